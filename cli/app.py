@@ -1,0 +1,227 @@
+"""The command `regtrace`: finds the verb, runs it, and turns what went wrong into one sentence and an exit code.
+
+Verbs are loaded when they are used: `regtrace --help` imports none of them, and none of the libraries
+they need. Help is plain text because formatting it with rich costs as much time as everything else here.
+"""
+
+import errno
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from cli.console import console
+from cli.exits import MEANINGS, Exit
+from tracer.errors import RegtraceError
+
+if TYPE_CHECKING:
+    from cli.options import Example
+
+__all__ = ["VERBS", "Verb", "app", "main"]
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """Where a verb lives: the module that holds a function of the verb's name, and the first line of its help."""
+
+    module: str
+    summary: str
+
+
+VERBS = {
+    "demo": Verb("cli.demo", "Show the whole job on a simulated trace."),
+    "ingest": Verb("cli.ingest", "Read traces and publish a capture in which every key is named."),
+    "info": Verb("cli.info", "Show what a trace or capture holds, what was named, and what is missing."),
+    "timeline": Verb("cli.timeline", "Print what happened to keys and values, oldest first."),
+    "keys": Verb("cli.keys", "Print one row per key: how often it was used, by how many, and when."),
+    "dump": Verb("cli.dump", "Write every record of a trace as it stands, before names are resolved."),
+    "simulate": Verb("cli.simulate", "Write a simulated trace, a genuine .etl, with its truth beside it."),
+    "schema": Verb("cli.schema", "Print the tables and columns of a capture."),
+    "list": Verb("cli.list", "Print the words that options accept: operations, columns, statuses."),
+}
+
+_FORMATS = {
+    "context_settings": {"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    "rich_markup_mode": None,
+    "pretty_exceptions_enable": False,
+}
+
+
+class _Verbs(TyperGroup):
+    """The verbs, each imported when it is asked for."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002, ANN401
+        return list(VERBS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002, ANN401
+        verb = VERBS.get(cmd_name)
+        if verb is None:
+            return None
+        module = importlib.import_module(verb.module)
+        single = typer.Typer(add_completion=False, **_FORMATS)  # type: ignore[arg-type]
+        single.command(cmd_name, epilog=_examples(module.EXAMPLES))(getattr(module, cmd_name))
+        command = typer.main.get_command(single)
+        command.params[-1:-1] = _common_options()  # before --help
+        return command
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401
+        if args and args[0] not in VERBS:
+            self.commands = dict.fromkeys(VERBS)  # type: ignore[arg-type]  # the names suggestions are made from
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002, ANN401
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, verb.summary) for name, verb in VERBS.items()])
+
+    def make_context(self, *arguments: Any, **keywords: Any) -> Any:  # noqa: ANN401
+        console.reset()
+        return super().make_context(*arguments, **keywords)
+
+    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+            return result
+        except KeyboardInterrupt:
+            console.error("interrupted")
+            raise typer.Exit(Exit.INTERRUPTED) from None
+        except (RegtraceError, OSError, MemoryError) as problem:
+            if isinstance(problem, OSError) and _is_closed_pipe(problem):
+                _silence_stdout()
+                raise typer.Exit(Exit.CLOSED_PIPE) from None
+            if console.debug:
+                raise
+            console.error(_sentence(problem))
+            raise typer.Exit(getattr(problem, "exit_code", Exit.ERROR)) from None
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and leave with its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a letter that the terminal's encoding lacks must not end the run
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        app(args=list(sys.argv[1:] if arguments is None else arguments), prog_name="regtrace")
+    except KeyboardInterrupt:
+        sys.exit(Exit.INTERRUPTED)
+
+
+def _sentence(problem: BaseException) -> str:
+    if isinstance(problem, MemoryError):
+        return "out of memory; close other programs, or narrow the question (--key, --from, --to)"
+    if isinstance(problem, OSError) and problem.strerror:
+        where = f"{problem.filename}: " if problem.filename else ""
+        if problem.errno == errno.ENOSPC:
+            return f"{where}the disk is full; nothing half-written was left behind"
+        if problem.errno == errno.EMFILE:
+            return f"{where}too many open files; raise the limit (ulimit -n)"
+        return f"{where}{problem.strerror[:1].lower()}{problem.strerror[1:]}"
+    return str(problem) or type(problem).__name__
+
+
+def _is_closed_pipe(problem: OSError) -> bool:
+    # Windows reports a closed pipe on standard output as EINVAL, without a file name.
+    return problem.errno == errno.EPIPE or (
+        os.name == "nt" and problem.errno == errno.EINVAL and problem.filename is None
+    )
+
+
+def _silence_stdout() -> None:
+    """Point standard output at nothing, so that the interpreter's last flush does not complain."""
+    try:
+        descriptor = sys.stdout.fileno()
+    except (OSError, ValueError, AttributeError):
+        return
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, descriptor)
+    os.close(nothing)
+
+
+def _examples(examples: "Sequence[Example]") -> str:
+    r"""Return an epilogue that keeps its lines (``\b``)."""
+    lines = ["\b", "Examples:"]
+    for example in examples:
+        lines += [f"  # {example.purpose}", f"  {example.command}"]
+    return "\n".join(lines)
+
+
+def _set_quiet(value: bool) -> None:
+    console.quiet = console.quiet or value
+
+
+def _set_debug(value: bool) -> None:
+    console.debug = console.debug or value
+
+
+def _print_version(value: bool) -> None:
+    if value:
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            found = version("regtrace")
+        except PackageNotFoundError:
+            found = "(not installed; run from its source)"
+        print(f"regtrace {found}")
+        raise typer.Exit
+
+
+_Quiet = Annotated[
+    bool,
+    typer.Option(
+        "--quiet", "-q", callback=_set_quiet, is_eager=True, expose_value=False,
+        help="No progress, summaries or hints; warnings and errors remain.",
+    ),
+]  # fmt: skip
+_Debug = Annotated[
+    bool,
+    typer.Option(
+        "--debug", callback=_set_debug, is_eager=True, expose_value=False,
+        help="Show the traceback behind an error.",
+    ),
+]  # fmt: skip
+_Version = Annotated[
+    bool,
+    typer.Option("--version", callback=_print_version, is_eager=True, expose_value=False, help="Print the version."),
+]
+
+
+def _common_options() -> list[Any]:
+    """Return --quiet and --debug, which every verb takes as well, as parameters of a command."""
+    holder = typer.Typer(add_completion=False, **_FORMATS)  # type: ignore[arg-type]
+
+    @holder.command()
+    def options(quiet: _Quiet = False, debug: _Debug = False) -> None:
+        pass
+
+    return [parameter for parameter in typer.main.get_command(holder).params if parameter.name != "help"]
+
+
+_EPILOGUE = "\n".join(
+    [
+        "\b",
+        "Start here:",
+        "  regtrace demo                                   the whole job on a simulated trace",
+        "  regtrace ingest boot.etl -o boot.regtrace       from a trace to a capture",
+        "  regtrace timeline boot.regtrace --key 'HKLM\\SOFTWARE\\*\\Run'",
+        "",
+        "\b",
+        "Exit codes:",
+        *(f"  {code.value:>3}  {meaning}" for code, meaning in MEANINGS.items()),
+    ]
+)
+
+app = typer.Typer(cls=_Verbs, no_args_is_help=True, **_FORMATS)  # type: ignore[arg-type]
+
+
+@app.callback(epilog=_EPILOGUE)
+def regtrace(quiet: _Quiet = False, debug: _Debug = False, version: _Version = False) -> None:
+    """Tell what happened to each Windows registry key, in order and by whom, from ETW, Procmon or simulated traces."""
+
+
+if __name__ == "__main__":
+    main()

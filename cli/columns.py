@@ -1,0 +1,117 @@
+"""How each kind of column is written where a format has no type for it: times, bytes, addresses, lists.
+
+CSV, JSONL and tables share these rules; Parquet keeps the types and needs none of them.
+
+* times: ISO-8601 with microseconds, ``Z`` for UTC, else the zone's offset; only what is shown changes;
+* bytes: lower-case hex, two digits a byte, nothing between them;
+* addresses and other unsigned 64-bit numbers: ``0x`` and hex digits, because spreadsheets and JavaScript round
+  such numbers; the signed 64-bit columns that hold address patterns (named in ADDRESSES) likewise;
+* all other integers stay integers; NULL stays NULL.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, tzinfo
+
+import numpy as np
+import pyarrow as pa
+
+__all__ = ["ADDRESSES", "Column", "hex_address", "is_text", "plain_batch", "plain_schema"]
+
+ADDRESSES = frozenset({"address", "stack", "process_start_key", "event_key"})
+
+Column = pa.Array
+
+
+def hex_address(value: int) -> str:
+    """Return a 64-bit pattern, given signed or unsigned, as text.
+
+    >>> hex_address(-1)
+    '0xffffffffffffffff'
+    """
+    return f"0x{value & 0xFFFFFFFFFFFFFFFF:x}"
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Return whether a column of this type holds text that strangers wrote."""
+    return bool(
+        pa.types.is_string(kind)
+        or pa.types.is_large_string(kind)
+        or (hasattr(pa.types, "is_string_view") and pa.types.is_string_view(kind))
+    )
+
+
+def plain_schema(schema: pa.Schema) -> pa.Schema:
+    """Return the schema that `plain_batch` gives: integers, booleans, floats and text only."""
+    return pa.schema([pa.field(field.name, _plain_type(field)) for field in schema])
+
+
+def plain_batch(batch: pa.RecordBatch, zone: tzinfo = UTC) -> pa.RecordBatch:
+    """Return `batch` with times, bytes, addresses and lists written as text; order and NULLs are kept."""
+    arrays = [_plain(batch.column(index), field, zone) for index, field in enumerate(batch.schema)]
+    return pa.RecordBatch.from_arrays(arrays, schema=plain_schema(batch.schema))
+
+
+def _plain_type(field: pa.Field) -> pa.DataType:
+    kind = _value_type(field.type)
+    stays = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
+    return kind if stays and not _is_address(field.name, kind) else pa.string()
+
+
+def _value_type(kind: pa.DataType) -> pa.DataType:
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
+def _is_address(name: str, kind: pa.DataType) -> bool:
+    return bool(pa.types.is_uint64(kind) or (pa.types.is_int64(kind) and name in ADDRESSES))
+
+
+def _plain(array: pa.Array, field: pa.Field, zone: tzinfo) -> pa.Array:
+    kind = _value_type(field.type)
+    if pa.types.is_dictionary(field.type):
+        array = array.cast(kind)
+    if _is_address(field.name, kind):
+        return _texts([None if value is None else hex_address(value) for value in array.to_pylist()])
+    if pa.types.is_timestamp(kind):
+        return times_as_text(array, zone)
+    if _is_bytes(kind):
+        return _texts([None if value is None else value.hex() for value in array.to_pylist()])
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return _texts([None if values is None else _list_as_text(values, field) for values in array.to_pylist()])
+    target = _plain_type(field)
+    return array if array.type == target else array.cast(target)
+
+
+def _is_bytes(kind: pa.DataType) -> bool:
+    return bool(
+        pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind)
+    )
+
+
+def _list_as_text(values: Sequence[object], field: pa.Field) -> str:
+    # Spaces, because a list in CSV must not look like more columns.
+    if _is_address(field.name, field.type.value_type):
+        return " ".join("" if value is None else hex_address(int(str(value))) for value in values)
+    return " ".join("" if value is None else str(value) for value in values)
+
+
+def _texts(values: Sequence[str | None]) -> pa.Array:
+    return pa.array(values, pa.string())
+
+
+def times_as_text(array: pa.Array, zone: tzinfo = UTC) -> pa.Array:
+    """Return timestamps as ISO-8601 text with microseconds and an offset (Z for UTC)."""
+    microseconds = array.cast(pa.timestamp("us", array.type.tz)).cast(pa.int64())
+    if zone is UTC:
+        # NumPy writes a million of them in the time isoformat() writes fifty thousand.
+        stamps = microseconds.fill_null(0).to_numpy(zero_copy_only=False).astype("datetime64[us]")
+        texts = np.char.add(np.datetime_as_string(stamps, unit="us"), "Z")
+        return pa.array(texts.tolist(), pa.string(), mask=np.asarray(array.is_null()))
+    return _texts([None if value is None else _local(value, zone) for value in microseconds.to_pylist()])
+
+
+def _local(microseconds: int, zone: tzinfo) -> str:
+    seconds, rest = divmod(microseconds, 1_000_000)
+    try:
+        return datetime.fromtimestamp(seconds, zone).replace(microsecond=rest).isoformat(timespec="microseconds")
+    except (OverflowError, ValueError, OSError):  # a damaged clock: years that the calendar does not have
+        return f"{np.datetime64(microseconds, 'us')}Z"

@@ -1,0 +1,88 @@
+"""Words for people, on standard error: warnings, errors, hints. Data never passes through here."""
+
+import os
+import shutil
+import sys
+from dataclasses import dataclass
+from typing import TextIO
+
+from cli.safe import visible
+
+__all__ = ["Settings", "console", "has_color", "is_terminal", "paint", "terminal_width"]
+
+_STYLES = {"bold": "1", "dim": "2", "red": "31", "yellow": "33"}
+
+
+@dataclass(slots=True)
+class Settings:
+    """What the options common to all verbs ask for; one object lives for one run of a command.
+
+    Attributes:
+        quiet: no progress, no summaries, no hints; warnings and errors remain.
+        debug: show the traceback behind an error.
+    """
+
+    quiet: bool = False
+    debug: bool = False
+
+    def reset(self) -> None:
+        """Return to the defaults: a new command line is about to be read."""
+        self.quiet = False
+        self.debug = bool(os.environ.get("REGTRACE_DEBUG"))
+
+    def say(self, text: str) -> None:
+        """Print one or more lines about what was done, unless --quiet."""
+        if not self.quiet:
+            _print(text)
+
+    def hint(self, *commands: str) -> None:
+        """Name the commands that are useful next, when somebody is looking."""
+        if commands and not self.quiet and is_terminal(sys.stderr):
+            lead = "next: "
+            for command in commands:
+                _print(paint(lead + command, "dim", sys.stderr))
+                lead = "      "
+
+    def warn(self, text: str) -> None:
+        """Print one sentence that must not be missed; --quiet does not silence it."""
+        _print(paint("regtrace: warning: ", "yellow", sys.stderr) + visible(text))
+
+    def error(self, text: str) -> None:
+        """Print the one sentence that says why the command failed."""
+        _print(paint("regtrace: ", "red", sys.stderr) + visible(text))
+
+
+console = Settings()
+
+
+def is_terminal(stream: TextIO) -> bool:
+    """Return whether a person reads `stream`; a closed or missing stream is no terminal."""
+    try:
+        return stream.isatty()
+    except (AttributeError, ValueError):
+        return False
+
+
+def has_color(stream: TextIO) -> bool:
+    """Return whether colour is wanted on `stream`: a terminal that can, and NO_COLOR not set (no-color.org)."""
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or not is_terminal(stream):
+        return False
+    # The old Windows console prints escape sequences as rubbish; the new ones announce themselves.
+    return os.name != "nt" or any(os.environ.get(name) for name in ("WT_SESSION", "ANSICON", "TERM"))
+
+
+def paint(text: str, style: str, stream: TextIO) -> str:
+    """Return `text` in a style (bold, dim, red, yellow) where `stream` shows colour."""
+    return f"\x1b[{_STYLES[style]}m{text}\x1b[0m" if has_color(stream) else text
+
+
+def terminal_width() -> int:
+    """Return the columns of the terminal; COLUMNS overrides."""
+    return max(shutil.get_terminal_size((80, 24)).columns, 40)
+
+
+def _print(text: str) -> None:
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except (BrokenPipeError, ValueError):
+        return  # nobody listens to words; the data may still have a reader

@@ -1,0 +1,31 @@
+"""Rows as JSON lines: one object a row, NULL is null, a line never holds an unprintable character."""
+
+import json
+from datetime import UTC, tzinfo
+from typing import BinaryIO
+
+import pyarrow as pa
+
+from cli.columns import plain_batch
+
+__all__ = ["write_jsonl"]
+
+_ROWS = 4096  # a row of Python objects is large; these are alive at a time
+
+
+def write_jsonl(reader: pa.RecordBatchReader, stream: BinaryIO, *, zone: tzinfo = UTC) -> None:
+    """Write `reader` to `stream` as UTF-8; `cli.columns` says how times, bytes and addresses are written.
+
+    Lines hold letters of all languages as they are. A line with anything unprintable (a terminal escape, a
+    bidi override, U+2028) is written in ASCII with JSON's own escapes: the same object for every parser.
+    """
+    readable = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+    ascii_only = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"), allow_nan=False).encode
+    for batch in reader:
+        for start in range(0, batch.num_rows, _ROWS):
+            lines = []
+            for row in plain_batch(batch.slice(start, _ROWS), zone).to_pylist():
+                line = readable(row)
+                lines.append(line if line.isprintable() else ascii_only(row))
+            lines.append("")
+            stream.write("\n".join(lines).encode())

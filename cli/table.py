@@ -1,0 +1,137 @@
+"""Aligned plain-text tables that fit a terminal, and that a program can still cut by column when they do not."""
+
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from cli.safe import visible
+
+__all__ = ["TextColumn", "cell_width", "cut_end", "cut_middle", "lay_out"]
+
+_GAP = "  "
+
+
+@dataclass(frozen=True, slots=True)
+class TextColumn:
+    """One column of a table, as text.
+
+    Attributes:
+        title: its heading; "" where none is needed.
+        cells: its text, one a row; unprintable characters are shown escaped.
+        right: align to the right (numbers).
+        shrink: how a cell that is too long is shortened: middle (paths), end, or None (never).
+        least: width below which it is not shortened.
+        optional: left out, last ones first, where the table is too wide even when shortened.
+    """
+
+    title: str
+    cells: Sequence[str]
+    right: bool = False
+    shrink: str | None = None
+    least: int = 12
+    optional: bool = False
+
+
+def cell_width(text: str) -> int:
+    """Return how many columns of a terminal `text` takes (East Asian wide letters take two, marks none)."""
+    if text.isascii():
+        return len(text)
+    return sum(_letter_width(letter) for letter in text)
+
+
+def cut_end(text: str, width: int, mark: str = "…") -> str:
+    """Return `text`, its end replaced by `mark` where it is wider than `width`."""
+    if cell_width(text) <= width:
+        return text
+    return _take(text, width - cell_width(mark)) + mark
+
+
+def cut_middle(text: str, width: int, mark: str = "…") -> str:
+    r"""Return `text`, its middle replaced by `mark` where it is wider than `width`: both ends of a path tell most.
+
+    >>> cut_middle(r"HKLM\SOFTWARE\Microsoft\Windows\Run", 20)
+    'HKLM\\SOF…Windows\\Run'
+    """
+    if cell_width(text) <= width:
+        return text
+    room = width - cell_width(mark)
+    tail = _take(text[::-1], room - room * 2 // 5)[::-1]
+    return _take(text, room - cell_width(tail)) + mark + tail
+
+
+def lay_out(columns: Sequence[TextColumn], *, width: int | None = None, mark: str = "…") -> Iterator[str]:
+    """Yield the lines of a table: headings, then rows; no trailing spaces.
+
+    Args:
+        columns: what to show; all have equally many cells.
+        width: the columns of the terminal; None: nothing is shortened or left out.
+        mark: what stands for text that was left out.
+    """
+    shown = [_made_visible(column) for column in columns]
+    widths = [max([cell_width(column.title), *map(cell_width, column.cells)], default=0) for column in shown]
+    if width is not None:
+        shown, widths = _fit(shown, widths, width)
+    if any(column.title for column in shown):
+        yield _line([column.title for column in shown], shown, widths, mark)
+    for cells in zip(*(column.cells for column in shown), strict=True):
+        yield _line(cells, shown, widths, mark)
+
+
+def _made_visible(column: TextColumn) -> TextColumn:
+    return TextColumn(
+        visible(column.title),
+        [visible(cell) for cell in column.cells],
+        column.right,
+        column.shrink,
+        column.least,
+        column.optional,
+    )
+
+
+def _fit(
+    columns: list[TextColumn], widths: list[int], width: int
+) -> tuple[list[TextColumn], list[int]]:
+    """Shorten the widest shrinkable columns first; leave optional ones out where that is not enough."""
+    while True:
+        excess = sum(widths) + len(_GAP) * (len(widths) - 1) - width
+        fitted = list(widths)
+        while excess > 0:
+            room = [
+                (fitted[i], i) for i, c in enumerate(columns) if c.shrink and fitted[i] > max(c.least, cell_width(c.title))
+            ]
+            if not room:
+                break
+            fitted[max(room)[1]] -= 1
+            excess -= 1
+        last = max((i for i, column in enumerate(columns) if column.optional), default=None)
+        if excess <= 0 or last is None:
+            return columns, fitted
+        del columns[last], widths[last]
+
+
+def _line(cells: Sequence[str], columns: Sequence[TextColumn], widths: Sequence[int], mark: str) -> str:
+    parts = []
+    for cell, column, width in zip(cells, columns, widths, strict=True):
+        if column.shrink and cell_width(cell) > width:
+            cell = (cut_middle if column.shrink == "middle" else cut_end)(cell, width, mark)
+        space = " " * (width - cell_width(cell))
+        parts.append(space + cell if column.right else cell + space)
+    return _GAP.join(parts).rstrip()
+
+
+def _letter_width(letter: str) -> int:
+    if unicodedata.combining(letter) or unicodedata.category(letter) in ("Mn", "Me"):
+        return 0
+    return 2 if unicodedata.east_asian_width(letter) in ("W", "F") else 1
+
+
+def _take(text: str, width: int) -> str:
+    """Return the longest start of `text` that is at most `width` wide."""
+    if text.isascii():
+        return text[: max(width, 0)]
+    used = 0
+    for position, letter in enumerate(text):
+        used += _letter_width(letter)
+        if used > width:
+            return text[:position]
+    return text

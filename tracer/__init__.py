@@ -1,0 +1,1 @@
+"""Bytes to capture: reads traces, names what they hold, and stores it in columns."""

@@ -1,0 +1,1 @@
+"""Payloads to columns: layouts, strings, and the fields of a callback."""

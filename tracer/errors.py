@@ -1,0 +1,44 @@
+"""Every error regtrace raises, and what each means to a user.
+
+    RegtraceError                 exit code 1
+    ├── UsageError                exit code 2: the question cannot be understood (key, time, zone, column)
+    ├── SourceError               a source file cannot be read as what it should be
+    ├── CaptureError              a capture directory is missing, incomplete or of another format
+    ├── TargetError               an output cannot be written, or exists and --force was not given
+    └── PlatformError             exit code 5: the operation needs Windows, or elevation
+
+A message names what failed, on what, and what to do next. Damaged input is not an error: it is counted
+in `tracer.diagnostics` and whatever could be read is kept.
+"""
+
+__all__ = ["CaptureError", "PlatformError", "RegtraceError", "SourceError", "TargetError", "UsageError"]
+
+
+class RegtraceError(Exception):
+    """Something a user can understand and act on; `exit_code` is what the command line returns."""
+
+    exit_code = 1
+
+
+class UsageError(RegtraceError):
+    """The request itself is wrong: an unknown column, zone, operation, or a malformed key or time."""
+
+    exit_code = 2
+
+
+class SourceError(RegtraceError):
+    """A source is not what it should be: empty, of an unknown kind, or unreadable from the first byte."""
+
+
+class CaptureError(RegtraceError):
+    """A capture directory cannot be opened: no manifest, a part missing, or another format version."""
+
+
+class TargetError(RegtraceError):
+    """An output cannot be written: it exists, its folder is missing, or the disk refuses."""
+
+
+class PlatformError(RegtraceError):
+    """The operation needs Windows, or rights that this process does not have."""
+
+    exit_code = 5

@@ -1,0 +1,1 @@
+"""The .etl container: buffers, record headers, and their order in time."""

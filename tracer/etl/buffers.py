@@ -1,0 +1,162 @@
+"""The chain of buffers in one .etl file: where each starts, what it holds, what damage there is.
+
+Only headers and first records are read here, so a file of any size costs little memory. The chain follows
+each buffer's own BufferSize: the log file header's differs in relogged files, its BuffersWritten is stale
+in files that were never finalised, and compressed buffers follow each other without alignment.
+"""
+
+import struct
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+from tracer.diagnostics import Diagnostics
+from tracer.errors import SourceError
+from tracer.etl.headers import EVENT_MARK, HEADERS, MESSAGE_MARK
+from tracer.etl.logfile import LogfileHeader, parse_logfile_header
+from tracer.etl.xpress import inflate, inflate_start
+
+__all__ = ["BUFFER_HEADER", "Buffer", "BufferFile", "open_buffers"]
+
+BUFFER_HEADER = 72  # WMI_BUFFER_HEADER
+EVENTS_LOST, BUFFER_LOST, PROC_INDEX, COMPRESSED = 0x02, 0x04, 0x20, 0x40
+_LARGEST = 16 << 20  # Windows 8 and later
+_MODE_CIRCULAR = 2
+_FIRST = struct.Struct("<I44xIHH")  # BufferSize, Offset, BufferFlag, BufferType
+_PEEK = BUFFER_HEADER + 0x50  # reaches the time stamp of the first record; of a compressed one, enough input
+
+
+@dataclass(frozen=True, slots=True)
+class Buffer:
+    """One buffer: `at` and `size` in the file, `filled` bytes after inflating (both with the header)."""
+
+    at: int
+    size: int
+    filled: int
+    flags: int
+    cpu: int
+    stamp: int | None  # raw time of its first record; None where it has none
+
+    @property
+    def compressed(self) -> bool:
+        """Whether what follows the header is XPRESS data."""
+        return bool(self.flags & COMPRESSED)
+
+
+@dataclass(slots=True)
+class BufferFile:
+    """An .etl file: its handle, header, and buffers in file order."""
+
+    path: Path
+    file: BinaryIO
+    size: int
+    header: LogfileHeader
+    buffers: list[Buffer] = field(default_factory=list)
+
+    @property
+    def circular(self) -> bool:
+        """Whether the file wraps: its oldest buffers were overwritten."""
+        return bool(self.header.mode & _MODE_CIRCULAR)
+
+
+def first_stamp(start: bytes) -> int | None:
+    """Return the raw time stamp of the record that `start` begins with; None where it has none."""
+    if len(start) < 8:
+        return None
+    mark, kind = start[3], start[2]
+    at: int | None = None
+    if mark == MESSAGE_MARK:
+        options = int.from_bytes(start[6:8], "little")
+        if options & 0x08:
+            at = 8 + 4 * (options & 1) + (4 if options & 4 else 16 if options & 2 else 0)
+    elif mark == EVENT_MARK and kind in HEADERS:
+        at = HEADERS[kind].time
+    if at is None or len(start) < at + 8:
+        return None
+    return int.from_bytes(start[at : at + 8], "little", signed=True)
+
+
+def open_buffers(path: Path, diagnostics: Diagnostics) -> BufferFile:
+    """Open an .etl file and follow its chain of buffers; the caller closes `.file`.
+
+    Raises:
+        SourceError: the file is empty, or its first buffer does not hold a log file header.
+    """
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise SourceError(f"{path}: cannot be opened: {error.strerror}") from error
+    try:
+        size = path.stat().st_size
+        source = BufferFile(path, file, size, _read_header(path, file, size))
+        _follow(source, diagnostics)
+    except BaseException:
+        file.close()
+        raise
+    return source
+
+
+def _read_header(path: Path, file: BinaryIO, size: int) -> LogfileHeader:
+    head = file.read(BUFFER_HEADER)
+    if not head:
+        raise SourceError(f"{path}: the file is empty; record the trace again or name another file")
+    wrong = f"{path}: not an .etl file (offset 0 holds no buffer header); regtrace reads .etl and Procmon .pml files"
+    if len(head) < BUFFER_HEADER:
+        raise SourceError(wrong)
+    stride, filled, flags, _ = _FIRST.unpack_from(head)
+    if not BUFFER_HEADER < stride <= _LARGEST or filled <= BUFFER_HEADER:
+        raise SourceError(wrong)
+    body = file.read(min(stride, size) - BUFFER_HEADER)
+    if flags & COMPRESSED:
+        body = inflate(body, filled - BUFFER_HEADER) or inflate_start(body, 0x600)
+    stamp = first_stamp(body)
+    if stamp is None or body[2] not in (0x01, 0x02) or body[6:8] != b"\0\0":
+        raise SourceError(
+            f"{path}: no log file header at offset {BUFFER_HEADER}; the file is damaged at its start or "
+            "not an .etl file, and without that header no time in it can be told"
+        )
+    length = int.from_bytes(body[4:6], "little")
+    header = parse_logfile_header(body[0x20:length], 4 if body[2] == 0x01 else 8, stamp)
+    if header is None:
+        raise SourceError(
+            f"{path}: the log file header at offset {BUFFER_HEADER} is cut short ({len(body)} bytes are there); "
+            "the file holds nothing that could be read"
+        )
+    return header
+
+
+def _follow(source: BufferFile, diagnostics: Diagnostics) -> None:
+    """Fill `source.buffers`, counting damage; after a bad header go on at the next sound one."""
+    at, stride, zeros, skipped_from = 0, source.header.buffer_size, True, None
+    file, size = source.file, source.size
+    unpack = _FIRST.unpack_from
+    while at < size:
+        file.seek(at)
+        head = file.read(_PEEK)
+        remaining = size - at
+        if len(head) >= BUFFER_HEADER:
+            length, filled, flags, _ = unpack(head)
+            limit = _LARGEST if flags & COMPRESSED else length
+            if BUFFER_HEADER <= length <= _LARGEST and BUFFER_HEADER <= filled <= limit:
+                if skipped_from is not None:
+                    diagnostics.count("bad_buffer", offset=skipped_from)
+                    skipped_from = None
+                if length > remaining:
+                    diagnostics.count("cut_buffer", offset=at)
+                    length = remaining
+                    filled = filled if flags & COMPRESSED else min(filled, remaining)
+                start = head[BUFFER_HEADER : min(length, filled) if not flags & COMPRESSED else length]
+                if flags & COMPRESSED:
+                    start = inflate_start(start, 0x30)
+                cpu = (head[0x28] | head[0x29] << 8) & 0x7FF if flags & PROC_INDEX else head[0x28]
+                source.buffers.append(Buffer(at, length, filled, flags, cpu, first_stamp(start)))
+                at += length
+                if not flags & COMPRESSED:
+                    stride = length
+                continue
+        if skipped_from is None:
+            skipped_from, zeros = at, True
+        zeros = zeros and not any(head)
+        at += stride if BUFFER_HEADER < stride <= _LARGEST else _LARGEST
+    if skipped_from is not None:
+        diagnostics.count("zero_tail" if zeros else "bad_buffer", offset=skipped_from)

@@ -1,0 +1,104 @@
+"""The log file header (TRACE_LOGFILE_HEADER): what the session said about itself, and its clock."""
+
+import struct
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracer.text import decode_name
+
+__all__ = ["FILETIME_EPOCH", "LogfileHeader", "parse_logfile_header"]
+
+FILETIME_EPOCH = 116_444_736_000_000_000  # 1970 in FILETIME units (100 ns since 1601)
+CLOCKS = {0: "qpc", 1: "qpc", 2: "system", 3: "cycles"}
+_LATEST = 2**62  # nanoseconds; year 2116: later start times are damage
+_TICKS = 10_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class LogfileHeader:
+    """Facts of one log file header; times are UTC nanoseconds, None where the file does not say.
+
+    `first_stamp` is the raw time stamp of the record that carried the header: the clock is anchored
+    there, at `start_ns`. BootTime is no anchor: it was seen 10 s off.
+    """
+
+    pointer_size: int
+    buffer_size: int
+    version: tuple[int, int]
+    build: int
+    cpus: int
+    start_ns: int
+    end_ns: int | None
+    boot_ns: int | None
+    mode: int
+    buffers_written: int
+    events_lost: int
+    buffers_lost: int
+    cpu_mhz: int
+    frequency: int
+    clock: str
+    first_stamp: int
+    logger_name: str
+    log_file_name: str
+    clock_is_odd: bool
+
+    def to_ns(self, stamps: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return raw time stamps as UTC nanoseconds, rounded down to what the clock resolves."""
+        ticks = stamps - np.int64(self.first_stamp)
+        if self.frequency == _TICKS:
+            return ticks * 100 + self.start_ns
+        seconds, rest = np.divmod(ticks, self.frequency)
+        return seconds * 1_000_000_000 + rest * 1_000_000_000 // self.frequency + self.start_ns
+
+
+def _utc_ns(filetime: int) -> int | None:
+    ns = (filetime - FILETIME_EPOCH) * 100
+    return ns if filetime > 0 and -_LATEST < ns < _LATEST else None
+
+
+def parse_logfile_header(record: bytes, pointer_size: int, stamp: int) -> LogfileHeader | None:
+    """Return the header held by the payload `record` of a hook-0 record; None where it is too short."""
+    wide = pointer_size == 8
+    if len(record) < (0x118 if wide else 0x110):
+        return None
+    size, major, minor, _, _, build, cpus, end, _, _, mode, written, _, _, lost, mhz = struct.unpack_from(
+        "<I4BIIqIIIIIIII", record
+    )
+    boot, frequency, start = struct.unpack_from("<qqq", record, 0xF8 if wide else 0xF0)
+    clock, buffers_lost = struct.unpack_from("<II", record, 0x110 if wide else 0x108)
+    names = record[0x118 if wide else 0x110 :]
+    texts = []
+    for _ in range(2):
+        stop = next((at for at in range(0, len(names) - 1, 2) if names[at : at + 2] == b"\0\0"), len(names))
+        texts.append(decode_name(names[:stop]))
+        names = names[stop + 2 :]
+    if clock == 3:
+        frequency = mhz * 1_000_000
+    elif clock == 2:
+        frequency = _TICKS
+    start_ns = _utc_ns(start)
+    # A rate beyond 9 GHz would overflow the exact arithmetic of to_ns, and no such clock exists.
+    odd = start_ns is None or not 0 < frequency < 9_000_000_000
+    return LogfileHeader(
+        pointer_size=pointer_size,
+        buffer_size=size,
+        version=(major, minor),
+        build=build,
+        cpus=cpus,
+        start_ns=start_ns or 0,
+        end_ns=_utc_ns(end),
+        boot_ns=_utc_ns(boot),
+        mode=mode,
+        buffers_written=written,
+        events_lost=lost,
+        buffers_lost=buffers_lost,
+        cpu_mhz=mhz,
+        frequency=frequency if 0 < frequency < 9_000_000_000 else _TICKS,
+        clock=CLOCKS.get(clock, "qpc"),
+        first_stamp=stamp,
+        logger_name=texts[0],
+        log_file_name=texts[1],
+        clock_is_odd=odd,
+    )

@@ -1,0 +1,307 @@
+"""Reading .etl files: records of one or several files in time order, in chunks of bounded memory.
+
+Order holds per processor only, so buffers are taken in order of their first record's time. Records older
+than the first record of the next unread buffer are released; the rest is carried into the next chunk. The
+result equals one stable sort of everything by (time, file, position).
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracer.diagnostics import Diagnostics
+from tracer.etl.buffers import BUFFER_HEADER, Buffer, BufferFile, open_buffers
+from tracer.etl.headers import HEADERS, MESSAGE, MESSAGE_MARK
+from tracer.etl.logfile import LogfileHeader
+from tracer.etl.records import ProviderTable, Records, message_time_at, read_facts
+from tracer.etl.walk import walk
+from tracer.etl.xpress import inflate
+
+__all__ = ["CHUNK_BYTES", "EtlReader", "Loss"]
+
+CHUNK_BYTES = 24 << 20  # inflated bytes read at once; memory follows this, not the file
+_SPARE = 128  # readable bytes behind the last record, so that header gathers stay inside
+_TIME_AT = np.array([HEADERS[k].time or 0 if k in HEADERS else 0 for k in range(256)])
+_TIMELESS = np.iinfo(np.int64).min
+_END = np.iinfo(np.int64).max
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """Something missing: `kind` is events, buffers or damage; None means not known (see schema.LOSSES)."""
+
+    source: int
+    kind: str
+    count: int | None
+    from_ns: int | None
+    to_ns: int | None
+    cpu: int | None
+    evidence: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """A buffer to be read: its file and the time of its first record."""
+
+    source: int
+    buffer: Buffer
+    time_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Raw:
+    """Records before their facts are read; position order. `bytes` holds carried records only."""
+
+    start: NDArray[np.int64]
+    size: NDArray[np.int64]
+    kind: NDArray[np.uint8]
+    time_ns: NDArray[np.int64]
+    cpu: NDArray[np.int16]
+    source: NDArray[np.int16]
+    offset: NDArray[np.int64]
+
+
+class EtlReader:
+    """One or several .etl files, merged by time.
+
+    Attributes:
+        headers: the log file header of each file.
+        providers: names of the providers met so far; `Records.provider` points into it.
+        losses: what the headers and buffers say is missing; complete once the reader is exhausted.
+        bytes_done, bytes_total: progress, in bytes of the files.
+
+    Raises:
+        SourceError: a file is empty or no .etl file.
+    """
+
+    def __init__(self, paths: Sequence[Path], diagnostics: Sequence[Diagnostics], *, chunk_bytes: int = CHUNK_BYTES) -> None:
+        self._files: list[BufferFile] = []
+        self._diagnostics = list(diagnostics)
+        self._chunk_bytes = chunk_bytes
+        self._providers = ProviderTable()
+        self.losses: list[Loss] = []
+        self.bytes_done = 0
+        try:
+            for path, found in zip(paths, diagnostics, strict=True):
+                self._files.append(open_buffers(Path(path), found))
+        except BaseException:
+            self.close()
+            raise
+        self.bytes_total = sum(file.size for file in self._files)
+        for number, file in enumerate(self._files):
+            self._note_losses(number, file)
+
+    @property
+    def headers(self) -> list[LogfileHeader]:
+        """The log file header of each file, in the order given."""
+        return [file.header for file in self._files]
+
+    @property
+    def providers(self) -> list[str]:
+        """Provider names, by number."""
+        return self._providers.names
+
+    def close(self) -> None:
+        """Close the files."""
+        for file in self._files:
+            file.file.close()
+
+    def __enter__(self) -> "EtlReader":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[Records]:
+        """Yield Records; each begins no earlier than the one before it ended."""
+        pieces = self._in_time_order()
+        carried: tuple[NDArray[np.uint8], _Raw] | None = None
+        released = _TIMELESS
+        at = 0
+        while at < len(pieces) or carried is not None:
+            until, total = at, 0
+            while until < len(pieces) and (until == at or total < self._chunk_bytes):
+                total += pieces[until].buffer.filled
+                until += 1
+            horizon = pieces[until].time_ns if until < len(pieces) else _END
+            raw, found = self._read(pieces[at:until], carried)
+            self.bytes_done += sum(piece.buffer.size for piece in pieces[at:until])
+            at = until
+            ready = found.time_ns < horizon if horizon != _END else np.ones(len(found.start), bool)
+            carried = None
+            if not ready.all():
+                carried = _carry(raw, found, ~ready)
+                found = _take(found, ready)
+            if len(found.start):
+                late = found.time_ns < released
+                if late.any():
+                    self._count("late_record", found, late)
+                released = max(released, int(found.time_ns.max()))
+                yield self._records(raw, found)
+
+    def _in_time_order(self) -> list[_Piece]:
+        pieces = []
+        for number, file in enumerate(self._files):
+            buffers = [b for b in file.buffers if b.filled > BUFFER_HEADER]
+            stamps = np.array([b.stamp if b.stamp is not None else 0 for b in buffers], np.int64)
+            times = file.header.to_ns(stamps).tolist()
+            # A buffer whose first record has no time is read first: early is safe, late is not.
+            pieces += [
+                _Piece(number, b, _TIMELESS if b.stamp is None else time) for b, time in zip(buffers, times, strict=True)
+            ]
+        pieces.sort(key=lambda piece: (piece.time_ns, piece.source, piece.buffer.at))
+        return pieces
+
+    def _read(self, pieces: Sequence[_Piece], carried: tuple[NDArray[np.uint8], _Raw] | None) -> tuple[NDArray[np.uint8], _Raw]:
+        """Load the buffers behind the carried records, walk them, and give every record its time."""
+        sizes = [piece.buffer.filled - BUFFER_HEADER for piece in pieces]
+        kept = len(carried[0]) if carried else 0
+        starts = list(accumulate((size + 15 & ~7 for size in sizes), initial=kept))
+        raw = np.empty(starts[-1] + _SPARE, np.uint8)
+        raw[starts[-1] :] = 0
+        if carried:
+            raw[:kept] = carried[0]
+        filled = []
+        for piece, at, size in zip(pieces, starts, sizes, strict=False):
+            filled.append(at + self._load(piece, raw[at : at + size]))
+        found = walk(raw, np.array(starts[:-1], np.int64), np.array(filled, np.int64))
+        lane = np.searchsorted(np.array(starts[:-1]), found.start, side="right") - 1
+        sources = np.array([piece.source for piece in pieces], np.int16)
+        places = np.array([piece.buffer.at + BUFFER_HEADER for piece in pieces], np.int64) - np.array(starts[:-1], np.int64)
+        kind = np.where(found.mark >> 8 == MESSAGE_MARK, MESSAGE, found.mark & 0xFF).astype(np.uint8)
+        chunk = _Raw(
+            start=found.start,
+            size=found.size,
+            kind=kind,
+            time_ns=self._times(raw, found.start, kind, lane, sources, pieces),
+            cpu=np.array([piece.buffer.cpu for piece in pieces], np.int16)[lane],
+            source=sources[lane],
+            offset=found.start + places[lane],
+        )
+        if len(found.bad):
+            for position in found.bad.tolist():
+                at_lane = int(np.searchsorted(np.array(starts[:-1]), position, side="right")) - 1
+                piece = pieces[at_lane]
+                self._damage(piece, "bad_record", int(position + places[at_lane]), filled[at_lane] - position)
+        if carried:
+            chunk = _Raw(*(np.concatenate([getattr(carried[1], name), getattr(chunk, name)]) for name in _Raw.__slots__))
+        return raw, chunk
+
+    def _load(self, piece: _Piece, into: NDArray[np.uint8]) -> int:
+        """Put a buffer's records into `into`; return how many bytes are good."""
+        buffer, file = piece.buffer, self._files[piece.source].file
+        file.seek(buffer.at + BUFFER_HEADER)
+        if not buffer.compressed:
+            return file.readinto(memoryview(into))  # type: ignore[attr-defined, no-any-return]
+        data = file.read(buffer.size - BUFFER_HEADER)
+        out = inflate(data, len(into))
+        if out is None:
+            self._damage(piece, "bad_compression", buffer.at, buffer.size)
+            return 0
+        into[:] = np.frombuffer(out, np.uint8)
+        return len(into)
+
+    def _times(self, raw: NDArray[np.uint8], start: NDArray[np.int64], kind: NDArray[np.uint8], lane: NDArray[np.int64], sources: NDArray[np.int16], pieces: Sequence[_Piece]) -> NDArray[np.int64]:
+        stamps = raw.view(np.int64)[start + _TIME_AT[kind] >> 3]
+        messages = np.flatnonzero(kind == MESSAGE)
+        if len(messages):
+            self._stamp_messages(raw, start, messages, lane, stamps, pieces)
+        times = np.empty(len(start), np.int64)
+        for number in np.unique(sources).tolist():
+            mine = slice(None) if len(self._files) == 1 else sources[lane] == number
+            times[mine] = self._files[number].header.to_ns(stamps[mine])
+        back = (np.diff(times) < 0) & (np.diff(lane) == 0)
+        if back.any():
+            row = int(np.argmax(back)) + 1
+            piece = pieces[int(lane[row])]
+            self._diagnostics[piece.source].count("time_backwards", int(back.sum()), offset=piece.buffer.at)
+        return times
+
+    def _stamp_messages(self, raw: NDArray[np.uint8], start: NDArray[np.int64], rows: NDArray[np.int64], lane: NDArray[np.int64], stamps: NDArray[np.int64], pieces: Sequence[_Piece]) -> None:
+        """Give WPP messages their time; one without a stamp has that of the record before it in its buffer."""
+        halves, words = raw.view(np.uint16), raw.view(np.uint32)
+        at = start[rows]
+        options = halves[(at >> 1) + 3].astype(np.int64)
+        place = at + message_time_at(options) >> 2
+        stamped = options & 8 != 0
+        place = np.where(stamped, place, 0)
+        stamps[rows] = (words[place] | words[place + 1].astype(np.uint64) << np.uint64(32)).astype(np.int64)
+        for row in rows[~stamped].tolist():
+            if row and lane[row - 1] == lane[row]:
+                stamps[row] = stamps[row - 1]
+            else:
+                stamps[row] = self._files[pieces[int(lane[row])].source].header.first_stamp
+
+    def _records(self, raw: NDArray[np.uint8], found: _Raw) -> Records:
+        end = found.start + found.size
+        order = np.lexsort((found.offset, found.source, found.time_ns))
+        return Records(
+            raw=raw,
+            order=order,
+            start=found.start,
+            end=end,
+            kind=found.kind,
+            time_ns=found.time_ns,
+            cpu=found.cpu,
+            source=found.source,
+            offset=found.offset,
+            **read_facts(raw, found.start, found.kind, end, self._providers),
+        )
+
+    def _damage(self, piece: _Piece, name: str, offset: int, size: int) -> None:
+        self._diagnostics[piece.source].count(name, offset=offset)
+        time = None if piece.time_ns == _TIMELESS else piece.time_ns
+        self.losses.append(Loss(piece.source, "damage", size, time, None, piece.buffer.cpu, f"{name} at offset {offset}"))
+
+    def _count(self, name: str, found: _Raw, rows: NDArray[np.bool_]) -> None:
+        for number in np.unique(found.source[rows]).tolist():
+            mine = rows & (found.source == number)
+            self._diagnostics[number].count(name, int(mine.sum()), offset=int(found.offset[np.argmax(mine)]))
+
+    def _note_losses(self, number: int, file: BufferFile) -> None:
+        """Turn what headers and buffer flags say into counters and intervals."""
+        found, header = self._diagnostics[number], file.header
+        if header.end_ns is None:
+            found.count("unfinalised_file")
+        for kind, lost in (("events", header.events_lost), ("buffers", header.buffers_lost)):
+            if lost:
+                found.count(f"header_{kind}_lost", lost)
+                self.losses.append(Loss(number, kind, lost, None, None, None, f"log file header: {kind} lost"))
+        last: dict[int, Buffer] = {}
+        for buffer in sorted(file.buffers, key=lambda b: (b.stamp if b.stamp is not None else 0, b.at)):
+            before = last.get(buffer.cpu)
+            for bit, kind, name in ((0x02, "events", "events_lost_flag"), (0x04, "buffers", "buffer_lost_flag")):
+                if buffer.flags & bit:
+                    found.count(name, offset=buffer.at)
+                    times = [
+                        int(header.to_ns(np.array([b.stamp], np.int64))[0]) if b is not None and b.stamp is not None else None
+                        for b in (before, buffer)
+                    ]
+                    # Events are lost while the flagged buffer fills, so its own end is not known here.
+                    to_ns = times[1] if kind == "buffers" else None
+                    self.losses.append(
+                        Loss(number, kind, None, times[0], to_ns, buffer.cpu, f"flag of the buffer at offset {buffer.at}")
+                    )
+            last[buffer.cpu] = buffer
+
+
+def _take(found: _Raw, rows: NDArray[np.bool_]) -> _Raw:
+    return _Raw(*(getattr(found, name)[rows] for name in _Raw.__slots__))
+
+
+def _carry(raw: NDArray[np.uint8], found: _Raw, rows: NDArray[np.bool_]) -> tuple[NDArray[np.uint8], _Raw]:
+    """Copy the records that stay behind, each 8-aligned, so that the chunk's bytes can go."""
+    kept = _take(found, rows)
+    room = kept.size + 7 & ~7
+    starts = np.cumsum(room) - room
+    total = int(room.sum())
+    lengths = kept.size
+    inside = np.arange(int(lengths.sum())) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    out = np.zeros(total, np.uint8)
+    out[np.repeat(starts, lengths) + inside] = raw[np.repeat(kept.start, lengths) + inside]
+    return out, _Raw(starts, *(getattr(kept, name) for name in _Raw.__slots__ if name != "start"))

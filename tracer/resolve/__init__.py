@@ -1,0 +1,1 @@
+"""Key objects to paths: who named what, as of when."""

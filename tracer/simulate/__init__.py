@@ -1,0 +1,1 @@
+"""A simulated registry that writes genuine .etl files with known truth."""

@@ -1,0 +1,1 @@
+"""The capture on disk: Parquet tables and the manifest that says which exist."""

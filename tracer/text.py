@@ -1,0 +1,81 @@
+r"""Registry names as text: a lossless escape for UTF-16 that is not text, and the registry's own folding.
+
+A registry name is a counted run of UTF-16 code units. Most are text; some hold NULs or lone surrogates,
+which UTF-8 (and so Arrow, Parquet, JSON) cannot carry. The stated rule, used for every stored name:
+
+* a NUL and a lone surrogate are written ``<U+0000>``, ``<U+D800>``: four upper-case hex digits;
+* where the name itself holds text of exactly that form, its ``<`` is written ``<U+003C>``.
+
+`escape_name` and `unescape_name` are exact inverses. Control characters are text and stay as they are in
+the store; what a terminal or a spreadsheet must not see is dealt with where it is shown.
+"""
+
+import re
+from functools import cache
+
+__all__ = ["decode_name", "encode_name", "escape_name", "fold_name", "unescape_name"]
+
+_LOOKS_ESCAPED = re.compile(r"<(?=U\+[0-9A-F]{4}>)")
+_NOT_TEXT = re.compile("[\x00\ud800-\udfff]")
+_ESCAPED = re.compile(r"<U\+([0-9A-F]{4})>")
+
+
+def escape_name(name: str) -> str:
+    r"""Return `name` (which may hold NULs and lone surrogates) as text that every format can carry.
+
+    >>> escape_name("a\0b")
+    'a<U+0000>b'
+    """
+    if "<U+" in name:
+        name = _LOOKS_ESCAPED.sub("<U+003C>", name)
+    if _NOT_TEXT.search(name):
+        name = _NOT_TEXT.sub(lambda match: f"<U+{ord(match[0]):04X}>", name)
+    return name
+
+
+def unescape_name(text: str) -> str:
+    """Return the name that `escape_name` wrote as `text`."""
+    return _ESCAPED.sub(lambda match: chr(int(match[1], 16)), text)
+
+
+def decode_name(raw: bytes) -> str:
+    r"""Return UTF-16LE bytes as escaped text; an odd last byte cannot be a code unit and is dropped.
+
+    >>> decode_name(b"a\0b\0")
+    'ab'
+    """
+    return escape_name(raw[: len(raw) & ~1].decode("utf-16-le", "surrogatepass"))
+
+
+def encode_name(text: str) -> bytes:
+    """Return the UTF-16LE bytes of the name that was escaped as `text`."""
+    return unescape_name(text).encode("utf-16-le", "surrogatepass")
+
+
+@cache
+def _upcase_table() -> dict[int, int]:
+    """Map each BMP code unit to its simple upper case, where the pair maps back to itself.
+
+    Windows' own table (l_intl.nls) is not here; Unicode's simple mappings restricted to pairs that
+    return (so dotless i, long s and the micro sign stay themselves) are its published construction.
+    UNCONFIRMED against Windows for rare letters.
+    """
+    table = {}
+    for unit in range(0x80, 0x10000):
+        if 0xD800 <= unit <= 0xDFFF:
+            continue
+        letter = chr(unit)
+        upper = letter.upper()
+        if len(upper) == 1 and upper != letter and ord(upper) < 0x10000 and upper.lower() == letter:
+            table[unit] = ord(upper)
+    table.update({unit: unit - 32 for unit in range(ord("a"), ord("z") + 1)})
+    return table
+
+
+def fold_name(name: str) -> str:
+    """Return `name` upper-cased one code unit at a time, as the registry compares names.
+
+    >>> fold_name("Straße"), fold_name("ıſµ")
+    ('STRAßE', 'ıſµ')
+    """
+    return name.upper() if name.isascii() else name.translate(_upcase_table())
