@@ -27,22 +27,23 @@ __all__ = ["VERBS", "Verb", "app", "main"]
 
 @dataclass(frozen=True, slots=True)
 class Verb:
-    """Where a verb lives: the module that holds a function of the verb's name, and the first line of its help."""
+    """Where a verb lives, and the first line of its help (a test holds the two together)."""
 
     module: str
+    function: str
     summary: str
 
 
 VERBS = {
-    "demo": Verb("cli.demo", "Show the whole job on a simulated trace."),
-    "ingest": Verb("cli.ingest", "Read traces and publish a capture in which every key is named."),
-    "info": Verb("cli.info", "Show what a trace or capture holds, what was named, and what is missing."),
-    "timeline": Verb("cli.timeline", "Print what happened to keys and values, oldest first."),
-    "keys": Verb("cli.keys", "Print one row per key: how often it was used, by how many, and when."),
-    "dump": Verb("cli.dump", "Write every record of a trace as it stands, before names are resolved."),
-    "simulate": Verb("cli.simulate", "Write a simulated trace, a genuine .etl, with its truth beside it."),
-    "schema": Verb("cli.schema", "Print the tables and columns of a capture."),
-    "list": Verb("cli.list", "Print the words that options accept: operations, columns, statuses."),
+    "demo": Verb("cli.demo", "demo", "Show the whole job on a simulated trace."),
+    "ingest": Verb("cli.ingest", "ingest", "Read traces, name their keys, and publish a capture."),
+    "info": Verb("cli.info", "info", "Show what a trace or capture holds, and what is missing."),
+    "timeline": Verb("cli.timeline", "timeline", "Print what happened to keys and values, oldest first."),
+    "keys": Verb("cli.keys", "keys", "Print one row per key: how often used, by whom, and when."),
+    "dump": Verb("cli.dump", "dump", "Write every record of a trace, before names are resolved."),
+    "simulate": Verb("cli.simulate", "simulate", "Write a simulated trace, a genuine .etl, with its truth beside it."),
+    "schema": Verb("cli.schema", "schema", "Print the tables and columns of a capture."),
+    "list": Verb("cli.list", "list_words", "Print the words that options accept."),
 }
 
 _FORMATS = {
@@ -64,9 +65,9 @@ class _Verbs(TyperGroup):
             return None
         module = importlib.import_module(verb.module)
         single = typer.Typer(add_completion=False, **_FORMATS)  # type: ignore[arg-type]
-        single.command(cmd_name, epilog=_examples(module.EXAMPLES))(getattr(module, cmd_name))
+        single.command(cmd_name, epilog=_examples(module.EXAMPLES))(getattr(module, verb.function))
         command = typer.main.get_command(single)
-        command.params[-1:-1] = _common_options()  # before --help
+        command.params += _common_options()
         return command
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401

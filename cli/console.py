@@ -8,9 +8,9 @@ from typing import TextIO
 
 from cli.safe import visible
 
-__all__ = ["Settings", "console", "has_color", "is_terminal", "paint", "terminal_width"]
+__all__ = ["STYLES", "Settings", "console", "has_color", "is_terminal", "paint", "terminal_width", "with_style"]
 
-_STYLES = {"bold": "1", "dim": "2", "red": "31", "yellow": "33"}
+STYLES = {"bold": "1", "dim": "2", "red": "31", "yellow": "33"}
 
 
 @dataclass(slots=True)
@@ -40,7 +40,7 @@ class Settings:
         if commands and not self.quiet and is_terminal(sys.stderr):
             lead = "next: "
             for command in commands:
-                _print(paint(lead + command, "dim", sys.stderr))
+                _print(paint(lead + visible(command), "dim", sys.stderr))
                 lead = "      "
 
     def warn(self, text: str) -> None:
@@ -73,7 +73,12 @@ def has_color(stream: TextIO) -> bool:
 
 def paint(text: str, style: str, stream: TextIO) -> str:
     """Return `text` in a style (bold, dim, red, yellow) where `stream` shows colour."""
-    return f"\x1b[{_STYLES[style]}m{text}\x1b[0m" if has_color(stream) else text
+    return with_style(text, style) if has_color(stream) else text
+
+
+def with_style(text: str, style: str) -> str:
+    """Return `text` between the escape sequences of a style."""
+    return f"\x1b[{STYLES[style]}m{text}\x1b[0m"
 
 
 def terminal_width() -> int:

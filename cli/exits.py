@@ -21,7 +21,7 @@ class Exit(IntEnum):
 MEANINGS = {
     Exit.OK: "the job was done",
     Exit.ERROR: "the job failed; one sentence on standard error says why",
-    Exit.USAGE: "the request cannot be understood: an unknown option, key, time, zone or operation",
+    Exit.USAGE: "the request is wrong: an unknown option, key, time, zone or operation",
     Exit.FINDINGS: "done, and there are findings or differences (verbs that look for some)",
     Exit.LOSS: "done, but the trace is incomplete and --fail-on-loss was given",
     Exit.PLATFORM: "the verb needs Windows, or elevated rights",

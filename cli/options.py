@@ -1,8 +1,27 @@
-"""Options that several verbs share."""
+"""Options that several verbs share, and the examples every verb has."""
 
 from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
 
-__all__ = ["Example"]
+import typer
+
+__all__ = [
+    "CapturePath",
+    "Example",
+    "FailOnLoss",
+    "Force",
+    "Format",
+    "FormatOption",
+    "Limit",
+    "OutputFile",
+    "RowFormat",
+    "RowFormatOption",
+    "Where",
+    "Wide",
+    "Zone",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,3 +30,51 @@ class Example:
 
     command: str
     purpose: str
+
+
+class Format(StrEnum):
+    """How rows are written."""
+
+    TABLE = "table"
+    CSV = "csv"
+    JSONL = "jsonl"
+    PARQUET = "parquet"
+
+
+class RowFormat(StrEnum):
+    """How rows are written by a verb that has no table."""
+
+    CSV = "csv"
+    JSONL = "jsonl"
+    PARQUET = "parquet"
+
+
+CapturePath = Annotated[
+    Path, typer.Argument(metavar="CAPTURE", help="A capture, NAME.regtrace, as `regtrace ingest` makes it.")
+]
+FailOnLoss = Annotated[
+    bool, typer.Option("--fail-on-loss", help="Return exit code 4 where events were lost or the capture is incomplete.")
+]
+Force = Annotated[bool, typer.Option("--force", help="Replace the output if it exists.")]
+FormatOption = Annotated[
+    Format | None,
+    typer.Option("--format", "-f", help="How to write rows; told by the ending of FILE where not given, else a table."),
+]
+Limit = Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="Show the first N rows only.")]
+OutputFile = Annotated[
+    Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to FILE; - is standard output.")
+]
+RowFormatOption = Annotated[
+    RowFormat | None,
+    typer.Option("--format", "-f", help="How to write rows; told by the ending of FILE where not given, else jsonl."),
+]
+Where = Annotated[
+    str | None,
+    typer.Option("--where", metavar="SQL", help="Keep rows for which this SQL condition on the columns is true."),
+]
+Wide = Annotated[
+    bool, typer.Option("--wide", "-w", help="Shorten nothing and show every column, however wide the table becomes.")
+]
+Zone = Annotated[
+    str | None, typer.Option("--tz", metavar="ZONE", help="Show times in this zone, such as Europe/Berlin. Default: UTC.")
+]

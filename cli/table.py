@@ -2,8 +2,9 @@
 
 import unicodedata
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from cli.console import with_style
 from cli.safe import visible
 
 __all__ = ["TextColumn", "cell_width", "cut_end", "cut_middle", "lay_out"]
@@ -22,6 +23,7 @@ class TextColumn:
         shrink: how a cell that is too long is shortened: middle (paths), end, or None (never).
         least: width below which it is not shortened.
         optional: left out, last ones first, where the table is too wide even when shortened.
+        styles: a style of `cli.console.STYLES` for each cell, "" for none; None: all plain.
     """
 
     title: str
@@ -30,6 +32,7 @@ class TextColumn:
     shrink: str | None = None
     least: int = 12
     optional: bool = False
+    styles: Sequence[str] | None = None
 
 
 def cell_width(text: str) -> int:
@@ -59,12 +62,15 @@ def cut_middle(text: str, width: int, mark: str = "…") -> str:
     return _take(text, room - cell_width(tail)) + mark + tail
 
 
-def lay_out(columns: Sequence[TextColumn], *, width: int | None = None, mark: str = "…") -> Iterator[str]:
+def lay_out(
+    columns: Sequence[TextColumn], *, width: int | None = None, color: bool = False, mark: str = "…"
+) -> Iterator[str]:
     """Yield the lines of a table: headings, then rows; no trailing spaces.
 
     Args:
         columns: what to show; all have equally many cells.
         width: the columns of the terminal; None: nothing is shortened or left out.
+        color: whether `styles` are shown, and headings in bold.
         mark: what stands for text that was left out.
     """
     shown = [_made_visible(column) for column in columns]
@@ -72,20 +78,16 @@ def lay_out(columns: Sequence[TextColumn], *, width: int | None = None, mark: st
     if width is not None:
         shown, widths = _fit(shown, widths, width)
     if any(column.title for column in shown):
-        yield _line([column.title for column in shown], shown, widths, mark)
-    for cells in zip(*(column.cells for column in shown), strict=True):
-        yield _line(cells, shown, widths, mark)
+        titles = [column.title for column in shown]
+        yield _line(titles, shown, widths, mark, ["bold" if color else ""] * len(titles))
+    plain = [""] * len(shown)
+    for row, cells in enumerate(zip(*(column.cells for column in shown), strict=True)):
+        styles = [column.styles[row] if column.styles else "" for column in shown] if color else plain
+        yield _line(cells, shown, widths, mark, styles)
 
 
 def _made_visible(column: TextColumn) -> TextColumn:
-    return TextColumn(
-        visible(column.title),
-        [visible(cell) for cell in column.cells],
-        column.right,
-        column.shrink,
-        column.least,
-        column.optional,
-    )
+    return replace(column, title=visible(column.title), cells=[visible(cell) for cell in column.cells])
 
 
 def _fit(
@@ -109,14 +111,19 @@ def _fit(
         del columns[last], widths[last]
 
 
-def _line(cells: Sequence[str], columns: Sequence[TextColumn], widths: Sequence[int], mark: str) -> str:
+def _line(
+    cells: Sequence[str], columns: Sequence[TextColumn], widths: Sequence[int], mark: str, styles: Sequence[str]
+) -> str:
     parts = []
-    for cell, column, width in zip(cells, columns, widths, strict=True):
+    last = len(columns) - 1
+    for position, (cell, column, width, style) in enumerate(zip(cells, columns, widths, styles, strict=True)):
         if column.shrink and cell_width(cell) > width:
             cell = (cut_middle if column.shrink == "middle" else cut_end)(cell, width, mark)
         space = " " * (width - cell_width(cell))
-        parts.append(space + cell if column.right else cell + space)
-    return _GAP.join(parts).rstrip()
+        styled = with_style(cell, style) if style and cell else cell
+        ends = position == last and not column.right
+        parts.append(space + styled if column.right else styled if ends else styled + space)
+    return _GAP.join(parts).rstrip(" ")
 
 
 def _letter_width(letter: str) -> int:

@@ -44,6 +44,12 @@ COUNTERS = {
     "pml_bad_event": Counter("loss", "An event of the Procmon file cannot be read."),
     "pml_bad_detail": Counter("warning", "The detail of a Procmon event cannot be read; the row was kept without it."),
     "pml_other_events": Counter("info", "Events of the Procmon file that are not registry operations."),
+    "pml_cut": Counter("loss", "Events the Procmon file promises but does not hold: it was cut, or never closed."),
+    "pml_bad_table": Counter("loss", "An entry of the Procmon file's process or string table cannot be read."),
+    "pml_unknown_process": Counter("warning", "Processes that events name and the Procmon file does not describe."),
+    "pml_unknown_operation": Counter("loss", "Registry operations of a kind unknown to this version; left out of the rows."),
+    "pml_ambiguous_value": Counter("warning", "Procmon paths that do not show where the key ends and the value name begins; the likeliest was taken and flagged."),
+    "pml_user_unknown": Counter("info", "Keys kept as HKCU: nothing in the Procmon file says whose they are."),
     "foreign_records": Counter("info", "Records of providers that are neither registry nor process."),
 }
 

@@ -87,7 +87,9 @@ _SET_VALUE = (
     f"ptr KeyObject, u32 Status, u32 Type, u32 DataSize, wz KeyName, wz ValueName, {_CAPTURED}, "
     "u32 PreviousDataType, u32 PreviousDataSize, captured PreviousData"
 )
-_QUERY_VALUE = f"ptr KeyObject, u32 Status, u32 InfoClass, u32 DataSize, wz KeyName, wz ValueName, {_CAPTURED}"
+_QUERY_VALUE = (
+    f"ptr KeyObject, u32 Status, u32 InfoClass, u32 DataSize, wz KeyName, wz ValueName, {_CAPTURED}"
+)
 
 _KERNEL_REGISTRY = (
     (1, "CreateKey", _CREATE),
@@ -183,7 +185,12 @@ _CLASSIC_HIVE = (
     (38, "HiveLink", "HiveWork", "ptr Hive, wz Path"),
     (39, "HiveRundown", "HiveWork", "u64 Size, ptr Hive, u32 LoadedKeyCount, wz FileName, wz LinkPath"),
     (40, "HiveDirty", "HiveWork", "ptr Hive, wz LinkPath, u32 DirtyReason"),
-    (48, "ChangeNotify", "ChangeNotify", "ptr Notification, ptr KeyHandle, u8 Type, u8 WatchSubtree, u8 Primary"),
+    (
+        48,
+        "ChangeNotify",
+        "ChangeNotify",
+        "ptr Notification, ptr KeyHandle, u8 Type, u8 WatchSubtree, u8 Primary",
+    ),
     (49, "ChangeNotifyDelivered", "ChangeNotify", None),
 )
 
@@ -211,20 +218,32 @@ _KERNEL_PROCESS = (
     (1, 4, "ProcessStart", f"{_START_3}, u32 SecurityMitigations"),
     (2, 0, "ProcessStop", f"u32 ProcessID, {_STOP_TIMES}, {_STOP_COMMIT}, az ImageName"),
     (2, 1, "ProcessStop", f"u32 ProcessID, {_STOP_TIMES}, {_STOP_COMMIT}, {_STOP_WORK}"),
-    (2, 2, "ProcessStop", f"u32 ProcessID, u64 ProcessSequenceNumber, {_STOP_TIMES}, {_STOP_COMMIT}, {_STOP_WORK}"),
+    (
+        2,
+        2,
+        "ProcessStop",
+        f"u32 ProcessID, u64 ProcessSequenceNumber, {_STOP_TIMES}, {_STOP_COMMIT}, {_STOP_WORK}",
+    ),
     (15, 0, "ProcessRundown", _START_2),
     (15, 1, "ProcessRundown", _START_3),
 )
 
 _CLASSIC_IDS = "u32 ProcessId, u32 ParentId, u32 SessionId, u32 ExitStatus"
+_CLASSIC_NAMES = "ksid UserSID, az ImageFileName, wz CommandLine"
+_PACKAGE = "wz PackageFullName, wz ApplicationId"
 _CLASSIC_PROCESS_VERSIONS = (
     (0, "ptr ProcessId, ptr ParentId, ksid UserSID, az ImageFileName"),
     (1, f"ptr PageDirectoryBase, {_CLASSIC_IDS}, ksid UserSID, az ImageFileName"),
-    (2, f"ptr UniqueProcessKey, {_CLASSIC_IDS}, ksid UserSID, az ImageFileName, wz CommandLine"),
-    (3, f"ptr UniqueProcessKey, {_CLASSIC_IDS}, ptr DirectoryTableBase, ksid UserSID, az ImageFileName, "
-        "wz CommandLine"),
-    (4, f"ptr UniqueProcessKey, {_CLASSIC_IDS}, ptr DirectoryTableBase, u32 Flags, ksid UserSID, "
-        "az ImageFileName, wz CommandLine, wz PackageFullName, wz ApplicationId"),
+    (2, f"ptr UniqueProcessKey, {_CLASSIC_IDS}, {_CLASSIC_NAMES}"),
+    (
+        3,
+        f"ptr UniqueProcessKey, {_CLASSIC_IDS}, ptr DirectoryTableBase, {_CLASSIC_NAMES}",
+    ),
+    (
+        4,
+        f"ptr UniqueProcessKey, {_CLASSIC_IDS}, ptr DirectoryTableBase, u32 Flags, {_CLASSIC_NAMES}, "
+        + _PACKAGE,
+    ),
 )
 # Defunct (a process that ended while others still hold it) has a version of its own that appends.
 _DEFUNCT_5 = f"{_CLASSIC_PROCESS_VERSIONS[-1][1]}, filetime ExitTime"
@@ -232,8 +251,12 @@ _CLASSIC_PROCESS_OPCODES = ((1, "Start"), (2, "End"), (3, "DCStart"), (4, "DCEnd
 
 
 def _tables() -> list[Layout]:
-    layouts = [Layout(KERNEL_REGISTRY, id_, 0, name, name, _fields(text)) for id_, name, text in _KERNEL_REGISTRY]
-    layouts += [Layout(KERNEL_REGISTRY, id_, 0, name, "HiveWork", _fields(text)) for id_, name, text in _HIVE_WORK]
+    layouts = [
+        Layout(KERNEL_REGISTRY, id_, 0, name, name, _fields(text)) for id_, name, text in _KERNEL_REGISTRY
+    ]
+    layouts += [
+        Layout(KERNEL_REGISTRY, id_, 0, name, "HiveWork", _fields(text)) for id_, name, text in _HIVE_WORK
+    ]
     layouts += [
         Layout(CLASSIC_REGISTRY, opcode, version, name, operation, _fields(text))
         for opcode, name, operation in _CLASSIC_OPERATIONS
@@ -244,7 +267,10 @@ def _tables() -> list[Layout]:
         for opcode, name, operation, text in _CLASSIC_HIVE
         if text is not None
     ]
-    layouts += [Layout(KERNEL_PROCESS, id_, version, name, None, _fields(text)) for id_, version, name, text in _KERNEL_PROCESS]
+    layouts += [
+        Layout(KERNEL_PROCESS, id_, version, name, None, _fields(text))
+        for id_, version, name, text in _KERNEL_PROCESS
+    ]
     layouts += [
         Layout(CLASSIC_PROCESS, opcode, version, name, None, _fields(text))
         for opcode, name in _CLASSIC_PROCESS_OPCODES

@@ -16,13 +16,14 @@ a NUL. One NUL ends each name, so with n names:
    candidate meets that, all stay.
 4. One candidate: it ends the last name. Several: the first (with `nothing_captured`, the last), and the
    reading is `ambiguous`.
-5. Two names are parted at the first NUL. If the first name is not empty and its name region holds further
-   NULs besides the last one, that is `ambiguous` as well, for the first name may hold them.
-6. `known_path`, the path already known for the record's object, is a length: where the first name starts
-   with it (as the registry compares) and a NUL follows, that NUL ends the first name, and nothing about it
-   is ambiguous.
+5. Two names are parted at the first NUL. If that leaves the first name not empty and more NULs stand
+   before the one that ends the second, the reading is `ambiguous` as well: the first may hold them.
+6. `known_path`, the path already known for the record's object, is a length: where the names start with it
+   (as the registry compares) and a NUL follows, that NUL ends the first name if any candidate allows it,
+   and rule 5's doubt is settled. Known or not, several candidates (rule 4) stay ambiguous.
 7. No candidate: each name ends at its first NUL, the tail is read as far as it goes, and the payload is
-   `odd`. So it is for a layout that is only a `prefix` of the record, but then bytes left over are not odd.
+   `odd`. A layout that is only a `prefix` of the record is read in the same way, but what lies beyond
+   it is not odd.
 
 Everywhere else a wz or az field is an ordinary NUL-terminated string.
 
@@ -113,68 +114,67 @@ def decode_payload(
     fields: dict[str, Value] = {}
     for field in layout.fields:
         if field.kind == "captured":
-            fields[COUNT_NAMES.get(field.name, f"{field.name}Size")] = None
+            fields[COUNT_NAMES[field.name]] = None
         fields[field.name] = None
     head, names, tail = split_layout(layout)
-    at, read = _sequence(head, payload, 0, pointer_size, fields)
+    at, read, _ = _sequence(head, payload, 0, pointer_size, fields)
     if read < len(head):
         # Some manifests list a hive event without a payload and others with a status.
-        left_out = layout.operation == "HiveWork" and not payload
+        left_out = layout.provider == KERNEL_REGISTRY and layout.operation == "HiveWork" and not payload
         return Payload(fields, at, short=not left_out)
-    if layout.provider not in (KERNEL_REGISTRY, CLASSIC_REGISTRY) or not names:
-        at, read = _sequence((*names, *tail), payload, at, pointer_size, fields)
-        odd = read < len(names) + len(tail) or (at < len(payload) and not prefix)
-        return Payload(fields, at, odd=odd or _is_cut(names, tail, payload, at))
 
-    nuls = [i for i in range(at, len(payload) - 1, 2) if not payload[i] and not payload[i + 1]]
-    known = None if prefix else _known_end(payload, at, nuls, known_path)
-    candidates = [] if prefix else _candidates(names, tail, payload, at, nuls, pointer_size, fields, known)
+    nuls: list[int] = []
+    candidates: list[int] = []
+    known = None
+    if names and layout.provider in (KERNEL_REGISTRY, CLASSIC_REGISTRY) and not prefix:
+        nuls = [i for i in range(at, len(payload) - 1, 2) if not payload[i] and not payload[i + 1]]
+        known = _known_end(payload, at, nuls, known_path)
+        candidates = _candidates(len(names), tail, payload, at, nuls, known, pointer_size, fields)
     if not candidates:
-        at, read = _sequence((*names, *tail), payload, at, pointer_size, fields)
-        whole = read == len(names) + len(tail) and len(nuls) >= len(names)
-        return Payload(fields, at, odd=not (prefix and whole))
+        at, read, cut = _sequence((*names, *tail), payload, at, pointer_size, fields)
+        unread = read < len(names) + len(tail)
+        left_over = at < len(payload) and not prefix and bool(layout.fields)
+        return Payload(fields, at, odd=unread or cut or left_over)
 
     end = candidates[-1 if nothing_captured else 0]
     ambiguous = len(candidates) > 1
     if len(names) == 2:
-        first_end = nuls[0] if known is None or known >= end else known
-        inside = [nul for nul in nuls if first_end < nul < end]
-        ambiguous = ambiguous or (first_end > at and first_end != known and bool(inside))
-        fields[names[0].name] = decode_name(payload[at:first_end])
-        at = first_end + 2
+        parting = nuls[0] if known is None or known >= end else known
+        if parting > at and parting != known:
+            ambiguous = ambiguous or any(parting < nul < end for nul in nuls)
+        fields[names[0].name] = decode_name(payload[at:parting])
+        at = parting + 2
     fields[names[-1].name] = decode_name(payload[at:end])
-    at, _ = _sequence(tail, payload, end + 2, pointer_size, fields)
+    at, _, _ = _sequence(tail, payload, end + 2, pointer_size, fields)
     return Payload(fields, at, ambiguous=ambiguous)
 
 
 def _candidates(
-    names: Sequence[Field],
+    names: int,
     tail: Sequence[Field],
     payload: bytes,
     at: int,
     nuls: Sequence[int],
+    known: int | None,
     pointer_size: int,
     head: dict[str, Value],
-    known: int | None,
 ) -> list[int]:
-    """Return the NULs that may end the last name (rules 1 to 3), in order."""
-    possible = nuls[len(names) - 1 :]
-    if len(names) == 1 and tail and nuls:
-        if nuls[0] == at:
-            possible = nuls[:1]
-        elif known is not None:
-            possible = [known]
+    """Return the NULs that may end the last of `names` names (rules 1 to 3 and 6), in order."""
+    possible = nuls[names - 1 :]
+    if names == 1 and tail and nuls[:1] == [at]:
+        possible = nuls[:1]
     exact: list[int] = []
     preferred: list[int] = []
     for nul in possible:
         values = dict(head)
-        end, read = _sequence(tail, payload, nul + 2, pointer_size, values)
+        end, read, _ = _sequence(tail, payload, nul + 2, pointer_size, values)
         if read == len(tail) and end == len(payload):
             exact.append(nul)
             if _counts_are_likely(tail, values):
                 preferred.append(nul)
-    if not exact and possible != nuls[len(names) - 1 :] and known is not None:
-        return _candidates(names, tail, payload, at, nuls, pointer_size, head, None)
+    if known is not None:
+        fitting = [nul for nul in exact if (nul == known if names == 1 else nul > known)]
+        preferred = [nul for nul in preferred if nul in fitting] or fitting or preferred
     return preferred or exact
 
 
@@ -202,26 +202,27 @@ def _known_end(payload: bytes, at: int, nuls: Sequence[int], known_path: str | N
 
 def _sequence(
     fields: Sequence[Field], payload: bytes, at: int, pointer_size: int, values: dict[str, Value]
-) -> tuple[int, int]:
-    """Read ordinary fields into `values`; return where reading ended and how many were read."""
+) -> tuple[int, int, bool]:
+    """Read ordinary fields into `values`.
+
+    Returns where reading ended, how many fields were read, and whether a string was cut: ran to the end
+    of the payload without its NUL.
+    """
+    cut = False
     for read, field in enumerate(fields):
         result = _read_field(field.kind, payload, at, pointer_size)
         if result is None:
-            return at, read
+            return at, read, cut
         value, end = result
         if field.kind == "captured":
-            values[COUNT_NAMES.get(field.name, f"{field.name}Size")] = end - at - 2
+            values[COUNT_NAMES[field.name]] = end - at - 2
+        elif field.kind == "wz":
+            cut = bool((end - at) % 2) or payload[end - 2 : end] != b"\0\0"
+        elif field.kind == "az":
+            cut = payload[end - 1] != 0
         values[field.name] = value
         at = end
-    return at, len(fields)
-
-
-def _is_cut(names: Sequence[Field], tail: Sequence[Field], payload: bytes, at: int) -> bool:
-    """Whether the last field is a string that ran to the end of the payload without its NUL."""
-    last = (*names, *tail)[-1:]
-    if not last or at < len(payload):
-        return False
-    return (last[0].kind == "wz" and payload[-2:] != b"\0\0") or (last[0].kind == "az" and payload[-1:] != b"\0")
+    return at, len(fields), cut
 
 
 def _is_fixed(kind: str) -> bool:
@@ -234,9 +235,7 @@ def _read_field(kind: str, payload: bytes, at: int, pointer_size: int) -> _Read 
         return _read_fixed(kind, payload, at, pointer_size)
     if at >= len(payload):
         return None
-    return {"wz": _read_wz, "az": _read_az, "captured": _read_captured, "sid": _read_sid}.get(kind, _read_ksid)(
-        payload, at, pointer_size
-    )
+    return _READERS[kind](payload, at, pointer_size)
 
 
 def _read_fixed(kind: str, payload: bytes, at: int, pointer_size: int) -> _Read | None:
@@ -260,7 +259,7 @@ def _read_wz(payload: bytes, at: int, _pointer_size: int) -> _Read | None:
 
 
 def _read_az(payload: bytes, at: int, _pointer_size: int) -> _Read | None:
-    """Read 8-bit text; its code page is not recorded, so bytes beyond ASCII are shown as \\x.. ."""
+    r"""Read 8-bit text; its code page is not recorded, so bytes beyond ASCII are written \xNN."""
     end = payload.find(b"\0", at)
     text = payload[at : end if end >= 0 else None].decode("ascii", "backslashreplace")
     return escape_name(text), end + 1 if end >= 0 else len(payload)
@@ -298,3 +297,6 @@ def _read_ksid(payload: bytes, at: int, pointer_size: int) -> _Read | None:
     if payload[at : at + 4] == bytes(4):
         return None, at + 4
     return None
+
+
+_READERS = {"wz": _read_wz, "az": _read_az, "captured": _read_captured, "sid": _read_sid, "ksid": _read_ksid}

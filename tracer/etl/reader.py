@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from tracer.diagnostics import Diagnostics
 from tracer.etl.buffers import BUFFER_HEADER, Buffer, BufferFile, open_buffers
+from tracer.etl.extended import BAD, NO_ITEMS, read_items
 from tracer.etl.headers import HEADERS, MESSAGE, MESSAGE_MARK
 from tracer.etl.logfile import LogfileHeader
 from tracer.etl.records import ProviderTable, Records, message_time_at, read_facts
@@ -239,10 +240,17 @@ class EtlReader:
 
     def _records(self, raw: NDArray[np.uint8], found: _Raw) -> Records:
         end = found.start + found.size
-        order = np.lexsort((found.offset, found.source, found.time_ns))
+        facts = read_facts(raw, found.start, found.kind, end, self._providers)
+        items = NO_ITEMS
+        if (facts["items"] >= 0).any():
+            items, payload, bad = read_items(raw, facts["items"], end)
+            facts["payload"] = np.where(payload >= 0, payload, facts["payload"])
+            if len(bad):
+                facts["items"][bad], facts["payload"][bad] = BAD, end[bad]
+                self._count("odd_extended_items", found, np.isin(np.arange(len(end)), bad))
         return Records(
             raw=raw,
-            order=order,
+            order=_time_order(found),
             start=found.start,
             end=end,
             kind=found.kind,
@@ -250,7 +258,8 @@ class EtlReader:
             cpu=found.cpu,
             source=found.source,
             offset=found.offset,
-            **read_facts(raw, found.start, found.kind, end, self._providers),
+            extended=items,
+            **facts,
         )
 
     def _damage(self, piece: _Piece, name: str, offset: int, size: int) -> None:
@@ -288,6 +297,25 @@ class EtlReader:
                         Loss(number, kind, None, times[0], to_ns, buffer.cpu, f"flag of the buffer at offset {buffer.at}")
                     )
             last[buffer.cpu] = buffer
+
+
+def _time_order(found: _Raw) -> NDArray[np.int64]:
+    """Return the order by (time, source, offset)."""
+    ticks = (found.time_ns - found.time_ns.min()).astype(np.uint64)
+    bits = np.uint64(max(len(ticks) - 1, 1).bit_length())
+    if int(ticks.max()) >> (64 - int(bits)):
+        return np.lexsort((found.offset, found.source, found.time_ns))
+    # Sorting (time, row) packed into one number is several times faster than an indirect sort.
+    packed = np.sort(ticks << bits | np.arange(len(ticks), dtype=np.uint64))
+    order = (packed & ((np.uint64(1) << bits) - np.uint64(1))).astype(np.int64)
+    same = np.diff(found.time_ns[order]) == 0
+    if same.any():  # rows of one time: by source and offset
+        tied = np.zeros(len(order), bool)
+        tied[1:] |= same
+        tied[:-1] |= same
+        rows = order[tied]
+        order[tied] = rows[np.lexsort((found.offset[rows], found.source[rows], found.time_ns[rows]))]
+    return order
 
 
 def _take(found: _Raw, rows: NDArray[np.bool_]) -> _Raw:

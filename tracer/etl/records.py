@@ -1,11 +1,12 @@
 """Records: a batch of raw events with the facts their headers state, as columns."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tracer.decode.layouts import CLASSIC_PROCESS, CLASSIC_REGISTRY
+from tracer.etl.extended import Items
 from tracer.etl.headers import HEADERS, HOOK, MESSAGE
 
 __all__ = ["ProviderTable", "Records", "read_facts"]
@@ -40,7 +41,9 @@ class Records:
         kind: header type. time_ns: UTC. cpu, source: as stored. offset: place in the source file.
         pid, tid: -1 where the header has none. id: -1 for classic records. opcode, version.
         provider: index into the reader's ProviderTable. pointer_size: 4 or 8.
-        items: position of the first extended item, -1 where the record has none.
+        items: position of the first extended item, -1 where the record has none, extended.BAD where the
+            chain does not fit the record (its payload then counts as empty).
+        extended: all extended items.
     """
 
     raw: NDArray[np.uint8]
@@ -61,17 +64,10 @@ class Records:
     version: NDArray[np.int16]
     pointer_size: NDArray[np.uint8]
     items: Column
+    extended: Items
 
     def __len__(self) -> int:
         return len(self.start)
-
-    def select(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> "Records":
-        """Return the given rows (a mask, or rising positions); `order` is made anew for them."""
-        mask = rows if rows.dtype == bool else np.isin(np.arange(len(self)), rows)
-        place = np.cumsum(mask) - 1
-        order = self.order[mask[self.order]]
-        columns = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("raw", "order")}
-        return Records(raw=self.raw, order=place[order], **{name: column[mask] for name, column in columns.items()})
 
 
 def _by_kind(attribute: str, absent: int = 0) -> Column:

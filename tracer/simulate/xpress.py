@@ -8,6 +8,7 @@ __all__ = ["compress"]
 
 _WINDOW = 8192  # a match offset has 13 bits
 _SHORTEST = 4  # the format allows 3; matches are found by their first four bytes
+_LONGEST = 0x7FFF  # longer matches are legal, but libfwnt refuses those near 64 KiB
 
 
 def compress(data: bytes) -> bytes:
@@ -46,7 +47,7 @@ def compress(data: bytes) -> bytes:
 
 
 def _match_length(data: bytes, match: int, place: int) -> int:
-    length, end = _SHORTEST, len(data) - place
+    length, end = _SHORTEST, min(len(data) - place, _LONGEST)
     while length < end:  # doubling steps first: whole records repeat
         step = min(32, end - length)
         if data[match + length : match + length + step] != data[place + length : place + length + step]:
@@ -70,10 +71,5 @@ def _put_length(out: bytearray, more: int, nibble_at: int) -> int:
         if more - 15 < 255:
             out.append(more - 15)
         else:
-            out.append(255)
-            whole = more + 7
-            if whole < 1 << 16:
-                out += whole.to_bytes(2, "little")
-            else:
-                out += b"\0\0" + whole.to_bytes(4, "little")
+            out += b"\xff" + (more + 7).to_bytes(2, "little")
     return free

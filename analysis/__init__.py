@@ -1,0 +1,1 @@
+"""Questions about a capture, asked as functions from tables to tables."""

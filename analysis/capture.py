@@ -1,0 +1,404 @@
+"""A capture opened for questions: timelines, summaries and SQL, answered as pandas DataFrames."""
+
+import html
+import shutil
+import weakref
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from types import MappingProxyType, TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import ibis
+from ibis.backends.duckdb import Backend
+from ibis.expr.types import Table
+
+from analysis.collect import to_frame
+from analysis.engine import HELPERS, as_reader, condition_view, connect, engine_errors, only_reads, quoted
+from analysis.events import EVENT_COLUMNS
+from analysis.filters import Codes, Filters, Words, find_processes
+from analysis.keys import key_summary, sort_keys
+from analysis.timeline import chosen, timeline
+from analysis.times import parse_time
+from tracer.errors import CaptureError, UsageError
+from tracer.paths import compile_pattern, display_path, native_path
+from tracer.schema import TABLES
+from tracer.store.manifest import Manifest
+from tracer.store.reader import table_files
+from tracer.text import fold_name
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+__all__ = ["Capture", "open_capture"]
+
+_FEW_KEYS = 400  # up to so many ids go into the query as a list, which prunes row groups by their statistics
+
+
+def open_capture(
+    path: Path | str, *, memory_limit: str = "4GB", threads: int | None = None, check_rows: bool = True
+) -> "Capture":
+    """Open a capture directory.
+
+    Args:
+        path: NAME.regtrace, as `regtrace ingest` makes it.
+        memory_limit: what the engine may use; larger questions spill to the disk.
+        threads: how many the engine may use; None for one per processor.
+        check_rows: compare each part's row count with the manifest first.
+
+    Raises:
+        CaptureError: the capture is missing, incomplete, damaged or of another format.
+        UsageError: the engine refuses the memory limit or the number of threads.
+    """
+    directory = Path(path)
+    manifest = Manifest.load(directory, check_rows=check_rows)
+    return Capture(directory, manifest, memory_limit=memory_limit, threads=threads)
+
+
+class Capture:
+    """One capture and the engine that reads it; close it, or use it in a `with` statement.
+
+    Attributes:
+        path: the directory.
+        manifest: what `capture.json` says.
+        backend: the Ibis backend, for questions this class does not know.
+    """
+
+    def __init__(self, path: Path, manifest: Manifest, *, memory_limit: str, threads: int | None) -> None:
+        self.path = path
+        self.manifest = manifest
+        files = table_files(path.absolute(), manifest)
+        self.backend, spill = connect(files, memory_limit=memory_limit, threads=threads)
+        self._closer = weakref.finalize(self, _close, self.backend, spill)
+        self._helpers: dict[str, str] = {}  # question -> name of the table or view that answers it
+
+    @property
+    def tables(self) -> Mapping[str, Table]:
+        """The stored tables as Ibis tables, by name; the stored event rows are `stored_events`."""
+        names = ["stored_events" if name == "events" else name for name in TABLES]
+        return MappingProxyType({name: self._open().table(name) for name in names})
+
+    @property
+    def events(self) -> Table:
+        """The event rows with the names of keys and processes joined (`analysis.events.EVENT_COLUMNS`)."""
+        table: Table = self._open().table("events")
+        return table
+
+    def sql(self, query: str) -> "pd.DataFrame":
+        """Return the answer to one SQL query in DuckDB's dialect.
+
+        It sees `events` (names joined), `stored_events`, and the other stored tables by their names.
+
+        Raises:
+            UsageError: the query has a mistake, or does more than read.
+        """
+        connection = self._open().con.cursor()
+        only_reads(connection, query)
+        with engine_errors("the query cannot be run"):
+            return to_frame(connection.sql(query).to_arrow_table())
+
+    def timeline(
+        self,
+        key: Words = None,
+        *,
+        subtree: bool = False,
+        value: str | None = None,
+        process: str | int | None = None,
+        pid: int | Sequence[int] | None = None,
+        operation: Words = None,
+        status: Codes = None,
+        start: str | datetime | None = None,
+        end: str | datetime | None = None,
+        where: str | None = None,
+        user_sid: str | None = None,
+        columns: Sequence[str] | None = None,
+        limit: int | None = None,
+    ) -> "pd.DataFrame":
+        r"""Return what happened, oldest first, to the keys and by the processes asked for.
+
+        The filters are those of `analysis.filters.Filters`; together they narrow.
+
+        Args:
+            key: HKLM\..., \REGISTRY\..., any case, ``*`` within a component, ``**`` across components.
+            subtree: also the keys below.
+            value: value name or pattern; "" is the default value.
+            process: image name or pattern, or a pid.
+            pid: process id, or several.
+            operation: set, delete, read, write, SetValueKey, ...; several separated by commas.
+            status: success, error, a status name or code; several separated by commas.
+            start: ISO 8601, or +90s after the first event, or -5m before the last.
+            end: likewise, inclusive.
+            where: an SQL condition on the columns.
+            user_sid: SID whose key HKCU is.
+            columns: columns to return, in this order; None for all.
+            limit: the first so many rows; None for all.
+
+        Raises:
+            UsageError: a filter cannot be understood.
+        """
+        filters = Filters(
+            key=key,
+            subtree=subtree,
+            value=value,
+            process=process,
+            pid=pid,
+            operation=operation,
+            status=status,
+            start=start,
+            end=end,
+            where=where,
+            user_sid=user_sid,
+        )
+        return self._frame(self.timeline_table(filters, columns=columns, limit=limit))
+
+    def timeline_table(
+        self, filters: Filters, *, columns: Sequence[str] | None = None, limit: int | None = None
+    ) -> Table:
+        """Return the timeline as a lazy Ibis table, ordered by `sequence`."""
+        _check_columns(columns, limit)
+        return timeline(self._filtered(filters, joined=True), columns=columns, limit=limit)
+
+    def timeline_reader(
+        self,
+        filters: Filters,
+        *,
+        columns: Sequence[str] | None = None,
+        limit: int | None = None,
+        batch_rows: int = 65_536,
+    ) -> "pa.RecordBatchReader":
+        """Return the timeline as a stream of Arrow batches, for results larger than memory."""
+        sql = ibis.to_sql(self.timeline_table(filters, columns=columns, limit=limit), dialect="duckdb")
+        with engine_errors():
+            return as_reader(self._open().con.cursor().sql(sql), batch_rows)
+
+    def keys(
+        self,
+        under: Words = None,
+        *,
+        sort: str = "events",
+        limit: int | None = None,
+        filters: Filters | None = None,
+    ) -> "pd.DataFrame":
+        """Return one row per key: how often it was read, written and opened, by how many, and when.
+
+        Args:
+            under: a key or pattern; it and the keys below it. None for every key that events touch.
+            sort: events, reads, writes, opens, created, failures (or errors), processes, values,
+                bytes_written, last_time (largest or latest first), first_time or key.
+            limit: the first so many rows; None for all.
+            filters: which rows count; its key filter must be None when `under` is given.
+
+        Raises:
+            UsageError: a filter or the order cannot be understood.
+        """
+        return self._frame(self.keys_table(under, sort=sort, limit=limit, filters=filters))
+
+    def keys_table(
+        self,
+        under: Words = None,
+        *,
+        sort: str = "events",
+        limit: int | None = None,
+        filters: Filters | None = None,
+    ) -> Table:
+        """Return the summary of keys as a lazy, ordered Ibis table; the arguments are those of `keys`."""
+        _check_columns(None, limit)
+        filters = filters or Filters()
+        if under is not None:
+            if filters.key is not None:
+                raise UsageError("under and filters.key are two answers to one question: give one of them")
+            filters = _with_key(filters, under)
+        summary = key_summary(self._filtered(filters, joined=False), self._open().table("keys"))
+        ordered = sort_keys(summary, sort)
+        return ordered if limit is None else ordered.limit(limit)
+
+    def suggest_keys(self, text: str, n: int = 5) -> list[str]:
+        """Return up to `n` display paths of this capture that are close to what a user wrote, best first."""
+        try:
+            wanted = fold_name(display_path(native_path(text), control_set=self.manifest.control_set))
+        except UsageError:
+            wanted = fold_name(text)
+        if not wanted.isprintable():
+            wanted = "".join(letter for letter in wanted if letter.isprintable())
+        name = wanted.rstrip("\\").rpartition("\\")[2]
+        path, last = quoted(wanted), quoted(name)
+        query = f"""
+            SELECT display_path FROM (
+                SELECT display_path, folded_path,
+                    jaro_winkler_similarity(folded_path, {path}) AS alike,
+                    jaro_winkler_similarity(regexp_extract(folded_path, '[^\\\\]*$'), {last}) AS alike_name,
+                    contains(folded_path, {path}) AS holds
+                FROM keys WHERE folded_path <> {path}
+            )
+            WHERE holds OR (alike > 0.75 AND alike_name > 0.7)
+            GROUP BY folded_path
+            ORDER BY max(holds) DESC, max(alike + alike_name) DESC, length(folded_path), folded_path
+            LIMIT {max(0, int(n))}
+        """.replace("SELECT display_path FROM (", "SELECT min(display_path) FROM (", 1)
+        if not wanted:
+            return []
+        with engine_errors():
+            return [row[0] for row in self._open().con.cursor().execute(query).fetchall()]
+
+    def info(self) -> dict[str, Any]:
+        """Return what is known about the capture as JSON values: the manifest, losses and diagnostics."""
+        cursor = self._open().con.cursor()
+        answer = self.manifest.as_dict()
+        for name in ("losses", "diagnostics"):
+            with engine_errors():
+                answer[name] = cursor.sql(f"SELECT * FROM {name}").to_arrow_table().to_pylist()
+        return answer
+
+    def close(self) -> None:
+        """Let go of the engine and of the disk space it spilled to; closing twice is fine."""
+        self._closer()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        facts = "; ".join(f"{count}" for count in self._facts().values() if count)
+        return f"<Capture {_printable(self.path.name)}: {facts}>"
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><th>{html.escape(name)}</th><td>{html.escape(text)}</td></tr>"
+            for name, text in {"capture": _printable(str(self.path)), **self._facts()}.items()
+            if text
+        )
+        return f"<table>{rows}</table>"
+
+    def _facts(self) -> dict[str, str]:
+        """Return the few facts that a person should see first."""
+        totals, parts = self.manifest.totals, self.manifest.parts
+        facts = {
+            name: f"{totals[name]:,} {name}"
+            for name in ("events", "keys", "processes")
+            if _is_count(totals, name)
+        }
+        if parts:
+            first, last = min(part["first_ns"] for part in parts), max(part["last_ns"] for part in parts)
+            facts["time"] = f"{_moment(first)} to {_moment(last)}"
+        names = [_printable(str(source.get("name"))) for source in self.manifest.sources]
+        facts["sources"] = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+        simulated = any(source.get("simulated") for source in self.manifest.sources)
+        facts["origin"] = "simulated" if simulated else ""
+        facts["losses"] = "" if self.manifest.complete else "incomplete: something was lost (see losses)"
+        facts["state"] = "" if self._closer.alive else "closed"
+        return facts
+
+    def _open(self) -> Backend:
+        """Return the backend of a capture that is still open."""
+        if not self._closer.alive:
+            raise CaptureError(f"the capture {self.path.name} is closed: open it again")
+        return self.backend
+
+    def _frame(self, table: Table) -> "pd.DataFrame":
+        sql = ibis.to_sql(table, dialect="duckdb")
+        with engine_errors():
+            return to_frame(self._open().con.cursor().sql(sql).to_arrow_table())
+
+    def _filtered(self, filters: Filters, *, joined: bool) -> Table:
+        """Return the event rows that fit, with the names joined or as stored."""
+        backend = self._open()
+        processes = None
+        if filters.process is not None or filters.pid is not None:
+            processes = find_processes(backend.table("processes"), filters.process, filters.pid)
+        first_ns = min((part["first_ns"] for part in self.manifest.parts), default=None)
+        last_ns = max((part["last_ns"] for part in self.manifest.parts), default=None)
+        times = [
+            None if time is None else parse_time(time, first_ns=first_ns, last_ns=last_ns, end=is_end)
+            for time, is_end in ((filters.start, False), (filters.end, True))
+        ]
+        if filters.where is not None:
+            events = self._fitting(filters.where)
+        else:
+            events = backend.table("events" if joined else "stored_events")
+        return chosen(
+            events,
+            key_ids=self._key_ids(filters),
+            processes=processes,
+            value=filters.value,
+            operation=filters.operation,
+            status=filters.status,
+            start_ns=times[0],
+            end_ns=times[1],
+        )
+
+    def _fitting(self, condition: str) -> Table:
+        """Return the rows of `events` that fit a user's SQL condition."""
+        backend = self._open()
+        name = self._helpers.get(condition)
+        if name is None:
+            name = f"where_{len(self._helpers)}"
+            condition_view(backend.con, name, condition)
+            self._helpers[condition] = name
+        return backend.table(name, database=HELPERS)
+
+    def _key_ids(self, filters: Filters) -> list[int] | Table | None:
+        """Return the keys asked for and all that are grouped with them; None where every key is."""
+        if filters.key is None:
+            return None
+        texts = [filters.key] if isinstance(filters.key, str) else list(filters.key)
+        control_set = self.manifest.control_set
+        patterns = [
+            compile_pattern(text, control_set=control_set, user_sid=filters.user_sid, subtree=filters.subtree)
+            for text in texts
+        ]
+        condition = " OR ".join(pattern.sql("folded_path") for pattern in patterns) or "false"
+        query = f"SELECT key_id FROM keys WHERE same_as IN (SELECT same_as FROM keys WHERE {condition})"
+        backend = self._open()
+        with engine_errors("the key pattern cannot be used"):
+            if query not in self._helpers:
+                name = f"keys_{len(self._helpers)}"
+                backend.con.execute(f"CREATE TABLE {HELPERS}.{name} AS {query} ORDER BY key_id")
+                self._helpers[query] = name
+            table: Table = backend.table(self._helpers[query], database=HELPERS)
+            some = f"SELECT key_id FROM {HELPERS}.{self._helpers[query]} LIMIT {_FEW_KEYS + 1}"
+            ids = [row[0] for row in backend.con.cursor().execute(some).fetchall()]
+        return ids if len(ids) <= _FEW_KEYS else table
+
+
+def _close(backend: Backend, spill: Path) -> None:
+    backend.disconnect()
+    shutil.rmtree(spill, ignore_errors=True)
+
+
+def _with_key(filters: Filters, under: Words) -> Filters:
+    from dataclasses import replace
+
+    return replace(filters, key=under, subtree=True)
+
+
+def _check_columns(columns: Sequence[str] | None, limit: int | None) -> None:
+    if limit is not None and limit < 0:
+        raise UsageError(f"limit is {limit}: it must not be negative")
+    if columns is None:
+        return
+    if not columns:
+        raise UsageError(f"no column is named: the columns are {', '.join(EVENT_COLUMNS)}")
+    for name in columns:
+        if name not in EVENT_COLUMNS:
+            raise UsageError(f"events have no column {name!r}: the columns are {', '.join(EVENT_COLUMNS)}")
+
+
+def _is_count(totals: dict[str, Any], name: str) -> bool:
+    return type(totals.get(name)) is int
+
+
+def _moment(nanoseconds: int) -> str:
+    try:
+        moment = datetime.fromtimestamp(nanoseconds // 1_000_000_000, UTC)
+    except (OverflowError, ValueError, OSError):  # a damaged clock: a year that the calendar does not have
+        return f"{nanoseconds} ns"
+    return f"{moment:%Y-%m-%dT%H:%M:%S}Z"
+
+
+def _printable(text: str) -> str:
+    return "".join(letter if letter.isprintable() else f"\\x{ord(letter):02x}" for letter in text)

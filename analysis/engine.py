@@ -1,0 +1,165 @@
+"""The embedded engine: one DuckDB connection through Ibis that sees the tables of one capture."""
+
+import glob
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import ibis
+import pyarrow as pa
+from ibis.backends.duckdb import Backend
+
+from analysis.events import join_names
+from tracer.errors import CaptureError, RegtraceError, UsageError
+from tracer.schema import TABLES, Table
+
+__all__ = ["HELPERS", "as_reader", "condition_view", "connect", "engine_errors", "only_reads", "quoted"]
+
+HELPERS = "regtrace"  # schema of what questions need on the way; not temporary, for cursors must see it
+
+_SQL_TYPES = {
+    "timestamp": "TIMESTAMPTZ",
+    "text": "VARCHAR",
+    "bytes": "BLOB",
+    "addresses": "BIGINT[]",
+    "int16": "SMALLINT",
+    "int32": "INTEGER",
+    "int64": "BIGINT",
+    "uint16": "USMALLINT",
+    "uint32": "UINTEGER",
+}
+_LOCATION = re.compile(r"LINE \d+: ")
+
+
+def connect(files: dict[str, list[Path]], *, memory_limit: str, threads: int | None) -> tuple[Backend, Path]:
+    """Return an Ibis backend that sees the tables, and its folder for what does not fit in memory.
+
+    The stored tables have their own names, except that the stored event rows are `stored_events` and
+    `events` is the view with the names joined. Nothing can be found by accident: variables of the calling
+    program are not tables, and no extension is fetched from a network.
+
+    Raises:
+        UsageError: the memory limit or the number of threads is not one.
+    """
+    spill = Path(tempfile.mkdtemp(prefix="regtrace-"))
+    settings: dict[str, Any] = {"memory_limit": memory_limit, "TimeZone": "UTC"}
+    settings |= {"python_enable_replacements": "false", "autoinstall_known_extensions": "false"}
+    if threads is not None:
+        settings["threads"] = threads
+    try:
+        backend = ibis.duckdb.connect(temp_directory=spill, **settings)
+    except duckdb.Error as error:
+        spill.rmdir()
+        raise UsageError(
+            f"the engine refuses memory_limit={memory_limit!r}, threads={threads!r}: {error}"
+        ) from error
+    try:
+        with engine_errors():
+            backend.con.execute(f"CREATE SCHEMA {HELPERS}")
+            for name, table in TABLES.items():
+                stored = "stored_events" if name == "events" else name
+                backend.con.execute(f"CREATE VIEW {stored} AS {scan(table, files[name])}")
+            joined = join_names(*(backend.table(name) for name in ("stored_events", "keys", "processes")))
+            backend.con.execute(f"CREATE VIEW events AS {ibis.to_sql(joined, dialect='duckdb')}")
+    except BaseException:
+        backend.disconnect()
+        shutil.rmtree(spill, ignore_errors=True)
+        raise
+    return backend, spill
+
+
+def scan(table: Table, files: Sequence[Path]) -> str:
+    """Return the query that reads a table from its files; without files it has no rows."""
+    if not files:
+        columns = (
+            f"CAST(NULL AS {_SQL_TYPES[column.kind]}) AS {_name(column.name)}" for column in table.columns
+        )
+        return f"SELECT {', '.join(columns)} WHERE false"
+    # The names come from the manifest; a folder called a[1]* must not become a pattern, or host=x a column.
+    listed = ", ".join(
+        quoted(glob.escape(str(file)) if set(str(file)) & set("*?[") else str(file)) for file in files
+    )
+    columns = (_name(column.name) for column in table.columns)
+    return f"SELECT {', '.join(columns)} FROM read_parquet([{listed}], hive_partitioning = false)"
+
+
+def condition_view(connection: duckdb.DuckDBPyConnection, name: str, condition: str) -> None:
+    """Make the view `name`: the rows of `events` that fit a user's SQL condition.
+
+    Raises:
+        UsageError: the condition is not one expression over the columns of `events`; the message shows where.
+    """
+    query = f"SELECT * FROM events WHERE (\n{condition}\n)"
+    with engine_errors("the condition cannot be used"):
+        statements = connection.extract_statements(query)
+        duckdb.SQLExpression(condition)  # one expression, and nothing that closes the bracket
+        if len(statements) != 1:
+            raise UsageError("the condition cannot be used: it must be one SQL expression")
+        connection.execute(f"CREATE VIEW {HELPERS}.{name} AS {query}")
+
+
+def only_reads(connection: duckdb.DuckDBPyConnection, query: str) -> None:
+    """Raise UsageError unless `query` is a single statement that reads."""
+    reading = {duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN}
+    with engine_errors("the query cannot be used"):
+        statements = connection.extract_statements(query)
+    if len(statements) != 1 or statements[0].type not in reading:
+        raise UsageError(
+            "the query cannot be used: it must be one SELECT (or WITH, DESCRIBE, SUMMARIZE, EXPLAIN)"
+        )
+
+
+@contextmanager
+def engine_errors(what: str = "the query cannot be run") -> Iterator[None]:
+    """Turn the engine's errors into ours: a user's mistake, a file that changed, or too little memory."""
+    try:
+        yield
+    except duckdb.OutOfMemoryException as error:
+        raise RegtraceError(
+            f"{what}: {_first_line(error)}; open the capture with a larger memory_limit"
+        ) from error
+    except duckdb.IOException as error:
+        raise CaptureError(f"{what}, a file of the capture cannot be read: {_first_line(error)}") from error
+    except (duckdb.ProgrammingError, duckdb.DataError, duckdb.NotSupportedError) as error:
+        raise UsageError(f"{what}: {_located(str(error))}") from error
+    except (duckdb.InvalidInputException, duckdb.InterruptException) as error:
+        raise UsageError(f"{what}: {_first_line(error)}") from error
+
+
+def quoted(text: str) -> str:
+    """Return `text` as a string literal."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _name(column: str) -> str:
+    return '"' + column.replace('"', '""') + '"'
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]
+
+
+def _located(message: str) -> str:
+    """Return the engine's message without its line number, which counts lines the user did not write."""
+    lines = []
+    shift = 0
+    for line in message.splitlines():
+        place = _LOCATION.match(line)
+        if place:
+            shift = place.end()
+            line = line[shift:]
+        elif shift and line.strip() == "^":
+            line = line[shift:]
+        lines.append(line)
+    return "\n".join(line for line in lines if line.strip())
+
+
+def as_reader(relation: duckdb.DuckDBPyRelation, batch_rows: int) -> pa.RecordBatchReader:
+    """Return a relation's rows as a stream of Arrow batches; the method's name changed between versions."""
+    read = getattr(relation, "to_arrow_reader", None) or relation.fetch_arrow_reader
+    return read(batch_rows)

@@ -1,0 +1,93 @@
+"""Per key: how much happened to it, by how many, and when."""
+
+from ibis.expr.types import Table
+
+from analysis.events import is_failure
+from tracer.errors import UsageError
+from tracer.operations import find_operations
+
+__all__ = ["SORTS", "key_summary", "sort_keys"]
+
+# word -> (column, largest first)
+SORTS = {
+    "events": ("events", True),
+    "reads": ("reads", True),
+    "writes": ("writes", True),
+    "opens": ("opens", True),
+    "created": ("created", True),
+    "failures": ("failures", True),
+    "errors": ("failures", True),
+    "processes": ("processes", True),
+    "values": ("values", True),
+    "bytes_written": ("bytes_written", True),
+    "first_time": ("first_time", False),
+    "last_time": ("last_time", True),
+    "key": ("display_key", False),
+}
+
+
+def key_summary(events: Table, keys: Table) -> Table:
+    """Return one row per key that `events` touch; spellings of one key (`keys.same_as`) are one row.
+
+    Columns: key, display_key, key_id; events (rows); reads, opens (OpenKey and CreateKey), writes (changes
+    other than CreateKey), each tried or done; created (creates that made the key); failures
+    (`tracer.statuses.is_failure`); processes and values (how many different ones; value names without
+    regard to case); bytes_written (by successful SetValueKey; NULL where no size is known); first_time and
+    last_time. Rows of operations without a key are left out. Rows are in no order.
+
+    Args:
+        events: stored or joined event rows.
+        keys: the table `keys`.
+    """
+    groups = keys.select(grouped_id="key_id", same_as="same_as")
+    names = keys.select(named_id="key_id", key="path", display_key="display_path")
+    rows = events.select(
+        "key_id", "process_id", "operation", "status", "disposition", "value_name", "data_size", "time"
+    )
+    rows = rows.inner_join(groups, rows["key_id"] == groups["grouped_id"])
+    operation, status = rows["operation"], rows["status"]
+    writes = [name for name in find_operations("write") if name != "CreateKey"]
+    written = (operation == "SetValueKey") & (status < 0x80000000)
+    summary = rows.group_by("same_as").aggregate(
+        events=rows.count(),
+        reads=rows.count(operation.isin(find_operations("read"))),
+        opens=rows.count(operation.isin(["OpenKey", "CreateKey"])),
+        writes=rows.count(operation.isin(writes)),
+        created=rows.count((operation == "CreateKey") & (rows["disposition"] == 1)),
+        failures=rows.count(is_failure(status)),
+        processes=rows["process_id"].nunique(),
+        values=rows["value_name"].upper().nunique(),
+        bytes_written=rows["data_size"].sum(where=written).cast("int64"),
+        first_time=rows["time"].min(),
+        last_time=rows["time"].max(),
+    )
+    named = summary.inner_join(names, summary["same_as"] == names["named_id"])
+    return named.select(
+        "key",
+        "display_key",
+        "events",
+        "reads",
+        "opens",
+        "writes",
+        "created",
+        "failures",
+        "processes",
+        "values",
+        "bytes_written",
+        "first_time",
+        "last_time",
+        key_id="same_as",
+    )
+
+
+def sort_keys(summary: Table, sort: str) -> Table:
+    """Return a key summary in a stated order, ties by path.
+
+    Raises:
+        UsageError: there is no such order.
+    """
+    if sort not in SORTS:
+        raise UsageError(f"keys cannot be sorted by {sort!r}: the orders are {', '.join(SORTS)}")
+    column, largest_first = SORTS[sort]
+    first = summary[column].desc() if largest_first else summary[column]
+    return summary.order_by(first, summary["display_key"], summary["key_id"])

@@ -1,0 +1,95 @@
+"""Times as users write them: absolute, or relative to the capture's first or last event."""
+
+import re
+from datetime import UTC, datetime, tzinfo
+
+from tracer.errors import UsageError
+
+__all__ = ["parse_time"]
+
+_UNITS = {
+    "ns": 1,
+    "us": 1_000,
+    "µs": 1_000,
+    "ms": 1_000_000,
+    "s": 1_000_000_000,
+    "m": 60_000_000_000,
+    "min": 60_000_000_000,
+    "h": 3_600_000_000_000,
+    "d": 86_400_000_000_000,
+}
+_RELATIVE = re.compile(r"([+-])(\d+)(?:\.(\d+))?\s*(ns|us|µs|ms|s|min|m|h|d)")
+_ABSOLUTE = re.compile(
+    r"(\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2})?)?)(?:[.,](\d{1,9}))?(Z|z|[+-]\d{2}:?\d{2})?"
+)
+
+
+def parse_time(
+    value: str | datetime,
+    *,
+    first_ns: int | None,
+    last_ns: int | None,
+    end: bool = False,
+    zone: tzinfo = UTC,
+) -> int:
+    """Return a time as UTC nanoseconds since 1970.
+
+    Args:
+        value: an aware datetime or pandas Timestamp, or text: ISO 8601 (``2024-05-01T10:00:00.5Z``), or
+            ``+90s`` after the first event, or ``-5m`` before the last one (ns, us, ms, s, m, h, d).
+        first_ns: time of the capture's first event; None in an empty capture.
+        last_ns: time of its last event; None in an empty capture.
+        end: the time ends a range; text with a fraction of a second then covers the whole of its last
+            digit, so that a time copied from a table includes its own row.
+        zone: zone of a time that names none.
+
+    Raises:
+        UsageError: the text is no time.
+    """
+    if not isinstance(value, str):
+        return _from_datetime(value, zone)
+    text = value.strip()
+    relative = _RELATIVE.fullmatch(text)
+    if relative:
+        sign, whole, fraction, unit = relative.groups()
+        span = int(whole) * _UNITS[unit] + int((fraction or "0").ljust(18, "0")[:18]) * _UNITS[unit] // 10**18
+        return (first_ns or 0) + span if sign == "+" else (last_ns or 0) - span
+    absolute = _ABSOLUTE.fullmatch(text)
+    if not absolute:
+        raise _no_time(value)
+    stamp, fraction, offset = absolute.groups()
+    if fraction and stamp.count(":") != 2:
+        raise _no_time(value)
+    try:
+        moment = datetime.fromisoformat(stamp + (offset or "").upper())
+    except ValueError:
+        raise _no_time(value) from None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=zone)
+    nanoseconds = _seconds(moment) * 1_000_000_000
+    if fraction:
+        step = 10 ** (9 - len(fraction))
+        nanoseconds += int(fraction) * step + (step - 1 if end else 0)
+    return nanoseconds
+
+
+def _from_datetime(value: datetime, zone: tzinfo) -> int:
+    """Return a datetime, or a pandas Timestamp with its nanoseconds, as UTC nanoseconds."""
+    if not isinstance(value, datetime) or value != value:  # NaT is not equal to itself
+        raise _no_time(value)
+    if value.tzinfo is None:
+        value = value.replace(tzinfo=zone)
+    return _seconds(value) * 1_000_000_000 + value.microsecond * 1_000 + int(getattr(value, "nanosecond", 0))
+
+
+def _seconds(moment: datetime) -> int:
+    """Return whole seconds since 1970, by integers: a float would round."""
+    span = moment.astimezone(UTC).replace(microsecond=0) - datetime(1970, 1, 1, tzinfo=UTC)
+    return span.days * 86_400 + span.seconds
+
+
+def _no_time(value: object) -> UsageError:
+    return UsageError(
+        f"{value!r:.80} is not a time: write 2024-05-01T10:00:00Z, +90s (after the first event) "
+        "or -5m (before the last)"
+    )

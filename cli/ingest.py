@@ -1,0 +1,83 @@
+"""`regtrace ingest`: traces in, one published capture out."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.console import console
+from cli.exits import Exit
+from cli.options import Example, FailOnLoss, Force
+from cli.progress import ProgressLine, count_text, duration_text
+from cli.words import name_summary, plural, quoted
+
+__all__ = ["EXAMPLES", "ingest", "ingest_with_progress"]
+
+EXAMPLES = (
+    Example("regtrace ingest boot.etl", "makes boot.regtrace in this folder"),
+    Example("regtrace ingest Logfile.pml -o app.regtrace", "a Procmon file"),
+    Example("regtrace ingest part1.etl part2.etl -o whole.regtrace", "several files of one machine, merged by time"),
+    Example("regtrace ingest app.etl --seed handles.csv", "names of keys that were open before the trace"),
+)
+
+
+def ingest(
+    sources: Annotated[
+        list[Path], typer.Argument(metavar="SOURCE", help="Traces: .etl files, or one or more Procmon .pml files.")
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="NAME.regtrace",
+                     help="The capture to make. Default: the first source's name, in this folder."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the capture if it exists.")] = False,
+    seed: Annotated[
+        Path | None,
+        typer.Option("--seed", metavar="FILE", help="Table (CSV or Parquet) of objects that were open before the trace: "
+                     "columns address, path."),
+    ] = None,
+    control_set: Annotated[
+        int | None,
+        typer.Option("--control-set", metavar="N", min=1, max=999,
+                     help="Number of the control set that was current, where the trace does not tell."),
+    ] = None,
+    fail_on_loss: FailOnLoss = False,
+) -> None:  # fmt: skip
+    """Read traces, name their keys, and publish a capture.
+
+    What a source is, is told by its content: a Windows event trace (.etl, plain or compressed, also cut short or
+    never finished) or a Procmon log (.pml). The capture is a folder of Parquet files that appears when it is whole.
+    Sources are only read; nothing is ever written to them. Damage and losses are counted and shown, not hidden.
+    """
+    target = output or Path(sources[0].with_suffix(".regtrace").name)
+    manifest = ingest_with_progress(sources, target, force=force, seed=seed, control_set=control_set)
+    complete = bool(manifest["complete"])
+    if not complete:
+        console.warn(f"the trace is incomplete; `regtrace info {quoted(target)}` says what is missing")
+    console.hint(
+        f"regtrace info {quoted(target)}",
+        f"regtrace keys {quoted(target)} --sort events --limit 20",
+        f"regtrace timeline {quoted(target)} --key KEY",
+    )
+    if fail_on_loss and not complete:
+        raise typer.Exit(Exit.LOSS)
+
+
+def ingest_with_progress(
+    sources: list[Path], target: Path, *, force: bool, seed: Path | None = None, control_set: int | None = None
+) -> dict[str, object]:
+    """Ingest, show how far it is, say what was made, and return what the manifest says."""
+    from tracer.ingest import ingest as publish
+
+    with ProgressLine("ingest") as line:
+        manifest = publish(sources, target, force=force, seed=seed, control_set=control_set, progress=line)
+        seconds = line.elapsed
+    totals = manifest.totals
+    events = totals.get("events", 0)
+    console.say(
+        f"{target}: {plural(events, 'event')}, {plural(totals.get('keys', 0), 'key')}, "
+        f"{totals.get('processes', 0):,} processes, in {duration_text(seconds)} "
+        f"({count_text(round(events / max(seconds, 1e-9)))} events/s)"
+    )
+    console.say(name_summary(totals.get("names", {})))
+    return manifest.as_dict()

@@ -1,0 +1,86 @@
+"""`regtrace list`: the words that options accept."""
+
+import sys
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from cli.console import console, is_terminal, terminal_width
+from cli.options import Example, Wide
+
+__all__ = ["EXAMPLES", "Subject", "list_words"]
+
+EXAMPLES = (
+    Example("regtrace list operations", "what --operation accepts, and the callback each stands for"),
+    Example("regtrace list columns", "the columns of the view events: what --where can name"),
+    Example("regtrace list statuses", "what --status accepts"),
+)
+
+
+_JOINED = {  # what the view adds to the stored columns
+    "status_name": ("text", "name of `status`; its hex form where it has none; NULL where `status` is"),
+    "key": ("text", "native path of the key, escaped; NULL where the operation has no key"),
+    "display_key": ("text", "its Win32 spelling (HKLM\\...), where it has one"),
+    "process": ("text", "file name of the process's image; NULL where unknown"),
+    "pid": ("uint32", "Windows process id; NULL where unknown"),
+    "tid": ("uint32", "thread id; NULL where unknown"),
+    "user": ("text", "account name or SID of the process; NULL where unknown"),
+    "command_line": ("text", "command line of the process; NULL where not recorded"),
+}
+
+
+class Subject(StrEnum):
+    """What can be listed."""
+
+    OPERATIONS = "operations"
+    COLUMNS = "columns"
+    STATUSES = "statuses"
+
+
+def list_words(
+    subject: Annotated[Subject, typer.Argument(help="What to list.", show_default=False)],
+    wide: Wide = False,
+) -> None:
+    """Print the words that options accept."""
+    from cli.output import write_lines
+    from cli.table import TextColumn, lay_out
+
+    rows = {Subject.OPERATIONS: _operations, Subject.COLUMNS: _columns, Subject.STATUSES: _statuses}[subject]()
+    titles, *cells = rows
+    columns = [
+        TextColumn(title, [row[index] for row in cells], shrink="end" if index == len(titles) - 1 else None)
+        for index, title in enumerate(titles)
+    ]
+    width = terminal_width() if is_terminal(sys.stdout) and not wide else None
+    write_lines(lay_out(columns, width=width))
+    if subject is Subject.OPERATIONS:
+        console.hint("regtrace timeline CAPTURE --key KEY --operation set,delete")
+
+
+def _operations() -> list[tuple[str, ...]]:
+    from tracer.operations import OPERATIONS
+
+    rows: list[tuple[str, ...]] = [("word", "operation", "changes", "callback", "class")]
+    for operation in OPERATIONS:
+        number = "" if operation.notify_class is None else str(operation.notify_class)
+        changes = "yes" if operation.writes else ""
+        rows.append((operation.short, operation.name, changes, operation.notification or "", number))
+    groups = {"delete": "deletekey, deletevalue", "enum": "enumkey, enumvalue"}
+    groups |= {"read": "every query and enumeration", "write": "every operation that changes the registry"}
+    return rows + [(word, f"({meaning})", "", "", "") for word, meaning in groups.items()]
+
+
+def _columns() -> list[tuple[str, ...]]:
+    from analysis.events import EVENT_COLUMNS
+    from tracer.schema import TABLES
+
+    known = {column.name: (column.kind, column.meaning) for column in TABLES["events"].columns} | _JOINED
+    rows: list[tuple[str, ...]] = [("column", "type", "meaning")]
+    return rows + [(name, *known[name]) for name in EVENT_COLUMNS]
+
+
+def _statuses() -> list[tuple[str, ...]]:
+    from tracer.statuses import STATUSES
+
+    return [("status", "name")] + [(f"0x{number:08X}", name) for number, name in STATUSES.items()]

@@ -1,0 +1,85 @@
+"""The page docs/cli.md, made from the help of every verb: `python -m cli.manual > docs/cli.md`."""
+
+from collections.abc import Iterator
+
+import typer
+
+from cli.app import VERBS, app
+from cli.exits import MEANINGS
+
+__all__ = ["manual"]
+
+_WIDTH = 100
+
+_INTRODUCTION = """\
+# The command line
+
+This page is made from the help texts: `python -m cli.manual > docs/cli.md`.
+
+Data goes to standard output, words (progress, warnings, hints) to standard error. Progress and hints are shown
+only where standard error is a terminal, and never with `--quiet`. Warnings about lost events are always shown."""
+
+_RULES = """\
+## How rows are written
+
+`-f` gives the format, else the ending of the file: `.txt` table, `.csv`, `.jsonl` or `.ndjson`, `.parquet` or `.pq`.
+A file appears under its name when it is whole; an existing one is replaced only with `--force`.
+
+**Times** are UTC in ISO-8601 (`2026-11-22T10:00:00.123456Z`). `--tz ZONE` shows them in another zone, with its
+offset (`2026-11-22T11:00:00.123456+01:00`). `time_ns` is always UTC nanoseconds since 1970. `--tz` changes nothing in
+Parquet, which holds instants. `--from` and `--to` are UTC unless they carry an offset.
+
+**Tables** are for reading. On a terminal they are shortened to fit (`--wide` shows all); into a pipe or a file
+nothing is shortened. Names and data are written by strangers, so every character that Unicode does not call printable
+(control characters, terminal escapes, newlines, bidi overrides, invisible letters, odd spaces) is shown as `\\u{HEX}`;
+where a name itself holds `\\u{`, its backslash is shown as `\\u{5C}`. CSV is shown so too when it goes to a terminal.
+Colour is used on a terminal only, and not where `NO_COLOR` is set.
+
+**CSV** follows RFC 4180, in UTF-8, lines ending with LF. Text is quoted; a NULL is an empty cell, empty text is `""`.
+A text cell that starts with `=`, `+`, `-`, `@` (or their full-width forms), a tab, CR, LF or an apostrophe gets one
+apostrophe in front, so that no spreadsheet runs it: *a reader that drops one leading apostrophe from text has the
+exact text.*
+
+**JSONL** has one object a line; NULL is `null`. A line that would hold an unprintable character is written in ASCII
+with JSON's `\\uXXXX`.
+
+In CSV and JSONL bytes are lower-case hex, kernel addresses and other unsigned 64-bit numbers are text such as
+`"0xffffc00512345678"` (spreadsheets and JavaScript round them), and all other integers stay integers.
+
+**Parquet** keeps every type exactly, zstd-compressed.
+
+In all four, a NUL or a lone surrogate inside a name is written `<U+0000>`, `<U+D800>` (see `tracer.text`)."""
+
+
+def manual() -> str:
+    """Return the page."""
+    return "\n".join(_lines()) + "\n"
+
+
+def _lines() -> Iterator[str]:
+    yield from (_INTRODUCTION, "", "## Exit codes", "", "| code | meaning |", "| --- | --- |")
+    for code, meaning in MEANINGS.items():
+        yield f"| {code.value} | {meaning} |"
+    yield from ("", _RULES, "", "## regtrace", "", *_block(_help()))
+    for name in VERBS:
+        yield from ("", f"## regtrace {name}", "", *_block(_help(name)))
+
+
+def _block(text: str) -> Iterator[str]:
+    yield "```text"
+    yield from (line.rstrip() for line in text.strip().splitlines())
+    yield "```"
+
+
+def _help(verb: str | None = None) -> str:
+    group = typer.main.get_command(app)
+    settings = {"resilient_parsing": True, "terminal_width": _WIDTH, "max_content_width": _WIDTH}
+    context = group.make_context("regtrace", [], **settings)
+    if verb is None:
+        return group.get_help(context)
+    command = group.get_command(context, verb)  # type: ignore[attr-defined]
+    return str(command.get_help(command.make_context(verb, [], parent=context, **settings)))
+
+
+if __name__ == "__main__":
+    print(manual(), end="")

@@ -1,0 +1,158 @@
+"""Where rows go and in which format: one object that a verb makes from its options, and one function."""
+
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, tzinfo
+from pathlib import Path
+from typing import BinaryIO
+
+import pyarrow as pa
+
+from cli.console import is_terminal, terminal_width
+from cli.files import binary_stdout, check_target, open_target
+from tracer.errors import UsageError
+
+__all__ = ["FORMATS", "Output", "write_lines", "write_rows"]
+
+FORMATS = {
+    "table": (".txt",),
+    "csv": (".csv",),
+    "jsonl": (".jsonl", ".ndjson"),
+    "parquet": (".parquet", ".pq"),
+}
+
+Render = Callable[[pa.Table, int | None], Iterable[str]]  # rows and the width to fit -> lines
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """Where rows go.
+
+    Attributes:
+        format: table, csv, jsonl or parquet.
+        path: the file; None: standard output.
+        force: whether an existing file is replaced.
+        wide: whether a table keeps every column and letter.
+        zone: the zone times are shown in.
+    """
+
+    format: str
+    path: Path | None = None
+    force: bool = False
+    wide: bool = False
+    zone: tzinfo = UTC
+
+    @classmethod
+    def of(
+        cls,
+        path: Path | None,
+        wanted: str | None,
+        *,
+        default: str = "table",
+        force: bool = False,
+        wide: bool = False,
+        zone: tzinfo = UTC,
+    ) -> "Output":
+        """Return what the options mean, checked before any work is done.
+
+        Raises:
+            UsageError: the format can be told neither from `wanted` nor from the file's ending, or bytes would
+                go to a terminal.
+            TargetError: the file exists and `force` is not set, or its folder is missing.
+        """
+        if path is not None and str(path) == "-":
+            path = None
+        found = str(wanted) if wanted else _format_of(path) if path else default
+        if path is not None:
+            check_target(path, force=force)
+        elif found == "parquet" and is_terminal(sys.stdout):
+            raise UsageError("Parquet is not text: give -o FILE.parquet, or send it into a pipe")
+        return cls(found, path, force, wide, zone)
+
+    @property
+    def on_terminal(self) -> bool:
+        """Whether a person reads the rows as they are written."""
+        return self.path is None and is_terminal(sys.stdout)
+
+    @property
+    def width(self) -> int | None:
+        """The columns a table may take; None: as many as it needs."""
+        return terminal_width() if self.on_terminal and not self.wide else None
+
+
+def write_rows(rows: pa.Table | pa.RecordBatchReader, output: Output, render: Render) -> int:
+    """Write `rows` as `output` asks and return how many there were; `render` makes the lines of a table."""
+    counter = _Counter()
+    reader = counter.counted(rows.to_reader() if isinstance(rows, pa.Table) else rows)
+    if output.path is None:
+        _write(reader, binary_stdout(), output, render)
+        sys.stdout.flush()
+    else:
+        with open_target(output.path, force=output.force) as stream:
+            _write(reader, stream, output, render)
+    return counter.rows
+
+
+def write_lines(lines: Iterable[str], path: Path | None = None, *, force: bool = False) -> None:
+    """Write lines of text to `path`, or to standard output in the terminal's own encoding."""
+    if path is None:
+        for line in lines:
+            sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+        return
+    with open_target(path, force=force) as stream:
+        for line in lines:
+            stream.write(line.encode() + b"\n")
+
+
+class _Counter:
+    """Counts the rows that pass."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+
+    def counted(self, reader: pa.RecordBatchReader) -> pa.RecordBatchReader:
+        def batches() -> Iterable[pa.RecordBatch]:
+            for batch in reader:
+                self.rows += batch.num_rows
+                yield batch
+
+        return pa.RecordBatchReader.from_batches(reader.schema, batches())
+
+
+def _format_of(path: Path) -> str:
+    ending = path.suffix.lower()
+    for name, endings in FORMATS.items():
+        if ending in endings:
+            return name
+    if path.exists() and not path.is_file():  # a device or a pipe has no ending
+        return "jsonl"
+    known = ", ".join(endings[0] for endings in FORMATS.values())
+    raise UsageError(f"cannot tell the format of {path.name!r} from its ending; use one of {known}, or give --format")
+
+
+def _write(reader: pa.RecordBatchReader, stream: BinaryIO, output: Output, render: Render) -> None:
+    if output.format == "csv":
+        from cli.csv_format import write_csv
+
+        write_csv(reader, stream, zone=output.zone, for_eyes=output.on_terminal)
+    elif output.format == "jsonl":
+        from cli.jsonl import write_jsonl
+
+        write_jsonl(reader, stream, zone=output.zone)
+    elif output.format == "parquet":
+        _write_parquet(reader, stream)
+    elif output.path is None:
+        write_lines(render(reader.read_all(), output.width))
+    else:
+        for line in render(reader.read_all(), None):
+            stream.write(line.encode() + b"\n")
+
+
+def _write_parquet(reader: pa.RecordBatchReader, stream: BinaryIO) -> None:
+    import pyarrow.parquet as pq
+
+    with pq.ParquetWriter(pa.PythonFile(stream, mode="w"), reader.schema, compression="zstd") as writer:
+        for batch in reader:
+            writer.write_batch(batch)

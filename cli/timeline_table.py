@@ -1,0 +1,129 @@
+"""A timeline as people read it: when, who, what, with which result and data, and how sure the name is."""
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, tzinfo
+from typing import Any
+
+import pyarrow as pa
+
+from cli.frames import text_cells
+from cli.table import TextColumn, lay_out
+from tracer.schema import FLAGS
+from tracer.statuses import is_failure, status_name
+from tracer.values import decode_value
+
+__all__ = ["timeline_lines"]
+
+_UNSURE = ("later", "partial", "none")
+_DATA_WIDTH = 200  # letters of one value; the whole data is in CSV, JSONL and Parquet
+
+
+def timeline_lines(
+    rows: pa.Table, width: int | None = None, *, zone: tzinfo = UTC, color: bool = False
+) -> Iterator[str]:
+    """Yield the lines of a timeline.
+
+    Args:
+        rows: rows of the view `events`, in order.
+        width: the columns of the terminal: cells are shortened to fit, columns without content left out, and the
+            date stands in the heading when all rows share it. None: every column, nothing shortened.
+        zone: the zone times are shown in.
+        color: whether failures stand out.
+    """
+    statuses = _values(rows, "status")
+    results = ["" if code is None else status_name(code) for code in statuses]
+    if width is not None:
+        results = [name.removeprefix("OBJECT_") for name in results]  # --status takes both
+    names = _values(rows, "operation")
+    keys = [shown or native for shown, native in zip(*(text_cells(rows, n) for n in ("display_key", "key")), strict=True)]
+    time_title, times = _times(rows, zone, short=width is not None)
+    columns = [
+        TextColumn(time_title, times, styles=["dim"] * len(times)),
+        TextColumn("process", _processes(rows), shrink="middle", least=14),
+        TextColumn("operation", [name or "?" for name in names], shrink="end", least=13),
+        TextColumn("key", keys, shrink="middle", least=24),
+        TextColumn("value", _value_names(rows), shrink="middle", least=10),
+        TextColumn("status", results, shrink="end", least=9,
+                   styles=["red" if code is not None and is_failure(code) else "" for code in statuses]),
+        TextColumn("data", _data(rows), shrink="end", least=12),
+        TextColumn("note", _notes(rows), shrink="end", least=6, styles=["yellow"] * len(times)),
+    ]  # fmt: skip
+    if width is not None:
+        one_key = len(set(keys)) <= 1  # the caller says which
+        columns = [c for c in columns if any(c.cells) and not (c.title == "key" and one_key)] or columns
+    yield from lay_out(columns, width=width, color=color)
+
+
+def _values(rows: pa.Table, name: str) -> list[Any]:
+    if name not in rows.schema.names:
+        return [None] * rows.num_rows
+    values: list[Any] = rows.column(name).to_pylist()
+    return values
+
+
+def _times(rows: pa.Table, zone: tzinfo, *, short: bool) -> tuple[str, list[str]]:
+    times = text_cells(rows, "time", zone=zone)
+    days = {time[:10] for time in times if time}
+    if short and len(days) == 1:
+        return days.pop(), [time[11:] for time in times]
+    return "time", times
+
+
+def _processes(rows: pa.Table) -> list[str]:
+    return [
+        f"{image or '?'} ({pid})" if pid is not None else image or "?"
+        for image, pid in zip(_values(rows, "process"), _values(rows, "pid"), strict=True)
+    ]
+
+
+def _value_names(rows: pa.Table) -> list[str]:
+    return ["" if name is None else name or "(default)" for name in _values(rows, "value_name")]
+
+
+def _data(rows: pa.Table) -> list[str]:
+    names = ("operation", "data_type", "data", "data_size", "previous_type", "previous_data", "previous_size",
+             "disposition", "requested_name", "index")  # fmt: skip
+    return [_one_data(*values) for values in zip(*(_values(rows, name) for name in names), strict=True)]
+
+
+def _one_data(
+    operation: str | None,
+    kind: int | None,
+    data: bytes | None,
+    size: int | None,
+    previous_kind: int | None,
+    previous: bytes | None,
+    previous_size: int | None,
+    disposition: int | None,
+    requested: str | None,
+    index: int | None,
+) -> str:
+    parts = []
+    if index is not None:
+        parts.append(f"index {index}")
+    if operation == "CreateKey" and disposition is not None:
+        parts.append({1: "new key", 2: "existing key"}.get(disposition, f"disposition {disposition}"))
+    if operation == "RenameKey" and requested:
+        parts.append(f"to {requested}")
+    text = decode_value(kind, data, size)
+    if previous is not None or previous_size is not None:
+        text = f"{text}, was {decode_value(previous_kind, previous, previous_size) or 'empty'}".removeprefix(", ")
+    if text:
+        parts.append(text)
+    shown = "; ".join(parts)
+    return shown if len(shown) <= _DATA_WIDTH else shown[: _DATA_WIDTH - 1] + "…"
+
+
+def _notes(rows: pa.Table) -> list[str]:
+    return [
+        ", ".join([*_unsure(source), *_flag_names(flags)])
+        for source, flags in zip(_values(rows, "name_source"), _values(rows, "flags"), strict=True)
+    ]
+
+
+def _unsure(source: str | None) -> Sequence[str]:
+    return [f"name: {source}"] if source in _UNSURE else []
+
+
+def _flag_names(flags: int | None) -> list[str]:
+    return [name for name, bit in FLAGS.items() if flags is not None and flags & bit]

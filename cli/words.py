@@ -1,0 +1,54 @@
+"""Small pieces of wording that several verbs share."""
+
+import os
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+
+__all__ = ["name_summary", "percent", "plural", "quoted"]
+
+
+def quoted(argument: Path | str) -> str:
+    """Return an argument as a shell wants it typed."""
+    text = str(argument)
+    if os.name == "nt":
+        return f'"{text}"' if " " in text else text
+    return shlex.quote(text)
+
+
+def plural(count: int, noun: str) -> str:
+    """Return a count with its noun.
+
+    >>> plural(1, "key"), plural(1200, "key")
+    ('1 key', '1,200 keys')
+    """
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def percent(part: int, whole: int) -> str:
+    """Return a share with one decimal; never 100.0 or 0.0 where that is not exactly so.
+
+    >>> percent(999_999, 1_000_000), percent(1, 10_000), percent(0, 5)
+    ('99.9 %', '<0.1 %', '0 %')
+    """
+    if whole <= 0 or part <= 0:
+        return "0 %"
+    if part >= whole:
+        return "100 %"
+    tenths = part * 1000 // whole
+    return f"{tenths // 10}.{tenths % 10} %" if tenths else "<0.1 %"
+
+
+def name_summary(names: Mapping[str, int]) -> str:
+    """Return in one line how sure the names of a capture's rows are; `names` counts rows by name source.
+
+    >>> name_summary({"event": 5, "open": 984, "partial": 8, "none": 3})
+    'names: 98.9 % exact, 0.8 % partial, 0.3 % unknown'
+    """
+    total = sum(names.values())
+    if not total:
+        return "names: no row has a key"
+    unsure = {"partial": names.get("partial", 0), "unknown": names.get("none", 0)}
+    parts = [f"{percent(total - sum(unsure.values()), total)} exact"]
+    parts += [f"{percent(count, total)} {word}" for word, count in unsure.items() if count]
+    return "names: " + ", ".join(parts)

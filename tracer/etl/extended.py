@@ -1,0 +1,62 @@
+"""Extended items between an EVENT_HEADER and its payload: where each is, and where the payload starts.
+
+Item: u16 TotalSize, u16 ExtType, u16 whose bit 0 says that another item follows, u16 DataSize, data. On
+every real file TotalSize equals the aligned 8 + DataSize; so the next item is found by DataSize.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["BAD", "EVENT_KEY", "NO_ITEMS", "PROCESS_START_KEY", "SID", "STACK32", "STACK64", "TERMINAL_SESSION", "Items", "read_items"]
+
+RELATED_ACTIVITY, SID, TERMINAL_SESSION, STACK32, STACK64 = 1, 2, 3, 5, 6
+EVENT_KEY, PROCESS_START_KEY = 0x0A, 0x0D
+BAD = -2  # in Records.items: the chain does not fit the record
+Column = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Items:
+    """Every extended item of a batch: the record's row, the item's ExtType, and its data in `raw`."""
+
+    row: Column
+    kind: NDArray[np.int32]
+    start: Column
+    size: Column
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+
+NO_ITEMS = Items(np.empty(0, np.int64), np.empty(0, np.int32), np.empty(0, np.int64), np.empty(0, np.int64))
+
+
+def read_items(raw: NDArray[np.uint8], first: Column, end: Column) -> tuple[Items, Column, Column]:
+    """Follow the chains that begin at `first` (-1: none).
+
+    Returns the items, the payload start of every record that has a chain (-1 elsewhere), and the rows whose
+    chain does not fit the record.
+    """
+    rows = np.flatnonzero(first >= 0)
+    payload = np.full(len(first), -1, np.int64)
+    halves = raw.view(np.uint16)
+    found: list[tuple[Column, NDArray[np.int32], Column, Column]] = []
+    bad: list[Column] = []
+    at = first[rows]
+    while len(rows):
+        fits = at + 8 <= end[rows]
+        size = halves[(np.where(fits, at, 0) >> 1) + 3].astype(np.int64)
+        after = at + (8 + size + 7 & ~7)
+        # The last item's padding may reach past the record where nothing follows it.
+        fits &= at + 8 + size <= end[rows]
+        bad.append(rows[~fits])
+        rows, at, size, after = rows[fits], at[fits], size[fits], after[fits]
+        found.append((rows, halves[(at >> 1) + 1].astype(np.int32), at + 8, size))
+        more = halves[(at >> 1) + 2] & 1 != 0
+        done = rows[~more]
+        payload[done] = np.minimum(after[~more], end[done])
+        rows, at = rows[more], after[more]
+    items = Items(*(np.concatenate(column) for column in zip(*found, strict=True))) if found else NO_ITEMS
+    return items, payload, np.concatenate(bad) if bad else np.empty(0, np.int64)

@@ -1,0 +1,197 @@
+"""The first pass over a Procmon log: which events are registry operations, and which paths they name.
+
+It keeps a few numbers for each registry operation and every distinct path once; the second pass
+(`tracer.pml.rows`) reads the rest. Two things have to be known before the first row is written: which
+paths are keys (to tell a value's name from its key's), and whose hive HKCU is.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracer.diagnostics import Diagnostics
+from tracer.pml.events import (
+    PROCESS,
+    REGISTRY,
+    Details,
+    gather,
+    locate_events,
+    read_details,
+    read_heads,
+    sound_events,
+)
+from tracer.pml.header import Bytes, Header
+from tracer.pml.operations import OPERATIONS, VALUE_OPERATIONS
+from tracer.text import escape_name
+
+__all__ = ["CHUNK", "EventIndex", "index_events"]
+
+CHUNK = 1 << 16  # events read at a time
+_OPEN_KEY, _CREATE_KEY, _QUERY_KEY = 0, 1, 3
+_NAME_INFORMATION = 3
+_REPARSE = 0x104  # the path led elsewhere, but it is there
+_PROCESS_DEFINED, _PROCESS_CREATE, _PROCESS_EXIT = 0, 1, 2
+
+
+@dataclass(frozen=True, slots=True)
+class EventIndex:
+    """What the first pass found.
+
+    Attributes:
+        offsets: of the registry operations, in the order of their time (ties in file order).
+        paths: number of each operation's path in `texts`; -1 where the path cannot be read.
+        texts: the distinct paths as Procmon shows them, escaped.
+        is_key: for each text, whether some operation showed it to be a key.
+        answers: (path number, native name) where RegQueryKey told the native name of a key below HKCU.
+        processes: the distinct process indexes of the registry operations, ascending.
+        births: offsets of the events that define or create a process.
+        exits: offsets of the events that end one.
+    """
+
+    offsets: NDArray[np.int64]
+    paths: NDArray[np.int32]
+    texts: list[str]
+    is_key: NDArray[np.bool_]
+    answers: set[tuple[int, str]]
+    processes: NDArray[np.uint32]
+    births: NDArray[np.int64]
+    exits: NDArray[np.int64]
+
+
+def index_events(raw: Bytes, header: Header, diagnostics: Diagnostics) -> EventIndex:
+    """Find the registry operations of the file whose bytes are `raw`, and count what cannot be read."""
+    pass_ = _FirstPass(raw, header, diagnostics)
+    located = locate_events(raw, header, diagnostics)
+    for start in range(0, len(located), CHUNK):
+        pass_.read(located[start : start + CHUNK])
+    return pass_.index()
+
+
+class _FirstPass:
+    def __init__(self, raw: Bytes, header: Header, diagnostics: Diagnostics) -> None:
+        self._raw = raw
+        self._array = np.frombuffer(raw, np.uint8)
+        self._header = header
+        self._diagnostics = diagnostics
+        # Sound events do not overlap. Some slack is left because a damaged one may claim too much.
+        self._budget = 4 * len(raw)
+        self._numbers: tuple[dict[bytes, int], dict[bytes, int]] = ({}, {})  # one byte a character, UTF-16
+        self._texts: list[str] = []
+        self._keys: set[int] = set()
+        self._answers: set[tuple[int, str]] = set()
+        self._offsets: list[NDArray[np.int64]] = []
+        self._dates: list[NDArray[np.uint64]] = []
+        self._paths: list[NDArray[np.int32]] = []
+        self._processes: list[NDArray[np.uint32]] = []
+        self._births: list[NDArray[np.int64]] = []
+        self._exits: list[NDArray[np.int64]] = []
+
+    def read(self, offsets: NDArray[np.int64]) -> None:
+        """Index the events at `offsets`."""
+        head = read_heads(self._array, offsets)
+        operation = head["operation"]
+        process = head["class"] == PROCESS
+        self._births.append(
+            offsets[process & ((operation == _PROCESS_DEFINED) | (operation == _PROCESS_CREATE))]
+        )
+        self._exits.append(offsets[process & (operation == _PROCESS_EXIT)])
+        registry = head["class"] == REGISTRY
+        self._diagnostics.count("pml_other_events", int((~registry).sum()))
+        known = registry & (operation < len(OPERATIONS))
+        self._count("pml_unknown_operation", registry & ~known, offsets)
+        sound = known & sound_events(head)
+        self._count("pml_bad_event", known & ~sound, offsets)
+
+        offsets, head = offsets[sound], head[sound]
+        details = read_details(self._array, offsets, head, self._header.pointer_size)
+        claims = head["detail_size"].astype(np.int64) + np.maximum(details.extra_size, 0) + head.dtype.itemsize
+        fits = np.cumsum(claims) <= self._budget
+        if not fits.all():
+            self._count("pml_bad_event", ~fits, offsets)
+            offsets, head, claims = offsets[fits], head[fits], claims[fits]
+            details = read_details(self._array, offsets, head, self._header.pointer_size)
+        self._budget -= int(claims.sum())
+        self._count("pml_bad_detail", details.bad_extra | (details.path_size < 0), offsets)
+        paths = self._number_paths(details)
+        self._offsets.append(offsets)
+        self._dates.append(head["date"])
+        self._paths.append(paths)
+        self._processes.append(np.unique(head["process"]))
+        self._note_keys(details, paths)
+        self._note_answers(details, paths)
+
+    def index(self) -> EventIndex:
+        """Return what was found, in time order."""
+        offsets, dates = _join(self._offsets, np.int64), _join(self._dates, np.uint64)
+        paths = _join(self._paths, np.int32)
+        if len(dates) and (dates[1:] < dates[:-1]).any():
+            order = np.argsort(dates, kind="stable")
+            offsets, paths = offsets[order], paths[order]
+        is_key = np.zeros(len(self._texts), np.bool_)
+        is_key[list(self._keys)] = True
+        return EventIndex(
+            offsets=offsets,
+            paths=paths,
+            texts=self._texts,
+            is_key=is_key,
+            answers=self._answers,
+            processes=np.unique(_join(self._processes, np.uint32)),
+            births=_join(self._births, np.int64),
+            exits=_join(self._exits, np.int64),
+        )
+
+    def _count(self, name: str, which: NDArray[np.bool_], offsets: NDArray[np.int64]) -> None:
+        if which.any():
+            self._diagnostics.count(name, int(which.sum()), offset=int(offsets[np.argmax(which)]))
+
+    def _number_paths(self, details: Details) -> NDArray[np.int32]:
+        """Return the number of each event's path, giving new paths their numbers."""
+        raw, narrow, wide = self._raw, *self._numbers
+        starts, ends = details.path_at.tolist(), (details.path_at + details.path_size).tolist()
+        numbers = np.empty(len(starts), np.int32)
+        readable = details.path_size >= 0
+        for i, (start, end, is_wide, is_readable) in enumerate(
+            zip(starts, ends, details.wide.tolist(), readable.tolist(), strict=True)
+        ):
+            if not is_readable:
+                numbers[i] = -1
+                continue
+            text = bytes(raw[start:end])
+            known = wide if is_wide else narrow
+            number = known.get(text)
+            if number is None:
+                number = known[text] = len(self._texts)
+                encoding = "utf-16-le" if is_wide else "latin-1"
+                if not (is_wide or text.isascii()):
+                    self._diagnostics.count("pml_bad_detail", offset=start)
+                self._texts.append(escape_name(text.decode(encoding, "surrogatepass")))
+            numbers[i] = number
+        return numbers
+
+    def _note_keys(self, details: Details, paths: NDArray[np.int32]) -> None:
+        """Remember the paths that are keys: every operation on a key says so, but for an open that failed."""
+        operation, result = details.head["operation"], details.head["result"]
+        names_key = ~np.isin(operation, list(VALUE_OPERATIONS)) & (paths >= 0)
+        opens = (operation == _OPEN_KEY) | (operation == _CREATE_KEY)
+        names_key &= ~opens | (result == 0) | (result == _REPARSE)
+        self._keys.update(np.unique(paths[names_key]).tolist())
+
+    def _note_answers(self, details: Details, paths: NDArray[np.int32]) -> None:
+        """Remember the native names that RegQueryKey returned for keys below HKCU."""
+        asked = (details.head["operation"] == _QUERY_KEY) & (details.fixed[:, 2] == _NAME_INFORMATION)
+        asked &= (details.extra_size >= 4) & (details.path_size >= 4) & ~details.wide
+        asked[asked] = gather(self._array, details.path_at[asked], 4).view("<u4").ravel() == _HKCU
+        for i in np.flatnonzero(asked):
+            start = int(details.extra_at[i]) + 4
+            size = min(int(details.lead[i, 0]), int(details.extra_size[i]) - 4) & ~1
+            name = bytes(self._raw[start : start + size])
+            self._answers.add((int(paths[i]), name.decode("utf-16-le", "surrogatepass")))
+
+
+_HKCU = int.from_bytes(b"HKCU", "little")
+
+
+def _join(pieces: list[NDArray[Any]], kind: type[np.generic]) -> NDArray[Any]:
+    return np.concatenate(pieces) if pieces else np.empty(0, kind)

@@ -1,0 +1,180 @@
+r"""From the paths Procmon shows to keys and value names.
+
+Procmon shows a value as its key's path, a backslash and its name, and a name may hold backslashes itself
+(``...\MuiCache\@C:\Windows\notepad.exe,-469``). Where the key ends is decided by the first of these that
+applies; the first two are sure, after the others the row has the flag name_ambiguous:
+
+1. What stands before the last backslash is a key that another operation of the file names, or a key's
+   ancestor. Two backslashes in a row cannot be inside a key's path, so they count as the last one.
+2. The record carries the name itself (full and basic value information).
+3. A component is a drive (``C:`` or ``@C:``): the name begins there.
+4. The key this thread used last, at least four components long, is the beginning of the path.
+5. The name is what follows the last backslash.
+
+``(Default)`` is the value with the empty name; a value that is really called so cannot be told from it.
+
+HKCU is one account's hive for the whole file, that of the user Procmon ran as: a SYSTEM process opening
+HKU\S-1-5-18 is shown as just that. Its SID is taken from the answers to RegQueryKey when all of them agree;
+without any, keys stay below a root of their own, ``HKCU``.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracer.paths import native_path
+from tracer.text import fold_name
+
+__all__ = ["KeyNames", "KeyTreeLike", "Split", "find_user_sid"]
+
+_DEFAULT = "(Default)"
+_ROOTS = frozenset({"HKLM", "HKU", "HKCR", "HKCC", "\\REGISTRY"})
+_DRIVE = re.compile(r"\\@?[A-Za-z]:\\")
+_USER_HIVE = re.compile(r"\\REGISTRY\\USER\\(S-1(?:-[0-9]+)+|\.DEFAULT)(?:_Classes)?(?=\\|\Z)", re.IGNORECASE)
+_LEAST_COMPONENTS = 4
+
+
+class KeyTreeLike(Protocol):
+    """What is needed of `tracer.resolve.tree.KeyTree`."""
+
+    def rooted(self, path: str) -> int:
+        """Return the node of an absolute path."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """One reading of a value's path.
+
+    Attributes:
+        key_id: the key; None where the path is empty.
+        value_name: escaped; empty is the default value.
+        sure: whether the file leaves no doubt.
+        folded_key: the key's path as Procmon shows it, folded.
+    """
+
+    key_id: int | None
+    value_name: str
+    sure: bool
+    folded_key: str
+
+
+def find_user_sid(answers: Iterable[str]) -> str | None:
+    r"""Return whose hive HKCU is, from native names of keys below it; None where they do not say, or disagree.
+
+    >>> find_user_sid([r"\REGISTRY\USER\S-1-5-21-1-2-3-1001_Classes\CLSID"])
+    'S-1-5-21-1-2-3-1001'
+    """
+    found = {match[1].upper() if (match := _USER_HIVE.match(answer)) else None for answer in answers}
+    return found.pop() if len(found) == 1 else None
+
+
+class KeyNames:
+    """The keys and values that the distinct paths of one file stand for."""
+
+    def __init__(
+        self, texts: list[str], is_key: NDArray[np.bool_], *, tree: KeyTreeLike, user_sid: str | None
+    ) -> None:
+        self._texts = texts
+        self._tree = tree
+        self._user_sid = user_sid
+        self._keys: set[str] = set()
+        for number in np.flatnonzero(is_key):
+            self._add_key(fold_name(texts[number]))
+        self._key_ids: list[int | None] = [None] * len(texts)
+        self._is_known = np.zeros(len(texts), np.bool_)
+        self._folded: dict[int, str] = {}
+        self._splits: dict[int, tuple[Split, bool]] = {}
+        self._by_key: dict[tuple[int, int], Split] = {}
+        self.below_unknown_user: set[int] = set()  # key_ids that stay below HKCU
+
+    def key_ids(self, numbers: Iterable[int]) -> None:
+        """Make sure that the keys of these paths have a key_id; see `key_id`."""
+        for number in numbers:
+            if number >= 0 and not self._is_known[number]:
+                self._is_known[number] = True
+                self._key_ids[number] = self._node(self._texts[number])
+
+    def key_id(self, number: int) -> int | None:
+        """Return the key that the whole path stands for; None for an empty path."""
+        if not self._is_known[number]:
+            self.key_ids([number])
+        return self._key_ids[number]
+
+    def folded(self, number: int) -> str:
+        """Return the path, folded."""
+        folded = self._folded.get(number)
+        if folded is None:
+            folded = self._folded[number] = fold_name(self._texts[number])
+        return folded
+
+    def split(self, number: int, *, carried: str | None, used_last: str | None) -> Split:
+        """Return the key and the value's name of a path that ends with one.
+
+        Args:
+            number: the path.
+            carried: name of the value where the record itself has it.
+            used_last: folded path of the key that the thread used last; None where it was closed or not seen.
+        """
+        known = self._splits.get(number)
+        if known is None:
+            known = self._splits[number] = self._split(number)
+        split, may_follow_thread = known
+        if split.sure:
+            return split
+        if carried is not None and self._texts[number].endswith("\\" + (carried or _DEFAULT)):
+            return self._at(number, len(self._texts[number]) - len(carried or _DEFAULT) - 1, sure=True)
+        if (
+            may_follow_thread
+            and used_last is not None
+            and self.folded(number).startswith(used_last + "\\")
+            and used_last.count("\\") >= _LEAST_COMPONENTS - 1
+        ):
+            return self._at(number, len(used_last), sure=False)
+        return split
+
+    def _split(self, number: int) -> tuple[Split, bool]:
+        """Return the reading by the path alone, and whether the thread's last key may change it."""
+        text = self._texts[number]
+        doubled = text.find("\\\\", 1)
+        end = doubled if doubled > 0 else text.rfind("\\")
+        if end <= 0:
+            return Split(self._node(text), "", False, fold_name(text)), False
+        if self.folded(number)[:end] in self._keys:
+            return self._at(number, end, sure=True), False
+        drive = _DRIVE.search(text)
+        if drive and drive.start() > 0:
+            return self._at(number, min(drive.start(), end), sure=False), False
+        return self._at(number, end, sure=False), True
+
+    def _at(self, number: int, end: int, *, sure: bool) -> Split:
+        """Return the reading in which the key's path is `end` characters long."""
+        found = self._by_key.get((number, end))
+        if found is None or found.sure != sure:
+            text = self._texts[number]
+            name = text[end + 1 :]
+            found = self._by_key[number, end] = Split(
+                self._node(text[:end]), "" if name == _DEFAULT else name, sure, self.folded(number)[:end]
+            )
+        return found
+
+    def _node(self, text: str) -> int | None:
+        """Return the key_id of a key's path as Procmon shows it."""
+        root = text.partition("\\")[0] or text[: len("\\REGISTRY")]
+        if not root:
+            return None
+        if root.upper() in _ROOTS or (root.upper() == "HKCU" and self._user_sid):
+            return self._tree.rooted(native_path(text, user_sid=self._user_sid))
+        node = self._tree.rooted(text)
+        if root.upper() == "HKCU":
+            self.below_unknown_user.add(node)
+        return node
+
+    def _add_key(self, folded: str) -> None:
+        while folded and folded not in self._keys:
+            self._keys.add(folded)
+            folded = folded.rpartition("\\")[0]

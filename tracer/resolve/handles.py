@@ -1,0 +1,143 @@
+"""The lives of key objects, as rows of the table `handles`: written when a life is over, kept while it is not."""
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from tracer.resolve.touches import CLASSIC_SPACE, Touches
+from tracer.schema import HANDLES
+
+__all__ = ["HandleLog"]
+
+Column = NDArray[np.int64]
+_UNKNOWN = -1
+_BEGAN = ("open", "create", "seed", "rundown", "unseen")
+_OPEN, _CREATE, _SEED, _RUNDOWN, _UNSEEN = range(5)
+_ENDED = ("close", "reuse", "open")
+_NUMBERS = ("handle", "address", "key", "process", "opened_sequence", "opened_ns", "closed_sequence", "closed_ns",
+            "first_sequence", "last_sequence", "began")  # fmt: skip
+
+
+class HandleLog:
+    """Collects lives; `drain` hands over the finished ones, `finish` the rest."""
+
+    def __init__(self) -> None:
+        self._slots: dict[str, Column] = {name: np.zeros(0, np.int64) for name in _NUMBERS}
+        self._alive = np.zeros(0, bool)
+        self._done: list[pa.Table] = []
+
+    def grow(self, size: int) -> None:
+        """Make room for `size` addresses."""
+        old = len(self._alive)
+        if old < size:
+            more = max(size, 2 * old) - old
+            self._alive = np.concatenate([self._alive, np.zeros(more, bool)])
+            self._slots = {
+                name: np.concatenate([column, np.full(more, _UNKNOWN)]) for name, column in self._slots.items()
+            }
+
+    def seed(self, slot: int, handle: int, address: int, key: int) -> None:
+        """Note an object that was open before the first row."""
+        values = dict.fromkeys(_NUMBERS, _UNKNOWN)
+        pattern = address - (1 << 64) if address >> 63 else address
+        values |= {"handle": handle, "address": pattern, "key": key, "began": _SEED}
+        for name, value in values.items():
+            self._slots[name][slot] = value
+        self._alive[slot] = True
+
+    def note(
+        self,
+        touches: Touches,
+        *,
+        slot: Column,
+        handle: Column,
+        key: NDArray[np.int32],
+        carried: NDArray[np.bool_],
+        opened: NDArray[np.bool_],
+        first_row: Column,
+        last_row: Column,
+        closed_row: Column,
+        finished: NDArray[np.bool_],
+    ) -> None:
+        """Note the lives of one batch, ordered by slot and time; `closed_row` is -1 where not closed in it.
+
+        `finished` lives had their address taken over by another life; the others are kept by slot.
+        """
+        if not len(slot):
+            return
+        sequence, time = touches.sequence, touches.time_ns
+        # An unseen life has no opening, so its address is that of the record which used it.
+        address = np.where(opened, touches.opened[first_row], touches.address[first_row])
+        began = np.where(
+            ~opened, _UNSEEN, np.where(touches.rundown[first_row], _RUNDOWN, np.where(touches.created[first_row], _CREATE, _OPEN))
+        )
+        closed = closed_row >= 0
+        lives: dict[str, Column] = {
+            "handle": handle,
+            "address": (address & ~np.uint64(CLASSIC_SPACE)).view(np.int64),
+            "key": key.astype(np.int64),
+            "process": np.where(opened, touches.process[first_row], _UNKNOWN).astype(np.int64),
+            "opened_sequence": np.where(opened, sequence[first_row], _UNKNOWN),
+            "opened_ns": np.where(opened, time[first_row], _UNKNOWN),
+            "closed_sequence": np.where(closed, sequence[closed_row], _UNKNOWN),
+            "closed_ns": np.where(closed, time[closed_row], _UNKNOWN),
+            "first_sequence": sequence[first_row],
+            "last_sequence": sequence[last_row],
+            "began": began,
+        }
+        if carried.any():
+            for name in ("address", "process", "opened_sequence", "opened_ns", "began"):
+                lives[name] = np.where(carried, self._slots[name][slot], lives[name])
+            before = self._slots["first_sequence"][slot]
+            lives["first_sequence"] = np.where(carried & (before >= 0), before, lives["first_sequence"])
+            for name in ("closed_sequence", "closed_ns"):
+                old = self._slots[name][slot]
+                lives[name] = np.where(carried & (old != _UNKNOWN), old, lives[name])
+        # Lives whose address this batch took over at once were kept until now.
+        first_of_slot = np.ones(len(slot), bool)
+        first_of_slot[1:] = slot[1:] != slot[:-1]
+        replaced = slot[first_of_slot & ~carried & self._alive[slot]]
+        if len(replaced):
+            self._emit({name: column[replaced] for name, column in self._slots.items()}, reused=True)
+        if finished.any():
+            self._emit({name: column[finished] for name, column in lives.items()}, reused=True)
+        kept = ~finished
+        for name, column in lives.items():
+            self._slots[name][slot[kept]] = column[kept]
+        self._alive[slot[kept]] = True
+
+    def drain(self) -> list[pa.Table]:
+        """Return the tables of finished lives since the last call."""
+        done, self._done = self._done, []
+        return done
+
+    def finish(self) -> list[pa.Table]:
+        """Return what is left, the lives still kept included."""
+        alive = np.flatnonzero(self._alive)
+        if len(alive):
+            alive = alive[np.argsort(self._slots["handle"][alive], kind="stable")]
+            self._emit({name: column[alive] for name, column in self._slots.items()}, reused=False)
+            self._alive[:] = False
+        return self.drain()
+
+    def _emit(self, lives: dict[str, Column], *, reused: bool) -> None:
+        def known(name: str, kind: pa.DataType) -> pa.Array:
+            return pa.array(lives[name], kind, mask=lives[name] == _UNKNOWN)
+
+        closed = lives["closed_sequence"] != _UNKNOWN
+        ended = np.where(closed, 0, 1 if reused else 2)
+        columns = {
+            "handle_id": pa.array(lives["handle"]),
+            "address": pa.array(lives["address"]),
+            "key_id": known("key", pa.int32()),
+            "process_id": known("process", pa.int32()),
+            "opened_sequence": known("opened_sequence", pa.int64()),
+            "opened_ns": known("opened_ns", pa.int64()),
+            "closed_sequence": known("closed_sequence", pa.int64()),
+            "closed_ns": known("closed_ns", pa.int64()),
+            "first_sequence": known("first_sequence", pa.int64()),
+            "last_sequence": known("last_sequence", pa.int64()),
+            "began": pa.array(np.array(_BEGAN, object)[lives["began"]], pa.string()),
+            "ended": pa.array(np.array(_ENDED, object)[ended], pa.string()),
+        }
+        self._done.append(pa.table(columns, schema=HANDLES.arrow()))

@@ -1,0 +1,82 @@
+"""Names by number to keys by number, remembering every pair that was looked up once."""
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from tracer.resolve.tree import KeyTree
+
+__all__ = ["KeyNumbers"]
+
+Numbers = NDArray[np.int32]
+
+
+class KeyNumbers:
+    """Looks up keys in a KeyTree by the numbers of names; `texts` may grow, numbers keep their meaning."""
+
+    def __init__(self, tree: KeyTree, texts: list[str]) -> None:
+        self._tree, self._texts = tree, texts
+        self._pairs: dict[int, int] = {}
+        self._fresh_pairs: dict[int, int] = {}
+        self._fresh_rooted: dict[int, int] = {}
+        self._absolute = np.zeros(0, bool)
+        self._rooted = np.zeros(0, np.int32)
+
+    def is_absolute(self, names: Numbers) -> NDArray[np.bool_]:
+        r"""Return whether each name starts with a backslash; NO_NAME gives whatever."""
+        self._grow()
+        return self._absolute[names]
+
+    def settle(self) -> None:
+        """Begin a batch: what was looked up before it needs no further look.
+
+        Inside a batch names are not looked up in time order, so a name is shown to the tree each time: an
+        earlier mention decides the spelling.
+        """
+        self._pairs.update(self._fresh_pairs)
+        self._fresh_pairs.clear()
+        for name, key in self._fresh_rooted.items():
+            self._rooted[name] = key
+        self._fresh_rooted.clear()
+
+    def rooted(self, names: Numbers, mentions: NDArray[np.int64]) -> Numbers:
+        """Return the key of each absolute path; `mentions` as in KeyTree.child."""
+        self._grow()
+        keys = self._rooted[names]
+        new = np.flatnonzero(keys < 0)
+        if len(new):
+            new = new[np.argsort(mentions[new], kind="stable")]
+            distinct, first, codes = np.unique(names[new], return_index=True, return_inverse=True)
+            found = []
+            for name, mention in zip(distinct.tolist(), mentions[new][first].tolist(), strict=True):
+                found.append(self._tree.rooted(self._texts[name], mention))
+                self._fresh_rooted[name] = found[-1]
+            keys[new] = np.array(found, np.int32)[codes]
+        return keys
+
+    def below(self, parents: Numbers, names: Numbers, mentions: NDArray[np.int64]) -> Numbers:
+        """Return the key that each name stands for below its parent; an empty name is the parent itself.
+
+        `mentions` rise.
+        """
+        pairs = pa.array(parents.astype(np.int64) << 32 | names).dictionary_encode()
+        distinct = pairs.dictionary.to_pylist()
+        get = self._pairs.get
+        found = [get(pair, -1) for pair in distinct]
+        codes = pairs.indices.to_numpy()
+        if -1 in found:
+            first = np.empty(len(distinct), np.int64)
+            first[codes[::-1]] = mentions[::-1]
+            texts, below, fresh = self._texts, self._tree.below, self._fresh_pairs
+            for place, mention in enumerate(first.tolist()):
+                if found[place] < 0:
+                    pair = distinct[place]
+                    found[place] = fresh[pair] = below(pair >> 32, texts[pair & 0xFFFFFFFF], mention)
+        return np.array(found, np.int32)[codes]
+
+    def _grow(self) -> None:
+        known, size = len(self._absolute), len(self._texts)
+        if known < size:
+            starts = [text.startswith("\\") for text in self._texts[known:]]
+            self._absolute = np.concatenate([self._absolute, np.array(starts, bool)])
+            self._rooted = np.concatenate([self._rooted, np.full(size - known, -1, np.int32)])

@@ -1,0 +1,357 @@
+"""The fast resolver: objects to keys for a whole batch, by sorting instead of stepping.
+
+Every use and every opening of an object is a touch. Sorted by (object, row), the touches of one object
+stand together in time order, so that lives and names become runs whose starts are found column-wise:
+
+    life     from an opening (or a first use that nothing explains) to the next
+    binding  a stretch of a life with one name: from the opening, or from a record that carried a path
+
+The state between batches is one slot an address. `tracer.resolve.sequential` says the same row by row.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from tracer.resolve.handles import HandleLog
+from tracer.resolve.losses import LossTimes
+from tracer.resolve.names import KeyNumbers
+from tracer.resolve.touches import DEFERRED, EVENT, GRACE_NS, NO_NAME, OPEN, RUNDOWN, SEED, Resolved, Touches
+from tracer.resolve.tree import KeyTree
+
+__all__ = ["Resolver"]
+
+Column = NDArray[np.int64]
+_OPENED, _TAUGHT, _UNSEEN, _CARRIED = range(4)  # kinds of binding
+_NEVER = np.iinfo(np.int64).max
+_ROW_BITS = 22  # a batch has at most 2 M rows, two touches each
+_FEW = 64  # openings left over after the vectorised rounds that are worth stepping through
+
+
+@dataclass(slots=True)
+class _Slots:
+    """What is known of every address at the end of a batch; one slot an address met so far."""
+
+    alive: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
+    key: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
+    handle: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    source: NDArray[np.int8] = field(default_factory=lambda: np.zeros(0, np.int8))
+    unnamed: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))  # -1: was named
+    closed_ns: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    evidence_ns: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    tainted: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
+
+    def grow(self, size: int) -> None:
+        for name in self.__dataclass_fields__:
+            old = getattr(self, name)
+            if len(old) < size:
+                new = np.zeros(max(size, 2 * len(old)), old.dtype)
+                new[: len(old)] = old
+                setattr(self, name, new)
+
+
+class Resolver:
+    """Resolves batches in time order.
+
+    Args:
+        tree: where keys are made.
+        texts: escaped names by number; it may grow between batches.
+        losses: times at which events were lost, for the flag across_loss.
+    """
+
+    def __init__(self, tree: KeyTree, texts: list[str], losses: LossTimes | None = None) -> None:
+        self._tree = tree
+        self._keys = KeyNumbers(tree, texts)
+        self._losses = losses or LossTimes([])
+        self._slot_of: dict[int, int] = {}
+        self._slots = _Slots()
+        self._next_handle = 0
+        self.handles = HandleLog()
+        self.seed_conflicts = 0
+        self.rows_done = 0
+
+    def seed(self, addresses: list[int], paths: list[str], time_ns: int) -> None:
+        """Name objects that were open before the first batch; `paths` are native and escaped."""
+        slots = self._number(np.array(addresses, np.uint64))
+        state = self._slots
+        for slot, address, path in zip(slots.tolist(), addresses, paths, strict=True):
+            state.alive[slot], state.key[slot], state.source[slot] = True, self._tree.rooted(path, -1), SEED
+            state.handle[slot], state.unnamed[slot], state.closed_ns[slot] = self._next_handle, -1, _NEVER
+            state.evidence_ns[slot] = time_ns
+            self.handles.seed(slot, self._next_handle, address, int(state.key[slot]))
+            self._next_handle += 1
+
+    def resolve(self, touches: Touches) -> Resolved:
+        """Return keys, handles and name sources of a batch of at most 2 M rows in time order."""
+        self._keys.settle()
+        resolved = _Batch(self, touches).resolve()
+        self.rows_done += len(touches)
+        return resolved
+
+    def _number(self, addresses: NDArray[np.uint64]) -> Column:
+        """Return the slot of each address, made if new."""
+        encoded = pa.array(addresses.view(np.int64)).dictionary_encode()
+        distinct = encoded.dictionary.to_numpy().view(np.uint64).tolist()
+        slot_of = self._slot_of
+        found = [slot_of.setdefault(address, len(slot_of)) for address in distinct]
+        self._slots.grow(len(slot_of))
+        self.handles.grow(len(slot_of))
+        return np.array(found, np.int64)[encoded.indices.to_numpy()]
+
+    def _new_handles(self, count: int) -> int:
+        first = self._next_handle
+        self._next_handle += count
+        return first
+
+
+class _Batch:
+    """One batch on its way: touches sorted by (slot, row), lives and bindings as runs of them."""
+
+    def __init__(self, resolver: Resolver, touches: Touches) -> None:
+        self.resolver, self.t, self.state = resolver, touches, resolver._slots
+        self.size = len(touches)
+
+    def resolve(self) -> Resolved:
+        self._sort()
+        self._find_lives()
+        self._find_bindings()
+        self._number_handles()
+        row_key, row_source, row_tainted = self._name()
+        out = self._result(row_key, row_source, row_tainted)
+        self._keep(row_key)
+        return out
+
+    def _sort(self) -> None:
+        t = self.t
+        used, made = np.flatnonzero(t.address), np.flatnonzero(t.opened)
+        slots = self.resolver._number(np.concatenate([t.address[used], t.opened[made]]))
+        code = (slots << _ROW_BITS + 1).astype(np.uint64)
+        code[: len(used)] |= (used << 1).astype(np.uint64)
+        code[len(used) :] |= (made << 1 | 1).astype(np.uint64)
+        code = np.sort(code).astype(np.int64)
+        self.slot = code >> _ROW_BITS + 1
+        self.row = code >> 1 & (1 << _ROW_BITS) - 1
+        self.makes = (code & 1).astype(bool)
+        self.count = len(code)
+        self.first = np.ones(self.count, bool)  # of its slot
+        self.first[1:] = self.slot[1:] != self.slot[:-1]
+        self.closes = t.closes[self.row] & ~self.makes
+        self.taught = np.where(self.makes, NO_NAME, t.taught[self.row])
+
+    def _find_lives(self) -> None:
+        """Find where lives start, and which touches come after a close of theirs."""
+        place = np.arange(self.count)
+        group = np.maximum.accumulate(np.where(self.first, place, 0))
+        time = self.t.time_ns[self.row]
+        alive = self.state.alive[self.slot]
+        opening = np.maximum.accumulate(np.where(self.makes, place, -1))
+        # The last close strictly before each touch.
+        closing = np.full(self.count, -1)
+        closing[1:] = np.maximum.accumulate(np.where(self.closes, place, -1))[:-1]
+        here = closing >= np.maximum(group, opening)
+        carried = (closing < group) & (opening < group) & alive
+        closed_ns = np.where(here, time[closing], np.where(carried, self.state.closed_ns[self.slot], _NEVER))
+        closed = (closed_ns != _NEVER) & ~self.makes
+        expired = closed & (time - np.where(closed, closed_ns, time) > GRACE_NS)
+        marker = np.where(here, closing, -1)
+        again = np.zeros(self.count, bool)
+        again[1:] = expired[:-1] & (marker[1:] == marker[:-1]) & ~self.first[1:]
+        unseen = (self.first & ~alive & ~self.makes) | (expired & ~again)
+        self.unseen = unseen
+        self.starts = self.makes | unseen
+        # Once a use began a new life, the close before it no longer concerns the uses after it.
+        self.after_close = closed & ~expired
+        self.time = time
+        # A life ends with its first close; a repeated one only moves the time from which uses are late.
+        self.ends = self.closes & ~self.after_close
+
+    def _find_bindings(self) -> None:
+        teaches = self.taught != NO_NAME
+        self.carried = self.first & ~self.starts
+        begins = self.starts | self.carried
+        self.life_at = np.flatnonzero(begins)
+        self.life = np.cumsum(begins) - 1
+        binds = begins | teaches
+        self.binding_at = np.flatnonzero(binds)
+        self.binding = np.cumsum(binds) - 1
+        at = self.binding_at
+        self.kind = np.where(
+            teaches[at], _TAUGHT, np.where(self.makes[at], _OPENED, np.where(self.unseen[at], _UNSEEN, _CARRIED))
+        )
+
+    def _number_handles(self) -> None:
+        at = self.life_at
+        new = np.flatnonzero(self.starts[at])
+        order = np.argsort(self.row[at[new]] * 2 + self.makes[at[new]], kind="stable")
+        handle = np.empty(len(at), np.int64)
+        handle[new[order]] = self.resolver._new_handles(len(new)) + np.arange(len(new))
+        old = np.flatnonzero(~self.starts[at])
+        handle[old] = self.state.handle[self.slot[at[old]]]
+        self.life_handle = handle
+
+    def _name(self) -> tuple[NDArray[np.int32], NDArray[np.int8], NDArray[np.bool_]]:
+        """Give every binding its key, then every row; openings that rest on openings take several rounds."""
+        t, state, keys = self.t, self.state, self.resolver._keys
+        at, kind = self.binding_at, self.kind
+        count = len(at)
+        self.binding_key = np.full(count, -1, np.int32)
+        self.binding_source = np.full(count, DEFERRED, np.int8)
+        self.binding_evidence = self.time[at].copy()
+        self.binding_tainted = np.zeros(count, bool)
+        carried = np.flatnonzero(kind == _CARRIED)
+        slot = self.slot[at[carried]]
+        self.binding_key[carried], self.binding_source[carried] = state.key[slot], state.source[slot]
+        self.binding_evidence[carried], self.binding_tainted[carried] = state.evidence_ns[slot], state.tainted[slot]
+        taught = np.flatnonzero(kind == _TAUGHT)
+        if len(taught):
+            self.binding_key[taught] = keys.rooted(self.taught[at[taught]], self._mentions(self.row[at[taught]], 0))
+            self.binding_source[taught] = np.where(t.rundown[self.row[at[taught]]], RUNDOWN, OPEN)
+        self._name_unseen()
+
+        # Which binding each row's own object has, at the row.
+        uses = ~self.makes
+        self.row_binding = np.full(self.size, -1)
+        self.row_binding[self.row[uses]] = self.binding[uses]
+        row_key = np.full(self.size, -1, np.int32)
+        row_source = np.full(self.size, DEFERRED, np.int8)
+        row_tainted = np.zeros(self.size, bool)
+        asks = t.asked != NO_NAME
+        absolute = asks & keys.is_absolute(t.asked)
+        rows = np.flatnonzero(absolute)
+        if len(rows):
+            row_key[rows], row_source[rows] = keys.rooted(t.asked[rows], self._mentions(rows, 1)), EVENT
+        made_binding = np.full(self.size, -1)
+        opened = np.flatnonzero(kind == _OPENED)
+        made_binding[self.row[at[opened]]] = opened
+        self._settle(np.flatnonzero(absolute & (made_binding >= 0)), made_binding, row_key, row_source, row_tainted)
+        waiting = np.flatnonzero(asks & ~absolute)
+        while len(waiting):
+            base = self.row_binding[waiting]
+            ready = (base < 0) | (self.binding_key[base] >= 0)
+            if not ready.any():  # cannot be: a base is opened before it is used
+                break
+            rows, waiting = waiting[ready], waiting[~ready]
+            self._below(rows, row_key, row_source, row_tainted)
+            self._settle(rows[made_binding[rows] >= 0], made_binding, row_key, row_source, row_tainted)
+            if len(waiting) < _FEW or len(rows) < _FEW:
+                for row in waiting.tolist():  # long chains: in time order every base is ready
+                    one = np.array([row])
+                    self._below(one, row_key, row_source, row_tainted)
+                    self._settle(one[made_binding[one] >= 0], made_binding, row_key, row_source, row_tainted)
+                break
+        rows = np.flatnonzero(~asks & (self.row_binding >= 0))
+        row_key[rows] = self.binding_key[self.row_binding[rows]]
+        self._source_from_binding(rows, row_source, row_tainted)
+        return row_key, row_source, row_tainted
+
+    def _mentions(self, rows: Column, which: int) -> Column:
+        """Number the places of names, so that the first spelling in time order is the one shown."""
+        return (self.resolver.rows_done + rows) * 2 + which
+
+    def _name_unseen(self) -> None:
+        """Give lives that nothing explains an unnamed node, and bind it where their path comes later."""
+        tree, at, kind = self.resolver._tree, self.binding_at, self.kind
+        unseen = np.flatnonzero(kind == _UNSEEN)
+        if len(unseen):
+            rank = np.argsort(self.row[at[unseen]], kind="stable")
+            unseen = unseen[rank]
+            addresses = self.t.address[self.row[at[unseen]]].tolist()
+            self.binding_key[unseen] = [tree.unnamed(address) for address in addresses]
+        life_first = self.binding[self.life_at]
+        unnamed = np.full(len(self.life_at), -1, np.int32)
+        is_unseen = kind[life_first] == _UNSEEN
+        unnamed[is_unseen] = self.binding_key[life_first[is_unseen]]
+        old = self.carried[self.life_at]
+        unnamed[old] = self.state.unnamed[self.slot[self.life_at[old]]]
+        taught = np.flatnonzero(kind == _TAUGHT)
+        for binding in taught[unnamed[self.life[at[taught]]] >= 0].tolist():
+            life = self.life[at[binding]]
+            if unnamed[life] >= 0:
+                source = "rundown" if self.t.rundown[self.row[at[binding]]] else "later"
+                tree.bind(int(unnamed[life]), int(self.binding_key[binding]), source)
+                unnamed[life] = -1
+        self.life_unnamed = unnamed
+        seeded = taught[self.carried[self.life_at[self.life[at[taught]]]]]
+        slots = self.slot[at[seeded]]
+        conflict = (self.state.source[slots] == SEED) & (self.state.key[slots] != self.binding_key[seeded])
+        self.resolver.seed_conflicts += int(conflict.sum())
+
+    def _below(
+        self, rows: Column, key: NDArray[np.int32], source: NDArray[np.int8], tainted: NDArray[np.bool_]
+    ) -> None:
+        """Name rows that ask for something below an object whose key is known."""
+        base = self.row_binding[rows]
+        parent = self.binding_key[base]
+        if (base < 0).any():
+            parent = np.where(base < 0, self.resolver._tree.no_base(), parent)
+        key[rows] = self.resolver._keys.below(parent, self.t.asked[rows], self._mentions(rows, 1))
+        based = rows[base >= 0]
+        self._source_from_binding(based, source, tainted)
+
+    def _source_from_binding(self, rows: Column, source: NDArray[np.int8], tainted: NDArray[np.bool_]) -> None:
+        binding = self.row_binding[rows]
+        own = (self.t.taught[rows] != NO_NAME) & ~self.t.rundown[rows]
+        source[rows] = np.where(own, EVENT, self.binding_source[binding])
+        if self.resolver._losses:
+            across = self.resolver._losses.between(self.binding_evidence[binding], self.t.time_ns[rows])
+            tainted[rows] = (self.binding_tainted[binding] | across) & ~own
+
+    def _settle(
+        self, rows: Column, made: Column, key: NDArray[np.int32], source: NDArray[np.int8], tainted: NDArray[np.bool_]
+    ) -> None:
+        """Let the objects that `rows` opened have the rows' names."""
+        binding = made[rows]
+        self.binding_key[binding] = key[rows]
+        self.binding_source[binding] = np.maximum(source[rows], OPEN)
+        self.binding_tainted[binding] = tainted[rows]
+
+    def _result(
+        self, key: NDArray[np.int32], source: NDArray[np.int8], tainted: NDArray[np.bool_]
+    ) -> Resolved:
+        handle = np.full(self.size, -1, np.int64)
+        after_close = np.zeros(self.size, bool)
+        uses = np.flatnonzero(~self.makes)
+        handle[self.row[uses]] = self.life_handle[self.life[uses]]
+        after_close[self.row[uses]] = self.after_close[uses]
+        made = np.flatnonzero(self.makes)
+        handle[self.row[made]] = self.life_handle[self.life[made]]
+        unrooted = np.frombuffer(self.resolver._tree.unrooted, np.uint8)[np.maximum(key, 0)].astype(bool)
+        source = np.where((key < 0) | unrooted, DEFERRED, source).astype(np.int8)
+        return Resolved(key, handle, source, after_close, tainted & (source != DEFERRED))
+
+    def _keep(self, row_key: NDArray[np.int32]) -> None:
+        """Write the finished lives to the log and keep each slot's last one."""
+        last = np.ones(self.count, bool)
+        last[:-1] = self.first[1:]
+        at = np.flatnonzero(last)
+        slot, life, binding = self.slot[at], self.life[at], self.binding[at]
+        life_end = np.append(self.life_at[1:], self.count) - 1
+        ended = np.full(len(self.life_at), -1)
+        closing = np.flatnonzero(self.ends)
+        ended[self.life[closing[::-1]]] = closing[::-1]
+        closed_row = np.where(ended >= 0, self.row[ended], -1)
+        self.resolver.handles.note(
+            self.t,
+            slot=self.slot[self.life_at],
+            handle=self.life_handle,
+            key=self.binding_key[self.binding[life_end]],
+            carried=~self.starts[self.life_at],
+            opened=self.makes[self.life_at],
+            first_row=self.row[self.life_at],
+            last_row=self.row[life_end],
+            closed_row=closed_row,
+            finished=~last[life_end],
+        )
+        state = self.state
+        was_closed = np.where(~self.starts[self.life_at[life]], state.closed_ns[slot], _NEVER)
+        closing = np.flatnonzero(self.closes)
+        closed = np.full(len(self.life_at), -1)
+        closed[self.life[closing]] = closing
+        state.closed_ns[slot] = np.where(closed[life] >= 0, self.time[closed[life]], was_closed)
+        state.alive[slot] = True
+        state.key[slot], state.source[slot] = self.binding_key[binding], self.binding_source[binding]
+        state.handle[slot] = self.life_handle[life]
+        state.unnamed[slot] = self.life_unnamed[life]
+        state.evidence_ns[slot], state.tainted[slot] = self.binding_evidence[binding], self.binding_tainted[binding]

@@ -1,0 +1,100 @@
+"""The plain resolver: one dict, one row after the other. The reference for tracer.resolve.resolver.
+
+It states the rules; the fast one must give the same. Rules, in the order they are applied to a row:
+
+1. A use of an object without a life, or more than GRACE_NS after its close, begins an unseen life, which
+   nobody has named: an unnamed node of the key tree.
+2. A path the record carries for the object names it from here on; an unnamed node is bound to it, which
+   names the earlier rows too.
+3. The row's key is what it asks for, absolute or below the object's key; without a request it is the
+   object's key.
+4. A close ends the life; calls in flight still use it (flag after_close).
+5. A successful open begins a life of the object it made, named as the row is.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tracer.resolve.tree import KeyTree
+from tracer.resolve.touches import DEFERRED, EVENT, GRACE_NS, NO_NAME, OPEN, RUNDOWN, SEED, Resolved, Touches
+
+__all__ = ["SequentialResolver"]
+
+
+@dataclass(slots=True)
+class _Life:
+    key: int
+    source: int  # how sure its name is; that of the weakest evidence it rests on
+    handle: int
+    unnamed: int | None = None  # the node made when nothing named it
+    closed_ns: int | None = None
+
+
+class SequentialResolver:
+    """Resolves batches one row at a time; slow and plain. Losses are not looked at."""
+
+    def __init__(self, tree: KeyTree, texts: list[str]) -> None:
+        self._tree, self._texts = tree, texts
+        self._lives: dict[int, _Life] = {}
+        self._handles = 0
+
+    def seed(self, address: int, path: str) -> None:
+        """Name an object that was open before the first row."""
+        self._lives[address] = _Life(self._tree.rooted(path), SEED, self._next())
+
+    def resolve(self, touches: Touches) -> Resolved:
+        """Return keys, handles and sources of a batch; state goes on into the next."""
+        size = len(touches)
+        out = Resolved(
+            np.full(size, -1, np.int32), np.full(size, -1, np.int64), np.full(size, DEFERRED, np.int8),
+            np.zeros(size, bool), np.zeros(size, bool),
+        )  # fmt: skip
+        for row in range(size):
+            self._row(touches, row, out)
+        return out
+
+    def _row(self, touches: Touches, row: int, out: Resolved) -> None:
+        address, now = int(touches.address[row]), int(touches.time_ns[row])
+        taught, asked, opened = int(touches.taught[row]), int(touches.asked[row]), int(touches.opened[row])
+        life = self._use(address, now, named=taught != NO_NAME) if address else None
+        source = DEFERRED
+        if life is not None:
+            out.after_close[row] = life.closed_ns is not None
+            out.handle[row] = life.handle
+            if taught != NO_NAME:
+                self._teach(life, self._tree.rooted(self._texts[taught]), rundown=bool(touches.rundown[row]))
+            source = EVENT if taught != NO_NAME and not touches.rundown[row] else life.source
+        key = life.key if life is not None else -1
+        if asked != NO_NAME:
+            text = self._texts[asked]
+            if text.startswith("\\"):
+                key, source = self._tree.rooted(text), EVENT
+            else:
+                key = self._tree.below(life.key if life is not None else self._tree.no_base(), text)
+        out.key[row] = key
+        out.source[row] = source if key >= 0 and not self._tree.is_unrooted(key) else DEFERRED
+        if life is not None and touches.closes[row]:
+            life.closed_ns = now
+        if opened:
+            rests_on = OPEN if source in (EVENT, DEFERRED) else max(OPEN, source)
+            self._lives[opened] = _Life(key, rests_on, self._next())
+            out.handle[row] = self._lives[opened].handle
+
+    def _use(self, address: int, now: int, *, named: bool) -> _Life:
+        life = self._lives.get(address)
+        if life is None or (life.closed_ns is not None and now - life.closed_ns > GRACE_NS):
+            node = None if named else self._tree.unnamed(address)
+            key = -1 if node is None else node
+            life = self._lives[address] = _Life(key, DEFERRED, self._next(), unnamed=node)
+        return life
+
+    def _teach(self, life: _Life, node: int, *, rundown: bool) -> None:
+        if life.unnamed is not None:
+            self._tree.bind(life.unnamed, node, "rundown" if rundown else "later")
+            life.unnamed = None
+        life.key, life.source = node, RUNDOWN if rundown else OPEN
+
+    def _next(self) -> int:
+        self._handles += 1
+        return self._handles - 1

@@ -1,0 +1,210 @@
+"""The small registry: keys with values, hives, links; and what is open in it."""
+
+from random import Random
+
+from tracer.simulate.knobs import Knobs
+from tracer.simulate.names import SKELETON, Namer, make_guid
+from tracer.text import encode_name, fold_name
+
+__all__ = ["AddressPool", "Key", "Registry", "Value", "encode_text"]
+
+_CONTROL_SET = "\\REGISTRY\\MACHINE\\SYSTEM\\ControlSet001"
+_CURRENT = "\\REGISTRY\\MACHINE\\SYSTEM\\CurrentControlSet"
+_TEXTS = (
+    "1", "Apartment", "C:\\Windows\\System32\\svchost.exe -k netsvcs -p", "%SystemRoot%\\System32\\drivers\\tcpip.sys",
+    "Both", "C:\\Program Files\\Common Files\\updater.exe", "de-DE", "192.168.1.23", "10.0.19045.4046", "",
+    "{00021401-0000-0000-C000-000000000046}", "@%systemroot%\\system32\\shell32.dll,-8964",
+)  # fmt: skip
+_NONE, _SZ, _EXPAND_SZ, _BINARY, _DWORD, _MULTI_SZ, _QWORD = 0, 1, 2, 3, 4, 7, 11
+
+
+def encode_text(text: str) -> bytes:
+    """Return escaped text as UTF-16LE; quick where nothing is escaped."""
+    return encode_name(text) if "<U+" in text else text.encode("utf-16-le")
+
+
+class Value:
+    """One value of a key."""
+
+    __slots__ = ("data", "name", "type", "wire")
+
+    def __init__(self, name: str, type_: int, data: bytes) -> None:
+        self.name = name
+        self.wire = encode_text(name)
+        self.type = type_
+        self.data = data
+
+
+class Key:
+    """One key; `path` is its true native path, escaped."""
+
+    __slots__ = ("_folded", "_full", "block", "children", "deleted", "depth", "has_nul", "parent", "path", "values")
+
+    def __init__(self, parent: "Key | None", name: str) -> None:
+        self.parent = parent
+        self.path = f"{parent.path}\\{name}" if parent else f"\\{name}"
+        self.depth: int = parent.depth + 1 if parent else 1
+        self.children: list[Key] = []
+        self.values: list[Value] = []
+        self.deleted = False
+        self.has_nul = "<U+0000>" in self.path
+        self.block: object = None  # the classic logger's control block while the key has one
+        self._folded: dict[str, Key] = {}
+        self._full: bytes | None = None
+
+    @property
+    def name(self) -> str:
+        """The last component."""
+        return self.path.rsplit("\\", 1)[1]
+
+    @property
+    def wide_path(self) -> bytes:
+        """The path as a wz field."""
+        if self._full is None:
+            self._full = encode_text(self.path) + b"\0\0"
+        return self._full
+
+    def find(self, name: str) -> "Key | None":
+        """Return the child of that name in any case, or None."""
+        return self._folded.get(fold_name(name))
+
+    def add(self, name: str) -> "Key":
+        """Return the child `name`, made if it is new."""
+        folded = fold_name(name)
+        child = self._folded.get(folded)
+        if child is None:
+            child = Key(self, name)
+            self._folded[folded] = child
+            self.children.append(child)
+        return child
+
+    def remove(self) -> None:
+        """Take the key (which has no children) out of its parent."""
+        self.deleted = True
+        if self.parent is not None:
+            self.parent.children.remove(self)
+            del self.parent._folded[fold_name(self.name)]
+
+
+class Registry:
+    """The hives, filled to about `knobs.keys` keys.
+
+    Attributes:
+        machine: \\REGISTRY\\MACHINE.
+        users: the user hives, in order of `sids`.
+        sids: SIDs of the users.
+        hives: every hive a process may start from.
+        links: (path of the link, key it leads to).
+    """
+
+    def __init__(self, knobs: Knobs, random: Random) -> None:
+        self._random = random
+        self.namer = Namer(knobs, random)
+        self.root = Key(None, "REGISTRY")
+        for path in SKELETON:
+            self.at(path)
+        self.machine = self.at("\\REGISTRY\\MACHINE")
+        domain = "-".join(str(random.getrandbits(30)) for _ in range(3))
+        self.sids = [f"S-1-5-21-{domain}-{1000 + user}" for user in range(1, knobs.users + 1)]
+        self.links: list[tuple[str, Key]] = [(_CURRENT, self.at(_CONTROL_SET))]
+        self.users = [self._user(sid) for sid in self.sids]
+        self.apps = [self.at(f"\\REGISTRY\\A\\{make_guid(random).lower()}") for _ in range(knobs.app_hives)]
+        for app in self.apps:
+            app.add("LocalState").add("Settings")
+        self._fill(knobs.keys)
+
+    def at(self, path: str) -> Key:
+        """Return the key of a native path, made if it is new."""
+        key = self.root
+        for name in path.split("\\")[2:]:
+            key = key.add(name)
+        return key
+
+    def new_value(self, name: str | None = None) -> Value:
+        """Return a value with random type and data, of a random name unless one is given."""
+        type_, data = self.new_data()
+        return Value(self.namer.value() if name is None else name, type_, data)
+
+    def new_data(self) -> tuple[int, bytes]:
+        """Return a random type and data that mostly, not always, suits it."""
+        random = self._random
+        draw = random.random()
+        if draw < 0.5:
+            return _DWORD, random.getrandbits(32 if draw < 0.1 else 4).to_bytes(4, "little")
+        if draw < 0.82:
+            text = _TEXTS[int(draw * 1e6) % len(_TEXTS)].encode("utf-16-le")
+            return (_SZ if draw < 0.72 else _EXPAND_SZ), text + (b"\0\0" if draw < 0.8 else b"")
+        if draw < 0.88:
+            return _QWORD, random.getrandbits(64).to_bytes(8, "little")
+        if draw < 0.92:
+            return _MULTI_SZ, "alpha\0beta\0\0".encode("utf-16-le")
+        if draw < 0.97:
+            return _BINARY, random.randbytes(int(random.random() * 120))
+        if draw < 0.975:
+            return _BINARY, random.randbytes(int(random.random() * 6000))  # some exceed the capture limit
+        if draw < 0.99:
+            return _NONE, b""
+        return (int(draw * 1e6) & 0xFFFF0000) | 0x7FF, b"\x01\0\x02"  # any number may be a type
+
+    def _user(self, sid: str) -> Key:
+        hive = self.at(f"\\REGISTRY\\USER\\{sid}")
+        for below in ("Software\\Microsoft\\Windows\\CurrentVersion\\Explorer", "Control Panel\\Desktop", "Environment",
+                      "Software\\Microsoft\\Windows\\CurrentVersion\\Run"):  # fmt: skip
+            self.at(f"{hive.path}\\{below}")
+        classes = self.at(f"{hive.path}_Classes")
+        self.at(f"{classes.path}\\Local Settings\\MuiCache")
+        self.at(f"{classes.path}\\VirtualStore\\MACHINE\\SOFTWARE")
+        self.at(f"{classes.path}\\WOW6432Node\\CLSID")
+        self.links.append((f"{hive.path}\\Software\\Classes", classes))
+        return hive
+
+    def _fill(self, wanted: int) -> None:
+        """Add keys below the deeper ones, and values to all."""
+        random, keys, stack = self._random, [], [self.root]
+        while stack:
+            key = stack.pop()
+            stack += key.children
+            if key.depth >= 3:
+                keys.append(key)
+        while len(keys) < wanted:
+            parent = keys[int(random.random() * len(keys))]
+            if parent.depth < 13 and len(parent.children) < 40:
+                child = parent.add(self.namer.key())
+                if not child.children and child is not keys[-1]:
+                    keys.append(child)
+        for key in keys:
+            taken = set()
+            for _ in range(int(random.random() ** 2 * 12)):
+                value = self.new_value()
+                if (folded := fold_name(value.name)) not in taken:
+                    taken.add(folded)
+                    key.values.append(value)
+
+
+class AddressPool:
+    """Kernel addresses: fresh ones, and those of closed objects again."""
+
+    def __init__(self, pointer_size: int, reuse: float, random: Random) -> None:
+        self._random, self._reuse = random, reuse
+        self._next = 0xFFFF_A40C_1A20_0AA0 if pointer_size == 8 else 0x8A20_0AA0
+        self._step = 0x1B0 if pointer_size == 8 else 0x40
+        self._free: list[int] = []
+        self._last_life: dict[int, int] = {}
+        self.previous: list[int] = []  # life -> the life before it at its address, -1 for none
+
+    def take(self) -> tuple[int, int]:
+        """Return an address and the number of the life that begins there."""
+        free = self._free
+        if free and self._random.random() < self._reuse:
+            address = free.pop()
+        else:
+            address = self._next
+            self._next += self._step
+        life = len(self.previous)
+        self.previous.append(self._last_life.get(address, -1))
+        self._last_life[address] = life
+        return address, life
+
+    def give_back(self, address: int) -> None:
+        """Say that the object at `address` is gone."""
+        self._free.append(address)

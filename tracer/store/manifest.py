@@ -1,0 +1,229 @@
+"""The manifest of a capture, `capture.json`: which parts exist, where they came from, what was lost.
+
+It is written last and replaced as a whole, so a capture either has every part its manifest names or was never
+published. It is input like any other: what it says is checked before anything is opened.
+"""
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from tracer.errors import CaptureError, TargetError
+from tracer.schema import FORMAT_VERSION, TABLES
+
+__all__ = ["MANIFEST_NAME", "Manifest"]
+
+MANIFEST_NAME = "capture.json"
+_FORMAT = "regtrace"
+_MAGIC = b"PAR1"  # a Parquet file starts and ends with it
+_KINDS: dict[str, tuple[type, ...]] = {
+    "complete": (bool,),
+    "windows_build": (int, type(None)),
+    "clock": (str, type(None)),
+    "control_set": (int, type(None)),
+    "sources": (list,),
+    "settings": (dict,),
+    "parts": (list,),
+    "tables": (dict,),
+    "totals": (dict,),
+    "regtrace_version": (str,),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What `capture.json` says; the nested fields are plain JSON values.
+
+    Attributes:
+        complete: False when anything was lost.
+        windows_build: build number of the traced Windows; None where the sources do not say.
+        clock: qpc, system, cycles or procmon; None where the sources do not say.
+        control_set: number of the current control set; None where unknown.
+        sources: name, kind, size, sha256, first_ns, last_ns, simulated and header facts of each source.
+        settings: what the ingest was asked for.
+        parts: file, rows, first_sequence, last_sequence, first_ns and last_ns of each part of `events`.
+        tables: file and rows of each other table, by its name.
+        totals: events, records, keys, processes and names (rows by name source).
+        regtrace_version: version that wrote the capture.
+        format_version: version of the layout (`tracer.schema.FORMAT_VERSION`).
+        format: always "regtrace".
+    """
+
+    complete: bool
+    windows_build: int | None = None
+    clock: str | None = None
+    control_set: int | None = None
+    sources: list[dict[str, Any]] = field(default_factory=list)
+    settings: dict[str, Any] = field(default_factory=dict)
+    parts: list[dict[str, Any]] = field(default_factory=list)
+    tables: dict[str, dict[str, Any]] = field(default_factory=dict)
+    totals: dict[str, Any] = field(default_factory=dict)
+    regtrace_version: str = "0.1.0"
+    format_version: int = FORMAT_VERSION
+    format: str = _FORMAT
+
+    @classmethod
+    def load(cls, directory: Path | str, *, check_rows: bool = True) -> "Manifest":
+        """Read and check the manifest of a capture directory.
+
+        Args:
+            directory: the capture, `NAME.regtrace`.
+            check_rows: also compare each part's row count with the manifest's (needs pyarrow).
+
+        Raises:
+            CaptureError: the directory, its manifest or a part is missing, damaged or of another format.
+        """
+        directory = Path(directory)
+        values = _read(directory)
+        _check_shape(directory, values)
+        manifest = cls(**{item.name: values[item.name] for item in fields(cls) if item.name in values})
+        for file, rows in manifest.files():
+            _check_part(directory, file, rows if check_rows else None)
+        return manifest
+
+    def files(self) -> Iterator[tuple[str, int]]:
+        """Yield (file below the capture directory, its rows) of every part and table."""
+        for entry in (*self.parts, *self.tables.values()):
+            yield entry["file"], entry["rows"]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the content of `capture.json`, in its stated order."""
+        first = ("format", "format_version", "regtrace_version")
+        rest = (item.name for item in fields(self) if item.name not in first)
+        return {name: getattr(self, name) for name in (*first, *rest)}
+
+    def save(self, directory: Path | str) -> None:
+        """Publish the manifest in `directory`, replacing an older one at once or not at all.
+
+        Raises:
+            TargetError: it cannot be written.
+        """
+        directory = Path(directory)
+        target = directory / MANIFEST_NAME
+        temporary = directory / f"{MANIFEST_NAME}.tmp"
+        try:
+            with temporary.open("w", encoding="ascii", newline="\n") as out:
+                json.dump(self.as_dict(), out, indent=1)
+                out.write("\n")
+                out.flush()
+                os.fsync(out.fileno())
+            temporary.replace(target)
+            _sync_directory(directory)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise TargetError(f"{target} cannot be written: {error.strerror or error}") from error
+
+
+def _read(directory: Path) -> dict[str, Any]:
+    """Return the JSON object in the manifest's file."""
+    path = directory / MANIFEST_NAME
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError) as error:
+        if directory.is_file():
+            what = f"is a file, not a capture: make one of it with `regtrace ingest {directory.name}`"
+        elif not directory.exists():
+            what = "does not exist: give the path of a NAME.regtrace directory"
+        else:
+            what = f"has no {MANIFEST_NAME}, so it is no capture or is unfinished: run the ingest again"
+        raise CaptureError(f"{directory} {what}") from error
+    except OSError as error:
+        raise CaptureError(f"{path} cannot be read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise CaptureError(f"{path} is not JSON: run the ingest again") from error
+    try:
+        values = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise CaptureError(f"{path} is not JSON ({error}): run the ingest again") from error
+    if not isinstance(values, dict) or values.get("format") != _FORMAT:
+        raise CaptureError(
+            f"{path} is not the manifest of a regtrace capture: give a directory made by `regtrace ingest`"
+        )
+    return values
+
+
+def _check_shape(directory: Path, values: dict[str, Any]) -> None:
+    """Raise unless the manifest has the version and the fields that this module reads."""
+    path = directory / MANIFEST_NAME
+    version = values.get("format_version")
+    if version != FORMAT_VERSION:
+        newer = isinstance(version, int) and version > FORMAT_VERSION
+        advice = "use a newer regtrace" if newer else "run the ingest again"
+        raise CaptureError(
+            f"{path} has format version {version!r}, this regtrace reads {FORMAT_VERSION}: {advice}"
+        )
+    for name, kinds in _KINDS.items():
+        value = values.get(name)
+        if type(value) not in kinds:
+            raise CaptureError(f"{path} has no usable {name!r}: run the ingest again")
+    missing = [name for name in TABLES if name != "events" and name not in values["tables"]]
+    if missing:
+        raise CaptureError(f"{path} names no table {missing[0]!r}: run the ingest again")
+    spans = ("first_sequence", "last_sequence", "first_ns", "last_ns")
+    for entry, numbers in (
+        *((entry, ("rows", *spans)) for entry in values["parts"]),
+        *((entry, ("rows",)) for entry in values["tables"].values()),
+    ):
+        fit = isinstance(entry, dict) and isinstance(entry.get("file"), str)
+        if (
+            not fit
+            or any(type(entry.get(number)) is not int for number in numbers)
+            or not _is_inside(entry["file"])
+        ):
+            raise CaptureError(
+                f"{path} has a part it does not describe ({entry!r:.80}): run the ingest again"
+            )
+
+
+def _is_inside(file: str) -> bool:
+    """Tell whether a part's name stays inside the capture on every operating system."""
+    path = PurePosixPath(file)
+    odd = any(letter in file for letter in ("\\", ":", "\0"))
+    return bool(path.parts) and not path.is_absolute() and ".." not in path.parts and not odd
+
+
+def _check_part(directory: Path, file: str, rows: int | None) -> None:
+    """Raise unless a part is there and whole, and has `rows` rows (None: do not count)."""
+    path = directory / file
+    advice = f"run the ingest again, or restore the file named in {MANIFEST_NAME}"
+    try:
+        with path.open("rb") as part:
+            head = part.read(4)
+            part.seek(0, os.SEEK_END)
+            size = part.tell()
+            part.seek(max(0, size - 8))
+            tail = part.read(8)
+    except FileNotFoundError as error:
+        raise CaptureError(f"{path} is missing: {advice}") from error
+    except (OSError, ValueError) as error:
+        raise CaptureError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    footer = int.from_bytes(tail[:4], "little")
+    if head != _MAGIC or tail[4:] != _MAGIC or footer + 12 > size:
+        raise CaptureError(f"{path} is cut short or damaged: {advice}")
+    if rows is None:
+        return
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        found = pq.read_metadata(path).num_rows
+    except (OSError, pa.ArrowException) as error:
+        raise CaptureError(f"{path} is damaged: {advice}") from error
+    if found != rows:
+        raise CaptureError(f"{path} has {found} rows where {MANIFEST_NAME} says {rows}: {advice}")
+
+
+def _sync_directory(directory: Path) -> None:
+    """Make the new name durable; Windows does that with the rename."""
+    if os.name == "nt":
+        return
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
