@@ -14,7 +14,16 @@ from ibis.backends.duckdb import Backend
 from ibis.expr.types import Table
 
 from analysis.collect import to_frame
-from analysis.engine import HELPERS, as_reader, condition_view, connect, engine_errors, only_reads, quoted
+from analysis.engine import (
+    HELPERS,
+    as_reader,
+    bound,
+    condition_view,
+    connect,
+    engine_errors,
+    only_reads,
+    quoted,
+)
 from analysis.events import EVENT_COLUMNS
 from analysis.filters import Codes, Filters, Words, find_processes
 from analysis.keys import key_summary, sort_keys
@@ -77,13 +86,12 @@ class Capture:
     def tables(self) -> Mapping[str, Table]:
         """The stored tables as Ibis tables, by name; the stored event rows are `stored_events`."""
         names = ["stored_events" if name == "events" else name for name in TABLES]
-        return MappingProxyType({name: self._open().table(name) for name in names})
+        return MappingProxyType({name: bound(self._open(), name) for name in names})
 
     @property
     def events(self) -> Table:
         """The event rows with the names of keys and processes joined (`analysis.events.EVENT_COLUMNS`)."""
-        table: Table = self._open().table("events")
-        return table
+        return bound(self._open(), "events")
 
     def sql(self, query: str) -> "pd.DataFrame":
         """Return the answer to one SQL query in DuckDB's dialect.
@@ -209,7 +217,7 @@ class Capture:
             if filters.key is not None:
                 raise UsageError("under and filters.key are two answers to one question: give one of them")
             filters = _with_key(filters, under)
-        summary = key_summary(self._filtered(filters, joined=False), self._open().table("keys"))
+        summary = key_summary(self._filtered(filters, joined=False), bound(self._open(), "keys"))
         ordered = sort_keys(summary, sort)
         return ordered if limit is None else ordered.limit(limit)
 
@@ -309,7 +317,7 @@ class Capture:
         backend = self._open()
         processes = None
         if filters.process is not None or filters.pid is not None:
-            processes = find_processes(backend.table("processes"), filters.process, filters.pid)
+            processes = find_processes(bound(backend, "processes"), filters.process, filters.pid)
         first_ns = min((part["first_ns"] for part in self.manifest.parts), default=None)
         last_ns = max((part["last_ns"] for part in self.manifest.parts), default=None)
         times = [
@@ -319,7 +327,7 @@ class Capture:
         if filters.where is not None:
             events = self._fitting(filters.where)
         else:
-            events = backend.table("events" if joined else "stored_events")
+            events = bound(backend, "events" if joined else "stored_events")
         return chosen(
             events,
             key_ids=self._key_ids(filters),
@@ -339,7 +347,7 @@ class Capture:
             name = f"where_{len(self._helpers)}"
             condition_view(backend.con, name, condition)
             self._helpers[condition] = name
-        return backend.table(name, database=HELPERS)
+        return bound(backend, "events", name)
 
     def _key_ids(self, filters: Filters) -> list[int] | Table | None:
         """Return the keys asked for and all that are grouped with them; None where every key is."""
@@ -359,10 +367,11 @@ class Capture:
                 name = f"keys_{len(self._helpers)}"
                 backend.con.execute(f"CREATE TABLE {HELPERS}.{name} AS {query} ORDER BY key_id")
                 self._helpers[query] = name
-            table: Table = backend.table(self._helpers[query], database=HELPERS)
             some = f"SELECT key_id FROM {HELPERS}.{self._helpers[query]} LIMIT {_FEW_KEYS + 1}"
             ids = [row[0] for row in backend.con.cursor().execute(some).fetchall()]
-        return ids if len(ids) <= _FEW_KEYS else table
+        if len(ids) <= _FEW_KEYS:
+            return ids
+        return bound(backend, "keys", self._helpers[query]).select("key_id")
 
 
 def _close(backend: Backend, spill: Path) -> None:

@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import duckdb
 import ibis
 import pyarrow as pa
 from ibis.backends.duckdb import Backend
+from ibis.expr import operations as ops
 
 from analysis.events import join_names
 from tracer.errors import CaptureError, RegtraceError, UsageError
@@ -47,7 +49,7 @@ def connect(files: dict[str, list[Path]], *, memory_limit: str, threads: int | N
         UsageError: the memory limit or the number of threads is not one.
     """
     spill = Path(tempfile.mkdtemp(prefix="regtrace-"))
-    settings: dict[str, Any] = {"memory_limit": memory_limit, "TimeZone": "UTC"}
+    settings: dict[str, Any] = {"memory_limit": memory_limit, "TimeZone": "UTC", "parquet_metadata_cache": "true"}
     settings |= {"python_enable_replacements": "false", "autoinstall_known_extensions": "false"}
     if threads is not None:
         settings["threads"] = threads
@@ -64,13 +66,36 @@ def connect(files: dict[str, list[Path]], *, memory_limit: str, threads: int | N
             for name, table in TABLES.items():
                 stored = "stored_events" if name == "events" else name
                 backend.con.execute(f"CREATE VIEW {stored} AS {scan(table, files[name])}")
-            joined = join_names(*(backend.table(name) for name in ("stored_events", "keys", "processes")))
+            joined = join_names(*(bound(backend, name) for name in ("stored_events", "keys", "processes")))
             backend.con.execute(f"CREATE VIEW events AS {ibis.to_sql(joined, dialect='duckdb')}")
     except BaseException:
         backend.disconnect()
         shutil.rmtree(spill, ignore_errors=True)
         raise
     return backend, spill
+
+
+def bound(backend: Backend, name: str, helper: str | None = None) -> ibis.Table:
+    """Return a table of a capture as an Ibis table.
+
+    Args:
+        backend: the engine.
+        name: stored_events, events or another stored table.
+        helper: table or view in the schema HELPERS that has the columns of `name`; None for `name` itself.
+    """
+    schema = _schemas()[name]
+    # Not backend.table(name): that asks the engine for what is known, with a method newer engines warn of.
+    namespace = ops.Namespace(database=HELPERS if helper else None)
+    return ops.DatabaseTable(helper or name, schema=schema, source=backend, namespace=namespace).to_expr()
+
+
+@cache
+def _schemas() -> dict[str, ibis.Schema]:
+    """Return the columns of every table and of the view `events`, as Ibis names them."""
+    schemas = {name: ibis.Schema.from_pyarrow(table.arrow()) for name, table in TABLES.items()}
+    schemas["stored_events"] = schemas["events"]
+    unbound = (ibis.table(schemas[name], name=name) for name in ("stored_events", "keys", "processes"))
+    return schemas | {"events": join_names(*unbound).schema()}
 
 
 def scan(table: Table, files: Sequence[Path]) -> str:
@@ -94,6 +119,8 @@ def condition_view(connection: duckdb.DuckDBPyConnection, name: str, condition: 
     Raises:
         UsageError: the condition is not one expression over the columns of `events`; the message shows where.
     """
+    if not condition.strip():
+        raise UsageError("the condition cannot be used: it is empty")
     query = f"SELECT * FROM events WHERE (\n{condition}\n)"
     with engine_errors("the condition cannot be used"):
         statements = connection.extract_statements(query)
@@ -153,7 +180,7 @@ def _located(message: str) -> str:
         if place:
             shift = place.end()
             line = line[shift:]
-        elif shift and line.strip() == "^":
+        elif shift and set(line.strip()) == {"^"}:
             line = line[shift:]
         lines.append(line)
     return "\n".join(line for line in lines if line.strip())

@@ -50,11 +50,11 @@ def key_summary(events: Table, keys: Table) -> Table:
     written = (operation == "SetValueKey") & (status < 0x80000000)
     summary = rows.group_by("same_as").aggregate(
         events=rows.count(),
-        reads=rows.count(operation.isin(find_operations("read"))),
-        opens=rows.count(operation.isin(["OpenKey", "CreateKey"])),
-        writes=rows.count(operation.isin(writes)),
-        created=rows.count((operation == "CreateKey") & (rows["disposition"] == 1)),
-        failures=rows.count(is_failure(status)),
+        reads=rows.count(where=operation.isin(find_operations("read"))),
+        opens=rows.count(where=operation.isin(["OpenKey", "CreateKey"])),
+        writes=rows.count(where=operation.isin(writes)),
+        created=rows.count(where=(operation == "CreateKey") & (rows["disposition"] == 1)),
+        failures=rows.count(where=is_failure(status)),
         processes=rows["process_id"].nunique(),
         values=rows["value_name"].upper().nunique(),
         bytes_written=rows["data_size"].sum(where=written).cast("int64"),

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import ibis
 from ibis.expr.types import Table, Value
 
 from analysis.filters import Codes, Words, name_regex, operation_names, status_condition
@@ -34,7 +35,7 @@ def chosen(
     """
     conditions: list[Value] = []
     if key_ids is not None and not isinstance(key_ids, Table):
-        conditions.append(events["key_id"].isin(list(key_ids)))
+        conditions += _one_of(events["key_id"], sorted(key_ids))
     if value is not None:
         conditions.append(events["value_name"].re_search(name_regex(value)))
     names = operation_names(operation)
@@ -52,6 +53,18 @@ def chosen(
     if processes is not None:
         found = found.semi_join(processes, "process_id")
     return found
+
+
+def _one_of(column: Value, numbers: Sequence[int]) -> list[Value]:
+    """Return the conditions that say a column is one of some numbers.
+
+    Engines carry comparisons over to the other side of a join, and so read few rows of `keys`, but not lists.
+    """
+    if not numbers:
+        return [ibis.literal(False)]
+    if len(numbers) == 1:
+        return [column == numbers[0]]
+    return [column >= numbers[0], column <= numbers[-1], column.isin(numbers)]
 
 
 def timeline(events: Table, *, columns: Sequence[str] | None = None, limit: int | None = None) -> Table:

@@ -161,13 +161,9 @@ def _set_debug(value: bool) -> None:
 
 def _print_version(value: bool) -> None:
     if value:
-        from importlib.metadata import PackageNotFoundError, version
+        import regtrace as public
 
-        try:
-            found = version("regtrace")
-        except PackageNotFoundError:
-            found = "(not installed; run from its source)"
-        print(f"regtrace {found}")
+        print(f"regtrace {public.__version__}")
         raise typer.Exit
 
 
@@ -208,7 +204,7 @@ _EPILOGUE = "\n".join(
         "Start here:",
         "  regtrace demo                                   the whole job on a simulated trace",
         "  regtrace ingest boot.etl -o boot.regtrace       from a trace to a capture",
-        "  regtrace timeline boot.regtrace --key 'HKLM\\SOFTWARE\\*\\Run'",
+        "  regtrace timeline boot.regtrace --key 'HKLM\\**\\Run'",
         "",
         "\b",
         "Exit codes:",

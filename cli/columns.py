@@ -4,8 +4,8 @@ CSV, JSONL and tables share these rules; Parquet keeps the types and needs none 
 
 * times: ISO-8601 with microseconds, ``Z`` for UTC, else the zone's offset; only what is shown changes;
 * bytes: lower-case hex, two digits a byte, nothing between them;
-* addresses and other unsigned 64-bit numbers: ``0x`` and hex digits, because spreadsheets and JavaScript round
-  such numbers; the signed 64-bit columns that hold address patterns (named in ADDRESSES) likewise;
+* kernel addresses (the 64-bit columns named in ADDRESSES): ``0x`` and hex digits, because that is how debuggers
+  write them and because spreadsheets and JavaScript round such numbers;
 * all other integers stay integers; NULL stays NULL.
 """
 
@@ -17,7 +17,13 @@ import pyarrow as pa
 
 __all__ = ["ADDRESSES", "Column", "hex_address", "is_text", "plain_batch", "plain_schema"]
 
-ADDRESSES = frozenset({"address", "stack", "process_start_key", "event_key"})
+ADDRESSES = frozenset(
+    # of a capture's tables
+    ["address", "stack", "process_start_key", "event_key"]
+    # of the records a dump shows
+    + ["BaseObject", "KeyObject", "KeyHandle", "Hive", "Notification", "PageDirectoryBase", "UniqueProcessKey"]
+    + ["DirectoryTableBase"]
+)
 
 Column = pa.Array
 
@@ -62,7 +68,7 @@ def _value_type(kind: pa.DataType) -> pa.DataType:
 
 
 def _is_address(name: str, kind: pa.DataType) -> bool:
-    return bool(pa.types.is_uint64(kind) or (pa.types.is_int64(kind) and name in ADDRESSES))
+    return name in ADDRESSES and bool(pa.types.is_uint64(kind) or pa.types.is_int64(kind))
 
 
 def _plain(array: pa.Array, field: pa.Field, zone: tzinfo) -> pa.Array:

@@ -43,13 +43,21 @@ class Settings:
                 _print(paint(lead + visible(command), "dim", sys.stderr))
                 lead = "      "
 
+    def note(self, text: str) -> None:
+        """Print a remark for the person who is looking; programs and --quiet do not get it."""
+        if not self.quiet and is_terminal(sys.stderr):
+            _print(paint(f"regtrace: {visible(text)}", "dim", sys.stderr))
+
     def warn(self, text: str) -> None:
         """Print one sentence that must not be missed; --quiet does not silence it."""
         _print(paint("regtrace: warning: ", "yellow", sys.stderr) + visible(text))
 
     def error(self, text: str) -> None:
         """Print the one sentence that says why the command failed."""
-        _print(paint("regtrace: ", "red", sys.stderr) + visible(text))
+        first, *more = text.split("\n")  # the engine points with a caret below the user's own SQL
+        _print(paint("regtrace: ", "red", sys.stderr) + visible(first))
+        for line in more:
+            _print(" " * len("regtrace: ") + visible(line))  # indented: no name can fake a line of ours
 
 
 console = Settings()

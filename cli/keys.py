@@ -1,11 +1,25 @@
 """`regtrace keys`: one row per key."""
 
 from enum import StrEnum
+from functools import partial
 from typing import Annotated
 
 import typer
 
-from cli.options import CapturePath, Example, FailOnLoss, Force, FormatOption, Limit, OutputFile, Wide, Zone
+from cli.console import console
+from cli.options import (
+    CapturePath,
+    Example,
+    FailOnLoss,
+    Force,
+    FormatOption,
+    Limit,
+    OutputFile,
+    UserSid,
+    Wide,
+    Zone,
+)
+from cli.words import quoted
 
 __all__ = ["EXAMPLES", "Sort", "keys"]
 
@@ -40,6 +54,7 @@ def keys(
         str | None,
         typer.Option("--under", "-u", metavar="KEY", help="Only this key and keys below it; * and ? allowed."),
     ] = None,
+    user_sid: UserSid = None,
     sort: Annotated[Sort, typer.Option("--sort", "-s", help="The order.")] = Sort.EVENTS,
     limit: Limit = None,
     format: FormatOption = None,  # noqa: A002
@@ -54,10 +69,22 @@ def keys(
     Spellings of one key are one row. Counts are of operations tried or done; created counts creates that made the key,
     failures operations that a user would call failed. The largest come first, times and keys in their own order.
     """
-    from cli.captures import ask
+    from analysis.collect import fetch
+    from analysis.engine import engine_errors
+    from analysis.filters import Filters
+    from cli.captures import check_keys, fail_if_lossy, opened, print_rows
     from cli.keys_table import key_lines
+    from cli.output import Output
+    from cli.zones import find_zone
 
-    ask(
-        capture, lambda source: source.keys(under=under, sort=sort.value), key_lines,
-        what="key", limit=limit, format=format, output=output, force=force, tz=tz, wide=wide, fail_on_loss=fail_on_loss,
-        )  # fmt: skip
+    target = Output.of(output, format, force=force, wide=wide, zone=find_zone(tz))
+    with opened(capture) as source:
+        check_keys(source, [under] if under else None, subtree=True, user_sid=user_sid)
+        summary = source.keys_table(under, sort=sort.value, limit=limit, filters=Filters(user_sid=user_sid))
+        with engine_errors():
+            rows = fetch(summary)
+        print_rows(rows, target, partial(key_lines, zone=target.zone, color=target.color), noun="key")
+        if rows.num_rows:
+            first = rows.column("display_key")[0].as_py()
+            console.hint(f"regtrace timeline {quoted(capture)} --key {quoted(first)}")
+        fail_if_lossy(source, asked=fail_on_loss)

@@ -9,7 +9,7 @@ import typer
 from cli.console import console, is_terminal, terminal_width
 from cli.options import Example, Wide
 
-__all__ = ["EXAMPLES", "Subject", "list_words"]
+__all__ = ["EXAMPLES", "JOINED_COLUMNS", "Subject", "list_words"]
 
 EXAMPLES = (
     Example("regtrace list operations", "what --operation accepts, and the callback each stands for"),
@@ -18,7 +18,7 @@ EXAMPLES = (
 )
 
 
-_JOINED = {  # what the view adds to the stored columns
+JOINED_COLUMNS = {  # what the view adds to the stored columns
     "status_name": ("text", "name of `status`; its hex form where it has none; NULL where `status` is"),
     "key": ("text", "native path of the key, escaped; NULL where the operation has no key"),
     "display_key": ("text", "its Win32 spelling (HKLM\\...), where it has one"),
@@ -75,7 +75,7 @@ def _columns() -> list[tuple[str, ...]]:
     from analysis.events import EVENT_COLUMNS
     from tracer.schema import TABLES
 
-    known = {column.name: (column.kind, column.meaning) for column in TABLES["events"].columns} | _JOINED
+    known = {column.name: (column.kind, column.meaning) for column in TABLES["events"].columns} | JOINED_COLUMNS
     rows: list[tuple[str, ...]] = [("column", "type", "meaning")]
     return rows + [(name, *known[name]) for name in EVENT_COLUMNS]
 

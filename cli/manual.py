@@ -43,8 +43,8 @@ exact text.*
 **JSONL** has one object a line; NULL is `null`. A line that would hold an unprintable character is written in ASCII
 with JSON's `\\uXXXX`.
 
-In CSV and JSONL bytes are lower-case hex, kernel addresses and other unsigned 64-bit numbers are text such as
-`"0xffffc00512345678"` (spreadsheets and JavaScript round them), and all other integers stay integers.
+In CSV and JSONL bytes are lower-case hex, kernel addresses are text such as `"0xffffc00512345678"` (spreadsheets and
+JavaScript would round them), and all other integers stay integers.
 
 **Parquet** keeps every type exactly, zstd-compressed.
 

@@ -18,6 +18,7 @@ __all__ = [
     "OutputFile",
     "RowFormat",
     "RowFormatOption",
+    "UserSid",
     "Where",
     "Wide",
     "Zone",
@@ -67,6 +68,9 @@ OutputFile = Annotated[
 RowFormatOption = Annotated[
     RowFormat | None,
     typer.Option("--format", "-f", help="How to write rows; told by the ending of FILE where not given, else jsonl."),
+]
+UserSid = Annotated[
+    str | None, typer.Option("--user-sid", metavar="SID", help="Whose key HKCU is, such as S-1-5-21-...-1001.")
 ]
 Where = Annotated[
     str | None,

@@ -1,7 +1,7 @@
 """Where rows go and in which format: one object that a verb makes from its options, and one function."""
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from pathlib import Path
@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 import pyarrow as pa
 
-from cli.console import is_terminal, terminal_width
+from cli.console import has_color, is_terminal, terminal_width
 from cli.files import binary_stdout, check_target, open_target
 from tracer.errors import UsageError
 
@@ -22,6 +22,7 @@ FORMATS = {
     "parquet": (".parquet", ".pq"),
 }
 
+_TABLE_ROWS = 50_000
 Render = Callable[[pa.Table, int | None], Iterable[str]]  # rows and the width to fit -> lines
 
 
@@ -35,6 +36,7 @@ class Output:
         force: whether an existing file is replaced.
         wide: whether a table keeps every column and letter.
         zone: the zone times are shown in.
+        always: columns that JSONL names even where they are NULL; None: all.
     """
 
     format: str
@@ -42,6 +44,7 @@ class Output:
     force: bool = False
     wide: bool = False
     zone: tzinfo = UTC
+    always: frozenset[str] | None = None
 
     @classmethod
     def of(
@@ -53,6 +56,7 @@ class Output:
         force: bool = False,
         wide: bool = False,
         zone: tzinfo = UTC,
+        always: frozenset[str] | None = None,
     ) -> "Output":
         """Return what the options mean, checked before any work is done.
 
@@ -68,12 +72,19 @@ class Output:
             check_target(path, force=force)
         elif found == "parquet" and is_terminal(sys.stdout):
             raise UsageError("Parquet is not text: give -o FILE.parquet, or send it into a pipe")
-        return cls(found, path, force, wide, zone)
+        if found == "table" and default != "table" and not wanted:
+            raise UsageError("this verb writes no table; use .csv, .jsonl or .parquet")
+        return cls(found, path, force, wide, zone, always)
 
     @property
     def on_terminal(self) -> bool:
         """Whether a person reads the rows as they are written."""
         return self.path is None and is_terminal(sys.stdout)
+
+    @property
+    def color(self) -> bool:
+        """Whether a table may use colour."""
+        return self.path is None and has_color(sys.stdout)
 
     @property
     def width(self) -> int | None:
@@ -140,14 +151,29 @@ def _write(reader: pa.RecordBatchReader, stream: BinaryIO, output: Output, rende
     elif output.format == "jsonl":
         from cli.jsonl import write_jsonl
 
-        write_jsonl(reader, stream, zone=output.zone)
+        write_jsonl(reader, stream, zone=output.zone, always=output.always)
     elif output.format == "parquet":
         _write_parquet(reader, stream)
     elif output.path is None:
-        write_lines(render(reader.read_all(), output.width))
+        write_lines(_table_lines(reader, output.width, render))
     else:
-        for line in render(reader.read_all(), None):
+        for line in _table_lines(reader, None, render):
             stream.write(line.encode() + b"\n")
+
+
+def _table_lines(reader: pa.RecordBatchReader, width: int | None, render: Render) -> Iterator[str]:
+    """Yield the lines of one table, or, of very many rows, of tables below each other: memory stays bounded."""
+    block: list[pa.RecordBatch] = []
+    rows = 0
+    shown = False
+    for batch in reader:
+        block.append(batch)
+        rows += batch.num_rows
+        if rows >= _TABLE_ROWS:
+            yield from render(pa.Table.from_batches(block), width)
+            block, rows, shown = [], 0, True
+    if rows or not shown:
+        yield from render(pa.Table.from_batches(block, schema=reader.schema), width)
 
 
 def _write_parquet(reader: pa.RecordBatchReader, stream: BinaryIO) -> None:

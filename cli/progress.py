@@ -71,8 +71,9 @@ def progress_text(progress: Measured, seconds: float) -> str:
     """Return the words of the progress line."""
     share = f" {progress.bytes_done * 100 // progress.bytes_total} %," if progress.bytes_total else ""
     rate = progress.events / seconds if seconds > 0 else 0
+    read = f"{size_text(progress.bytes_done)},{share} " if progress.bytes_done else ""
     return (
-        f"{size_text(progress.bytes_done)},{share} {count_text(progress.events)} events, "
+        f"{read}{count_text(progress.events)} events, "
         f"{count_text(round(rate))} events/s, {duration_text(seconds)}"
     )
 

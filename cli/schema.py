@@ -10,9 +10,10 @@ from typing import Annotated
 import typer
 
 from cli.console import console, is_terminal, terminal_width
+from cli.list import JOINED_COLUMNS
 from cli.options import Example, Force, OutputFile
 from tracer.errors import UsageError
-from tracer.schema import FLAGS, FORMAT_VERSION, NAME_SOURCES, TABLES, Table
+from tracer.schema import FLAGS, FORMAT_VERSION, NAME_SOURCES, SEED, TABLES, Table
 
 __all__ = ["EXAMPLES", "schema", "schema_as_markdown"]
 
@@ -22,6 +23,9 @@ EXAMPLES = (
     Example("regtrace schema --format json | jq '.tables[].name'", "for a program"),
     Example("regtrace schema --format markdown -o docs/schema.md --force", "the page of the documentation"),
 )
+
+
+_ALL = {**TABLES, SEED.name: SEED}
 
 
 class SchemaFormat(StrEnum):
@@ -49,7 +53,7 @@ def schema(
     """
     from cli.output import write_lines
 
-    chosen = [_find(name) for name in tables or TABLES]
+    chosen = [_find(name) for name in tables or _ALL]
     path = None if output is None or str(output) == "-" else output
     if format is SchemaFormat.JSON:
         lines = schema_as_json(chosen)
@@ -99,6 +103,10 @@ def schema_as_markdown(tables: list[Table]) -> Iterator[str]:
         yield from ("| column | type | meaning |", "| --- | --- | --- |")
         for column in table.columns:
             yield f"| `{column.name}` | {column.kind} | {_cell(column.meaning)} |"
+    yield from ("", "## The view `events`", "", "What timelines and SQL see: the table with names joined. It adds:", "")
+    yield from ("| column | type | meaning |", "| --- | --- | --- |")
+    for name, (kind, meaning) in JOINED_COLUMNS.items():
+        yield f"| `{name}` | {kind} | {_cell(meaning)} |"
     yield from ("", "## Where a name came from", "", "| `name_source` | meaning |", "| --- | --- |")
     for name, meaning in NAME_SOURCES.items():
         yield f"| `{name}` | {_cell(meaning)} |"
@@ -108,16 +116,18 @@ def schema_as_markdown(tables: list[Table]) -> Iterator[str]:
 
 
 def _find(name: str) -> Table:
-    if name in TABLES:
-        return TABLES[name]
-    close = get_close_matches(name.lower(), TABLES, n=1)
-    hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(TABLES)}"
+    if name in _ALL:
+        return _ALL[name]
+    close = get_close_matches(name.lower(), _ALL, n=1)
+    hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(_ALL)}"
     raise UsageError(f"no table is called {name!r}; {hint}")
 
 
 def _cell(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "\\<").replace("*", "\\*").replace("_", "\\_") \
-        if "`" not in text else text.replace("|", "\\|").replace("<", "\\<")
+    """Return text that Markdown shows as it stands, inside a table; backticks keep their meaning."""
+    if "`" not in text:
+        text = text.replace("\\", "\\\\").replace("*", "\\*")
+    return text.replace("|", "\\|").replace("<", "\\<")
 
 
 def _schema_as_table(tables: list[Table], width: int | None) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """`regtrace timeline`: what happened, in order."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -14,17 +15,18 @@ from cli.options import (
     FormatOption,
     Limit,
     OutputFile,
+    UserSid,
     Where,
     Wide,
     Zone,
 )
-from cli.words import plural, quoted
+from cli.words import quoted
 
 __all__ = ["EXAMPLES", "timeline"]
 
 EXAMPLES = (
     Example(r"regtrace timeline app.regtrace --key 'HKLM\SOFTWARE\Vendor'", "one key"),
-    Example(r"regtrace timeline app.regtrace --key 'HKLM\*\CurrentVersion\Run*' --operation write", "who changed autostarts"),
+    Example(r"regtrace timeline app.regtrace --key 'HKLM\**\CurrentVersion\Run*' --operation write", "who changed autostarts"),
     Example(r"regtrace timeline app.regtrace --key 'HKU' --subtree --status error", "everything that failed below HKU"),
     Example("regtrace timeline app.regtrace --process setup.exe --from +10s --to +20s", "ten seconds of one process"),
     Example(r"regtrace timeline app.regtrace --key 'HKLM\SYSTEM' --subtree -o system.parquet", "as Parquet"),
@@ -37,7 +39,7 @@ def timeline(
     key: Annotated[
         list[str] | None,
         typer.Option("--key", "-k", metavar="KEY",
-                     help="The key: HKLM\\..., \\REGISTRY\\..., any case, * and ? allowed. May be given several times."),
+                     help="The key: HKLM\\... or \\REGISTRY\\..., any case. * stands for letters of one component, ** for any. Repeatable."),
     ] = None,
     subtree: Annotated[bool, typer.Option("--subtree", help="Keys below KEY as well.")] = False,
     value: Annotated[
@@ -64,6 +66,7 @@ def timeline(
     ] = None,
     end: Annotated[str | None, typer.Option("--to", metavar="TIME", help="Last time, written likewise.")] = None,
     where: Where = None,
+    user_sid: UserSid = None,
     limit: Limit = None,
     format: FormatOption = None,  # noqa: A002
     output: OutputFile = None,
@@ -78,17 +81,28 @@ def timeline(
     value, result and data; a note says where a key's name is not certain. CSV, JSONL and Parquet carry all columns of
     the view `events` (regtrace list columns).
     """
-    from cli.captures import finish, opened
-    from cli.console import has_color
-    from cli.output import Output, write_rows
+    from analysis.filters import Filters
+    from cli.captures import check_keys, fail_if_lossy, opened, print_rows, timeline_reader
+    from cli.output import Output
+    from cli.timeline_table import timeline_lines
     from cli.zones import find_zone
 
-    import sys
-
-    zone = find_zone(tz)
-    target = Output.of(output, format, force=force, wide=wide, zone=zone)
+    target = Output.of(output, format, force=force, wide=wide, zone=find_zone(tz))
+    filters = Filters(
+        key=key or None, subtree=subtree, value=value, process=process, operation=operation, status=status,
+        start=start, end=end, where=where, user_sid=user_sid,
+    )  # fmt: skip
     with opened(capture) as source:
-        rows = source.timeline_rows(
-            key=key, subtree=subtree, value=value, process=process, operation=operation, status=status,
-            start=start, end=end, where=where, limit=limit,
-        )  # fmt: skip
+        check_keys(source, key, subtree=subtree, user_sid=user_sid)
+        rows = timeline_reader(source, filters, limit=limit)
+        count = print_rows(rows, target, partial(timeline_lines, zone=target.zone, color=target.color), noun="event")
+        _hint(capture, key, count)
+        fail_if_lossy(source, asked=fail_on_loss)
+
+
+def _hint(capture: Path, key: list[str] | None, count: int) -> None:
+    if key and count:
+        asked = f"regtrace timeline {quoted(capture)} --key {quoted(key[0])}"
+        console.hint(f"{asked} -o timeline.csv", f"{asked} --operation write --wide")
+    elif not count:
+        console.hint(f"regtrace keys {quoted(capture)} --limit 20")

@@ -6,8 +6,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from cli.console import with_style
 from cli.frames import text_cells
-from cli.table import TextColumn, lay_out
+from cli.safe import visible
+from cli.table import TextColumn, cut_middle, lay_out
 from tracer.schema import FLAGS
 from tracer.statuses import is_failure, status_name
 from tracer.values import decode_value
@@ -49,7 +51,10 @@ def timeline_lines(
         TextColumn("note", _notes(rows), shrink="end", least=6, styles=["yellow"] * len(times)),
     ]  # fmt: skip
     if width is not None:
-        one_key = len(set(keys)) <= 1  # the caller says which
+        one_key = len(set(keys)) == 1
+        if one_key:  # said once, above the table, instead of in every row
+            path = cut_middle(visible(keys[0]), width)
+            yield with_style(path, "bold") if color else path
         columns = [c for c in columns if any(c.cells) and not (c.title == "key" and one_key)] or columns
     yield from lay_out(columns, width=width, color=color)
 

@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
-__all__ = ["name_summary", "percent", "plural", "quoted"]
+__all__ = ["is_procmon_log", "name_summary", "percent", "plural", "quoted"]
 
 
 def quoted(argument: Path | str) -> str:
@@ -14,6 +14,15 @@ def quoted(argument: Path | str) -> str:
     if os.name == "nt":
         return f'"{text}"' if " " in text else text
     return shlex.quote(text)
+
+
+def is_procmon_log(path: Path) -> bool:
+    """Tell whether a file starts as Procmon's logs do; a file that cannot be read is left to its reader."""
+    try:
+        with path.open("rb") as file:
+            return file.read(4) == b"PML_"
+    except OSError:
+        return False
 
 
 def plural(count: int, noun: str) -> str:

@@ -144,7 +144,7 @@ def test_a_hostile_name_in_an_error_is_shown_harmlessly(verb):
         raise UsageError("no key \x1b[2J\nregtrace: all is well")
 
     verb(boom)
-    assert invoke("boom").stderr == "regtrace: no key \\u{1B}[2J\\u{A}regtrace: all is well\n"
+    assert invoke("boom").stderr == "regtrace: no key \\u{1B}[2J\n          regtrace: all is well\n"
 
 
 def test_an_error_of_the_system_is_one_sentence(verb):

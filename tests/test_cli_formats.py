@@ -14,12 +14,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from cli.columns import hex_address, plain_batch, times_as_text
+from cli.columns import ADDRESSES, hex_address, plain_batch, times_as_text
 from cli.csv_format import write_csv
 from cli.jsonl import write_jsonl
 from cli.output import Output, write_rows
 from cli.safe import SPREADSHEET_TRIGGERS, from_spreadsheet, spreadsheet_safe, visible
 from cli.table import TextColumn, cell_width, cut_end, cut_middle, lay_out
+from tracer.decode.layouts import LAYOUTS
 
 HOSTILE = [
     "=cmd|' /C calc'!A0", "+1", "-1", "@SUM(A1)", "\ttab", "\rreturn", "\nline", "'quoted", "''", "＝1",
@@ -146,6 +147,11 @@ def test_optional_columns_go_before_a_line_gets_too_long():
     assert "y" * 30 in list(lay_out(columns))[1]
 
 
+def test_every_kernel_pointer_of_a_record_is_known_as_an_address():
+    pointers = {f.name for layout in LAYOUTS.values() for f in layout.fields if f.kind == "ptr"}
+    assert pointers - {"ProcessId", "ParentId"} <= ADDRESSES  # process ids, as wide as pointers in old records
+
+
 def test_integers_stay_integers_and_null_stays_null():
     table = pa.table({"n": pa.array([1, None, -3], pa.int64()), "flag": pa.array([None, True, False])})
     assert written(write_csv, table) == b"n,flag\n1,\n,true\n-3,false\n"
@@ -161,15 +167,17 @@ def test_bytes_are_hex_and_addresses_are_hex_text():
             "address": pa.array([-1, 16, None], pa.int64()),
             "KeyObject": pa.array([2**64 - 1, 0, None], pa.uint64()),
             "stack": pa.array([[1, -1], [], None], pa.list_(pa.int64())),
+            "size": pa.array([2**64 - 1, 0, None], pa.uint64()),
             "source": pa.array(["a", "a", None]).dictionary_encode(),
         }
     )
     first, second, third = map(json.loads, written(write_jsonl, table).splitlines())
     top = "0xffffffffffffffff"
-    assert first == {"data": "00ff", "address": top, "KeyObject": top, "stack": f"0x1 {top}", "source": "a"}
-    assert second == {"data": "", "address": "0x10", "KeyObject": "0x0", "stack": "", "source": "a"}
+    assert first == {"data": "00ff", "address": top, "KeyObject": top, "stack": f"0x1 {top}",
+                     "size": 2**64 - 1, "source": "a"}  # fmt: skip
+    assert second == {"data": "", "address": "0x10", "KeyObject": "0x0", "stack": "", "size": 0, "source": "a"}
     assert set(third.values()) == {None}
-    assert written(write_csv, table).splitlines()[1] == f'"00ff","{top}","{top}","0x1 {top}","a"'.encode()
+    assert written(write_csv, table).splitlines()[1] == f'"00ff","{top}","{top}","0x1 {top}",{2**64 - 1},"a"'.encode()
 
 
 @settings(deadline=None)

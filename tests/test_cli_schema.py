@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from analysis.events import EVENT_COLUMNS
 from cli.app import app
+from cli.list import JOINED_COLUMNS
 from cli.zones import find_zone
 from tracer.errors import UsageError
 from tracer.operations import OPERATIONS, find_operations
-from tracer.schema import TABLES
+from tracer.schema import SEED, TABLES
 from tracer.statuses import STATUSES, find_status
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -30,7 +32,7 @@ def test_the_page_about_the_tables_is_current():
 def test_json_holds_every_table_and_column():
     shown = json.loads(invoke("schema", "-f", "json").stdout)
     assert {t["name"]: [c["name"] for c in t["columns"]] for t in shown["tables"]} == {
-        name: table.names for name, table in TABLES.items()
+        name: table.names for name, table in {**TABLES, "seed": SEED}.items()
     }
 
 
@@ -69,9 +71,9 @@ def test_every_listed_status_is_understood():
 
 
 def test_list_columns_names_the_columns_of_the_view():
-    shown = invoke("list", "columns").stdout
-    for name in ("display_key", "process", "status_name", "value_name"):
-        assert name in shown
+    _, *rows = invoke("list", "columns").stdout.splitlines()
+    assert [row.split()[0] for row in rows] == list(EVENT_COLUMNS)
+    assert set(EVENT_COLUMNS) <= {*TABLES["events"].names, *JOINED_COLUMNS}
 
 
 @pytest.mark.parametrize(

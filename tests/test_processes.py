@@ -61,7 +61,7 @@ class Twin:
         life[4] = life[4] or kind == "stop"
 
 
-pids = st.sampled_from([-1, 0, 4, 8, 12, 2**22 - 1, 2**22, 2**32 - 1])
+pids = st.sampled_from([-1, 0, 4, 8, 12, 2**22 - 1, 2**22, 2**32 - 2])
 steps = st.lists(
     pids.map(lambda pid: ("row", pid, None))
     | st.tuples(
@@ -106,6 +106,12 @@ def test_a_pid_nobody_recorded_has_a_life_of_which_only_the_pid_is_known():
         assert row.pop("source") == "none"
         assert set(row) | {"pid", "source"} == set(PROCESSES.names)
         assert [value for name, value in row.items() if name != "process_id" and value is not None] == []
+
+
+def test_a_row_without_a_thread_names_no_process():
+    table = ProcessTable()
+    assert assign(table, [0xFFFFFFFF, 4, -1, 0xFFFFFFFF]) == [-1, 0, -1, -1]
+    assert [row["pid"] for row in rows(table)] == [4]
 
 
 def test_a_reused_pid_starts_a_new_life_and_rows_after_the_stop_belong_to_the_ended_one():

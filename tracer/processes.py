@@ -45,6 +45,7 @@ _LONGEST = (1 << 63) - 1
 _SAME_START_NS = 1_000_000_000
 # The kernel keeps the first 14 characters of an image's name; stop records carry only those.
 _KEPT_CHARACTERS = 14
+_NO_PROCESS = 0xFFFFFFFF  # what the kernel writes where it has no thread to name
 _WIDE = 1 << 22  # pids from here on (never seen) are numbered instead of indexed
 
 
@@ -210,7 +211,8 @@ class ProcessTable:
         """Return the process_id of each row, -1 where the row names no process.
 
         Args:
-            pids: pid of each row of a batch, in time order; -1 where the header has none.
+            pids: pid of each row of a batch, in time order; -1 where the header has none, and all ones
+                (32 bits) where the kernel had no thread to name: no process either.
             records: what was recorded about processes meanwhile, each with the number of the row before
                 which it applies (len(pids) for after the last), in time order.
         """
@@ -317,10 +319,12 @@ class ProcessTable:
         return pid if pid < _WIDE else _WIDE + self._wide.setdefault(pid, len(self._wide))
 
     def _encode(self, pids: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return pids as indexes of `_current`; -1 stays."""
+        """Return pids as indexes of `_current`; -1 for no process."""
         wide = pids >= _WIDE
         if not wide.any():
             return pids
+        pids = np.where(pids == _NO_PROCESS, -1, pids)
+        wide = pids >= _WIDE
         values, inverse = np.unique(pids[wide], return_inverse=True)
         codes = pids.copy()
         codes[wide] = np.array([self._code(int(value)) for value in values], np.int64)[inverse]

@@ -17,7 +17,6 @@ from tracer.decode.strings import EMPTY, NameTable, NulFinder, encode_spans, gap
 from tracer.diagnostics import Diagnostics
 from tracer.etl.records import Records
 from tracer.schema import FLAGS
-from tracer.text import encode_name
 
 __all__ = ["Operations", "decode_operations"]
 
@@ -287,7 +286,7 @@ class _Chunk:
                 payloads[row] = read
                 continue
             texts = [read.fields[field.name] for field in plan.layout.fields if field.kind == "wz"]
-            numbers = [self.names.number(encode_name(text)) if isinstance(text, str) else NONE for text in texts]
+            numbers = [self.names.number_of_text(text) if isinstance(text, str) else NONE for text in texts]
             self.last_name[row] = numbers[-1]
             if len(numbers) == 2:
                 self.first_name[row] = numbers[0]

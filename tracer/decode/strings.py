@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tracer.text import decode_name
+from tracer.text import decode_name, encode_name
 
 __all__ = ["EMPTY", "NameTable", "NulFinder", "encode_spans", "gapped"]
 
@@ -82,6 +82,10 @@ class NameTable:
         if "<U+0000>" in text:
             self.has_nul.add(number)
         return number
+
+    def number_of_text(self, text: str) -> int:
+        """Return the number of a name given as escaped text."""
+        return self.number(encode_name(text))
 
     def numbers(self, raws: list[bytes]) -> NDArray[np.int32]:
         """Return the numbers of many distinct names."""

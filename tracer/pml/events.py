@@ -6,7 +6,9 @@ the path, which follows the fixed part. Detail layouts: procmon-parser, and for 
 RegSetValue and RegSetInfoKey the driver structures in openprocmon's issue 4.
 """
 
+import mmap
 import struct
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +18,18 @@ from numpy.typing import NDArray
 from tracer.diagnostics import Diagnostics
 from tracer.pml.header import FIRST_DATE, LAST_DATE, Bytes, Header, filetime_ns
 
-__all__ = ["HEAD", "PROCESS", "REGISTRY", "Details", "gather", "locate_events", "read_details", "read_heads", "sound_events"]
+__all__ = [
+    "HEAD",
+    "PROCESS",
+    "REGISTRY",
+    "Details",
+    "gather",
+    "locate_events",
+    "read_details",
+    "read_heads",
+    "release",
+    "sound_events",
+]
 
 Int64s = NDArray[np.int64]
 Uint32s = NDArray[np.uint32]
@@ -156,6 +169,12 @@ def read_details(raw: NDArray[np.uint8], offsets: Int64s, head: NDArray[Any], po
     )
 
 
+def release(raw: Bytes) -> None:
+    """Let the system drop the pages that were read, so that memory in use does not grow with the file."""
+    if sys.platform != "win32":
+        raw.madvise(mmap.MADV_DONTNEED)
+
+
 def sound_events(head: NDArray[Any]) -> Bools:
     """Tell which heads of registry events can be meant: a time that exists, a detail of a possible size."""
     date = head["date"]
@@ -172,7 +191,7 @@ def _listed_offsets(raw: Bytes, header: Header) -> Int64s | None:
     count = min(header.events, (limit - start) // 5)
     if count < header.events and header.processes_at > size:
         return None  # the file is cut inside the array; every event stands before it
-    rows = np.frombuffer(raw[start : start + 5 * count], np.uint8).reshape(count, 5)
+    rows = np.frombuffer(raw, np.uint8, 5 * count, start).reshape(count, 5)
     offsets = np.ascontiguousarray(rows[:, :4]).view("<u4").ravel().astype(np.int64)
     # The fifth byte is 0 in every file seen. UNCONFIRMED: above 4 GiB it is the rest of the offset.
     if size > 1 << 32:

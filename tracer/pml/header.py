@@ -4,6 +4,7 @@ There is no official description of the format. The offsets are those the procmo
 ("PML Format.md", version 9) and hold for real files; all numbers are little-endian.
 """
 
+import mmap
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ FIRST_DATE = 116_444_736_000_000_000  # FILETIME of 1970
 LAST_DATE = FIRST_DATE + (2**63 - 1) // 100  # the last FILETIME whose nanoseconds fit
 _ADVICE = "open it in Procmon and save it again in the native format (PML)"
 
-Bytes = memoryview  # the file, mapped
+Bytes = mmap.mmap  # the whole file, mapped; a slice of it is bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ def read_header(raw: Bytes, path: Path) -> Header:
     Raises:
         SourceError: it is no Procmon log, of another version, or shorter than its header.
     """
-    if bytes(raw[:4]) != b"PML_":
+    if raw[:4] != b"PML_":
         raise SourceError(f"{path} is not a Procmon log: it does not start with PML_ at offset 0; {_ADVICE}.")
     if len(raw) < HEADER_SIZE:
         raise SourceError(
@@ -109,6 +110,6 @@ def filetime_ns(filetime: int) -> int | None:
 
 def _fixed_text(raw: Bytes, start: int, size: int) -> str:
     """Decode a NUL-terminated text in a field of `size` bytes."""
-    units = bytes(raw[start : start + size])
+    units = raw[start : start + size]
     end = next((i for i in range(0, size - 1, 2) if units[i : i + 2] == b"\0\0"), size)
     return decode_name(units[:end])

@@ -20,6 +20,7 @@ from tracer.pml.events import (
     locate_events,
     read_details,
     read_heads,
+    release,
     sound_events,
 )
 from tracer.pml.header import Bytes, Header
@@ -31,6 +32,7 @@ __all__ = ["CHUNK", "EventIndex", "index_events"]
 CHUNK = 1 << 16  # events read at a time
 _OPEN_KEY, _CREATE_KEY, _QUERY_KEY = 0, 1, 3
 _NAME_INFORMATION = 3
+_LAST_CLASS = 6
 _REPARSE = 0x104  # the path led elsewhere, but it is there
 _PROCESS_DEFINED, _PROCESS_CREATE, _PROCESS_EXIT = 0, 1, 2
 
@@ -48,6 +50,7 @@ class EventIndex:
         processes: the distinct process indexes of the registry operations, ascending.
         births: offsets of the events that define or create a process.
         exits: offsets of the events that end one.
+        found: events of any kind that could be read.
     """
 
     offsets: NDArray[np.int64]
@@ -58,6 +61,7 @@ class EventIndex:
     processes: NDArray[np.uint32]
     births: NDArray[np.int64]
     exits: NDArray[np.int64]
+    found: int
 
 
 def index_events(raw: Bytes, header: Header, diagnostics: Diagnostics) -> EventIndex:
@@ -66,6 +70,7 @@ def index_events(raw: Bytes, header: Header, diagnostics: Diagnostics) -> EventI
     located = locate_events(raw, header, diagnostics)
     for start in range(0, len(located), CHUNK):
         pass_.read(located[start : start + CHUNK])
+        release(raw)
     return pass_.index()
 
 
@@ -80,6 +85,7 @@ class _FirstPass:
         self._numbers: tuple[dict[bytes, int], dict[bytes, int]] = ({}, {})  # one byte a character, UTF-16
         self._texts: list[str] = []
         self._keys: set[int] = set()
+        self._found = 0
         self._answers: set[tuple[int, str]] = set()
         self._offsets: list[NDArray[np.int64]] = []
         self._dates: list[NDArray[np.uint64]] = []
@@ -98,7 +104,10 @@ class _FirstPass:
         )
         self._exits.append(offsets[process & (operation == _PROCESS_EXIT)])
         registry = head["class"] == REGISTRY
-        self._diagnostics.count("pml_other_events", int((~registry).sum()))
+        other = (head["class"] > 0) & (head["class"] <= _LAST_CLASS) & ~registry
+        self._diagnostics.count("pml_other_events", int(other.sum()))
+        self._count("pml_bad_event", ~(registry | other), offsets)
+        self._found += int(other.sum())
         known = registry & (operation < len(OPERATIONS))
         self._count("pml_unknown_operation", registry & ~known, offsets)
         sound = known & sound_events(head)
@@ -106,7 +115,9 @@ class _FirstPass:
 
         offsets, head = offsets[sound], head[sound]
         details = read_details(self._array, offsets, head, self._header.pointer_size)
-        claims = head["detail_size"].astype(np.int64) + np.maximum(details.extra_size, 0) + head.dtype.itemsize
+        claims = (
+            head["detail_size"].astype(np.int64) + np.maximum(details.extra_size, 0) + head.dtype.itemsize
+        )
         fits = np.cumsum(claims) <= self._budget
         if not fits.all():
             self._count("pml_bad_event", ~fits, offsets)
@@ -115,6 +126,7 @@ class _FirstPass:
         self._budget -= int(claims.sum())
         self._count("pml_bad_detail", details.bad_extra | (details.path_size < 0), offsets)
         paths = self._number_paths(details)
+        self._found += len(offsets)
         self._offsets.append(offsets)
         self._dates.append(head["date"])
         self._paths.append(paths)
@@ -140,6 +152,7 @@ class _FirstPass:
             processes=np.unique(_join(self._processes, np.uint32)),
             births=_join(self._births, np.int64),
             exits=_join(self._exits, np.int64),
+            found=self._found,
         )
 
     def _count(self, name: str, which: NDArray[np.bool_], offsets: NDArray[np.int64]) -> None:
@@ -158,7 +171,7 @@ class _FirstPass:
             if not is_readable:
                 numbers[i] = -1
                 continue
-            text = bytes(raw[start:end])
+            text = raw[start:end]
             known = wide if is_wide else narrow
             number = known.get(text)
             if number is None:
@@ -186,7 +199,7 @@ class _FirstPass:
         for i in np.flatnonzero(asked):
             start = int(details.extra_at[i]) + 4
             size = min(int(details.lead[i, 0]), int(details.extra_size[i]) - 4) & ~1
-            name = bytes(self._raw[start : start + size])
+            name = self._raw[start : start + size]
             self._answers.add((int(paths[i]), name.decode("utf-16-le", "surrogatepass")))
 
 

@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracer.paths import native_path
-from tracer.text import fold_name
+from tracer.text import escape_name, fold_name
 
 __all__ = ["KeyNames", "KeyTreeLike", "Split", "find_user_sid"]
 
@@ -36,6 +36,8 @@ _ROOTS = frozenset({"HKLM", "HKU", "HKCR", "HKCC", "\\REGISTRY"})
 _DRIVE = re.compile(r"\\@?[A-Za-z]:\\")
 _USER_HIVE = re.compile(r"\\REGISTRY\\USER\\(S-1(?:-[0-9]+)+|\.DEFAULT)(?:_Classes)?(?=\\|\Z)", re.IGNORECASE)
 _LEAST_COMPONENTS = 4
+_UNASKED = -2
+_NUL = escape_name("\0")
 
 
 class KeyTreeLike(Protocol):
@@ -64,7 +66,7 @@ class Split:
 
 
 def find_user_sid(answers: Iterable[str]) -> str | None:
-    r"""Return whose hive HKCU is, from native names of keys below it; None where they do not say, or disagree.
+    r"""Return whose hive HKCU is, from native names of keys below it; None where they disagree or are none.
 
     >>> find_user_sid([r"\REGISTRY\USER\S-1-5-21-1-2-3-1001_Classes\CLSID"])
     'S-1-5-21-1-2-3-1001'
@@ -82,28 +84,26 @@ class KeyNames:
         self._texts = texts
         self._tree = tree
         self._user_sid = user_sid
+        self.has_nul = np.array(
+            [*(_NUL in text for text in texts), False], np.bool_
+        )  # by number, -1 included
         self._keys: set[str] = set()
         for number in np.flatnonzero(is_key):
             self._add_key(fold_name(texts[number]))
-        self._key_ids: list[int | None] = [None] * len(texts)
-        self._is_known = np.zeros(len(texts), np.bool_)
+        self._key_ids = np.full(len(texts) + 1, _UNASKED, np.int32)
+        self._key_ids[-1] = -1  # the number -1
         self._folded: dict[int, str] = {}
         self._splits: dict[int, tuple[Split, bool]] = {}
         self._by_key: dict[tuple[int, int], Split] = {}
         self.below_unknown_user: set[int] = set()  # key_ids that stay below HKCU
 
-    def key_ids(self, numbers: Iterable[int]) -> None:
-        """Make sure that the keys of these paths have a key_id; see `key_id`."""
-        for number in numbers:
-            if number >= 0 and not self._is_known[number]:
-                self._is_known[number] = True
-                self._key_ids[number] = self._node(self._texts[number])
-
-    def key_id(self, number: int) -> int | None:
-        """Return the key that the whole path stands for; None for an empty path."""
-        if not self._is_known[number]:
-            self.key_ids([number])
-        return self._key_ids[number]
+    def key_ids(self, numbers: NDArray[np.int32]) -> NDArray[np.int32]:
+        """Return the keys that whole paths stand for; -1 for the number -1 and for an empty path."""
+        new = np.unique(numbers[(numbers >= 0) & (self._key_ids[numbers] == _UNASKED)])
+        for number in new.tolist():
+            node = self._node(self._texts[number])
+            self._key_ids[number] = -1 if node is None else node
+        return self._key_ids[numbers]
 
     def folded(self, number: int) -> str:
         """Return the path, folded."""
@@ -112,13 +112,14 @@ class KeyNames:
             folded = self._folded[number] = fold_name(self._texts[number])
         return folded
 
-    def split(self, number: int, *, carried: str | None, used_last: str | None) -> Split:
+    def split(self, number: int, *, carried: str | None, used_last: str | int | None) -> Split:
         """Return the key and the value's name of a path that ends with one.
 
         Args:
             number: the path.
             carried: name of the value where the record itself has it.
-            used_last: folded path of the key that the thread used last; None where it was closed or not seen.
+            used_last: the key that the thread used last, as a folded path or the number of one; None where it
+                was closed or not seen.
         """
         known = self._splits.get(number)
         if known is None:
@@ -128,13 +129,11 @@ class KeyNames:
             return split
         if carried is not None and self._texts[number].endswith("\\" + (carried or _DEFAULT)):
             return self._at(number, len(self._texts[number]) - len(carried or _DEFAULT) - 1, sure=True)
-        if (
-            may_follow_thread
-            and used_last is not None
-            and self.folded(number).startswith(used_last + "\\")
-            and used_last.count("\\") >= _LEAST_COMPONENTS - 1
-        ):
-            return self._at(number, len(used_last), sure=False)
+        if may_follow_thread and used_last is not None:
+            prefix = self.folded(used_last) if isinstance(used_last, int) else used_last
+            deep = prefix.count("\\") >= _LEAST_COMPONENTS - 1
+            if deep and self.folded(number).startswith(prefix + "\\"):
+                return self._at(number, len(prefix), sure=False)
         return split
 
     def _split(self, number: int) -> tuple[Split, bool]:

@@ -11,13 +11,15 @@ from tracer.pml.header import Bytes, Header, filetime_ns
 from tracer.schema import PROCESSES
 from tracer.text import decode_name
 
-__all__ = ["Process", "process_table", "read_births", "read_exit_codes", "read_processes"]
+__all__ = ["Process", "complete", "process_table", "read_births", "read_exit_codes", "read_processes"]
 
 _HEAD_SIZE = 52
 # index, pid, parent pid, -, logon, session, -, start, end, virtualized, 64 bit, integrity, user, name, path,
 # command line (the texts are numbers of strings)
 _PROCESS = struct.Struct("<III4xQI4xQQII5I")
-_BIRTH = struct.Struct("<III I I 4x Q 8x 4x BB HH 2x")  # index, pid, parent index, parent pid, session, start, ...
+_BIRTH = struct.Struct(
+    "<III I I 4x Q 8x 4x BB HH 2x"
+)  # index, pid, parent index, parent pid, session, start, ...
 _LONGEST = 1 << 16  # bytes of a text; no name or command line of Windows is longer
 
 
@@ -61,12 +63,21 @@ def read_processes(raw: Bytes, header: Header, diagnostics: Diagnostics) -> list
         if at + _PROCESS.size > size:
             diagnostics.count("pml_bad_table", offset=min(entry, size))
             continue
-        index, pid, parent, _logon, session, start, end, _virtual, _bits, _integrity, *texts = _PROCESS.unpack_from(
-            raw, at
+        index, pid, parent, _logon, session, start, end, _virtual, _bits, _integrity, *texts = (
+            _PROCESS.unpack_from(raw, at)
         )
         user, image, image_path, command_line = (strings[text] for text in texts)
         process = Process(
-            index, pid, parent, filetime_ns(start), filetime_ns(end), image, image_path, command_line, user, session
+            index,
+            pid,
+            parent,
+            filetime_ns(start),
+            filetime_ns(end),
+            image,
+            image_path,
+            command_line,
+            user,
+            session,
         )
         found.setdefault(index, process)
     return list(found.values())
@@ -79,8 +90,8 @@ def read_births(raw: Bytes, offsets: Iterable[int], pointer_size: int) -> dict[i
         at, size = _detail(raw, offset, pointer_size)
         if size < _BIRTH.size:
             continue
-        index, pid, _parent, parent_pid, session, start, owner, other, path_info, command_info = _BIRTH.unpack_from(
-            raw, at
+        index, pid, _parent, parent_pid, session, start, owner, other, path_info, command_info = (
+            _BIRTH.unpack_from(raw, at)
         )
         path_at = at + _BIRTH.size + owner + other
         path, command_at = _text(raw, path_at, path_info, at + size)
@@ -93,7 +104,9 @@ def read_births(raw: Bytes, offsets: Iterable[int], pointer_size: int) -> dict[i
     return found
 
 
-def read_exit_codes(raw: Bytes, offsets: Iterable[int], pointer_size: int) -> dict[int, tuple[int, int | None]]:
+def read_exit_codes(
+    raw: Bytes, offsets: Iterable[int], pointer_size: int
+) -> dict[int, tuple[int, int | None]]:
     """Return the exit code and the time of each process whose end is an event, by process index."""
     found = {}
     for offset in offsets:
@@ -154,7 +167,7 @@ def complete(
     for process in [*processes, *added, *unknown]:
         if process.index in exits:
             code, end_ns = exits[process.index]
-            process = replace(process, exit_code=code, end_ns=process.end_ns or end_ns)  # noqa: PLW2901
+            process = replace(process, exit_code=code, end_ns=process.end_ns or end_ns)
         everything.append(process)
     return everything, len(unknown)
 
@@ -185,7 +198,7 @@ def _text(raw: Bytes, at: int, info: int, end: int) -> tuple[str | None, int]:
         size *= 2
     if at + size > end or not size:
         return None, at + size
-    text = bytes(raw[at : at + size])
+    text = raw[at : at + size]
     return decode_name(text if info < 0x8000 else text.decode("latin-1").encode("utf-16-le")), at + size
 
 
@@ -218,7 +231,7 @@ class _Strings:
             if at + 4 <= len(raw):
                 size = struct.unpack_from("<I", raw, at)[0]
                 if size <= _LONGEST + 2 and at + 4 + size <= len(raw):
-                    text = bytes(raw[at + 4 : at + 4 + size])
+                    text = raw[at + 4 : at + 4 + size]
                     return decode_name(text.removesuffix(b"\0\0") if size % 2 == 0 else text)
         if self._count:
             self._diagnostics.count("pml_bad_table", offset=min(entry, len(raw)))

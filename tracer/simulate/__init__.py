@@ -1,1 +1,10 @@
-"""A simulated registry that writes genuine .etl files with known truth."""
+"""A simulated registry that writes genuine .etl files with known truth.
+
+`simulate` writes a trace; `Knobs` says what of; `EtlWriter` makes files from records of one's own.
+"""
+
+from tracer.simulate.container import Clock, EtlWriter
+from tracer.simulate.knobs import Knobs
+from tracer.simulate.run import SIMULATED_NAME, Summary, seed_path, simulate, truth_path
+
+__all__ = ["SIMULATED_NAME", "Clock", "EtlWriter", "Knobs", "Summary", "seed_path", "simulate", "truth_path"]

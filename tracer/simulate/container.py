@@ -82,8 +82,8 @@ class Placement:
         size: of the file, bytes.
     """
 
-    offsets: array[int]
-    limits: array[int]
+    offsets: "array[int]"
+    limits: "array[int]"
     buffers_lost: int
     events_lost: int
     size: int

@@ -1,7 +1,5 @@
 """Records of Microsoft-Windows-Kernel-Registry and Microsoft-Windows-Kernel-Process."""
 
-from functools import partial
-
 from tracer.decode.layouts import KERNEL_PROCESS, KERNEL_REGISTRY, LAYOUTS
 from tracer.simulate.actors import Handle, Process, Thread
 from tracer.simulate.container import EtlWriter
@@ -60,10 +58,6 @@ class ManifestSink(Sink):
         self._type = HEADER_KINDS["event"][knobs.pointer_size == 8]
         self._odd = bool(knobs.extended or knobs.newer_version)
         self._word = 0
-        encoders = [
-            compile_layout(KERNEL_REGISTRY, id_, 0, knobs.pointer_size) if id_ else None for id_ in range(16)
-        ]
-        self._encode = encoders
         self._encode_open = (compile_layout(KERNEL_REGISTRY, 2, 0, knobs.pointer_size),
                              compile_layout(KERNEL_REGISTRY, 1, 0, knobs.pointer_size))  # fmt: skip
         self._encode_key = compile_layout(KERNEL_REGISTRY, 13, 0, knobs.pointer_size)
@@ -249,13 +243,13 @@ class ManifestSink(Sink):
 
     def _extended(self, thread: Thread) -> bytes:
         wide = self.knobs.pointer_size == 8
-        width, kind, top = (8, "stack64", 0xFFFFF802) if wide else (4, "stack32", 0x82)
+        width, kind, top = (8, "stack64", 0xFFFFF802) if wide else (4, "stack32", 0x8240)
         frames = b"".join(
             (top << 8 * (width // 2) | self.random.getrandbits(8 * (width // 2) - 1)).to_bytes(width, "little")
             for _ in range(3 + int(self.random.random() * 12))
         )
         start_key = thread.process.sequence << 48 | thread.pid
-        items = partial(ExtendedItem)
+        items = ExtendedItem
         return extended_bytes((
             items(EXTENDED_TYPES["sid"], encode_sid(thread.process.sid)),
             items(EXTENDED_TYPES["session_id"], thread.process.session.to_bytes(4, "little")),

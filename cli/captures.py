@@ -1,0 +1,93 @@
+"""What every verb that reads a capture does: open it, warn about losses, check the key, print rows, name what is next."""
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import typer
+
+from analysis.capture import Capture, open_capture
+from analysis.engine import engine_errors
+from cli.console import console, is_terminal
+from cli.exits import Exit
+from cli.output import Output, Render, write_rows
+from cli.words import plural, quoted
+from tracer.errors import RegtraceError, UsageError
+from tracer.paths import compile_pattern, has_wildcard
+
+if TYPE_CHECKING:
+    from analysis.filters import Filters
+
+__all__ = ["check_keys", "fail_if_lossy", "opened", "print_rows", "timeline_reader"]
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Capture]:
+    """Open a capture for a verb; where it is incomplete, say so before anything is read from it."""
+    with open_capture(path) as capture:
+        if not capture.manifest.complete:
+            console.warn(
+                f"{path.name} is incomplete: events were lost or unreadable; "
+                f"`regtrace info {quoted(path)}` says what and when"
+            )
+        if any(source.get("simulated") for source in capture.manifest.sources):
+            console.note(f"{path.name} was made from a simulated trace")
+        yield capture
+
+
+def check_keys(capture: Capture, keys: Sequence[str] | None, *, subtree: bool, user_sid: str | None) -> None:
+    """Raise UsageError where a key was named that the capture does not know; patterns may match nothing."""
+    for key in keys or ():
+        pattern = compile_pattern(
+            key, control_set=capture.manifest.control_set, user_sid=user_sid, subtree=subtree
+        )
+        if has_wildcard(key):
+            continue
+        with engine_errors("the key cannot be looked up"):
+            found = capture.sql(f"SELECT count(*) AS keys FROM keys WHERE {pattern.sql()}")
+        if not int(found["keys"].iloc[0]):
+            close = capture.suggest_keys(key, 3)
+            hint = "did you mean " + " or ".join(close) if close else "see `regtrace keys` for those it has"
+            raise UsageError(f"nothing in {capture.path.name} touches a key {key}; {hint}")
+
+
+def timeline_reader(
+    capture: Capture, filters: "Filters", *, limit: int | None = None, columns: Sequence[str] | None = None
+) -> pa.RecordBatchReader:
+    """Return a timeline as a stream whose engine's errors are ours."""
+    return _with_our_errors(capture.timeline_reader(filters, limit=limit, columns=columns))
+
+
+def print_rows(rows: pa.Table | pa.RecordBatchReader, output: Output, render: Render, *, noun: str) -> int:
+    """Write rows, say how many to a person, and return their number."""
+    count = write_rows(rows, output, render)
+    if output.path is not None:
+        console.say(f"wrote {plural(count, noun)} to {output.path}")
+    elif is_terminal(sys.stderr):
+        console.say(plural(count, noun) if count else f"no {noun} fits")
+    return count
+
+
+def fail_if_lossy(capture: Capture, *, asked: bool) -> None:
+    """Leave with the exit code for losses where --fail-on-loss asks for it."""
+    if asked and not capture.manifest.complete:
+        raise typer.Exit(Exit.LOSS)
+
+
+def _with_our_errors(reader: pa.RecordBatchReader) -> pa.RecordBatchReader:
+    def batches() -> Iterator[pa.RecordBatch]:
+        with engine_errors():
+            try:
+                yield from reader
+            except pa.ArrowException as error:  # what the engine says while it is being read
+                text = str(error).strip().partition("\n")[0]
+                kind = UsageError if "Conversion" in text or "Invalid" in text else RegtraceError
+                raise kind(f"the query cannot be run: {text}") from error
+
+    return pa.RecordBatchReader.from_batches(reader.schema, batches())
+
+
+Ask = Callable[[Capture], pa.Table | pa.RecordBatchReader]

@@ -1,0 +1,120 @@
+"""`regtrace info`: what a trace or a capture holds, what was named, what is missing."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cli.console import console, has_color, is_terminal, terminal_width
+from cli.exits import Exit
+from cli.options import Example, FailOnLoss, Wide
+from cli.words import is_procmon_log, quoted
+from tracer.errors import CaptureError
+
+__all__ = ["EXAMPLES", "describe", "info", "is_lossy"]
+
+EXAMPLES = (
+    Example("regtrace info boot.etl", "header, counts by provider and event, losses, oddities"),
+    Example("regtrace info boot.regtrace", "the same of a capture, and where its names came from"),
+    Example("regtrace info boot.regtrace --json | jq .totals.names", "for a program"),
+    Example("regtrace info boot.regtrace --fail-on-loss --quiet > info.txt", "exit code 4 where anything is missing"),
+)
+
+
+def info(
+    path: Annotated[Path, typer.Argument(metavar="TRACE|CAPTURE", help="An .etl, a Procmon .pml, or a capture.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object for a program.")] = False,
+    wide: Wide = False,
+    fail_on_loss: FailOnLoss = False,
+) -> None:
+    """Show what a trace or capture holds, and what is missing.
+
+    Of a trace: what its header says, how many records of which provider and event it has. Of a capture: its sources,
+    totals, and how sure its names are. Of both: every loss and everything odd that was met, each with a sentence.
+    """
+    from cli.output import write_lines
+
+    facts = describe(path)
+    if as_json:
+        write_lines([json.dumps(facts, indent=2, default=str)])
+    else:
+        from cli.info_text import info_lines
+
+        width = terminal_width() if is_terminal(sys.stdout) and not wide else None
+        write_lines(info_lines(facts, width, color=has_color(sys.stdout)))
+    if is_lossy(facts):
+        console.warn(f"{path.name} is incomplete: events were lost or are unreadable")
+    if facts["kind"] == "capture":
+        console.hint(f"regtrace keys {quoted(path)} --limit 20", f"regtrace timeline {quoted(path)} --key KEY")
+    else:
+        console.hint(f"regtrace ingest {quoted(path)} -o {quoted(path.with_suffix('.regtrace').name)}")
+    if fail_on_loss and is_lossy(facts):
+        raise typer.Exit(Exit.LOSS)
+
+
+def describe(path: Path) -> dict[str, Any]:
+    """Return what is known about a trace or a capture as JSON values; `kind` is etl, pml or capture.
+
+    Raises:
+        CaptureError: a folder is no capture, or is damaged.
+        SourceError: a file is no trace.
+    """
+    if path.is_dir():
+        from analysis.capture import open_capture
+
+        with open_capture(path) as capture:
+            return {"kind": "capture", "name": path.name, **capture.info()}
+    if not path.exists():
+        raise CaptureError(f"{path} does not exist; name an .etl, a .pml or a capture")
+    if is_procmon_log(path):
+        return _describe_pml(path)
+    from tracer.info import describe_etl
+
+    return describe_etl(path)
+
+
+def is_lossy(facts: dict[str, Any]) -> bool:
+    """Tell whether anything is missing: an incomplete capture, a loss, or a counter whose severity is loss."""
+    counted = any(row["severity"] == "loss" and row["count"] for row in facts["diagnostics"])
+    lost = any(loss["kind"] != "blind" for loss in facts["losses"])
+    return counted or lost or facts.get("complete") is False
+
+
+def _describe_pml(path: Path) -> dict[str, Any]:
+    from collections import Counter
+
+    from tracer.diagnostics import Diagnostics
+    from tracer.pml import PmlFile
+    from tracer.resolve.tree import KeyTree
+
+    found = Diagnostics()
+    log = PmlFile(path, found)
+    tree = KeyTree()
+    operations: Counter[str] = Counter()
+    first_ns: int | None = None
+    last_ns: int | None = None
+    for batch in log.batches(tree, source_id=0, first_process_id=0, first_sequence=0):
+        operations.update(batch.column("operation").to_pylist())
+        times = batch.column("time_ns")
+        if batch.num_rows:
+            first_ns = times[0].as_py() if first_ns is None else first_ns
+            last_ns = times[batch.num_rows - 1].as_py()
+    from tracer.info import time_text
+
+    return {
+        "kind": "pml",
+        "name": path.name,
+        "size": path.stat().st_size,
+        "header": log.facts,
+        "operations": dict(operations.most_common()),
+        "keys": len(tree),
+        "processes": log.processes(0, 0).num_rows,
+        "first_ns": first_ns,
+        "last_ns": last_ns,
+        "first_time": time_text(first_ns),
+        "last_time": time_text(last_ns),
+        "losses": [],
+        "diagnostics": found.rows(0),
+    }

@@ -1,0 +1,223 @@
+"""The facts of a trace or capture as people read them."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from cli.console import with_style
+from cli.progress import duration_text, size_text
+from cli.safe import visible
+from cli.table import TextColumn, cut_end, lay_out
+from cli.words import name_summary, percent, plural
+from tracer.schema import NAME_SOURCES
+
+__all__ = ["info_lines"]
+
+_KINDS = {"etl": "Windows event trace (.etl)", "pml": "Procmon log (.pml)", "capture": "regtrace capture"}
+
+
+def info_lines(facts: Mapping[str, Any], width: int | None = None, *, color: bool = False) -> Iterator[str]:
+    """Yield the lines for `facts` (`cli.info.describe`); `width` None shortens nothing."""
+    size = f", {size_text(facts['size'])}" if "size" in facts else ""
+    yield _strong(visible(f"{facts['name']}: {_KINDS[facts['kind']]}{size}"), color)
+    sections = {"etl": _etl, "pml": _pml, "capture": _capture}[facts["kind"]](facts)
+    for title, columns in [*sections, _losses(facts), _diagnostics(facts)]:
+        yield ""
+        yield _strong(visible(title), color)
+        if columns:
+            indented = None if width is None else width - 2
+            yield from (f"  {line}" for line in lay_out(columns, width=indented, color=color))
+
+
+_Section = tuple[str, list[TextColumn]]
+
+
+def _etl(facts: Mapping[str, Any]) -> Iterator[_Section]:
+    header = facts["header"]
+    simulated = " (simulated)" if facts.get("simulated") else ""
+    clock = {"qpc": "performance counter", "system": "system time", "cycles": "processor cycles"}
+    rate = f", {header['frequency']:,} Hz" if header.get("frequency") else ""
+    yield (
+        "header",
+        _facts(
+            {
+                "recorded": _span(facts),
+                "session": f"{header['logger_name'] or '?'}{simulated}",
+                "written as": header["log_file_name"],
+                "windows": f"build {header['build']}, version {header['version']}, {8 * header['pointer_size']}-bit",
+                "processors": header["cpus"],
+                "clock": f"{clock.get(header['clock'], header['clock'])}{rate}",
+                "buffers": f"{header['buffers_written']:,} of {size_text(header['buffer_size'])}, mode {header['mode']}",
+                "started": header["start_time"],
+                "stopped": header["end_time"] or "never (the file was not finished)",
+                "booted": header["boot_time"],
+                "lost": f"{header['events_lost']:,} events, {header['buffers_lost']:,} buffers, by the header's own count",
+            }
+        ),
+    )
+    yield _counts("records by header type", facts["header_types"], "record")
+    names, numbers, events, counts = [], [], [], []
+    for provider in facts["providers"]:
+        for number, event in enumerate(provider["events"]):
+            names.append((provider["name"] or provider["provider"]) if number == 0 else "")
+            numbers.append(_event_number(event))
+            events.append(event["name"] or "")
+            counts.append(f"{event['records']:,}")
+    yield (
+        f"records by provider and event ({plural(len(facts['providers']), 'provider')})",
+        [
+            TextColumn("provider", names, shrink="middle", least=20),
+            TextColumn("event", numbers),
+            TextColumn("name", events, shrink="end"),
+            TextColumn("records", counts, right=True),
+        ],
+    )
+
+
+def _event_number(event: Mapping[str, Any]) -> str:
+    number = f"id {event['id']}" if event["id"] is not None else f"opcode {event['opcode']}"
+    return f"{number} v{event['version']}" if event["version"] else number
+
+
+def _pml(facts: Mapping[str, Any]) -> Iterator[_Section]:
+    yield (
+        "header",
+        _facts(
+            {
+                "recorded": _span(facts),
+                **{name.replace("_", " "): value for name, value in facts["header"].items()},
+                "keys": facts["keys"],
+                "processes": facts["processes"],
+            }
+        ),
+    )
+    yield _counts("registry operations", facts["operations"], "operation")
+
+
+def _capture(facts: Mapping[str, Any]) -> Iterator[_Section]:
+    totals = facts["totals"]
+    spans = [(part["first_ns"], part["last_ns"]) for part in facts["parts"]]
+    first, last = (min(s[0] for s in spans), max(s[1] for s in spans)) if spans else (None, None)
+    yield (
+        "capture",
+        _facts(
+            {
+                "complete": "yes" if facts["complete"] else "no: see losses",
+                "recorded": _span({"first_ns": first, "last_ns": last}),
+                **{name: value for name, value in totals.items() if isinstance(value, int)},
+                "windows build": facts["windows_build"],
+                "clock": facts["clock"],
+                "control set": facts["control_set"],
+                "parts": len(facts["parts"]),
+                "made by": f"regtrace {facts['regtrace_version']}, format {facts['format_version']}",
+            }
+        ),
+    )
+    for source in facts["sources"]:
+        simulated = " (simulated)" if source.get("simulated") else ""
+        yield (
+            f"source {source.get('source_id', '')}: {source.get('name')}{simulated}",
+            _facts(
+                {
+                    "kind": source.get("kind"),
+                    "size": size_text(source["size"]) if isinstance(source.get("size"), int) else None,
+                    "sha256": source.get("sha256"),
+                    "recorded": _span(source),
+                    **{name.replace("_", " "): value for name, value in (source.get("facts") or {}).items()},
+                }
+            ),
+        )
+    names = totals.get("names") or {}
+    rows = [(name, names[name]) for name in NAME_SOURCES if names.get(name)]
+    total = sum(names.values())
+    yield (
+        name_summary(names),
+        [
+            TextColumn("from", [name for name, _ in rows]),
+            TextColumn("rows", [f"{count:,}" for _, count in rows], right=True),
+            TextColumn("share", [percent(count, total) for _, count in rows], right=True),
+            TextColumn("meaning", [NAME_SOURCES[name] for name, _ in rows], shrink="end"),
+        ]
+        if rows
+        else [],
+    )
+
+
+def _losses(facts: Mapping[str, Any]) -> _Section:
+    losses: Sequence[Mapping[str, Any]] = facts["losses"]
+    if not losses:
+        return "losses: none recorded", []
+    return (
+        f"losses ({len(losses):,})",
+        [
+            TextColumn("what", [str(loss["kind"]) for loss in losses]),
+            TextColumn("count", ["?" if loss["count"] is None else f"{loss['count']:,}" for loss in losses], right=True),
+            TextColumn("after", [_loss_time(loss, "from") for loss in losses]),
+            TextColumn("before", [_loss_time(loss, "to") for loss in losses]),
+            TextColumn("cpu", ["" if loss["cpu"] is None else str(loss["cpu"]) for loss in losses], right=True),
+            TextColumn("evidence", [str(loss["evidence"] or "") for loss in losses], shrink="end"),
+        ],
+    )
+
+
+def _loss_time(loss: Mapping[str, Any], end: str) -> str:
+    text = loss.get(f"{end}_time") or _time(loss.get(f"{end}_ns"))
+    return str(text) if text else "unknown"
+
+
+def _diagnostics(facts: Mapping[str, Any]) -> _Section:
+    rows: Sequence[Mapping[str, Any]] = facts["diagnostics"]
+    if not rows:
+        return "nothing odd was met", []
+    styles = {"loss": "red", "warning": "yellow"}
+    return (
+        "met while reading",
+        [
+            TextColumn("severity", [r["severity"] for r in rows], styles=[styles.get(r["severity"], "") for r in rows]),
+            TextColumn("count", [f"{r['count']:,}" for r in rows], right=True),
+            TextColumn("name", [r["name"] for r in rows], optional=True),
+            TextColumn("meaning", [r["meaning"] for r in rows]),
+        ],
+    )
+
+
+def _facts(pairs: Mapping[str, Any]) -> list[TextColumn]:
+    known = {name: _plain(value, name) for name, value in pairs.items() if value not in (None, "")}
+    return [TextColumn("", [*known]), TextColumn("", [*known.values()], shrink="middle", least=20)]
+
+
+def _counts(title: str, counts: Mapping[str, int], noun: str) -> _Section:
+    total = sum(counts.values())
+    return (
+        f"{title} ({plural(total, noun)})",
+        [
+            TextColumn("", [*counts]),
+            TextColumn("", [f"{count:,}" for count in counts.values()], right=True),
+            TextColumn("", [percent(count, total) for count in counts.values()], right=True),
+        ]
+        if counts
+        else [],
+    )
+
+
+def _plain(value: Any, name: str) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:,}" if isinstance(value, int) and "build" not in name else str(value)
+
+
+def _span(facts: Mapping[str, Any]) -> str | None:
+    first, last = facts.get("first_ns"), facts.get("last_ns")
+    if first is None or last is None:
+        return None
+    return f"{_time(first)} to {_time(last)} ({duration_text((last - first) / 1e9)})"
+
+
+def _time(nanoseconds: int | None) -> str | None:
+    from tracer.info import time_text
+
+    text = time_text(nanoseconds)
+    return text and text[:-4] + "Z"  # microseconds, as everywhere
+
+
+def _strong(text: str, color: bool) -> str:
+    return with_style(text, "bold") if color else text

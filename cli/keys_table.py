@@ -1,0 +1,39 @@
+"""The summary of keys as people read it."""
+
+from collections.abc import Iterator
+from datetime import UTC, tzinfo
+
+import pyarrow as pa
+
+from cli.frames import text_cells
+from cli.table import TextColumn, lay_out
+
+__all__ = ["key_lines"]
+
+_COUNTS = ("events", "reads", "opens", "writes", "created", "failures", "processes", "values")
+_LATER = ("values", "created", "processes", "opens")  # the first to go where the terminal is narrow
+
+
+def key_lines(
+    rows: pa.Table, width: int | None = None, *, zone: tzinfo = UTC, color: bool = False
+) -> Iterator[str]:
+    """Yield the lines of a table of keys; the key stands last, where it has the most room."""
+    columns = [
+        TextColumn(
+            name,
+            text_cells(rows, name),
+            right=True,
+            optional=name in _LATER,
+            styles=["red" if name == "failures" and cell != "0" else "" for cell in text_cells(rows, name)],
+        )
+        for name in _COUNTS
+    ]
+    if width is None or width >= 120:
+        columns.append(TextColumn("bytes written", text_cells(rows, "bytes_written"), right=True, optional=True))
+    if width is None or width >= 150:
+        columns += [
+            TextColumn("first time", text_cells(rows, "first_time", zone=zone), optional=True),
+            TextColumn("last time", text_cells(rows, "last_time", zone=zone), optional=True),
+        ]
+    columns.append(TextColumn("key", text_cells(rows, "display_key"), shrink="middle", least=30))
+    yield from lay_out(columns, width=width, color=color)

@@ -1,0 +1,136 @@
+r"""The public face: what a notebook or a script imports.
+
+    import regtrace as rt
+
+    rt.simulate("demo.etl", rt.Knobs(events=10_000))
+    rt.ingest("demo.etl", "demo.regtrace")
+    with rt.open("demo.regtrace") as capture:
+        capture.timeline(r"HKLM\SOFTWARE\**", operation="set")
+        capture.keys(sort="errors")
+        capture.sql("SELECT process, count(*) FROM events GROUP BY ALL")
+
+Nothing heavy is loaded before it is used.
+"""
+
+import importlib
+import importlib.util
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+
+def _refuse_strangers() -> None:
+    """Stop with one sentence where somebody else's tracer, analysis or cli would be imported for ours."""
+    home = Path(__file__).resolve().parent
+    for name in ("tracer", "analysis", "cli"):
+        try:
+            spec = importlib.util.find_spec(name)
+        except ValueError:  # a module that was made by hand and has no spec
+            spec = None
+        found = [] if spec is None else [spec.origin, *(spec.submodule_search_locations or [])]
+        places = [Path(place).resolve() for place in found if place]
+        ours = home / name
+        if not any(place in (ours, ours / "__init__.py") for place in places):
+            where = str(places[0]) if places else "nowhere"
+            raise ImportError(
+                f"regtrace needs its own {name!r} in {home}, but Python finds {where}: rename or move "
+                "that one, start Python elsewhere, or install regtrace in an environment of its own",
+                name=name,
+                path=where,
+            )
+
+
+_refuse_strangers()
+
+from tracer.errors import (  # noqa: E402  (the guard must come first)
+    CaptureError,
+    PlatformError,
+    RegtraceError,
+    SourceError,
+    TargetError,
+    UsageError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from analysis.capture import Capture
+    from analysis.filters import Filters
+    from tracer.ingest import Progress
+    from tracer.simulate.knobs import Knobs
+    from tracer.store.manifest import Manifest
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Capture",
+    "CaptureError",
+    "Filters",
+    "Knobs",
+    "Manifest",
+    "PlatformError",
+    "RegtraceError",
+    "SourceError",
+    "TargetError",
+    "UsageError",
+    "__version__",
+    "ingest",
+    "open",
+    "simulate",
+]
+
+_LAZY = {
+    "Capture": "analysis.capture",
+    "Filters": "analysis.filters",
+    "Knobs": "tracer.simulate.knobs",
+    "Manifest": "tracer.store.manifest",
+}
+
+
+def open(  # noqa: A001  (rt.open reads like the built-in it resembles)
+    path: "Path | str", *, memory_limit: str = "4GB", threads: int | None = None
+) -> "Capture":
+    """Open a capture; see `analysis.capture.open_capture`."""
+    from analysis.capture import open_capture
+
+    return open_capture(path, memory_limit=memory_limit, threads=threads)
+
+
+def ingest(
+    sources: "Path | str | Sequence[Path | str]",
+    target: "Path | str",
+    *,
+    force: bool = False,
+    seed: "Path | str | None" = None,
+    control_set: int | None = None,
+    progress: "Callable[[Progress], None] | None" = None,
+) -> "Manifest":
+    """Make the capture `target` of one or more traces and return its manifest; see `tracer.ingest.ingest`."""
+    from tracer.ingest import ingest as make_capture
+
+    listed = [sources] if isinstance(sources, str | Path) else sources
+    return make_capture(
+        [Path(source) for source in listed],
+        Path(target),
+        force=force,
+        seed=None if seed is None else Path(seed),
+        control_set=control_set,
+        progress=progress,
+    )
+
+
+def simulate(path: "Path | str", knobs: "Knobs | None" = None) -> None:
+    """Write a simulated trace, a genuine .etl with its truth beside it; see `tracer.simulate.simulate`."""
+    from tracer.simulate import simulate as write_trace
+    from tracer.simulate.knobs import Knobs as DefaultKnobs
+
+    write_trace(Path(path), knobs or DefaultKnobs())
+
+
+def __getattr__(name: str) -> object:
+    if name in _LAZY:
+        return getattr(importlib.import_module(_LAZY[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,300 @@
+"""Sources to a capture: the pipeline from records to published tables."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from tracer.decode.columns import Operations, decode_operations
+from tracer.decode.layouts import CLASSIC_PROCESS, CLASSIC_REGISTRY, KERNEL_PROCESS, KERNEL_REGISTRY, find_layout
+from tracer.decode.payload import decode_payload
+from tracer.decode.plans import ABSENT, PlanTables
+from tracer.decode.strings import NameTable
+from tracer.diagnostics import Diagnostics
+from tracer.errors import SourceError, UsageError
+from tracer.etl.extended import gather_items
+from tracer.etl.reader import EtlReader
+from tracer.etl.records import Records
+from tracer.events import EventRows, make_touches, time_order
+from tracer.processes import ProcessRecord, ProcessTable, read_process
+from tracer.resolve.catalog import Catalog
+from tracer.resolve.losses import LossTimes
+from tracer.resolve.resolver import Resolver
+from tracer.resolve.touches import DEFERRED, SOURCES, Resolved
+from tracer.resolve.tree import KeyTree
+from tracer.schema import DIAGNOSTICS, LOSSES
+from tracer.seed import read_seed
+from tracer.store.manifest import Manifest
+from tracer.store.writer import CaptureWriter
+
+__all__ = ["PART_ROWS", "Progress", "ingest", "source_kind"]
+
+PART_ROWS = 1_000_000
+_HASH_BLOCK = 4 << 20
+_SIMULATED = "regtrace simulated trace"  # the logger name our simulator writes
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far an ingest is: bytes of the sources, and event rows made so far."""
+
+    bytes_done: int
+    bytes_total: int
+    events: int
+
+
+def source_kind(path: Path) -> str:
+    """Return "etl" or "pml", told by content.
+
+    Raises:
+        SourceError: the file cannot be opened, or is a known kind that regtrace does not read.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(8)
+    except OSError as error:
+        raise SourceError(f"{path}: cannot be opened: {error.strerror}") from error
+    if head.startswith(b"PML_"):
+        return "pml"
+    for magic, name in ((b"ElfFile\0", "a Windows event log (.evtx)"), (b"PAR1", "a Parquet file"), (b"regf", "a registry hive")):
+        if head.startswith(magic):
+            raise SourceError(f"{path}: this is {name}; ingest reads .etl and Procmon .pml files")
+    return "etl"
+
+
+def ingest(
+    sources: Sequence[Path],
+    target: Path,
+    *,
+    force: bool = False,
+    seed: Path | None = None,
+    control_set: int | None = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> Manifest:
+    """Read the sources and publish them as the capture `target`.
+
+    Args:
+        sources: .etl files (merged by time) or Procmon .pml files; one kind a capture, told by content.
+        target: the capture directory to make.
+        force: replace an existing capture.
+        seed: table of objects open before the trace (schema.SEED), Parquet or CSV.
+        control_set: which ControlSet00N is CurrentControlSet, where the user knows it.
+        progress: called after every chunk.
+
+    Raises:
+        SourceError: a source is not readable as what it should be.
+        TargetError: the target exists, or cannot be written.
+        UsageError: sources of different kinds, or a seed for .pml files.
+    """
+    paths = [Path(source) for source in sources]
+    if not paths:
+        raise UsageError("no source was given; name one or more .etl or .pml files")
+    kinds = {source_kind(path) for path in paths}
+    if len(kinds) > 1:
+        raise UsageError("the sources are of different kinds; ingest .etl and .pml files into captures of their own")
+    with CaptureWriter(Path(target), force=force) as writer:
+        if kinds == {"pml"}:
+            from tracer.pml.ingest import ingest_pml
+
+            if seed is not None:
+                raise UsageError("a seed table names the objects of .etl files; .pml files hold names already")
+            return ingest_pml(paths, writer, control_set=control_set, progress=progress)
+        return _EtlIngest(paths, writer, seed, control_set, progress).run()
+
+
+class _EtlIngest:
+    """One run over .etl files."""
+
+    def __init__(
+        self,
+        paths: list[Path],
+        writer: CaptureWriter,
+        seed: Path | None,
+        control_set: int | None,
+        progress: Callable[[Progress], None] | None,
+    ) -> None:
+        self.paths, self.writer, self.progress, self.seed = paths, writer, progress, seed
+        self.control_set = control_set
+        self.diagnostics = [Diagnostics() for _ in paths]
+        self.names = NameTable()
+        self.tree = KeyTree()
+        self.processes = ProcessTable()
+        self.rows = EventRows(self.names.texts)
+        self.events = self.records = 0
+        self.deferred = np.zeros(0, np.int64)
+        self.sure = np.zeros(len(SOURCES), np.int64)
+        self.keyless = 0
+        self.first_ns: dict[int, int] = {}
+        self.last_ns: dict[int, int] = {}
+
+    def run(self) -> Manifest:
+        with EtlReader(self.paths, self.diagnostics) as reader:
+            losses = LossTimes((loss.from_ns, loss.to_ns) for loss in reader.losses)
+            self.resolver = Resolver(self.tree, self.names.texts, losses)
+            if self.seed is not None:
+                addresses, seeded = read_seed(self.seed)
+                self.resolver.seed(addresses, seeded, min(header.start_ns for header in reader.headers))
+            for records in reader:
+                self._batch(reader, records)
+                if self.progress:
+                    self.progress(Progress(reader.bytes_done, reader.bytes_total, self.events))
+            self._flush()
+            return self._publish(reader)
+
+    def _batch(self, reader: EtlReader, records: Records) -> None:
+        self.records += len(records)
+        self._note_times(records)
+        operations = decode_operations(records, reader.providers, self.names, self.diagnostics)
+        self._note_foreign(reader, records, operations)
+        order = time_order(records, operations)
+        process = self._assign_processes(reader, records, operations, order)
+        is_row = PlanTables.operation[operations.plan[order]] != ABSENT
+        sequence = self.events + np.cumsum(is_row) - is_row
+        touches = make_touches(records, operations, order, process, sequence, self.names)
+        resolved = self.resolver.resolve(touches)
+        self._count_names(resolved, is_row)
+        self._note_control_set(operations)
+        self.rows.add(records, operations, order, touches, resolved, reader.headers)
+        self.events += int(is_row.sum())
+        if len(records.extended):
+            numbers = np.full(len(records), -1)
+            numbers[operations.rows[order]] = np.where(is_row, sequence, -1)
+            self.writer.append("extended", gather_items(records.raw, records.extended, numbers))
+        self.writer.append("handles", self.resolver.handles.drain())
+        if self.rows.rows >= PART_ROWS:
+            self._flush()
+
+    def _flush(self) -> None:
+        part = self.rows.take()
+        if part.rows:
+            self.writer.write_part(part.table, part.rows)
+
+    def _note_times(self, records: Records) -> None:
+        for number in np.unique(records.source).tolist():
+            times = records.time_ns[records.source == number]
+            self.first_ns.setdefault(number, int(times.min()))
+            self.last_ns[number] = max(int(times.max()), self.last_ns.get(number, int(times.max())))
+
+    def _note_foreign(self, reader: EtlReader, records: Records, operations: Operations) -> None:
+        ours = {KERNEL_REGISTRY, CLASSIC_REGISTRY, KERNEL_PROCESS, CLASSIC_PROCESS}
+        known = [number for number, name in enumerate(reader.providers) if name in ours]
+        foreign = ~np.isin(records.provider, known)
+        rundown = np.flatnonzero(PlanTables.operation[operations.plan] == ABSENT)
+        for number, found in enumerate(self.diagnostics):
+            mine = records.source == number
+            found.count("foreign_records", int((foreign & mine).sum()))
+            if len(rundown):
+                found.count("rundown_records", int(mine[operations.rows[rundown]].sum()))
+
+    def _assign_processes(
+        self, reader: EtlReader, records: Records, operations: Operations, order: NDArray[np.int64]
+    ) -> NDArray[np.int32]:
+        found: list[tuple[int, ProcessRecord]] = []
+        wanted = [n for n, name in enumerate(reader.providers) if name in (KERNEL_PROCESS, CLASSIC_PROCESS)]
+        mine = np.isin(records.provider, wanted)
+        if mine.any():
+            is_row = np.zeros(len(records), bool)
+            is_row[operations.rows] = True
+            before = np.cumsum(is_row[records.order]) - is_row[records.order]
+            for place in np.flatnonzero(mine[records.order]).tolist():
+                record = self._process_record(reader, records, int(records.order[place]))
+                if record is not None:
+                    found.append((int(before[place]), record))
+        pids = records.pid[operations.rows[order]]
+        return self.processes.assign(np.where(pids == 0xFFFFFFFF, -1, pids), found)
+
+    def _process_record(self, reader: EtlReader, records: Records, row: int) -> ProcessRecord | None:
+        provider = reader.providers[records.provider[row]]
+        id_ = records.opcode[row] if provider == CLASSIC_PROCESS else records.id[row]
+        layout, exact = find_layout(provider, int(id_), int(records.version[row]))
+        if layout is None:
+            return None
+        raw = records.raw[records.payload[row] : records.end[row]].tobytes()
+        payload = decode_payload(layout, raw, int(records.pointer_size[row]), prefix=not exact)
+        return read_process(layout, payload, int(records.time_ns[row]))
+
+    def _count_names(self, resolved: Resolved, is_row: NDArray[np.bool_]) -> None:
+        source, key = resolved.source[is_row], resolved.key[is_row]
+        self.sure += np.bincount(source[source >= 0], minlength=len(SOURCES))
+        waiting = key[(source == DEFERRED) & (key >= 0)]
+        self.keyless += int((key < 0).sum())
+        if len(waiting):
+            more = np.bincount(waiting, minlength=len(self.deferred))
+            more[: len(self.deferred)] += self.deferred
+            self.deferred = more
+        across = int(resolved.across_loss[is_row].sum())
+        self.diagnostics[0].count("rows_across_loss", across)
+
+    def _note_control_set(self, operations: Operations) -> None:
+        for payload in operations.payloads.values():
+            number = payload.fields.get("CurrentControlSet")
+            if isinstance(number, int) and self.control_set is None:
+                self.control_set = number
+
+    def _publish(self, reader: EtlReader) -> Manifest:
+        writer, found = self.writer, self.diagnostics[0]
+        writer.append("handles", self.resolver.handles.finish())
+        catalog = Catalog(self.tree, control_set=self.control_set)
+        writer.append("keys", catalog.tables())
+        writer.append("processes", [self.processes.arrow()])
+        found.count("late_named_objects", len(self.tree.bound))
+        found.count("unnamed_objects", len(self.tree.objects) - len(self.tree.bound))
+        found.count("seed_conflict", self.resolver.seed_conflicts)
+        losses = [
+            {"source_id": loss.source, **{n: getattr(loss, n) for n in LOSSES.names if n != "source_id"}}
+            for loss in reader.losses
+        ]
+        writer.append("losses", [pa.Table.from_pylist(losses, schema=LOSSES.arrow())])
+        rows = [row for number, counters in enumerate(self.diagnostics) for row in counters.rows(number)]
+        writer.append("diagnostics", [pa.Table.from_pylist(rows, schema=DIAGNOSTICS.arrow())])
+        sure = {name: int(count) for name, count in zip(SOURCES, self.sure, strict=True) if count}
+        header = reader.headers[0]
+        lossy = any(row["severity"] == "loss" for row in rows)
+        return writer.publish(
+            Manifest(
+                complete=not losses and not lossy,
+                windows_build=header.build,
+                clock=header.clock,
+                control_set=self.control_set,
+                sources=[self._source(number, reader) for number in range(len(self.paths))],
+                settings={"seed": self.seed.name if self.seed else None},
+                totals={
+                    "events": self.events,
+                    "records": self.records,
+                    "keys": len(self.tree),
+                    "processes": len(self.processes),
+                    "rows_without_key": self.keyless,
+                    "names": {**sure, **catalog.count_sources(self.deferred)},
+                },
+            )
+        )
+
+    def _source(self, number: int, reader: EtlReader) -> dict[str, Any]:
+        path, header = self.paths[number], reader.headers[number]
+        facts = asdict(header)
+        facts["version"] = ".".join(map(str, header.version))
+        return {
+            "source_id": number,
+            "name": path.name,
+            "kind": "etl",
+            "size": path.stat().st_size,
+            "sha256": sha256(path),
+            "first_ns": self.first_ns.get(number),
+            "last_ns": self.last_ns.get(number),
+            "simulated": header.logger_name.startswith(_SIMULATED),
+            "facts": facts,
+        }
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, in hex."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_HASH_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,112 @@
+"""A Procmon log as a source: facts of its header, its processes, and batches of event rows."""
+
+import mmap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tracer.diagnostics import Diagnostics
+from tracer.errors import SourceError
+from tracer.pml.header import HEADER_SIZE, Header, read_header
+from tracer.pml.index import EventIndex, index_events
+from tracer.pml.names import KeyNames, KeyTreeLike, find_user_sid
+from tracer.pml.processes import (
+    Process,
+    complete,
+    process_table,
+    read_births,
+    read_exit_codes,
+    read_processes,
+)
+from tracer.pml.rows import RowReader
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["PmlFile"]
+
+
+class PmlFile:
+    """One Procmon log, read where it lies; it is mapped, never copied, and only its distinct names are kept.
+
+    Attributes:
+        facts: what the header says of machine and file (`tracer.pml.header.Header.facts`), and hkcu_sid: the
+            SID whose hive the file's HKCU is, None where nothing in it says so.
+    """
+
+    def __init__(self, path: Path, diagnostics: Diagnostics) -> None:
+        """Map the file and read it once, to know its operations, names and processes.
+
+        Args:
+            path: the log.
+            diagnostics: where everything odd is counted.
+
+        Raises:
+            SourceError: it is no Procmon log, or nothing in it can be read.
+        """
+        self._diagnostics = diagnostics
+        self._raw = _map(path)
+        self._header: Header = read_header(self._raw, path)
+        self._index: EventIndex = index_events(self._raw, self._header, diagnostics)
+        if self._header.events and not self._index.found:
+            raise SourceError(
+                f"{path} promises {self._header.events} events, but none can be read from "
+                f"offset 0x{HEADER_SIZE:X} on; copy it again, or open it in Procmon and save it in its native format."
+            )
+        answers = [name for _, name in self._index.answers]
+        self._user_sid = find_user_sid(answers)
+        self.facts: dict[str, object] = {**self._header.facts(), "hkcu_sid": self._user_sid}
+        self._processes = self._read_processes()
+
+    def processes(self, source_id: int, first_process_id: int) -> "pa.Table":
+        """Return the file's processes as rows of the table `processes`, numbered from `first_process_id`.
+
+        Processes that events name but nothing describes are rows too (source none), so that what one of
+        them did stays together.
+        """
+        return process_table(self._processes, source_id, first_process_id)
+
+    def batches(
+        self, tree: KeyTreeLike, *, source_id: int, first_process_id: int, first_sequence: int
+    ) -> Iterator["pa.RecordBatch"]:
+        """Yield every registry operation as a row of the table `events`, in the order of time.
+
+        Args:
+            tree: where keys get their key_id (`tracer.resolve.tree.KeyTree`).
+            source_id: position of this file among the sources.
+            first_process_id: the number given to `processes`.
+            first_sequence: sequence of the first row.
+        """
+        names = KeyNames(self._index.texts, self._index.is_key, tree=tree, user_sid=self._user_sid)
+        indexes = np.array([process.index for process in self._processes], np.uint32)
+        reader = RowReader(self._raw, self._header, self._index, names, indexes, self._diagnostics)
+        yield from reader.batches(
+            source_id=source_id, first_process_id=first_process_id, first_sequence=first_sequence
+        )
+        self._diagnostics.count("pml_user_unknown", len(names.below_unknown_user))
+
+    def _read_processes(self) -> list[Process]:
+        pointer_size = self._header.pointer_size
+        processes, unknown = complete(
+            read_processes(self._raw, self._header, self._diagnostics),
+            used=self._index.processes.tolist(),
+            births=read_births(self._raw, self._index.births.tolist(), pointer_size),
+            exits=read_exit_codes(self._raw, self._index.exits.tolist(), pointer_size),
+        )
+        self._diagnostics.count("pml_unknown_process", unknown)
+        return processes
+
+
+def _map(path: Path) -> mmap.mmap:
+    """Map the file; its pages are read as they are needed and need not be kept."""
+    try:
+        with path.open("rb") as file:
+            if not path.stat().st_size:
+                raise SourceError(f"{path} is empty (0 bytes); copy it again from where it was recorded.")
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except OSError as error:
+        raise SourceError(
+            f"{path} cannot be read: {error.strerror or error}; check the path and its rights."
+        ) from error

@@ -1,0 +1,398 @@
+"""How the simulated people behave: which operation comes next, on what, and how it ends."""
+
+import math
+from bisect import bisect
+from random import Random
+
+from tracer.simulate import information
+from tracer.simulate.actors import Handle, People, Process, Thread
+from tracer.simulate.knobs import Knobs
+from tracer.simulate.names import MISSING_KEYS, make_guid
+from tracer.simulate.registry import Key, Registry, Value, encode_text
+from tracer.simulate.sink import Sink
+
+__all__ = ["Activity"]
+
+_SUCCESS, _REPARSE = 0, 0x104
+_OVERFLOW, _NO_MORE = 0x80000005, 0x8000001A
+_DENIED, _TOO_SMALL, _INVALID = 0xC0000022, 0xC0000023, 0xC0000033
+_NOT_FOUND, _NO_PATH, _CANNOT_DELETE, _KEY_DELETED = 0xC0000034, 0xC000003A, 0xC0000121, 0xC000017C
+_CREATED, _EXISTED = 1, 2
+
+# How often each operation comes; opens and closes balance by what a process holds.
+_MIX = (
+    ("query_value", 30), ("open", 27), ("close", 17), ("query_key", 7), ("enumerate_key", 6), ("enumerate_value", 4),
+    ("set_value", 4), ("create", 1.6), ("security", 1), ("set_information", 0.6), ("delete_value", 0.5),
+    ("delete_key", 0.5), ("flush", 0.3), ("query_values", 0.2),
+)  # fmt: skip
+_HELD_AT_MOST = 40  # key objects of one process
+_KEPT_AT_LEAST = 2
+_STICKY = 0.9  # a thread goes on for ten operations or so
+_MIGRATES = 0.02
+_PROCESS_ENDS = 1 / 20_000
+
+
+class Activity:
+    """Drives the registry model and tells a sink."""
+
+    def __init__(self, knobs: Knobs, registry: Registry, people: People, sink: Sink, random: Random) -> None:
+        self._knobs, self._registry, self._people, self._sink, self._random = knobs, registry, people, sink, random
+        total, weights = 0.0, []
+        for _, weight in _MIX:
+            total += weight
+            weights.append(total)
+        self._weights = [weight / total for weight in weights]
+        self._actions = [getattr(self, f"_{name}") for name, _ in _MIX]
+        self._step = knobs.gap_us * 2 * sink.writer.clock.ticks_per_microsecond
+        self._guids = [make_guid(random) for _ in range(200)]
+        self._thread = people.running[0].threads[0]
+
+    def begin(self) -> list[Handle]:
+        """Describe what ran and was open before the trace; return the open handles."""
+        handles = []
+        for process in self._people.running:
+            process.create_ticks = self._sink.ticks - int(self._random.random() * 1e10)
+        for place in range(self._knobs.preopened):
+            process = self._people.running[place % len(self._people.running)]
+            turn = place // len(self._people.running)
+            key = process.roots[turn] if turn < len(process.roots) else self._walk(process.roots[0], 6)
+            handle = Handle(key, key.path)
+            self._sink.preopened(handle)
+            process.handles.append(handle)
+            handles.append(handle)
+        if self._knobs.process_events:
+            for process in self._people.running:
+                self._sink.process(process, "rundown")
+        return handles
+
+    def step(self) -> None:
+        """Let one thread do one thing (which may write several records)."""
+        random = self._random.random
+        self._sink.ticks += 1 + int(random() * self._step)
+        thread = self._thread
+        draw = random()
+        if draw > _STICKY:
+            running = self._people.running
+            process = running[int(random() * len(running))]
+            thread = self._thread = process.threads[int(random() * len(process.threads))]
+            if draw > 1 - _MIGRATES:
+                thread.cpu = int(random() * self._knobs.cpus)
+        elif draw < _PROCESS_ENDS:
+            self._replace_process()
+            return
+        held = len(thread.process.handles)
+        if held <= _KEPT_AT_LEAST:
+            self._open(thread)
+        elif held > _HELD_AT_MOST:
+            self._close(thread)
+        else:
+            self._actions[bisect(self._weights, random())](thread)
+
+    def end(self) -> None:
+        """Describe what runs when the trace stops."""
+        if self._knobs.process_events:
+            for process in self._people.running:
+                self._sink.process(process, "final rundown")
+        self._sink.finish()
+
+    # opens and creates
+
+    def _open(self, thread: Thread) -> None:
+        knobs, random = self._knobs, self._random.random
+        handles = thread.process.handles
+        base = self._pick(handles) if handles and random() < 0.6 else None
+        if random() < knobs.failed_open:
+            self._fail_open(thread, base)
+            return
+        draw = random()
+        if draw < knobs.links:
+            self._open_link(thread)
+        elif base is not None and draw < knobs.links + knobs.empty_relative:
+            self._opened(thread, base, "", base.key)
+        else:
+            if base is None:
+                roots = thread.process.roots
+                target = self._walk(roots[int(random() * len(roots))], 7)
+            else:
+                target = self._walk(base.key, 3)
+                if target is base.key:
+                    base = None
+                    if target.parent is not None and target.parent.children:
+                        siblings = target.parent.children
+                        target = siblings[int(random() * len(siblings))]
+            self._opened(thread, base, self._request(base, target), target)
+
+    def _request(self, base: Handle | None, target: Key) -> str:
+        """How a caller asks for `target`."""
+        if base is not None:
+            text = target.path[len(base.key.path) + 1 :]
+        else:
+            text = target.path
+            if self._random.random() < 0.5:
+                text = text.replace("\\REGISTRY\\MACHINE", "\\Registry\\Machine", 1)
+        return self._misspell(text)
+
+    def _misspell(self, text: str) -> str:
+        draw = self._random.random()
+        if draw < self._knobs.mixed_case:
+            if not text.isascii() or "<U+" in text:
+                return text
+            return text.upper() if draw * 3 < self._knobs.mixed_case else text.lower()
+        if draw > 1 - self._knobs.slashes and text:
+            return f"{text}\\" if draw > 1 - self._knobs.slashes / 2 else text[0] + text[1:].replace("\\", "\\\\")
+        return text
+
+    def _spelled(self, base: Handle | None, text: str) -> str:
+        """The path that a request stands for, letter by letter."""
+        if "\\\\" in text or text[-1:] == "\\":
+            text = ("\\" if text[0] == "\\" else "") + "\\".join(part for part in text.split("\\") if part)
+        if base is None or text[:1] == "\\":
+            return text
+        return f"{base.spelled}\\{text}" if text else base.spelled
+
+    def _opened(
+        self, thread: Thread, base: Handle | None, request: str, target: Key, *, create: bool = False,
+        disposition: int = 0,
+    ) -> None:  # fmt: skip
+        if base is not None and base.key.deleted:
+            self._sink.opened(thread, base, request, target.path, self._spelled(base, request), None, _KEY_DELETED, 0,
+                              create=create)  # fmt: skip
+            return
+        handle = Handle(target, self._spelled(base, request))
+        self._sink.opened(thread, base, request, target.path, handle.spelled, handle, _SUCCESS, disposition,
+                          create=create)  # fmt: skip
+        thread.process.handles.append(handle)
+
+    def _open_link(self, thread: Thread) -> None:
+        random = self._random.random
+        links = self._registry.links
+        text, to = links[int(random() * len(links))]
+        target = self._walk(to, 4)
+        request = self._misspell(text + target.path[len(to.path) :])
+        if random() < self._knobs.reparse:
+            self._sink.opened(thread, None, request, target.path, self._spelled(None, request), None, _REPARSE, 0,
+                              create=False)  # fmt: skip
+            self._sink.ticks += 3
+            request = target.path
+        self._opened(thread, None, request, target)
+
+    def _fail_open(self, thread: Thread, base: Handle | None) -> None:
+        random = self._random.random
+        draw = random()
+        roots = thread.process.roots
+        parent = self._walk(base.key if base is not None else roots[int(random() * len(roots))], 2)
+        if draw < 0.06 and parent.children:
+            target, status = parent.children[0].path, _DENIED
+        else:
+            name = MISSING_KEYS[int(draw * 1e6) % len(MISSING_KEYS)] if draw < 0.7 else self._guids[int(draw * 1e6) % 200]
+            target = f"{parent.path}\\{name}"
+            if parent.find(name.split("\\")[0]) is not None:
+                status = _DENIED
+            else:
+                status = _INVALID if draw < 0.07 else _NO_PATH if draw < 0.15 else _NOT_FOUND
+        if base is not None and base.key.deleted:
+            status = _KEY_DELETED
+        request = self._misspell(target[len(base.key.path) + 1 :] if base is not None else target)
+        self._sink.opened(thread, base, request, target, self._spelled(base, request), None, status, 0,
+                          create=draw > 0.97)  # fmt: skip
+
+    def _create(self, thread: Thread) -> None:
+        base = self._pick(thread.process.handles)
+        parent = self._walk(base.key, 2)
+        draw = self._random.random()
+        if draw < 0.4 and parent is not base.key:
+            self._opened(thread, base, self._request(base, parent), parent, create=True, disposition=_EXISTED)
+            return
+        name = self._registry.namer.key()
+        exists = parent.find(name)
+        if exists is None and (draw > 0.95 or len(parent.children) > 60 or parent.depth > 20):
+            request = self._request(base, parent)
+            request = f"{request}\\{name}" if request else name
+            self._sink.opened(thread, base, request, f"{parent.path}\\{name}", self._spelled(base, request), None,
+                              _DENIED, 0, create=True)  # fmt: skip
+            return
+        if base.key.deleted or parent.deleted:
+            self._opened(thread, base, name, base.key, create=True)
+            return
+        key = exists or parent.add(name)
+        disposition = _CREATED if exists is None else _EXISTED
+        self._opened(thread, base, self._request(base, key), key, create=True, disposition=disposition)
+
+    # what is done with an open key
+
+    def _close(self, thread: Thread) -> None:
+        process, random = thread.process, self._random.random
+        place = int(random() * len(process.handles))
+        handle = process.handles.pop(place)
+        knobs, sink = self._knobs, self._sink
+        if knobs.late_close and random() < knobs.late_close and knobs.cpus > 1:
+            # The close overtakes the last use: stamped before it, on another processor.
+            stamp = sink.ticks
+            sink.ticks = stamp + 2
+            self._query_value(thread, handle)
+            sink.ticks = stamp
+            other = Thread(process, process.threads[-1].tid, (thread.cpu + 1) % knobs.cpus)
+            sink.closed(other, handle, lost=False)
+            sink.ticks = stamp + 2
+            return
+        sink.closed(thread, handle, lost=bool(knobs.lost_close) and random() < knobs.lost_close)
+
+    def _query_value(self, thread: Thread, handle: Handle | None = None) -> None:
+        random, sink = self._random.random, self._sink
+        if handle is None:
+            handle = self._pick(thread.process.handles)
+        key = handle.key
+        draw = random()
+        values = key.values
+        if key.deleted or draw < 0.25 or not values:
+            name = self._registry.namer.value()
+            status = _KEY_DELETED if key.deleted else _NOT_FOUND
+            if not key.deleted and any(value.name == name for value in values):
+                status = _DENIED
+            sink.value_queried(thread, handle, status, name, encode_text(name), 2, 0, None)
+            return
+        value = values[int(random() * len(values))]
+        class_, status = 2, _SUCCESS
+        if draw < 0.4:
+            class_ = 1
+        elif draw < 0.5:
+            status = _OVERFLOW if draw < 0.45 else _TOO_SMALL
+        size, data = information.value_information(class_, value, build=sink.wants_data)
+        sink.value_queried(thread, handle, status, value.name, value.wire, class_, size,
+                           data if status == _SUCCESS else None)  # fmt: skip
+
+    def _set_value(self, thread: Thread) -> None:
+        handle = self._pick(thread.process.handles)
+        key, random = handle.key, self._random.random
+        draw = random()
+        if key.values and draw < 0.75:
+            value = key.values[int(random() * len(key.values))]
+            previous: tuple[int, bytes] | None = (value.type, value.data)
+        else:
+            name = self._registry.namer.value()
+            found = [value for value in key.values if value.name.upper() == name.upper()]
+            value = found[0] if found else Value(name, 0, b"")
+            previous = (value.type, value.data) if found else None
+        type_, data = self._registry.new_data()
+        new = Value(value.name, type_, data)
+        status = _KEY_DELETED if key.deleted else _DENIED if draw > 0.97 or len(key.values) > 200 else _SUCCESS
+        if status == _SUCCESS:
+            value.type, value.data = type_, data
+            if previous is None:
+                key.values.append(value)
+        self._sink.value_set(thread, handle, status, new, previous)
+
+    def _delete_value(self, thread: Thread) -> None:
+        handle = self._pick(thread.process.handles)
+        values, random = handle.key.values, self._random.random
+        if handle.key.deleted or not values or random() < 0.3:
+            name = "CachedFeatureString"
+            status = _KEY_DELETED if handle.key.deleted else _NOT_FOUND
+            self._sink.value_deleted(thread, handle, status, name, encode_text(name))
+            return
+        value = values.pop(int(random() * len(values)))
+        self._sink.value_deleted(thread, handle, _SUCCESS, value.name, value.wire)
+
+    def _query_key(self, thread: Thread) -> None:
+        handle = self._pick(thread.process.handles)
+        draw = self._random.random()
+        class_ = (2, 0, 4, 3, 1, 7)[int(draw * draw * 6)]
+        size, data = information.key_information(class_, handle.key, build=self._sink.wants_data)
+        status = _KEY_DELETED if handle.key.deleted else _TOO_SMALL if draw > 0.95 else _SUCCESS
+        self._sink.information(thread, 4, handle, status, class_, size, data if status == _SUCCESS else None)
+
+    def _set_information(self, thread: Thread) -> None:
+        handle = self._pick(thread.process.handles)
+        status = _KEY_DELETED if handle.key.deleted else _SUCCESS
+        if self._random.random() < 0.5:
+            self._sink.information(thread, 11, handle, status, 5, 4, (1).to_bytes(4, "little"))
+        else:
+            written = self._sink.writer.clock.filetime(self._sink.ticks).to_bytes(8, "little")
+            self._sink.information(thread, 11, handle, status, 0, 8, written)
+
+    def _enumerate_key(self, thread: Thread) -> None:
+        handle = self._pick(thread.process.handles)
+        children = handle.key.children
+        index = int(self._random.random() * (len(children) + 1))
+        if index >= len(children) or handle.key.deleted:
+            status = _KEY_DELETED if handle.key.deleted else _NO_MORE
+            self._sink.enumerated(thread, 8, handle, status, index, 0, 0, None)
+            return
+        class_ = index & 1
+        size, data = information.key_information(class_, children[index], build=self._sink.wants_data)
+        self._sink.enumerated(thread, 8, handle, _SUCCESS, index, class_, size, data)
+
+    def _enumerate_value(self, thread: Thread) -> None:
+        handle = self._pick(thread.process.handles)
+        values = handle.key.values
+        index = int(self._random.random() * (len(values) + 1))
+        if index >= len(values) or handle.key.deleted:
+            status = _KEY_DELETED if handle.key.deleted else _NO_MORE
+            self._sink.enumerated(thread, 9, handle, status, index, 1, 0, None)
+            return
+        size, data = information.value_information(index & 1, values[index], build=self._sink.wants_data)
+        self._sink.enumerated(thread, 9, handle, _SUCCESS, index, index & 1, size, data)
+
+    def _delete_key(self, thread: Thread) -> None:
+        handle = self._pick(thread.process.handles)
+        key = handle.key
+        if key.deleted:
+            status = _KEY_DELETED
+        elif key.children or key.depth < 5:
+            status = _CANNOT_DELETE
+        else:
+            status = _SUCCESS
+            key.remove()
+        self._sink.plain(thread, 3, handle, status)
+
+    def _security(self, thread: Thread) -> None:
+        draw = self._random.random()
+        handle = self._pick(thread.process.handles)
+        self._sink.plain(thread, 14 if draw < 0.8 else 15, handle, _DENIED if draw > 0.95 else _SUCCESS)
+
+    def _flush(self, thread: Thread) -> None:
+        self._sink.plain(thread, 12, self._pick(thread.process.handles), _SUCCESS)
+
+    def _query_values(self, thread: Thread) -> None:
+        count = 1 + int(self._random.random() * 9)
+        self._sink.values_queried(thread, self._pick(thread.process.handles), _SUCCESS, count, count * 24)
+
+    # helpers
+
+    def _pick(self, handles: list[Handle]) -> Handle:
+        """A handle, rather a young one."""
+        draw = self._random.random()
+        return handles[-1 - int(draw * draw * len(handles))]
+
+    def _walk(self, key: Key, most: int) -> Key:
+        """A key up to `most` levels below `key`."""
+        random = self._random.random
+        for _ in range(1 + int(random() * most)):
+            children = key.children
+            if not children:
+                break
+            key = children[int(random() * len(children))]
+        return key
+
+    def _replace_process(self) -> None:
+        """End a process, which closes what it holds, and start another."""
+        running, random = self._people.running, self._random.random
+        if len(running) < 2:
+            return
+        process = running[1 + int(random() * (len(running) - 1))]
+        thread = process.threads[0]
+        while process.handles:
+            self._sink.closed(thread, process.handles.pop(), lost=False)
+            self._sink.ticks += 5
+        if self._knobs.process_events:
+            self._sink.process(process, "stop")
+        self._people.end(process)
+        parent = running[int(random() * len(running))]
+        self._sink.ticks += 1 + int(math.sqrt(random()) * self._step)
+        new = self._people.start(parent.pid)
+        new.create_ticks = self._sink.ticks
+        running.append(new)
+        if self._knobs.process_events:
+            self._sink.process(new, "start")
+        if self._thread.process is process:
+            self._thread = new.threads[0]

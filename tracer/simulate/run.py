@@ -1,0 +1,137 @@
+"""Run a simulation: the model, a sink, the file and the truth."""
+
+import gc
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+from tracer.simulate.activity import Activity
+from tracer.simulate.actors import Handle, People
+from tracer.simulate.container import Clock, EtlWriter
+from tracer.simulate.knobs import Knobs
+from tracer.simulate.manifest import ManifestSink
+from tracer.simulate.registry import AddressPool, Registry
+from tracer.simulate.sink import Sink
+from tracer.simulate.truth import TruthWriter
+
+__all__ = ["SIMULATED_NAME", "Summary", "seed_path", "simulate", "truth_path"]
+
+SIMULATED_NAME = "regtrace simulated trace"  # the session's name in the header, so that a reader can tell
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a simulation wrote.
+
+    Attributes:
+        path: the .etl.
+        truth: its truth; None when not asked for.
+        seed: its seed table; None when not asked for.
+        operations: registry operations simulated, those lost included.
+        events_lost: events lost before they reached a buffer.
+        buffers_lost: buffers lost.
+        size: bytes of the .etl.
+        first_filetime: time of the header record (100 ns since 1601).
+        last_filetime: time of the last record.
+    """
+
+    path: Path
+    truth: Path | None
+    seed: Path | None
+    operations: int
+    events_lost: int
+    buffers_lost: int
+    size: int
+    first_filetime: int
+    last_filetime: int
+
+
+def truth_path(path: Path) -> Path:
+    """Return where the truth of a simulated `path` is: NAME.truth.parquet."""
+    return path.with_name(f"{path.stem}.truth.parquet")
+
+
+def seed_path(path: Path) -> Path:
+    """Return where the seed table of a simulated `path` is: NAME.seed.parquet."""
+    return path.with_name(f"{path.stem}.seed.parquet")
+
+
+def simulate(path: Path, knobs: Knobs, *, truth: bool = True) -> Summary:
+    """Write a simulated trace to `path`, and its truth beside it; existing files are replaced.
+
+    Args:
+        path: the .etl to write.
+        knobs: what to simulate.
+        truth: whether to write the truth too (it costs about as much again).
+
+    Raises:
+        OSError: a file cannot be written.
+    """
+    random = Random(f"model {knobs.seed}")  # noqa: S311
+    clock = _clock(knobs)
+    writer = EtlWriter(
+        path, cpus=knobs.cpus, buffer_size=knobs.buffer_size, pointer_size=knobs.pointer_size, clock=clock,
+        compressed=knobs.compressed, disorder=knobs.disorder, lost_buffers=knobs.lost_buffers,
+        circular_mib=knobs.circular_mib, zeros_mib=knobs.zeros_mib, unfinalised=knobs.unfinalised, cut=knobs.cut,
+        seed=knobs.seed, logger_name=SIMULATED_NAME,
+    )  # fmt: skip
+    rows = TruthWriter(truth_path(path) if truth else None)
+    pool = AddressPool(knobs.pointer_size, knobs.reuse, random)
+    sink = _sink(knobs, writer, rows, pool)
+    registry = Registry(knobs, random)
+    activity = Activity(knobs, registry, People(knobs, registry, random), sink, random)
+    collecting = gc.isenabled()
+    gc.disable()  # millions of small tuples, none in a cycle: looking through them takes a third of the time
+    try:
+        opened = activity.begin()
+        _run(knobs, activity, sink, rows)
+        activity.end()
+    finally:
+        if collecting:
+            gc.enable()
+    placement = writer.finish()
+    lives = [handle.life for handle in opened if handle.life >= 0]
+    rows.finish(placement, clock=clock, previous=pool.previous, preopened=lives)
+    seed = _write_seed(seed_path(path), opened) if knobs.seed_table else None
+    return Summary(
+        path, truth_path(path) if truth else None, seed, rows.count, placement.events_lost, placement.buffers_lost,
+        placement.size, clock.start_filetime, clock.filetime(writer.last_ticks),
+    )  # fmt: skip
+
+
+def _sink(knobs: Knobs, writer: EtlWriter, rows: TruthWriter, pool: AddressPool) -> Sink:
+    return ManifestSink(knobs, writer, rows, pool)
+
+
+def _clock(knobs: Knobs) -> Clock:
+    if knobs.clock == 2:
+        return Clock(type=2, start_ticks=Clock().start_filetime)
+    return Clock(type=knobs.clock)
+
+
+def _run(knobs: Knobs, activity: Activity, sink: Sink, rows: TruthWriter) -> None:
+    """Step until enough operations were written."""
+    period = int(knobs.flush_ms * 1000 * sink.writer.clock.ticks_per_microsecond)
+    next_flush = sink.ticks + period
+    options_from = int(knobs.events * knobs.option_from)
+    sink.use_options(knobs.option_word if options_from == 0 else 0)
+    step, done = activity.step, 0
+    while done < knobs.events:
+        step()
+        done = rows.count
+        if options_from and done >= options_from:
+            sink.use_options(knobs.option_word)
+            options_from = 0
+        if period and sink.ticks >= next_flush:
+            sink.writer.flush_all()
+            next_flush = sink.ticks + period
+
+
+def _write_seed(path: Path, opened: list[Handle]) -> Path:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    addresses = pa.array([handle.address for handle in opened], pa.uint64()).to_numpy().view("int64")
+    names = pa.array([handle.key.path for handle in opened], pa.string())
+    pq.write_table(pa.table({"address": addresses, "path": names}), path, compression="zstd")
+    return path

@@ -1,0 +1,188 @@
+"""Writing a capture: everything goes into NAME.regtrace.partial, which becomes NAME.regtrace at the end.
+
+So a capture is there whole or not at all; a killed run leaves a folder that the next run clears away.
+"""
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tracer.errors import TargetError
+from tracer.schema import TABLES
+from tracer.store.manifest import Manifest
+
+__all__ = ["ROW_GROUP", "CaptureWriter"]
+
+ROW_GROUP = 122_880
+# Numbers that differ from row to row pack best as differences; everything else repeats and is worth a
+# dictionary. Statistics serve key_id (pruning) and the order columns only: on text they cost more than all.
+_DELTA = ("sequence", "time", "time_ns", "handle_id", "record_offset")
+_STATISTICS = ["key_id", "sequence", "time_ns", "process_id"]
+
+
+class CaptureWriter:
+    """Writes parts and tables below `target`; nothing is seen there before `publish`.
+
+    Parts are written on a thread of their own (Arrow leaves the interpreter free), one at a time.
+
+    Raises:
+        TargetError: the target exists and `force` is not given, or the disk refuses.
+    """
+
+    def __init__(self, target: Path, *, force: bool = False) -> None:
+        self.target = target
+        self._partial = target.with_name(target.name + ".partial")
+        self._replaced = target.with_name(target.name + ".replaced")
+        self._force = force
+        self._parts: list[dict[str, Any]] = []
+        self._tables: dict[str, dict[str, Any]] = {}
+        self._open: dict[str, pq.ParquetWriter] = {}
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="regtrace-parts")
+        self._pending: Future[None] | None = None
+        with _disk(target):
+            if not target.exists() and self._replaced.exists():
+                self._replaced.rename(target)  # a run with --force was killed between its two renames
+            if target.exists() and not force:
+                raise TargetError(f"{target} exists; choose another name or replace it with --force")
+            if self._partial.exists():
+                shutil.rmtree(self._partial)
+            (self._partial / "events").mkdir(parents=True)
+
+    def write_part(self, make: Any, rows: int) -> None:  # noqa: ANN401
+        """Write one part; `make()` returns its table, sorted by (key_id, sequence), and runs on the thread.
+
+        Waits for the part before, so at most two parts are in memory.
+        """
+        self._wait()
+        self._pending = self._pool.submit(self._write_part, make, rows)
+
+    def append(self, name: str, tables: Iterable[pa.Table]) -> None:
+        """Append rows to the table `name`."""
+        for table in tables:
+            with _disk(self.target):
+                if name not in self._open:
+                    path = self._partial / f"{name}.parquet"
+                    schema = TABLES[name].arrow()
+                    self._open[name] = pq.ParquetWriter(path, schema, **_options(schema))
+                    self._tables[name] = {"file": f"{name}.parquet", "rows": 0}
+                self._open[name].write_table(table)
+                self._tables[name]["rows"] += table.num_rows
+
+    def publish(self, manifest: Manifest) -> Manifest:
+        """Finish all files, write the manifest (parts and tables filled in) and rename the capture into place."""
+        self._wait()
+        for name in TABLES:
+            if name != "events" and name not in self._tables:
+                self.append(name, [TABLES[name].arrow().empty_table()])
+        with _disk(self.target):
+            for writer in self._open.values():
+                writer.close()
+            self._open.clear()
+            manifest.parts[:] = self._parts
+            manifest.tables.update({name: self._tables[name] for name in TABLES if name in self._tables})
+            for entry in (*self._parts, *self._tables.values()):
+                _sync(self._partial / entry["file"])
+            manifest.save(self._partial)
+            if self.target.exists():
+                shutil.rmtree(self._replaced, ignore_errors=True)
+                self.target.rename(self._replaced)
+            self._partial.rename(self.target)
+            shutil.rmtree(self._replaced, ignore_errors=True)
+        return manifest
+
+    def close(self) -> None:
+        """Stop; what was not published is removed."""
+        with contextlib.suppress(Exception):
+            self._wait()
+        self._pool.shutdown()
+        for writer in self._open.values():
+            with contextlib.suppress(OSError, pa.ArrowException):
+                writer.close()
+        shutil.rmtree(self._partial, ignore_errors=True)
+
+    def __enter__(self) -> "CaptureWriter":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def _wait(self) -> None:
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.result()
+
+    def _write_part(self, make: Any, rows: int) -> None:  # noqa: ANN401
+        table = make()
+        file = f"events/part-{len(self._parts):05}.parquet"
+        with _disk(self.target):
+            with pq.ParquetWriter(self._partial / file, table.schema, **_options(table.schema)) as writer:
+                for start in range(0, max(table.num_rows, 1), ROW_GROUP):
+                    writer.write_table(_compact(table.slice(start, ROW_GROUP)))
+        low, high = (pa.compute.min_max(table[name]) for name in ("sequence", "time_ns"))
+        self._parts.append(
+            {
+                "file": file,
+                "rows": rows,
+                "first_sequence": low["min"].as_py(),
+                "last_sequence": low["max"].as_py(),
+                "first_ns": high["min"].as_py(),
+                "last_ns": high["max"].as_py(),
+            }
+        )
+
+
+def _options(schema: pa.Schema) -> dict[str, Any]:
+    delta = [name for name in _DELTA if name in schema.names]
+    return {
+        "compression": "zstd",
+        "compression_level": 1,
+        "use_dictionary": [name for name in schema.names if name not in delta],
+        "column_encoding": dict.fromkeys(delta, "DELTA_BINARY_PACKED") or None,
+        "write_statistics": [name for name in _STATISTICS if name in schema.names],
+        "store_schema": False,
+        "version": "2.6",
+    }
+
+
+
+
+def _compact(table: pa.Table) -> pa.Table:
+    """Give text columns whose values are numbers into a list a dictionary of just this row group.
+
+    The writer copies an Arrow dictionary whole into every row group.
+    """
+    for place, column in enumerate(table.columns):
+        if pa.types.is_dictionary(column.type) and len(column.chunk(0).dictionary) > 64:
+            chunk = column.combine_chunks()
+            codes = chunk.indices.dictionary_encode()
+            values = chunk.dictionary.take(codes.dictionary)
+            table = table.set_column(
+                place, table.field(place), pa.DictionaryArray.from_arrays(codes.indices, values)
+            )
+    return table
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _disk(target: Path) -> Any:  # noqa: ANN401
+    try:
+        yield
+    except OSError as error:
+        raise TargetError(f"{target} cannot be written: {error.strerror or error}; nothing was published") from error
+
+
