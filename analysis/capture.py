@@ -1,10 +1,10 @@
 """A capture opened for questions: timelines, summaries and SQL, answered as pandas DataFrames."""
 
-import html
 import shutil
 import weakref
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -13,6 +13,7 @@ import ibis
 from ibis.backends.duckdb import Backend
 from ibis.expr.types import Table
 
+from analysis.card import card_html, card_text, facts
 from analysis.collect import to_frame
 from analysis.engine import (
     HELPERS,
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Capture", "open_capture"]
 
-_FEW_KEYS = 400  # up to so many ids go into the query as a list, which prunes row groups by their statistics
+_FEW_KEYS = 16  # up to so many ids go into the query as a list, which prunes row groups; more are joined
 
 
 def open_capture(
@@ -216,7 +217,7 @@ class Capture:
         if under is not None:
             if filters.key is not None:
                 raise UsageError("under and filters.key are two answers to one question: give one of them")
-            filters = _with_key(filters, under)
+            filters = replace(filters, key=under, subtree=True)
         summary = key_summary(self._filtered(filters, joined=False), bound(self._open(), "keys"))
         ordered = sort_keys(summary, sort)
         return ordered if limit is None else ordered.limit(limit)
@@ -227,23 +228,21 @@ class Capture:
             wanted = fold_name(display_path(native_path(text), control_set=self.manifest.control_set))
         except UsageError:
             wanted = fold_name(text)
-        if not wanted.isprintable():
-            wanted = "".join(letter for letter in wanted if letter.isprintable())
         name = wanted.rstrip("\\").rpartition("\\")[2]
         path, last = quoted(wanted), quoted(name)
         query = f"""
-            SELECT display_path FROM (
+            SELECT min(display_path) FROM (
                 SELECT display_path, folded_path,
                     jaro_winkler_similarity(folded_path, {path}) AS alike,
                     jaro_winkler_similarity(regexp_extract(folded_path, '[^\\\\]*$'), {last}) AS alike_name,
-                    contains(folded_path, {path}) AS holds
+                    contains(folded_path, {path}) OR starts_with({path}, folded_path || '\\') AS kin
                 FROM keys WHERE folded_path <> {path}
             )
-            WHERE holds OR (alike > 0.75 AND alike_name > 0.7)
+            WHERE kin OR (alike > 0.75 AND alike_name > 0.7)
             GROUP BY folded_path
-            ORDER BY max(holds) DESC, max(alike + alike_name) DESC, length(folded_path), folded_path
+            ORDER BY max(alike + alike_name) DESC, length(folded_path), folded_path
             LIMIT {max(0, int(n))}
-        """.replace("SELECT display_path FROM (", "SELECT min(display_path) FROM (", 1)
+        """
         if not wanted:
             return []
         with engine_errors():
@@ -271,35 +270,10 @@ class Capture:
         self.close()
 
     def __repr__(self) -> str:
-        facts = "; ".join(f"{count}" for count in self._facts().values() if count)
-        return f"<Capture {_printable(self.path.name)}: {facts}>"
+        return card_text(self.path.name, facts(self.manifest, closed=not self._closer.alive))
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><th>{html.escape(name)}</th><td>{html.escape(text)}</td></tr>"
-            for name, text in {"capture": _printable(str(self.path)), **self._facts()}.items()
-            if text
-        )
-        return f"<table>{rows}</table>"
-
-    def _facts(self) -> dict[str, str]:
-        """Return the few facts that a person should see first."""
-        totals, parts = self.manifest.totals, self.manifest.parts
-        facts = {
-            name: f"{totals[name]:,} {name}"
-            for name in ("events", "keys", "processes")
-            if _is_count(totals, name)
-        }
-        if parts:
-            first, last = min(part["first_ns"] for part in parts), max(part["last_ns"] for part in parts)
-            facts["time"] = f"{_moment(first)} to {_moment(last)}"
-        names = [_printable(str(source.get("name"))) for source in self.manifest.sources]
-        facts["sources"] = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-        simulated = any(source.get("simulated") for source in self.manifest.sources)
-        facts["origin"] = "simulated" if simulated else ""
-        facts["losses"] = "" if self.manifest.complete else "incomplete: something was lost (see losses)"
-        facts["state"] = "" if self._closer.alive else "closed"
-        return facts
+        return card_html(str(self.path), facts(self.manifest, closed=not self._closer.alive))
 
     def _open(self) -> Backend:
         """Return the backend of a capture that is still open."""
@@ -379,12 +353,6 @@ def _close(backend: Backend, spill: Path) -> None:
     shutil.rmtree(spill, ignore_errors=True)
 
 
-def _with_key(filters: Filters, under: Words) -> Filters:
-    from dataclasses import replace
-
-    return replace(filters, key=under, subtree=True)
-
-
 def _check_columns(columns: Sequence[str] | None, limit: int | None) -> None:
     if limit is not None and limit < 0:
         raise UsageError(f"limit is {limit}: it must not be negative")
@@ -395,19 +363,3 @@ def _check_columns(columns: Sequence[str] | None, limit: int | None) -> None:
     for name in columns:
         if name not in EVENT_COLUMNS:
             raise UsageError(f"events have no column {name!r}: the columns are {', '.join(EVENT_COLUMNS)}")
-
-
-def _is_count(totals: dict[str, Any], name: str) -> bool:
-    return type(totals.get(name)) is int
-
-
-def _moment(nanoseconds: int) -> str:
-    try:
-        moment = datetime.fromtimestamp(nanoseconds // 1_000_000_000, UTC)
-    except (OverflowError, ValueError, OSError):  # a damaged clock: a year that the calendar does not have
-        return f"{nanoseconds} ns"
-    return f"{moment:%Y-%m-%dT%H:%M:%S}Z"
-
-
-def _printable(text: str) -> str:
-    return "".join(letter if letter.isprintable() else f"\\x{ord(letter):02x}" for letter in text)

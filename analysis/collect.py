@@ -26,7 +26,7 @@ def fetch(table: "Table") -> pa.Table:
     import ibis
 
     backend = table.get_backend()
-    sql = ibis.to_sql(table, dialect=backend.dialect)
+    sql = ibis.to_sql(table, dialect=backend.name)
     if backend.name == "duckdb":
         return backend.con.cursor().sql(sql).to_arrow_table()
     if backend.name == "pyspark":

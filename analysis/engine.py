@@ -49,7 +49,7 @@ def connect(files: dict[str, list[Path]], *, memory_limit: str, threads: int | N
         UsageError: the memory limit or the number of threads is not one.
     """
     spill = Path(tempfile.mkdtemp(prefix="regtrace-"))
-    settings: dict[str, Any] = {"memory_limit": memory_limit, "TimeZone": "UTC", "parquet_metadata_cache": "true"}
+    settings: dict[str, Any] = {"memory_limit": memory_limit, "TimeZone": "UTC"}
     settings |= {"python_enable_replacements": "false", "autoinstall_known_extensions": "false"}
     if threads is not None:
         settings["threads"] = threads

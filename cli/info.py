@@ -43,7 +43,7 @@ def info(
         from cli.info_text import info_lines
 
         width = terminal_width() if is_terminal(sys.stdout) and not wide else None
-        write_lines(info_lines(facts, width, color=has_color(sys.stdout)))
+        write_lines(info_lines(facts, width, color=has_color(sys.stdout), most_losses=None if wide else 40))
     if is_lossy(facts):
         console.warn(f"{path.name} is incomplete: events were lost or are unreadable")
     if facts["kind"] == "capture":

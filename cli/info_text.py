@@ -15,12 +15,21 @@ __all__ = ["info_lines"]
 _KINDS = {"etl": "Windows event trace (.etl)", "pml": "Procmon log (.pml)", "capture": "regtrace capture"}
 
 
-def info_lines(facts: Mapping[str, Any], width: int | None = None, *, color: bool = False) -> Iterator[str]:
-    """Yield the lines for `facts` (`cli.info.describe`); `width` None shortens nothing."""
+def info_lines(
+    facts: Mapping[str, Any], width: int | None = None, *, color: bool = False, most_losses: int | None = None
+) -> Iterator[str]:
+    """Yield the lines for `facts` (`cli.info.describe`).
+
+    Args:
+        facts: what is known.
+        width: the columns of the terminal; None shortens nothing.
+        color: whether titles are bold and losses stand out.
+        most_losses: list so many losses only, and say so; None: all.
+    """
     size = f", {size_text(facts['size'])}" if "size" in facts else ""
     yield _strong(visible(f"{facts['name']}: {_KINDS[facts['kind']]}{size}"), color)
     sections = {"etl": _etl, "pml": _pml, "capture": _capture}[facts["kind"]](facts)
-    for title, columns in [*sections, _losses(facts), _diagnostics(facts)]:
+    for title, columns in [*sections, _losses(facts, most_losses), _diagnostics(facts)]:
         yield ""
         yield _strong(visible(title), color)
         if columns:
@@ -33,7 +42,6 @@ _Section = tuple[str, list[TextColumn]]
 
 def _etl(facts: Mapping[str, Any]) -> Iterator[_Section]:
     header = facts["header"]
-    simulated = " (simulated)" if facts.get("simulated") else ""
     clock = {"qpc": "performance counter", "system": "system time", "cycles": "processor cycles"}
     rate = f", {header['frequency']:,} Hz" if header.get("frequency") else ""
     yield (
@@ -41,7 +49,7 @@ def _etl(facts: Mapping[str, Any]) -> Iterator[_Section]:
         _facts(
             {
                 "recorded": _span(facts),
-                "session": f"{header['logger_name'] or '?'}{simulated}",
+                "session": header["logger_name"],
                 "written as": header["log_file_name"],
                 "windows": f"build {header['build']}, version {header['version']}, {8 * header['pointer_size']}-bit",
                 "processors": header["cpus"],
@@ -142,12 +150,16 @@ def _capture(facts: Mapping[str, Any]) -> Iterator[_Section]:
     )
 
 
-def _losses(facts: Mapping[str, Any]) -> _Section:
+def _losses(facts: Mapping[str, Any], most: int | None) -> _Section:
     losses: Sequence[Mapping[str, Any]] = facts["losses"]
     if not losses:
         return "losses: none recorded", []
+    title = f"losses ({len(losses):,})"
+    if most is not None and len(losses) > most:
+        title = f"losses (the first {most:,} of {len(losses):,}; --wide and --json list all)"
+        losses = losses[:most]
     return (
-        f"losses ({len(losses):,})",
+        title,
         [
             TextColumn("what", [str(loss["kind"]) for loss in losses]),
             TextColumn("count", ["?" if loss["count"] is None else f"{loss['count']:,}" for loss in losses], right=True),

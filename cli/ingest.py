@@ -1,7 +1,7 @@
 """`regtrace ingest`: traces in, one published capture out."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,6 +10,9 @@ from cli.exits import Exit
 from cli.options import Example, FailOnLoss, Force
 from cli.progress import ProgressLine, count_text, duration_text
 from cli.words import name_summary, plural, quoted
+
+if TYPE_CHECKING:
+    from tracer.store.manifest import Manifest
 
 __all__ = ["EXAMPLES", "ingest", "ingest_with_progress"]
 
@@ -51,22 +54,21 @@ def ingest(
     """
     target = output or Path(sources[0].with_suffix(".regtrace").name)
     manifest = ingest_with_progress(sources, target, force=force, seed=seed, control_set=control_set)
-    complete = bool(manifest["complete"])
-    if not complete:
+    if not manifest.complete:
         console.warn(f"the trace is incomplete; `regtrace info {quoted(target)}` says what is missing")
     console.hint(
         f"regtrace info {quoted(target)}",
         f"regtrace keys {quoted(target)} --sort events --limit 20",
         f"regtrace timeline {quoted(target)} --key KEY",
     )
-    if fail_on_loss and not complete:
+    if fail_on_loss and not manifest.complete:
         raise typer.Exit(Exit.LOSS)
 
 
 def ingest_with_progress(
     sources: list[Path], target: Path, *, force: bool, seed: Path | None = None, control_set: int | None = None
-) -> dict[str, object]:
-    """Ingest, show how far it is, say what was made, and return what the manifest says."""
+) -> "Manifest":
+    """Ingest, show how far it is, say what was made, and return the manifest."""
     from tracer.ingest import ingest as publish
 
     with ProgressLine("ingest") as line:
@@ -80,4 +82,4 @@ def ingest_with_progress(
         f"({count_text(round(events / max(seconds, 1e-9)))} events/s)"
     )
     console.say(name_summary(totals.get("names", {})))
-    return manifest.as_dict()
+    return manifest

@@ -12,12 +12,12 @@ import typer
 from cli.console import console
 from cli.files import check_target
 from cli.options import Example, Force
-from cli.progress import count_text, size_text
-from cli.words import quoted
+from cli.progress import size_text
+from cli.words import plural, quoted
 from tracer.errors import TargetError, UsageError
 from tracer.simulate.knobs import Knobs
 
-__all__ = ["EXAMPLES", "knob_help", "simulate"]
+__all__ = ["EXAMPLES", "knob_help", "simulate", "simulate_with"]
 
 EXAMPLES = (
     Example("regtrace simulate -o demo.etl", "a busy, undamaged trace of 100,000 operations"),
@@ -31,30 +31,26 @@ _LETTERS = {"events": "-n"}
 
 
 def simulate_with(knobs: Knobs, output: Path, *, force: bool) -> None:
-    """Write the trace and say what was written."""
+    """Write the trace, and say what was written."""
+    from tracer.simulate import seed_path, truth_path
     from tracer.simulate import simulate as write_trace
 
-    target = output
-    if target.suffix.lower() != ".etl":
-        raise UsageError(f"{target.name!r} must end with .etl: that is what is written")
-    check_target(target, force=force)
+    if output.suffix.lower() != ".etl":
+        raise UsageError(f"{output.name!r} must end with .etl: that is what is written")
+    for path in (output, truth_path(output), *([seed_path(output)] if knobs.seed_table else [])):
+        check_target(path, force=force)
     try:
-        write_trace(target, knobs)
+        summary = write_trace(output, knobs)
     except OSError as problem:
-        raise TargetError(f"cannot write {target}: {problem.strerror or problem}") from problem
+        raise TargetError(f"cannot write {output}: {problem.strerror or problem}") from problem
+    lost = [plural(count, noun) for count, noun in ((summary.events_lost, "event"), (summary.buffers_lost, "buffer")) if count]
     console.say(
-        f"wrote {target}: a simulated trace, {count_text(knobs.events)} operations, {size_text(target.stat().st_size)}"
+        f"{output}: a simulated trace of {plural(summary.operations, 'operation')}, {size_text(summary.size)}"
+        + (f", {' and '.join(lost)} lost as asked" if lost else "")
     )
-    beside = sorted(p.name for p in target.parent.glob(f"{glob_safe(target.stem)}.*.parquet"))
+    beside = [str(path) for path in (summary.truth, summary.seed) if path]
     if beside:
         console.say(f"beside it: {', '.join(beside)}")
-    capture = target.with_suffix(".regtrace")
-    console.hint(f"regtrace ingest {quoted(target)} -o {quoted(capture)}", f"regtrace info {quoted(target)}")
-
-
-def glob_safe(text: str) -> str:
-    """Return `text` as a pattern that matches only itself."""
-    return re.sub(r"([*?[])", r"[\1]", text)
 
 
 def knob_help() -> dict[str, str]:
@@ -116,3 +112,5 @@ def simulate(
     record really meant) is written beside the trace as Parquet. A capture made from it says that it is simulated.
     """
     simulate_with(Knobs(**knobs), output, force=force)
+    capture = output.with_suffix(".regtrace")
+    console.hint(f"regtrace ingest {quoted(output)} -o {quoted(capture)}", f"regtrace info {quoted(output)}")

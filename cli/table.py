@@ -53,7 +53,7 @@ def cut_middle(text: str, width: int, mark: str = "…") -> str:
     r"""Return `text`, its middle replaced by `mark` where it is wider than `width`: both ends of a path tell most.
 
     >>> cut_middle(r"HKLM\SOFTWARE\Microsoft\Windows\Run", 20)
-    'HKLM\\SOF…Windows\\Run'
+    'HKLM\\SO…\\Windows\\Run'
     """
     if cell_width(text) <= width:
         return text

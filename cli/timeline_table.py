@@ -8,8 +8,9 @@ import pyarrow as pa
 
 from cli.console import with_style
 from cli.frames import text_cells
+from cli.returned import returned_text
 from cli.safe import visible
-from cli.table import TextColumn, cut_middle, lay_out
+from cli.table import TextColumn, cut_end, cut_middle, lay_out
 from tracer.schema import FLAGS
 from tracer.statuses import is_failure, status_name
 from tracer.values import decode_value
@@ -17,7 +18,8 @@ from tracer.values import decode_value
 __all__ = ["timeline_lines"]
 
 _UNSURE = ("later", "partial", "none")
-_DATA_WIDTH = 200  # letters of one value; the whole data is in CSV, JSONL and Parquet
+_DATA_WIDTH = 200  # letters of one value, and
+_BYTES = 32  # bytes of one in hex; the whole data is in CSV, JSONL and Parquet
 
 
 def timeline_lines(
@@ -87,7 +89,7 @@ def _value_names(rows: pa.Table) -> list[str]:
 
 def _data(rows: pa.Table) -> list[str]:
     names = ("operation", "data_type", "data", "data_size", "previous_type", "previous_data", "previous_size",
-             "disposition", "requested_name", "index")  # fmt: skip
+             "disposition", "requested_name", "index", "information_class")  # fmt: skip
     return [_one_data(*values) for values in zip(*(_values(rows, name) for name in names), strict=True)]
 
 
@@ -102,6 +104,7 @@ def _one_data(
     disposition: int | None,
     requested: str | None,
     index: int | None,
+    information_class: int | None,
 ) -> str:
     parts = []
     if index is not None:
@@ -110,13 +113,16 @@ def _one_data(
         parts.append({1: "new key", 2: "existing key"}.get(disposition, f"disposition {disposition}"))
     if operation == "RenameKey" and requested:
         parts.append(f"to {requested}")
-    text = decode_value(kind, data, size)
+    returned = returned_text(operation, information_class, data) if kind is None and data else None
+    text = decode_value(kind, data, size, limit=_BYTES) if returned is None else returned
+    if data is None and size == 0:
+        text = ""  # nothing came back, so nothing is missing
     if previous is not None or previous_size is not None:
-        text = f"{text}, was {decode_value(previous_kind, previous, previous_size) or 'empty'}".removeprefix(", ")
+        text = f"{text}, was {decode_value(previous_kind, previous, previous_size, limit=_BYTES) or 'empty'}".removeprefix(", ")
     if text:
         parts.append(text)
     shown = "; ".join(parts)
-    return shown if len(shown) <= _DATA_WIDTH else shown[: _DATA_WIDTH - 1] + "…"
+    return cut_end(shown, _DATA_WIDTH)
 
 
 def _notes(rows: pa.Table) -> list[str]:

@@ -5,7 +5,9 @@ import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
-__all__ = ["is_procmon_log", "name_summary", "percent", "plural", "quoted"]
+from tracer.schema import NAME_SOURCES
+
+__all__ = ["is_procmon_log", "name_lines", "name_summary", "percent", "plural", "quoted"]
 
 
 def quoted(argument: Path | str) -> str:
@@ -61,3 +63,13 @@ def name_summary(names: Mapping[str, int]) -> str:
     parts = [f"{percent(total - sum(unsure.values()), total)} exact"]
     parts += [f"{percent(count, total)} {word}" for word, count in unsure.items() if count]
     return "names: " + ", ".join(parts)
+
+
+def name_lines(names: Mapping[str, int]) -> list[str]:
+    """Return one line for each name source that occurs, from sure to unsure: rows, share, what it means."""
+    total = sum(names.values())
+    found = [name for name in NAME_SOURCES if names.get(name)]
+    widest = max((len(f"{names[name]:,}") for name in found), default=0)
+    return [
+        f"{name:<8} {names[name]:>{widest},}  {percent(names[name], total):>7}  {NAME_SOURCES[name]}" for name in found
+    ]

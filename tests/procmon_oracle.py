@@ -35,7 +35,19 @@ def csv_time_ns(row: dict[str, str]) -> int:
     return int(day.timestamp()) * 10**9 + int(re.search(r"\.(\d{7}) ", row["Time of Day"])[1]) * 100
 
 
-def node_path(tree: KeyTree, node: int) -> str:
+class SpellingTree:
+    """Stands in for KeyTree where letters must be compared exactly: every spelling is a node of its own."""
+
+    def __init__(self) -> None:
+        self.nodes: dict[str, int] = {}
+
+    def rooted(self, path: str) -> int:
+        return self.nodes.setdefault(path, len(self.nodes))
+
+
+def node_path(tree: KeyTree | SpellingTree, node: int) -> str:
+    if isinstance(tree, SpellingTree):
+        return next(path for path, known in tree.nodes.items() if known == node)
     parts = []
     while node != KeyTree.ROOT:
         parts.append(tree.names[node])
@@ -56,7 +68,7 @@ def procmon_key(native: str, sid: str | None) -> str:
 
 
 def rows_as_procmon_shows_them(
-    batches: list[pa.RecordBatch], processes: pa.Table, tree: KeyTree, sid: str | None
+    batches: list[pa.RecordBatch], processes: pa.Table, tree: KeyTree | SpellingTree, sid: str | None
 ) -> Iterator[dict[str, object]]:
     names = {row["process_id"]: row for row in processes.to_pylist()}
     shown: dict[int, str] = {}

@@ -276,6 +276,27 @@ def test_a_filled_key_name_with_nuls_is_parted_by_the_known_path():
     assert other == plain
 
 
+def test_a_known_path_settles_the_parting_whatever_the_value_name_holds():
+    raw = bytes(12) + wide("\\R") + wide("a\0b")
+    what = layout(KERNEL_REGISTRY, 6)
+    assert decode_payload(what, raw, 8).ambiguous
+    known = decode_payload(what, raw, 8, known_path="\\R")
+    assert (known.fields["KeyName"], known.fields["ValueName"]) == ("\\R", "a<U+0000>b")
+    assert not known.ambiguous
+
+
+def test_two_names_need_two_nuls():
+    found = decode_payload(layout(KERNEL_REGISTRY, 6), bytes(12) + wide(""), 8)
+    assert (found.fields["KeyName"], found.fields["ValueName"], found.odd) == ("", None, True)
+
+
+def test_a_full_capture_of_a_longer_value_is_as_likely_as_none():
+    raw = query_value("x", bytes(CAPTURE_LIMIT), size=100_000)
+    found = decode_payload(layout(KERNEL_REGISTRY, 7), raw, 8)
+    assert (found.fields["ValueName"], found.fields["CapturedDataSize"]) == ("x", CAPTURE_LIMIT)
+    assert found.ambiguous
+
+
 def test_a_filled_key_name_without_nuls_is_not_ambiguous():
     found = decode_payload(
         layout(KERNEL_REGISTRY, 5), set_value("v", b"\x11\x22\x33\x44", key="\\REGISTRY\\K"), 8

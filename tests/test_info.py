@@ -44,6 +44,7 @@ def test_records_are_counted_by_header_type_provider_and_event(tmp_path):
     assert (process["provider"], process["records"]) == (CLASSIC_PROCESS, 10)
     assert process["events"][0] == {"id": None, "opcode": 1, "version": 4, "name": "Start", "records": 10}
     assert (other["provider"], other["name"], other["events"][0]["name"]) == (OTHER, None, None)
+    assert (other["events"][0]["opcode"], other["events"][0]["version"]) == (200, 1)
     assert header["provider"] == "hook-group-0x00"
     assert sum(provider["records"] for provider in facts["providers"]) == facts["records"]
     start_ns = (clock.start_filetime - 116_444_736_000_000_000) * 100
@@ -69,7 +70,6 @@ def test_losses_and_doubts_are_listed(tmp_path):
     facts = describe_etl(path)
     assert [row["name"] for row in facts["diagnostics"]] == ["cut_buffer"]
     assert facts["diagnostics"][0]["first_offset"] >= len(data) - 4096
-    print(facts["losses"])
 
 
 def test_a_stranger_is_a_source_error(tmp_path):

@@ -229,6 +229,13 @@ def test_the_parent_of_a_process_met_running_is_found_where_both_state_their_sta
     assert [row["parent_pid"] for row in rows(table)] == [4, None, 16, None, 4]
 
 
+def test_a_process_that_started_after_the_end_of_a_life_is_another():
+    table = ProcessTable()
+    ended = record("stop", 8, at=5)
+    running = record("rundown", 8, at=99, start_ns=6, provider=KERNEL_PROCESS)
+    assert assign(table, [8, 8], (1, ended), (1, running)) == [0, 1]
+
+
 def test_a_defunct_process_ended_when_it_says():
     table = ProcessTable()
     assert assign(table, [8], (1, record("defunct", 8, at=9, end_ns=3, exit_code=0, image="a.exe"))) == [0]

@@ -170,7 +170,7 @@ class EtlWriter:
         self._slots = max(2, circular_mib * _MIB // buffer_size) - 1 if circular_mib else 0
         self._random = Random(seed)  # noqa: S311
         self._names = (logger_name, path.name if path else "memory.etl")
-        self._build, self._cpus = build, cpus
+        self._build, self.cpus = build, cpus
         self._offsets, self._limits = array("q"), array("q")
         self._owners: dict[int, int] = {}  # slot of a circular file -> number of the buffer in it
         self._held: list[tuple[int, bytes]] = []
@@ -246,7 +246,7 @@ class EtlWriter:
 
     def flush_all(self) -> None:
         """Flush every processor's buffer, as the session's flush timer does."""
-        for cpu in range(self._cpus):
+        for cpu in range(self.cpus):
             self.flush(cpu)
 
     def finish(self, path: Path | None = None) -> Placement:
@@ -317,7 +317,7 @@ class EtlWriter:
         mode |= _MODE_COMPRESSED if self._compressed else 0
         mode |= _MODE_PREALLOCATE if self._zeros else 0
         record = logfile_record(
-            pointer_size=self.pointer_size, buffer_size=self.buffer_size, mode=mode, cpus=self._cpus,
+            pointer_size=self.pointer_size, buffer_size=self.buffer_size, mode=mode, cpus=self.cpus,
             build=self._build, compressed=self._compressed, clock_type=self.clock.type,
             frequency=self.clock.frequency, mhz=self.clock.mhz, start_filetime=self.clock.start_filetime,
             start_ticks=self.clock.start_ticks, names=self._names,

@@ -33,6 +33,8 @@ class Knobs:
         fill_share: with 0x1, share of records whose name could be filled.
         classic: the NT Kernel Logger's registry class (V2 records, key control blocks with rundown) instead
             of the manifest provider.
+        rundown_begin: classic: name the blocks that exist when the session starts (opcode 24).
+        rundown_end: classic: name the blocks that exist when it stops (opcode 25).
         process_events: also record process starts, stops and rundown.
         extended: share of manifest records with extended items (stack, SID, process start key).
         newer_version: share of manifest records that claim version 1 and have bytes appended.
@@ -40,7 +42,7 @@ class Knobs:
 
     Names and keys
         preopened: key objects open before the trace starts, whose names it never gets; classic: control
-            blocks, named by the rundown at the start (and at the end).
+            blocks, which a rundown may name.
         seed_table: also write NAME.seed.parquet, what a reading of the handle table at start would give.
         reuse: probability that a new object takes the address of a closed one.
         late_close: share of closes stamped slightly before the object's last use, on another processor.
@@ -84,6 +86,8 @@ class Knobs:
     option_from: float = 0.0
     fill_share: float = 1.0
     classic: bool = False
+    rundown_begin: bool = False
+    rundown_end: bool = True
     process_events: bool = True
     extended: float = 0.0
     newer_version: float = 0.0

@@ -7,7 +7,9 @@ from random import Random
 
 from tracer.simulate.activity import Activity
 from tracer.simulate.actors import Handle, People
+from tracer.simulate.classic import ClassicSink
 from tracer.simulate.container import Clock, EtlWriter
+from tracer.simulate.foreign import ForeignRecords
 from tracer.simulate.knobs import Knobs
 from tracer.simulate.manifest import ManifestSink
 from tracer.simulate.registry import AddressPool, Registry
@@ -100,7 +102,7 @@ def simulate(path: Path, knobs: Knobs, *, truth: bool = True) -> Summary:
 
 
 def _sink(knobs: Knobs, writer: EtlWriter, rows: TruthWriter, pool: AddressPool) -> Sink:
-    return ManifestSink(knobs, writer, rows, pool)
+    return (ClassicSink if knobs.classic else ManifestSink)(knobs, writer, rows, pool)
 
 
 def _clock(knobs: Knobs) -> Clock:
@@ -115,9 +117,13 @@ def _run(knobs: Knobs, activity: Activity, sink: Sink, rows: TruthWriter) -> Non
     next_flush = sink.ticks + period
     options_from = int(knobs.events * knobs.option_from)
     sink.use_options(knobs.option_word if options_from == 0 else 0)
+    foreign, random, share = ForeignRecords(sink.writer, knobs.seed), Random(f"run {knobs.seed}").random, knobs.foreign
     step, done = activity.step, 0
     while done < knobs.events:
         step()
+        if share and random() < share:
+            sink.ticks += 1
+            foreign.write(sink.ticks)
         done = rows.count
         if options_from and done >= options_from:
             sink.use_options(knobs.option_word)

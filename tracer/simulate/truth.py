@@ -110,6 +110,11 @@ class TruthWriter:
         if len(self._rows) >= _GROUP:
             self._spill()
 
+    def add_evidence(self, row: tuple[object, ...]) -> None:
+        """Take a record that is no operation; its row serves the verdicts only."""
+        if self._path is not None:
+            self._rows.append(row)
+
     def finish(self, placement: Placement, *, clock: Clock, previous: list[int], preopened: list[int]) -> None:
         """Write the truth.
 
