@@ -134,8 +134,8 @@ class _EtlIngest:
 
     def run(self) -> Manifest:
         with EtlReader(self.paths, self.diagnostics) as reader:
-            losses = LossTimes((loss.from_ns, loss.to_ns) for loss in reader.losses)
-            self.resolver = Resolver(self.tree, self.names.texts, losses)
+            self.losses, self.losses_known = LossTimes([]), 0
+            self.resolver = Resolver(self.tree, self.names.texts, self.losses)
             if self.seed is not None:
                 addresses, seeded = read_seed(self.seed)
                 self.resolver.seed(addresses, seeded, min(header.start_ns for header in reader.headers))
@@ -148,6 +148,9 @@ class _EtlIngest:
 
     def _batch(self, reader: EtlReader, records: Records) -> None:
         self.records += len(records)
+        if len(reader.losses) != self.losses_known:
+            self.losses_known = len(reader.losses)
+            self.losses.replace((loss.from_ns, loss.to_ns) for loss in reader.losses)
         self._note_times(records)
         operations = decode_operations(records, reader.providers, self.names, self.diagnostics)
         self._note_foreign(reader, records, operations)

@@ -22,20 +22,32 @@ BUFFER_HEADER = 72  # WMI_BUFFER_HEADER
 EVENTS_LOST, BUFFER_LOST, PROC_INDEX, COMPRESSED = 0x02, 0x04, 0x20, 0x40
 _LARGEST = 16 << 20  # Windows 8 and later
 _MODE_CIRCULAR = 2
-_FIRST = struct.Struct("<I44xIHH")  # BufferSize, Offset, BufferFlag, BufferType
+_FIRST = struct.Struct("<I12xq24xIHH")  # BufferSize, TimeStamp, Offset, BufferFlag, BufferType
 _PEEK = BUFFER_HEADER + 0x50  # reaches the time stamp of the first record; of a compressed one, enough input
 
 
 @dataclass(frozen=True, slots=True)
 class Buffer:
-    """One buffer: `at` and `size` in the file, `filled` bytes after inflating (both with the header)."""
+    """One buffer.
+
+    Attributes:
+        at, size: where it stands in the file and how long it is there, header included.
+        filled: bytes of header and records, after inflating.
+        place: `at`, or in a file with compressed buffers where it would stand if none were.
+        stamp: raw time of its first record; None where it has none.
+        flushed: raw time at which it was written, no earlier than any record in it.
+        cut: the file ends before the buffer does.
+    """
 
     at: int
     size: int
     filled: int
+    place: int
     flags: int
     cpu: int
-    stamp: int | None  # raw time of its first record; None where it has none
+    stamp: int | None
+    flushed: int
+    cut: bool
 
     @property
     def compressed(self) -> bool:
@@ -103,7 +115,7 @@ def _read_header(path: Path, file: BinaryIO, size: int) -> LogfileHeader:
     wrong = f"{path}: not an .etl file (offset 0 holds no buffer header); regtrace reads .etl and Procmon .pml files"
     if len(head) < BUFFER_HEADER:
         raise SourceError(wrong)
-    stride, filled, flags, _ = _FIRST.unpack_from(head)
+    stride, _, filled, flags, _ = _FIRST.unpack_from(head)
     if not BUFFER_HEADER < stride <= _LARGEST or filled <= BUFFER_HEADER:
         raise SourceError(wrong)
     body = file.read(min(stride, size) - BUFFER_HEADER)
@@ -128,6 +140,7 @@ def _read_header(path: Path, file: BinaryIO, size: int) -> LogfileHeader:
 def _follow(source: BufferFile, diagnostics: Diagnostics) -> None:
     """Fill `source.buffers`, counting damage; after a bad header go on at the next sound one."""
     at, stride, zeros, skipped_from = 0, source.header.buffer_size, True, None
+    grown = 0  # bytes that inflating the buffers so far would add
     file, size = source.file, source.size
     unpack = _FIRST.unpack_from
     while at < size:
@@ -135,13 +148,14 @@ def _follow(source: BufferFile, diagnostics: Diagnostics) -> None:
         head = file.read(_PEEK)
         remaining = size - at
         if len(head) >= BUFFER_HEADER:
-            length, filled, flags, _ = unpack(head)
+            length, flushed, filled, flags, _ = unpack(head)
             limit = _LARGEST if flags & COMPRESSED else length
             if BUFFER_HEADER <= length <= _LARGEST and BUFFER_HEADER <= filled <= limit:
                 if skipped_from is not None:
                     diagnostics.count("bad_buffer", offset=skipped_from)
                     skipped_from = None
-                if length > remaining:
+                cut = length > remaining
+                if cut:
                     diagnostics.count("cut_buffer", offset=at)
                     length = remaining
                     filled = filled if flags & COMPRESSED else min(filled, remaining)
@@ -149,7 +163,10 @@ def _follow(source: BufferFile, diagnostics: Diagnostics) -> None:
                 if flags & COMPRESSED:
                     start = inflate_start(start, 0x30)
                 cpu = (head[0x28] | head[0x29] << 8) & 0x7FF if flags & PROC_INDEX else head[0x28]
-                source.buffers.append(Buffer(at, length, filled, flags, cpu, first_stamp(start)))
+                place = at + grown
+                source.buffers.append(Buffer(at, length, filled, place, flags, cpu, first_stamp(start), flushed, cut))
+                if flags & COMPRESSED:
+                    grown += max(filled - length, 0)
                 at += length
                 if not flags & COMPRESSED:
                     stride = length

@@ -52,6 +52,10 @@ class LogfileHeader:
         seconds, rest = np.divmod(ticks, self.frequency)
         return seconds * 1_000_000_000 + rest * 1_000_000_000 // self.frequency + self.start_ns
 
+    def one_to_ns(self, stamp: int) -> int:
+        """Return one raw time stamp as UTC nanoseconds."""
+        return int(self.to_ns(np.array([stamp], np.int64))[0])
+
 
 def _utc_ns(filetime: int) -> int | None:
     ns = (filetime - FILETIME_EPOCH) * 100

@@ -19,30 +19,18 @@ from tracer.etl.buffers import BUFFER_HEADER, Buffer, BufferFile, open_buffers
 from tracer.etl.extended import BAD, NO_ITEMS, read_items
 from tracer.etl.headers import HEADERS, MESSAGE, MESSAGE_MARK
 from tracer.etl.logfile import LogfileHeader
+from tracer.etl.losses import Loss, find_losses
 from tracer.etl.records import ProviderTable, Records, message_time_at, read_facts
 from tracer.etl.walk import walk
 from tracer.etl.xpress import inflate
 
-__all__ = ["CHUNK_BYTES", "EtlReader", "Loss"]
+__all__ = ["CHUNK_BYTES", "EtlReader"]
 
 CHUNK_BYTES = 24 << 20  # inflated bytes read at once; memory follows this, not the file
 _SPARE = 128  # readable bytes behind the last record, so that header gathers stay inside
 _TIME_AT = np.array([HEADERS[k].time or 0 if k in HEADERS else 0 for k in range(256)])
 _TIMELESS = np.iinfo(np.int64).min
 _END = np.iinfo(np.int64).max
-
-
-@dataclass(frozen=True, slots=True)
-class Loss:
-    """Something missing: `kind` is events, buffers or damage; None means not known (see schema.LOSSES)."""
-
-    source: int
-    kind: str
-    count: int | None
-    from_ns: int | None
-    to_ns: int | None
-    cpu: int | None
-    evidence: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +83,7 @@ class EtlReader:
             raise
         self.bytes_total = sum(file.size for file in self._files)
         for number, file in enumerate(self._files):
-            self._note_losses(number, file)
+            self.losses += find_losses(number, file, diagnostics[number])
 
     @property
     def headers(self) -> list[LogfileHeader]:
@@ -173,7 +161,7 @@ class EtlReader:
         found = walk(raw, np.array(starts[:-1], np.int64), np.array(filled, np.int64))
         lane = np.searchsorted(np.array(starts[:-1]), found.start, side="right") - 1
         sources = np.array([piece.source for piece in pieces], np.int16)
-        places = np.array([piece.buffer.at + BUFFER_HEADER for piece in pieces], np.int64) - np.array(starts[:-1], np.int64)
+        places = np.array([piece.buffer.place + BUFFER_HEADER for piece in pieces], np.int64) - np.array(starts[:-1], np.int64)
         kind = np.where(found.mark >> 8 == MESSAGE_MARK, MESSAGE, found.mark & 0xFF).astype(np.uint8)
         chunk = _Raw(
             start=found.start,
@@ -265,38 +253,13 @@ class EtlReader:
     def _damage(self, piece: _Piece, name: str, offset: int, size: int) -> None:
         self._diagnostics[piece.source].count(name, offset=offset)
         time = None if piece.time_ns == _TIMELESS else piece.time_ns
-        self.losses.append(Loss(piece.source, "damage", size, time, None, piece.buffer.cpu, f"{name} at offset {offset}"))
+        until = self._files[piece.source].header.one_to_ns(piece.buffer.flushed)
+        self.losses.append(Loss(piece.source, "damage", size, time, until, piece.buffer.cpu, f"{name} at offset {offset}"))
 
     def _count(self, name: str, found: _Raw, rows: NDArray[np.bool_]) -> None:
         for number in np.unique(found.source[rows]).tolist():
             mine = rows & (found.source == number)
             self._diagnostics[number].count(name, int(mine.sum()), offset=int(found.offset[np.argmax(mine)]))
-
-    def _note_losses(self, number: int, file: BufferFile) -> None:
-        """Turn what headers and buffer flags say into counters and intervals."""
-        found, header = self._diagnostics[number], file.header
-        if header.end_ns is None:
-            found.count("unfinalised_file")
-        for kind, lost in (("events", header.events_lost), ("buffers", header.buffers_lost)):
-            if lost:
-                found.count(f"header_{kind}_lost", lost)
-                self.losses.append(Loss(number, kind, lost, None, None, None, f"log file header: {kind} lost"))
-        last: dict[int, Buffer] = {}
-        for buffer in sorted(file.buffers, key=lambda b: (b.stamp if b.stamp is not None else 0, b.at)):
-            before = last.get(buffer.cpu)
-            for bit, kind, name in ((0x02, "events", "events_lost_flag"), (0x04, "buffers", "buffer_lost_flag")):
-                if buffer.flags & bit:
-                    found.count(name, offset=buffer.at)
-                    times = [
-                        int(header.to_ns(np.array([b.stamp], np.int64))[0]) if b is not None and b.stamp is not None else None
-                        for b in (before, buffer)
-                    ]
-                    # Events are lost while the flagged buffer fills, so its own end is not known here.
-                    to_ns = times[1] if kind == "buffers" else None
-                    self.losses.append(
-                        Loss(number, kind, None, times[0], to_ns, buffer.cpu, f"flag of the buffer at offset {buffer.at}")
-                    )
-            last[buffer.cpu] = buffer
 
 
 def _time_order(found: _Raw) -> NDArray[np.int64]:

@@ -1,5 +1,6 @@
 """The key tree as the table `keys`: paths, spellings, and which keys are one and the same."""
 
+import re
 from collections.abc import Iterator
 
 import numpy as np
@@ -13,6 +14,7 @@ from tracer.text import fold_name
 
 __all__ = ["Catalog"]
 
+_CLASSES_LINK = re.compile(r"^(HKU\\S-1-[0-9-]+)\\SOFTWARE\\CLASSES(\\|\Z)")
 _SLICE = 200_000  # rows of `keys` made at once
 
 
@@ -41,7 +43,9 @@ class Catalog:
             same = []
             for key, path in enumerate(folded, start):
                 nameless = self.name_source[key] in ("partial", "none")
-                same.append(key if nameless else first_of.setdefault(path, key))
+                # A user's Software\\Classes is a link to the hive beside the user's own.
+                target = _CLASSES_LINK.sub(r"\1_CLASSES\2", path)
+                same.append(key if nameless else first_of.setdefault(target, key))
             parents = self._parents[start:stop]
             yield pa.table(
                 [

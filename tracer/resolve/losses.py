@@ -14,6 +14,10 @@ class LossTimes:
     """Intervals in which something was lost, as (from, to) in UTC nanoseconds; None is unbounded."""
 
     def __init__(self, intervals: Iterable[tuple[int | None, int | None]]) -> None:
+        self.replace(intervals)
+
+    def replace(self, intervals: Iterable[tuple[int | None, int | None]]) -> None:
+        """Take other intervals; damage is found only while reading."""
         pairs = [(_EARLIEST if a is None else a, _LATEST if b is None else b) for a, b in intervals]
         self._starts = np.sort(np.array([a for a, _ in pairs], np.int64))
         self._ends = np.sort(np.array([b for _, b in pairs], np.int64))

@@ -64,7 +64,7 @@ class Resolver:
     def __init__(self, tree: KeyTree, texts: list[str], losses: LossTimes | None = None) -> None:
         self._tree = tree
         self._keys = KeyNumbers(tree, texts)
-        self._losses = losses or LossTimes([])
+        self._losses = losses if losses is not None else LossTimes([])
         self._slot_of: dict[int, int] = {}
         self._slots = _Slots()
         self._next_handle = 0

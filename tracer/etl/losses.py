@@ -1,0 +1,74 @@
+"""What is missing from an .etl file, by its own word: header counters, buffer flags, a wrap, a cut."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tracer.diagnostics import Diagnostics
+from tracer.etl.buffers import Buffer, BufferFile
+
+__all__ = ["Loss", "find_losses"]
+
+_FLAGS = ((0x02, "events", "events_lost_flag"), (0x04, "buffers", "buffer_lost_flag"))
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """Something missing: `kind` is events, buffers or damage; None means not known (see schema.LOSSES)."""
+
+    source: int
+    kind: str
+    count: int | None
+    from_ns: int | None
+    to_ns: int | None
+    cpu: int | None
+    evidence: str
+
+
+def find_losses(source: int, file: BufferFile, diagnostics: Diagnostics) -> list[Loss]:
+    """Return the losses of one file as far as its headers tell them, and count them.
+
+    A loss is placed between neighbouring buffers where a buffer says so; a mere total could be anywhere.
+    """
+    losses = [*_counted(source, file, diagnostics), *_flagged(source, file, diagnostics)]
+    header, buffers = file.header, file.buffers[1:]  # the first buffer holds the session's own records
+    if file.circular and buffers and (header.end_ns is None or header.buffers_written != len(file.buffers)):
+        # Buffers are overwritten in the order they were written, so what is gone was written before the
+        # oldest of what is left.
+        until = header.one_to_ns(min(buffer.flushed for buffer in buffers))
+        losses.append(Loss(source, "buffers", None, None, until, None, "circular file: older buffers were overwritten"))
+    if header.end_ns is None:
+        diagnostics.count("unfinalised_file")
+        last = {buffer.cpu: buffer.flushed for buffer in sorted(file.buffers, key=lambda b: b.flushed)}
+        since = header.one_to_ns(min(last.values())) if last else None
+        losses.append(Loss(source, "buffers", None, since, None, None, "never stopped: buffers still in memory are missing"))
+    for buffer in file.buffers:
+        if buffer.cut:
+            times = [_ns(file, buffer.stamp), header.one_to_ns(buffer.flushed)]
+            losses.append(Loss(source, "damage", None, *times, buffer.cpu, f"the file ends inside the buffer at offset {buffer.at}"))
+    return losses
+
+
+def _counted(source: int, file: BufferFile, diagnostics: Diagnostics) -> Iterator[Loss]:
+    for kind, lost in (("events", file.header.events_lost), ("buffers", file.header.buffers_lost)):
+        if lost:
+            diagnostics.count(f"header_{kind}_lost", lost)
+            yield Loss(source, kind, lost, None, None, None, f"log file header: {kind} lost")
+
+
+def _flagged(source: int, file: BufferFile, diagnostics: Diagnostics) -> Iterator[Loss]:
+    before: dict[int, Buffer] = {}
+    for buffer in sorted(file.buffers, key=lambda b: (b.flushed, b.at)):
+        for bit, kind, name in _FLAGS:
+            if buffer.flags & bit:
+                diagnostics.count(name, offset=buffer.at)
+                previous = before.get(buffer.cpu)
+                # Events are lost between the last record that found room before and the buffer's writing;
+                # the first record of the buffer before is surely earlier.
+                since = _ns(file, previous.stamp) if previous else None
+                until = file.header.one_to_ns(buffer.flushed)
+                yield Loss(source, kind, None, since, until, buffer.cpu, f"flag of the buffer at offset {buffer.at}")
+        before[buffer.cpu] = buffer
+
+
+def _ns(file: BufferFile, stamp: int | None) -> int | None:
+    return None if stamp is None else file.header.one_to_ns(stamp)
