@@ -31,7 +31,7 @@ from analysis.keys import key_summary, sort_keys
 from analysis.timeline import chosen, timeline
 from analysis.times import parse_time
 from tracer.errors import CaptureError, UsageError
-from tracer.paths import compile_pattern, display_path, native_path
+from tracer.paths import compile_pattern, display_path, escape_argument, native_path
 from tracer.schema import TABLES
 from tracer.store.manifest import Manifest
 from tracer.store.reader import table_files
@@ -103,7 +103,7 @@ class Capture:
             UsageError: the query has a mistake, or does more than read.
         """
         connection = self._open().con.cursor()
-        only_reads(connection, query)
+        query = only_reads(connection, query)
         with engine_errors("the query cannot be run"):
             return to_frame(connection.sql(query).to_arrow_table())
 
@@ -227,7 +227,7 @@ class Capture:
         try:
             wanted = fold_name(display_path(native_path(text), control_set=self.manifest.control_set))
         except UsageError:
-            wanted = fold_name(text)
+            wanted = fold_name(escape_argument(text))
         name = wanted.rstrip("\\").rpartition("\\")[2]
         path, last = quoted(wanted), quoted(name)
         query = f"""

@@ -9,7 +9,7 @@ __all__ = ["card_html", "card_text", "facts", "printable"]
 
 
 def facts(manifest: Manifest, *, closed: bool = False) -> dict[str, str]:
-    """Return the few facts that matter most, by what they are about; nothing is said about what is unknown."""
+    """Return the facts that matter most, by what they are about; what is unknown is left out."""
     totals, parts = manifest.totals, manifest.parts
     said = {
         name: f"{totals[name]:,} {name}"

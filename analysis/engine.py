@@ -18,6 +18,7 @@ from ibis.expr import operations as ops
 
 from analysis.events import join_names
 from tracer.errors import CaptureError, RegtraceError, UsageError
+from tracer.paths import escape_argument
 from tracer.schema import TABLES, Table
 
 __all__ = ["HELPERS", "as_reader", "condition_view", "connect", "engine_errors", "only_reads", "quoted"]
@@ -119,6 +120,7 @@ def condition_view(connection: duckdb.DuckDBPyConnection, name: str, condition: 
     Raises:
         UsageError: the condition is not one expression over the columns of `events`; the message shows where.
     """
+    condition = escape_argument(condition)
     if not condition.strip():
         raise UsageError("the condition cannot be used: it is empty")
     query = f"SELECT * FROM events WHERE (\n{condition}\n)"
@@ -130,8 +132,9 @@ def condition_view(connection: duckdb.DuckDBPyConnection, name: str, condition: 
         connection.execute(f"CREATE VIEW {HELPERS}.{name} AS {query}")
 
 
-def only_reads(connection: duckdb.DuckDBPyConnection, query: str) -> None:
-    """Raise UsageError unless `query` is a single statement that reads."""
+def only_reads(connection: duckdb.DuckDBPyConnection, query: str) -> str:
+    """Return the query, escaped; raise UsageError unless it is a single statement that reads."""
+    query = escape_argument(query)
     reading = {duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN}
     with engine_errors("the query cannot be used"):
         statements = connection.extract_statements(query)
@@ -139,6 +142,7 @@ def only_reads(connection: duckdb.DuckDBPyConnection, query: str) -> None:
         raise UsageError(
             "the query cannot be used: it must be one SELECT (or WITH, DESCRIBE, SUMMARIZE, EXPLAIN)"
         )
+    return query
 
 
 @contextmanager

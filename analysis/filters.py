@@ -10,6 +10,7 @@ from ibis.expr.types import BooleanValue, Table
 from analysis.events import is_failure
 from tracer.errors import UsageError
 from tracer.operations import OPERATIONS, find_operations
+from tracer.paths import escape_argument
 from tracer.statuses import STATUSES, find_status
 from tracer.text import fold_name
 
@@ -59,10 +60,11 @@ def name_regex(pattern: str, *, whole: bool = True) -> str:
     r"""Return a regular expression for names, by the registry's folding and without folding the names.
 
     ``*`` stands for any run of characters, ``?`` for one; ``[*]``, ``[?]`` and ``[[]`` for the character.
-    The expression is in the common part of Python's, RE2's and Java's syntax.
+    With `whole` it must match the name from end to end, in RE2's and Java's syntax; without, it is for
+    Python's `re.fullmatch`.
     """
     out = []
-    for match in re.finditer(r"\[([*?\[])\]|(.)", pattern, re.DOTALL):
+    for match in re.finditer(r"\[([*?\[])\]|(.)", escape_argument(pattern), re.DOTALL):
         literal, letter = match.groups()
         if letter == "*":
             out.append("(?s:.*)")

@@ -41,7 +41,9 @@ VERBS = {
     "timeline": Verb("cli.timeline", "timeline", "Print what happened to keys and values, oldest first."),
     "keys": Verb("cli.keys", "keys", "Print one row per key: how often used, by whom, and when."),
     "dump": Verb("cli.dump", "dump", "Write every record of a trace, before names are resolved."),
-    "simulate": Verb("cli.simulate", "simulate", "Write a simulated trace, a genuine .etl, with its truth beside it."),
+    "simulate": Verb(
+        "cli.simulate", "simulate", "Write a simulated trace, a genuine .etl, with its truth beside it."
+    ),
     "schema": Verb("cli.schema", "schema", "Print the tables and columns of a capture."),
     "list": Verb("cli.list", "list_words", "Print the words that options accept."),
 }
@@ -183,7 +185,9 @@ _Debug = Annotated[
 ]  # fmt: skip
 _Version = Annotated[
     bool,
-    typer.Option("--version", callback=_print_version, is_eager=True, expose_value=False, help="Print the version."),
+    typer.Option(
+        "--version", callback=_print_version, is_eager=True, expose_value=False, help="Print the version."
+    ),
 ]
 
 

@@ -61,13 +61,21 @@ def timeline_reader(
     return _with_our_errors(capture.timeline_reader(filters, limit=limit, columns=columns))
 
 
-def print_rows(rows: pa.Table | pa.RecordBatchReader, output: Output, render: Render, *, noun: str) -> int:
+def print_rows(
+    rows: pa.Table | pa.RecordBatchReader,
+    output: Output,
+    render: Render,
+    *,
+    noun: str,
+    limit: int | None = None,
+) -> int:
     """Write rows, say how many to a person, and return their number."""
     count = write_rows(rows, output, render)
+    more = " (--limit reached, there may be more)" if limit is not None and count == limit else ""
     if output.path is not None:
-        console.say(f"wrote {plural(count, noun)} to {output.path}")
+        console.say(f"wrote {plural(count, noun)} to {output.path}{more}")
     elif is_terminal(sys.stderr):
-        console.say(plural(count, noun) if count else f"no {noun} fits")
+        console.say(f"{plural(count, noun)}{more}" if count else f"no {noun} fits")
     return count
 
 

@@ -21,7 +21,15 @@ ADDRESSES = frozenset(
     # of a capture's tables
     ["address", "stack", "process_start_key", "event_key"]
     # of the records a dump shows
-    + ["BaseObject", "KeyObject", "KeyHandle", "Hive", "Notification", "PageDirectoryBase", "UniqueProcessKey"]
+    + [
+        "BaseObject",
+        "KeyObject",
+        "KeyHandle",
+        "Hive",
+        "Notification",
+        "PageDirectoryBase",
+        "UniqueProcessKey",
+    ]
     + ["DirectoryTableBase"]
 )
 
@@ -82,7 +90,9 @@ def _plain(array: pa.Array, field: pa.Field, zone: tzinfo) -> pa.Array:
     if _is_bytes(kind):
         return _texts([None if value is None else value.hex() for value in array.to_pylist()])
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        return _texts([None if values is None else _list_as_text(values, field) for values in array.to_pylist()])
+        return _texts(
+            [None if values is None else _list_as_text(values, field) for values in array.to_pylist()]
+        )
     target = _plain_type(field)
     return array if array.type == target else array.cast(target)
 
@@ -118,6 +128,8 @@ def times_as_text(array: pa.Array, zone: tzinfo = UTC) -> pa.Array:
 def _local(microseconds: int, zone: tzinfo) -> str:
     seconds, rest = divmod(microseconds, 1_000_000)
     try:
-        return datetime.fromtimestamp(seconds, zone).replace(microsecond=rest).isoformat(timespec="microseconds")
+        return (
+            datetime.fromtimestamp(seconds, zone).replace(microsecond=rest).isoformat(timespec="microseconds")
+        )
     except (OverflowError, ValueError, OSError):  # a damaged clock: years that the calendar does not have
         return f"{np.datetime64(microseconds, 'us')}Z"

@@ -8,7 +8,16 @@ from typing import TextIO
 
 from cli.safe import visible
 
-__all__ = ["STYLES", "Settings", "console", "has_color", "is_terminal", "paint", "terminal_width", "with_style"]
+__all__ = [
+    "STYLES",
+    "Settings",
+    "console",
+    "has_color",
+    "is_terminal",
+    "paint",
+    "terminal_width",
+    "with_style",
+]
 
 STYLES = {"bold": "1", "dim": "2", "red": "31", "yellow": "33"}
 
@@ -31,9 +40,20 @@ class Settings:
         self.debug = bool(os.environ.get("REGTRACE_DEBUG"))
 
     def say(self, text: str) -> None:
-        """Print one or more lines about what was done, unless --quiet."""
+        """Print a line about what was done, unless --quiet; on a terminal it is wrapped between words."""
+        if self.quiet:
+            return
+        _print(_wrapped(visible(text)))
+
+    def headline(self, text: str) -> None:
+        """Print the title of a step, unless --quiet."""
         if not self.quiet:
-            _print(text)
+            _print(paint(visible(text), "bold", sys.stderr))
+
+    def command(self, text: str) -> None:
+        """Print a command that can be copied, so never wrapped, unless --quiet."""
+        if not self.quiet:
+            _print(paint(visible(text), "dim", sys.stderr))
 
     def hint(self, *commands: str) -> None:
         """Name the commands that are useful next, when somebody is looking."""
@@ -50,14 +70,18 @@ class Settings:
 
     def warn(self, text: str) -> None:
         """Print one sentence that must not be missed; --quiet does not silence it."""
-        _print(paint("regtrace: warning: ", "yellow", sys.stderr) + visible(text))
+        lead = "regtrace: warning: "
+        wrapped = _wrapped(lead + visible(text)).removeprefix(lead)
+        _print(paint(lead, "yellow", sys.stderr) + wrapped)
 
     def error(self, text: str) -> None:
         """Print the one sentence that says why the command failed."""
+        lead = "regtrace: "
         first, *more = text.split("\n")  # the engine points with a caret below the user's own SQL
-        _print(paint("regtrace: ", "red", sys.stderr) + visible(first))
+        wrapped = _wrapped(lead + visible(first)).removeprefix(lead)
+        _print(paint(lead, "red", sys.stderr) + wrapped)
         for line in more:
-            _print(" " * len("regtrace: ") + visible(line))  # indented: no name can fake a line of ours
+            _print(" " * len(lead) + visible(line))  # indented: no name can fake a line of ours
 
 
 console = Settings()
@@ -92,6 +116,18 @@ def with_style(text: str, style: str) -> str:
 def terminal_width() -> int:
     """Return the columns of the terminal; COLUMNS overrides."""
     return max(shutil.get_terminal_size((80, 24)).columns, 40)
+
+
+def _wrapped(text: str) -> str:
+    """Return a line wrapped between words where a terminal would break it anywhere."""
+    if not is_terminal(sys.stderr):
+        return text
+    import textwrap
+
+    indent = " " * (len(text) - len(text.lstrip()) + 2)
+    return textwrap.fill(
+        text, terminal_width(), subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
 
 
 def _print(text: str) -> None:

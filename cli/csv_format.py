@@ -19,7 +19,9 @@ __all__ = ["write_csv"]
 _TRIGGERED = f"^[{SPREADSHEET_TRIGGERS}]".replace("-", r"\-")
 
 
-def write_csv(reader: pa.RecordBatchReader, stream: BinaryIO, *, zone: tzinfo = UTC, for_eyes: bool = False) -> None:
+def write_csv(
+    reader: pa.RecordBatchReader, stream: BinaryIO, *, zone: tzinfo = UTC, for_eyes: bool = False
+) -> None:
     """Write `reader` to `stream`.
 
     Args:
@@ -63,4 +65,6 @@ def _for_programs(array: pa.Array) -> pa.Array:
 
 
 def _for_eyes(array: pa.Array) -> pa.Array:
-    return pa.array([None if text is None else visible(text) for text in _for_programs(array).to_pylist()], pa.string())
+    return pa.array(
+        [None if text is None else visible(text) for text in _for_programs(array).to_pylist()], pa.string()
+    )

@@ -1,13 +1,12 @@
 """`regtrace demo`: the whole job on a trace of our own, in one folder, with every command it stands for."""
 
-import sys
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.console import console, paint
+from cli.console import console
 from cli.options import Example, Force
 from cli.words import name_lines, name_summary, plural, quoted
 from tracer.errors import RegtraceError, TargetError
@@ -31,8 +30,12 @@ _PATH = 60  # and how long its key
 
 
 def demo(
-    folder: Annotated[Path, typer.Argument(metavar="[FOLDER]", help="Where to put everything.")] = Path("regtrace-demo"),
-    events: Annotated[int, typer.Option("--events", "-n", metavar="N", min=1000, help="Operations to simulate.")] = 30_000,
+    folder: Annotated[Path, typer.Argument(metavar="[FOLDER]", help="Where to put everything.")] = Path(
+        "regtrace-demo"
+    ),
+    events: Annotated[
+        int, typer.Option("--events", "-n", metavar="N", min=1000, help="Operations to simulate.")
+    ] = 30_000,
     force: Force = False,
 ) -> None:
     """Show the whole job on a simulated trace.
@@ -50,37 +53,46 @@ def demo(
     trace, target = folder / "demo.etl", folder / "demo.regtrace"
     knobs = Knobs(events=events, seed=_SEED, gap_us=_GAP_US, lost_buffers=_LOST)
 
-    _step(1, "simulate a trace: no real machine was recorded",
-          f"regtrace simulate -o {quoted(trace)} -n {events} --seed {_SEED} --gap-us {_GAP_US:g} --lost-buffers {_LOST:g}")
+    _step(
+        1,
+        "simulate a trace: no real machine was recorded",
+        f"regtrace simulate -o {quoted(trace)} -n {events} --seed {_SEED} --gap-us {_GAP_US:g} --lost-buffers {_LOST:g}",
+    )
     simulate_with(knobs, trace, force=force)
 
-    _step(2, "ingest it: decode, order, name the keys, publish a capture", f"regtrace ingest {quoted(trace)} -o {quoted(target)}")
+    _step(
+        2,
+        "ingest it: decode, order, name the keys, publish a capture",
+        f"regtrace ingest {quoted(trace)} -o {quoted(target)}",
+    )
     manifest = ingest_with_progress([trace], target, force=force)
 
     with open_capture(target) as capture:
         key = _interesting_key(capture)
         asked = f"regtrace timeline {quoted(target)} --key {quoted(key)}"
         _step(3, "one key's timeline: who did what to it, in order", asked)
-        _show_timeline(capture, key, [folder / "timeline.csv", folder / "timeline.parquet"], asked)
+        _show_timeline(capture, key, [folder / "timeline.csv", folder / "timeline.parquet"])
         _step(4, "what was named, and what was lost", f"regtrace info {quoted(target)}")
         _show_quality(capture, manifest)
 
     console.say("")
-    console.say(paint("Go on with:", "bold", sys.stderr))
+    console.headline("Go on with:")
     for command in (
         f"regtrace keys {quoted(target)} --sort errors --limit 20",
         f"regtrace timeline {quoted(target)} --key 'HKLM\\SOFTWARE' --subtree --operation write",
         f"regtrace timeline {quoted(target)} --status error --from +1s --to +2s",
         "regtrace ingest YOUR.etl",
     ):
-        console.say(f"  {command}")
+        console.command(f"   {command}")
 
 
 def _prepare(folder: Path, *, force: bool) -> None:
     if folder.is_file():
         raise TargetError(f"{folder} is a file; name a folder")
     if folder.is_dir() and any(folder.iterdir()) and not force:
-        raise TargetError(f"{folder} exists and is not empty; give --force to use it again, or name another folder")
+        raise TargetError(
+            f"{folder} exists and is not empty; give --force to use it again, or name another folder"
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as problem:
@@ -90,8 +102,8 @@ def _prepare(folder: Path, *, force: bool) -> None:
 def _step(number: int, what: str, command: str) -> None:
     if number > 1:
         console.say("")
-    console.say(paint(f"{number}. {what}", "bold", sys.stderr))
-    console.say(paint(f"   {command}", "dim", sys.stderr))
+    console.headline(f"{number}. {what}")
+    console.command(f"   {command}")
 
 
 def _interesting_key(capture: "Capture") -> str:
@@ -101,7 +113,7 @@ def _interesting_key(capture: "Capture") -> str:
         f"""
         SELECT min(display_key) AS shown,
             count(DISTINCT process_id) + count(DISTINCT operation) + 2 * count(DISTINCT data) FILTER (WHERE
-                previous_data IS NOT NULL AND data_size < 80) AS variety
+                operation = 'SetValueKey' AND status = 0 AND data_type IN (1, 2, 4) AND data_size < 80) AS variety
         FROM events WHERE display_key LIKE 'HKLM\\%' AND length(display_key) < {_PATH} GROUP BY key_id
         HAVING count(*) BETWEEN {least} AND {most} ORDER BY variety DESC, shown LIMIT 1
         """
@@ -113,7 +125,7 @@ def _interesting_key(capture: "Capture") -> str:
     return str(found["shown"].iloc[0])
 
 
-def _show_timeline(capture: "Capture", key: str, files: list[Path], command: str) -> None:
+def _show_timeline(capture: "Capture", key: str, files: list[Path]) -> None:
     from analysis.filters import Filters
     from cli.captures import timeline_reader
     from cli.output import Output, write_rows
@@ -124,7 +136,7 @@ def _show_timeline(capture: "Capture", key: str, files: list[Path], command: str
     write_rows(rows, screen, partial(timeline_lines, color=screen.color))
     for file in files:
         write_rows(rows, Output.of(file, None, force=True), timeline_lines)
-        console.say(paint(f"   {command} -o {quoted(file)}", "dim", sys.stderr))
+        console.command(f"   ... -o {quoted(file)}")
     console.say(f"wrote {plural(rows.num_rows, 'event')}, all columns, to {' and '.join(map(str, files))}")
 
 

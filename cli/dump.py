@@ -23,7 +23,10 @@ __all__ = ["EXAMPLES", "dump"]
 
 EXAMPLES = (
     Example("regtrace dump boot.etl | head", "the first records, one JSON object each"),
-    Example("regtrace dump boot.etl --provider Microsoft-Windows-Kernel-Registry -o registry.parquet", "one provider's"),
+    Example(
+        "regtrace dump boot.etl --provider Microsoft-Windows-Kernel-Registry -o registry.parquet",
+        "one provider's",
+    ),
     Example("regtrace dump a.etl b.etl -o both.csv", "two files, merged by time, as CSV"),
 )
 
@@ -52,7 +55,9 @@ def dump(
 
     for trace in traces:
         if is_procmon_log(trace):
-            raise SourceError(f"{trace} is a Procmon log; dump reads .etl files. Make a capture of it: regtrace ingest")
+            raise SourceError(
+                f"{trace} is a Procmon log; dump reads .etl files. Make a capture of it: regtrace ingest"
+            )
     found = [Diagnostics() for _ in traces]
     providers = [find_provider(word) for word in provider] if provider else None
     facts_of_headers = dump_schema([], sources=len(traces)).names[:-1]  # all but the payload

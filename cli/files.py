@@ -20,7 +20,9 @@ def check_target(path: Path, *, force: bool) -> None:
     if path.is_file() and not force:
         raise TargetError(f"{path} exists; give --force to replace it, or another name")
     if not path.parent.is_dir():
-        raise TargetError(f"{path.parent} is not a folder; make it first, or name another place for {path.name}")
+        raise TargetError(
+            f"{path.parent} is not a folder; make it first, or name another place for {path.name}"
+        )
 
 
 @contextmanager
@@ -34,7 +36,7 @@ def open_target(path: Path, *, force: bool) -> Iterator[BinaryIO]:
     """
     check_target(path, force=force)
     path = path.resolve()  # a link stays a link: its target is what is replaced
-    special = path.exists()  and not path.is_file()
+    special = path.exists() and not path.is_file()
     temporary = path if special else path.with_name(f".{path.name[:100]}.{os.getpid()}.part")
     try:
         with temporary.open("wb" if special else "xb") as stream:

@@ -45,7 +45,9 @@ def text_cells(rows: pa.Table, name: str, *, zone: tzinfo = UTC) -> list[str]:
         return [""] * rows.num_rows
     cells: list[str] = []
     for batch in rows.select([name]).to_batches():
-        cells += ["" if value is None else str(value) for value in plain_batch(batch, zone).column(0).to_pylist()]
+        cells += [
+            "" if value is None else str(value) for value in plain_batch(batch, zone).column(0).to_pylist()
+        ]
     return cells
 
 

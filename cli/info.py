@@ -19,12 +19,17 @@ EXAMPLES = (
     Example("regtrace info boot.etl", "header, counts by provider and event, losses, oddities"),
     Example("regtrace info boot.regtrace", "the same of a capture, and where its names came from"),
     Example("regtrace info boot.regtrace --json | jq .totals.names", "for a program"),
-    Example("regtrace info boot.regtrace --fail-on-loss --quiet > info.txt", "exit code 4 where anything is missing"),
+    Example(
+        "regtrace info boot.regtrace --fail-on-loss --quiet > info.txt",
+        "exit code 4 where anything is missing",
+    ),
 )
 
 
 def info(
-    path: Annotated[Path, typer.Argument(metavar="TRACE|CAPTURE", help="An .etl, a Procmon .pml, or a capture.")],
+    path: Annotated[
+        Path, typer.Argument(metavar="TRACE|CAPTURE", help="An .etl, a Procmon .pml, or a capture.")
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object for a program.")] = False,
     wide: Wide = False,
     fail_on_loss: FailOnLoss = False,
@@ -47,7 +52,9 @@ def info(
     if is_lossy(facts):
         console.warn(f"{path.name} is incomplete: events were lost or are unreadable")
     if facts["kind"] == "capture":
-        console.hint(f"regtrace keys {quoted(path)} --limit 20", f"regtrace timeline {quoted(path)} --key KEY")
+        console.hint(
+            f"regtrace keys {quoted(path)} --limit 20", f"regtrace timeline {quoted(path)} --key KEY"
+        )
     else:
         console.hint(f"regtrace ingest {quoted(path)} -o {quoted(path.with_suffix('.regtrace').name)}")
     if fail_on_loss and is_lossy(facts):

@@ -1,12 +1,14 @@
 """The facts of a trace or capture as people read them."""
 
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from cli.console import with_style
 from cli.progress import duration_text, size_text
 from cli.safe import visible
-from cli.table import TextColumn, cut_end, lay_out
+from cli.table import TextColumn, cell_width, lay_out
 from cli.words import name_summary, percent, plural
 from tracer.schema import NAME_SOURCES
 
@@ -33,11 +35,28 @@ def info_lines(
         yield ""
         yield _strong(visible(title), color)
         if columns:
-            indented = None if width is None else width - 2
-            yield from (f"  {line}" for line in lay_out(columns, width=indented, color=color))
+            yield from _table(columns, width, color)
 
 
+_SENTENCES = ("meaning", "evidence")
 _Section = tuple[str, list[TextColumn]]
+
+
+def _table(columns: list[TextColumn], width: int | None, color: bool) -> Iterator[str]:
+    """Yield a table, indented; on a terminal the sentences of a last column are wrapped, not shortened."""
+    room = None if width is None else width - 2
+    *others, sentences = columns
+    before = 2 + sum(2 + max(map(cell_width, [c.title, *c.cells])) for c in others)
+    if room is None or sentences.title not in _SENTENCES or room - before < 30:
+        yield from (f"  {line}" for line in lay_out(columns, width=room, color=color))
+        return
+    lines = [textwrap.wrap(visible(cell), room - before + 2) or [""] for cell in sentences.cells]
+    first = replace(sentences, cells=[wrapped[0] for wrapped in lines])
+    heading, *rows = lay_out([*others, first], color=color)
+    yield f"  {heading}"
+    for row, wrapped in zip(rows, lines, strict=True):
+        yield f"  {row}"
+        yield from (" " * before + more for more in wrapped[1:])
 
 
 def _etl(facts: Mapping[str, Any]) -> Iterator[_Section]:
@@ -92,7 +111,7 @@ def _pml(facts: Mapping[str, Any]) -> Iterator[_Section]:
         _facts(
             {
                 "recorded": _span(facts),
-                **{name.replace("_", " "): value for name, value in facts["header"].items()},
+                **facts["header"],
                 "keys": facts["keys"],
                 "processes": facts["processes"],
             }
@@ -130,7 +149,7 @@ def _capture(facts: Mapping[str, Any]) -> Iterator[_Section]:
                     "size": size_text(source["size"]) if isinstance(source.get("size"), int) else None,
                     "sha256": source.get("sha256"),
                     "recorded": _span(source),
-                    **{name.replace("_", " "): value for name, value in (source.get("facts") or {}).items()},
+                    **(source.get("facts") or {}),
                 }
             ),
         )
@@ -162,10 +181,16 @@ def _losses(facts: Mapping[str, Any], most: int | None) -> _Section:
         title,
         [
             TextColumn("what", [str(loss["kind"]) for loss in losses]),
-            TextColumn("count", ["?" if loss["count"] is None else f"{loss['count']:,}" for loss in losses], right=True),
+            TextColumn(
+                "count",
+                ["?" if loss["count"] is None else f"{loss['count']:,}" for loss in losses],
+                right=True,
+            ),
             TextColumn("after", [_loss_time(loss, "from") for loss in losses]),
             TextColumn("before", [_loss_time(loss, "to") for loss in losses]),
-            TextColumn("cpu", ["" if loss["cpu"] is None else str(loss["cpu"]) for loss in losses], right=True),
+            TextColumn(
+                "cpu", ["" if loss["cpu"] is None else str(loss["cpu"]) for loss in losses], right=True
+            ),
             TextColumn("evidence", [str(loss["evidence"] or "") for loss in losses], shrink="end"),
         ],
     )
@@ -184,7 +209,11 @@ def _diagnostics(facts: Mapping[str, Any]) -> _Section:
     return (
         "met while reading",
         [
-            TextColumn("severity", [r["severity"] for r in rows], styles=[styles.get(r["severity"], "") for r in rows]),
+            TextColumn(
+                "severity",
+                [r["severity"] for r in rows],
+                styles=[styles.get(r["severity"], "") for r in rows],
+            ),
             TextColumn("count", [f"{r['count']:,}" for r in rows], right=True),
             TextColumn("name", [r["name"] for r in rows], optional=True),
             TextColumn("meaning", [r["meaning"] for r in rows]),
@@ -193,7 +222,11 @@ def _diagnostics(facts: Mapping[str, Any]) -> _Section:
 
 
 def _facts(pairs: Mapping[str, Any]) -> list[TextColumn]:
-    known = {name: _plain(value, name) for name, value in pairs.items() if value not in (None, "")}
+    known = {
+        name.removesuffix("_ns").replace("_", " "): _plain(value, name)
+        for name, value in pairs.items()
+        if value not in (None, "")
+    }
     return [TextColumn("", [*known]), TextColumn("", [*known.values()], shrink="middle", least=20)]
 
 
@@ -214,6 +247,8 @@ def _counts(title: str, counts: Mapping[str, int], noun: str) -> _Section:
 def _plain(value: Any, name: str) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if name.endswith("_ns") and isinstance(value, int):
+        return _time(value) or str(value)
     return f"{value:,}" if isinstance(value, int) and "build" not in name else str(value)
 
 

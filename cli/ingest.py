@@ -19,7 +19,10 @@ __all__ = ["EXAMPLES", "ingest", "ingest_with_progress"]
 EXAMPLES = (
     Example("regtrace ingest boot.etl", "makes boot.regtrace in this folder"),
     Example("regtrace ingest Logfile.pml -o app.regtrace", "a Procmon file"),
-    Example("regtrace ingest part1.etl part2.etl -o whole.regtrace", "several files of one machine, merged by time"),
+    Example(
+        "regtrace ingest part1.etl part2.etl -o whole.regtrace",
+        "several files of one machine, merged by time",
+    ),
     Example("regtrace ingest app.etl --seed handles.csv", "names of keys that were open before the trace"),
 )
 
@@ -66,7 +69,12 @@ def ingest(
 
 
 def ingest_with_progress(
-    sources: list[Path], target: Path, *, force: bool, seed: Path | None = None, control_set: int | None = None
+    sources: list[Path],
+    target: Path,
+    *,
+    force: bool,
+    seed: Path | None = None,
+    control_set: int | None = None,
 ) -> "Manifest":
     """Ingest, show how far it is, say what was made, and return the manifest."""
     from tracer.ingest import ingest as publish

@@ -52,4 +52,6 @@ def _rows(batch: pa.RecordBatch, zone: tzinfo, always: frozenset[str] | None) ->
         if name in always or column.null_count < batch.num_rows
     ]
     rows = plain_batch(batch.select(filled), zone).to_pylist()
-    return [{name: value for name, value in row.items() if value is not None or name in always} for row in rows]
+    return [
+        {name: value for name, value in row.items() if value is not None or name in always} for row in rows
+    ]

@@ -25,7 +25,9 @@ __all__ = ["EXAMPLES", "Sort", "keys"]
 
 EXAMPLES = (
     Example("regtrace keys app.regtrace --limit 20", "the twenty busiest keys"),
-    Example(r"regtrace keys app.regtrace --under 'HKLM\SOFTWARE' --sort errors", "where things fail below a key"),
+    Example(
+        r"regtrace keys app.regtrace --under 'HKLM\SOFTWARE' --sort errors", "where things fail below a key"
+    ),
     Example("regtrace keys app.regtrace --sort writes -o keys.csv", "every key, most written first, as CSV"),
 )
 
@@ -52,7 +54,9 @@ def keys(
     capture: CapturePath,
     under: Annotated[
         str | None,
-        typer.Option("--under", "-u", metavar="KEY", help="Only this key and keys below it; * and ? allowed."),
+        typer.Option(
+            "--under", "-u", metavar="KEY", help="Only this key and keys below it; * and ? allowed."
+        ),
     ] = None,
     user_sid: UserSid = None,
     sort: Annotated[Sort, typer.Option("--sort", "-s", help="The order.")] = Sort.EVENTS,
@@ -83,7 +87,9 @@ def keys(
         summary = source.keys_table(under, sort=sort.value, limit=limit, filters=Filters(user_sid=user_sid))
         with engine_errors():
             rows = fetch(summary)
-        print_rows(rows, target, partial(key_lines, zone=target.zone, color=target.color), noun="key")
+        print_rows(
+            rows, target, partial(key_lines, zone=target.zone, color=target.color), noun="key", limit=limit
+        )
         if rows.num_rows:
             first = rows.column("display_key")[0].as_py()
             console.hint(f"regtrace timeline {quoted(capture)} --key {quoted(first)}")

@@ -29,7 +29,9 @@ def key_lines(
         for name in _COUNTS
     ]
     if width is None or width >= 120:
-        columns.append(TextColumn("bytes written", text_cells(rows, "bytes_written"), right=True, optional=True))
+        columns.append(
+            TextColumn("bytes written", text_cells(rows, "bytes_written"), right=True, optional=True)
+        )
     if width is None or width >= 150:
         columns += [
             TextColumn("first time", text_cells(rows, "first_time", zone=zone), optional=True),

@@ -46,7 +46,9 @@ def list_words(
     from cli.output import write_lines
     from cli.table import TextColumn, lay_out
 
-    rows = {Subject.OPERATIONS: _operations, Subject.COLUMNS: _columns, Subject.STATUSES: _statuses}[subject]()
+    rows = {Subject.OPERATIONS: _operations, Subject.COLUMNS: _columns, Subject.STATUSES: _statuses}[
+        subject
+    ]()
     titles, *cells = rows
     columns = [
         TextColumn(title, [row[index] for row in cells], shrink="end" if index == len(titles) - 1 else None)
@@ -75,7 +77,9 @@ def _columns() -> list[tuple[str, ...]]:
     from analysis.events import EVENT_COLUMNS
     from tracer.schema import TABLES
 
-    known = {column.name: (column.kind, column.meaning) for column in TABLES["events"].columns} | JOINED_COLUMNS
+    known = {
+        column.name: (column.kind, column.meaning) for column in TABLES["events"].columns
+    } | JOINED_COLUMNS
     rows: list[tuple[str, ...]] = [("column", "type", "meaning")]
     return rows + [(name, *known[name]) for name in EVENT_COLUMNS]
 

@@ -54,12 +54,17 @@ CapturePath = Annotated[
     Path, typer.Argument(metavar="CAPTURE", help="A capture, NAME.regtrace, as `regtrace ingest` makes it.")
 ]
 FailOnLoss = Annotated[
-    bool, typer.Option("--fail-on-loss", help="Return exit code 4 where events were lost or the capture is incomplete.")
+    bool,
+    typer.Option(
+        "--fail-on-loss", help="Return exit code 4 where events were lost or the capture is incomplete."
+    ),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace the output if it exists.")]
 FormatOption = Annotated[
     Format | None,
-    typer.Option("--format", "-f", help="How to write rows; told by the ending of FILE where not given, else a table."),
+    typer.Option(
+        "--format", "-f", help="How to write rows; told by the ending of FILE where not given, else a table."
+    ),
 ]
 Limit = Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="Show the first N rows only.")]
 OutputFile = Annotated[
@@ -67,18 +72,29 @@ OutputFile = Annotated[
 ]
 RowFormatOption = Annotated[
     RowFormat | None,
-    typer.Option("--format", "-f", help="How to write rows; told by the ending of FILE where not given, else jsonl."),
+    typer.Option(
+        "--format", "-f", help="How to write rows; told by the ending of FILE where not given, else jsonl."
+    ),
 ]
 UserSid = Annotated[
-    str | None, typer.Option("--user-sid", metavar="SID", help="Whose key HKCU is, such as S-1-5-21-...-1001.")
+    str | None,
+    typer.Option("--user-sid", metavar="SID", help="Whose key HKCU is, such as S-1-5-21-...-1001."),
 ]
 Where = Annotated[
     str | None,
-    typer.Option("--where", metavar="SQL", help="Keep rows for which this SQL condition on the columns is true."),
+    typer.Option(
+        "--where", metavar="SQL", help="Keep rows for which this SQL condition on the columns is true."
+    ),
 ]
 Wide = Annotated[
-    bool, typer.Option("--wide", "-w", help="Shorten nothing and show every column, however wide the table becomes.")
+    bool,
+    typer.Option(
+        "--wide", "-w", help="Shorten nothing and show every column, however wide the table becomes."
+    ),
 ]
 Zone = Annotated[
-    str | None, typer.Option("--tz", metavar="ZONE", help="Show times in this zone, such as Europe/Berlin. Default: UTC.")
+    str | None,
+    typer.Option(
+        "--tz", metavar="ZONE", help="Show times in this zone, such as Europe/Berlin. Default: UTC."
+    ),
 ]

@@ -140,7 +140,9 @@ def _format_of(path: Path) -> str:
     if path.exists() and not path.is_file():  # a device or a pipe has no ending
         return "jsonl"
     known = ", ".join(endings[0] for endings in FORMATS.values())
-    raise UsageError(f"cannot tell the format of {path.name!r} from its ending; use one of {known}, or give --format")
+    raise UsageError(
+        f"cannot tell the format of {path.name!r} from its ending; use one of {known}, or give --format"
+    )
 
 
 def _write(reader: pa.RecordBatchReader, stream: BinaryIO, output: Output, render: Render) -> None:

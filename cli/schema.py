@@ -103,7 +103,13 @@ def schema_as_markdown(tables: list[Table]) -> Iterator[str]:
         yield from ("| column | type | meaning |", "| --- | --- | --- |")
         for column in table.columns:
             yield f"| `{column.name}` | {column.kind} | {_cell(column.meaning)} |"
-    yield from ("", "## The view `events`", "", "What timelines and SQL see: the table with names joined. It adds:", "")
+    yield from (
+        "",
+        "## The view `events`",
+        "",
+        "What timelines and SQL see: the table with names joined. It adds:",
+        "",
+    )
     yield from ("| column | type | meaning |", "| --- | --- | --- |")
     for name, (kind, meaning) in JOINED_COLUMNS.items():
         yield f"| `{name}` | {kind} | {_cell(meaning)} |"
@@ -139,7 +145,11 @@ def _schema_as_table(tables: list[Table], width: int | None) -> Iterator[str]:
     for number, table in enumerate(tables):
         if number:
             yield ""
-        yield f"{table.name}: {table.meaning}" if width is None else textwrap.fill(f"{table.name}: {table.meaning}", width)
+        yield (
+            f"{table.name}: {table.meaning}"
+            if width is None
+            else textwrap.fill(f"{table.name}: {table.meaning}", width)
+        )
         for column in table.columns:
             line = f"  {column.name:<{name_width}}  {column.kind:<{kind_width}}  {column.meaning}"
             yield line if width is None else textwrap.fill(line, width, subsequent_indent=indent)

@@ -21,9 +21,14 @@ __all__ = ["EXAMPLES", "knob_help", "simulate", "simulate_with"]
 
 EXAMPLES = (
     Example("regtrace simulate -o demo.etl", "a busy, undamaged trace of 100,000 operations"),
-    Example("regtrace simulate -o big.etl --events 5000000 --compressed", "a large one, compressed as Windows does"),
+    Example(
+        "regtrace simulate -o big.etl --events 5000000 --compressed",
+        "a large one, compressed as Windows does",
+    ),
     Example("regtrace simulate -o bad.etl --lost-buffers 0.02 --cut", "one with losses and a cut end"),
-    Example("regtrace simulate -o odd.etl --hostile-names 0.1 --nul-names 0.05", "one with names made to do harm"),
+    Example(
+        "regtrace simulate -o odd.etl --hostile-names 0.1 --nul-names 0.05", "one with names made to do harm"
+    ),
 )
 
 # The number operations are spread over is the first thing to say, so it has its own letter.
@@ -43,7 +48,11 @@ def simulate_with(knobs: Knobs, output: Path, *, force: bool) -> None:
         summary = write_trace(output, knobs)
     except OSError as problem:
         raise TargetError(f"cannot write {output}: {problem.strerror or problem}") from problem
-    lost = [plural(count, noun) for count, noun in ((summary.events_lost, "event"), (summary.buffers_lost, "buffer")) if count]
+    lost = [
+        plural(count, noun)
+        for count, noun in ((summary.events_lost, "event"), (summary.buffers_lost, "buffer"))
+        if count
+    ]
     console.say(
         f"{output}: a simulated trace of {plural(summary.operations, 'operation')}, {size_text(summary.size)}"
         + (f", {' and '.join(lost)} lost as asked" if lost else "")
@@ -88,7 +97,12 @@ def _with_knobs(function: Callable[..., None]) -> Callable[..., None]:
     words = knob_help()
     kinds = {"int": int, "float": float, "bool": bool}
     knobs = [
-        _option_of(field.name, kinds[getattr(field.type, "__name__", str(field.type))], field.default, words[field.name])
+        _option_of(
+            field.name,
+            kinds[getattr(field.type, "__name__", str(field.type))],
+            field.default,
+            words[field.name],
+        )
         for field in fields(Knobs)
         if field.default is not MISSING
     ]
@@ -101,7 +115,10 @@ def _with_knobs(function: Callable[..., None]) -> Callable[..., None]:
 @_with_knobs
 def simulate(
     *,
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE.etl", help="The trace to write.", show_default=False)],
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", metavar="FILE.etl", help="The trace to write.", show_default=False),
+    ],
     force: Force = False,
     **knobs: Any,  # noqa: ANN401
 ) -> None:

@@ -10,6 +10,7 @@ from cli.safe import visible
 __all__ = ["TextColumn", "cell_width", "cut_end", "cut_middle", "lay_out"]
 
 _GAP = "  "
+_SHORTEST = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,29 +91,35 @@ def _made_visible(column: TextColumn) -> TextColumn:
     return replace(column, title=visible(column.title), cells=[visible(cell) for cell in column.cells])
 
 
-def _fit(
-    columns: list[TextColumn], widths: list[int], width: int
-) -> tuple[list[TextColumn], list[int]]:
+def _fit(columns: list[TextColumn], widths: list[int], width: int) -> tuple[list[TextColumn], list[int]]:
     """Shorten the widest shrinkable columns first; leave optional ones out where that is not enough."""
-    while True:
-        excess = sum(widths) + len(_GAP) * (len(widths) - 1) - width
-        fitted = list(widths)
-        while excess > 0:
-            room = [
-                (fitted[i], i) for i, c in enumerate(columns) if c.shrink and fitted[i] > max(c.least, cell_width(c.title))
-            ]
-            if not room:
-                break
-            fitted[max(room)[1]] -= 1
-            excess -= 1
-        last = max((i for i, column in enumerate(columns) if column.optional), default=None)
-        if excess <= 0 or last is None:
-            return columns, fitted
-        del columns[last], widths[last]
+    room = width - len(_GAP) * (len(widths) - 1)
+    fitted = _shrunk(columns, widths, room, [max(c.least, cell_width(c.title)) for c in columns])
+    last = max((i for i, column in enumerate(columns) if column.optional), default=None)
+    if sum(fitted) <= room:
+        return columns, fitted
+    if last is None:  # nothing more to leave out: shorten beyond what reads well
+        return columns, _shrunk(columns, fitted, room, [_SHORTEST] * len(columns))
+    return _fit(columns[:last] + columns[last + 1 :], widths[:last] + widths[last + 1 :], width)
+
+
+def _shrunk(columns: list[TextColumn], widths: list[int], room: int, least: list[int]) -> list[int]:
+    """Return the widths, the widest shrinkable ones made narrower until all fit `room` or are at their least."""
+    shrunk = list(widths)
+    while sum(shrunk) > room:
+        wide = [(shrunk[i], i) for i, c in enumerate(columns) if c.shrink and shrunk[i] > least[i]]
+        if not wide:
+            break
+        shrunk[max(wide)[1]] -= 1
+    return shrunk
 
 
 def _line(
-    cells: Sequence[str], columns: Sequence[TextColumn], widths: Sequence[int], mark: str, styles: Sequence[str]
+    cells: Sequence[str],
+    columns: Sequence[TextColumn],
+    widths: Sequence[int],
+    mark: str,
+    styles: Sequence[str],
 ) -> str:
     parts = []
     last = len(columns) - 1

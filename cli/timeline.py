@@ -26,11 +26,23 @@ __all__ = ["EXAMPLES", "timeline"]
 
 EXAMPLES = (
     Example(r"regtrace timeline app.regtrace --key 'HKLM\SOFTWARE\Vendor'", "one key"),
-    Example(r"regtrace timeline app.regtrace --key 'HKLM\**\CurrentVersion\Run*' --operation write", "who changed autostarts"),
-    Example(r"regtrace timeline app.regtrace --key 'HKU' --subtree --status error", "everything that failed below HKU"),
-    Example("regtrace timeline app.regtrace --process setup.exe --from +10s --to +20s", "ten seconds of one process"),
+    Example(
+        r"regtrace timeline app.regtrace --key 'HKLM\**\CurrentVersion\Run*' --operation write",
+        "who changed autostarts",
+    ),
+    Example(
+        r"regtrace timeline app.regtrace --key 'HKU' --subtree --status error",
+        "everything that failed below HKU",
+    ),
+    Example(
+        "regtrace timeline app.regtrace --process setup.exe --from +10s --to +20s",
+        "ten seconds of one process",
+    ),
     Example(r"regtrace timeline app.regtrace --key 'HKLM\SYSTEM' --subtree -o system.parquet", "as Parquet"),
-    Example("regtrace timeline app.regtrace --where \"data_size > 4096\" -f jsonl | jq .key", "by a condition, as JSON lines"),
+    Example(
+        'regtrace timeline app.regtrace --where "data_size > 4096" -f jsonl | jq .key',
+        "by a condition, as JSON lines",
+    ),
 )
 
 
@@ -95,7 +107,13 @@ def timeline(
     with opened(capture) as source:
         check_keys(source, key, subtree=subtree, user_sid=user_sid)
         rows = timeline_reader(source, filters, limit=limit)
-        count = print_rows(rows, target, partial(timeline_lines, zone=target.zone, color=target.color), noun="event")
+        count = print_rows(
+            rows,
+            target,
+            partial(timeline_lines, zone=target.zone, color=target.color),
+            noun="event",
+            limit=limit,
+        )
         _hint(capture, key, count)
         fail_if_lossy(source, asked=fail_on_loss)
 

@@ -1,6 +1,7 @@
 """A timeline as people read it: when, who, what, with which result and data, and how sure the name is."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, tzinfo
 from typing import Any
 
@@ -18,6 +19,19 @@ from tracer.values import decode_value
 __all__ = ["timeline_lines"]
 
 _UNSURE = ("later", "partial", "none")
+_EXPLAINED = {  # note -> (what it means, its letter on a terminal)
+    "name: later": ("the key was named by evidence that came after the row", "l"),
+    "name: partial": ("only the last components of the key's name are known", "p"),
+    "name: none": ("nothing names the key", "n"),
+    "name_ambiguous": ("embedded NULs, or the source, allow another reading of the name", "a"),
+    "data_truncated": ("fewer bytes were captured than the value holds", "t"),
+    "previous_truncated": ("fewer bytes of the value before were captured than it held", "b"),
+    "name_has_nul": ("a name holds a NUL, which hides it from Win32 programs", "h"),
+    "across_loss": ("events may have been lost between the row and what names its key", "x"),
+    "after_close": ("the key object's close was recorded before this row", "c"),
+    "layout_prefix": ("a newer version of the event, read as far as it is known", "v"),
+}
+_NARROW = 100
 _DATA_WIDTH = 200  # letters of one value, and
 _BYTES = 32  # bytes of one in hex; the whole data is in CSV, JSONL and Parquet
 
@@ -39,26 +53,57 @@ def timeline_lines(
     if width is not None:
         results = [name.removeprefix("OBJECT_") for name in results]  # --status takes both
     names = _values(rows, "operation")
-    keys = [shown or native for shown, native in zip(*(text_cells(rows, n) for n in ("display_key", "key")), strict=True)]
-    time_title, times = _times(rows, zone, short=width is not None)
+    keys = [
+        shown or native
+        for shown, native in zip(*(text_cells(rows, n) for n in ("display_key", "key")), strict=True)
+    ]
+    notes = _notes(rows)
+    legend: list[str] = []
+    if width is not None:  # a letter, explained below the table
+        notes, legend = _footnotes(notes)
+    time_title, times = _times(rows, zone, width)
     columns = [
         TextColumn(time_title, times, styles=["dim"] * len(times)),
-        TextColumn("process", _processes(rows), shrink="middle", least=14),
+        TextColumn("process", _processes(rows), shrink="middle", least=12),
         TextColumn("operation", [name or "?" for name in names], shrink="end", least=13),
         TextColumn("key", keys, shrink="middle", least=24),
-        TextColumn("value", _value_names(rows), shrink="middle", least=10),
+        TextColumn("value", _value_names(rows), shrink="middle", least=8),
         TextColumn("status", results, shrink="end", least=9,
                    styles=["red" if code is not None and is_failure(code) else "" for code in statuses]),
-        TextColumn("data", _data(rows), shrink="end", least=12),
-        TextColumn("note", _notes(rows), shrink="end", least=6, styles=["yellow"] * len(times)),
+        TextColumn("data", _data(rows), shrink="end", least=10),
+        TextColumn("note" if width is None else "", [", ".join(words) if width is None else "".join(words) for words in notes],
+                   styles=["yellow"] * len(times)),
     ]  # fmt: skip
     if width is not None:
-        one_key = len(set(keys)) == 1
-        if one_key:  # said once, above the table, instead of in every row
-            path = cut_middle(visible(keys[0]), width)
+        common, below = _below_common(keys)
+        if common:  # said once, above the table, instead of in every row
+            path = cut_middle(visible(common), width)
             yield with_style(path, "bold") if color else path
-        columns = [c for c in columns if any(c.cells) and not (c.title == "key" and one_key)] or columns
+        columns[3] = replace(columns[3], cells=below, least=16)
+        columns = [column for column in columns if any(column.cells)] or columns
     yield from lay_out(columns, width=width, color=color)
+    yield from legend
+
+
+def _below_common(keys: Sequence[str]) -> tuple[str, list[str]]:
+    r"""Return the key that all `keys` are or lie below, and what each has below it.
+
+    >>> _below_common([r"HKLM\A\B", r"HKLM\A", ""])
+    ('HKLM\\A', ['B', '.', ''])
+    >>> _below_common([r"HKLM\A", r"HKLM\A"])
+    ('HKLM\\A', ['', ''])
+    """
+    paths = {key: key.split("\\") for key in keys if key}
+    if not paths:
+        return "", list(keys)
+    first, last = min(paths.values()), max(paths.values())
+    depth = next(
+        (i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last))
+    )
+    if not any(first[:depth]):
+        return "", list(keys)
+    alone = "" if len(paths) == 1 else "."
+    return "\\".join(first[:depth]), ["\\".join(paths[key][depth:]) or alone if key else "" for key in keys]
 
 
 def _values(rows: pa.Table, name: str) -> list[Any]:
@@ -68,10 +113,13 @@ def _values(rows: pa.Table, name: str) -> list[Any]:
     return values
 
 
-def _times(rows: pa.Table, zone: tzinfo, *, short: bool) -> tuple[str, list[str]]:
+def _times(rows: pa.Table, zone: tzinfo, width: int | None) -> tuple[str, list[str]]:
+    """Return heading and cells; on a terminal the common date moves up, on a narrow one microseconds go."""
     times = text_cells(rows, "time", zone=zone)
     days = {time[:10] for time in times if time}
-    if short and len(days) == 1:
+    if width is not None and width < _NARROW:
+        times = [time[:23] + time[26:] for time in times]
+    if width is not None and len(days) == 1:
         return days.pop(), [time[11:] for time in times]
     return "time", times
 
@@ -118,18 +166,30 @@ def _one_data(
     if data is None and size == 0:
         text = ""  # nothing came back, so nothing is missing
     if previous is not None or previous_size is not None:
-        text = f"{text}, was {decode_value(previous_kind, previous, previous_size, limit=_BYTES) or 'empty'}".removeprefix(", ")
+        text = f"{text}, was {decode_value(previous_kind, previous, previous_size, limit=_BYTES) or 'empty'}".removeprefix(
+            ", "
+        )
     if text:
         parts.append(text)
     shown = "; ".join(parts)
     return cut_end(shown, _DATA_WIDTH)
 
 
-def _notes(rows: pa.Table) -> list[str]:
+def _notes(rows: pa.Table) -> list[list[str]]:
     return [
-        ", ".join([*_unsure(source), *_flag_names(flags)])
+        [*_unsure(source), *_flag_names(flags)]
         for source, flags in zip(_values(rows, "name_source"), _values(rows, "flags"), strict=True)
     ]
+
+
+def _footnotes(notes: list[list[str]]) -> tuple[list[list[str]], list[str]]:
+    """Return the notes as letters, and the lines that explain the letters."""
+    meanings = {name: meaning for name, (meaning, _) in _EXPLAINED.items()}
+    used = sorted({note for words in notes for note in words}, key=list(_EXPLAINED).index)
+    return (
+        [[_EXPLAINED[note][1] for note in words] for words in notes],
+        [f"{_EXPLAINED[note][1]}: {meanings[note]}" for note in used],
+    )
 
 
 def _unsure(source: str | None) -> Sequence[str]:

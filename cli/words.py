@@ -71,5 +71,6 @@ def name_lines(names: Mapping[str, int]) -> list[str]:
     found = [name for name in NAME_SOURCES if names.get(name)]
     widest = max((len(f"{names[name]:,}") for name in found), default=0)
     return [
-        f"{name:<8} {names[name]:>{widest},}  {percent(names[name], total):>7}  {NAME_SOURCES[name]}" for name in found
+        f"{name:<8} {names[name]:>{widest},}  {percent(names[name], total):>7}  {NAME_SOURCES[name]}"
+        for name in found
     ]

@@ -79,11 +79,18 @@ def _dissect_record(header: object, cpu: int, offset: int) -> ForeignRecord:
     fields = header.header
     payload = bytes(header.payload)
     if type_ in (0x12, 0x13):
-        provider, id_, version, opcode = UUID(bytes_le=bytes(fields.ProviderId)), fields.Id, fields.Version, fields.OpCode
+        provider, id_, version, opcode = (
+            UUID(bytes_le=bytes(fields.ProviderId)),
+            fields.Id,
+            fields.Version,
+            fields.OpCode,
+        )
         pid, tid, ticks = fields.ProcessId, fields.ThreadId, fields.TimeDelta
         if fields.Flags & 1:
             payload = _past_extended(payload)
-        return ForeignRecord(type_, str(provider), id_, version, opcode, pid, tid, ticks, payload, cpu, offset)
+        return ForeignRecord(
+            type_, str(provider), id_, version, opcode, pid, tid, ticks, payload, cpu, offset
+        )
     if type_ in _HOOKS:
         group = fields.Group
         provider = _CLASSES.get(group, f"hook-group-0x{group:02x}")
@@ -97,7 +104,8 @@ def _dissect_record(header: object, cpu: int, offset: int) -> ForeignRecord:
                              header.time_delta, _past_message_fields(header), cpu, offset)  # fmt: skip
     word = fields.Version  # u8 opcode, u8 level, u16 version
     return ForeignRecord(type_, str(UUID(bytes_le=bytes(fields.ProviderId))), None, word >> 16, word & 0xFF,
-                         fields.ProcessId, fields.ThreadId, fields.TimeDelta, payload, cpu, offset)  # fmt: skip
+                         fields.ProcessId, fields.ThreadId, fields.TimeDelta, payload, cpu,
+                         offset)  # fmt: skip
 
 
 def _past_extended(payload: bytes) -> bytes:
@@ -149,7 +157,8 @@ class _Collector:
     def on_event_record(self, event: object) -> None:
         header, descriptor = event.source.event_header, event.source.event_header.event_descriptor
         self._add(int(header.marker.type.enum), _guid(header.provider_id), descriptor.Id, descriptor.Version,
-                  descriptor.Opcode, header.process_id, header.thread_id, header.timestamp, event.source.user_data)  # fmt: skip
+                  descriptor.Opcode, header.process_id, header.thread_id, header.timestamp,
+                  event.source.user_data)  # fmt: skip
 
     def on_trace_record(self, event: object) -> None:
         header = event.source.event_header
@@ -168,11 +177,13 @@ class _Collector:
         source = event.source
         group = int(source.header.group)
         self._add(int(source.marker.type.enum), _CLASSES.get(group, f"hook-group-0x{group:02x}"), None,
-                  source.marker.version & 0xFF, source.header.type, None, None, source.timestamp, source.mof_data)  # fmt: skip
+                  source.marker.version & 0xFF, source.header.type, None, None, source.timestamp,
+                  source.mof_data)  # fmt: skip
 
     def on_win_trace(self, event: object) -> None:
         header = event.source.event_header
-        self._add(0x0F, _guid(header.provider_id), header.event_id, None, None, header.process_id, header.thread_id,
+        self._add(0x0F, _guid(header.provider_id), header.event_id, None, None, header.process_id,
+                  header.thread_id,
                   None, event.source.user_data)  # fmt: skip
 
     def _add(self, type_: int, provider: str, id_: int | None, version: int | None, opcode: int | None,
@@ -205,7 +216,9 @@ def etl_parser_registry_fields(record: ForeignRecord) -> dict[str, object]:
     # Its own Event.parse_etw looks for the GUID's parts in the wrong place.
     source = build_etw(guid(KERNEL_REGISTRY), record.id, record.version, record.payload).source
     return {
-        name: bytes(value.string[:-2]).decode("utf-16-le", "surrogatepass") if hasattr(value, "string") else value
+        name: bytes(value.string[:-2]).decode("utf-16-le", "surrogatepass")
+        if hasattr(value, "string")
+        else value
         for name, value in source.items()
         if not name.startswith("_")
     }

@@ -31,7 +31,7 @@ HOSTILE = (
     "<script>alert(1)</script>",
     "\x1b[31mred\x1b[0m",
     "line\nbreak",
-    "it's \"quoted\"; DROP TABLE keys; --",
+    'it\'s "quoted"; DROP TABLE keys; --',
     "100%_[a]*?{x}",
     "\u202egnp.exe",
     "Straße ıſµ",
@@ -214,7 +214,13 @@ def write_capture(directory: Path, *, events: int = 120, part_rows: int = 50, co
         settings={},
         parts=parts,
         tables=tables,
-        totals={"events": events, "records": events, "keys": len(KEY_PATHS), "processes": len(_PROCESSES), "names": {}},
+        totals={
+            "events": events,
+            "records": events,
+            "keys": len(KEY_PATHS),
+            "processes": len(_PROCESSES),
+            "names": {},
+        },
     )
     manifest.save(directory)
     return directory

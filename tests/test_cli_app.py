@@ -52,7 +52,9 @@ def test_help_loads_no_heavy_library():
         "import sys\nfrom cli.app import main\ntry:\n    main(['--help'])\nexcept SystemExit as e:\n    code = e.code\n"
         f"print('LOADED', sorted(set({HEAVY!r}) & set(sys.modules)), code)"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+    )
     assert done.stdout.splitlines()[-1] == "LOADED [] 0"
 
 
@@ -62,19 +64,25 @@ def test_the_help_of_a_verb_loads_no_heavy_library(name):
         f"import sys\nfrom cli.app import main\ntry:\n    main([{name!r}, '--help'])\nexcept SystemExit:\n    pass\n"
         f"print('LOADED', sorted(set({HEAVY!r}) & set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+    )
     assert done.stdout.splitlines()[-1] == "LOADED []"
 
 
 def test_help_takes_little_longer_than_an_empty_application(tmp_path):
     empty = tmp_path / "empty.py"
-    empty.write_text("import typer\napp = typer.Typer()\n@app.command()\ndef main() -> None:\n    '''Hello.'''\napp()\n")
+    empty.write_text(
+        "import typer\napp = typer.Typer()\n@app.command()\ndef main() -> None:\n    '''Hello.'''\napp()\n"
+    )
 
     def best(*command: str) -> float:
         taken = []
         for _ in range(5):
             started = time.perf_counter()
-            subprocess.run([sys.executable, *command, "--help"], cwd=ROOT, capture_output=True, timeout=60, check=True)
+            subprocess.run(
+                [sys.executable, *command, "--help"], cwd=ROOT, capture_output=True, timeout=60, check=True
+            )
             taken.append(time.perf_counter() - started)
         return min(taken)
 
@@ -190,7 +198,11 @@ def test_a_closed_pipe_ends_quietly_with_141():
     os.close(read_end)
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "cli.app", "schema"], cwd=ROOT, stdout=write_end, stderr=subprocess.PIPE, timeout=60
+            [sys.executable, "-m", "cli.app", "schema"],
+            cwd=ROOT,
+            stdout=write_end,
+            stderr=subprocess.PIPE,
+            timeout=60,
         )
     finally:
         os.close(write_end)
@@ -201,7 +213,11 @@ def test_a_closed_pipe_ends_quietly_with_141():
 def test_a_full_disk_behind_standard_output_is_one_sentence():
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(
-            [sys.executable, "-m", "cli.app", "schema"], cwd=ROOT, stdout=full, stderr=subprocess.PIPE, timeout=60
+            [sys.executable, "-m", "cli.app", "schema"],
+            cwd=ROOT,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            timeout=60,
         )
     assert done.returncode == Exit.ERROR
     assert done.stderr.decode().count("\n") == 1

@@ -50,14 +50,20 @@ def test_a_place_that_cannot_hold_a_file_is_named(tmp_path, name, words):
 
 
 def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path):
-    with pytest.raises(TargetError, match="the disk is full"), open_target(tmp_path / "rows.csv", force=False):
+    with (
+        pytest.raises(TargetError, match="the disk is full"),
+        open_target(tmp_path / "rows.csv", force=False),
+    ):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the device /dev/full")
 def test_a_device_is_written_directly():
-    with pytest.raises(TargetError, match="the disk is full"), open_target(Path("/dev/full"), force=False) as stream:
+    with (
+        pytest.raises(TargetError, match="the disk is full"),
+        open_target(Path("/dev/full"), force=False) as stream,
+    ):
         stream.write(b"x" * 100_000)
     assert Path("/dev/full").is_char_device()
 

@@ -61,7 +61,10 @@ def test_csv_keeps_null_apart_from_empty_text(names):
         io.BytesIO(raw),
         parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True),
         convert_options=pyarrow.csv.ConvertOptions(
-            column_types={"name": pa.string()}, null_values=[""], strings_can_be_null=True, quoted_strings_can_be_null=False
+            column_types={"name": pa.string()},
+            null_values=[""],
+            strings_can_be_null=True,
+            quoted_strings_can_be_null=False,
         ),
     )
     assert [None if name is None else from_spreadsheet(name) for name in read["name"].to_pylist()] == names
@@ -81,7 +84,9 @@ def test_no_csv_cell_starts_like_a_formula(name):
 def test_jsonl_gives_every_text_back_one_object_a_line(names):
     raw = written(write_jsonl, rows_of(names)).decode()
     lines = raw.splitlines()  # splits at U+2028 and other letters too: none may be left bare
-    assert [json.loads(line) for line in lines] == [{"number": i, "name": name} for i, name in enumerate(names)]
+    assert [json.loads(line) for line in lines] == [
+        {"number": i, "name": name} for i, name in enumerate(names)
+    ]
     assert all(line.isprintable() for line in lines)
 
 
@@ -101,11 +106,16 @@ def test_parquet_gives_the_same_table_back(names):
 @given(st.lists(texts, min_size=1, max_size=5), st.none() | st.integers(24, 60))
 @example(HOSTILE, 30)
 def test_a_table_shows_no_character_that_could_act(names, width):
-    columns = [TextColumn("name", names, shrink="middle", least=4), TextColumn("=\x1b", names, shrink="end", least=4)]
+    columns = [
+        TextColumn("name", names, shrink="middle", least=4),
+        TextColumn("=\x1b", names, shrink="end", least=4),
+    ]
     lines = list(lay_out(columns, width=width))
     assert len(lines) == len(names) + 1
     for line in lines:
-        assert not [letter for letter in line if unicodedata.category(letter) in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")]
+        assert not [
+            letter for letter in line if unicodedata.category(letter) in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")
+        ]
         assert width is None or cell_width(line) <= width
 
 
@@ -149,7 +159,9 @@ def test_optional_columns_go_before_a_line_gets_too_long():
 
 def test_every_kernel_pointer_of_a_record_is_known_as_an_address():
     pointers = {f.name for layout in LAYOUTS.values() for f in layout.fields if f.kind == "ptr"}
-    assert pointers - {"ProcessId", "ParentId"} <= ADDRESSES  # process ids, as wide as pointers in old records
+    assert (
+        pointers - {"ProcessId", "ParentId"} <= ADDRESSES
+    )  # process ids, as wide as pointers in old records
 
 
 def test_integers_stay_integers_and_null_stays_null():
@@ -175,9 +187,19 @@ def test_bytes_are_hex_and_addresses_are_hex_text():
     top = "0xffffffffffffffff"
     assert first == {"data": "00ff", "address": top, "KeyObject": top, "stack": f"0x1 {top}",
                      "size": 2**64 - 1, "source": "a"}  # fmt: skip
-    assert second == {"data": "", "address": "0x10", "KeyObject": "0x0", "stack": "", "size": 0, "source": "a"}
+    assert second == {
+        "data": "",
+        "address": "0x10",
+        "KeyObject": "0x0",
+        "stack": "",
+        "size": 0,
+        "source": "a",
+    }
     assert set(third.values()) == {None}
-    assert written(write_csv, table).splitlines()[1] == f'"00ff","{top}","{top}","0x1 {top}",{2**64 - 1},"a"'.encode()
+    assert (
+        written(write_csv, table).splitlines()[1]
+        == f'"00ff","{top}","{top}","0x1 {top}",{2**64 - 1},"a"'.encode()
+    )
 
 
 @settings(deadline=None)
@@ -222,7 +244,9 @@ def test_csv_on_a_terminal_is_shown_harmlessly():
 @pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet", "txt"])
 def test_the_ending_of_the_file_tells_the_format(tmp_path, ending):
     target = tmp_path / f"rows.{ending}"
-    count = write_rows(rows_of(["a", None]), Output.of(target, None), lambda rows, width: [str(rows.num_rows)])
+    count = write_rows(
+        rows_of(["a", None]), Output.of(target, None), lambda rows, width: [str(rows.num_rows)]
+    )
     assert count == 2
     start = {"csv": b"number,name\n", "jsonl": b'{"number":0', "parquet": b"PAR1", "txt": b"2\n"}[ending]
     assert target.read_bytes().startswith(start)

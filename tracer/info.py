@@ -11,7 +11,8 @@ from tracer.decode.layouts import PROVIDER_NAMES, find_layout
 from tracer.diagnostics import Diagnostics
 from tracer.etl.headers import header_name
 from tracer.etl.logfile import LogfileHeader
-from tracer.etl.reader import EtlReader, Loss
+from tracer.etl.losses import Loss
+from tracer.etl.reader import EtlReader
 from tracer.etl.records import Records
 
 __all__ = ["describe_etl", "header_facts", "time_text"]

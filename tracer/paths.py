@@ -13,7 +13,15 @@ from dataclasses import dataclass, field
 from tracer.errors import UsageError
 from tracer.text import fold_name
 
-__all__ = ["KeyPattern", "compile_pattern", "display_path", "display_paths", "has_wildcard", "native_path"]
+__all__ = [
+    "KeyPattern",
+    "compile_pattern",
+    "display_path",
+    "display_paths",
+    "escape_argument",
+    "has_wildcard",
+    "native_path",
+]
 
 _MACHINE = "\\REGISTRY\\MACHINE"
 _USER = "\\REGISTRY\\USER"
@@ -39,6 +47,7 @@ _OBJECT = re.compile(r"<object 0x", re.ASCII | re.IGNORECASE)
 _SID = re.compile(r"S-1(?:-[0-9]+)+|\.DEFAULT", re.ASCII | re.IGNORECASE)
 _SEPARATORS = re.compile(r"\\{2,}")
 _NOT_TEXT = re.compile("[\x00\ud800-\udfff]")
+_WILD_ROOT = re.compile(r"[^\\/*?]*[*?]")  # a wildcard in the first component, and no slash before it
 _LITERAL = re.compile(r"\[([*?\[])\]")
 _TOKEN = re.compile(r"\[([*?\[])\]|(\*{2,})|(\*)|(\?)|([^*?\[]+|\[)")
 
@@ -105,6 +114,14 @@ def display_paths(
             known[path] = display(path)
         shown.append(known[path])
     return shown
+
+
+def escape_argument(text: str) -> str:
+    """Return what a person typed, in escaped form already, with bare NULs and lone surrogates escaped too.
+
+    Unlike `tracer.text.escape_name`, which takes a raw name, this leaves ``<U+0000>`` as it is.
+    """
+    return _NOT_TEXT.sub(lambda match: f"<U+{ord(match[0]):04X}>", text)
 
 
 def has_wildcard(text: str) -> bool:
@@ -183,7 +200,7 @@ def compile_pattern(
     rooted = None if below else _rooted(tidy, user_sid, pattern=True)
     if rooted is not None:
         tidy = display_path(rooted)
-    elif not (below or tidy.startswith("\\") or has_wildcard(tidy.partition("\\")[0])):
+    elif not (below or tidy.startswith("\\") or _WILD_ROOT.match(tidy)):
         native_path(_LITERAL.sub(r"\1", tidy), user_sid=user_sid)  # raises, and says how a path starts
     folded = fold_name(tidy)
     regex = _regex(folded)
@@ -201,7 +218,7 @@ def compile_pattern(
 
 def _tidy(text: str) -> str:
     """Drop prefixes, doubled and trailing backslashes, and escape what is not text."""
-    text = _NOT_TEXT.sub(lambda match: f"<U+{ord(match[0]):04X}>", text)
+    text = escape_argument(text)
     text = _PREFIX.sub("", text, count=1) if _PREFIX.match(text) else text
     text = _SEPARATORS.sub(lambda _: "\\", text)
     return text.rstrip("\\") or text

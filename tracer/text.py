@@ -11,7 +11,6 @@ the store; what a terminal or a spreadsheet must not see is dealt with where it 
 """
 
 import re
-from functools import cache
 
 __all__ = ["decode_name", "encode_name", "escape_name", "fold_name", "unescape_name"]
 
@@ -26,6 +25,8 @@ def escape_name(name: str) -> str:
     >>> escape_name("a\0b")
     'a<U+0000>b'
     """
+    if name.isascii() and "\0" not in name and "<" not in name:
+        return name
     if "<U+" in name:
         name = _LOOKS_ESCAPED.sub("<U+003C>", name)
     if _NOT_TEXT.search(name):
@@ -52,24 +53,23 @@ def encode_name(text: str) -> bytes:
     return unescape_name(text).encode("utf-16-le", "surrogatepass")
 
 
-@cache
-def _upcase_table() -> dict[int, int]:
-    """Map each BMP code unit to its simple upper case, where the pair maps back to itself.
+class _Upcase(dict[int, int]):
+    """Each code point's simple upper case, worked out when it is first met.
 
-    Windows' own table (l_intl.nls) is not here; Unicode's simple mappings restricted to pairs that
+    Windows' own table (l_intl.nls) is not here; Unicode's simple mappings restricted to BMP pairs that
     return (so dotless i, long s and the micro sign stay themselves) are its published construction.
     UNCONFIRMED against Windows for rare letters.
     """
-    table = {}
-    for unit in range(0x80, 0x10000):
-        if 0xD800 <= unit <= 0xDFFF:
-            continue
-        letter = chr(unit)
+
+    def __missing__(self, point: int) -> int:
+        letter = chr(point)
         upper = letter.upper()
-        if len(upper) == 1 and upper != letter and ord(upper) < 0x10000 and upper.lower() == letter:
-            table[unit] = ord(upper)
-    table.update({unit: unit - 32 for unit in range(ord("a"), ord("z") + 1)})
-    return table
+        returns = len(upper) == 1 and point < 0x10000 and ord(upper) < 0x10000 and upper.lower() == letter
+        self[point] = ord(upper) if returns else point
+        return self[point]
+
+
+_UPCASE = _Upcase()
 
 
 def fold_name(name: str) -> str:
@@ -78,4 +78,4 @@ def fold_name(name: str) -> str:
     >>> fold_name("Straße"), fold_name("ıſµ")
     ('STRAßE', 'ıſµ')
     """
-    return name.upper() if name.isascii() else name.translate(_upcase_table())
+    return name.upper() if name.isascii() else name.translate(_UPCASE)

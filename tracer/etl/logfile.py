@@ -14,6 +14,7 @@ FILETIME_EPOCH = 116_444_736_000_000_000  # 1970 in FILETIME units (100 ns since
 CLOCKS = {0: "qpc", 1: "qpc", 2: "system", 3: "cycles"}
 _LATEST = 2**62  # nanoseconds; year 2116: later start times are damage
 _TICKS = 10_000_000
+_MODE_KILOBYTES = 0x2000  # EVENT_TRACE_USE_KBYTES_FOR_SIZE
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,7 @@ class LogfileHeader:
     """Facts of one log file header; times are UTC nanoseconds, None where the file does not say.
 
     `first_stamp` is the raw time stamp of the record that carried the header: the clock is anchored
-    there, at `start_ns`. BootTime is no anchor: it was seen 10 s off.
+    there, at `start_ns`. `largest_file` is the limit in bytes at which a circular file wraps. BootTime is no anchor: it was seen 10 s off.
     """
 
     pointer_size: int
@@ -33,6 +34,7 @@ class LogfileHeader:
     end_ns: int | None
     boot_ns: int | None
     mode: int
+    largest_file: int | None
     buffers_written: int
     events_lost: int
     buffers_lost: int
@@ -67,7 +69,7 @@ def parse_logfile_header(record: bytes, pointer_size: int, stamp: int) -> Logfil
     wide = pointer_size == 8
     if len(record) < (0x118 if wide else 0x110):
         return None
-    size, major, minor, _, _, build, cpus, end, _, _, mode, written, _, _, lost, mhz = struct.unpack_from(
+    size, major, minor, _, _, build, cpus, end, _, most, mode, written, _, _, lost, mhz = struct.unpack_from(
         "<I4BIIqIIIIIIII", record
     )
     boot, frequency, start = struct.unpack_from("<qqq", record, 0xF8 if wide else 0xF0)
@@ -95,6 +97,7 @@ def parse_logfile_header(record: bytes, pointer_size: int, stamp: int) -> Logfil
         end_ns=_utc_ns(end),
         boot_ns=_utc_ns(boot),
         mode=mode,
+        largest_file=most << (10 if mode & _MODE_KILOBYTES else 20) or None,
         buffers_written=written,
         events_lost=lost,
         buffers_lost=buffers_lost,

@@ -31,7 +31,7 @@ def find_losses(source: int, file: BufferFile, diagnostics: Diagnostics) -> list
     """
     losses = [*_counted(source, file, diagnostics), *_flagged(source, file, diagnostics)]
     header, buffers = file.header, file.buffers[1:]  # the first buffer holds the session's own records
-    if file.circular and buffers and (header.end_ns is None or header.buffers_written != len(file.buffers)):
+    if file.circular and buffers and file.size + header.buffer_size > (header.largest_file or 0):
         # Buffers are overwritten in the order they were written, so what is gone was written before the
         # oldest of what is left.
         until = header.one_to_ns(min(buffer.flushed for buffer in buffers))

@@ -21,6 +21,8 @@ class KeyTree:
         self.objects: dict[int, int] = {}  # node of an unnamed object -> its address
         self.unrooted = bytearray()  # per node: 1 below an unnamed object
         self.bound: dict[int, tuple[int, str]] = {}  # such a node -> (the node it turned out to be, source)
+        self._stems: dict[tuple[int, str], tuple[int, int]] = {}
+        self._folds: dict[str, str] = {}
         self._mentions: list[int] = []
         self._no_base: int | None = None
         self._children: dict[tuple[int, str], int] = {}
@@ -37,7 +39,7 @@ class KeyTree:
         key = (parent, name)
         node = self._children.get(key)
         if node is None:
-            folded = (parent, fold_name(name))
+            folded = (parent, self.fold(name))
             node = self._children.get(folded)
             if node is None:
                 node = self._children[folded] = self._add(parent, name, mention)
@@ -46,15 +48,30 @@ class KeyTree:
             self._mentions[node], self.names[node] = mention, name
         return node
 
+    def find(self, parent: int, folded: str) -> int | None:
+        """Return the node of a folded component below `parent`; None where it was never named."""
+        return self._children.get((parent, folded))
+
+    def fold(self, name: str) -> str:
+        """Return the folded form of a component; each spelling is folded once."""
+        folded = self._folds.get(name)
+        if folded is None:
+            folded = self._folds[name] = fold_name(name)
+        return folded
+
     def below(self, parent: int, path: str, mention: int = LATEST) -> int:
         r"""Return the node of `path`, one or more components, below `parent`.
 
         Doubled and trailing backslashes name nothing of their own: ``A\\B\`` is ``A\B``.
         """
-        for name in path.split("\\"):
-            if name:
-                parent = self.child(parent, name, mention)
-        return parent
+        above, slash, name = path.rpartition("\\")
+        if slash:
+            # Siblings share all but their last component, which is looked up whole.
+            known = self._stems.get((parent, above))
+            if known is None or mention < known[1]:
+                known = self._stems[parent, above] = (self.below(parent, above, mention), mention)
+            parent = known[0]
+        return self.child(parent, name, mention) if name else parent
 
     def rooted(self, path: str, mention: int = LATEST) -> int:
         r"""Return the node of an absolute native path (``\REGISTRY\...``); ``\`` alone is a node too."""

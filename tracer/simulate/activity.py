@@ -5,7 +5,7 @@ from bisect import bisect
 from random import Random
 
 from tracer.simulate import information
-from tracer.simulate.actors import Handle, People, Process, Thread
+from tracer.simulate.actors import Handle, People, Thread
 from tracer.simulate.knobs import Knobs
 from tracer.simulate.names import MISSING_KEYS, make_guid
 from tracer.simulate.registry import Key, Registry, Value, encode_text
@@ -21,7 +21,8 @@ _CREATED, _EXISTED = 1, 2
 
 # How often each operation comes; opens and closes balance by what a process holds.
 _MIX = (
-    ("query_value", 30), ("open", 27), ("close", 17), ("query_key", 7), ("enumerate_key", 6), ("enumerate_value", 4),
+    ("query_value", 30), ("open", 27), ("close", 17), ("query_key", 7), ("enumerate_key", 6),
+    ("enumerate_value", 4),
     ("set_value", 4), ("create", 1.6), ("security", 1), ("set_information", 0.6), ("delete_value", 0.5),
     ("delete_key", 0.5), ("flush", 0.3), ("query_values", 0.2),
 )  # fmt: skip
@@ -36,7 +37,13 @@ class Activity:
     """Drives the registry model and tells a sink."""
 
     def __init__(self, knobs: Knobs, registry: Registry, people: People, sink: Sink, random: Random) -> None:
-        self._knobs, self._registry, self._people, self._sink, self._random = knobs, registry, people, sink, random
+        self._knobs, self._registry, self._people, self._sink, self._random = (
+            knobs,
+            registry,
+            people,
+            sink,
+            random,
+        )
         total, weights = 0.0, []
         for _, weight in _MIX:
             total += weight
@@ -139,7 +146,11 @@ class Activity:
                 return text
             return text.upper() if draw * 3 < self._knobs.mixed_case else text.lower()
         if draw > 1 - self._knobs.slashes and text:
-            return f"{text}\\" if draw > 1 - self._knobs.slashes / 2 else text[0] + text[1:].replace("\\", "\\\\")
+            return (
+                f"{text}\\"
+                if draw > 1 - self._knobs.slashes / 2
+                else text[0] + text[1:].replace("\\", "\\\\")
+            )
         return text
 
     def _spelled(self, base: Handle | None, text: str) -> str:
@@ -155,7 +166,8 @@ class Activity:
         disposition: int = 0,
     ) -> None:  # fmt: skip
         if base is not None and base.key.deleted:
-            self._sink.opened(thread, base, request, target.path, self._spelled(base, request), None, _KEY_DELETED, 0,
+            self._sink.opened(thread, base, request, target.path, self._spelled(base, request), None,
+                              _KEY_DELETED, 0,
                               create=create)  # fmt: skip
             return
         handle = Handle(target, self._spelled(base, request))
@@ -170,7 +182,8 @@ class Activity:
         target = self._walk(to, 4)
         request = self._misspell(text + target.path[len(to.path) :])
         if random() < self._knobs.reparse:
-            self._sink.opened(thread, None, request, target.path, self._spelled(None, request), None, _REPARSE, 0,
+            self._sink.opened(thread, None, request, target.path, self._spelled(None, request), None,
+                              _REPARSE, 0,
                               create=False)  # fmt: skip
             self._sink.ticks += 3
             request = target.path
@@ -184,7 +197,11 @@ class Activity:
         if draw < 0.06 and parent.children:
             target, status = parent.children[0].path, _DENIED
         else:
-            name = MISSING_KEYS[int(draw * 1e6) % len(MISSING_KEYS)] if draw < 0.7 else self._guids[int(draw * 1e6) % 200]
+            name = (
+                MISSING_KEYS[int(draw * 1e6) % len(MISSING_KEYS)]
+                if draw < 0.7
+                else self._guids[int(draw * 1e6) % 200]
+            )
             target = f"{parent.path}\\{name}"
             if parent.find(name.split("\\")[0]) is not None:
                 status = _DENIED
@@ -208,7 +225,8 @@ class Activity:
         if exists is None and (draw > 0.95 or len(parent.children) > 60 or parent.depth > 20):
             request = self._request(base, parent)
             request = f"{request}\\{name}" if request else name
-            self._sink.opened(thread, base, request, f"{parent.path}\\{name}", self._spelled(base, request), None,
+            self._sink.opened(thread, base, request, f"{parent.path}\\{name}", self._spelled(base, request),
+                              None,
                               _DENIED, 0, create=True)  # fmt: skip
             return
         if base.key.deleted or parent.deleted:
@@ -275,7 +293,9 @@ class Activity:
             previous = (value.type, value.data) if found else None
         type_, data = self._registry.new_data()
         new = Value(value.name, type_, data)
-        status = _KEY_DELETED if key.deleted else _DENIED if draw > 0.97 or len(key.values) > 200 else _SUCCESS
+        status = (
+            _KEY_DELETED if key.deleted else _DENIED if draw > 0.97 or len(key.values) > 200 else _SUCCESS
+        )
         if status == _SUCCESS:
             value.type, value.data = type_, data
             if previous is None:

@@ -38,7 +38,18 @@ class Thread:
 class Process:
     """A process: what it holds and where it starts from."""
 
-    __slots__ = ("create_ticks", "handles", "image", "parent", "pid", "roots", "sequence", "session", "sid", "threads")
+    __slots__ = (
+        "create_ticks",
+        "handles",
+        "image",
+        "parent",
+        "pid",
+        "roots",
+        "sequence",
+        "session",
+        "sid",
+        "threads",
+    )
 
     def __init__(self, pid: int, parent: int, image: str, sid: str, session: int) -> None:
         self.pid, self.parent, self.image, self.sid, self.session = pid, parent, image, sid, session
@@ -79,7 +90,8 @@ class People:
         if self._registry.apps and random.random() < 0.4:
             process.roots.append(self._registry.apps[int(random.random() * len(self._registry.apps))])
         process.threads = [
-            Thread(process, self._id(), int(random.random() * self._knobs.cpus)) for _ in range(self._knobs.threads)
+            Thread(process, self._id(), int(random.random() * self._knobs.cpus))
+            for _ in range(self._knobs.threads)
         ]
         return process
 

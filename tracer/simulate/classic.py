@@ -21,7 +21,8 @@ __all__ = ["CLASSIC_OPCODES", "ClassicSink"]
 
 # Manifest event id -> classic opcode of the same operation.
 CLASSIC_OPCODES = {
-    1: 10, 2: 11, 3: 12, 4: 13, 5: 14, 6: 15, 7: 16, 8: 17, 9: 18, 10: 19, 11: 20, 12: 21, 13: 27, 14: 29, 15: 28,
+    1: 10, 2: 11, 3: 12, 4: 13, 5: 14, 6: 15, 7: 16, 8: 17, 9: 18, 10: 19, 11: 20, 12: 21, 13: 27, 14: 29,
+    15: 28,
 }  # fmt: skip
 _CREATED, _DELETED, _RUNDOWN_BEGIN, _RUNDOWN_END = 22, 23, 24, 25
 _REGISTRY_GROUP, _PROCESS_GROUP = 9, 3
@@ -53,6 +54,7 @@ class ClassicSink(Sink):
         """Nothing: the class has no options."""
 
     def preopened(self, handle: Handle) -> None:
+        """Write it (see `Sink`)."""
         block = self._block(handle.key)
         if block is None:
             block = self._make(handle.key)
@@ -62,9 +64,11 @@ class ClassicSink(Sink):
         handle.address, handle.life = block.address, block.life
 
     def opened(
-        self, thread: Thread, base: Handle | None, requested: str, path: str, spelled: str, handle: Handle | None,
+        self, thread: Thread, base: Handle | None, requested: str, path: str, spelled: str,
+        handle: Handle | None,
         status: int, disposition: int, *, create: bool,  # noqa: ARG002
     ) -> None:  # fmt: skip
+        """Write it (see `Sink`)."""
         if handle is not None:
             block = self._block(handle.key)
             if block is None:
@@ -80,9 +84,11 @@ class ClassicSink(Sink):
         ))  # fmt: skip
 
     def plain(self, thread: Thread, id_: int, handle: Handle, status: int) -> None:
+        """Write it (see `Sink`)."""
         self._on_key(thread, id_, handle, status)
 
     def closed(self, thread: Thread, handle: Handle, *, lost: bool) -> None:
+        """Write it (see `Sink`)."""
         self._on_key(thread, 13, handle, 0, lost=lost)
         block = self._blocks[handle.life]
         block.uses -= 1
@@ -102,40 +108,48 @@ class ClassicSink(Sink):
         self, thread: Thread, id_: int, handle: Handle, status: int, class_: int, size: int,  # noqa: ARG002
         data: bytes | None,  # noqa: ARG002
     ) -> None:  # fmt: skip
+        """Write it (see `Sink`)."""
         self._on_key(thread, id_, handle, status, index=class_)
 
     def enumerated(
         self, thread: Thread, id_: int, handle: Handle, status: int, index: int, class_: int,  # noqa: ARG002
         size: int, data: bytes | None,  # noqa: ARG002
     ) -> None:  # fmt: skip
+        """Write it (see `Sink`)."""
         self._on_key(thread, id_, handle, status, index=index)
 
     def value_queried(
         self, thread: Thread, handle: Handle, status: int, name: str, wire: bytes, class_: int,  # noqa: ARG002
         size: int, data: bytes | None,  # noqa: ARG002
     ) -> None:  # fmt: skip
+        """Write it (see `Sink`)."""
         self._on_key(thread, 7, handle, status, index=class_, value=name)
 
     def value_set(
         self, thread: Thread, handle: Handle, status: int, value: Value, previous: tuple[int, bytes] | None
     ) -> None:
+        """Write it (see `Sink`)."""
         self._on_key(thread, 5, handle, status, value=value.name, data=value.data,
                      previous=previous[1] if previous else None)  # fmt: skip
 
     def value_deleted(
         self, thread: Thread, handle: Handle, status: int, name: str, wire: bytes  # noqa: ARG002
     ) -> None:  # fmt: skip
+        """Write it (see `Sink`)."""
         self._on_key(thread, 6, handle, status, value=name)
 
     def values_queried(
         self, thread: Thread, handle: Handle, status: int, count: int, size: int  # noqa: ARG002
     ) -> None:  # fmt: skip
+        """Write it (see `Sink`)."""
         self._on_key(thread, 10, handle, status, index=count)
 
     def process(self, process: Process, what: str) -> None:
+        """Write it (see `Sink`)."""
         opcode = _PROCESS_OPCODES[what]
+        mask = (1 << 8 * self.knobs.pointer_size) - 1
         values = {
-            "UniqueProcessKey": 0xFFFFA40C00000000 + process.sequence * 0x600 & (1 << 8 * self.knobs.pointer_size) - 1,
+            "UniqueProcessKey": (0xFFFFA40C00000000 + process.sequence * 0x600) & mask,
             "ProcessId": process.pid, "ParentId": process.parent, "SessionId": process.session,
             "ExitStatus": 0x103 if opcode != 2 else 0, "UserSID": process.sid, "ImageFileName": process.image,
             "CommandLine": f'"C:\\Windows\\System32\\{process.image}" -k',
@@ -150,6 +164,7 @@ class ClassicSink(Sink):
         self.write(process.threads[0].cpu, record)
 
     def finish(self) -> None:
+        """Write it (see `Sink`)."""
         if self.knobs.rundown_end:
             for block in self._blocks.values():
                 self.ticks += 1
@@ -166,15 +181,18 @@ class ClassicSink(Sink):
         return block
 
     def _on_key(
-        self, thread: Thread, id_: int, handle: Handle, status: int, *, index: int = 0, value: str | None = None,
+        self, thread: Thread, id_: int, handle: Handle, status: int, *, index: int = 0,
+        value: str | None = None,
         data: bytes | None = None, previous: bytes | None = None, lost: bool = False,
     ) -> None:  # fmt: skip
         self._record(thread, id_, status, index, handle.address, value or "", (
-            handle.address, 0, handle.key.path, handle.spelled, value, None, data, previous, 0, handle.life, -1, 0,
+            handle.address, 0, handle.key.path, handle.spelled, value, None, data, previous, 0, handle.life,
+            -1, 0,
         ), lost=lost)  # fmt: skip
 
     def _record(
-        self, thread: Thread, id_: int, status: int, index: int, address: int, name: str, row: tuple[object, ...],
+        self, thread: Thread, id_: int, status: int, index: int, address: int, name: str, row: tuple[object,
+                                                                                                     ...],
         *, lost: bool = False,
     ) -> None:  # fmt: skip
         record = self._build(CLASSIC_OPCODES[id_], status, index, address, name, thread.pid, thread.tid)
@@ -188,11 +206,15 @@ class ClassicSink(Sink):
         record = self._build(opcode, 0, 0, block.address, block.key.path, _SYSTEM_PID, _SYSTEM_TID)
         buffer, place = self.write(0, record)
         self.truth.add_evidence((
-            self.ticks, _SYSTEM_PID, _SYSTEM_TID, 0, 1, 0, block.address, 0, block.key.path, block.key.path, None,
+            self.ticks, _SYSTEM_PID, _SYSTEM_TID, 0, 1, 0, block.address, 0, block.key.path, block.key.path,
+            None,
             None, None, None, 0, block.life, -1, kind | EVIDENCE_ONLY, buffer, place, len(record),
         ))  # fmt: skip
 
-    def _build(self, opcode: int, status: int, index: int, address: int, name: str, pid: int, tid: int) -> bytes:
+    def _build(
+        self, opcode: int, status: int, index: int, address: int, name: str, pid: int, tid: int
+    ) -> bytes:
         payload = self._encode(self.ticks - 7, status, index, address, encode_text(name) + b"\0\0")
         return build_record("system", provider=_REGISTRY_GROUP, opcode=opcode, version=2, pid=pid, tid=tid,
-                            ticks=self.ticks, payload=payload, pointer_size=self.knobs.pointer_size)  # fmt: skip
+                            ticks=self.ticks, payload=payload,
+                            pointer_size=self.knobs.pointer_size)  # fmt: skip

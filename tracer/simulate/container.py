@@ -168,7 +168,7 @@ class EtlWriter:
         self._compressed, self._disorder, self._lost_share = compressed, disorder, lost_buffers
         self._zeros, self._unfinalised, self._cut = zeros_mib * _MIB, unfinalised, cut
         self._slots = max(2, circular_mib * _MIB // buffer_size) - 1 if circular_mib else 0
-        self._random = Random(seed)  # noqa: S311
+        self._random = Random(seed)
         self._names = (logger_name, path.name if path else "memory.etl")
         self._build, self.cpus = build, cpus
         self._offsets, self._limits = array("q"), array("q")
@@ -273,7 +273,9 @@ class EtlWriter:
         number = len(self._offsets)
         self._offsets.append(-1)
         self._limits.append(0)
-        return _Buffer(number, bool(self._lost_share) and self._random.random() < self._lost_share, bytearray())
+        return _Buffer(
+            number, bool(self._lost_share) and self._random.random() < self._lost_share, bytearray()
+        )
 
     def _write_one(self) -> None:
         place = int(self._random.random() * len(self._held)) if len(self._held) > 1 else 0
@@ -329,4 +331,5 @@ class EtlWriter:
         )  # fmt: skip
         size = _SMALL_HEADER_BUFFER if self._compressed else self.buffer_size
         return pack_buffer(record.ljust((len(record) + 7) & ~7, b"\0"), size=size,
-                           flags=_FLUSH_MARKER | _PROC_INDEX, ticks=self.clock.start_ticks, kind=_HEADER)  # fmt: skip
+                           flags=_FLUSH_MARKER | _PROC_INDEX, ticks=self.clock.start_ticks,
+                           kind=_HEADER)  # fmt: skip

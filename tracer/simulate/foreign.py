@@ -17,7 +17,7 @@ class ForeignRecords:
 
     def __init__(self, writer: EtlWriter, seed: int) -> None:
         self._writer = writer
-        self._random = Random(f"foreign {seed}")  # noqa: S311
+        self._random = Random(f"foreign {seed}")
         self._cpus = writer.cpus
 
     def write(self, ticks: int) -> None:

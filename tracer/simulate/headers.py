@@ -43,7 +43,13 @@ EXTENDED_TYPES = {
     "traits": 12,
     "process_start_key": 13,
 }
-_MESSAGE_SEQUENCE, _MESSAGE_GUID, _MESSAGE_COMPONENT, _MESSAGE_TIME, _MESSAGE_IDS = 0x01, 0x02, 0x04, 0x08, 0x20
+_MESSAGE_SEQUENCE, _MESSAGE_GUID, _MESSAGE_COMPONENT, _MESSAGE_TIME, _MESSAGE_IDS = (
+    0x01,
+    0x02,
+    0x04,
+    0x08,
+    0x20,
+)
 _MAXIMUM = 0xFFFF  # a record's size field has 16 bits
 
 # Size, type, flags byte, flags, property, tid, pid, time; then GUID to the end.
@@ -68,7 +74,7 @@ def encode_sid(text: str) -> bytes:
 
 
 def extended_bytes(items: tuple[ExtendedItem, ...]) -> bytes:
-    """Return the items as they stand between header and payload: each padded to 8 bytes, linked to the next."""
+    """Return the items as they stand before a payload: each padded to 8 bytes, linked to the next."""
     out = bytearray()
     for place, item in enumerate(items, 1):
         total = (8 + len(item.data) + 7) & ~7
@@ -153,12 +159,18 @@ def build_record(
         tail = event_tail(str(provider), id_, version=version, channel=channel, level=level, opcode=opcode,
                           task=task, keyword=keyword, activity=activity)  # fmt: skip
         size = _checked(80 + len(items) + len(payload))
-        record = EVENT_HEADER.pack(size, type_, 0xC0, bool(items), 0, tid, pid, ticks) + tail + items + payload
+        record = (
+            EVENT_HEADER.pack(size, type_, 0xC0, bool(items), 0, tid, pid, ticks) + tail + items + payload
+        )
     else:
         more = struct.pack("<II16s", *instance, bytes(16)) if kind == "instance" else b""
         size = _checked(48 + len(more) + len(payload))
         guid = UUID(str(provider)).bytes_le
-        record = _TRACE.pack(size, type_, 0xC0, opcode, level, version, tid, pid, ticks, guid, 0, 0) + more + payload
+        record = (
+            _TRACE.pack(size, type_, 0xC0, opcode, level, version, tid, pid, ticks, guid, 0, 0)
+            + more
+            + payload
+        )
     return record
 
 

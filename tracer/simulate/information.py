@@ -15,7 +15,8 @@ def key_information(class_: int, key: Key, *, build: bool) -> tuple[int, bytes]:
     if class_ == _FULL:
         if not build:
             return 44, b""
-        data = struct.pack("<qIIIIIIIIII", _LAST_WRITE, 0, 0xFFFFFFFF, 0, len(key.children), 0, 0, len(key.values),
+        data = struct.pack("<qIIIIIIIIII", _LAST_WRITE, 0, 0xFFFFFFFF, 0, len(key.children), 0, 0,
+                           len(key.values),
                            0, 0, 0)[:44]  # fmt: skip
     elif class_ == _CACHED:
         data = struct.pack("<qIIIIIII", _LAST_WRITE, 0, len(key.children), 0, len(key.values), 0, 0, 0)[:36]

@@ -13,12 +13,13 @@ CAPTURED_LIMIT = 2048  # bytes the provider copies of written, read and previous
 
 @dataclass(frozen=True, slots=True)
 class Knobs:
-    """What to simulate. The defaults make a busy, realistic, undamaged trace.
+    r"""What to simulate. The defaults make a busy, realistic, undamaged trace.
 
     Shares are probabilities from 0 to 1. Two runs with the same knobs write the same bytes.
 
     Size and shape
-        events: registry operations, those that get lost included.
+        events: registry operations, those that get lost included; up to a few dozen more where the last
+            step is the end of a process, which closes all it holds.
         seed: of everything random.
         cpus: processors (1 to 255).
         processes: processes running at a time.
@@ -49,7 +50,7 @@ class Knobs:
         lost_close: share of closes the trace does not hold, without any sign of a loss.
         failed_open: share of opens that fail (KeyObject 0).
         reparse: share of opens through a link that show a STATUS_REPARSE record first.
-        links: share of opens that ask through a link (CurrentControlSet, a user's Software\\Classes).
+        links: share of opens that ask through a link (CurrentControlSet, a user's Software\Classes).
         mixed_case: share of opens that spell names in another case.
         slashes: share of opens with trailing or doubled backslashes.
         empty_relative: share of opens that open their base again with an empty name.
@@ -57,7 +58,7 @@ class Knobs:
         surrogate_names: share with lone surrogates.
         hostile_names: share with terminal escapes, formulas, HTML, newlines, right-to-left marks, ``..``.
         users: user hives, each with its _Classes hive.
-        app_hives: application hives, \\REGISTRY\\A\\{guid}.
+        app_hives: application hives, \REGISTRY\A\{guid}.
 
     The file
         buffer_size: bytes of a buffer.
@@ -139,7 +140,7 @@ class Knobs:
         for name in _SHARES:
             self._need(0.0 <= getattr(self, name) <= 1.0, name, "a share from 0 to 1")
 
-    def _need(self, fits: bool, name: str, allowed: str) -> None:  # noqa: FBT001
+    def _need(self, fits: bool, name: str, allowed: str) -> None:
         if not fits:
             raise UsageError(f"the knob {name} is {getattr(self, name)}; it must be {allowed}")
 

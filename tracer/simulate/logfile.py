@@ -44,11 +44,14 @@ def logfile_record(
     """
     version = (2, 0) if compressed or buffer_size > 1 << 20 or cpus > 256 else (1, 5)
     fixed = struct.pack(
-        "<IBBBBIIqIIIIIIII", buffer_size, *version, 1, 5, build, cpus, end_filetime, 156250, maximum_mib, mode,
+        "<IBBBBIIqIIIIIIII", buffer_size, *version, 1, 5, build, cpus, end_filetime, 156250, maximum_mib,
+        mode,
         buffers_written, 1, pointer_size, events_lost, mhz,
     )  # fmt: skip
     slots = struct.pack("<QQ" if pointer_size == 8 else "<II", 0, 5)
-    times = struct.pack("<qqqII", start_filetime - _UP_FOR, frequency, start_filetime, clock_type, buffers_lost)
+    times = struct.pack(
+        "<qqqII", start_filetime - _UP_FOR, frequency, start_filetime, clock_type, buffers_lost
+    )
     texts = b"".join(name.encode("utf-16-le", "surrogatepass") + b"\0\0" for name in names)
     payload = fixed + slots + _time_zone() + times + texts
     return build_record("system", provider=0, opcode=0, version=2, pid=_KERNEL_PID, tid=_KERNEL_TID,

@@ -69,16 +69,20 @@ class ManifestSink(Sink):
         self._encode_multiple = compile_layout(KERNEL_REGISTRY, 10, 0, knobs.pointer_size)
 
     def use_options(self, word: int) -> None:
+        """Set the option word in force."""
         self._word = word
         self.wants_data = bool(word & OPTION_DATA)
 
     def preopened(self, handle: Handle) -> None:
+        """Write it (see `Sink`)."""
         handle.address, handle.life = self.pool.take()
 
     def opened(
-        self, thread: Thread, base: Handle | None, requested: str, path: str, spelled: str, handle: Handle | None,
+        self, thread: Thread, base: Handle | None, requested: str, path: str, spelled: str,
+        handle: Handle | None,
         status: int, disposition: int, *, create: bool,
     ) -> None:  # fmt: skip
+        """Write it (see `Sink`)."""
         base_address, base_life, base_name, kind = 0, -1, _NONE, 0
         absolute = requested[:1] == "\\"
         if base is not None:
@@ -100,49 +104,70 @@ class ManifestSink(Sink):
                      requested, None, None, life, base_life, kind)  # fmt: skip
 
     def plain(self, thread: Thread, id_: int, handle: Handle, status: int) -> None:
+        """Write it (see `Sink`)."""
         name, kind = self._name(handle.key, last=True) if self._word & OPTION_NAMES else (_NONE, 0)
         self._record(thread, id_, status, self._encode_key(handle.address, status, name), handle.address, 0,
-                     handle.key.path, handle.spelled, None, None, None, None, handle.life, -1, kind)  # fmt: skip
+                     handle.key.path, handle.spelled, None, None, None, None, handle.life, -1,
+                     kind)  # fmt: skip
 
     def closed(self, thread: Thread, handle: Handle, *, lost: bool) -> None:
+        """Write it (see `Sink`)."""
         name, kind = self._name(handle.key, last=True) if self._word & OPTION_NAMES else (_NONE, 0)
-        self._record(thread, 13, 0, self._encode_key(handle.address, 0, name), handle.address, 0, handle.key.path,
-                     handle.spelled, None, None, None, None, handle.life, -1, kind | CLOSES, lost)  # fmt: skip
+        self._record(thread, 13, 0, self._encode_key(handle.address, 0, name), handle.address, 0,
+                     handle.key.path,
+                     handle.spelled, None, None, None, None, handle.life, -1, kind | CLOSES,
+                     lost)  # fmt: skip
         self.pool.give_back(handle.address)
 
     def information(
-        self, thread: Thread, id_: int, handle: Handle, status: int, class_: int, size: int, data: bytes | None
+        self,
+        thread: Thread,
+        id_: int,
+        handle: Handle,
+        status: int,
+        class_: int,
+        size: int,
+        data: bytes | None,
     ) -> None:
+        """Write it (see `Sink`)."""
         name, kind = self._name(handle.key, last=False) if self._word & OPTION_NAMES else (_NONE, 0)
-        payload = self._encode_information(handle.address, status, class_, size, name, self._captured(data, status))
-        self._record(thread, id_, status, payload, handle.address, 0, handle.key.path, handle.spelled, None, None,
+        payload = self._encode_information(
+            handle.address, status, class_, size, name, self._captured(data, status)
+        )
+        self._record(thread, id_, status, payload, handle.address, 0, handle.key.path, handle.spelled, None,
+                     None,
                      data, None, handle.life, -1, kind)  # fmt: skip
 
     def enumerated(
         self, thread: Thread, id_: int, handle: Handle, status: int, index: int, class_: int, size: int,
         data: bytes | None,
     ) -> None:  # fmt: skip
+        """Write it (see `Sink`)."""
         name, kind = self._name(handle.key, last=False) if self._word & OPTION_NAMES else (_NONE, 0)
         payload = self._encode_enumerate(
             handle.address, status, index, class_, size, name, self._captured(data, status)
         )
-        self._record(thread, id_, status, payload, handle.address, 0, handle.key.path, handle.spelled, None, None,
+        self._record(thread, id_, status, payload, handle.address, 0, handle.key.path, handle.spelled, None,
+                     None,
                      data, None, handle.life, -1, kind)  # fmt: skip
 
     def value_queried(
         self, thread: Thread, handle: Handle, status: int, name: str, wire: bytes, class_: int, size: int,
         data: bytes | None,
     ) -> None:  # fmt: skip
+        """Write it (see `Sink`)."""
         key_name, kind = self._name(handle.key, last=False) if self._word & OPTION_NAMES else (_NONE, 0)
         payload = self._encode_query(
             handle.address, status, class_, size, key_name, wire + _NONE, self._captured(data, status)
         )
-        self._record(thread, 7, status, payload, handle.address, 0, handle.key.path, handle.spelled, name, None,
+        self._record(thread, 7, status, payload, handle.address, 0, handle.key.path, handle.spelled, name,
+                     None,
                      data, None, handle.life, -1, kind)  # fmt: skip
 
     def value_set(
         self, thread: Thread, handle: Handle, status: int, value: Value, previous: tuple[int, bytes] | None
     ) -> None:
+        """Write it (see `Sink`)."""
         key_name, kind = self._name(handle.key, last=False) if self._word & OPTION_NAMES else (_NONE, 0)
         old_type, old_size, old = 0, 0, _NONE
         if previous is not None and self._word & OPTION_PREVIOUS:
@@ -151,22 +176,28 @@ class ManifestSink(Sink):
             handle.address, status, value.type, len(value.data), key_name, value.wire + _NONE,
             self._captured(value.data, status), old_type, old_size, old,
         )  # fmt: skip
-        self._record(thread, 5, status, payload, handle.address, 0, handle.key.path, handle.spelled, value.name, None,
+        self._record(thread, 5, status, payload, handle.address, 0, handle.key.path, handle.spelled,
+                     value.name, None,
                      value.data, previous[1] if previous else None, handle.life, -1, kind)  # fmt: skip
 
     def value_deleted(self, thread: Thread, handle: Handle, status: int, name: str, wire: bytes) -> None:
+        """Write it (see `Sink`)."""
         key_name, kind = self._name(handle.key, last=False) if self._word & OPTION_NAMES else (_NONE, 0)
         payload = self._encode_delete(handle.address, status, key_name, wire + _NONE)
-        self._record(thread, 6, status, payload, handle.address, 0, handle.key.path, handle.spelled, name, None,
+        self._record(thread, 6, status, payload, handle.address, 0, handle.key.path, handle.spelled, name,
+                     None,
                      None, None, handle.life, -1, kind)  # fmt: skip
 
     def values_queried(self, thread: Thread, handle: Handle, status: int, count: int, size: int) -> None:
+        """Write it (see `Sink`)."""
         name, kind = self._name(handle.key, last=True) if self._word & OPTION_NAMES else (_NONE, 0)
         payload = self._encode_multiple(handle.address, status, count, size, name)
-        self._record(thread, 10, status, payload, handle.address, 0, handle.key.path, handle.spelled, None, None,
+        self._record(thread, 10, status, payload, handle.address, 0, handle.key.path, handle.spelled, None,
+                     None,
                      None, None, handle.life, -1, kind)  # fmt: skip
 
     def process(self, process: Process, what: str) -> None:
+        """Write it (see `Sink`)."""
         if what == "final rundown":
             return
         id_, version, opcode = {"start": (1, 3, 1), "stop": (2, 2, 2), "rundown": (15, 1, 0)}[what]
@@ -182,13 +213,17 @@ class ManifestSink(Sink):
         layout = LAYOUTS[(KERNEL_PROCESS, id_, version)]
         thread = process.threads[0]
         record = build_record(
-            "event", provider=KERNEL_PROCESS, id_=id_, version=version, opcode=opcode, task=1 if opcode else 0,
+            "event", provider=KERNEL_PROCESS, id_=id_, version=version, opcode=opcode,
+            task=1 if opcode else 0,
             channel=_PROCESS_CHANNEL, level=_INFORMATION_LEVEL, keyword=_PROCESS_KEYWORD | _ANALYTIC_BIT,
             pid=process.parent if what == "start" else process.pid, tid=thread.tid, ticks=self.ticks,
             payload=encode_payload(layout, values, pointer_size=self.knobs.pointer_size),
             pointer_size=self.knobs.pointer_size,
         )  # fmt: skip
         self.write(thread.cpu, record)
+
+    def finish(self) -> None:
+        """Nothing: these providers have no rundown at the end."""
 
     def _name(self, key: Key, *, last: bool) -> tuple[bytes, int]:
         """The KeyName field and what it proves; where more fields follow, NULs in it leave doubt."""
@@ -209,9 +244,11 @@ class ManifestSink(Sink):
         return size.to_bytes(2, "little") + data
 
     def _record(
-        self, thread: Thread, id_: int, status: int, payload: bytes, key_object: int, base_object: int, path: str,
-        spelled: str, value_name: str | None, requested: str | None, data: bytes | None, previous: bytes | None,
-        life: int, base_life: int, kind: int, lost: bool = False,  # noqa: FBT001, FBT002
+        self, thread: Thread, id_: int, status: int, payload: bytes, key_object: int, base_object: int,
+        path: str,
+        spelled: str, value_name: str | None, requested: str | None, data: bytes | None,
+        previous: bytes | None,
+        life: int, base_life: int, kind: int, lost: bool = False,
     ) -> None:  # fmt: skip
         cpu, tid, pid, ticks = thread.cpu, thread.tid, thread.pid, self.ticks
         if self._odd:
@@ -226,7 +263,8 @@ class ManifestSink(Sink):
             )
         buffer, place = (-1, 0) if lost else self.write(cpu, record)
         self.truth.add((
-            ticks, pid, tid, cpu, id_, status, key_object, base_object, path, spelled, value_name, requested, data,
+            ticks, pid, tid, cpu, id_, status, key_object, base_object, path, spelled, value_name, requested,
+            data,
             previous, self._word, life, base_life, kind, buffer, place, size,
         ))  # fmt: skip
 
@@ -245,7 +283,9 @@ class ManifestSink(Sink):
         wide = self.knobs.pointer_size == 8
         width, kind, top = (8, "stack64", 0xFFFFF802) if wide else (4, "stack32", 0x8240)
         frames = b"".join(
-            (top << 8 * (width // 2) | self.random.getrandbits(8 * (width // 2) - 1)).to_bytes(width, "little")
+            (top << 8 * (width // 2) | self.random.getrandbits(8 * (width // 2) - 1)).to_bytes(
+                width, "little"
+            )
             for _ in range(3 + int(self.random.random() * 12))
         )
         start_key = thread.process.sequence << 48 | thread.pid

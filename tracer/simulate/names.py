@@ -71,7 +71,8 @@ APP_IMAGES = (
 MISSING_KEYS = (
     "Policies", "Debug", "AppCompatFlags", "PropertySystem", "TreatAs", "InprocHandler32", "InprocHandler",
     "Elevation", "Overrides", "Software\\Policies\\Microsoft\\Control Panel", "MuiCached", "LocalServer",
-    "ShellEx\\IconHandler", "Instance", "Rpc\\SecurityService", "Diagnostics\\Performance", "Safer\\CodeIdentifiers",
+    "ShellEx\\IconHandler", "Instance", "Rpc\\SecurityService", "Diagnostics\\Performance",
+    "Safer\\CodeIdentifiers",
     "Extended Properties", "KindMap", "UserChoice",
 )  # fmt: skip
 
@@ -84,14 +85,18 @@ _KEY_WORDS = (
 _VALUE_WORDS = (
     "", "Start", "Type", "ImagePath", "DisplayName", "ErrorControl", "ObjectName", "Description", "Enabled",
     "InstallPath", "Version", "LastRun", "Flags", "ThreadingModel", "Timeout", "LogLevel", "ProxyEnable",
-    "Shell", "Userinit", "Publisher", "UninstallString", "InstallDate", "Path", "Guid", "Locale", "NameServer",
+    "Shell", "Userinit", "Publisher", "UninstallString", "InstallDate", "Path", "Guid", "Locale",
+    "NameServer",
     "DhcpIPAddress", "Count", "State", "Löschen", "MRUListEx", "Attributes",
     "\\Device\\HarddiskVolume3\\Windows\\System32\\notepad.exe",
 )  # fmt: skip
 _HOSTILE = (
-    "\x1b[31mred\x1b[0m", "\x1b]0;title\x07", "=cmd|'/c calc'!A1", "+1+1", "-2", "@SUM(1)", "<script>alert(1)</script>",
-    "<img src=x onerror=alert(1)>", "two\nlines", "carriage\rreturn", "tab\there", "\u202egnp.exe", "\ufefffeed",
-    "..", "...", "a,b;c\"d'e", "%s%n{0}", "<U+0000>", "\x85next", "CON", " leading", "trailing ", "\u2028line",
+    "\x1b[31mred\x1b[0m", "\x1b]0;title\x07", "=cmd|'/c calc'!A1", "+1+1", "-2", "@SUM(1)",
+    "<script>alert(1)</script>",
+    "<img src=x onerror=alert(1)>", "two\nlines", "carriage\rreturn", "tab\there", "\u202egnp.exe",
+    "\ufefffeed",
+    "..", "...", "a,b;c\"d'e", "%s%n{0}", "<U+0000>", "\x85next", "CON", " leading", "trailing ",
+    "\u2028line",
     "'; DROP TABLE keys; --", "[bold]rich[/bold]", "$(id)`id`",
 )  # fmt: skip
 _HOSTILE_VALUES = ("..\\..\\..\\etc\\passwd", "C:\\x\\..\\y", "\\", "\\\\host\\share\\..", "NUL:\\")
@@ -110,7 +115,11 @@ class Namer:
 
     def __init__(self, knobs: Knobs, random: Random) -> None:
         self._random = random
-        self._nul, self._surrogate, self._hostile = knobs.nul_names, knobs.surrogate_names, knobs.hostile_names
+        self._nul, self._surrogate, self._hostile = (
+            knobs.nul_names,
+            knobs.surrogate_names,
+            knobs.hostile_names,
+        )
         self._count = 0
 
     def key(self) -> str:
@@ -138,7 +147,8 @@ class Namer:
     def _odd(self, more_hostile: tuple[str, ...]) -> str | None:
         draw = self._random.random()
         for share, pool in (
-            (self._nul, _WITH_NUL), (self._surrogate, _WITH_SURROGATE), (self._hostile, _HOSTILE + more_hostile),
+            (self._nul, _WITH_NUL), (self._surrogate, _WITH_SURROGATE), (self._hostile,
+                                                                         _HOSTILE + more_hostile),
         ):  # fmt: skip
             if draw < share:
                 self._count += 1

@@ -33,7 +33,9 @@ def compile_layout(provider: str, id_: int, version: int, pointer_size: int) -> 
     if layout is None or not exact:
         raise LookupError(f"no layout for {provider} {id_} version {version}")
     names = [f"f{place}" for place in range(len(layout.fields))]
-    parts, code, packed = [], "", []
+    parts: list[str] = []
+    packed: list[str] = []
+    code = ""
     packers: dict[str, Callable[..., bytes]] = {}
 
     def close() -> None:
@@ -95,6 +97,8 @@ def _finished(kind: str, value: object, pointer_size: int) -> object:
     if kind == "sid":
         return encode_sid(str(value)) if value else encode_sid("S-1-16-8192")
     if kind == "ksid":  # a TOKEN_USER, whose pointer means nothing in a file, and the SID
-        token = struct.pack("<QQ" if pointer_size == 8 else "<II", 0xFFFF8A0012345670 & (1 << 8 * pointer_size) - 1, 0)
+        token = struct.pack(
+            "<QQ" if pointer_size == 8 else "<II", 0xFFFF8A0012345670 & (1 << 8 * pointer_size) - 1, 0
+        )
         return token + encode_sid(str(value)) if value else bytes(4)
     return value or 0

@@ -11,7 +11,8 @@ __all__ = ["AddressPool", "Key", "Registry", "Value", "encode_text"]
 _CONTROL_SET = "\\REGISTRY\\MACHINE\\SYSTEM\\ControlSet001"
 _CURRENT = "\\REGISTRY\\MACHINE\\SYSTEM\\CurrentControlSet"
 _TEXTS = (
-    "1", "Apartment", "C:\\Windows\\System32\\svchost.exe -k netsvcs -p", "%SystemRoot%\\System32\\drivers\\tcpip.sys",
+    "1", "Apartment", "C:\\Windows\\System32\\svchost.exe -k netsvcs -p",
+    "%SystemRoot%\\System32\\drivers\\tcpip.sys",
     "Both", "C:\\Program Files\\Common Files\\updater.exe", "de-DE", "192.168.1.23", "10.0.19045.4046", "",
     "{00021401-0000-0000-C000-000000000046}", "@%systemroot%\\system32\\shell32.dll,-8964",
 )  # fmt: skip
@@ -38,11 +39,22 @@ class Value:
 class Key:
     """One key; `path` is its true native path, escaped."""
 
-    __slots__ = ("_folded", "_full", "block", "children", "deleted", "depth", "has_nul", "parent", "path", "values")
+    __slots__ = (
+        "_folded",
+        "_full",
+        "block",
+        "children",
+        "deleted",
+        "depth",
+        "has_nul",
+        "parent",
+        "path",
+        "values",
+    )
 
     def __init__(self, parent: "Key | None", name: str) -> None:
         self.parent = parent
-        self.path = f"{parent.path}\\{name}" if parent else f"\\{name}"
+        self.path: str = f"{parent.path}\\{name}" if parent else f"\\{name}"
         self.depth: int = parent.depth + 1 if parent else 1
         self.children: list[Key] = []
         self.values: list[Value] = []
@@ -87,13 +99,13 @@ class Key:
 
 
 class Registry:
-    """The hives, filled to about `knobs.keys` keys.
+    r"""The hives, filled to about `knobs.keys` keys.
 
     Attributes:
-        machine: \\REGISTRY\\MACHINE.
+        machine: \REGISTRY\MACHINE.
         users: the user hives, in order of `sids`.
         sids: SIDs of the users.
-        hives: every hive a process may start from.
+        apps: the application hives.
         links: (path of the link, key it leads to).
     """
 
@@ -148,7 +160,8 @@ class Registry:
 
     def _user(self, sid: str) -> Key:
         hive = self.at(f"\\REGISTRY\\USER\\{sid}")
-        for below in ("Software\\Microsoft\\Windows\\CurrentVersion\\Explorer", "Control Panel\\Desktop", "Environment",
+        for below in ("Software\\Microsoft\\Windows\\CurrentVersion\\Explorer", "Control Panel\\Desktop",
+                      "Environment",
                       "Software\\Microsoft\\Windows\\CurrentVersion\\Run"):  # fmt: skip
             self.at(f"{hive.path}\\{below}")
         classes = self.at(f"{hive.path}_Classes")

@@ -69,12 +69,13 @@ def simulate(path: Path, knobs: Knobs, *, truth: bool = True) -> Summary:
     Raises:
         OSError: a file cannot be written.
     """
-    random = Random(f"model {knobs.seed}")  # noqa: S311
+    random = Random(f"model {knobs.seed}")
     clock = _clock(knobs)
     writer = EtlWriter(
         path, cpus=knobs.cpus, buffer_size=knobs.buffer_size, pointer_size=knobs.pointer_size, clock=clock,
         compressed=knobs.compressed, disorder=knobs.disorder, lost_buffers=knobs.lost_buffers,
-        circular_mib=knobs.circular_mib, zeros_mib=knobs.zeros_mib, unfinalised=knobs.unfinalised, cut=knobs.cut,
+        circular_mib=knobs.circular_mib, zeros_mib=knobs.zeros_mib, unfinalised=knobs.unfinalised,
+        cut=knobs.cut,
         seed=knobs.seed, logger_name=SIMULATED_NAME,
     )  # fmt: skip
     rows = TruthWriter(truth_path(path) if truth else None)
@@ -96,7 +97,8 @@ def simulate(path: Path, knobs: Knobs, *, truth: bool = True) -> Summary:
     rows.finish(placement, clock=clock, previous=pool.previous, preopened=lives)
     seed = _write_seed(seed_path(path), opened) if knobs.seed_table else None
     return Summary(
-        path, truth_path(path) if truth else None, seed, rows.count, placement.events_lost, placement.buffers_lost,
+        path, truth_path(path) if truth else None, seed, rows.count, placement.events_lost,
+        placement.buffers_lost,
         placement.size, clock.start_filetime, clock.filetime(writer.last_ticks),
     )  # fmt: skip
 
@@ -117,7 +119,11 @@ def _run(knobs: Knobs, activity: Activity, sink: Sink, rows: TruthWriter) -> Non
     next_flush = sink.ticks + period
     options_from = int(knobs.events * knobs.option_from)
     sink.use_options(knobs.option_word if options_from == 0 else 0)
-    foreign, random, share = ForeignRecords(sink.writer, knobs.seed), Random(f"run {knobs.seed}").random, knobs.foreign
+    foreign, random, share = (
+        ForeignRecords(sink.writer, knobs.seed),
+        Random(f"run {knobs.seed}").random,
+        knobs.foreign,
+    )
     step, done = activity.step, 0
     while done < knobs.events:
         step()

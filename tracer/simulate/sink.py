@@ -11,7 +11,7 @@ from random import Random
 from tracer.simulate.actors import Handle, Process, Thread
 from tracer.simulate.container import EtlWriter
 from tracer.simulate.knobs import Knobs
-from tracer.simulate.registry import AddressPool, Key, Value
+from tracer.simulate.registry import AddressPool, Value
 from tracer.simulate.truth import TruthWriter
 
 __all__ = ["Sink"]
@@ -29,7 +29,7 @@ class Sink(ABC):
     def __init__(self, knobs: Knobs, writer: EtlWriter, truth: TruthWriter, pool: AddressPool) -> None:
         self.knobs, self.writer, self.truth, self.pool = knobs, writer, truth, pool
         self.ticks = writer.clock.start_ticks
-        self.random = Random(f"sink {knobs.seed}")  # noqa: S311
+        self.random = Random(f"sink {knobs.seed}")
 
     def write(self, cpu: int, record: bytes) -> tuple[int, int]:
         """Put a record into the file; return its buffer and place, or (-1, 0) when it gets lost."""
@@ -49,7 +49,8 @@ class Sink(ABC):
 
     @abstractmethod
     def opened(
-        self, thread: Thread, base: Handle | None, requested: str, path: str, spelled: str, handle: Handle | None,
+        self, thread: Thread, base: Handle | None, requested: str, path: str, spelled: str,
+        handle: Handle | None,
         status: int, disposition: int, *, create: bool,
     ) -> None:  # fmt: skip
         """Write an open or create; `handle` is None where none resulted."""
@@ -64,7 +65,14 @@ class Sink(ABC):
 
     @abstractmethod
     def information(
-        self, thread: Thread, id_: int, handle: Handle, status: int, class_: int, size: int, data: bytes | None
+        self,
+        thread: Thread,
+        id_: int,
+        handle: Handle,
+        status: int,
+        class_: int,
+        size: int,
+        data: bytes | None,
     ) -> None:
         """Write QueryKey or SetInformationKey."""
 
@@ -100,8 +108,6 @@ class Sink(ABC):
     def process(self, process: Process, what: str) -> None:
         """Write a process record; `what` is start, stop, rundown or final rundown."""
 
+    @abstractmethod
     def finish(self) -> None:
         """Write what a session writes when it stops."""
-
-    def forget(self, key: Key) -> None:
-        """Note that `key` was deleted."""

@@ -7,7 +7,9 @@ they came, and a second pass, vectorised and one row group at a time, adds the v
 
 from array import array
 from collections.abc import Iterator
+from operator import itemgetter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -40,8 +42,10 @@ EVIDENCE_ONLY = 64  # not an operation (classic control block records): no row o
 
 # Event id -> operation, in the manifest's order; the classic opcodes are translated to these ids.
 OPERATION_NAMES = (
-    "CreateKey", "OpenKey", "DeleteKey", "QueryKey", "SetValueKey", "DeleteValueKey", "QueryValueKey", "EnumerateKey",
-    "EnumerateValueKey", "QueryMultipleValueKey", "SetInformationKey", "FlushKey", "CloseKey", "QuerySecurityKey",
+    "CreateKey", "OpenKey", "DeleteKey", "QueryKey", "SetValueKey", "DeleteValueKey", "QueryValueKey",
+    "EnumerateKey",
+    "EnumerateValueKey", "QueryMultipleValueKey", "SetInformationKey", "FlushKey", "CloseKey",
+    "QuerySecurityKey",
     "SetSecurityKey",
 )  # fmt: skip
 assert all(name in BY_NAME for name in OPERATION_NAMES)
@@ -73,7 +77,8 @@ TRUTH_COLUMNS = {
     "record_offset": "where the record is: file offset of its buffer plus its place inside; NULL when lost",
 }
 _KINDS = (
-    ("ticks", pa.int64()), ("pid", pa.uint32()), ("tid", pa.uint32()), ("cpu", pa.int16()), ("id", pa.int16()),
+    ("ticks", pa.int64()), ("pid", pa.uint32()), ("tid", pa.uint32()), ("cpu", pa.int16()), ("id",
+                                                                                             pa.int16()),
     ("status", pa.uint32()), ("key_object", pa.uint64()), ("base_object", pa.uint64()), ("path", pa.string()),
     ("spelled_path", pa.string()), ("value_name", pa.string()), ("requested_name", pa.string()),
     ("data", pa.binary()), ("previous_data", pa.binary()), ("option_word", pa.uint8()), ("life", pa.int32()),
@@ -82,6 +87,7 @@ _KINDS = (
 )  # fmt: skip
 _FIRST = pa.schema([pa.field(name, kind) for name, kind in _KINDS])
 _GROUP = 65_536  # rows
+_Array = np.ndarray[Any, np.dtype[Any]]
 _EPOCH_FILETIME = 116_444_736_000_000_000  # 1970 in 100 ns since 1601
 _DICTIONARY = ["operation", "path", "spelled_path", "value_name", "requested_name"]
 
@@ -115,7 +121,9 @@ class TruthWriter:
         if self._path is not None:
             self._rows.append(row)
 
-    def finish(self, placement: Placement, *, clock: Clock, previous: list[int], preopened: list[int]) -> None:
+    def finish(
+        self, placement: Placement, *, clock: Clock, previous: list[int], preopened: list[int]
+    ) -> None:
         """Write the truth.
 
         Args:
@@ -137,8 +145,13 @@ class TruthWriter:
         verdicts.conclude()
         offsets = np.frombuffer(placement.offsets, np.int64)
         number = 0
-        with pq.ParquetWriter(self._path, _final_schema(), compression="zstd", use_dictionary=_DICTIONARY,
-                              write_statistics=False) as out:
+        with pq.ParquetWriter(
+            self._path,
+            _final_schema(),
+            compression="zstd",
+            use_dictionary=_DICTIONARY,
+            write_statistics=False,
+        ) as out:
             for group in self._groups(None):
                 table = _finish_group(group, verdicts, offsets, clock, number)
                 number += table.num_rows
@@ -151,8 +164,10 @@ class TruthWriter:
             self._writer = pq.ParquetWriter(
                 self._first, _FIRST, compression="none", use_dictionary=False, write_statistics=False
             )
-        columns = zip(*self._rows, strict=True) if self._rows else [()] * len(_KINDS)
-        arrays = [pa.array(column, kind) for column, (_, kind) in zip(columns, _KINDS, strict=True)]
+        # One pass per column: zip(*rows) takes four times as long, for it holds every row at once.
+        arrays = [
+            pa.array(list(map(itemgetter(place), self._rows)), kind) for place, (_, kind) in enumerate(_KINDS)
+        ]
         self._writer.write_table(pa.Table.from_arrays(arrays, schema=_FIRST), row_group_size=_GROUP)
         self._rows = []
 
@@ -165,7 +180,7 @@ class TruthWriter:
 class _Verdicts:
     """What the file lets a reader know of each life of each object."""
 
-    def __init__(self, previous: list[int], preopened: list[int], limits: np.ndarray) -> None:
+    def __init__(self, previous: list[int], preopened: list[int], limits: _Array) -> None:
         lives = len(previous)
         self.previous = np.array(previous, np.int32)
         self.limits = limits
@@ -177,7 +192,7 @@ class _Verdicts:
         self._opened[preopened] = True
         self._base = np.full(lives, -1, np.int32)
 
-    def survives(self, group: pa.Table) -> np.ndarray:
+    def survives(self, group: pa.Table) -> _Array:
         """Whether each record is in the file."""
         buffer = _numbers(group, "buffer")
         ends = _numbers(group, "place") + _numbers(group, "size")
@@ -208,16 +223,17 @@ class _Verdicts:
                     break
                 flags |= more
 
-    def rows(self, flags: np.ndarray, group: pa.Table) -> np.ndarray:
+    def rows(self, flags: _Array, group: pa.Table) -> _Array:
         """Whether `flags` holds for the key of each row, the record's own name aside."""
         life, base, kind = (_numbers(group, name) for name in ("life", "base_life", "kind"))
         under = (kind & UNDER_BASE > 0) & (base >= 0)
         flags = np.append(flags, False)  # life -1
-        return flags[life] | (under & flags[base])
+        named: _Array = flags[life] | (under & flags[base])
+        return named
 
 
-def _numbers(group: pa.Table, name: str) -> np.ndarray:
-    numbers: np.ndarray = group.column(name).to_numpy()
+def _numbers(group: pa.Table, name: str) -> _Array:
+    numbers: _Array = group.column(name).to_numpy()
     return numbers
 
 
@@ -226,21 +242,22 @@ def _final_schema() -> pa.Schema:
     own = {
         "number": pa.int64(), "time_ns": pa.int64(), "operation": pa.string(), "key_object": pa.int64(),
         "base_object": pa.int64(), "life": pa.int64(), "base_life": pa.int64(), "knowable": pa.bool_(),
-        "knowable_with_seed": pa.bool_(), "blurred": pa.bool_(), "lost": pa.bool_(), "record_offset": pa.int64(),
+        "knowable_with_seed": pa.bool_(), "blurred": pa.bool_(), "lost": pa.bool_(),
+        "record_offset": pa.int64(),
     }  # fmt: skip
     return pa.schema([pa.field(name, own.get(name) or kinds[name]) for name in TRUTH_COLUMNS])
 
 
-def _filetimes(clock: Clock, ticks: np.ndarray) -> np.ndarray:
+def _filetimes(clock: Clock, ticks: _Array) -> _Array:
     """`Clock.filetime` for an array, exact: seconds apart, so that no product leaves 64 bits."""
     rate = {2: 10_000_000, 3: clock.mhz * 1_000_000}.get(clock.type, clock.frequency)
     seconds, rest = np.divmod(ticks - clock.start_ticks, rate)
-    filetimes: np.ndarray = clock.start_filetime + seconds * 10_000_000 + rest * 10_000_000 // rate
+    filetimes: _Array = clock.start_filetime + seconds * 10_000_000 + rest * 10_000_000 // rate
     return filetimes
 
 
 def _finish_group(
-    group: pa.Table, verdicts: _Verdicts, offsets: np.ndarray, clock: Clock, number: int
+    group: pa.Table, verdicts: _Verdicts, offsets: _Array, clock: Clock, number: int
 ) -> pa.Table:
     group = group.filter(pa.array(_numbers(group, "kind") & EVIDENCE_ONLY == 0))
     here = verdicts.survives(group)
@@ -263,9 +280,10 @@ def _finish_group(
         "record_offset": pa.array(place, mask=~here),
     }
     return pa.table(
-        [columns[name] if name in columns else group.column(name) for name in TRUTH_COLUMNS], schema=_final_schema()
+        [columns[name] if name in columns else group.column(name) for name in TRUTH_COLUMNS],
+        schema=_final_schema(),
     )
 
 
-def _or_null(lives: np.ndarray) -> pa.Array:
+def _or_null(lives: _Array) -> pa.Array:
     return pa.array(lives.astype(np.int64), mask=lives < 0)
