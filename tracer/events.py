@@ -18,6 +18,7 @@ from tracer.etl.logfile import LogfileHeader
 from tracer.etl.records import Records
 from tracer.operations import OPERATIONS
 from tracer.resolve.touches import CLASSIC_SPACE, NO_NAME, SOURCES, Resolved, Touches
+from tracer.radix import stable_order
 from tracer.schema import EVENTS, FLAGS
 
 __all__ = ["SOURCE_TEXTS", "EventRows", "make_touches", "time_order"]
@@ -191,7 +192,7 @@ class EventRows:
             column = joined.pop(name, None)
             if column is None:
                 column = np.concatenate([getattr(batch, name) for batch in batches])
-            return column[order]
+            return column.take(order)
 
         def number(name: str) -> NDArray[np.uint32]:
             missing = [name not in batch.fields for batch in batches]
@@ -199,7 +200,7 @@ class EventRows:
                 return np.zeros(self.rows, np.uint32)
             return np.concatenate(
                 [batch.fields.get(name, np.zeros(len(batch), np.uint32)) for batch in batches]
-            )[order]
+            ).take(order)
 
         plan = sorted_column("plan")
         lookup = _Lookup
@@ -320,13 +321,10 @@ def _fixed(codes: NDArray[np.int8], texts: list[str]) -> pa.DictionaryArray:
 
 
 def _part_order(key: NDArray[np.int32], sequence: Column) -> Column:
-    """Return the permutation into (key, sequence) order, by one sort of packed numbers."""
-    place = sequence - sequence.min()
-    bits = int(place.max()).bit_length() + 1
-    packed = np.sort((key.astype(np.int64) + 1 << bits | place).view(np.uint64)).view(np.int64)
-    row = np.empty(len(place), np.int64)
-    row[place] = np.arange(len(place))
-    return row[packed & (1 << bits) - 1]
+    """Return the permutation into (key, sequence) order."""
+    row = np.empty(len(sequence), np.int64)
+    row[sequence - sequence.min()] = np.arange(len(sequence))
+    return row.take(stable_order(key.take(row).astype(np.int64) + 1))
 
 
 def _kept(column: pa.Array | None, keep: slice | Column) -> pa.Array | None:

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ from tracer.store.writer import CaptureWriter
 
 __all__ = ["PART_ROWS", "Progress", "ingest", "source_kind"]
 
-PART_ROWS = 1_000_000
+PART_ROWS = 500_000
 _HASH_BLOCK = 4 << 20
 _SIMULATED = "regtrace simulated trace"  # the logger name our simulator writes
 
@@ -133,7 +134,8 @@ class _EtlIngest:
         self.last_ns: dict[int, int] = {}
 
     def run(self) -> Manifest:
-        with EtlReader(self.paths, self.diagnostics) as reader:
+        with ThreadPoolExecutor(1, "regtrace-sha256") as hashing, EtlReader(self.paths, self.diagnostics) as reader:
+            self.digests = [hashing.submit(sha256, path) for path in self.paths]
             self.losses, self.losses_known = LossTimes([]), 0
             self.resolver = Resolver(self.tree, self.names.texts, self.losses)
             if self.seed is not None:
@@ -168,7 +170,9 @@ class _EtlIngest:
             numbers = np.full(len(records), -1)
             numbers[operations.rows[order]] = np.where(is_row, sequence, -1)
             self.writer.append("extended", gather_items(records.raw, records.extended, numbers))
-        self.writer.append("handles", self.resolver.handles.drain())
+        lives = self.resolver.handles.drain()
+        if lives is not None:
+            self.writer.append("handles", [lives])
         if self.rows.rows >= PART_ROWS:
             self._flush()
 
@@ -241,7 +245,7 @@ class _EtlIngest:
 
     def _publish(self, reader: EtlReader) -> Manifest:
         writer, found = self.writer, self.diagnostics[0]
-        writer.append("handles", self.resolver.handles.finish())
+        writer.append("handles", [self.resolver.handles.finish()])
         catalog = Catalog(self.tree, control_set=self.control_set)
         writer.append("keys", catalog.tables())
         writer.append("processes", [self.processes.arrow()])
@@ -286,7 +290,7 @@ class _EtlIngest:
             "name": path.name,
             "kind": "etl",
             "size": path.stat().st_size,
-            "sha256": sha256(path),
+            "sha256": self.digests[number].result(),
             "first_ns": self.first_ns.get(number),
             "last_ns": self.last_ns.get(number),
             "simulated": header.logger_name.startswith(_SIMULATED),

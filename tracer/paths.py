@@ -107,13 +107,10 @@ def display_paths(
     to_pylist = getattr(natives, "to_pylist", None)
     paths: Iterable[str | None] = to_pylist() if to_pylist else natives
     display = _displayer(control_set, user_sid)
-    known: dict[str | None, str | None] = {None: None}
-    shown: list[str | None] = []
-    for path in paths:
-        if path is not None and path not in known:
-            known[path] = display(path)
-        shown.append(known[path])
-    return shown
+    listed = list(paths)
+    known: dict[str | None, str | None] = {path: display(path) for path in set(listed) if path is not None}
+    known[None] = None
+    return [known[path] for path in listed]
 
 
 def escape_argument(text: str) -> str:
@@ -262,25 +259,26 @@ def _current_user(rest: str, user_sid: str | None) -> str:
 
 def _displayer(control_set: int | None, user_sid: str | None) -> Callable[[str], str]:
     """Return the function that shows one path under these facts."""
+    flags = re.ASCII | re.IGNORECASE
     current = None
     if control_set is not None:
-        current = re.compile(rf"(\\SYSTEM\\)ControlSet{control_set:03d}(?=\\|\Z)", re.ASCII | re.IGNORECASE)
+        current = re.compile(rf"(\\SYSTEM\\)ControlSet{control_set:03d}(?=\\|\Z)", flags)
     own = None
     if user_sid is not None:
-        own = re.compile(rf"\\{re.escape(user_sid)}(_Classes)?(?=\\|\Z)", re.ASCII | re.IGNORECASE)
+        own = re.compile(rf"\\{re.escape(user_sid)}(_Classes)?(?=\\|\Z)", flags)
 
     def display(native: str) -> str:
         root = _DISPLAYED.match(native)
         if root is None:
             return native
-        rest = native[root.end() :]
+        end = root.end()
         if root[1]:
-            if current is not None:
-                rest = current.sub(r"\1CurrentControlSet", rest, count=1) if current.match(rest) else rest
-            return f"HKLM{rest}"
-        if own is not None and (user := own.match(rest)):
-            return ("HKCU\\Software\\Classes" if user[1] else "HKCU") + rest[user.end() :]
-        return f"HKU{rest}"
+            link = current.match(native, end) if current is not None else None
+            return f"HKLM{link[1]}CurrentControlSet{native[link.end() :]}" if link else "HKLM" + native[end:]
+        user = own.match(native, end) if own is not None else None
+        if user is None:
+            return "HKU" + native[end:]
+        return ("HKCU\\Software\\Classes" if user[1] else "HKCU") + native[user.end() :]
 
     return display
 

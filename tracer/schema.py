@@ -125,8 +125,8 @@ EVENTS = Table(
         Column("source", "text", "provider or importer the row came from"),
         Column("source_id", "int16", "position in the list of sources of capture.json"),
         Column("event_id", "uint16", "event id (classic: opcode); NULL where the source has none"),
-        Column("record_offset", "int64", "where in the source the record starts (compressed .etl: the buffer's file "
-               "offset plus the position inside the inflated buffer)"),
+        Column("record_offset", "int64", "where in the source the record starts (in an .etl with compressed "
+               "buffers: where it would start if none were compressed)"),
         Column("flags", "uint32", "sum of tracer.schema.FLAGS"),
         Column("detail", "text", "JSON object of fields that have no column; NULL when there are none"),
     ),

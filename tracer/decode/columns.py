@@ -22,6 +22,7 @@ __all__ = ["Operations", "decode_operations"]
 
 Column = NDArray[np.int64]
 Numbers = NDArray[np.int32]
+_LONG_FIELDS = frozenset({"BaseObject", "KeyObject", "KeyHandle", "InitialTime"})
 NONE = -1  # number of a name that is not there (an empty name is EMPTY)
 
 
@@ -126,7 +127,13 @@ class _Chunk:
         self.first_name = np.full(len(rows), NONE, np.int32)
         self.last_name = np.full(len(rows), NONE, np.int32)
         self.flags = np.where(exact, 0, FLAGS["layout_prefix"]).astype(np.uint32)
-        self.fields = {name: self._field(name, at) for name, at in PlanTables.offsets.items()}
+        plans = np.flatnonzero(np.bincount(plan, minlength=len(PLANS)))
+        self.mixed_widths = len(plans) > 0 and not PlanTables.wide[plans].all()
+        nowhere = np.zeros(len(rows), np.uint64)
+        self.fields = {
+            name: self._field(name, offsets) if (offsets[plans] >= 0).any() else nowhere
+            for name, offsets in PlanTables.offsets.items()
+        }
 
     def decode(self) -> Operations:
         self._find_names()
@@ -144,16 +151,21 @@ class _Chunk:
     def _field(self, name: str, offsets: Column) -> NDArray[np.uint64]:
         """Read one fixed field of every record that has it."""
         at = offsets[self.plan]
-        mine = at >= 0
-        place = self.payload + np.where(mine, at, 0)
-        if name in ("BaseObject", "KeyObject", "KeyHandle", "InitialTime"):
+        mine = np.flatnonzero(at >= 0)
+        whole = len(mine) == len(at)
+        place = self.payload + at if whole else self.payload[mine] + at[mine]
+        if name in _LONG_FIELDS:
             value = self.raw.view(np.uint64)[place >> 3]
-            narrow = ~PlanTables.wide[self.plan] & (name != "InitialTime")
-            if narrow.any():
+            if self.mixed_widths and name != "InitialTime":
+                narrow = ~PlanTables.wide[self.plan if whole else self.plan[mine]]
                 value = np.where(narrow, self.raw.view(np.uint32)[place >> 2], value)
         else:
             value = self.raw.view(np.uint32)[place >> 2].astype(np.uint64)
-        return value if mine.all() else np.where(mine, value, np.uint64(0))
+        if whole:
+            return value
+        column = np.zeros(len(at), np.uint64)
+        column[mine] = value
+        return column
 
     def _find_names(self) -> None:
         """Find both names' spans in 16-bit units; rows that need the slow reading are marked."""
@@ -228,9 +240,16 @@ class _Chunk:
         """Flag rows in which a later NUL would end the name as well: rules 1 to 4 of tracer.decode.payload."""
         # One name before a tail is a path: where it is empty, nothing else can be meant.
         rows = rows[(PlanTables.names[self.plan[rows]] == 2) | (self.first_end[rows] > self.first_start[rows])]
-        if not len(rows):
-            return
-        filled = self.first_end[rows] > self.first_start[rows]
+        twice = PlanTables.tail[self.plan[rows]] == 2
+        # With one count the only other reading is that nothing was captured: it ends at two last zero units.
+        once = rows[~twice]
+        last = self.end[once] - 2 >> 1
+        nothing = (self.end[once] & 1 == 0) & (self.halves[last] == 0) & (self.halves[last - 1] == 0)
+        ambiguous = [once[nothing & (last - 1 > self.last_end[once])], self._other_pairs(rows[twice])]
+        self._ambiguous(np.concatenate(ambiguous))
+
+    def _other_pairs(self, rows: Column) -> Column:
+        """Return those of `rows` (two counts) in which a later NUL fits both counts."""
         begin = self.last_end[rows] + 1
         length = np.maximum((self.end[rows] >> 1) - begin, 0)
         owner = np.repeat(np.arange(len(rows)), length)
@@ -239,37 +258,37 @@ class _Chunk:
         owner, at = owner[nul], (unit[nul] + 1) * 2
         row = rows[owner]
         end = self.end[row]
-        room = at + 2 <= end
+        room = at + 12 <= end
         owner, at, row, end = owner[room], at[room], row[room], end[room]
         size = self._word(at)
-        most = np.minimum(self.fields["DataSize"][row].astype(np.int64), CAPTURE_LIMIT)
-        likely = (size == 0) | (size == most)
         stop = at + 2 + size
-        twice = PlanTables.tail[self.plan[row]] == 2
-        fits = twice & likely & (stop + 10 <= end)
-        safe = np.where(fits, stop, 0)
-        previous, full = self._word(safe + 8), self._long(safe + 4)
-        fits &= (previous == 0) | (previous == np.minimum(full, CAPTURE_LIMIT))
-        match = likely & np.where(twice, fits & (stop + 10 + previous == end), stop == end)
-        ambiguous = np.bincount(owner[match], minlength=len(rows)) > 0
-        # With a filled first name, NULs inside the name region could part it elsewhere too; those that
-        # reach this point have none before their first reading's end.
-        del filled
-        self._ambiguous(rows[ambiguous])
+        most = np.minimum(self.fields["DataSize"][row].astype(np.int64), CAPTURE_LIMIT)
+        fits = ((size == 0) | (size == most)) & (stop + 10 <= end)
+        owner, stop, end = owner[fits], stop[fits], end[fits]
+        previous, full = self._word(stop + 8), self._long(stop + 4)
+        match = ((previous == 0) | (previous == np.minimum(full, CAPTURE_LIMIT))) & (stop + 10 + previous == end)
+        return rows[np.bincount(owner[match], minlength=len(rows)) > 0]
 
     def _ambiguous(self, rows: Column) -> None:
+        rows = np.sort(rows)
         self.flags[rows] |= FLAGS["name_ambiguous"]
         _count(self.diagnostics, "name_ambiguous", self.records, self.rows[rows])
 
     def _encode_names(self, fast: NDArray[np.bool_]) -> None:
         two = fast & (PlanTables.names[self.plan] == 2)
-        starts = np.stack([self.first_start, self.last_start], axis=1) * 2
-        ends = np.stack([self.first_end, self.last_end], axis=1) * 2
-        wanted = np.stack([two, fast], axis=1)
-        numbers = np.where(wanted, EMPTY, NONE).astype(np.int32)
-        filled = wanted & (ends > starts)
-        numbers[filled] = encode_spans(self.raw, starts[filled], ends[filled], self.names)
-        self.first_name, self.last_name = np.ascontiguousarray(numbers[:, 0]), np.ascontiguousarray(numbers[:, 1])
+        self.first_name[two], self.last_name[fast] = EMPTY, EMPTY
+        # Most first names are empty; both kinds of spans go in one rising list.
+        first = np.flatnonzero(two & (self.first_end > self.first_start))
+        last = np.flatnonzero(fast & (self.last_end > self.last_start))
+        if not len(first):
+            self.last_name[last] = encode_spans(self.raw, self.last_start[last] * 2, self.last_end[last] * 2, self.names)
+            return
+        starts = np.concatenate([self.first_start[first], self.last_start[last]])
+        ends = np.concatenate([self.first_end[first], self.last_end[last]])
+        rising = np.argsort(starts, kind="stable")
+        numbers = np.empty(len(starts), np.int32)
+        numbers[rising] = encode_spans(self.raw, starts[rising] * 2, ends[rising] * 2, self.names)
+        self.first_name[first], self.last_name[last] = numbers[: len(first)], numbers[len(first) :]
 
     def _read_slowly(self, rows: Column) -> tuple[dict[int, Payload], dict[int, tuple[bytes | None, bytes | None]]]:
         payloads: dict[int, Payload] = {}
@@ -305,30 +324,28 @@ class _Chunk:
         self, fast: NDArray[np.bool_], overrides: dict[int, tuple[bytes | None, bytes | None]]
     ) -> tuple[pa.Array | None, pa.Array | None]:
         """Return captured and previous bytes, compact; None where no row of the chunk has any."""
-        starts = np.stack([self.data_start, self.previous_start], axis=1)
-        sizes = np.stack([self.data_size, self.previous_size], axis=1) * fast[:, None]
-        present = sizes > 0
-        spans = gapped(self.raw, starts[present], (starts + sizes)[present]) if present.any() else None
-        numbers = np.cumsum(present.ravel()).reshape(present.shape) - 1
         out: list[pa.Array | None] = []
-        for column, full, flag in ((0, "DataSize", "data_truncated"), (1, "PreviousDataSize", "previous_truncated")):
+        for column, start, size, full, flag in (
+            (0, self.data_start, self.data_size, "DataSize", "data_truncated"),
+            (1, self.previous_start, self.previous_size, "PreviousDataSize", "previous_truncated"),
+        ):
             odd = {row: pair[column] for row, pair in overrides.items() if pair[column] is not None}
-            if not present[:, column].any() and not odd:
+            filled = np.flatnonzero((size > 0) & fast)
+            if not len(filled) and not odd:
                 out.append(None)
                 continue
-            length = sizes[:, column].copy()
-            source, place = spans, numbers[:, column] * 2
-            mask = ~present[:, column]
+            place, known = np.zeros(len(self.rows), np.int64), np.zeros(len(self.rows), bool)
+            place[filled], known[filled] = np.arange(len(filled)) * 2, True
+            source = gapped(self.raw, start[filled], (start + size)[filled]) if len(filled) else pa.array([], pa.binary())
+            length = size
             if odd:
-                extra = pa.array(list(odd.values()), pa.binary())
-                compact = spans.take(pa.array(place[~mask])) if spans is not None else pa.array([], pa.binary())
-                place = np.cumsum(~mask) - 1
-                source = pa.concat_arrays([compact, extra])
-                for number, (row, value) in enumerate(odd.items()):
-                    place[row], mask[row], length[row] = len(compact) + number, False, len(value or b"")
-            out.append(source.take(pa.array(place, mask=mask)))  # type: ignore[union-attr]
+                length = np.where(known, size, 0)
+                place[list(odd)], known[list(odd)] = len(source) + np.arange(len(odd)), True
+                length[list(odd)] = [len(value or b"") for value in odd.values()]
+                source = pa.concat_arrays([source, pa.array(list(odd.values()), pa.binary())])
+            out.append(source.take(pa.array(place, mask=~known)))
             whole = self.fields.get(full, np.zeros(len(self.rows), np.uint64)).astype(np.int64)
-            self.flags[(length > 0) & (length < whole)] |= FLAGS[flag]
+            self.flags[known & (length < whole)] |= FLAGS[flag]
         return out[0], out[1]
 
     def _flag_nuls(self) -> None:

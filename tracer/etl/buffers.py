@@ -22,7 +22,7 @@ BUFFER_HEADER = 72  # WMI_BUFFER_HEADER
 EVENTS_LOST, BUFFER_LOST, PROC_INDEX, COMPRESSED = 0x02, 0x04, 0x20, 0x40
 _LARGEST = 16 << 20  # Windows 8 and later
 _MODE_CIRCULAR = 2
-_FIRST = struct.Struct("<I12xq24xIHH")  # BufferSize, TimeStamp, Offset, BufferFlag, BufferType
+_FIRST = struct.Struct("<I12xqq16xIHH")  # BufferSize, TimeStamp, SequenceNumber, Offset, BufferFlag, BufferType
 _PEEK = BUFFER_HEADER + 0x50  # reaches the time stamp of the first record; of a compressed one, enough input
 
 
@@ -36,6 +36,7 @@ class Buffer:
         place: `at`, or in a file with compressed buffers where it would stand if none were.
         stamp: raw time of its first record; None where it has none.
         flushed: raw time at which it was written, no earlier than any record in it.
+        sequence: number the session gave it; on real files 1, 2, 3, ... with none left out but lost ones.
         cut: the file ends before the buffer does.
     """
 
@@ -47,6 +48,7 @@ class Buffer:
     cpu: int
     stamp: int | None
     flushed: int
+    sequence: int
     cut: bool
 
     @property
@@ -115,7 +117,7 @@ def _read_header(path: Path, file: BinaryIO, size: int) -> LogfileHeader:
     wrong = f"{path}: not an .etl file (offset 0 holds no buffer header); regtrace reads .etl and Procmon .pml files"
     if len(head) < BUFFER_HEADER:
         raise SourceError(wrong)
-    stride, _, filled, flags, _ = _FIRST.unpack_from(head)
+    stride, _, _, filled, flags, _ = _FIRST.unpack_from(head)
     if not BUFFER_HEADER < stride <= _LARGEST or filled <= BUFFER_HEADER:
         raise SourceError(wrong)
     body = file.read(min(stride, size) - BUFFER_HEADER)
@@ -148,7 +150,7 @@ def _follow(source: BufferFile, diagnostics: Diagnostics) -> None:
         head = file.read(_PEEK)
         remaining = size - at
         if len(head) >= BUFFER_HEADER:
-            length, flushed, filled, flags, _ = unpack(head)
+            length, flushed, sequence, filled, flags, _ = unpack(head)
             limit = _LARGEST if flags & COMPRESSED else length
             if BUFFER_HEADER <= length <= _LARGEST and BUFFER_HEADER <= filled <= limit:
                 if skipped_from is not None:
@@ -164,7 +166,9 @@ def _follow(source: BufferFile, diagnostics: Diagnostics) -> None:
                     start = inflate_start(start, 0x30)
                 cpu = (head[0x28] | head[0x29] << 8) & 0x7FF if flags & PROC_INDEX else head[0x28]
                 place = at + grown
-                source.buffers.append(Buffer(at, length, filled, place, flags, cpu, first_stamp(start), flushed, cut))
+                source.buffers.append(
+                    Buffer(at, length, filled, place, flags, cpu, first_stamp(start), flushed, sequence, cut)
+                )
                 if flags & COMPRESSED:
                     grown += max(filled - length, 0)
                 at += length

@@ -1,7 +1,8 @@
 """What is missing from an .etl file, by its own word: header counters, buffer flags, a wrap, a cut."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from tracer.diagnostics import Diagnostics
 from tracer.etl.buffers import Buffer, BufferFile
@@ -32,9 +33,7 @@ def find_losses(source: int, file: BufferFile, diagnostics: Diagnostics) -> list
     losses = [*_counted(source, file, diagnostics), *_flagged(source, file, diagnostics)]
     header, buffers = file.header, file.buffers[1:]  # the first buffer holds the session's own records
     if file.circular and buffers and file.size + header.buffer_size > (header.largest_file or 0):
-        # Buffers are overwritten in the order they were written, so what is gone was written before the
-        # oldest of what is left.
-        until = header.one_to_ns(min(buffer.flushed for buffer in buffers))
+        until = header.one_to_ns(_overwritten_until(buffers))
         losses.append(Loss(source, "buffers", None, None, until, None, "circular file: older buffers were overwritten"))
     if header.end_ns is None:
         diagnostics.count("unfinalised_file")
@@ -46,6 +45,18 @@ def find_losses(source: int, file: BufferFile, diagnostics: Diagnostics) -> list
             times = [_ns(file, buffer.stamp), header.one_to_ns(buffer.flushed)]
             losses.append(Loss(source, "damage", None, *times, buffer.cpu, f"the file ends inside the buffer at offset {buffer.at}"))
     return losses
+
+
+def _overwritten_until(buffers: Sequence[Buffer]) -> int:
+    """Return the raw time by which everything that a wrap overwrote had been filled.
+
+    Buffers are overwritten in the order they were written; where that is the order of time, what is gone is
+    older than the oldest of what is left. Where buffers were written out of order their numbers tell: those
+    beyond the last missing number are all there.
+    """
+    numbers = sorted(buffer.sequence for buffer in buffers)
+    missing = max((above - 1 for below, above in pairwise(numbers) if above > below + 1), default=numbers[0] - 1)
+    return min(buffer.flushed for buffer in buffers if buffer.sequence > missing)
 
 
 def _counted(source: int, file: BufferFile, diagnostics: Diagnostics) -> Iterator[Loss]:

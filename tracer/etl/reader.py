@@ -23,10 +23,11 @@ from tracer.etl.losses import Loss, find_losses
 from tracer.etl.records import ProviderTable, Records, message_time_at, read_facts
 from tracer.etl.walk import walk
 from tracer.etl.xpress import inflate
+from tracer.radix import stable_order
 
 __all__ = ["CHUNK_BYTES", "EtlReader"]
 
-CHUNK_BYTES = 24 << 20  # inflated bytes read at once; memory follows this, not the file
+CHUNK_BYTES = 16 << 20  # inflated bytes read at once; memory follows this, not the file
 _SPARE = 128  # readable bytes behind the last record, so that header gathers stay inside
 _TIME_AT = np.array([HEADERS[k].time or 0 if k in HEADERS else 0 for k in range(256)])
 _TIMELESS = np.iinfo(np.int64).min
@@ -186,7 +187,7 @@ class EtlReader:
         buffer, file = piece.buffer, self._files[piece.source].file
         file.seek(buffer.at + BUFFER_HEADER)
         if not buffer.compressed:
-            return file.readinto(memoryview(into))  # type: ignore[attr-defined, no-any-return]
+            return file.readinto(into.data)  # type: ignore[attr-defined, no-any-return]
         data = file.read(buffer.size - BUFFER_HEADER)
         out = inflate(data, len(into))
         if out is None:
@@ -196,7 +197,7 @@ class EtlReader:
         return len(into)
 
     def _times(self, raw: NDArray[np.uint8], start: NDArray[np.int64], kind: NDArray[np.uint8], lane: NDArray[np.int64], sources: NDArray[np.int16], pieces: Sequence[_Piece]) -> NDArray[np.int64]:
-        stamps = raw.view(np.int64)[start + _TIME_AT[kind] >> 3]
+        stamps = raw.view(np.int64).take(start + _TIME_AT.take(kind) >> 3)
         messages = np.flatnonzero(kind == MESSAGE)
         if len(messages):
             self._stamp_messages(raw, start, messages, lane, stamps, pieces)
@@ -264,14 +265,8 @@ class EtlReader:
 
 def _time_order(found: _Raw) -> NDArray[np.int64]:
     """Return the order by (time, source, offset)."""
-    ticks = (found.time_ns - found.time_ns.min()).astype(np.uint64)
-    bits = np.uint64(max(len(ticks) - 1, 1).bit_length())
-    if int(ticks.max()) >> (64 - int(bits)):
-        return np.lexsort((found.offset, found.source, found.time_ns))
-    # Sorting (time, row) packed into one number is several times faster than an indirect sort.
-    packed = np.sort(ticks << bits | np.arange(len(ticks), dtype=np.uint64))
-    order = (packed & ((np.uint64(1) << bits) - np.uint64(1))).astype(np.int64)
-    same = np.diff(found.time_ns[order]) == 0
+    order = stable_order(found.time_ns - found.time_ns.min())
+    same = np.diff(found.time_ns.take(order)) == 0
     if same.any():  # rows of one time: by source and offset
         tied = np.zeros(len(order), bool)
         tied[1:] |= same

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracer.etl.headers import SIZE_AT_4, SMALLEST
+from tracer.radix import stable_order
 
 __all__ = ["Walk", "walk"]
 
@@ -40,7 +41,7 @@ def walk(raw: NDArray[np.uint8], starts: Positions, ends: Positions) -> Walk:
     """
     words = raw.view(np.uint32)
     halves = raw.view(np.uint16)
-    found: list[NDArray[np.uint64]] = []
+    found: list[Positions] = []
     at, end = starts.copy(), ends
     bad: list[Positions] = []
     while len(at):
@@ -49,20 +50,21 @@ def walk(raw: NDArray[np.uint8], starts: Positions, ends: Positions) -> Walk:
             at, end = at[going], end[going]
             if not len(at):
                 break
-        first = words[at >> 2]
+        first = words.take(at >> 2)
         mark = first >> 16
-        size = np.where(SIZE_AT_4[mark], halves[(at >> 1) + 2], first & 0xFFFF).astype(np.int64)
-        good = (size >= SMALLEST[mark]) & (at + size <= end)
+        size = np.where(SIZE_AT_4.take(mark), halves.take((at >> 1) + 2), first & 0xFFFF).astype(np.int64)
+        good = (size >= SMALLEST.take(mark)) & (at + size <= end)
         if not good.all():
             stop = at[~good]
             bad.append(stop[first[~good] != _FILLER])
             at, end, size, mark = at[good], end[good], size[good], mark[good]
-        found.append(at.astype(np.uint64) << np.uint64(32) | mark.astype(np.uint64) << np.uint64(16) | size.astype(np.uint64))
+        found.append(at << 32 | mark.astype(np.int64) << 16 | size)
         at = at + (size + 7 & ~7)
-    packed = np.sort(np.concatenate(found)) if found else np.empty(0, np.uint64)
+    packed = np.concatenate(found) if found else np.empty(0, np.int64)
+    packed = packed.take(stable_order(packed >> 35))
     return Walk(
-        start=(packed >> np.uint64(32)).astype(np.int64),
-        size=(packed & np.uint64(0xFFFF)).astype(np.int64),
-        mark=(packed >> np.uint64(16) & np.uint64(0xFFFF)).astype(np.int64),
+        start=packed >> 32,
+        size=packed & 0xFFFF,
+        mark=packed >> 16 & 0xFFFF,
         bad=np.concatenate(bad) if bad else np.empty(0, np.int64),
     )

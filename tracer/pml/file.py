@@ -52,8 +52,8 @@ class PmlFile:
         self._index: EventIndex = index_events(self._raw, self._header, diagnostics)
         if self._header.events and not self._index.found:
             raise SourceError(
-                f"{path} promises {self._header.events} events, but none can be read from "
-                f"offset 0x{HEADER_SIZE:X} on; copy it again, or open it in Procmon and save it in its native format."
+                f"{path} promises {self._header.events} events, but none can be read from offset "
+                f"0x{HEADER_SIZE:X} on; copy it again, or open it in Procmon and save it as PML."
             )
         answers = [name for _, name in self._index.answers]
         self._user_sid = find_user_sid(answers)

@@ -13,6 +13,7 @@ Column = NDArray[np.int64]
 _UNKNOWN = -1
 _BEGAN = ("open", "create", "seed", "rundown", "unseen")
 _OPEN, _CREATE, _SEED, _RUNDOWN, _UNSEEN = range(5)
+_WORTH_WRITING = 200_000
 _ENDED = ("close", "reuse", "open")
 _NUMBERS = ("handle", "address", "key", "process", "opened_sequence", "opened_ns", "closed_sequence", "closed_ns",
             "first_sequence", "last_sequence", "began")  # fmt: skip
@@ -106,19 +107,24 @@ class HandleLog:
             self._slots[name][slot[kept]] = column[kept]
         self._alive[slot[kept]] = True
 
-    def drain(self) -> list[pa.Table]:
-        """Return the tables of finished lives since the last call."""
-        done, self._done = self._done, []
-        return done
+    def drain(self) -> pa.Table | None:
+        """Return finished lives where enough have gathered to be worth writing; else None."""
+        if sum(table.num_rows for table in self._done) < _WORTH_WRITING:
+            return None
+        return self._all()
 
-    def finish(self) -> list[pa.Table]:
+    def _all(self) -> pa.Table:
+        done, self._done = self._done, []
+        return pa.concat_tables(done) if done else HANDLES.arrow().empty_table()
+
+    def finish(self) -> pa.Table:
         """Return what is left, the lives still kept included."""
         alive = np.flatnonzero(self._alive)
         if len(alive):
             alive = alive[np.argsort(self._slots["handle"][alive], kind="stable")]
             self._emit({name: column[alive] for name, column in self._slots.items()}, reused=False)
             self._alive[:] = False
-        return self.drain()
+        return self._all()
 
     def _emit(self, lives: dict[str, Column], *, reused: bool) -> None:
         def known(name: str, kind: pa.DataType) -> pa.Array:
@@ -137,7 +143,7 @@ class HandleLog:
             "closed_ns": known("closed_ns", pa.int64()),
             "first_sequence": known("first_sequence", pa.int64()),
             "last_sequence": known("last_sequence", pa.int64()),
-            "began": pa.array(np.array(_BEGAN, object)[lives["began"]], pa.string()),
-            "ended": pa.array(np.array(_ENDED, object)[ended], pa.string()),
+            "began": pa.DictionaryArray.from_arrays(pa.array(lives["began"].astype(np.int8)), pa.array(_BEGAN)),
+            "ended": pa.DictionaryArray.from_arrays(pa.array(ended.astype(np.int8)), pa.array(_ENDED)),
         }
-        self._done.append(pa.table(columns, schema=HANDLES.arrow()))
+        self._done.append(pa.table([columns[name] for name in HANDLES.names], names=HANDLES.names))

@@ -20,13 +20,13 @@ from tracer.resolve.losses import LossTimes
 from tracer.resolve.names import KeyNumbers
 from tracer.resolve.touches import DEFERRED, EVENT, GRACE_NS, NO_NAME, OPEN, RUNDOWN, SEED, Resolved, Touches
 from tracer.resolve.tree import KeyTree
+from tracer.radix import stable_order
 
 __all__ = ["Resolver"]
 
 Column = NDArray[np.int64]
 _OPENED, _TAUGHT, _UNSEEN, _CARRIED = range(4)  # kinds of binding
 _NEVER = np.iinfo(np.int64).max
-_ROW_BITS = 22  # a batch has at most 2 M rows, two touches each
 _FEW = 64  # openings left over after the vectorised rounds that are worth stepping through
 
 
@@ -84,7 +84,7 @@ class Resolver:
             self._next_handle += 1
 
     def resolve(self, touches: Touches) -> Resolved:
-        """Return keys, handles and name sources of a batch of at most 2 M rows in time order."""
+        """Return keys, handles and name sources of a batch in time order."""
         self._keys.settle()
         resolved = _Batch(self, touches).resolve()
         self.rows_done += len(touches)
@@ -125,15 +125,18 @@ class _Batch:
 
     def _sort(self) -> None:
         t = self.t
-        used, made = np.flatnonzero(t.address), np.flatnonzero(t.opened)
-        slots = self.resolver._number(np.concatenate([t.address[used], t.opened[made]]))
-        code = (slots << _ROW_BITS + 1).astype(np.uint64)
-        code[: len(used)] |= (used << 1).astype(np.uint64)
-        code[len(used) :] |= (made << 1 | 1).astype(np.uint64)
-        code = np.sort(code).astype(np.int64)
-        self.slot = code >> _ROW_BITS + 1
-        self.row = code >> 1 & (1 << _ROW_BITS) - 1
-        self.makes = (code & 1).astype(bool)
+        uses, makes = t.address != 0, t.opened != 0
+        used, made = np.flatnonzero(uses), np.flatnonzero(makes)
+        slots = self.resolver._number(np.concatenate([t.address.take(used), t.opened.take(made)]))
+        # Both kinds of touches in one list in row order, a row's use before what it makes.
+        room = uses.astype(np.int64) + makes
+        place = np.cumsum(room) - room
+        where = np.concatenate([place.take(used), place.take(made) + uses.take(made)])
+        slot, code = np.empty(len(where), np.int64), np.empty(len(where), np.int64)
+        slot[where], code[where] = slots, np.concatenate([used << 1, made << 1 | 1])
+        order = stable_order(slot)
+        self.slot, code = slot.take(order), code.take(order)
+        self.row, self.makes = code >> 1, (code & 1).astype(bool)
         self.count = len(code)
         self.first = np.ones(self.count, bool)  # of its slot
         self.first[1:] = self.slot[1:] != self.slot[:-1]

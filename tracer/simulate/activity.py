@@ -7,17 +7,15 @@ from random import Random
 from tracer.simulate import information
 from tracer.simulate.actors import Handle, People, Thread
 from tracer.simulate.knobs import Knobs
-from tracer.simulate.names import MISSING_KEYS, make_guid
-from tracer.simulate.registry import Key, Registry, Value, encode_text
+from tracer.simulate.opens import Opens
+from tracer.simulate.registry import Registry, Value, encode_text
 from tracer.simulate.sink import Sink
 
 __all__ = ["Activity"]
 
-_SUCCESS, _REPARSE = 0, 0x104
-_OVERFLOW, _NO_MORE = 0x80000005, 0x8000001A
-_DENIED, _TOO_SMALL, _INVALID = 0xC0000022, 0xC0000023, 0xC0000033
-_NOT_FOUND, _NO_PATH, _CANNOT_DELETE, _KEY_DELETED = 0xC0000034, 0xC000003A, 0xC0000121, 0xC000017C
-_CREATED, _EXISTED = 1, 2
+_SUCCESS, _OVERFLOW, _NO_MORE = 0, 0x80000005, 0x8000001A
+_DENIED, _TOO_SMALL, _NOT_FOUND = 0xC0000022, 0xC0000023, 0xC0000034
+_CANNOT_DELETE, _KEY_DELETED = 0xC0000121, 0xC000017C
 
 # How often each operation comes; opens and closes balance by what a process holds.
 _MIX = (
@@ -33,17 +31,12 @@ _MIGRATES = 0.02
 _PROCESS_ENDS = 1 / 20_000
 
 
-class Activity:
+class Activity(Opens):
     """Drives the registry model and tells a sink."""
 
     def __init__(self, knobs: Knobs, registry: Registry, people: People, sink: Sink, random: Random) -> None:
-        self._knobs, self._registry, self._people, self._sink, self._random = (
-            knobs,
-            registry,
-            people,
-            sink,
-            random,
-        )
+        super().__init__(knobs, registry, sink, random)
+        self._people = people
         total, weights = 0.0, []
         for _, weight in _MIX:
             total += weight
@@ -51,7 +44,6 @@ class Activity:
         self._weights = [weight / total for weight in weights]
         self._actions = [getattr(self, f"_{name}") for name, _ in _MIX]
         self._step = knobs.gap_us * 2 * sink.writer.clock.ticks_per_microsecond
-        self._guids = [make_guid(random) for _ in range(200)]
         self._thread = people.running[0].threads[0]
 
     def begin(self) -> list[Handle]:
@@ -101,140 +93,6 @@ class Activity:
             for process in self._people.running:
                 self._sink.process(process, "final rundown")
         self._sink.finish()
-
-    # opens and creates
-
-    def _open(self, thread: Thread) -> None:
-        knobs, random = self._knobs, self._random.random
-        handles = thread.process.handles
-        base = self._pick(handles) if handles and random() < 0.6 else None
-        if random() < knobs.failed_open:
-            self._fail_open(thread, base)
-            return
-        draw = random()
-        if draw < knobs.links:
-            self._open_link(thread)
-        elif base is not None and draw < knobs.links + knobs.empty_relative:
-            self._opened(thread, base, "", base.key)
-        else:
-            if base is None:
-                roots = thread.process.roots
-                target = self._walk(roots[int(random() * len(roots))], 7)
-            else:
-                target = self._walk(base.key, 3)
-                if target is base.key:
-                    base = None
-                    if target.parent is not None and target.parent.children:
-                        siblings = target.parent.children
-                        target = siblings[int(random() * len(siblings))]
-            self._opened(thread, base, self._request(base, target), target)
-
-    def _request(self, base: Handle | None, target: Key) -> str:
-        """How a caller asks for `target`."""
-        if base is not None:
-            text = target.path[len(base.key.path) + 1 :]
-        else:
-            text = target.path
-            if self._random.random() < 0.5:
-                text = text.replace("\\REGISTRY\\MACHINE", "\\Registry\\Machine", 1)
-        return self._misspell(text)
-
-    def _misspell(self, text: str) -> str:
-        draw = self._random.random()
-        if draw < self._knobs.mixed_case:
-            if not text.isascii() or "<U+" in text:
-                return text
-            return text.upper() if draw * 3 < self._knobs.mixed_case else text.lower()
-        if draw > 1 - self._knobs.slashes and text:
-            return (
-                f"{text}\\"
-                if draw > 1 - self._knobs.slashes / 2
-                else text[0] + text[1:].replace("\\", "\\\\")
-            )
-        return text
-
-    def _spelled(self, base: Handle | None, text: str) -> str:
-        """The path that a request stands for, letter by letter."""
-        if "\\\\" in text or text[-1:] == "\\":
-            text = ("\\" if text[0] == "\\" else "") + "\\".join(part for part in text.split("\\") if part)
-        if base is None or text[:1] == "\\":
-            return text
-        return f"{base.spelled}\\{text}" if text else base.spelled
-
-    def _opened(
-        self, thread: Thread, base: Handle | None, request: str, target: Key, *, create: bool = False,
-        disposition: int = 0,
-    ) -> None:  # fmt: skip
-        if base is not None and base.key.deleted:
-            self._sink.opened(thread, base, request, target.path, self._spelled(base, request), None,
-                              _KEY_DELETED, 0,
-                              create=create)  # fmt: skip
-            return
-        handle = Handle(target, self._spelled(base, request))
-        self._sink.opened(thread, base, request, target.path, handle.spelled, handle, _SUCCESS, disposition,
-                          create=create)  # fmt: skip
-        thread.process.handles.append(handle)
-
-    def _open_link(self, thread: Thread) -> None:
-        random = self._random.random
-        links = self._registry.links
-        text, to = links[int(random() * len(links))]
-        target = self._walk(to, 4)
-        request = self._misspell(text + target.path[len(to.path) :])
-        if random() < self._knobs.reparse:
-            self._sink.opened(thread, None, request, target.path, self._spelled(None, request), None,
-                              _REPARSE, 0,
-                              create=False)  # fmt: skip
-            self._sink.ticks += 3
-            request = target.path
-        self._opened(thread, None, request, target)
-
-    def _fail_open(self, thread: Thread, base: Handle | None) -> None:
-        random = self._random.random
-        draw = random()
-        roots = thread.process.roots
-        parent = self._walk(base.key if base is not None else roots[int(random() * len(roots))], 2)
-        if draw < 0.06 and parent.children:
-            target, status = parent.children[0].path, _DENIED
-        else:
-            name = (
-                MISSING_KEYS[int(draw * 1e6) % len(MISSING_KEYS)]
-                if draw < 0.7
-                else self._guids[int(draw * 1e6) % 200]
-            )
-            target = f"{parent.path}\\{name}"
-            if parent.find(name.split("\\")[0]) is not None:
-                status = _DENIED
-            else:
-                status = _INVALID if draw < 0.07 else _NO_PATH if draw < 0.15 else _NOT_FOUND
-        if base is not None and base.key.deleted:
-            status = _KEY_DELETED
-        request = self._misspell(target[len(base.key.path) + 1 :] if base is not None else target)
-        self._sink.opened(thread, base, request, target, self._spelled(base, request), None, status, 0,
-                          create=draw > 0.97)  # fmt: skip
-
-    def _create(self, thread: Thread) -> None:
-        base = self._pick(thread.process.handles)
-        parent = self._walk(base.key, 2)
-        draw = self._random.random()
-        if draw < 0.4 and parent is not base.key:
-            self._opened(thread, base, self._request(base, parent), parent, create=True, disposition=_EXISTED)
-            return
-        name = self._registry.namer.key()
-        exists = parent.find(name)
-        if exists is None and (draw > 0.95 or len(parent.children) > 60 or parent.depth > 20):
-            request = self._request(base, parent)
-            request = f"{request}\\{name}" if request else name
-            self._sink.opened(thread, base, request, f"{parent.path}\\{name}", self._spelled(base, request),
-                              None,
-                              _DENIED, 0, create=True)  # fmt: skip
-            return
-        if base.key.deleted or parent.deleted:
-            self._opened(thread, base, name, base.key, create=True)
-            return
-        key = exists or parent.add(name)
-        disposition = _CREATED if exists is None else _EXISTED
-        self._opened(thread, base, self._request(base, key), key, create=True, disposition=disposition)
 
     # what is done with an open key
 
@@ -376,23 +234,6 @@ class Activity:
     def _query_values(self, thread: Thread) -> None:
         count = 1 + int(self._random.random() * 9)
         self._sink.values_queried(thread, self._pick(thread.process.handles), _SUCCESS, count, count * 24)
-
-    # helpers
-
-    def _pick(self, handles: list[Handle]) -> Handle:
-        """A handle, rather a young one."""
-        draw = self._random.random()
-        return handles[-1 - int(draw * draw * len(handles))]
-
-    def _walk(self, key: Key, most: int) -> Key:
-        """A key up to `most` levels below `key`."""
-        random = self._random.random
-        for _ in range(1 + int(random() * most)):
-            children = key.children
-            if not children:
-                break
-            key = children[int(random() * len(children))]
-        return key
 
     def _replace_process(self) -> None:
         """End a process, which closes what it holds, and start another."""

@@ -6,16 +6,20 @@ the session stops are named by the rundown (25).
 """
 
 from collections import deque
+from typing import TYPE_CHECKING
 
 from tracer.decode.layouts import CLASSIC_PROCESS, CLASSIC_REGISTRY, LAYOUTS
 from tracer.simulate.actors import Handle, Process, Thread
 from tracer.simulate.container import EtlWriter
+from tracer.simulate.evidence import CLOSES, EVIDENCE_ONLY, NAMES_LIFE, OPENS, OWN_NAME, UNDER_BASE
 from tracer.simulate.headers import build_record
 from tracer.simulate.knobs import Knobs
 from tracer.simulate.payloads import compile_layout, encode_payload
 from tracer.simulate.registry import AddressPool, Key, Value, encode_text
 from tracer.simulate.sink import Sink
-from tracer.simulate.truth import CLOSES, EVIDENCE_ONLY, NAMES_LIFE, OPENS, OWN_NAME, UNDER_BASE, TruthWriter
+
+if TYPE_CHECKING:
+    from tracer.simulate.truth import TruthWriter
 
 __all__ = ["CLASSIC_OPCODES", "ClassicSink"]
 
@@ -44,7 +48,7 @@ class _Block:
 class ClassicSink(Sink):
     """Writes what the NT Kernel Logger would."""
 
-    def __init__(self, knobs: Knobs, writer: EtlWriter, truth: TruthWriter, pool: AddressPool) -> None:
+    def __init__(self, knobs: Knobs, writer: EtlWriter, truth: "TruthWriter", pool: AddressPool) -> None:
         super().__init__(knobs, writer, truth, pool)
         self._encode = compile_layout(CLASSIC_REGISTRY, 11, 2, knobs.pointer_size)
         self._blocks: dict[int, _Block] = {}  # by life
@@ -119,8 +123,8 @@ class ClassicSink(Sink):
         self._on_key(thread, id_, handle, status, index=index)
 
     def value_queried(
-        self, thread: Thread, handle: Handle, status: int, name: str, wire: bytes, class_: int,  # noqa: ARG002
-        size: int, data: bytes | None,  # noqa: ARG002
+        self, thread: Thread, handle: Handle, status: int, name: str, wire: bytes,  # noqa: ARG002
+        class_: int, size: int, data: bytes | None,  # noqa: ARG002
     ) -> None:  # fmt: skip
         """Write it (see `Sink`)."""
         self._on_key(thread, 7, handle, status, index=class_, value=name)

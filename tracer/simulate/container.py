@@ -75,7 +75,8 @@ class Placement:
     """Where the records of each buffer ended up, by buffer number (as `append` counted them).
 
     Attributes:
-        offsets: file offset of the buffer's header; -1 where the buffer is not in the file.
+        offsets: file offset of the buffer's header, in a compressed file where it would be if no buffer
+            were compressed; -1 where the buffer is not in the file.
         limits: a record survives when its end inside the buffer is not above this; 0 for a missing buffer.
         buffers_lost: buffers dropped before they were written.
         events_lost: events dropped before they reached a buffer.
@@ -177,6 +178,7 @@ class EtlWriter:
         self._lost_before = [0] * cpus
         self._sequence = 0
         self._written = 1
+        self._grown = 0  # by how much the buffers so far would be longer if none were compressed
         self._last: tuple[int, int, int] | None = None  # last buffer of the file: number, offset, filled
         self._file.write(self._header_buffer(final=False))
         self._end = self._file.tell()
@@ -291,11 +293,13 @@ class EtlWriter:
             offset = self._end
         self._file.seek(offset)
         self._file.write(whole)
-        self._offsets[number], self._limits[number] = offset, 1 << 32
+        self._offsets[number], self._limits[number] = offset + self._grown, 1 << 32
         self._written += 1
+        (filled,) = struct.unpack_from("<I", whole, 0x30)
+        self._grown += max(filled - len(whole), 0)
         if offset + len(whole) >= self._end:
             self._end = offset + len(whole)
-            self._last = (number, offset, struct.unpack_from("<I", whole, 0x30)[0])
+            self._last = (number, offset, filled)
 
     def _or_flag(self, offset: int, flag: int) -> None:
         self._file.seek(offset + 0x34)

@@ -1,8 +1,18 @@
 """Records of Microsoft-Windows-Kernel-Registry and Microsoft-Windows-Kernel-Process."""
 
+from typing import TYPE_CHECKING
+
 from tracer.decode.layouts import KERNEL_PROCESS, KERNEL_REGISTRY, LAYOUTS
 from tracer.simulate.actors import Handle, Process, Thread
 from tracer.simulate.container import EtlWriter
+from tracer.simulate.evidence import (
+    CLOSES,
+    NAMES_BASE,
+    NAMES_LIFE,
+    OPENS,
+    OWN_NAME,
+    UNDER_BASE,
+)
 from tracer.simulate.headers import (
     EVENT_HEADER,
     EXTENDED_TYPES,
@@ -17,15 +27,9 @@ from tracer.simulate.knobs import CAPTURED_LIMIT, OPTION_DATA, OPTION_NAMES, OPT
 from tracer.simulate.payloads import captured, compile_layout, encode_payload
 from tracer.simulate.registry import AddressPool, Key, Value, encode_text
 from tracer.simulate.sink import Sink
-from tracer.simulate.truth import (
-    CLOSES,
-    NAMES_BASE,
-    NAMES_LIFE,
-    OPENS,
-    OWN_NAME,
-    UNDER_BASE,
-    TruthWriter,
-)
+
+if TYPE_CHECKING:
+    from tracer.simulate.truth import TruthWriter
 
 __all__ = ["KEYWORDS", "ManifestSink"]
 
@@ -51,7 +55,7 @@ def _tail(id_: int, level: int, version: int) -> bytes:
 class ManifestSink(Sink):
     """Writes what the two manifest providers would."""
 
-    def __init__(self, knobs: Knobs, writer: EtlWriter, truth: TruthWriter, pool: AddressPool) -> None:
+    def __init__(self, knobs: Knobs, writer: EtlWriter, truth: "TruthWriter", pool: AddressPool) -> None:
         super().__init__(knobs, writer, truth, pool)
         self._tails = [[_tail(id_, level, 0) if id_ else b"" for id_ in range(16)] for level in (2, 1)]
         self._newer = [[_tail(id_, level, 1) if id_ else b"" for id_ in range(16)] for level in (2, 1)]

@@ -4,6 +4,7 @@ import gc
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+from typing import TYPE_CHECKING
 
 from tracer.simulate.activity import Activity
 from tracer.simulate.actors import Handle, People
@@ -14,7 +15,9 @@ from tracer.simulate.knobs import Knobs
 from tracer.simulate.manifest import ManifestSink
 from tracer.simulate.registry import AddressPool, Registry
 from tracer.simulate.sink import Sink
-from tracer.simulate.truth import TruthWriter
+
+if TYPE_CHECKING:
+    from tracer.simulate.truth import TruthWriter
 
 __all__ = ["SIMULATED_NAME", "Summary", "seed_path", "simulate", "truth_path"]
 
@@ -69,6 +72,10 @@ def simulate(path: Path, knobs: Knobs, *, truth: bool = True) -> Summary:
     Raises:
         OSError: a file cannot be written.
     """
+    from tracer.simulate.truth import (
+        TruthWriter,  # here, for the command line shows the knobs without pyarrow
+    )
+
     random = Random(f"model {knobs.seed}")
     clock = _clock(knobs)
     writer = EtlWriter(
@@ -103,7 +110,7 @@ def simulate(path: Path, knobs: Knobs, *, truth: bool = True) -> Summary:
     )  # fmt: skip
 
 
-def _sink(knobs: Knobs, writer: EtlWriter, rows: TruthWriter, pool: AddressPool) -> Sink:
+def _sink(knobs: Knobs, writer: EtlWriter, rows: "TruthWriter", pool: AddressPool) -> Sink:
     return (ClassicSink if knobs.classic else ManifestSink)(knobs, writer, rows, pool)
 
 
@@ -113,7 +120,7 @@ def _clock(knobs: Knobs) -> Clock:
     return Clock(type=knobs.clock)
 
 
-def _run(knobs: Knobs, activity: Activity, sink: Sink, rows: TruthWriter) -> None:
+def _run(knobs: Knobs, activity: Activity, sink: Sink, rows: "TruthWriter") -> None:
     """Step until enough operations were written."""
     period = int(knobs.flush_ms * 1000 * sink.writer.clock.ticks_per_microsecond)
     next_flush = sink.ticks + period

@@ -7,12 +7,15 @@ Logger's.
 
 from abc import ABC, abstractmethod
 from random import Random
+from typing import TYPE_CHECKING
 
 from tracer.simulate.actors import Handle, Process, Thread
 from tracer.simulate.container import EtlWriter
 from tracer.simulate.knobs import Knobs
 from tracer.simulate.registry import AddressPool, Value
-from tracer.simulate.truth import TruthWriter
+
+if TYPE_CHECKING:
+    from tracer.simulate.truth import TruthWriter
 
 __all__ = ["Sink"]
 
@@ -26,7 +29,7 @@ class Sink(ABC):
 
     wants_data = False
 
-    def __init__(self, knobs: Knobs, writer: EtlWriter, truth: TruthWriter, pool: AddressPool) -> None:
+    def __init__(self, knobs: Knobs, writer: EtlWriter, truth: "TruthWriter", pool: AddressPool) -> None:
         self.knobs, self.writer, self.truth, self.pool = knobs, writer, truth, pool
         self.ticks = writer.clock.start_ticks
         self.random = Random(f"sink {knobs.seed}")

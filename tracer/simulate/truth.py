@@ -17,28 +17,21 @@ import pyarrow.parquet as pq
 
 from tracer.operations import BY_NAME
 from tracer.simulate.container import Clock, Placement
+from tracer.simulate.evidence import (
+    CLOSES,
+    EVIDENCE_ONLY,
+    NAMES_BASE,
+    NAMES_LIFE,
+    OPENS,
+    OWN_NAME,
+    UNDER_BASE,
+)
 
 __all__ = [
-    "CLOSES",
-    "EVIDENCE_ONLY",
-    "NAMES_BASE",
-    "NAMES_LIFE",
-    "OPENS",
     "OPERATION_NAMES",
-    "OWN_NAME",
     "TRUTH_COLUMNS",
-    "UNDER_BASE",
     "TruthWriter",
 ]
-
-# What a record proves (column `kind` of the first file).
-OWN_NAME = 1  # it carries the whole name of its key
-NAMES_LIFE = 2  # it names the object it is about (or opened)
-NAMES_BASE = 4  # it names the object it opened from
-UNDER_BASE = 8  # its key's name is relative to the object it opened from
-OPENS = 16  # the object's life begins here
-CLOSES = 32  # and ends here
-EVIDENCE_ONLY = 64  # not an operation (classic control block records): no row of the truth
 
 # Event id -> operation, in the manifest's order; the classic opcodes are translated to these ids.
 OPERATION_NAMES = (
@@ -52,7 +45,7 @@ assert all(name in BY_NAME for name in OPERATION_NAMES)
 
 TRUTH_COLUMNS = {
     "number": "position in true order, from 0; time order too, but for late closes",
-    "time_ns": "UTC, nanoseconds since 1970, from the FILETIME of the time stamp (steps of 100 ns)",
+    "time_ns": "UTC, nanoseconds since 1970, rounded down to the nanosecond",
     "ticks": "raw time stamp",
     "pid": "process",
     "tid": "thread",
@@ -74,7 +67,7 @@ TRUTH_COLUMNS = {
     "knowable_with_seed": "the same with the seed table",
     "blurred": "the file cannot tell the object from an earlier one at its address, since records were lost",
     "lost": "the record is not in the file",
-    "record_offset": "where the record is: file offset of its buffer plus its place inside; NULL when lost",
+    "record_offset": "where in the file the record starts (were no buffer compressed); NULL when lost",
 }
 _KINDS = (
     ("ticks", pa.int64()), ("pid", pa.uint32()), ("tid", pa.uint32()), ("cpu", pa.int16()), ("id",
@@ -248,12 +241,13 @@ def _final_schema() -> pa.Schema:
     return pa.schema([pa.field(name, own.get(name) or kinds[name]) for name in TRUTH_COLUMNS])
 
 
-def _filetimes(clock: Clock, ticks: _Array) -> _Array:
-    """`Clock.filetime` for an array, exact: seconds apart, so that no product leaves 64 bits."""
+def _times(clock: Clock, ticks: _Array) -> _Array:
+    """UTC nanoseconds of raw time stamps, exact: seconds apart, so that no product leaves 64 bits."""
     rate = {2: 10_000_000, 3: clock.mhz * 1_000_000}.get(clock.type, clock.frequency)
     seconds, rest = np.divmod(ticks - clock.start_ticks, rate)
-    filetimes: _Array = clock.start_filetime + seconds * 10_000_000 + rest * 10_000_000 // rate
-    return filetimes
+    start = (clock.start_filetime - _EPOCH_FILETIME) * 100
+    times: _Array = start + seconds * 1_000_000_000 + rest * 1_000_000_000 // rate
+    return times
 
 
 def _finish_group(
@@ -267,7 +261,7 @@ def _finish_group(
     names = pa.array(OPERATION_NAMES).take(pa.array(ids - 1)).cast(pa.string())
     columns: dict[str, object] = {
         "number": np.arange(number, number + len(ids)),
-        "time_ns": (_filetimes(clock, ticks) - _EPOCH_FILETIME) * 100,
+        "time_ns": _times(clock, ticks),
         "operation": names,
         "key_object": _numbers(group, "key_object").view(np.int64),
         "base_object": _numbers(group, "base_object").view(np.int64),

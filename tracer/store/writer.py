@@ -24,7 +24,10 @@ __all__ = ["ROW_GROUP", "CaptureWriter"]
 ROW_GROUP = 122_880
 # Numbers that differ from row to row pack best as differences; everything else repeats and is worth a
 # dictionary. Statistics serve key_id (pruning) and the order columns only: on text they cost more than all.
-_DELTA = ("sequence", "time", "time_ns", "handle_id", "record_offset")
+_DELTA = (
+    "sequence", "time", "time_ns", "handle_id", "record_offset", "address", "opened_sequence", "opened_ns",
+    "closed_sequence", "closed_ns", "first_sequence", "last_sequence",
+)  # fmt: skip
 _STATISTICS = ["key_id", "sequence", "time_ns", "process_id"]
 
 
@@ -65,16 +68,20 @@ class CaptureWriter:
         self._pending = self._pool.submit(self._write_part, make, rows)
 
     def append(self, name: str, tables: Iterable[pa.Table]) -> None:
-        """Append rows to the table `name`."""
+        """Append rows to the table `name`, on the thread as well."""
         for table in tables:
-            with _disk(self.target):
-                if name not in self._open:
-                    path = self._partial / f"{name}.parquet"
-                    schema = TABLES[name].arrow()
-                    self._open[name] = pq.ParquetWriter(path, schema, **_options(schema))
-                    self._tables[name] = {"file": f"{name}.parquet", "rows": 0}
-                self._open[name].write_table(table)
-                self._tables[name]["rows"] += table.num_rows
+            self._wait()
+            self._pending = self._pool.submit(self._append, name, table)
+
+    def _append(self, name: str, table: pa.Table) -> None:
+        with _disk(self.target):
+            if name not in self._open:
+                self._open[name] = pq.ParquetWriter(
+                    self._partial / f"{name}.parquet", table.schema, **_options(table.schema)
+                )
+                self._tables[name] = {"file": f"{name}.parquet", "rows": 0}
+            self._open[name].write_table(table)
+            self._tables[name]["rows"] += table.num_rows
 
     def publish(self, manifest: Manifest) -> Manifest:
         """Finish all files, write the manifest (parts and tables filled in) and rename the capture into place."""
@@ -82,6 +89,7 @@ class CaptureWriter:
         for name in TABLES:
             if name != "events" and name not in self._tables:
                 self.append(name, [TABLES[name].arrow().empty_table()])
+        self._wait()
         with _disk(self.target):
             for writer in self._open.values():
                 writer.close()
