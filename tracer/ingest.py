@@ -251,6 +251,7 @@ class _EtlIngest:
         writer.append("processes", [self.processes.arrow()])
         found.count("late_named_objects", len(self.tree.bound))
         found.count("unnamed_objects", len(self.tree.objects) - len(self.tree.bound))
+        found.count("key_too_long", len(self.tree.too_long))
         found.count("seed_conflict", self.resolver.seed_conflicts)
         losses = [
             {"source_id": loss.source, **{n: getattr(loss, n) for n in LOSSES.names if n != "source_id"}}

@@ -59,13 +59,17 @@ class Buffer:
 
 @dataclass(slots=True)
 class BufferFile:
-    """An .etl file: its handle, header, and buffers in file order."""
+    """An .etl file: its handle, header, and buffers in file order.
+
+    `gaps` are the stretches (from, to) in which no buffer could be read; unused space is none.
+    """
 
     path: Path
     file: BinaryIO
     size: int
     header: LogfileHeader
     buffers: list[Buffer] = field(default_factory=list)
+    gaps: list[tuple[int, int]] = field(default_factory=list)
 
     @property
     def circular(self) -> bool:
@@ -81,8 +85,9 @@ def first_stamp(start: bytes) -> int | None:
     at: int | None = None
     if mark == MESSAGE_MARK:
         options = int.from_bytes(start[6:8], "little")
-        if options & 0x08:
-            at = 8 + 4 * (options & 1) + (4 if options & 4 else 16 if options & 2 else 0)
+        at = 8 + 4 * (options & 1) + (4 if options & 4 else 16 if options & 2 else 0)
+        if not options & 0x08 or int.from_bytes(start[:2], "little") < at + 8:
+            return None
     elif mark == EVENT_MARK and kind in HEADERS:
         at = HEADERS[kind].time
     if at is None or len(start) < at + 8:
@@ -155,6 +160,7 @@ def _follow(source: BufferFile, diagnostics: Diagnostics) -> None:
             if BUFFER_HEADER <= length <= _LARGEST and BUFFER_HEADER <= filled <= limit:
                 if skipped_from is not None:
                     diagnostics.count("bad_buffer", offset=skipped_from)
+                    source.gaps.append((skipped_from, at))
                     skipped_from = None
                 cut = length > remaining
                 if cut:
@@ -179,5 +185,9 @@ def _follow(source: BufferFile, diagnostics: Diagnostics) -> None:
             skipped_from, zeros = at, True
         zeros = zeros and not any(head)
         at += stride if BUFFER_HEADER < stride <= _LARGEST else _LARGEST
-    if skipped_from is not None:
-        diagnostics.count("zero_tail" if zeros else "bad_buffer", offset=skipped_from)
+    if skipped_from is None:
+        return
+    cut = size - skipped_from < BUFFER_HEADER
+    diagnostics.count("cut_buffer" if cut else "zero_tail" if zeros else "bad_buffer", offset=skipped_from)
+    if cut or not zeros:
+        source.gaps.append((skipped_from, size))

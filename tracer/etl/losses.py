@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from tracer.diagnostics import Diagnostics
-from tracer.etl.buffers import Buffer, BufferFile
+from tracer.etl.buffers import BUFFER_HEADER, Buffer, BufferFile
 
 __all__ = ["Loss", "find_losses"]
 
@@ -37,14 +37,41 @@ def find_losses(source: int, file: BufferFile, diagnostics: Diagnostics) -> list
         losses.append(Loss(source, "buffers", None, None, until, None, "circular file: older buffers were overwritten"))
     if header.end_ns is None:
         diagnostics.count("unfinalised_file")
-        last = {buffer.cpu: buffer.flushed for buffer in sorted(file.buffers, key=lambda b: b.flushed)}
-        since = header.one_to_ns(min(last.values())) if last else None
+        since = _all_written(file, buffers)
         losses.append(Loss(source, "buffers", None, since, None, None, "never stopped: buffers still in memory are missing"))
+    elif not file.circular and header.buffers_written > len(file.buffers):
+        missing = header.buffers_written - len(file.buffers)
+        diagnostics.count("missing_buffers", missing)
+        since, until = _around(file, file.size)
+        losses.append(Loss(source, "buffers", missing, since, until, None, f"log file header: {header.buffers_written} buffers were written"))
+    for start, end in file.gaps:
+        losses.append(Loss(source, "damage", end - start, *_around(file, start), None, f"no buffer can be read at offset {start}"))
+    if header.clock_is_odd:
+        diagnostics.count("odd_clock", offset=BUFFER_HEADER)
     for buffer in file.buffers:
         if buffer.cut:
             times = [_ns(file, buffer.stamp), header.one_to_ns(buffer.flushed)]
             losses.append(Loss(source, "damage", None, *times, buffer.cpu, f"the file ends inside the buffer at offset {buffer.at}"))
     return losses
+
+
+def _all_written(file: BufferFile, buffers: Sequence[Buffer]) -> int | None:
+    """Return the time until which every processor's records are in `buffers`; None where one has none."""
+    last: dict[int, int] = {}
+    for buffer in buffers:
+        last[buffer.cpu] = max(buffer.flushed, last.get(buffer.cpu, buffer.flushed))
+    # A processor that filled no buffer yet may hold records from the beginning on.
+    return file.header.one_to_ns(min(last.values())) if last and len(last) >= file.header.cpus else None
+
+
+def _around(file: BufferFile, at: int) -> tuple[int | None, int | None]:
+    """Return the times between which a buffer missing at the offset `at` was filled, as its neighbours tell."""
+    buffers = file.buffers[1:]
+    if file.circular or any(above.flushed < below.flushed for below, above in pairwise(buffers)):
+        return None, None  # the order in the file is not that of time
+    after = next((buffer.flushed for buffer in buffers if buffer.at > at), None)
+    until = None if after is None else file.header.one_to_ns(after)
+    return _all_written(file, [buffer for buffer in buffers if buffer.at < at]), until
 
 
 def _overwritten_until(buffers: Sequence[Buffer]) -> int:

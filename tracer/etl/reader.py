@@ -28,6 +28,7 @@ from tracer.radix import stable_order
 __all__ = ["CHUNK_BYTES", "EtlReader"]
 
 CHUNK_BYTES = 16 << 20  # inflated bytes read at once; memory follows this, not the file
+_LOGFILE_GROUP, _SYSTEM64 = "hook-group-0x00", 0x02  # a log file header is hook 0 in a SYSTEM header
 _SPARE = 128  # readable bytes behind the last record, so that header gathers stay inside
 _TIME_AT = np.array([HEADERS[k].time or 0 if k in HEADERS else 0 for k in range(256)])
 _TIMELESS = np.iinfo(np.int64).min
@@ -168,7 +169,7 @@ class EtlReader:
             start=found.start,
             size=found.size,
             kind=kind,
-            time_ns=self._times(raw, found.start, kind, lane, sources, pieces),
+            time_ns=self._times(raw, found.start, found.size, kind, lane, sources, pieces),
             cpu=np.array([piece.buffer.cpu for piece in pieces], np.int16)[lane],
             source=sources[lane],
             offset=found.start + places[lane],
@@ -196,11 +197,11 @@ class EtlReader:
         into[:] = np.frombuffer(out, np.uint8)
         return len(into)
 
-    def _times(self, raw: NDArray[np.uint8], start: NDArray[np.int64], kind: NDArray[np.uint8], lane: NDArray[np.int64], sources: NDArray[np.int16], pieces: Sequence[_Piece]) -> NDArray[np.int64]:
+    def _times(self, raw: NDArray[np.uint8], start: NDArray[np.int64], size: NDArray[np.int64], kind: NDArray[np.uint8], lane: NDArray[np.int64], sources: NDArray[np.int16], pieces: Sequence[_Piece]) -> NDArray[np.int64]:
         stamps = raw.view(np.int64).take(start + _TIME_AT.take(kind) >> 3)
         messages = np.flatnonzero(kind == MESSAGE)
         if len(messages):
-            self._stamp_messages(raw, start, messages, lane, stamps, pieces)
+            self._stamp_messages(raw, start, size, messages, lane, stamps, pieces)
         times = np.empty(len(start), np.int64)
         for number in np.unique(sources).tolist():
             mine = slice(None) if len(self._files) == 1 else sources[lane] == number
@@ -212,14 +213,14 @@ class EtlReader:
             self._diagnostics[piece.source].count("time_backwards", int(back.sum()), offset=piece.buffer.at)
         return times
 
-    def _stamp_messages(self, raw: NDArray[np.uint8], start: NDArray[np.int64], rows: NDArray[np.int64], lane: NDArray[np.int64], stamps: NDArray[np.int64], pieces: Sequence[_Piece]) -> None:
+    def _stamp_messages(self, raw: NDArray[np.uint8], start: NDArray[np.int64], size: NDArray[np.int64], rows: NDArray[np.int64], lane: NDArray[np.int64], stamps: NDArray[np.int64], pieces: Sequence[_Piece]) -> None:
         """Give WPP messages their time; one without a stamp has that of the record before it in its buffer."""
         halves, words = raw.view(np.uint16), raw.view(np.uint32)
         at = start[rows]
         options = halves[(at >> 1) + 3].astype(np.int64)
-        place = at + message_time_at(options) >> 2
-        stamped = options & 8 != 0
-        place = np.where(stamped, place, 0)
+        place = message_time_at(options)
+        stamped = (options & 8 != 0) & (place + 8 <= size[rows])
+        place = np.where(stamped, at + place >> 2, 0)
         stamps[rows] = (words[place] | words[place + 1].astype(np.uint64) << np.uint64(32)).astype(np.int64)
         for row in rows[~stamped].tolist():
             if row and lane[row - 1] == lane[row]:
@@ -230,6 +231,7 @@ class EtlReader:
     def _records(self, raw: NDArray[np.uint8], found: _Raw) -> Records:
         end = found.start + found.size
         facts = read_facts(raw, found.start, found.kind, end, self._providers)
+        self._count_headers(found, facts["provider"], facts["opcode"])
         items = NO_ITEMS
         if (facts["items"] >= 0).any():
             items, payload, bad = read_items(raw, facts["items"], end)
@@ -250,6 +252,14 @@ class EtlReader:
             extended=items,
             **facts,
         )
+
+    def _count_headers(self, found: _Raw, provider: NDArray[np.int32], opcode: NDArray[np.int16]) -> None:
+        """Count log file headers (hook 0) other than each file's first record."""
+        if _LOGFILE_GROUP in self.providers:
+            rows = (provider == self.providers.index(_LOGFILE_GROUP)) & (opcode == 0)
+            rows &= (found.kind <= _SYSTEM64) & (found.offset != BUFFER_HEADER)
+            if rows.any():
+                self._count("merged_header", found, rows)
 
     def _damage(self, piece: _Piece, name: str, offset: int, size: int) -> None:
         self._diagnostics[piece.source].count(name, offset=offset)

@@ -186,9 +186,10 @@ def _read_messages(facts: dict[str, np.ndarray], words: NDArray[np.uint32], halv
     cursor = at + message_time_at(options) + np.where(options & 8, 8, 0)
     threads = (options & 0x20 != 0) & (cursor + 8 <= end[mine])
     safe = np.where(threads, cursor, at) >> 2
-    facts["tid"][mine] = np.where(threads, words[safe], -1)
+    facts["tid"][mine] = np.where(threads, words[safe].astype(np.int64), -1)
     facts["pid"][mine] = np.where(threads, words[safe + 1].astype(np.int64), -1)
-    facts["payload"][mine] = cursor + np.where(threads, 8, 0)
+    cut = (options & 0x20 != 0) & ~threads  # what the options promise is not there, so neither is a payload
+    facts["payload"][mine] = np.where(cut, end[mine], cursor + np.where(threads, 8, 0))
     facts["opcode"][mine] = 0
     facts["version"][mine] = 0
     facts["id"][mine] = halves[(at >> 1) + 2]  # MessageNumber

@@ -118,7 +118,8 @@ def locate_events(raw: Bytes, header: Header, diagnostics: Diagnostics) -> Int64
         if missing or not header.offsets_at:
             diagnostics.count("pml_cut", max(missing, 1), offset=stop)
         return offsets
-    diagnostics.count("pml_cut", header.events - len(listed), offset=size)
+    if len(listed) != header.events:
+        diagnostics.count("pml_bad_table", offset=0x234)
     inside = (listed >= header.events_at) & (listed <= size - HEAD.itemsize)
     if not inside.all():
         first = header.offsets_at + 5 * int(np.argmin(inside))
@@ -187,8 +188,13 @@ def _listed_offsets(raw: Bytes, header: Header) -> Int64s | None:
     start, size = header.offsets_at, len(raw)
     if not header.events_at <= start <= size:
         return None
-    limit = min(size, header.processes_at) if header.processes_at > start else size
-    count = min(header.events, (limit - start) // 5)
+    space = header.processes_at - start  # the array fills it, so it counts the events as well
+    if 0 <= space <= size - start and space % 5 == 0:
+        count = space // 5
+    else:
+        count = min(header.events, (size - start) // 5)
+    if count == 0 and start > header.events_at:
+        return None
     if count < header.events and header.processes_at > size:
         return None  # the file is cut inside the array; every event stands before it
     rows = np.frombuffer(raw, np.uint8, 5 * count, start).reshape(count, 5)

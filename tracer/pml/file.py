@@ -16,8 +16,6 @@ from tracer.pml.processes import (
     Process,
     complete,
     process_table,
-    read_births,
-    read_exit_codes,
     read_processes,
 )
 from tracer.pml.rows import RowReader
@@ -88,12 +86,11 @@ class PmlFile:
         self._diagnostics.count("pml_user_unknown", len(names.below_unknown_user))
 
     def _read_processes(self) -> list[Process]:
-        pointer_size = self._header.pointer_size
         processes, unknown = complete(
             read_processes(self._raw, self._header, self._diagnostics),
             used=self._index.processes.tolist(),
-            births=read_births(self._raw, self._index.births.tolist(), pointer_size),
-            exits=read_exit_codes(self._raw, self._index.exits.tolist(), pointer_size),
+            births=self._index.births,
+            exits=self._index.exits,
         )
         self._diagnostics.count("pml_unknown_process", unknown)
         return processes

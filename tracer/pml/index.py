@@ -25,6 +25,7 @@ from tracer.pml.events import (
 )
 from tracer.pml.header import Bytes, Header
 from tracer.pml.operations import OPERATIONS, VALUE_OPERATIONS
+from tracer.pml.processes import Process, read_births, read_exit_codes
 from tracer.text import escape_name
 
 __all__ = ["CHUNK", "EventIndex", "index_events"]
@@ -48,8 +49,8 @@ class EventIndex:
         is_key: for each text, whether some operation showed it to be a key.
         answers: (path number, native name) where RegQueryKey told the native name of a key below HKCU.
         processes: the distinct process indexes of the registry operations, ascending.
-        births: offsets of the events that define or create a process.
-        exits: offsets of the events that end one.
+        births: what the events that define or create a process say, by process index.
+        exits: exit code and time of the processes whose end is an event, by process index.
         found: events of any kind that could be read.
     """
 
@@ -59,8 +60,8 @@ class EventIndex:
     is_key: NDArray[np.bool_]
     answers: set[tuple[int, str]]
     processes: NDArray[np.uint32]
-    births: NDArray[np.int64]
-    exits: NDArray[np.int64]
+    births: dict[int, Process]
+    exits: dict[int, tuple[int, int | None]]
     found: int
 
 
@@ -91,18 +92,19 @@ class _FirstPass:
         self._dates: list[NDArray[np.uint64]] = []
         self._paths: list[NDArray[np.int32]] = []
         self._processes: list[NDArray[np.uint32]] = []
-        self._births: list[NDArray[np.int64]] = []
-        self._exits: list[NDArray[np.int64]] = []
+        self._births: dict[int, Process] = {}
+        self._exits: dict[int, tuple[int, int | None]] = {}
 
     def read(self, offsets: NDArray[np.int64]) -> None:
         """Index the events at `offsets`."""
         head = read_heads(self._array, offsets)
         operation = head["operation"]
         process = head["class"] == PROCESS
-        self._births.append(
-            offsets[process & ((operation == _PROCESS_DEFINED) | (operation == _PROCESS_CREATE))]
-        )
-        self._exits.append(offsets[process & (operation == _PROCESS_EXIT)])
+        born = process & ((operation == _PROCESS_DEFINED) | (operation == _PROCESS_CREATE))
+        ended = process & (operation == _PROCESS_EXIT)
+        births = read_births(self._raw, offsets[born].tolist(), self._header.pointer_size)
+        self._births = births | self._births  # the first word counts
+        self._exits |= read_exit_codes(self._raw, offsets[ended].tolist(), self._header.pointer_size)
         registry = head["class"] == REGISTRY
         other = (head["class"] > 0) & (head["class"] <= _LAST_CLASS) & ~registry
         self._diagnostics.count("pml_other_events", int(other.sum()))
@@ -128,7 +130,7 @@ class _FirstPass:
         paths = self._number_paths(details)
         self._found += len(offsets)
         self._offsets.append(offsets)
-        self._dates.append(head["date"])
+        self._dates.append(head["date"].copy())  # not a view, which would keep all of head
         self._paths.append(paths)
         self._processes.append(np.unique(head["process"]))
         self._note_keys(details, paths)
@@ -150,8 +152,8 @@ class _FirstPass:
             is_key=is_key,
             answers=self._answers,
             processes=np.unique(_join(self._processes, np.uint32)),
-            births=_join(self._births, np.int64),
-            exits=_join(self._exits, np.int64),
+            births=self._births,
+            exits=self._exits,
             found=self._found,
         )
 

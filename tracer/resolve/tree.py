@@ -1,8 +1,13 @@
 """The tree of key names: one node a key, folded by the registry's rule, first spelling kept."""
 
+from array import array
+
 from tracer.text import fold_name
 
 __all__ = ["KeyTree"]
+
+
+_MANY = 64  # components of one name; more than any real one has
 
 
 class KeyTree:
@@ -10,22 +15,36 @@ class KeyTree:
 
     A node's number is its `key_id`. Names are escaped text (`tracer.text`). A path's components hang below
     each other, so the same key reached by different spellings or by parts is one node.
+
+    Attributes:
+        parents: per node; ROOT for a root and for an unnamed object. A parent has a lower number.
+        names: per node, the component as first spelled.
+        objects: node of an unnamed object -> its address.
+        unrooted: per node, 1 for an unnamed object and what stands below one.
+        too_long: nodes below which everything is one key, for its path would pass the registry's own limits.
+        bound: such an object's node -> (the node it turned out to be, source).
     """
 
     ROOT = -1  # the parent of "\REGISTRY"
-    LATEST = 1 << 62
+    LATEST = (1 << 62) - 1
+    MOST_DEPTH = 1024  # the registry allows 512 levels
+    MOST_LENGTH = 32_767  # characters of a UNICODE_STRING
 
     def __init__(self) -> None:
-        self.parents: list[int] = []
+        self.parents = array("i")
         self.names: list[str] = []
-        self.objects: dict[int, int] = {}  # node of an unnamed object -> its address
-        self.unrooted = bytearray()  # per node: 1 below an unnamed object
-        self.bound: dict[int, tuple[int, str]] = {}  # such a node -> (the node it turned out to be, source)
-        self._stems: dict[tuple[int, str], tuple[int, int]] = {}
-        self._folds: dict[str, str] = {}
-        self._mentions: list[int] = []
+        self.objects: dict[int, int] = {}
+        self.unrooted = bytearray()
+        self.bound: dict[int, tuple[int, str]] = {}
+        self.too_long: set[int] = set()
+        self._depths, self._lengths = array("i"), array("i")
+        self._mentions = array("q")
         self._no_base: int | None = None
-        self._children: dict[tuple[int, str], int] = {}
+        self._children: dict[int, int] = {}  # parent and folded component, packed -> node
+        self._spellings: dict[str, int] = {}  # component -> number of its folded form
+        self._folded: list[str] = []
+        self._folded_numbers: dict[str, int] = {}
+        self._stems: dict[tuple[int, str], tuple[int, int]] = {}  # all but a path's last component
 
     def __len__(self) -> int:
         return len(self.parents)
@@ -36,34 +55,38 @@ class KeyTree:
         `mention` numbers the places at which names were met; the spelling of the lowest one is shown.
         Without it, the spelling that made the node stays.
         """
-        key = (parent, name)
-        node = self._children.get(key)
+        number = self._spellings.get(name)
+        if number is None:
+            number = self._learn(name)
+        place = parent + 1 << 32 | number
+        node = self._children.get(place)
         if node is None:
-            folded = (parent, self.fold(name))
-            node = self._children.get(folded)
-            if node is None:
-                node = self._children[folded] = self._add(parent, name, mention)
-            self._children[key] = node  # this spelling is found at once next time
-        if mention < self._mentions[node]:
+            if parent in self.too_long:
+                return parent
+            node = self._children[place] = self._add(parent, name, mention)
+        elif mention < self._mentions[node]:
             self._mentions[node], self.names[node] = mention, name
         return node
 
-    def find(self, parent: int, folded: str) -> int | None:
-        """Return the node of a folded component below `parent`; None where it was never named."""
-        return self._children.get((parent, folded))
+    def find(self, parent: int, name: str) -> int | None:
+        """Return the node of the component `name` below `parent`; None where it was never named."""
+        number = self._spellings.get(name)
+        return None if number is None else self._children.get(parent + 1 << 32 | number)
 
     def fold(self, name: str) -> str:
-        """Return the folded form of a component; each spelling is folded once."""
-        folded = self._folds.get(name)
-        if folded is None:
-            folded = self._folds[name] = fold_name(name)
-        return folded
+        """Return the folded form of a component."""
+        number = self._spellings.get(name)
+        return fold_name(name) if number is None else self._folded[number]
 
     def below(self, parent: int, path: str, mention: int = LATEST) -> int:
         r"""Return the node of `path`, one or more components, below `parent`.
 
         Doubled and trailing backslashes name nothing of their own: ``A\\B\`` is ``A\B``.
         """
+        if path.count("\\") > _MANY:
+            for name in path.split("\\"):
+                parent = self.child(parent, name, mention) if name else parent
+            return parent
         above, slash, name = path.rpartition("\\")
         if slash:
             # Siblings share all but their last component, which is looked up whole.
@@ -80,7 +103,7 @@ class KeyTree:
 
     def unnamed(self, address: int) -> int:
         """Return a new node that stands for an object which nothing has named yet."""
-        node = self._add(self.ROOT, f"<object 0x{address & 0xFFFFFFFFFFFFFFF8:X}>")
+        node = self._add(self.ROOT, f"<object 0x{address & 0xFFFFFFFFFFFFFFF8:X}>", self.LATEST)
         self.objects[node] = address
         self.unrooted[node] = 1
         return node
@@ -100,9 +123,26 @@ class KeyTree:
         if node != target:
             self.bound.setdefault(node, (target, source))
 
-    def _add(self, parent: int, name: str, mention: int = LATEST) -> int:
+    def _learn(self, name: str) -> int:
+        folded = fold_name(name)
+        number = self._folded_numbers.get(folded)
+        if number is None:
+            number = self._folded_numbers[folded] = len(self._folded)
+            self._folded.append(folded)
+        self._spellings[name] = number
+        return number
+
+    def _add(self, parent: int, name: str, mention: int) -> int:
+        node = len(self.parents)
+        depth = self._depths[parent] + 1 if parent >= 0 else 1
+        length = (self._lengths[parent] if parent >= 0 else 0) + 1 + len(name)
+        if depth > self.MOST_DEPTH or length > self.MOST_LENGTH:
+            self.too_long.add(node)
+            name = "<longer than the registry allows>"
+        self._depths.append(depth)
+        self._lengths.append(length)
         self.parents.append(parent)
-        self._mentions.append(mention)
         self.names.append(name)
+        self._mentions.append(mention)
         self.unrooted.append(self.unrooted[parent] if parent >= 0 else 0)
-        return len(self.parents) - 1
+        return node

@@ -1,5 +1,6 @@
 """How the simulated people open and create keys: by which words, from where, and how it fails."""
 
+import zlib
 from random import Random
 
 from tracer.simulate.actors import Handle, Thread
@@ -116,11 +117,9 @@ class Opens:
         if draw < 0.06 and parent.children:
             target, status = parent.children[0].path, _DENIED
         else:
-            name = (
-                MISSING_KEYS[int(draw * 1e6) % len(MISSING_KEYS)]
-                if draw < 0.7
-                else self._guids[int(draw * 1e6) % 200]
-            )
+            # Programs ask for the same few keys that are not there, over and over.
+            pick = zlib.crc32(parent.path.encode("utf-16-le", "surrogatepass")) + int(draw * 1e6) % 3
+            name = MISSING_KEYS[pick % len(MISSING_KEYS)] if draw < 0.7 else self._guids[pick % 200]
             target = f"{parent.path}\\{name}"
             if parent.find(name.split("\\")[0]) is not None:
                 status = _DENIED
