@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from analysis.capture import Capture
     from analysis.filters import Filters
     from tracer.ingest import Progress
-    from tracer.simulate.knobs import Knobs
+    from tracer.simulate import Knobs, Summary
     from tracer.store.manifest import Manifest
 
 __version__ = "0.1.0"
@@ -118,12 +118,15 @@ def ingest(
     )
 
 
-def simulate(path: "Path | str", knobs: "Knobs | None" = None) -> None:
+def simulate(path: "Path | str", knobs: "Knobs | None" = None, *, truth: bool = True) -> "Summary":
     """Write a simulated trace, a genuine .etl with its truth beside it; see `tracer.simulate.simulate`."""
+    from tracer.simulate import Knobs as DefaultKnobs
     from tracer.simulate import simulate as write_trace
-    from tracer.simulate.knobs import Knobs as DefaultKnobs
 
-    write_trace(Path(path), knobs or DefaultKnobs())
+    try:
+        return write_trace(Path(path), knobs or DefaultKnobs(), truth=truth)
+    except OSError as error:
+        raise TargetError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
 def __getattr__(name: str) -> object:

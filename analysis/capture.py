@@ -17,13 +17,14 @@ from analysis.card import card_html, card_text, facts
 from analysis.collect import to_frame
 from analysis.engine import (
     HELPERS,
-    as_reader,
+    answer,
     bound,
     condition_view,
     connect,
     engine_errors,
     only_reads,
     quoted,
+    stream,
 )
 from analysis.events import EVENT_COLUMNS
 from analysis.filters import Codes, Filters, Words, find_processes
@@ -102,10 +103,10 @@ class Capture:
         Raises:
             UsageError: the query has a mistake, or does more than read.
         """
-        connection = self._open().con.cursor()
-        query = only_reads(connection, query)
-        with engine_errors("the query cannot be run"):
-            return to_frame(connection.sql(query).to_arrow_table())
+        backend = self._open()
+        query = only_reads(backend.con, query)
+        with engine_errors():
+            return to_frame(answer(backend, query))
 
     def timeline(
         self,
@@ -179,7 +180,7 @@ class Capture:
         """Return the timeline as a stream of Arrow batches, for results larger than memory."""
         sql = ibis.to_sql(self.timeline_table(filters, columns=columns, limit=limit), dialect="duckdb")
         with engine_errors():
-            return as_reader(self._open().con.cursor().sql(sql), batch_rows)
+            return stream(self._open(), sql, batch_rows)
 
     def keys(
         self,
@@ -246,16 +247,16 @@ class Capture:
         if not wanted:
             return []
         with engine_errors():
-            return [row[0] for row in self._open().con.cursor().execute(query).fetchall()]
+            found: list[str] = answer(self._open(), query).column(0).to_pylist()
+        return found
 
     def info(self) -> dict[str, Any]:
         """Return what is known about the capture as JSON values: the manifest, losses and diagnostics."""
-        cursor = self._open().con.cursor()
-        answer = self.manifest.as_dict()
+        known = self.manifest.as_dict()
         for name in ("losses", "diagnostics"):
             with engine_errors():
-                answer[name] = cursor.sql(f"SELECT * FROM {name}").to_arrow_table().to_pylist()
-        return answer
+                known[name] = answer(self._open(), f"SELECT * FROM {name}").to_pylist()
+        return known
 
     def close(self) -> None:
         """Let go of the engine and of the disk space it spilled to; closing twice is fine."""
@@ -284,7 +285,7 @@ class Capture:
     def _frame(self, table: Table) -> "pd.DataFrame":
         sql = ibis.to_sql(table, dialect="duckdb")
         with engine_errors():
-            return to_frame(self._open().con.cursor().sql(sql).to_arrow_table())
+            return to_frame(answer(self._open(), sql))
 
     def _filtered(self, filters: Filters, *, joined: bool) -> Table:
         """Return the event rows that fit, with the names joined or as stored."""
@@ -294,10 +295,12 @@ class Capture:
             processes = find_processes(bound(backend, "processes"), filters.process, filters.pid)
         first_ns = min((part["first_ns"] for part in self.manifest.parts), default=None)
         last_ns = max((part["last_ns"] for part in self.manifest.parts), default=None)
-        times = [
-            None if time is None else parse_time(time, first_ns=first_ns, last_ns=last_ns, end=is_end)
+        start_ns, end_ns = (
+            None
+            if time is None
+            else _in_range(parse_time(time, first_ns=first_ns, last_ns=last_ns, end=is_end))
             for time, is_end in ((filters.start, False), (filters.end, True))
-        ]
+        )
         if filters.where is not None:
             events = self._fitting(filters.where)
         else:
@@ -309,8 +312,8 @@ class Capture:
             value=filters.value,
             operation=filters.operation,
             status=filters.status,
-            start_ns=times[0],
-            end_ns=times[1],
+            start_ns=start_ns,
+            end_ns=end_ns,
         )
 
     def _fitting(self, condition: str) -> Table:
@@ -342,7 +345,7 @@ class Capture:
                 backend.con.execute(f"CREATE TABLE {HELPERS}.{name} AS {query} ORDER BY key_id")
                 self._helpers[query] = name
             some = f"SELECT key_id FROM {HELPERS}.{self._helpers[query]} LIMIT {_FEW_KEYS + 1}"
-            ids = [row[0] for row in backend.con.cursor().execute(some).fetchall()]
+            ids: list[int] = answer(backend, some).column(0).to_pylist()
         if len(ids) <= _FEW_KEYS:
             return ids
         return bound(backend, "keys", self._helpers[query]).select("key_id")
@@ -353,9 +356,14 @@ def _close(backend: Backend, spill: Path) -> None:
     shutil.rmtree(spill, ignore_errors=True)
 
 
+def _in_range(nanoseconds: int) -> int:
+    """Return a time that the column can be compared with: years before 1677 and after 2262 are its ends."""
+    return max(-(2**63), min(nanoseconds, 2**63 - 1))
+
+
 def _check_columns(columns: Sequence[str] | None, limit: int | None) -> None:
-    if limit is not None and limit < 0:
-        raise UsageError(f"limit is {limit}: it must not be negative")
+    if limit is not None and not 0 <= limit < 2**63:
+        raise UsageError(f"limit is {limit}: it must be a number of rows")
     if columns is None:
         return
     if not columns:

@@ -53,4 +53,4 @@ def _moment(nanoseconds: int) -> str:
         moment = datetime.fromtimestamp(nanoseconds // 1_000_000_000, UTC)
     except (OverflowError, ValueError, OSError):  # a damaged clock: a year that the calendar does not have
         return f"{nanoseconds} ns"
-    return f"{moment:%Y-%m-%dT%H:%M:%S}Z"
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{nanoseconds // 1_000_000 % 1000:03}Z"

@@ -28,7 +28,8 @@ def fetch(table: "Table") -> pa.Table:
     backend = table.get_backend()
     sql = ibis.to_sql(table, dialect=backend.name)
     if backend.name == "duckdb":
-        return backend.con.cursor().sql(sql).to_arrow_table()
+        cursor = backend.con.cursor()  # held by name: older engines close a cursor that nobody holds
+        return cursor.sql(sql).to_arrow_table()
     if backend.name == "pyspark":
         # Not table.to_pyarrow(): on Spark that goes through pandas, and integers with NULLs become floats.
         return _in_utc(backend._session.sql(sql).toArrow())

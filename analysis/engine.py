@@ -21,7 +21,17 @@ from tracer.errors import CaptureError, RegtraceError, UsageError
 from tracer.paths import escape_argument
 from tracer.schema import TABLES, Table
 
-__all__ = ["HELPERS", "as_reader", "condition_view", "connect", "engine_errors", "only_reads", "quoted"]
+__all__ = [
+    "HELPERS",
+    "answer",
+    "bound",
+    "condition_view",
+    "connect",
+    "engine_errors",
+    "only_reads",
+    "quoted",
+    "stream",
+]
 
 HELPERS = "regtrace"  # schema of what questions need on the way; not temporary, for cursors must see it
 
@@ -50,7 +60,7 @@ def connect(files: dict[str, list[Path]], *, memory_limit: str, threads: int | N
         UsageError: the memory limit or the number of threads is not one.
     """
     spill = Path(tempfile.mkdtemp(prefix="regtrace-"))
-    settings: dict[str, Any] = {"memory_limit": memory_limit, "TimeZone": "UTC"}
+    settings: dict[str, Any] = {"memory_limit": memory_limit}
     settings |= {"python_enable_replacements": "false", "autoinstall_known_extensions": "false"}
     if threads is not None:
         settings["threads"] = threads
@@ -63,6 +73,7 @@ def connect(files: dict[str, list[Path]], *, memory_limit: str, threads: int | N
         ) from error
     try:
         with engine_errors():
+            backend.con.execute("SET GLOBAL TimeZone = 'UTC'")
             backend.con.execute(f"CREATE SCHEMA {HELPERS}")
             for name, table in TABLES.items():
                 stored = "stored_events" if name == "events" else name
@@ -190,7 +201,21 @@ def _located(message: str) -> str:
     return "\n".join(line for line in lines if line.strip())
 
 
-def as_reader(relation: duckdb.DuckDBPyRelation, batch_rows: int) -> pa.RecordBatchReader:
-    """Return a relation's rows as a stream of Arrow batches; the method's name changed between versions."""
-    read = getattr(relation, "to_arrow_reader", None) or relation.fetch_arrow_reader
-    return read(batch_rows)
+def answer(backend: Backend, sql: str) -> pa.Table:
+    """Run a query on a cursor of its own, which does not disturb streams that are being read."""
+    cursor = backend.con.cursor()  # held by name: older engines close a cursor that nobody holds
+    return cursor.sql(sql).to_arrow_table()
+
+
+def stream(backend: Backend, sql: str, batch_rows: int) -> pa.RecordBatchReader:
+    """Run a query and return its rows as a stream of Arrow batches."""
+    cursor = backend.con.cursor()
+    relation = cursor.sql(sql)
+    read = getattr(relation, "to_arrow_reader", None) or relation.fetch_arrow_reader  # its name changed
+    reader = read(batch_rows)
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        yield from reader
+        cursor.close()
+
+    return pa.RecordBatchReader.from_batches(reader.schema, batches())

@@ -53,7 +53,9 @@ class Filters:
 
     def __str__(self) -> str:
         stated = [(item.name, getattr(self, item.name)) for item in fields(self)]
-        return ", ".join(f"{name}={value!r}" for name, value in stated if value not in (None, False))
+        return ", ".join(
+            f"{name}={value!r}" for name, value in stated if value is not None and value is not False
+        )
 
 
 def name_regex(pattern: str, *, whole: bool = True) -> str:
@@ -142,8 +144,8 @@ def find_processes(processes: Table, process: str | int | None, pid: int | Seque
     elif process is not None:
         processes = processes.filter(processes["pid"] == process)
     if pid is not None:
-        pids = [pid] if isinstance(pid, int) else list(pid)
-        processes = processes.filter(processes["pid"].isin(pids))
+        pids = [pid] if isinstance(pid, int) else pid
+        processes = processes.filter(processes["pid"].isin([one for one in pids if 0 <= one < 2**32]))
     return processes
 
 

@@ -89,5 +89,6 @@ def sort_keys(summary: Table, sort: str) -> Table:
     if sort not in SORTS:
         raise UsageError(f"keys cannot be sorted by {sort!r}: the orders are {', '.join(SORTS)}")
     column, largest_first = SORTS[sort]
-    first = summary[column].desc() if largest_first else summary[column]
-    return summary.order_by(first, summary["display_key"], summary["key_id"])
+    order = [summary[column].desc() if largest_first else summary[column]]
+    order += [summary[tie] for tie in ("display_key", "key_id") if tie != column]
+    return summary.order_by(*order)

@@ -1,4 +1,4 @@
-"""The command `regtrace`: finds the verb, runs it, and turns what went wrong into one sentence and an exit code.
+"""The command `regtrace`: finds the verb, runs it, turns what went wrong into one sentence and an exit code.
 
 Verbs are loaded when they are used: `regtrace --help` imports none of them, and none of the libraries
 they need. Help is plain text because formatting it with rich costs as much time as everything else here.
@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -74,7 +75,8 @@ class _Verbs(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401
         if args and args[0] not in VERBS:
-            self.commands = dict.fromkeys(VERBS)  # type: ignore[arg-type]  # the names suggestions are made from
+            names: dict[str, Any] = dict.fromkeys(VERBS)
+            self.commands = names  # what suggestions are made from
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002, ANN401
@@ -90,7 +92,10 @@ class _Verbs(TyperGroup):
             result = super().invoke(ctx)
             sys.stdout.flush()
             return result
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, RuntimeError) as stop:
+            # DuckDB answers Ctrl-C with a RuntimeError of its own.
+            if isinstance(stop, RuntimeError) and str(stop) != "Query interrupted":
+                raise
             console.error("interrupted")
             raise typer.Exit(Exit.INTERRUPTED) from None
         except (RegtraceError, OSError, MemoryError) as problem:
@@ -105,8 +110,13 @@ class _Verbs(TyperGroup):
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and leave with its exit code."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # a letter that the terminal's encoding lacks must not end the run
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # closed by the caller, as services and `>&-` do
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
+        elif hasattr(
+            stream, "reconfigure"
+        ):  # a letter that the terminal's encoding lacks must not end the run
             stream.reconfigure(errors="backslashreplace")
     try:
         app(args=list(sys.argv[1:] if arguments is None else arguments), prog_name="regtrace")
@@ -120,7 +130,7 @@ def _sentence(problem: BaseException) -> str:
     if isinstance(problem, OSError) and problem.strerror:
         where = f"{problem.filename}: " if problem.filename else ""
         if problem.errno == errno.ENOSPC:
-            return f"{where}the disk is full; nothing half-written was left behind"
+            return f"{where or 'the output cannot be written: '}the disk is full"
         if problem.errno == errno.EMFILE:
             return f"{where}too many open files; raise the limit (ulimit -n)"
         return f"{where}{problem.strerror[:1].lower()}{problem.strerror[1:]}"
@@ -221,7 +231,10 @@ app = typer.Typer(cls=_Verbs, no_args_is_help=True, **_FORMATS)  # type: ignore[
 
 @app.callback(epilog=_EPILOGUE)
 def regtrace(quiet: _Quiet = False, debug: _Debug = False, version: _Version = False) -> None:
-    """Tell what happened to each Windows registry key, in order and by whom, from ETW, Procmon or simulated traces."""
+    """Tell what happened to each Windows registry key, in order and by whom.
+
+    Reads ETW traces, Procmon logs, and traces it simulated itself.
+    """
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""What every verb that reads a capture does: open it, warn about losses, check the key, print rows, name what is next."""
+"""What every verb that reads a capture does: open it, warn about losses, check the key, print rows."""
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -96,6 +96,3 @@ def _with_our_errors(reader: pa.RecordBatchReader) -> pa.RecordBatchReader:
                 raise kind(f"the query cannot be run: {text}") from error
 
     return pa.RecordBatchReader.from_batches(reader.schema, batches())
-
-
-Ask = Callable[[Capture], pa.Table | pa.RecordBatchReader]

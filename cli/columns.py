@@ -4,8 +4,8 @@ CSV, JSONL and tables share these rules; Parquet keeps the types and needs none 
 
 * times: ISO-8601 with microseconds, ``Z`` for UTC, else the zone's offset; only what is shown changes;
 * bytes: lower-case hex, two digits a byte, nothing between them;
-* kernel addresses (the 64-bit columns named in ADDRESSES): ``0x`` and hex digits, because that is how debuggers
-  write them and because spreadsheets and JavaScript round such numbers;
+* kernel addresses (the 64-bit columns named in ADDRESSES): ``0x`` and hex digits, because that is how
+  debuggers write them and because spreadsheets and JavaScript round such numbers;
 * all other integers stay integers; NULL stays NULL.
 """
 
@@ -15,25 +15,34 @@ from datetime import UTC, datetime, tzinfo
 import numpy as np
 import pyarrow as pa
 
-__all__ = ["ADDRESSES", "Column", "hex_address", "is_text", "plain_batch", "plain_schema"]
+__all__ = [
+    "ADDRESSES",
+    "hex_address",
+    "is_text",
+    "plain_batch",
+    "plain_schema",
+    "text_cells",
+    "times_as_text",
+]
 
 ADDRESSES = frozenset(
-    # of a capture's tables
-    ["address", "stack", "process_start_key", "event_key"]
-    # of the records a dump shows
-    + [
+    {
+        # of a capture's tables
+        "address",
+        "event_key",
+        "process_start_key",
+        "stack",
+        # of the records a dump shows
         "BaseObject",
-        "KeyObject",
-        "KeyHandle",
+        "DirectoryTableBase",
         "Hive",
+        "KeyHandle",
+        "KeyObject",
         "Notification",
         "PageDirectoryBase",
         "UniqueProcessKey",
-    ]
-    + ["DirectoryTableBase"]
+    }
 )
-
-Column = pa.Array
 
 
 def hex_address(value: int) -> str:
@@ -133,3 +142,14 @@ def _local(microseconds: int, zone: tzinfo) -> str:
         )
     except (OverflowError, ValueError, OSError):  # a damaged clock: years that the calendar does not have
         return f"{np.datetime64(microseconds, 'us')}Z"
+
+
+def text_cells(rows: pa.Table, name: str, *, zone: tzinfo = UTC) -> list[str]:
+    """Return a column as text: "" for NULL, and for every row where the table has no such column."""
+    if name not in rows.schema.names:
+        return [""] * rows.num_rows
+    cells: list[str] = []
+    for batch in rows.select([name]).to_batches():
+        values = plain_batch(batch, zone).column(0).to_pylist()
+        cells += ["" if value is None else str(value) for value in values]
+    return cells

@@ -96,7 +96,7 @@ def is_terminal(stream: TextIO) -> bool:
 
 
 def has_color(stream: TextIO) -> bool:
-    """Return whether colour is wanted on `stream`: a terminal that can, and NO_COLOR not set (no-color.org)."""
+    """Return whether `stream` is a terminal that can show colour; NO_COLOR says no (no-color.org)."""
     if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or not is_terminal(stream):
         return False
     # The old Windows console prints escape sequences as rubbish; the new ones announce themselves.

@@ -40,9 +40,9 @@ def demo(
 ) -> None:
     """Show the whole job on a simulated trace.
 
-    Simulates a trace (a genuine .etl of a made-up machine, with some buffers lost), ingests it, prints the timeline of
-    one key, writes it as CSV and Parquet, and shows what was named and what was lost. Says the command each step
-    stands for, so that you can go on by yourself.
+    Simulates a trace (a genuine .etl of a made-up machine, with some buffers lost), ingests it, prints the
+    timeline of one key, writes it as CSV and Parquet, and shows what was named and what was lost. Says the
+    command each step stands for, so that you can go on by yourself.
     """
     from analysis.capture import open_capture
     from cli.ingest import ingest_with_progress
@@ -56,7 +56,8 @@ def demo(
     _step(
         1,
         "simulate a trace: no real machine was recorded",
-        f"regtrace simulate -o {quoted(trace)} -n {events} --seed {_SEED} --gap-us {_GAP_US:g} --lost-buffers {_LOST:g}",
+        f"regtrace simulate -o {quoted(trace)} -n {events} --seed {_SEED} --gap-us {_GAP_US:g} "
+        f"--lost-buffers {_LOST:g}",
     )
     simulate_with(knobs, trace, force=force)
 
@@ -113,7 +114,8 @@ def _interesting_key(capture: "Capture") -> str:
         f"""
         SELECT min(display_key) AS shown,
             count(DISTINCT process_id) + count(DISTINCT operation) + 2 * count(DISTINCT data) FILTER (WHERE
-                operation = 'SetValueKey' AND status = 0 AND data_type IN (1, 2, 4) AND data_size < 80) AS variety
+                operation = 'SetValueKey' AND status = 0 AND data_type IN (1, 2, 4) AND data_size < 80
+            ) AS variety
         FROM events WHERE display_key LIKE 'HKLM\\%' AND length(display_key) < {_PATH} GROUP BY key_id
         HAVING count(*) BETWEEN {least} AND {most} ORDER BY variety DESC, shown LIMIT 1
         """

@@ -32,11 +32,12 @@ EXAMPLES = (
 
 
 def dump(
-    traces: Annotated[list[Path], typer.Argument(metavar="TRACE", help="One or more .etl files; merged by time.")],
+    traces: Annotated[
+        list[Path], typer.Argument(metavar="TRACE", help="One or more .etl files, merged by time.")
+    ],
     provider: Annotated[
         list[str] | None,
-        typer.Option("--provider", "-p", metavar="NAME|GUID", help="Only records of this provider. May be given several "
-                     "times."),
+        typer.Option("--provider", "-p", metavar="NAME|GUID", help="Only of this provider. Repeatable."),
     ] = None,
     format: RowFormatOption = None,  # noqa: A002
     output: OutputFile = None,
@@ -45,9 +46,9 @@ def dump(
 ) -> None:  # fmt: skip
     """Write every record of a trace, before names are resolved.
 
-    One row a record, in time order: where it stands, its header's facts, and the fields of its payload under their
-    manifest or MOF names where the payload is known, the raw bytes where it is not. In JSONL a record has only the
-    payload fields it carries; CSV and Parquet have a column for every field there may be.
+    One row a record, in time order: where it stands, its header's facts, and the fields of its payload
+    under their manifest or MOF names where the payload is known, the raw bytes where it is not. In JSONL a
+    record has only the payload fields it carries; CSV and Parquet have a column for every field there may be.
     """
     from cli.output import Output, write_rows
     from tracer.diagnostics import COUNTERS, Diagnostics

@@ -36,8 +36,9 @@ def info(
 ) -> None:
     """Show what a trace or capture holds, and what is missing.
 
-    Of a trace: what its header says, how many records of which provider and event it has. Of a capture: its sources,
-    totals, and how sure its names are. Of both: every loss and everything odd that was met, each with a sentence.
+    Of a trace: what its header says, how many records of which provider and event it has. Of a capture:
+    its sources, totals, and how sure its names are. Of both: every loss and everything odd that was met,
+    each with a sentence.
     """
     from cli.output import write_lines
 
@@ -83,7 +84,7 @@ def describe(path: Path) -> dict[str, Any]:
 
 
 def is_lossy(facts: dict[str, Any]) -> bool:
-    """Tell whether anything is missing: an incomplete capture, a loss, or a counter whose severity is loss."""
+    """Tell whether anything is missing: the capture says so, or a loss or a counter of that severity does."""
     counted = any(row["severity"] == "loss" and row["count"] for row in facts["diagnostics"])
     lost = any(loss["kind"] != "blind" for loss in facts["losses"])
     return counted or lost or facts.get("complete") is False

@@ -70,14 +70,16 @@ def _etl(facts: Mapping[str, Any]) -> Iterator[_Section]:
                 "recorded": _span(facts),
                 "session": header["logger_name"],
                 "written as": header["log_file_name"],
-                "windows": f"build {header['build']}, version {header['version']}, {8 * header['pointer_size']}-bit",
+                "windows": f"build {header['build']}, version {header['version']}",
+                "bits": 8 * header["pointer_size"],
                 "processors": header["cpus"],
                 "clock": f"{clock.get(header['clock'], header['clock'])}{rate}",
-                "buffers": f"{header['buffers_written']:,} of {size_text(header['buffer_size'])}, mode {header['mode']}",
+                "buffers": f"{header['buffers_written']:,} of {size_text(header['buffer_size'])}",
+                "mode": header["mode"],
                 "started": header["start_time"],
                 "stopped": header["end_time"] or "never (the file was not finished)",
                 "booted": header["boot_time"],
-                "lost": f"{header['events_lost']:,} events, {header['buffers_lost']:,} buffers, by the header's own count",
+                "lost": f"{header['events_lost']:,} events, {header['buffers_lost']:,} buffers",
             }
         ),
     )
@@ -244,7 +246,7 @@ def _counts(title: str, counts: Mapping[str, int], noun: str) -> _Section:
     )
 
 
-def _plain(value: Any, name: str) -> str:
+def _plain(value: object, name: str) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if name.endswith("_ns") and isinstance(value, int):

@@ -7,7 +7,7 @@ import typer
 
 from cli.console import console
 from cli.exits import Exit
-from cli.options import Example, FailOnLoss, Force
+from cli.options import Example, FailOnLoss
 from cli.progress import ProgressLine, count_text, duration_text
 from cli.words import name_summary, plural, quoted
 
@@ -29,7 +29,7 @@ EXAMPLES = (
 
 def ingest(
     sources: Annotated[
-        list[Path], typer.Argument(metavar="SOURCE", help="Traces: .etl files, or one or more Procmon .pml files.")
+        list[Path], typer.Argument(metavar="SOURCE", help="Traces: .etl files, or Procmon .pml files.")
     ],
     output: Annotated[
         Path | None,
@@ -39,8 +39,8 @@ def ingest(
     force: Annotated[bool, typer.Option("--force", help="Replace the capture if it exists.")] = False,
     seed: Annotated[
         Path | None,
-        typer.Option("--seed", metavar="FILE", help="Table (CSV or Parquet) of objects that were open before the trace: "
-                     "columns address, path."),
+        typer.Option("--seed", metavar="FILE", help="Objects that were open before the trace: CSV or Parquet "
+                     "with the columns address and path."),
     ] = None,
     control_set: Annotated[
         int | None,
@@ -51,9 +51,10 @@ def ingest(
 ) -> None:  # fmt: skip
     """Read traces, name their keys, and publish a capture.
 
-    What a source is, is told by its content: a Windows event trace (.etl, plain or compressed, also cut short or
-    never finished) or a Procmon log (.pml). The capture is a folder of Parquet files that appears when it is whole.
-    Sources are only read; nothing is ever written to them. Damage and losses are counted and shown, not hidden.
+    What a source is, is told by its content: a Windows event trace (.etl, plain or compressed, also cut
+    short or never finished) or a Procmon log (.pml). The capture is a folder of Parquet files that appears
+    when it is whole. Sources are only read; nothing is ever written to them. Damage and losses are counted
+    and shown, not hidden.
     """
     target = output or Path(sources[0].with_suffix(".regtrace").name)
     manifest = ingest_with_progress(sources, target, force=force, seed=seed, control_set=control_set)

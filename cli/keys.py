@@ -70,8 +70,9 @@ def keys(
 ) -> None:
     """Print one row per key: how often used, by whom, and when.
 
-    Spellings of one key are one row. Counts are of operations tried or done; created counts creates that made the key,
-    failures operations that a user would call failed. The largest come first, times and keys in their own order.
+    Spellings of one key are one row. Counts are of operations tried or done; created counts creates that
+    made the key, failures operations that a user would call failed. The largest come first, times and keys
+    in their own order.
     """
     from analysis.collect import fetch
     from analysis.engine import engine_errors

@@ -5,7 +5,7 @@ from datetime import UTC, tzinfo
 
 import pyarrow as pa
 
-from cli.frames import text_cells
+from cli.columns import text_cells
 from cli.table import TextColumn, lay_out
 
 __all__ = ["key_lines"]

@@ -87,4 +87,5 @@ def _columns() -> list[tuple[str, ...]]:
 def _statuses() -> list[tuple[str, ...]]:
     from tracer.statuses import STATUSES
 
-    return [("status", "name")] + [(f"0x{number:08X}", name) for number, name in STATUSES.items()]
+    rows: list[tuple[str, ...]] = [("status", "name")]
+    return rows + [(f"0x{number:08X}", name) for number, name in STATUSES.items()]

@@ -1,6 +1,7 @@
 """The page docs/cli.md, made from the help of every verb: `python -m cli.manual > docs/cli.md`."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import typer
 
@@ -16,35 +17,44 @@ _INTRODUCTION = """\
 
 This page is made from the help texts: `python -m cli.manual > docs/cli.md`.
 
-Data goes to standard output, words (progress, warnings, hints) to standard error. Progress and hints are shown
-only where standard error is a terminal, and never with `--quiet`. Warnings about lost events are always shown."""
+Data goes to standard output, words (progress, warnings, hints) to standard error. Progress and hints are
+shown only where standard error is a terminal, and never with `--quiet`. Warnings about lost events are
+always shown."""
 
 _RULES = """\
 ## How rows are written
 
-`-f` gives the format, else the ending of the file: `.txt` table, `.csv`, `.jsonl` or `.ndjson`, `.parquet` or `.pq`.
-A file appears under its name when it is whole; an existing one is replaced only with `--force`.
+`-f` gives the format, else the ending of the file: `.txt` table, `.csv`, `.jsonl` or `.ndjson`, `.parquet`
+or `.pq`. A file appears under its name when it is whole; an existing one is replaced only with `--force`.
 
-**Times** are UTC in ISO-8601 (`2026-11-22T10:00:00.123456Z`). `--tz ZONE` shows them in another zone, with its
-offset (`2026-11-22T11:00:00.123456+01:00`). `time_ns` is always UTC nanoseconds since 1970. `--tz` changes nothing in
-Parquet, which holds instants. `--from` and `--to` are UTC unless they carry an offset.
+**Times** are UTC in ISO-8601 (`2026-11-22T10:00:00.123456Z`). `--tz ZONE` shows them in another zone, with
+its offset (`2026-11-22T11:00:00.123456+01:00`). `time_ns` is always UTC nanoseconds since 1970. `--tz`
+changes nothing in Parquet, which holds instants. `--from` and `--to` are UTC unless they carry an offset.
 
-**Tables** are for reading. On a terminal they are shortened to fit (`--wide` shows all); into a pipe or a file
-nothing is shortened. Names and data are written by strangers, so every character that Unicode does not call printable
-(control characters, terminal escapes, newlines, bidi overrides, invisible letters, odd spaces) is shown as `\\u{HEX}`;
-where a name itself holds `\\u{`, its backslash is shown as `\\u{5C}`. CSV is shown so too when it goes to a terminal.
-Colour is used on a terminal only, and not where `NO_COLOR` is set.
+**Tables** are for reading. On a terminal they are shortened to fit: what all rows share (the date, the key
+they lie below) moves above the table, columns without content are left out, doubts about a row become
+letters that are explained below the table, and below 100 columns times end with milliseconds; `--wide`
+prevents all that, and into a pipe or a file nothing is shortened. Only of a value's data a table never
+shows more than 200 letters, or 32 bytes in hex. Beyond 50,000 rows the headings are repeated.
 
-**CSV** follows RFC 4180, in UTF-8, lines ending with LF. Text is quoted; a NULL is an empty cell, empty text is `""`.
-A text cell that starts with `=`, `+`, `-`, `@` (or their full-width forms), a tab, CR, LF or an apostrophe gets one
-apostrophe in front, so that no spreadsheet runs it: *a reader that drops one leading apostrophe from text has the
-exact text.*
+Names and data are written by strangers, so every character that Unicode does
+not call printable (control characters, terminal escapes, newlines, bidi overrides, invisible letters, odd
+spaces) is shown as `\\u{HEX}`; where a name itself holds `\\u{`, its backslash is shown as `\\u{5C}`. CSV
+is shown so too when it goes to a terminal. Colour is used on a terminal only, and not where `NO_COLOR` is
+set.
 
-**JSONL** has one object a line; NULL is `null`. A line that would hold an unprintable character is written in ASCII
-with JSON's `\\uXXXX`.
+**CSV** follows RFC 4180, in UTF-8, lines ending with LF. Text is quoted; a NULL is an empty cell, empty
+text is `""`. A text cell that starts with `=`, `+`, `-`, `@` (or their full-width forms), a tab, CR, LF or
+an apostrophe gets one apostrophe in front, so that no spreadsheet runs it: *a reader that drops one
+leading apostrophe from text has the exact text.* Readers that can tell `""` from an empty cell
+(`pyarrow.csv` with `quoted_strings_can_be_null=False`, DuckDB with `allow_quoted_nulls = false`) keep NULL
+apart from empty text too.
 
-In CSV and JSONL bytes are lower-case hex, kernel addresses are text such as `"0xffffc00512345678"` (spreadsheets and
-JavaScript would round them), and all other integers stay integers.
+**JSONL** has one object a line; NULL is `null`. A line that would hold an unprintable character is written
+in ASCII with JSON's `\\uXXXX`. In `dump`, payload fields that a record does not have are left out.
+
+In CSV and JSONL bytes are lower-case hex, kernel addresses are text such as `"0xffffc00512345678"`
+(spreadsheets and JavaScript would round them), and all other integers stay integers.
 
 **Parquet** keeps every type exactly, zstd-compressed.
 
@@ -73,7 +83,9 @@ def _block(text: str) -> Iterator[str]:
 
 def _help(verb: str | None = None) -> str:
     group = typer.main.get_command(app)
-    settings = {"resilient_parsing": True, "terminal_width": _WIDTH, "max_content_width": _WIDTH}
+    settings: dict[str, Any] = {
+        "resilient_parsing": True, "terminal_width": _WIDTH, "max_content_width": _WIDTH
+    }  # fmt: skip
     context = group.make_context("regtrace", [], **settings)
     if verb is None:
         return group.get_help(context)

@@ -61,7 +61,8 @@ class Output:
         """Return what the options mean, checked before any work is done.
 
         Raises:
-            UsageError: the format can be told neither from `wanted` nor from the file's ending, or bytes would
+            UsageError: the format can be told neither from `wanted` nor from the file's ending, or bytes
+            would
                 go to a terminal.
             TargetError: the file exists and `force` is not set, or its folder is missing.
         """
@@ -164,7 +165,7 @@ def _write(reader: pa.RecordBatchReader, stream: BinaryIO, output: Output, rende
 
 
 def _table_lines(reader: pa.RecordBatchReader, width: int | None, render: Render) -> Iterator[str]:
-    """Yield the lines of one table, or, of very many rows, of tables below each other: memory stays bounded."""
+    """Yield the lines of one table, or of several where rows are very many: memory stays bounded."""
     block: list[pa.RecordBatch] = []
     rows = 0
     shown = False

@@ -1,8 +1,8 @@
-"""One line of progress on standard error: MB read, events, events/s, time passed. Silent when nobody looks."""
+"""One line of progress on standard error: MB, events, events/s, time passed. Silent when nobody looks."""
 
 import sys
 import time
-from typing import Protocol
+from typing import Protocol, Self
 
 from cli.console import console, is_terminal, terminal_width
 
@@ -41,7 +41,7 @@ class ProgressLine:
         self._next = 0.0
         self._dirty = False
 
-    def __enter__(self) -> "ProgressLine":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

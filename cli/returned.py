@@ -4,7 +4,7 @@ ETW carries the structure that the caller got, cut to what was captured. Anythin
 is left to be shown as bytes: nothing here guesses.
 """
 
-from struct import error as StructError
+import struct
 from struct import unpack_from
 
 from tracer.text import decode_name
@@ -30,7 +30,7 @@ def returned_text(operation: str | None, information_class: int | None, data: by
             return _value(operation, information_class, data)
         if operation in ("QueryKey", "EnumerateKey"):
             return _key(information_class, data)
-    except StructError:  # cut before the fixed part ends
+    except struct.error:  # cut before the fixed part ends
         return None
     return None
 

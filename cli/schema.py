@@ -4,7 +4,6 @@ import json
 from collections.abc import Iterator
 from difflib import get_close_matches
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated
 
 import typer

@@ -125,8 +125,9 @@ def simulate(
     """Write a simulated trace, a genuine .etl, with its truth beside it.
 
     A small model of a registry, its processes and their handles drives a writer of Windows' own trace format.
-    Every nastiness of real traces is a knob. The same knobs and seed give the same bytes. The truth (what each
-    record really meant) is written beside the trace as Parquet. A capture made from it says that it is simulated.
+    Every nastiness of real traces is a knob. The same knobs and seed give the same bytes. The truth (what
+    each record really meant) is written beside the trace as Parquet. A capture made from it says that it
+    is simulated.
     """
     simulate_with(Knobs(**knobs), output, force=force)
     capture = output.with_suffix(".regtrace")

@@ -1,8 +1,9 @@
-"""Aligned plain-text tables that fit a terminal, and that a program can still cut by column when they do not."""
+"""Aligned plain-text tables: made to fit a terminal, or whole for a pipe or a file."""
 
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache, lru_cache
 
 from cli.console import with_style
 from cli.safe import visible
@@ -38,9 +39,7 @@ class TextColumn:
 
 def cell_width(text: str) -> int:
     """Return how many columns of a terminal `text` takes (East Asian wide letters take two, marks none)."""
-    if text.isascii():
-        return len(text)
-    return sum(_letter_width(letter) for letter in text)
+    return len(text) if text.isascii() else _wide_text(text)
 
 
 def cut_end(text: str, width: int, mark: str = "…") -> str:
@@ -51,7 +50,7 @@ def cut_end(text: str, width: int, mark: str = "…") -> str:
 
 
 def cut_middle(text: str, width: int, mark: str = "…") -> str:
-    r"""Return `text`, its middle replaced by `mark` where it is wider than `width`: both ends of a path tell most.
+    r"""Return `text`, its middle replaced by `mark` where it is wider than `width`: a path's ends tell most.
 
     >>> cut_middle(r"HKLM\SOFTWARE\Microsoft\Windows\Run", 20)
     'HKLM\\SO…\\Windows\\Run'
@@ -104,7 +103,7 @@ def _fit(columns: list[TextColumn], widths: list[int], width: int) -> tuple[list
 
 
 def _shrunk(columns: list[TextColumn], widths: list[int], room: int, least: list[int]) -> list[int]:
-    """Return the widths, the widest shrinkable ones made narrower until all fit `room` or are at their least."""
+    """Return the widths, the widest shrinkable ones narrowed until all fit `room` or are at their least."""
     shrunk = list(widths)
     while sum(shrunk) > room:
         wide = [(shrunk[i], i) for i, c in enumerate(columns) if c.shrink and shrunk[i] > least[i]]
@@ -133,8 +132,14 @@ def _line(
     return _GAP.join(parts).rstrip(" ")
 
 
+@lru_cache(100_000)  # the same names stand in many rows
+def _wide_text(text: str) -> int:
+    return sum(map(_letter_width, text))
+
+
+@cache
 def _letter_width(letter: str) -> int:
-    if unicodedata.combining(letter) or unicodedata.category(letter) in ("Mn", "Me"):
+    if unicodedata.category(letter) in ("Mn", "Me"):
         return 0
     return 2 if unicodedata.east_asian_width(letter) in ("W", "F") else 1
 

@@ -51,20 +51,23 @@ def timeline(
     key: Annotated[
         list[str] | None,
         typer.Option("--key", "-k", metavar="KEY",
-                     help="The key: HKLM\\... or \\REGISTRY\\..., any case. * stands for letters of one component, ** for any. Repeatable."),
+                     help="The key: HKLM\\... or \\REGISTRY\\..., any case. * stands for any letters "
+                     "of a component, ** for any components. Repeatable."),
     ] = None,
     subtree: Annotated[bool, typer.Option("--subtree", help="Keys below KEY as well.")] = False,
     value: Annotated[
         str | None,
-        typer.Option("--value", metavar="NAME", help="Only this value; * and ? allowed; '' is the default value."),
+        typer.Option("--value", metavar="NAME", help="Only this value; * and ? allowed, '' is the default."),
     ] = None,
     process: Annotated[
         str | None,
-        typer.Option("--process", "-p", metavar="NAME|PID", help="Only processes of this image name (* and ? allowed) or id."),
+        typer.Option("--process", "-p", metavar="NAME|PID",
+                     help="Only processes of this image name (* and ? allowed), or this id."),
     ] = None,
     operation: Annotated[
         str | None,
-        typer.Option("--operation", metavar="WORDS", help="Only these, separated by commas: set, delete, read, write ... "
+        typer.Option("--operation", metavar="WORDS",
+                     help="Only these, separated by commas: set, delete, read, write ... "
                      "(regtrace list operations)."),
     ] = None,
     status: Annotated[
@@ -74,9 +77,12 @@ def timeline(
     ] = None,
     start: Annotated[
         str | None,
-        typer.Option("--from", metavar="TIME", help="First time: 2026-11-22T10:00:00Z, +90s after the start, -5m before the end."),
+        typer.Option("--from", metavar="TIME",
+                     help="First time: 2026-11-22T10:00:00Z, +90s after the start, -5m before the end."),
     ] = None,
-    end: Annotated[str | None, typer.Option("--to", metavar="TIME", help="Last time, written likewise.")] = None,
+    end: Annotated[
+        str | None, typer.Option("--to", metavar="TIME", help="Last time, written likewise.")
+    ] = None,
     where: Where = None,
     user_sid: UserSid = None,
     limit: Limit = None,
@@ -89,9 +95,9 @@ def timeline(
 ) -> None:  # fmt: skip
     """Print what happened to keys and values, oldest first.
 
-    Every option narrows; without any, everything is printed. The table shows time, process (its id), operation,
-    value, result and data; a note says where a key's name is not certain. CSV, JSONL and Parquet carry all columns of
-    the view `events` (regtrace list columns).
+    Every option narrows; without any, everything is printed. The table shows time, process (its id),
+    operation, value, result and data; a note says where a key's name is not certain. CSV, JSONL and
+    Parquet carry all columns of the view `events` (regtrace list columns).
     """
     from analysis.filters import Filters
     from cli.captures import check_keys, fail_if_lossy, opened, print_rows, timeline_reader

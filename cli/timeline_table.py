@@ -7,8 +7,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from cli.columns import text_cells
 from cli.console import with_style
-from cli.frames import text_cells
 from cli.returned import returned_text
 from cli.safe import visible
 from cli.table import TextColumn, cut_end, cut_middle, lay_out
@@ -43,7 +43,8 @@ def timeline_lines(
 
     Args:
         rows: rows of the view `events`, in order.
-        width: the columns of the terminal: cells are shortened to fit, columns without content left out, and the
+        width: the columns of the terminal: cells are shortened to fit, columns without content left out,
+        and the
             date stands in the heading when all rows share it. None: every column, nothing shortened.
         zone: the zone times are shown in.
         color: whether failures stand out.
@@ -71,7 +72,7 @@ def timeline_lines(
         TextColumn("status", results, shrink="end", least=9,
                    styles=["red" if code is not None and is_failure(code) else "" for code in statuses]),
         TextColumn("data", _data(rows), shrink="end", least=10),
-        TextColumn("note" if width is None else "", [", ".join(words) if width is None else "".join(words) for words in notes],
+        TextColumn("note" if width is None else "", [("" if legend else ", ").join(words) for words in notes],
                    styles=["yellow"] * len(times)),
     ]  # fmt: skip
     if width is not None:
@@ -166,9 +167,8 @@ def _one_data(
     if data is None and size == 0:
         text = ""  # nothing came back, so nothing is missing
     if previous is not None or previous_size is not None:
-        text = f"{text}, was {decode_value(previous_kind, previous, previous_size, limit=_BYTES) or 'empty'}".removeprefix(
-            ", "
-        )
+        before = decode_value(previous_kind, previous, previous_size, limit=_BYTES) or "empty"
+        text = f"{text}, was {before}".removeprefix(", ")
     if text:
         parts.append(text)
     shown = "; ".join(parts)

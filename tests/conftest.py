@@ -1,8 +1,18 @@
 """Fixtures that many tests share."""
 
+import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# Files are written per example, so examples take their time; and where CI runs, a test must not fail today and
+# pass tomorrow. HYPOTHESIS_PROFILE=search looks further, by hand.
+settings.register_profile("regtrace", deadline=None, derandomize=bool(os.environ.get("CI")))
+settings.register_profile(
+    "search", deadline=None, max_examples=5000, suppress_health_check=list(HealthCheck), derandomize=False
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "regtrace"))
 
 
 @pytest.fixture(scope="session")

@@ -35,8 +35,8 @@ class ForeignRecord(NamedTuple):
 
     `provider` is GUID text in lower case; for hook headers the class GUID of the registry and process
     groups, else hook-group-0xNN; None where the header names none. `id` is None for classic records;
-    pid, tid and ticks are None where the header has none. `offset` is as tracer counts: the buffer's file
-    offset plus the place in the (inflated) buffer.
+    pid, tid and ticks are None where the header has none. `offset` is the place in the file, in one
+    with compressed buffers the place it would have if none were compressed (as tracer.schema counts).
     """
 
     header_type: int
@@ -59,7 +59,7 @@ def dissect_records(path: Path) -> Iterator[ForeignRecord]:
     size = path.stat().st_size
     with path.open("rb") as file:
         etl = ETL(file)
-        offset = 0
+        offset = grown = 0
         while offset + _BUFFER_HEADER_SIZE <= size:
             buffer = Buffer(etl, offset)
             header = buffer.header
@@ -69,8 +69,10 @@ def dissect_records(path: Path) -> Iterator[ForeignRecord]:
             cpu = index & 0x7FFF if int(header.BufferFlag) & _PROC_INDEX else index & 0xFF
             place = 0
             for record in buffer:
-                yield _dissect_record(record.header, cpu, offset + _BUFFER_HEADER_SIZE + place)
+                yield _dissect_record(record.header, cpu, offset + grown + _BUFFER_HEADER_SIZE + place)
                 place += record.aligned_size
+            if int(header.BufferFlag) & _COMPRESSED:
+                grown += max(header.FilledBytes - header.BufferSize, 0)
             offset = buffer.next_buffer
 
 

@@ -7,7 +7,18 @@ from dataclasses import dataclass, field
 FILETIME_2020 = 132_223_104_000_000_000  # 2020-01-01 UTC
 HEADER_SIZE = 0x3A8
 OPEN, CREATE, CLOSE, QUERY_KEY, SET, QUERY, ENUM_VALUE, ENUM_KEY = range(8)
-SET_INFO, DELETE_KEY, DELETE_VALUE, FLUSH, LOAD, UNLOAD, RENAME, QUERY_MULTIPLE, SET_SECURITY, GET_SECURITY = range(8, 18)
+(
+    SET_INFO,
+    DELETE_KEY,
+    DELETE_VALUE,
+    FLUSH,
+    LOAD,
+    UNLOAD,
+    RENAME,
+    QUERY_MULTIPLE,
+    SET_SECURITY,
+    GET_SECURITY,
+) = range(8, 18)
 
 
 @dataclass(frozen=True)
@@ -48,7 +59,9 @@ def text(value: str) -> tuple[int, bytes]:
     return len(units) // 2, units
 
 
-def opened(path: str, *, result: int = 0, operation: int = OPEN, access: int = 0x20019, **more: object) -> Event:
+def opened(
+    path: str, *, result: int = 0, operation: int = OPEN, access: int = 0x20019, **more: object
+) -> Event:
     extra = None if result else struct.pack("<II", access, 1 if operation == CREATE else 0)
     return Event(operation, path, struct.pack("<HI", 0xABCD, access), extra=extra, result=result, **more)
 
@@ -76,7 +89,9 @@ def created_process(index: int, pid: int, parent_pid: int, path: str, command: s
     path_info, path_bytes = text(path)
     command_info, command_bytes = text(command)
     start = FILETIME_2020
-    fixed = struct.pack("<IIIII4xQ8x4xBBHH2x", index, pid, 7, parent_pid, 3, start, 12, 4, path_info, command_info)
+    fixed = struct.pack(
+        "<IIIII4xQ8x4xBBHH2x", index, pid, 7, parent_pid, 3, start, 12, 4, path_info, command_info
+    )
     return Event(1, event_class=1, detail=fixed + bytes(16) + path_bytes + command_bytes, **more)
 
 

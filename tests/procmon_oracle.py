@@ -19,7 +19,18 @@ from tracer.text import fold_name
 
 PROCMON_NAMES = {ours: theirs for theirs, ours in OPERATIONS}
 VALUE_OPERATIONS = {"QueryValueKey", "SetValueKey", "DeleteValueKey"}
-_KEY_CLASSES = ["Basic", "Node", "Full", "Name", "Cached", "Flags", "Virtualization", "HandleTags", "Trust", "Layer"]
+_KEY_CLASSES = [
+    "Basic",
+    "Node",
+    "Full",
+    "Name",
+    "Cached",
+    "Flags",
+    "Virtualization",
+    "HandleTags",
+    "Trust",
+    "Layer",
+]
 _SET_CLASSES = {0: "KeyWriteTimeInformation", 1: "KeyWow64FlagsInformation", 5: "KeySetHandleTagsInformation"}
 
 
@@ -60,7 +71,10 @@ def procmon_key(native: str, sid: str | None) -> str:
     """Return a native path as Procmon shows it."""
     roots = [("\\REGISTRY\\MACHINE\\SOFTWARE\\CLASSES", "HKCR"), ("\\REGISTRY\\MACHINE", "HKLM")]
     if sid:
-        roots += [(f"\\REGISTRY\\USER\\{sid}_CLASSES", "HKCU\\Software\\Classes"), (f"\\REGISTRY\\USER\\{sid}", "HKCU")]
+        roots += [
+            (f"\\REGISTRY\\USER\\{sid}_CLASSES", "HKCU\\Software\\Classes"),
+            (f"\\REGISTRY\\USER\\{sid}", "HKCU"),
+        ]
     for root, shown in [*roots, ("\\REGISTRY\\USER", "HKU")]:
         if fold_name(native) == root or fold_name(native).startswith(root + "\\"):
             return shown + native[len(root) :]
@@ -109,7 +123,10 @@ def _detail(row: dict) -> Iterator[tuple[str, str]]:
             if desired == "Maximum Allowed":
                 yield "Granted Access", get_registry_access_mask_string(fields["GrantedAccess"])
             if row["disposition"]:
-                yield "Disposition", {1: "REG_CREATED_NEW_KEY", 2: "REG_OPENED_EXISTING_KEY"}[row["disposition"]]
+                yield (
+                    "Disposition",
+                    {1: "REG_CREATED_NEW_KEY", 2: "REG_OPENED_EXISTING_KEY"}[row["disposition"]],
+                )
     elif operation == "SetInformationKey":
         yield "KeySetInformationClass", _SET_CLASSES[row["information_class"]]
         yield "Length", str(len(data or b""))
@@ -171,5 +188,7 @@ def _show(kind: int, data: bytes) -> str:
     if kind == 3:
         return data.hex(" ").upper()
     if kind == 7:
-        return ", ".join(data.decode("utf-16-le", "replace").removesuffix("\0").removesuffix("\0").split("\0"))
+        return ", ".join(
+            data.decode("utf-16-le", "replace").removesuffix("\0").removesuffix("\0").split("\0")
+        )
     return ""

@@ -53,6 +53,7 @@ KEY_PATHS: tuple[tuple[str, int | None, str | None], ...] = (
     ("\\REGISTRY\\MACHINE\\SOFTWARE\\Vendor\\Run", 3, "later"),
     ("\\REGISTRY\\A\\{0b1c}\\Settings", None, "rundown"),
     *((f"\\REGISTRY\\MACHINE\\SOFTWARE\\Hostile\\{name}", None, None) for name in HOSTILE),
+    ("<object 0xFFFF800099999999>", 2, "later"),
 )
 _PROCESSES = (
     # pid, image, image_path, command_line, user
@@ -137,7 +138,7 @@ def _event_rows(events: int) -> list[dict[str, Any]]:
                 "key_id": None if key_id == len(KEY_PATHS) else key_id,
                 "handle_id": BIG + sequence if sequence % 2 else None,
                 "value_name": value,
-                "disposition": (1 + sequence % 2) if operation == "CreateKey" and status == 0 else None,
+                "disposition": (1 + sequence // 12 % 2) if operation == "CreateKey" and status == 0 else None,
                 "data_type": kind,
                 "data_size": None if data is None else len(data),
                 "data": data,

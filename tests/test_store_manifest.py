@@ -11,7 +11,7 @@ from small_capture import write_capture
 from tracer.errors import CaptureError, TargetError
 from tracer.schema import TABLES
 from tracer.store.manifest import MANIFEST_NAME, Manifest
-from tracer.store.reader import event_files, table_files
+from tracer.store.reader import table_files
 
 
 @pytest.fixture
@@ -170,11 +170,3 @@ def test_readers_take_the_files_of_the_manifest_and_no_others(capture: Path) -> 
     files = table_files(capture, Manifest.load(capture))
     assert [path.name for path in files["events"]] == [f"part-0000{n}.parquet" for n in range(3)]
     assert set(files) == set(TABLES)
-
-
-def test_parts_outside_a_time_range_are_left_out(capture: Path) -> None:
-    manifest = Manifest.load(capture)
-    second = manifest.parts[1]
-    found = event_files(capture, manifest, start_ns=second["first_ns"], end_ns=second["last_ns"])
-    assert [path.name for path in found] == ["part-00001.parquet"]
-    assert event_files(capture, manifest, start_ns=manifest.parts[2]["last_ns"] + 1) == []

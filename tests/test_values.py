@@ -1,7 +1,7 @@
 """Values and statuses as people read them."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tracer.statuses import STATUSES, find_status, is_failure, status_name
@@ -52,6 +52,7 @@ def test_long_bytes_are_cut_and_say_so() -> None:
     assert decode_value(3, bytes(100), limit=2) == "00 00 [2 of 100 bytes shown]"
 
 
+@settings(deadline=None)
 @given(
     st.one_of(st.none(), st.integers(0, 15), st.integers(0, 2**32 - 1)),
     st.one_of(st.none(), st.binary(max_size=40)),
@@ -63,6 +64,7 @@ def test_no_value_whatsoever_fails_to_be_shown(
     decode_value(kind, data, size).encode("utf-8")
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]).filter(lambda c: c != "<")))
 def test_whole_text_is_shown_as_it_is(text: str) -> None:
     assert decode_value(1, wide(text + "\0")) == text

@@ -176,7 +176,7 @@ def _follow(source: BufferFile, diagnostics: Diagnostics) -> None:
                     Buffer(at, length, filled, place, flags, cpu, first_stamp(start), flushed, sequence, cut)
                 )
                 if flags & COMPRESSED:
-                    grown += max(filled - length, 0)
+                    grown += filled - length
                 at += length
                 if not flags & COMPRESSED:
                     stride = length

@@ -193,7 +193,7 @@ def _listed_offsets(raw: Bytes, header: Header) -> Int64s | None:
         count = space // 5
     else:
         count = min(header.events, (size - start) // 5)
-    if count == 0 and start > header.events_at:
+    if count == 0 and not header.is_empty:
         return None
     if count < header.events and header.processes_at > size:
         return None  # the file is cut inside the array; every event stands before it

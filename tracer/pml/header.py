@@ -50,6 +50,11 @@ class Header:
     processors: int
     memory_bytes: int
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether the file says throughout that it holds no event."""
+        return self.events == 0 and self.events_at == self.offsets_at == self.processes_at
+
     def facts(self) -> dict[str, object]:
         """Return what a user wants to know of the machine and the file; None where the header is silent."""
         major, minor, build, revision = self.windows

@@ -54,10 +54,11 @@ def read_processes(raw: Bytes, header: Header, diagnostics: Diagnostics) -> list
         diagnostics.count("pml_bad_table", offset=min(table, size))
         return []
     count: int = struct.unpack_from("<I", raw, table)[0]
-    possible = min(count, (size - table) // (_PROCESS.size + 8))
-    diagnostics.count("pml_bad_table", count - possible, offset=table)
+    if count > (size - table) // (_PROCESS.size + 8):
+        diagnostics.count("pml_bad_table", offset=table)
+        return []
     found: dict[int, Process] = {}
-    for number in range(possible):
+    for number in range(count):
         entry = table + 4 + 4 * count + 4 * number  # the array before it repeats the indexes
         at = table + struct.unpack_from("<I", raw, entry)[0] if entry + 4 <= size else size
         if at + _PROCESS.size > size:

@@ -1,0 +1,237 @@
+"""Bad .etl input: one clear sentence, or everything readable kept and the damage counted; never anything else."""
+
+import resource
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from random import Random
+
+import pyarrow as pa
+import pytest
+import raw_etl as raw
+from mutations import KINDS, base_files, mutate
+
+import tracer.ingest
+from tracer.diagnostics import COUNTERS, Diagnostics
+from tracer.errors import RegtraceError, SourceError
+from tracer.ingest import ingest
+from tracer.schema import TABLES
+from tracer.simulate import Clock, EtlWriter
+from tracer.store.manifest import Manifest
+
+MUTATIONS = 21_600  # over all kinds of files
+SLOWEST = 10.0  # seconds a damaged file of a few KiB may take before it counts as a hang
+
+
+class MemoryWriter:
+    """Stands in for CaptureWriter: takes everything, checks every value, writes nothing."""
+
+    def __init__(self, target: Path, *, force: bool = False) -> None:
+        self.rows = dict.fromkeys(TABLES, 0)
+
+    def write_part(self, make: Callable[[], pa.Table], rows: int) -> None:
+        table = make()
+        assert len(table) == rows
+        self._check("events", table)
+
+    def append(self, name: str, tables: Iterable[pa.Table]) -> None:
+        for table in tables:
+            self._check(name, table)
+
+    def _check(self, name: str, table: pa.Table) -> None:
+        table.validate(full=True)
+        assert table.schema.names == TABLES[name].names
+        self.rows[name] += len(table)
+
+    def publish(self, manifest: Manifest) -> Manifest:
+        assert self.rows["events"] == manifest.totals["events"]
+        return manifest
+
+    def __enter__(self) -> "MemoryWriter":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing to close."""
+
+
+@pytest.fixture
+def unwritten(monkeypatch) -> None:
+    """Let ingests write nothing."""
+    monkeypatch.setattr(tracer.ingest, "CaptureWriter", MemoryWriter)
+
+
+def refusal(path: Path) -> str:
+    """Return the sentence with which an ingest of `path` is refused."""
+    target = path.with_suffix(".regtrace")
+    with pytest.raises(SourceError) as caught:
+        ingest([path], target)
+    assert not target.exists()
+    assert list(path.parent.glob("*.partial")) == []
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "empty"),
+        (b"x", "not an .etl file"),
+        (b"time,key,value\n" * 100, "not an .etl file"),
+        (bytes(100_000), "not an .etl file"),
+        (b"\xff" * 100_000, "not an .etl file"),
+        (Random(1).randbytes(100_000), "not an .etl file"),
+        (b"MZ" + bytes(4000), "not an .etl file"),
+        (b"ElfFile\0" + bytes(4000), "a Windows event log"),
+        (b"regf" + bytes(4000), "a registry hive"),
+        (b"PAR1" + bytes(4000), "a Parquet file"),
+        (raw.buffer(raw.event(1, 5)), "no log file header"),
+        (raw.buffer(raw.logfile_record()[:0x90], size=256), "log file header"),
+    ],
+    ids=["empty", "byte", "text", "zeros", "ones", "noise", "exe", "evtx", "hive", "parquet", "headless", "short"],
+)
+def test_a_file_of_another_kind_is_refused_in_one_sentence(tmp_path, content, says):
+    path = tmp_path / "wrong.etl"
+    path.write_bytes(content)
+    sentence = refusal(path)
+    assert says in sentence
+    assert str(path) in sentence
+    assert "\n" not in sentence
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, lambda path: None], ids=["folder", "absent"])
+def test_a_path_that_is_no_file_is_refused_in_one_sentence(tmp_path, make):
+    path = tmp_path / "no.etl"
+    make(path)
+    assert "cannot be opened" in refusal(path)
+
+
+def test_random_bytes_are_never_more_than_refused(tmp_path, unwritten):
+    random = Random(7)
+    for size in range(0, 4000, 7):
+        path = tmp_path / "noise.etl"
+        path.write_bytes(random.randbytes(size))
+        with pytest.raises(SourceError):
+            ingest([path], tmp_path / "t")
+
+
+# --- a file cut at every byte -----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module", params=["plain", "compressed"])
+def three_buffers(request, tmp_path_factory) -> tuple[bytes, list[int]]:
+    """A file of a header and three small buffers, and where each buffer begins."""
+    compressed = request.param == "compressed"
+    path = tmp_path_factory.mktemp("cut") / "a.etl"
+    writer = EtlWriter(path, buffer_size=1024, compressed=compressed, cpus=1)
+    for number in range(24):
+        writer.add_record("event", ticks=Clock().start_ticks + number, provider=raw.GUID, id_=number,
+                          payload=bytes(range(number, number + 16)))  # fmt: skip
+        if number % 8 == 7:
+            writer.flush(0)
+    writer.finish()
+    content = path.read_bytes()
+    starts, at = [], 0
+    while at < len(content):
+        starts.append(at)
+        at += int.from_bytes(content[at : at + 4], "little")
+    assert len(starts) == 4
+    return content, [*starts, len(content)]
+
+
+def test_a_file_cut_at_any_byte_gives_all_whole_buffers_and_says_that_it_was_cut(tmp_path, three_buffers):
+    content, starts = three_buffers
+    path = tmp_path / "cut.etl"
+    path.write_bytes(content)
+    whole = raw.read(path).rows
+    assert [row.id for row in whole[1:]] == list(range(24))
+    header = 72 + int.from_bytes(content[72 + 4 : 72 + 6], "little")
+    refused = 0
+    for length in range(len(content)):
+        path.write_bytes(content[:length])
+        try:
+            reading = raw.read(path)
+        except SourceError as error:
+            assert length < header, length
+            assert "\n" not in str(error)
+            refused += 1
+            continue
+        buffers = sum(start <= length for start in starts[2:])  # data buffers that are whole
+        assert len(reading.rows) >= 8 * buffers + (length >= header), length
+        assert reading.rows == whole[: len(reading.rows)], length
+        assert any(COUNTERS[name].severity == "loss" for name in reading.counts[0]), length
+        assert reading.losses, length
+        assert ("cut_buffer" in reading.counts[0]) == (length not in starts), length
+    assert 72 + 32 + 0x118 <= refused <= header  # without the names in the header its facts are there
+
+
+# --- random damage ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory) -> dict[str, bytes]:
+    return base_files(tmp_path_factory.mktemp("sound"))
+
+
+def ingest_or_refuse(path: Path, target: Path) -> Manifest | None:
+    """Ingest; None where it was refused as it should be. Any other exception goes through."""
+    began = time.monotonic()
+    try:
+        manifest = ingest([path], target)
+    except RegtraceError as error:
+        assert "\n" not in str(error)
+        return None
+    finally:
+        assert time.monotonic() - began < SLOWEST
+    return manifest
+
+
+def test_the_undamaged_files_are_read_without_a_complaint(tmp_path, sound, unwritten):
+    fine = {"plain", "narrow", "compressed", "extended", "classic", "classic_narrow", "hostile", "headers"}
+    assert set(sound) == {*KINDS, "headers"}
+    for name, content in sound.items():
+        path = tmp_path / "a.etl"
+        path.write_bytes(content)
+        manifest = ingest([path], tmp_path / "t")
+        assert manifest.complete == (name in fine), name
+        assert manifest.totals["events"] > 30 or name == "headers"
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "headers"])
+def test_no_damage_does_more_than_lose_records(tmp_path, sound, unwritten, kind):
+    random = Random(f"damage {kind}")
+    path, target = tmp_path / "damaged.etl", tmp_path / "t"
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    read = 0
+    count = MUTATIONS // (len(KINDS) + 1)
+    for number in range(count):
+        content = mutate(sound[kind], random)
+        path.write_bytes(content)
+        try:
+            read += ingest_or_refuse(path, target) is not None
+        except BaseException:
+            kept = Path("/tmp") / f"regtrace-damaged-{kind}-{number}.etl"
+            kept.write_bytes(content)
+            raise
+    assert read > count // 3  # most damage leaves something to read
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    assert grown < 300 << 10  # KiB
+
+
+def test_damaged_files_make_captures_that_open(tmp_path, sound):
+    random = Random("captures")
+    path, target = tmp_path / "damaged.etl", tmp_path / "damaged.regtrace"
+    opened = 0
+    for number in range(300):
+        path.write_bytes(mutate(sound[random.choice(list(sound))], random))
+        try:
+            made = ingest([path], target, force=True)
+        except SourceError:
+            continue
+        loaded = Manifest.load(target)
+        assert loaded.as_dict() == made.as_dict(), number
+        opened += 1
+    assert opened > 100
+
+
+def test_diagnostics_refuse_a_name_that_nobody_explained():
+    with pytest.raises(KeyError):
+        Diagnostics().count("no_such_counter")

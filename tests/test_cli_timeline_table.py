@@ -1,0 +1,148 @@
+"""What a person sees of an event: who, what, with which data, and how sure."""
+
+import doctest
+import importlib
+import pkgutil
+from struct import pack
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import cli
+from cli.returned import returned_text
+from cli.timeline_table import timeline_lines
+from tracer.schema import EVENTS, FLAGS, NAME_SOURCES
+
+NAME = "Größe".encode("utf-16-le")
+
+
+def events(*rows: dict[str, object]) -> pa.Table:
+    schema = pa.schema(
+        [
+            *EVENTS.arrow(),
+            *(pa.field(name, pa.string()) for name in ("key", "display_key", "process")),
+            pa.field("pid", pa.uint32()),
+        ]
+    )
+    common = {"time": 1_714_557_600_000_001, "operation": "OpenKey", "display_key": r"HKLM\A", "flags": 0}
+    return pa.Table.from_pylist([common | row for row in rows], schema=schema)
+
+
+def cells(*rows: dict[str, object]) -> list[dict[str, str]]:
+    """Return the cells of a table in a pipe, by their headings."""
+    heading, *lines = timeline_lines(events(*rows))
+    starts = [heading.index(title) for title in heading.split()]
+    return [
+        {
+            title: line[start:end].strip()
+            for title, start, end in zip(heading.split(), starts, [*starts[1:], None], strict=True)
+        }
+        for line in lines
+    ]
+
+
+def test_a_process_without_a_name_is_not_given_one():
+    rows = [{"process": "a.exe", "pid": 4}, {"process": None, "pid": 4}, {"process": None, "pid": None}]
+    assert [cell["process"] for cell in cells(*rows)] == ["a.exe (4)", "? (4)", "?"]
+
+
+def test_the_default_value_is_not_no_value():
+    shown = cells({"value_name": ""}, {"value_name": None}, {"value_name": "x"})
+    assert [cell["value"] for cell in shown] == ["(default)", "", "x"]
+
+
+def test_a_write_shows_what_was_there_before():
+    row = {"operation": "SetValueKey", "data_type": 4, "data": b"\1\0\0\0", "data_size": 4}
+    before = {"previous_type": 1, "previous_data": b"o\0n\0\0\0", "previous_size": 6}
+    empty = {"previous_type": 1, "previous_data": b"", "previous_size": 0}
+    shown = cells(row, row | before, row | empty)
+    assert [cell["data"] for cell in shown] == ["1 (0x1)", "1 (0x1), was on", "1 (0x1), was empty"]
+
+
+def test_what_was_not_captured_is_said():
+    shown = cells(
+        {"operation": "SetValueKey", "data_type": 3, "data": None, "data_size": 9}, {"data_size": 0}
+    )
+    assert [cell["data"] for cell in shown] == ["[9 bytes, not captured]", ""]
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in NAME_SOURCES if name not in ("event", "open", "seed", "rundown")]
+)
+def test_a_name_that_is_not_sure_is_marked_and_explained(name):
+    assert cells({"name_source": name})[0]["note"] == f"name: {name}"
+    *_, row, legend = timeline_lines(events({"name_source": name}), 100)
+    letter, _, meaning = legend.partition(": ")
+    assert row.endswith(f" {letter}")
+    assert meaning
+
+
+def test_every_flag_is_shown_and_explained():
+    for name, bit in FLAGS.items():
+        assert cells({"flags": bit})[0]["note"] == name
+        assert list(timeline_lines(events({"flags": bit}), 100))[-1].startswith(
+            list(timeline_lines(events({"flags": bit}), 100))[-2][-1] + ": "
+        )
+
+
+def test_on_a_terminal_what_all_rows_share_is_said_once():
+    rows = [{"display_key": r"HKLM\A\B"}, {"display_key": r"HKLM\A"}, {"display_key": r"HKLM\A\C\D"}]
+    title, heading, *lines = timeline_lines(events(*rows), 120)
+    assert title == r"HKLM\A"
+    assert heading.split()[0] == "2024-05-01"
+    assert [line.split()[-1] for line in lines] == ["B", ".", r"C\D"]
+
+
+def test_rows_of_two_days_keep_their_dates_on_a_terminal():
+    day = 86_400_000_000
+    lines = list(timeline_lines(events({}, {"time": 1_714_557_600_000_001 + day}), 120))
+    assert [line[:10] for line in lines[2:]] == ["2024-05-01", "2024-05-02"]
+
+
+@pytest.mark.parametrize(
+    ("operation", "information_class", "data", "text"),
+    [
+        ("QueryValueKey", 2, pack("<III", 0, 4, 4) + b"\2\0\0\0", "2 (0x2)"),
+        ("QueryValueKey", 4, pack("<II", 4, 4) + b"\2\0\0\0", "2 (0x2)"),
+        ("QueryValueKey", 1, pack("<IIIII", 0, 4, 30, 4, 10) + NAME + b"\2\0\0\0", "2 (0x2)"),
+        ("EnumerateValueKey", 1, pack("<IIIII", 0, 4, 30, 4, 10) + NAME + b"\2\0\0\0", "Größe = 2 (0x2)"),
+        ("EnumerateValueKey", 0, pack("<III", 0, 1, 10) + NAME, "Größe: REG_SZ"),
+        ("EnumerateKey", 0, pack("<QII", 1, 0, 10) + NAME, "Größe"),
+        ("EnumerateKey", 1, pack("<QIIII", 1, 0, 0, 0, 10) + NAME, "Größe"),
+        ("QueryKey", 3, pack("<I", 10) + NAME, "Größe"),
+        ("QueryKey", 2, pack("<QIIIIIIIII", 1, 0, 44, 0, 3, 8, 0, 5, 8, 4), "3 subkeys, 5 values"),
+        ("QueryKey", 4, pack("<QIIIIIII", 1, 0, 3, 8, 5, 8, 4, 10), "3 subkeys, 5 values"),
+        ("QueryValueKey", 2, pack("<III", 0, 3, 8) + b"\1", "01 [truncated: 1 of 8 bytes]"),
+        ("QueryValueKey", 2, b"\0\0\0", None),
+        ("QueryValueKey", 77, bytes(64), None),
+        ("QuerySecurityKey", 2, bytes(64), None),
+        ("QueryValueKey", None, bytes(64), None),
+    ],
+)
+def test_returned_structures_are_read_as_wdm_h_lays_them_out(operation, information_class, data, text):
+    assert returned_text(operation, information_class, data) == text
+
+
+@settings(deadline=None)
+@given(
+    st.sampled_from(["QueryValueKey", "EnumerateValueKey", "QueryKey", "EnumerateKey"]),
+    st.integers(0, 12),
+    st.binary(max_size=80),
+)
+def test_no_returned_bytes_can_break_the_table(operation, information_class, data):
+    row = {
+        "operation": operation,
+        "information_class": information_class,
+        "data": data,
+        "data_size": len(data),
+    }
+    lines = list(timeline_lines(events(row)))
+    assert len(lines) == 2
+    assert all(line.isprintable() for line in lines)
+
+
+@pytest.mark.parametrize("name", [module.name for module in pkgutil.iter_modules(cli.__path__)])
+def test_the_examples_in_docstrings_are_true(name):
+    assert doctest.testmod(importlib.import_module(f"cli.{name}")).failed == 0
