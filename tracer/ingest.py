@@ -1,9 +1,8 @@
 """Sources to a capture: the pipeline from records to published tables."""
 
-import hashlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from tracer.decode.payload import decode_payload
 from tracer.decode.plans import ABSENT, PlanTables
 from tracer.decode.strings import NameTable
 from tracer.diagnostics import Diagnostics
-from tracer.errors import SourceError, UsageError
+from tracer.errors import UsageError
 from tracer.etl.extended import gather_items
 from tracer.etl.reader import EtlReader
 from tracer.etl.records import Records
@@ -29,43 +28,15 @@ from tracer.resolve.resolver import Resolver
 from tracer.resolve.touches import DEFERRED, SOURCES, Resolved
 from tracer.resolve.tree import KeyTree
 from tracer.schema import DIAGNOSTICS, LOSSES
+from tracer.progress import Progress
 from tracer.seed import read_seed
+from tracer.sources import Source, sha256, source_kind
 from tracer.store.manifest import Manifest
-from tracer.store.writer import CaptureWriter
+from tracer.store.writer import PART_ROWS, CaptureWriter
 
-__all__ = ["PART_ROWS", "Progress", "ingest", "source_kind"]
+__all__ = ["Progress", "ingest", "source_kind"]
 
-PART_ROWS = 500_000
-_HASH_BLOCK = 4 << 20
 _SIMULATED = "regtrace simulated trace"  # the logger name our simulator writes
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far an ingest is: bytes of the sources, and event rows made so far."""
-
-    bytes_done: int
-    bytes_total: int
-    events: int
-
-
-def source_kind(path: Path) -> str:
-    """Return "etl" or "pml", told by content.
-
-    Raises:
-        SourceError: the file cannot be opened, or is a known kind that regtrace does not read.
-    """
-    try:
-        with path.open("rb") as file:
-            head = file.read(8)
-    except OSError as error:
-        raise SourceError(f"{path}: cannot be opened: {error.strerror}") from error
-    if head.startswith(b"PML_"):
-        return "pml"
-    for magic, name in ((b"ElfFile\0", "a Windows event log (.evtx)"), (b"PAR1", "a Parquet file"), (b"regf", "a registry hive")):
-        if head.startswith(magic):
-            raise SourceError(f"{path}: this is {name}; ingest reads .etl and Procmon .pml files")
-    return "etl"
 
 
 def ingest(
@@ -286,23 +257,14 @@ class _EtlIngest:
         path, header = self.paths[number], reader.headers[number]
         facts = asdict(header)
         facts["version"] = ".".join(map(str, header.version))
-        return {
-            "source_id": number,
-            "name": path.name,
-            "kind": "etl",
-            "size": path.stat().st_size,
-            "sha256": self.digests[number].result(),
-            "first_ns": self.first_ns.get(number),
-            "last_ns": self.last_ns.get(number),
-            "simulated": header.logger_name.startswith(_SIMULATED),
-            "facts": facts,
-        }
-
-
-def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file, in hex."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_HASH_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
+        return Source(
+            source_id=number,
+            name=path.name,
+            kind="etl",
+            size=path.stat().st_size,
+            sha256=self.digests[number].result(),
+            first_ns=self.first_ns.get(number),
+            last_ns=self.last_ns.get(number),
+            simulated=header.logger_name.startswith(_SIMULATED),
+            facts=facts,
+        ).as_dict()

@@ -30,7 +30,8 @@ def find_losses(source: int, file: BufferFile, diagnostics: Diagnostics) -> list
 
     A loss is placed between neighbouring buffers where a buffer says so; a mere total could be anywhere.
     """
-    losses = [*_counted(source, file, diagnostics), *_flagged(source, file, diagnostics)]
+    flagged = list(_flagged(source, file, diagnostics))
+    losses = [*_counted(source, file, diagnostics, {loss.kind for loss in flagged}), *flagged]
     header, buffers = file.header, file.buffers[1:]  # the first buffer holds the session's own records
     if file.circular and buffers and file.size + header.buffer_size > (header.largest_file or 0):
         until = header.one_to_ns(_overwritten_until(buffers))
@@ -86,11 +87,16 @@ def _overwritten_until(buffers: Sequence[Buffer]) -> int:
     return min(buffer.flushed for buffer in buffers if buffer.sequence > missing)
 
 
-def _counted(source: int, file: BufferFile, diagnostics: Diagnostics) -> Iterator[Loss]:
+def _counted(source: int, file: BufferFile, diagnostics: Diagnostics, placed: set[str]) -> Iterator[Loss]:
+    """Yield the header's totals; those of a kind that buffers place lie there, or after the last buffers."""
+    last = {buffer.cpu: buffer.flushed for buffer in sorted(file.buffers[1:], key=lambda b: b.flushed)}
+    tail = file.header.one_to_ns(min(last.values())) if last else None
     for kind, lost in (("events", file.header.events_lost), ("buffers", file.header.buffers_lost)):
         if lost:
             diagnostics.count(f"header_{kind}_lost", lost)
-            yield Loss(source, kind, lost, None, None, None, f"log file header: {kind} lost")
+            since = tail if kind in placed else None
+            where = "; flagged buffers say where, but for what the last buffers could not say" if kind in placed else ""
+            yield Loss(source, kind, lost, since, None, None, f"log file header: {kind} lost{where}")
 
 
 def _flagged(source: int, file: BufferFile, diagnostics: Diagnostics) -> Iterator[Loss]:

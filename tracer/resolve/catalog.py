@@ -136,7 +136,8 @@ class Catalog:
         if tree.parents[node] < 0:
             if node in tree.bound and above is not None:
                 return above
-            return self._show(name if tree.unrooted[node] or name == "\\" else f"\\{name}", 1)
+            bare = tree.unrooted[node] or node in tree.bare or name == "\\"
+            return self._show(name if bare else f"\\{name}", 1)
         assert above is not None
         path, depth = f"{above.path}\\{name}", above.depth + 1
         if depth <= _ROOT_DEPTH:

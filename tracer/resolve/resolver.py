@@ -326,6 +326,8 @@ class _Batch:
 
     def _keep(self, row_key: NDArray[np.int32]) -> None:
         """Write the finished lives to the log and keep each slot's last one."""
+        if not self.count:  # rows there may be, but none that touches an object
+            return
         last = np.ones(self.count, bool)
         last[:-1] = self.first[1:]
         at = np.flatnonzero(last)

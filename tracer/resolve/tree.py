@@ -22,6 +22,7 @@ class KeyTree:
         objects: node of an unnamed object -> its address.
         unrooted: per node, 1 for an unnamed object and what stands below one.
         too_long: nodes below which everything is one key, for its path would pass the registry's own limits.
+        bare: roots that are written without a backslash before them.
         bound: such an object's node -> (the node it turned out to be, source).
     """
 
@@ -39,6 +40,8 @@ class KeyTree:
         self.too_long: set[int] = set()
         self._depths, self._lengths = array("i"), array("i")
         self._mentions = array("q")
+        self.bare: set[int] = set()
+        self._bare_roots: dict[str, int] = {}
         self._no_base: int | None = None
         self._children: dict[int, int] = {}  # parent and folded component, packed -> node
         self._spellings: dict[str, int] = {}  # component -> number of its folded form
@@ -97,7 +100,13 @@ class KeyTree:
         return self.child(parent, name, mention) if name else parent
 
     def rooted(self, path: str, mention: int = LATEST) -> int:
-        r"""Return the node of an absolute native path (``\REGISTRY\...``); ``\`` alone is a node too."""
+        r"""Return the node of an absolute native path (``\REGISTRY\...``); ``\`` alone is a node too.
+
+        A path that does not begin with a backslash (Procmon's ``HKCU\...``) stands below a bare root.
+        """
+        if path and path[0] != "\\":
+            root, _, path = path.partition("\\")
+            return self.below(self._bare_root(root, mention), path, mention)
         node = self.below(self.ROOT, path, mention)
         return self.child(self.ROOT, "\\") if node == self.ROOT else node
 
@@ -122,6 +131,14 @@ class KeyTree:
         """Say that the unnamed `node` turned out to be `target`; `source` is later or rundown. First word wins."""
         if node != target:
             self.bound.setdefault(node, (target, source))
+
+    def _bare_root(self, name: str, mention: int) -> int:
+        folded = fold_name(name)
+        node = self._bare_roots.get(folded)
+        if node is None:
+            node = self._bare_roots[folded] = self._add(self.ROOT, name, mention)
+            self.bare.add(node)
+        return node
 
     def _learn(self, name: str) -> int:
         folded = fold_name(name)

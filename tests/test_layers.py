@@ -1,0 +1,140 @@
+"""Who may import whom, and what start-up may load: read from the sources, so that it holds everywhere.
+
+import-linter says part of this too (pyproject.toml); this runs where it is not installed, and says more.
+"""
+
+import ast
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+HOUSES = ("tracer", "analysis", "cli")
+MAY_IMPORT = {"tracer": {"tracer"}, "analysis": {"tracer", "analysis"}, "cli": {"tracer", "analysis", "cli"}}
+HEAVY = {"numpy", "pandas", "pyarrow", "duckdb", "ibis", "rich", "pyfwnt"}
+FILES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+    for house in HOUSES
+    for path in sorted((ROOT / house).rglob("*.py"))
+} | {"regtrace": ROOT / "regtrace.py"}
+
+
+@cache
+def tree_of(module: str) -> ast.Module:
+    return ast.parse(FILES[module].read_text(encoding="utf-8"), filename=module)
+
+
+def imported(module: str, *, at_start: bool = False) -> Iterator[tuple[str, str | None, int]]:
+    """Yield (module, name or None, line) of what `module` imports.
+
+    Args:
+        module: whose imports.
+        at_start: only those that run when the module is imported: not in functions, not for type checkers.
+    """
+    waiting: list[ast.AST] = [tree_of(module)]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, None, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module}:{node.lineno}: imports are absolute"
+            yield from ((node.module or "", alias.name, node.lineno) for alias in node.names)
+        elif at_start and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            continue
+        elif at_start and isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            waiting += node.orelse
+        else:
+            waiting += ast.iter_child_nodes(node)
+
+
+def loaded_by(start: str) -> dict[str, str]:
+    """Return every module that importing `start` imports, with the chain that leads to it."""
+    chains = {start: start}
+    waiting = [start]
+    while waiting:
+        module = waiting.pop()
+        for target, name, _ in imported(module, at_start=True):
+            whole = target if name is None else f"{target}.{name}"
+            packages = [".".join(whole.split(".")[:depth]) for depth in range(1, whole.count(".") + 2)]
+            ours = [package for package in packages if package in FILES]
+            for found in ours or [target.split(".")[0]]:
+                if found not in chains:
+                    chains[found] = f"{chains[module]} -> {found}"
+                    if found in FILES:
+                        waiting.append(found)
+    return chains
+
+
+def test_there_is_something_to_look_at():
+    assert {"tracer.ingest", "analysis.capture", "cli.app", "regtrace"} <= set(FILES)
+    assert {"cli.exits", "tracer.errors", "typer"} <= set(loaded_by("cli.app"))
+
+
+@pytest.mark.parametrize("house", HOUSES)
+def test_imports_point_one_way_only(house):
+    wrong = [
+        f"{module}:{line} imports {target}"
+        for module in FILES
+        if module.split(".")[0] == house
+        for target, _, line in imported(module)
+        if target.split(".")[0] in {*HOUSES, "regtrace"} - MAY_IMPORT[house]
+        # the version is the public face's, and is asked for inside a function
+        and (module, target) != ("cli.app", "regtrace")
+    ]
+    assert wrong == []
+
+
+def test_only_the_session_imports_windows_tracing():
+    wrong = [
+        f"{module}:{line}"
+        for module in FILES
+        for target, _, line in imported(module)
+        if target.split(".")[0] == "etw" and module != "tracer.session"
+    ]
+    assert wrong == []
+
+
+def test_the_session_imports_windows_tracing_inside_functions_only():
+    if "tracer.session" not in FILES:
+        pytest.skip("there is no live session yet")
+    assert "etw" not in loaded_by("tracer.session")
+
+
+def test_only_the_command_line_prints():
+    wrong = [
+        f"{module}:{node.lineno}"
+        for module in FILES
+        if not module.startswith("cli")
+        for node in ast.walk(tree_of(module))
+        if (isinstance(node, ast.Name) and node.id == "print")
+        or (isinstance(node, ast.Attribute) and ast.unparse(node) in ("sys.stdout", "sys.stderr"))
+    ]
+    assert wrong == []
+
+
+def test_nobody_imports_what_another_module_keeps_to_itself():
+    public = {}
+    for module in FILES:
+        for node in tree_of(module).body:
+            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+                public[module] = set(ast.literal_eval(node.value))
+    wrong = [
+        f"{module}:{line} imports {name} from {target}"
+        for module in FILES
+        for target, name, line in imported(module)
+        if target in public and name is not None and f"{target}.{name}" not in FILES
+        if name not in public[target]
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("start", ["cli.app", "regtrace"])
+def test_start_up_loads_nothing_heavy(start):
+    assert [chain for module, chain in loaded_by(start).items() if module in HEAVY] == []
+
+
+@pytest.mark.parametrize("house", HOUSES)
+def test_every_house_says_that_it_is_typed(house):
+    assert (ROOT / house / "py.typed").is_file()

@@ -1,0 +1,121 @@
+"""Procmon .pml files to a published capture."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tracer.diagnostics import Diagnostics
+from tracer.pml.file import PmlFile
+from tracer.progress import Progress
+from tracer.radix import stable_order
+from tracer.resolve.catalog import Catalog
+from tracer.resolve.tree import KeyTree
+from tracer.schema import DIAGNOSTICS
+from tracer.sources import Source, sha256
+from tracer.store.manifest import Manifest
+from tracer.store.writer import PART_ROWS, CaptureWriter
+
+__all__ = ["ingest_pml"]
+
+
+def ingest_pml(
+    paths: Sequence[Path],
+    writer: CaptureWriter,
+    *,
+    control_set: int | None,
+    progress: Callable[[Progress], None] | None,
+) -> Manifest:
+    """Read Procmon files, the oldest first, and publish them as one capture.
+
+    Raises:
+        SourceError: a file is not readable at all.
+        TargetError: the capture cannot be written.
+    """
+    run = _PmlIngest(writer, progress)
+    files = [(path, diagnostics, PmlFile(path, diagnostics)) for path in paths for diagnostics in [Diagnostics()]]
+    total = sum(path.stat().st_size for path in paths)
+    sources = [run.add(number, *file, total) for number, file in enumerate(files)]
+    return run.publish(sources, [diagnostics for _, diagnostics, _ in files], control_set)
+
+
+class _PmlIngest:
+    """One run: rows gather until they make a part."""
+
+    def __init__(self, writer: CaptureWriter, progress: Callable[[Progress], None] | None) -> None:
+        self._writer, self._progress = writer, progress
+        self._tree = KeyTree()
+        self._events = self._processes = self._keyless = self._bytes = 0
+        self._waiting: list[pa.RecordBatch] = []
+
+    def add(self, number: int, path: Path, diagnostics: Diagnostics, file: PmlFile, total: int) -> dict[str, Any]:
+        """Read one file; return its entry in the manifest."""
+        first_ns = last_ns = None
+        processes = file.processes(number, self._processes)
+        before = self._events
+        batches = file.batches(
+            self._tree, source_id=number, first_process_id=self._processes, first_sequence=self._events
+        )
+        for batch in batches:
+            times = pc.min_max(batch["time_ns"]).as_py()
+            first_ns = times["min"] if first_ns is None else min(first_ns, times["min"])
+            last_ns = times["max"] if last_ns is None else max(last_ns, times["max"])
+            self._events += batch.num_rows
+            self._keyless += batch["key_id"].null_count
+            self._waiting.append(batch)
+            if sum(waiting.num_rows for waiting in self._waiting) >= PART_ROWS:
+                self._flush()
+            if self._progress:
+                self._progress(Progress(self._bytes, total, self._events))
+        self._writer.append("processes", [processes])
+        self._processes += processes.num_rows
+        self._bytes += path.stat().st_size
+        if self._progress:
+            self._progress(Progress(self._bytes, total, self._events))
+        facts = {**file.facts, "registry_operations": self._events - before}
+        return Source(number, path.name, "pml", path.stat().st_size, sha256(path), first_ns, last_ns, False, facts).as_dict()
+
+    def publish(
+        self, sources: list[dict[str, Any]], diagnostics: Sequence[Diagnostics], control_set: int | None
+    ) -> Manifest:
+        """Write what is left and publish."""
+        self._flush()
+        catalog = Catalog(self._tree, control_set=control_set)
+        self._writer.append("keys", catalog.tables())
+        rows = [row for number, counters in enumerate(diagnostics) for row in counters.rows(number)]
+        self._writer.append("diagnostics", [pa.Table.from_pylist(rows, schema=DIAGNOSTICS.arrow())])
+        builds = {source["facts"].get("windows_build") for source in sources}
+        build = builds.pop() if len(builds) == 1 else None
+        return self._writer.publish(
+            Manifest(
+                complete=not any(row["severity"] == "loss" for row in rows),
+                windows_build=build if isinstance(build, int) else None,
+                clock="procmon",
+                control_set=control_set,
+                sources=sources,
+                totals={
+                    "events": self._events,
+                    "records": self._events,
+                    "keys": len(self._tree),
+                    "processes": self._processes,
+                    "rows_without_key": self._keyless,
+                    "names": {"event": self._events - self._keyless} if self._events > self._keyless else {},
+                },
+            )
+        )
+
+    def _flush(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        rows = sum(batch.num_rows for batch in waiting)
+        if rows:
+            self._writer.write_part(lambda: _part(waiting), rows)
+
+
+def _part(batches: list[pa.RecordBatch]) -> pa.Table:
+    """Return the batches as one table sorted by (key_id, sequence)."""
+    table = pa.Table.from_batches(batches).combine_chunks()
+    keys = pc.fill_null(table["key_id"], -1).combine_chunks().to_numpy()
+    return table.take(pa.array(stable_order(keys.astype(np.int64) + 1)))

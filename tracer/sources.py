@@ -1,0 +1,64 @@
+"""Sources: what kind a file is, told by its content, and what the manifest says of it."""
+
+import hashlib
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tracer.errors import SourceError
+
+__all__ = ["Source", "sha256", "source_kind"]
+
+_HASH_BLOCK = 4 << 20
+_FOREIGN = (
+    (b"ElfFile\0", "a Windows event log (.evtx)"),
+    (b"PAR1", "a Parquet file"),
+    (b"regf", "a registry hive"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """An entry of `sources` in capture.json; times are UTC nanoseconds, None where nothing was read."""
+
+    source_id: int
+    name: str
+    kind: str
+    size: int
+    sha256: str
+    first_ns: int | None
+    last_ns: int | None
+    simulated: bool
+    facts: dict[str, Any]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the entry as it is stored."""
+        return asdict(self)
+
+
+def source_kind(path: Path) -> str:
+    """Return "etl" or "pml", told by content.
+
+    Raises:
+        SourceError: the file cannot be opened, or is a known kind that regtrace does not read.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(8)
+    except OSError as error:
+        raise SourceError(f"{path}: cannot be opened: {error.strerror}") from error
+    if head.startswith(b"PML_"):
+        return "pml"
+    for magic, name in _FOREIGN:
+        if head.startswith(magic):
+            raise SourceError(f"{path}: this is {name}; regtrace reads .etl and Procmon .pml files")
+    return "etl"
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, in hex."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_HASH_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
