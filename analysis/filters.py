@@ -14,7 +14,7 @@ from tracer.paths import escape_argument
 from tracer.statuses import STATUSES, find_status
 from tracer.text import fold_name
 
-__all__ = ["Filters", "find_processes", "name_regex", "operation_names", "status_condition"]
+__all__ = ["Codes", "Filters", "Words", "find_processes", "name_regex", "operation_names", "status_condition"]
 
 Words = str | Sequence[str] | None
 Codes = str | int | Sequence[str | int] | None

@@ -13,7 +13,7 @@ from cli.console import has_color, is_terminal, terminal_width
 from cli.files import binary_stdout, check_target, open_target
 from tracer.errors import UsageError
 
-__all__ = ["FORMATS", "Output", "write_lines", "write_rows"]
+__all__ = ["FORMATS", "Output", "Render", "write_lines", "write_rows"]
 
 FORMATS = {
     "table": (".txt",),

@@ -11,12 +11,12 @@ __all__ = ["stable_order"]
 
 
 def stable_order(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the permutation that sorts non-negative `numbers`; equal ones keep their order."""
+    """Return the permutation that sorts `numbers` as unsigned ones; equal ones keep their order."""
     if not len(numbers):
         return np.empty(0, np.int64)
     order = np.argsort(numbers.astype(np.uint16), kind="stable")
-    rest = numbers >> 16
+    rest = numbers.view(np.uint64) >> np.uint64(16)  # signed, a negative number would never become 0
     while rest.any():
         order = order.take(np.argsort(rest.astype(np.uint16).take(order), kind="stable"))
-        rest = rest >> 16
+        rest = rest >> np.uint64(16)
     return order

@@ -123,7 +123,7 @@ def _read_header(path: Path, file: BinaryIO, size: int) -> LogfileHeader:
     if len(head) < BUFFER_HEADER:
         raise SourceError(wrong)
     stride, _, _, filled, flags, _ = _FIRST.unpack_from(head)
-    if not BUFFER_HEADER < stride <= _LARGEST or filled <= BUFFER_HEADER:
+    if not BUFFER_HEADER < stride <= _LARGEST or not BUFFER_HEADER < filled <= _LARGEST:
         raise SourceError(wrong)
     body = file.read(min(stride, size) - BUFFER_HEADER)
     if flags & COMPRESSED:

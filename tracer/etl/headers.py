@@ -9,7 +9,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["HEADERS", "HOOK", "MESSAGE", "SIZE_AT_4", "SMALLEST", "Header", "header_name"]
+__all__ = [
+    "EVENT_MARK",
+    "HEADERS",
+    "HOOK",
+    "MESSAGE",
+    "MESSAGE_MARK",
+    "SIZE_AT_4",
+    "SMALLEST",
+    "Header",
+    "header_name",
+]
 
 EVENT_MARK = 0xC0  # TRACE_HEADER_FLAG | TRACE_HEADER_EVENT_TRACE
 MESSAGE_MARK = 0x90  # TRACE_HEADER_FLAG | TRACE_MESSAGE

@@ -9,7 +9,7 @@ from tracer.decode.layouts import CLASSIC_PROCESS, CLASSIC_REGISTRY
 from tracer.etl.extended import Items
 from tracer.etl.headers import HEADERS, HOOK, MESSAGE
 
-__all__ = ["ProviderTable", "Records", "read_facts"]
+__all__ = ["ProviderTable", "Records", "message_time_at", "read_facts"]
 
 Column = NDArray[np.int64]
 HOOK_CLASSES = {0x03: CLASSIC_PROCESS, 0x09: CLASSIC_REGISTRY}  # hook group -> class GUID

@@ -29,5 +29,5 @@ class LossTimes:
         """Return whether a loss may lie after `since` and before `until`, row by row."""
         # Losses begun before `until`, less those over by `since`, are those that overlap the stretch.
         begun = np.searchsorted(self._starts, until, side="left")
-        over = np.searchsorted(self._ends, since, side="right")
+        over = np.searchsorted(self._ends, np.minimum(since, until - 1), side="right")
         return begun > over

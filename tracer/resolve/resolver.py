@@ -199,7 +199,7 @@ class _Batch:
         t, state, keys = self.t, self.state, self.resolver._keys
         at, kind = self.binding_at, self.kind
         count = len(at)
-        self.binding_key = np.full(count, -1, np.int32)
+        self.binding_key = np.full(count + 1, -1, np.int32)  # the last, index -1, is of no binding
         self.binding_source = np.full(count, DEFERRED, np.int8)
         self.binding_evidence = self.time[at].copy()
         self.binding_tainted = np.zeros(count, bool)
@@ -320,7 +320,10 @@ class _Batch:
         after_close[self.row[uses]] = self.after_close[uses]
         made = np.flatnonzero(self.makes)
         handle[self.row[made]] = self.life_handle[self.life[made]]
-        unrooted = np.frombuffer(self.resolver._tree.unrooted, np.uint8)[np.maximum(key, 0)].astype(bool)
+        unrooted = np.zeros(self.size, bool)
+        named = np.flatnonzero(key >= 0)
+        if len(named):
+            unrooted[named] = np.frombuffer(self.resolver._tree.unrooted, np.uint8)[key[named]]
         source = np.where((key < 0) | unrooted, DEFERRED, source).astype(np.int8)
         return Resolved(key, handle, source, after_close, tainted & (source != DEFERRED))
 

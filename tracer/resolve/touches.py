@@ -5,7 +5,19 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["CLASSIC_SPACE", "DEFERRED", "GRACE_NS", "NO_NAME", "SOURCES", "Resolved", "Touches"]
+__all__ = [
+    "CLASSIC_SPACE",
+    "DEFERRED",
+    "EVENT",
+    "GRACE_NS",
+    "NO_NAME",
+    "OPEN",
+    "RUNDOWN",
+    "SEED",
+    "SOURCES",
+    "Resolved",
+    "Touches",
+]
 
 NO_NAME = -1
 DEFERRED = -1  # keys.name_source says where the name came from

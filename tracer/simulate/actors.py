@@ -40,6 +40,7 @@ class Process:
 
     __slots__ = (
         "create_ticks",
+        "habits",
         "handles",
         "image",
         "parent",
@@ -56,6 +57,7 @@ class Process:
         self.threads: list[Thread] = []
         self.handles: list[Handle] = []
         self.roots: list[Key] = []
+        self.habits: list[Key] = []
         self.create_ticks = 0
         self.sequence = 0
 

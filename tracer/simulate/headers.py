@@ -15,6 +15,7 @@ __all__ = [
     "ExtendedItem",
     "build_record",
     "encode_sid",
+    "event_tail",
     "extended_bytes",
 ]
 

@@ -11,6 +11,7 @@ from tracer.simulate.sink import Sink
 
 __all__ = ["Opens"]
 
+_FIRST_HABITS, _MOST_HABITS, _FAITHFUL = 10, 150, 0.95
 _SUCCESS, _REPARSE = 0, 0x104
 _DENIED, _INVALID, _NOT_FOUND, _NO_PATH = 0xC0000022, 0xC0000033, 0xC0000034, 0xC000003A
 _KEY_DELETED = 0xC000017C
@@ -38,8 +39,7 @@ class Opens:
             self._opened(thread, base, "", base.key)
         else:
             if base is None:
-                roots = thread.process.roots
-                target = self._walk(roots[int(random() * len(roots))], 7)
+                target = self._habit(thread, 7)
             else:
                 target = self._walk(base.key, 3)
                 if target is base.key:
@@ -112,8 +112,7 @@ class Opens:
     def _fail_open(self, thread: Thread, base: Handle | None) -> None:
         random = self._random.random
         draw = random()
-        roots = thread.process.roots
-        parent = self._walk(base.key if base is not None else roots[int(random() * len(roots))], 2)
+        parent = self._habit(thread, 2) if base is None else self._walk(base.key, 2)
         if draw < 0.06 and parent.children:
             target, status = parent.children[0].path, _DENIED
         else:
@@ -135,7 +134,7 @@ class Opens:
         base = self._pick(thread.process.handles)
         parent = self._walk(base.key, 2)
         draw = self._random.random()
-        if draw < 0.4 and parent is not base.key:
+        if draw < 0.85 and parent is not base.key:  # most creates find their key
             self._opened(thread, base, self._request(base, parent), parent, create=True, disposition=_EXISTED)
             return
         name = self._registry.namer.key()
@@ -158,6 +157,21 @@ class Opens:
         """A handle, rather a young one."""
         draw = self._random.random()
         return handles[-1 - int(draw * draw * len(handles))]
+
+    def _habit(self, thread: Thread, most: int) -> Key:
+        """A key the process asks for: nearly always one it asked for before."""
+        random, process = self._random.random, thread.process
+        habits, draw = process.habits, random()
+        if len(habits) > _FIRST_HABITS and draw < _FAITHFUL:
+            key = habits[int(draw * draw * len(habits))]
+            if not key.deleted:
+                return key
+        key = self._walk(process.roots[int(random() * len(process.roots))], most)
+        if len(habits) < _MOST_HABITS:
+            habits.append(key)
+        else:
+            habits[int(draw * 1e6) % _MOST_HABITS] = key
+        return key
 
     def _walk(self, key: Key, most: int) -> Key:
         """A key up to `most` levels below `key`."""
