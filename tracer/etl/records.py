@@ -1,5 +1,6 @@
 """Records: a batch of raw events with the facts their headers state, as columns."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -89,83 +90,95 @@ _FEW = 32  # distinct GUIDs a chunk that are worth a vectorised turn each
 _EXTENDED_INFO = 1  # EVENT_HEADER.Flags
 
 
-def read_facts(raw: NDArray[np.uint8], start: Column, kind: NDArray[np.uint8], end: Column, providers: ProviderTable) -> dict[str, np.ndarray]:
-    """Return the columns of Records that the record headers themselves state, for records in any order."""
-    words, halves, longs = raw.view(np.uint32), raw.view(np.uint16), raw.view(np.uint64)
-    payload = start + _PAYLOAD[kind]
-    has_thread = _THREAD[kind] >= 0
-    ids = longs[(start + np.where(has_thread, 8, 0)) >> 3]
-    tid = np.where(has_thread, (ids & np.uint64(0xFFFFFFFF)).astype(np.int64), -1)
-    pid = np.where(has_thread, (ids >> np.uint64(32)).astype(np.int64), -1)
-    first = longs[start >> 3]
-    is_event = _EVENT_HEADERS[kind]
-    is_hook = _IS_HOOK[kind]
-    # FULL and INSTANCE: Type at 4, Version at 6. Hooks: Version at 0, Type at 6, Group at 7.
-    opcode = (first >> np.where(is_hook, np.uint64(48), np.uint64(32)) & np.uint64(0xFF)).astype(np.int16)
-    version = np.where(is_hook, first & np.uint64(0xFF), first >> np.uint64(48)).astype(np.int16)
-    id_ = np.full(len(start), -1, np.int32)
-    items = np.full(len(start), -1, np.int64)
-    if is_event.any():
-        at = start[is_event]
-        descriptor = longs[at + 0x28 >> 3]
-        id_[is_event] = descriptor & np.uint64(0xFFFF)
-        version[is_event] = descriptor >> np.uint64(16) & np.uint64(0xFF)
-        opcode[is_event] = descriptor >> np.uint64(40) & np.uint64(0xFF)
-        extended = (words[at + 4 >> 2] & _EXTENDED_INFO).astype(bool)
-        if extended.any():
-            rows = np.flatnonzero(is_event)[extended]
-            items[rows] = payload[rows]
+def read_facts(
+    raw: NDArray[np.uint8], start: Column, kind: NDArray[np.uint8], end: Column, providers: ProviderTable
+) -> dict[str, np.ndarray]:
+    """Return the columns of Records that the record headers themselves state, for records in any order.
+
+    Every record is read as an EVENT_HEADER first, which most are; the others are then read as what they
+    are. `raw` reaches far enough behind the last record for that.
+    """
+    longs = raw.view(np.uint64)
+    first, ids, descriptor = (longs.take(start + at >> 3) for at in (0, 0x08, 0x28))
+    threads = ids.view(np.uint32)
+    payload = start + _PAYLOAD.take(kind)
+    extended = first.view(np.uint16)[2::4] & _EXTENDED_INFO != 0
     facts: dict[str, np.ndarray] = {
         "payload": payload,
-        "pid": pid,
-        "tid": tid,
-        "id": id_,
-        "opcode": opcode,
-        "version": version,
-        "items": items,
-        "pointer_size": _POINTER[kind],
-        "provider": _providers(longs, first, start, kind, providers),
+        "tid": threads[0::2].astype(np.int64),
+        "pid": threads[1::2].astype(np.int64),
+        "id": descriptor.view(np.uint16)[0::4].astype(np.int32),
+        "version": descriptor.view(np.uint8)[2::8].astype(np.int16),
+        "opcode": descriptor.view(np.uint8)[5::8].astype(np.int16),
+        "items": np.where(extended, payload, -1),
+        "pointer_size": _POINTER.take(kind),
+        "provider": np.empty(len(start), np.int32),
     }
-    if is_hook.any():
-        # The high byte of word 0 says what stands between header and payload: PEBS index, counters.
-        extra = (first >> np.uint64(8) & np.uint64(0xFF)).astype(np.int64)
-        facts["payload"] = payload + np.where(is_hook, 8 * ((extra >> 7) + (extra & 7)), 0)
-    if (kind == MESSAGE).any():
-        _read_messages(facts, words, halves, start, kind == MESSAGE, end)
-    short_instance = _INSTANCES[kind] & (facts["payload"] > end)
-    if short_instance.any():
-        facts["payload"] = np.where(short_instance, start + 0x38, facts["payload"])
-    facts["payload"] = np.minimum(facts["payload"], end)
+    others = np.flatnonzero(~_EVENT_HEADERS.take(kind))
+    if len(others):
+        _read_others(facts, raw, start, kind, end, others, first[others])
+    with_guid = np.flatnonzero(_GUID.take(kind) >= 0) if len(others) else np.arange(len(start))
+    _number_guids(facts["provider"], with_guid, longs, start.take(with_guid), providers)
+    for name, rows in _nameless(kind, others, first):
+        facts["provider"][rows] = providers.number(name)
+    np.minimum(facts["payload"], end, out=facts["payload"])
     return facts
 
 
-def _providers(longs: NDArray[np.uint64], first: NDArray[np.uint64], start: Column, kind: NDArray[np.uint8], providers: ProviderTable) -> NDArray[np.int32]:
-    out = np.empty(len(start), np.int32)
-    has_guid = _GUID[kind] >= 0
-    rows = np.flatnonzero(has_guid)
-    if len(rows):
-        low, high = longs[start[rows] + 0x18 >> 3], longs[start[rows] + 0x20 >> 3]
-        mixed = low ^ (high << np.uint64(1) | high >> np.uint64(63))
-        open_rows = np.ones(len(rows), bool)
-        for _ in range(_FEW):  # one turn a distinct GUID; two GUIDs that mix alike stay apart
-            if not open_rows.any():
-                break
-            representative = int(np.argmax(open_rows))
-            same = mixed == mixed[representative]
-            same &= (low == low[representative]) & (high == high[representative])
-            out[rows[same]] = providers.number(guid_text(int(low[representative]), int(high[representative])))
-            open_rows &= ~same
-        for row, a, b in zip(rows[open_rows].tolist(), low[open_rows].tolist(), high[open_rows].tolist(), strict=True):
-            out[row] = providers.number(guid_text(a, b))
-    for number in np.unique(first[~has_guid] >> np.uint64(56)) if len(rows) < len(start) else ():
-        group = int(number)
-        name = HOOK_CLASSES.get(group, f"hook-group-0x{group:02x}")
-        out[~has_guid & _IS_HOOK[kind] & (first >> np.uint64(56) == number)] = providers.number(name)
-    others = ~has_guid & ~_IS_HOOK[kind]
-    if others.any():
-        out[others & (kind == MESSAGE)] = providers.number("wpp-message")
-        out[others & (kind != MESSAGE)] = providers.number("error-record")
-    return out
+def _read_others(
+    facts: dict[str, np.ndarray],
+    raw: NDArray[np.uint8],
+    start: Column,
+    kind: NDArray[np.uint8],
+    end: Column,
+    rows: Column,
+    first: NDArray[np.uint64],
+) -> None:
+    """Correct the facts of records that are no EVENT_HEADER; `first` is their first quadword."""
+    kinds = kind[rows]
+    hook = _IS_HOOK[kinds]
+    nobody = rows[_THREAD[kinds] < 0]
+    facts["tid"][nobody] = facts["pid"][nobody] = facts["id"][rows] = facts["items"][rows] = -1
+    # FULL and INSTANCE: Type at 4, Version at 6. Hooks: Version at 0, Type at 6, Group at 7.
+    facts["opcode"][rows] = first >> np.where(hook, np.uint64(48), np.uint64(32)) & np.uint64(0xFF)
+    facts["version"][rows] = np.where(hook, first & np.uint64(0xFF), first >> np.uint64(48)).astype(np.uint16).view(np.int16)
+    # A hook's high byte of word 0 says what stands between header and payload: PEBS index, counters.
+    extra = (first >> np.uint64(8) & np.uint64(0xFF)).astype(np.int64)
+    facts["payload"][rows] += np.where(hook, 8 * ((extra >> 7) + (extra & 7)), 0)
+    short = rows[_INSTANCES[kinds] & (facts["payload"][rows] > end[rows])]
+    facts["payload"][short] = start[short] + HEADERS[0x15].smallest
+    if (kinds == MESSAGE).any():
+        _read_messages(facts, raw.view(np.uint32), raw.view(np.uint16), start, kind == MESSAGE, end)
+
+
+def _number_guids(
+    out: NDArray[np.int32], rows: Column, longs: NDArray[np.uint64], start: Column, providers: ProviderTable
+) -> None:
+    """Number the GUIDs of `rows`, one turn a distinct GUID while they are few."""
+    low, high = longs.take(start + 0x18 >> 3), longs.take(start + 0x20 >> 3)
+    for _ in range(_FEW):
+        if not len(rows):
+            return
+        same = (low == low[0]) & (high == high[0])
+        out[rows[same]] = providers.number(guid_text(int(low[0]), int(high[0])))
+        rows, low, high = rows[~same], low[~same], high[~same]
+    for row, a, b in zip(rows.tolist(), low.tolist(), high.tolist(), strict=True):
+        out[row] = providers.number(guid_text(a, b))
+
+
+def _nameless(
+    kind: NDArray[np.uint8], others: Column, first: NDArray[np.uint64]
+) -> Iterator[tuple[str, Column]]:
+    """Yield what stands for a provider in records that name none, and their rows."""
+    others = others[_GUID[kind[others]] < 0]
+    kinds = kind[others]
+    hooks = others[_IS_HOOK[kinds]]
+    groups = first[hooks] >> np.uint64(56)
+    for group in np.unique(groups).tolist():
+        yield HOOK_CLASSES.get(group, f"hook-group-0x{group:02x}"), hooks[groups == group]
+    if len(hooks) < len(others):
+        yield "wpp-message", others[kinds == MESSAGE]
+        yield "error-record", others[~_IS_HOOK[kinds] & (kinds != MESSAGE)]
 
 
 def guid_text(low: int, high: int) -> str:

@@ -1,0 +1,272 @@
+"""Captures of simulated traces against the truth: what happened, row by row, whatever the file is like.
+
+No name may be wrong unless its row says that it may be (flags across_loss and name_ambiguous), and every name
+that can be known is known.
+"""
+
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from dissect.util.compression.lzxpress import decompress
+
+from tracer.ingest import ingest
+from tracer.operations import BY_NAME
+from tracer.schema import FLAGS
+from tracer.simulate import Knobs, simulate
+from tracer.simulate.run import Summary
+from tracer.store.manifest import Manifest
+from tracer.text import fold_name
+
+HOSTILE = {"nul_names": 0.05, "surrogate_names": 0.05, "hostile_names": 0.1}
+KNOBS: dict[str, dict[str, object]] = {
+    "plain": {},
+    "narrow": {"pointer_size": 4},
+    "filled": {"option_word": 7},
+    "filled_late": {"option_word": 7, "option_from": 0.5, "fill_share": 0.5},
+    "bare": {"option_word": 0},
+    "classic": {"classic": True},
+    "classic_narrow": {"classic": True, "pointer_size": 4, "rundown_begin": True},
+    "extended": {"extended": 0.3},
+    "newer": {"newer_version": 0.2},
+    "preopened": {"preopened": 500, "option_word": 0},
+    "seeded": {"preopened": 500, "option_word": 0, "seed_table": True},
+    "late_close": {"late_close": 0.3},
+    "lost_close": {"lost_close": 0.2},
+    "links": {"links": 0.3},
+    "hostile": HOSTILE,
+    "hostile_filled": {**HOSTILE, "option_word": 7},
+    "hostile_mixed": {**HOSTILE, "option_word": 7, "fill_share": 0.5},
+    "compressed": {"compressed": True},
+    "zeros": {"zeros_mib": 1},
+    "circular": {"circular_mib": 2, "events": 30_000},
+    "unfinalised_cut": {"unfinalised": True, "cut": True},
+    "lost_buffers": {"lost_buffers": 0.1, "preopened": 200},
+    "lost_events": {"lost_events": 0.05},
+    "system_clock": {"clock": 2},
+    "cycles": {"clock": 3},
+    "disorder": {"disorder": 50, "flush_ms": 50},
+    "foreign": {"foreign": 0.5},
+}
+LOSSY = {"circular", "unfinalised_cut", "lost_buffers", "lost_events"}
+DOUBT = FLAGS["across_loss"] | FLAGS["name_ambiguous"]
+UNNAMED = ("none", "partial")
+CAPTURE_LIMIT = 2048
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A record in the truth and its row in the capture; `key` is the row of `keys` it points to."""
+
+    truth: dict
+    row: dict
+    key: dict
+    process: dict
+
+    @property
+    def source(self) -> str | None:
+        return self.row["name_source"] or self.key["name_source"]
+
+    @property
+    def is_right(self) -> bool:
+        """Whether the name is the key's own path, or that as the requests spelled it."""
+        got = fold_name(self.key["path"])
+        return got in (fold_name(self.truth["path"]), fold_name(self.truth["spelled_path"]))
+
+
+@dataclass(frozen=True)
+class Job:
+    """A simulated trace, its capture, and the two laid side by side."""
+
+    summary: Summary
+    target: Path
+    manifest: Manifest
+    pairs: list[Pair]
+
+    def table(self, name: str) -> list[dict]:
+        return pq.read_table(self.target / f"{name}.parquet").to_pylist()
+
+
+def rows_of(target: Path, manifest: Manifest) -> list[dict]:
+    """Return all event rows by sequence."""
+    rows = [row for part in manifest.parts for row in pq.read_table(target / part["file"]).to_pylist()]
+    return sorted(rows, key=lambda row: row["sequence"])
+
+
+def run(folder: Path, knobs: Knobs, name: str = "a") -> Job:
+    summary = simulate(folder / f"{name}.etl", knobs)
+    target = folder / f"{name}.regtrace"
+    manifest = ingest([summary.path], target, seed=summary.seed)
+    truth = [row for row in pq.read_table(summary.truth).to_pylist() if not row["lost"]]
+    truth.sort(key=lambda row: row["ticks"])  # no two records of the simulator have the same
+    rows = rows_of(target, manifest)
+    assert len(rows) == len(truth)
+    keys = {row["key_id"]: row for row in pq.read_table(target / "keys.parquet").to_pylist()}
+    processes = {row["process_id"]: row for row in pq.read_table(target / "processes.parquet").to_pylist()}
+    pairs = [Pair(a, b, keys[b["key_id"]], processes[b["process_id"]]) for a, b in zip(truth, rows, strict=True)]
+    return Job(summary, target, manifest, pairs)
+
+
+@pytest.fixture(scope="module", params=KNOBS)
+def job(request, tmp_path_factory) -> tuple[str, Knobs, Job]:
+    name = request.param
+    knobs = Knobs(**{"events": 8000, "seed": 3, **KNOBS[name]})  # type: ignore[arg-type]
+    return name, knobs, run(tmp_path_factory.mktemp(name), knobs)
+
+
+def test_every_record_of_the_file_is_a_row_with_its_own_facts(job):
+    _, knobs, found = job
+    for pair in found.pairs:
+        truth, row = pair.truth, pair.row
+        closes = truth["operation"] == "CloseKey" and not knobs.classic
+        assert (row["operation"], row["time_ns"], row["cpu"], row["thread_id"]) == (
+            truth["operation"], truth["time_ns"], truth["cpu"], truth["tid"])  # fmt: skip
+        assert row["status"] == (None if closes else truth["status"])
+        assert row["notify_class"] == BY_NAME[truth["operation"]].notify_class
+        assert pair.process["pid"] == truth["pid"]
+    assert found.manifest.totals["events"] == len(found.pairs)
+    assert sum(found.manifest.totals["names"].values()) == len(found.pairs)
+
+
+def test_names_that_callers_gave_are_the_rows_names(job):
+    _, _, found = job
+    for pair in found.pairs:
+        if not pair.row["flags"] & FLAGS["name_ambiguous"]:
+            assert pair.row["value_name"] == pair.truth["value_name"]
+            assert pair.row["requested_name"] == pair.truth["requested_name"]
+
+
+def test_data_is_what_was_captured_of_it(job):
+    name, knobs, found = job
+    seen = previously = 0
+    for pair in found.pairs:
+        truth, row = pair.truth, pair.row
+        if row["flags"] & FLAGS["name_ambiguous"] or knobs.classic:
+            continue
+        word = truth["option_word"]
+        captured = truth["data"] if word & 2 and truth["status"] < 0x8000_0000 else None
+        assert row["data"] == ((captured or b"")[:CAPTURE_LIMIT] or None)
+        assert bool(row["flags"] & FLAGS["data_truncated"]) == (len(captured or b"") > CAPTURE_LIMIT)
+        before = truth["previous_data"] if word & 4 else None
+        assert row["previous_data"] == ((before or b"")[:CAPTURE_LIMIT] or None)
+        assert row["previous_size"] == (None if before is None else len(before))
+        if truth["operation"] == "SetValueKey":
+            assert row["data_size"] == len(truth["data"])
+        seen += row["data"] is not None
+        previously += row["previous_data"] is not None
+    captures = not knobs.classic and knobs.option_word
+    assert (seen > 100, previously > 10) == (bool(captures), bool(captures)), name
+
+
+def test_no_name_is_wrong_unless_its_row_says_that_it_may_be(job):
+    name, _, found = job
+    named = [pair for pair in found.pairs if pair.source not in UNNAMED]
+    wrong = [pair for pair in named if not pair.is_right]
+    assert [pair.truth for pair in wrong if not pair.row["flags"] & DOUBT] == []
+    assert not wrong or name in LOSSY or name.startswith("hostile")
+    assert len(named) > len(found.pairs) // 3
+
+
+def test_every_name_that_can_be_known_is_known(job):
+    name, knobs, found = job
+    knowable = "knowable_with_seed" if knobs.seed_table else "knowable"
+    missed = [pair.truth for pair in found.pairs if pair.truth[knowable] and pair.source in UNNAMED]
+    assert missed == []
+    if name not in LOSSY:
+        guessed = [pair.truth for pair in found.pairs if not pair.truth[knowable] and pair.source not in UNNAMED]
+        assert guessed == []
+
+
+def test_what_is_missing_is_said(job):
+    name, _, found = job
+    losses = found.table("losses")
+    assert found.manifest.complete == (name not in LOSSY) == (not losses)
+    if name == "lost_events":
+        assert [loss["count"] for loss in losses if loss["count"]] == [found.summary.events_lost]
+    if name == "lost_buffers":
+        assert [loss["count"] for loss in losses if loss["count"]] == [found.summary.buffers_lost]
+
+
+def laid_out(content: bytes) -> bytes:
+    """Return the file as it would be if no buffer were compressed, inflated by foreign code."""
+    out, at = b"", 0
+    while at + 72 <= len(content):
+        size, filled = struct.unpack_from("<I", content, at)[0], struct.unpack_from("<I", content, at + 0x30)[0]
+        whole = content[at : at + size]
+        if struct.unpack_from("<H", content, at + 0x34)[0] & 0x40:
+            whole = whole[:72] + decompress(whole[72:])[: filled - 72]
+        out, at = out + whole, at + size
+    return out
+
+
+def test_a_rows_offset_is_where_its_record_starts(job):
+    _, knobs, found = job
+    content = laid_out(found.summary.path.read_bytes())
+    for pair in found.pairs:
+        tid, pid, ticks = struct.unpack_from("<IIq", content, pair.row["record_offset"] + 8)
+        assert (tid, pid, ticks) == (pair.truth["tid"], pair.truth["pid"], pair.truth["ticks"])
+        if not knobs.compressed:
+            assert pair.row["record_offset"] == pair.truth["record_offset"]
+
+
+def test_processes_have_the_names_their_records_gave(job):
+    name, knobs, found = job
+    images = [pair.process["image"] for pair in found.pairs if pair.truth["pid"] > 4]
+    known = [image for image in images if image]
+    assert len(known) == len(images) or name in LOSSY
+    assert all(image.lower().endswith(".exe") for image in known)
+
+
+# --- several files, and the seed ---------------------------------------------------------------------------
+
+
+def test_several_sources_are_one_history(tmp_path):
+    paths = []
+    for number, knobs in enumerate(({"seed": 1}, {"seed": 2, "clock": 2}, {"seed": 3, "compressed": True})):
+        paths.append(simulate(tmp_path / f"{number}.etl", Knobs(events=3000, **knobs)).path)
+    manifest = ingest(paths, tmp_path / "all.regtrace")
+    rows = rows_of(tmp_path / "all.regtrace", manifest)
+    order = [(row["time_ns"], row["source_id"], row["record_offset"]) for row in rows]
+    assert order == sorted(order)
+    assert [source["name"] for source in manifest.sources] == ["0.etl", "1.etl", "2.etl"]
+    for number in range(3):
+        truth = pq.read_table(tmp_path / f"{number}.truth.parquet").to_pylist()
+        mine = [row for row in rows if row["source_id"] == number]
+        expected = sorted(truth, key=lambda row: row["ticks"])
+        assert [(row["time_ns"], row["operation"], row["value_name"]) for row in mine] == [
+            (row["time_ns"], row["operation"], row["value_name"]) for row in expected
+        ]
+        source = manifest.sources[number]
+        assert (source["first_ns"] <= mine[0]["time_ns"], mine[-1]["time_ns"] <= source["last_ns"]) == (True, True)
+
+
+def test_one_trace_cut_in_two_files_resolves_as_one(tmp_path):
+    """Buffers of one session in two files (as NEWFILE mode writes them): objects live across the border."""
+    summary = simulate(tmp_path / "whole.etl", Knobs(events=6000, disorder=0, cpus=1, process_events=False))
+    content = summary.path.read_bytes()
+    half = len(content) // 65536 // 2 * 65536
+    (tmp_path / "1.etl").write_bytes(content[:half])
+    (tmp_path / "2.etl").write_bytes(content[:65536] + content[half:])
+    whole = ingest([summary.path], tmp_path / "whole.regtrace")
+    parts = ingest([tmp_path / "1.etl", tmp_path / "2.etl"], tmp_path / "parts.regtrace")
+    told = []
+    for target, manifest in ((tmp_path / "whole.regtrace", whole), (tmp_path / "parts.regtrace", parts)):
+        keys = pq.read_table(target / "keys.parquet")["path"].to_pylist()
+        rows = rows_of(target, manifest)
+        told.append([(row["time_ns"], keys[row["key_id"]], row["handle_id"], row["name_source"]) for row in rows])
+    assert told[0] == told[1]
+
+
+def test_a_seed_written_as_csv_names_what_the_parquet_seed_names(tmp_path):
+    summary = simulate(tmp_path / "a.etl", Knobs(events=3000, preopened=300, option_word=0, seed_table=True))
+    seed = pq.read_table(summary.seed).to_pylist()
+    lines = ["address,path", *(f"0x{row['address'] & (1 << 64) - 1:x},{row['path']}" for row in seed)]
+    (tmp_path / "seed.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    names = [
+        ingest([summary.path], tmp_path / f"{number}.regtrace", seed=path).totals["names"]
+        for number, path in enumerate((summary.seed, tmp_path / "seed.csv"))
+    ]
+    assert names[0] == names[1]
+    assert names[0]["seed"] > 100
