@@ -41,7 +41,7 @@ KNOBS: dict[str, dict[str, object]] = {
     "hostile_mixed": {**HOSTILE, "option_word": 7, "fill_share": 0.5},
     "compressed": {"compressed": True},
     "zeros": {"zeros_mib": 1},
-    "circular": {"circular_mib": 2, "events": 30_000},
+    "circular": {"circular_mib": 1, "events": 12_000},
     "unfinalised_cut": {"unfinalised": True, "cut": True},
     "lost_buffers": {"lost_buffers": 0.1, "preopened": 200},
     "lost_events": {"lost_events": 0.05},
@@ -112,7 +112,7 @@ def run(folder: Path, knobs: Knobs, name: str = "a") -> Job:
 @pytest.fixture(scope="module", params=KNOBS)
 def job(request, tmp_path_factory) -> tuple[str, Knobs, Job]:
     name = request.param
-    knobs = Knobs(**{"events": 8000, "seed": 3, **KNOBS[name]})  # type: ignore[arg-type]
+    knobs = Knobs(**{"events": 2500, "seed": 3, **KNOBS[name]})  # type: ignore[arg-type]
     return name, knobs, run(tmp_path_factory.mktemp(name), knobs)
 
 

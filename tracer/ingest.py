@@ -105,7 +105,7 @@ class _EtlIngest:
         self.last_ns: dict[int, int] = {}
 
     def run(self) -> Manifest:
-        with ThreadPoolExecutor(1, "regtrace-sha256") as hashing, EtlReader(self.paths, self.diagnostics) as reader:
+        with ThreadPoolExecutor(1, "regtrace-sha256") as hashing, EtlReader(self.paths, self.diagnostics, reuse=True) as reader:
             self.digests = [hashing.submit(sha256, path) for path in self.paths]
             self.losses, self.losses_known = LossTimes([]), 0
             self.resolver = Resolver(self.tree, self.names.texts, self.losses)

@@ -4,6 +4,8 @@ Zero-copy Arrow arrays are made straight over the chunk's bytes, so every positi
 against its record before it comes here: an unchecked offset would crash the interpreter.
 """
 
+from itertools import repeat
+
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -89,8 +91,7 @@ class NameTable:
 
     def numbers(self, raws: list[bytes]) -> NDArray[np.int32]:
         """Return the numbers of many distinct names."""
-        get = self._numbers.get
-        found = [get(raw, -1) for raw in raws]
+        found = list(map(self._numbers.get, raws, repeat(-1)))
         if -1 in found:
             found = [self.number(raw) if number < 0 else number for number, raw in zip(found, raws, strict=True)]
         return np.array(found, np.int32)
@@ -103,4 +104,4 @@ def encode_spans(raw: NDArray[np.uint8], starts: Positions, ends: Positions, nam
     encoded = gapped(raw, starts, ends).dictionary_encode()
     numbers = names.numbers(encoded.dictionary.to_pylist())
     codes = np.frombuffer(encoded.indices.buffers()[1], np.int32, len(encoded.indices))
-    return numbers[codes[::2]]
+    return numbers.take(codes[::2])

@@ -66,14 +66,17 @@ class EtlReader:
         losses: what the headers and buffers say is missing; complete once the reader is exhausted.
         bytes_done, bytes_total: progress, in bytes of the files.
 
+    With `reuse` the bytes of a chunk are overwritten by the next one: fresh memory costs as much as reading.
+
     Raises:
         SourceError: a file is empty or no .etl file.
     """
 
-    def __init__(self, paths: Sequence[Path], diagnostics: Sequence[Diagnostics], *, chunk_bytes: int = CHUNK_BYTES) -> None:
+    def __init__(self, paths: Sequence[Path], diagnostics: Sequence[Diagnostics], *, chunk_bytes: int = CHUNK_BYTES, reuse: bool = False) -> None:
         self._files: list[BufferFile] = []
         self._diagnostics = list(diagnostics)
         self._chunk_bytes = chunk_bytes
+        self._room = np.empty(0, np.uint8) if reuse else None
         self._providers = ProviderTable()
         self.losses: list[Loss] = []
         self.bytes_done = 0
@@ -153,7 +156,7 @@ class EtlReader:
         sizes = [piece.buffer.filled - BUFFER_HEADER for piece in pieces]
         kept = len(carried[0]) if carried else 0
         starts = list(accumulate((size + 15 & ~7 for size in sizes), initial=kept))
-        raw = np.empty(starts[-1] + _SPARE, np.uint8)
+        raw = self._memory(starts[-1] + _SPARE)
         raw[starts[-1] :] = 0
         if carried:
             raw[:kept] = carried[0]
@@ -182,6 +185,14 @@ class EtlReader:
         if carried:
             chunk = _Raw(*(np.concatenate([getattr(carried[1], name), getattr(chunk, name)]) for name in _Raw.__slots__))
         return raw, chunk
+
+    def _memory(self, size: int) -> NDArray[np.uint8]:
+        size = size + 7 & ~7
+        if self._room is None:
+            return np.empty(size, np.uint8)
+        if len(self._room) < size:
+            self._room = np.empty(size + size // 8 & ~7, np.uint8)
+        return self._room[:size]
 
     def _load(self, piece: _Piece, into: NDArray[np.uint8]) -> int:
         """Put a buffer's records into `into`; return how many bytes are good."""

@@ -1,5 +1,7 @@
 """Names by number to keys by number, remembering every pair that was looked up once."""
 
+from itertools import repeat
+
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -61,18 +63,19 @@ class KeyNumbers:
         """
         pairs = pa.array(parents.astype(np.int64) << 32 | names).dictionary_encode()
         distinct = pairs.dictionary.to_pylist()
-        get = self._pairs.get
-        found = [get(pair, -1) for pair in distinct]
+        found = list(map(self._pairs.get, distinct, repeat(-1)))
         codes = pairs.indices.to_numpy()
         if -1 in found:
             first = np.empty(len(distinct), np.int64)
             first[codes[::-1]] = mentions[::-1]
             texts, below, fresh = self._texts, self._tree.below, self._fresh_pairs
-            for place, mention in enumerate(first.tolist()):
-                if found[place] < 0:
-                    pair = distinct[place]
-                    found[place] = fresh[pair] = below(pair >> 32, texts[pair & 0xFFFFFFFF], mention)
-        return np.array(found, np.int32)[codes]
+            keys = np.array(found, np.int32)
+            new = np.flatnonzero(keys < 0)
+            for place, mention in zip(new.tolist(), first[new].tolist(), strict=True):
+                pair = distinct[place]
+                keys[place] = fresh[pair] = below(pair >> 32, texts[pair & 0xFFFFFFFF], mention)
+            return keys.take(codes)
+        return np.array(found, np.int32).take(codes)
 
     def _grow(self) -> None:
         known, size = len(self._absolute), len(self._texts)

@@ -29,6 +29,8 @@ _DELTA = (
     "sequence", "time", "time_ns", "handle_id", "record_offset", "address", "opened_sequence", "opened_ns",
     "closed_sequence", "closed_ns", "first_sequence", "last_sequence",
 )  # fmt: skip
+# These hardly repeat, or are one value throughout: a dictionary would only be built and thrown away.
+_PLAIN = ("key_id", "source_id", "flags", "data", "previous_data", "detail")
 _STATISTICS = ["key_id", "sequence", "time_ns", "process_id"]
 
 
@@ -153,7 +155,7 @@ def _options(schema: pa.Schema) -> dict[str, Any]:
     return {
         "compression": "zstd",
         "compression_level": 1,
-        "use_dictionary": [name for name in schema.names if name not in delta],
+        "use_dictionary": [name for name in schema.names if name not in delta and name not in _PLAIN],
         "column_encoding": dict.fromkeys(delta, "DELTA_BINARY_PACKED") or None,
         "write_statistics": [name for name in _STATISTICS if name in schema.names],
         "store_schema": False,
