@@ -78,12 +78,8 @@ class NameTable:
         known = self._numbers.get(raw)
         if known is not None:
             return known
-        number = self._numbers[raw] = len(self.texts)
-        text = decode_name(raw)
-        self.texts.append(text)
-        if "<U+0000>" in text:
-            self.has_nul.add(number)
-        return number
+        self._add([raw])
+        return len(self.texts) - 1
 
     def number_of_text(self, text: str) -> int:
         """Return the number of a name given as escaped text."""
@@ -91,10 +87,29 @@ class NameTable:
 
     def numbers(self, raws: list[bytes]) -> NDArray[np.int32]:
         """Return the numbers of many distinct names."""
-        found = list(map(self._numbers.get, raws, repeat(-1)))
-        if -1 in found:
-            found = [self.number(raw) if number < 0 else number for number, raw in zip(found, raws, strict=True)]
-        return np.array(found, np.int32)
+        numbers = np.array(list(map(self._numbers.get, raws, repeat(-1))), np.int32)
+        new = np.flatnonzero(numbers < 0)
+        if len(new):
+            numbers[new] = np.arange(len(self.texts), len(self.texts) + len(new))
+            self._add([raws[place] for place in new.tolist()])
+        return numbers
+
+    def _add(self, raws: list[bytes]) -> None:
+        """Number new names; they are decoded all at once where each 16-bit unit is a letter of its own."""
+        first = len(self.texts)
+        joined = b"".join(raws)
+        letters = joined.decode("utf-16-le", "replace") if len(joined) % 2 == 0 else ""
+        if len(letters) * 2 == len(joined) and letters.isprintable() and "<" not in letters and "\ufffd" not in letters:
+            end = 0
+            for raw in raws:
+                start, end = end, end + len(raw) // 2
+                self.texts.append(letters[start:end])
+        else:
+            for raw in raws:
+                self.texts.append(decode_name(raw))
+                if "<U+0000>" in self.texts[-1]:
+                    self.has_nul.add(len(self.texts) - 1)
+        self._numbers.update(zip(raws, range(first, len(self.texts)), strict=True))
 
 
 def encode_spans(raw: NDArray[np.uint8], starts: Positions, ends: Positions, names: NameTable) -> NDArray[np.int32]:

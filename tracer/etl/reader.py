@@ -164,7 +164,7 @@ class EtlReader:
         for piece, at, size in zip(pieces, starts, sizes, strict=False):
             filled.append(at + self._load(piece, raw[at : at + size]))
         found = walk(raw, np.array(starts[:-1], np.int64), np.array(filled, np.int64))
-        lane = np.searchsorted(np.array(starts[:-1]), found.start, side="right") - 1
+        lane = np.repeat(np.arange(len(pieces)), np.diff(np.searchsorted(found.start, starts)))
         sources = np.array([piece.source for piece in pieces], np.int16)
         places = np.array([piece.buffer.place + BUFFER_HEADER for piece in pieces], np.int64) - np.array(starts[:-1], np.int64)
         kind = np.where(found.mark >> 8 == MESSAGE_MARK, MESSAGE, found.mark & 0xFF).astype(np.uint8)
