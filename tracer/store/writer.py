@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from tracer.errors import TargetError
 from tracer.schema import TABLES
-from tracer.store.manifest import Manifest
+from tracer.store.manifest import MANIFEST_NAME, Manifest
 
 __all__ = ["PART_ROWS", "ROW_GROUP", "CaptureWriter"]
 
@@ -56,8 +56,12 @@ class CaptureWriter:
         with _disk(target):
             if not target.exists() and self._replaced.exists():
                 self._replaced.rename(target)  # a run with --force was killed between its two renames
+            if not target.parent.is_dir():
+                raise TargetError(f"{target} cannot be made: there is no folder {target.parent}; make it first")
             if target.exists() and not force:
                 raise TargetError(f"{target} exists; choose another name or replace it with --force")
+            if target.exists() and not _is_replaceable(target):
+                raise TargetError(f"{target} is no capture, so --force does not replace it; choose another name")
             if self._partial.exists():
                 shutil.rmtree(self._partial)
             (self._partial / "events").mkdir(parents=True)
@@ -105,7 +109,12 @@ class CaptureWriter:
             if self.target.exists():
                 shutil.rmtree(self._replaced, ignore_errors=True)
                 self.target.rename(self._replaced)
-            self._partial.rename(self.target)
+            try:
+                self._partial.rename(self.target)
+            except OSError:
+                with contextlib.suppress(OSError):
+                    self._replaced.rename(self.target)
+                raise
             shutil.rmtree(self._replaced, ignore_errors=True)
         return manifest
 
@@ -179,6 +188,11 @@ def _compact(table: pa.Table) -> pa.Table:
                 place, table.field(place), pa.DictionaryArray.from_arrays(codes.indices, values)
             )
     return table
+
+
+def _is_replaceable(target: Path) -> bool:
+    """Whether nothing but a capture would go: --force on a mistyped path must not delete somebody's folder."""
+    return target.is_dir() and ((target / MANIFEST_NAME).exists() or not any(target.iterdir()))
 
 
 def _sync(path: Path) -> None:
