@@ -71,7 +71,9 @@ def cpu_per_event(read: Callable[[Path], int], path: Path) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--events", type=int, default=1_000_000)
     parser.add_argument("--peer-events", type=int, default=20_000)
     parser.add_argument("--rounds", type=int, default=3)
@@ -87,7 +89,9 @@ def main() -> None:
     print(describe_machine())
     base = best[readers[0]]
     for (read, path), seconds in best.items():
-        print(f"{read.__name__:12} {seconds * 1e6:8.2f} us/event  {1 / seconds:10,.0f} events/s  {seconds / base:6.0f} x  ({path.stem})")
+        print(
+            f"{read.__name__:12} {seconds * 1e6:8.2f} us/event  {1 / seconds:10,.0f} events/s  {seconds / base:6.0f} x  ({path.stem})"
+        )
 
 
 if __name__ == "__main__":

@@ -14,7 +14,9 @@ from whole_job import job
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--small", type=int, default=1_000_000)
     parser.add_argument("--large", type=int, default=20_000_000)
     parser.add_argument("--rounds", type=int, default=2)

@@ -15,8 +15,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-
-from benchmarks_common import describe_machine, simulated  # noqa: I001
+from benchmarks_common import describe_machine, simulated
 
 
 def job(source: Path, folder: Path) -> tuple[float, float]:
@@ -74,7 +73,9 @@ def flat_table(capture: Path):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--events", type=int, default=5_000_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--file", type=Path)
@@ -95,10 +96,14 @@ def main() -> None:
         best = min(limits)
         print(describe_machine())
         print(f"{events:,} events, {source.stat().st_size / 1e6:,.0f} MB; best of {arguments.rounds} rounds")
-        print(f"job   {cpu / events * 1e9:7.0f} ns/event CPU, {events / wall / 1e6:.2f} M events/s by the clock, "
-              f"peak {job.peak_mib:.0f} MiB")  # type: ignore[attr-defined]
-        print(f"limit {best / events * 1e9:7.0f} ns/event CPU "
-              f"({', '.join(f'{part} {value / events * 1e9:.0f}' for part, value in min(parts, key=lambda p: sum(p.values())).items())})")
+        print(
+            f"job   {cpu / events * 1e9:7.0f} ns/event CPU, {events / wall / 1e6:.2f} M events/s by the clock, "
+            f"peak {job.peak_mib:.0f} MiB"
+        )  # type: ignore[attr-defined]
+        print(
+            f"limit {best / events * 1e9:7.0f} ns/event CPU "
+            f"({', '.join(f'{part} {value / events * 1e9:.0f}' for part, value in min(parts, key=lambda p: sum(p.values())).items())})"
+        )
         print(f"job / limit = {cpu / best:.2f}")
 
 

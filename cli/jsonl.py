@@ -45,7 +45,7 @@ def write_jsonl(
 
 def _rows(batch: pa.RecordBatch, zone: tzinfo, always: frozenset[str] | None) -> list[dict[str, Any]]:
     if always is None:
-        return plain_batch(batch, zone).to_pylist()  # type: ignore[no-any-return]
+        return plain_batch(batch, zone).to_pylist()
     filled = [
         name
         for name, column in zip(batch.schema.names, batch.columns, strict=True)

@@ -150,7 +150,7 @@ def compare(columns, place: int, names: NameTable, layout, expected, where: str)
     assert mine == [expected.fields[field.name] for field in texts], where
     assert bool(columns.flags[place] & FLAGS["name_ambiguous"]) == expected.ambiguous, where
     for column, name in ((columns.data, "CapturedData"), (columns.previous, "PreviousData")):
-        data = None if column is None else column[place].as_py()
+        data = None if column is None else column.to_pylist()[place]
         assert data == (expected.fields.get(name) or None), f"{name}: {where}"
     for name in ("PreviousDataType", "PreviousDataSize"):
         if name in expected.fields and name in columns.fields:

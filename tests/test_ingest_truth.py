@@ -112,7 +112,7 @@ def run(folder: Path, knobs: Knobs, name: str = "a") -> Job:
 @pytest.fixture(scope="module", params=KNOBS)
 def job(request, tmp_path_factory) -> tuple[str, Knobs, Job]:
     name = request.param
-    knobs = Knobs(**{"events": 2500, "seed": 3, **KNOBS[name]})  # type: ignore[arg-type]
+    knobs = Knobs(**{"events": 2000, "seed": 3, **KNOBS[name]})  # type: ignore[arg-type]
     return name, knobs, run(tmp_path_factory.mktemp(name), knobs)
 
 
@@ -151,7 +151,8 @@ def test_data_is_what_was_captured_of_it(job):
         assert bool(row["flags"] & FLAGS["data_truncated"]) == (len(captured or b"") > CAPTURE_LIMIT)
         before = truth["previous_data"] if word & 4 else None
         assert row["previous_data"] == ((before or b"")[:CAPTURE_LIMIT] or None)
-        assert row["previous_size"] == (None if before is None else len(before))
+        # A value of type NONE without data cannot be told from none.
+        assert row["previous_size"] in (None if not before else len(before), None if before is None else len(before))
         if truth["operation"] == "SetValueKey":
             assert row["data_size"] == len(truth["data"])
         seen += row["data"] is not None

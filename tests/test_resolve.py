@@ -21,7 +21,17 @@ from tracer.events import make_touches, time_order
 from tracer.resolve.losses import LossTimes
 from tracer.resolve.resolver import Resolver
 from tracer.resolve.sequential import SequentialResolver
-from tracer.resolve.touches import CLASSIC_SPACE, DEFERRED, GRACE_NS, NO_NAME, OPEN, SEED, SOURCES, Resolved, Touches
+from tracer.resolve.touches import (
+    CLASSIC_SPACE,
+    DEFERRED,
+    GRACE_NS,
+    NO_NAME,
+    OPEN,
+    SEED,
+    SOURCES,
+    Resolved,
+    Touches,
+)
 from tracer.resolve.tree import KeyTree
 from tracer.simulate import Knobs, simulate
 
@@ -45,6 +55,7 @@ class Touch:
     closes: bool = False
     rundown: bool = False
     created: bool = False
+    doubtful: bool = False
     wait_ns: int = 100
 
 
@@ -57,7 +68,7 @@ def touches_of(records: list[Touch]) -> Touches:
     return Touches(
         address=column("address", np.uint64), taught=column("taught", np.int32), asked=column("asked", np.int32),
         opened=column("opened", np.uint64), created=column("created", bool), closes=column("closes", bool),
-        rundown=column("rundown", bool), time_ns=np.cumsum(column("wait_ns", np.int64)),
+        rundown=column("rundown", bool), doubtful=column("doubtful", bool), time_ns=np.cumsum(column("wait_ns", np.int64)),
         sequence=np.arange(len(records)), process=np.zeros(len(records), np.int32),
     )  # fmt: skip
 
@@ -89,6 +100,7 @@ class Story:
     handles: list[int]
     sources: list[int]
     after_close: list[bool]
+    doubtful: list[bool]
     bound: list[tuple[str | None, str | None, str]]
     unnamed: int
 
@@ -100,7 +112,8 @@ def story(tree: KeyTree, parts: list[Resolved]) -> Story:
     bound = sorted((path_of(tree, a), path_of(tree, b), source) for a, (b, source) in tree.bound.items())
     paths = {node: path_of(tree, node) for node in set(column("key"))}
     return Story(
-        [paths[node] for node in column("key")], column("handle"), column("source"), column("after_close"), bound,
+        [paths[node] for node in column("key")], column("handle"), column("source"), column("after_close"),
+        column("doubtful"), bound,
         len(tree.objects),
     )  # fmt: skip
 
@@ -134,10 +147,11 @@ def check_handles(resolver: Resolver, said: Story) -> None:
 addresses = st.integers(1, 6).map(lambda number: number * 16)
 objects = st.one_of(addresses, addresses.map(lambda address: address | CLASSIC_SPACE))
 waits = st.sampled_from([0, 100, GRACE_NS // 2, GRACE_NS, GRACE_NS + 1])
+doubts = st.sampled_from([False, False, False, True])
 maybe_object = st.one_of(st.just(0), objects)
 rooted = st.sampled_from(ROOTED)
 uses = st.builds(Touch, address=objects, closes=st.booleans(), wait_ns=waits)
-named_uses = st.builds(Touch, address=objects, taught=rooted, rundown=st.booleans(), closes=st.booleans(), wait_ns=waits)
+named_uses = st.builds(Touch, address=objects, taught=rooted, rundown=st.booleans(), closes=st.booleans(), wait_ns=waits, doubtful=doubts)
 opens = st.builds(
     Touch,
     address=maybe_object,
@@ -145,6 +159,7 @@ opens = st.builds(
     opened=maybe_object,
     created=st.booleans(),
     wait_ns=waits,
+    doubtful=doubts,
 )
 taught_opens = st.builds(
     Touch, address=objects, taught=rooted, asked=st.sampled_from(RELATIVE), opened=maybe_object, wait_ns=waits
@@ -189,6 +204,7 @@ def test_long_random_traces_agree(number):
         created=np.zeros(size, bool),
         closes=~opens & (draw.random(size) < 0.3),
         rundown=(taught >= 0) & (draw.random(size) < 0.3),
+        doubtful=draw.random(size) < 0.01,
         time_ns=np.cumsum(draw.integers(0, GRACE_NS // 20, size)),
         sequence=np.arange(size),
         process=np.zeros(size, np.int32),
@@ -249,6 +265,29 @@ def test_a_name_that_comes_later_names_the_earlier_rows(rundown, source):
     said = both(Touch(16), Touch(16, asked=6, opened=32), Touch(32), Touch(16, taught=1, rundown=rundown))
     assert said.bound == [("<object 0x10>", A, source)]
     assert said.paths[1:3] == [r"<object 0x10>\x"] * 2
+
+
+def test_a_name_that_comes_later_names_what_was_opened_below_an_unnamed_object():
+    said = both(Touch(16, asked=6, opened=32), Touch(32), Touch(32, asked=8, opened=48), Touch(48), Touch(32, taught=4))
+    assert said.bound == [(r"<object 0x10>\x", A + r"\x", "later")]
+
+
+def test_a_relative_name_without_a_base_is_not_named_by_another_of_its_kind():
+    said = both(Touch(asked=6, opened=16), Touch(asked=6, opened=32), Touch(16, taught=1), Touch(32))
+    assert said.bound == []
+    assert said.paths[3] == r"<object 0x0>\x"
+
+
+def test_what_rests_on_a_doubtful_name_is_doubtful_until_a_sure_one_comes():
+    said = both(
+        Touch(16, taught=1, doubtful=True), Touch(16, asked=6, opened=32), Touch(32), Touch(32, taught=4), Touch(32),
+        Touch(16),
+    )  # fmt: skip
+    assert said.doubtful == [True, True, True, False, False, True]
+
+
+def test_a_doubtful_name_does_not_name_earlier_rows():
+    assert both(Touch(16), Touch(16, taught=1, doubtful=True)).bound == []
 
 
 def test_a_name_is_not_given_to_the_object_that_had_the_address_before():

@@ -16,43 +16,101 @@ class Counter:
 
 COUNTERS = {
     "unfinalised_file": Counter("warning", "The trace was never stopped: its header has no end time."),
-    "cut_buffer": Counter("loss", "The file ends inside a buffer; the records of that buffer that are whole were kept."),
-    "bad_buffer": Counter("loss", "A buffer header makes no sense; reading stopped there or went on at the next sound one."),
-    "missing_buffers": Counter("loss", "The log file header counts buffers that the file does not hold: it was cut."),
-    "odd_clock": Counter("warning", "The log file header states an impossible clock or start time; times are not to be trusted."),
-    "bad_compression": Counter("loss", "A compressed buffer does not inflate to its stated size; it was left out."),
-    "bad_record": Counter("loss", "A record's size or marker makes no sense; the rest of its buffer was left out."),
+    "cut_buffer": Counter(
+        "loss", "The file ends inside a buffer; the records of that buffer that are whole were kept."
+    ),
+    "bad_buffer": Counter(
+        "loss", "A buffer header makes no sense; reading stopped there or went on at the next sound one."
+    ),
+    "missing_buffers": Counter(
+        "loss", "The log file header counts buffers that the file does not hold: it was cut."
+    ),
+    "odd_clock": Counter(
+        "warning",
+        "The log file header states an impossible clock or start time; times are not to be trusted.",
+    ),
+    "bad_compression": Counter(
+        "loss", "A compressed buffer does not inflate to its stated size; it was left out."
+    ),
+    "bad_record": Counter(
+        "loss", "A record's size or marker makes no sense; the rest of its buffer was left out."
+    ),
     "zero_tail": Counter("info", "Preallocated space at the end of the file was never used."),
     "buffer_lost_flag": Counter("loss", "A buffer says that buffers before it were lost."),
     "events_lost_flag": Counter("loss", "A buffer says that events were lost while it was filled."),
-    "header_events_lost": Counter("loss", "The log file header counts events that were lost somewhere in the trace."),
-    "header_buffers_lost": Counter("loss", "The log file header counts buffers that were lost somewhere in the trace."),
+    "header_events_lost": Counter(
+        "loss", "The log file header counts events that were lost somewhere in the trace."
+    ),
+    "header_buffers_lost": Counter(
+        "loss", "The log file header counts buffers that were lost somewhere in the trace."
+    ),
     "time_backwards": Counter("warning", "Time goes backwards inside a buffer."),
-    "late_record": Counter("warning", "A record is older than records that were already released; it is sorted as late as it came."),
-    "merged_header": Counter("info", "A further log file header (merged files): only the first one sets the clock."),
-    "odd_extended_items": Counter("warning", "The extended items of a record do not fit its size; its payload was left out."),
-    "unknown_registry_event": Counter("warning", "A registry event with an unknown id or opcode; kept out of the rows."),
-    "unknown_event_version": Counter("warning", "A newer version of a known event, read as far as the known layout goes."),
-    "short_payload": Counter("loss", "A payload is shorter than its layout; the record was left out of the rows."),
-    "odd_payload": Counter("loss", "A payload's names or sizes do not fit its length; the fields that do were kept."),
-    "name_ambiguous": Counter("warning", "Embedded NULs allow more than one reading of a record; the likeliest was taken and flagged."),
-    "rundown_records": Counter("info", "Rundown records of key control blocks; they name rows and are not rows."),
+    "late_record": Counter(
+        "warning",
+        "A record is older than records that were already released; it is sorted as late as it came.",
+    ),
+    "merged_header": Counter(
+        "info", "A further log file header (merged files): only the first one sets the clock."
+    ),
+    "odd_extended_items": Counter(
+        "warning", "The extended items of a record do not fit its size; its payload was left out."
+    ),
+    "unknown_registry_event": Counter(
+        "warning", "A registry event with an unknown id or opcode; kept out of the rows."
+    ),
+    "unknown_event_version": Counter(
+        "warning", "A newer version of a known event, read as far as the known layout goes."
+    ),
+    "short_payload": Counter(
+        "loss", "A payload is shorter than its layout; the record was left out of the rows."
+    ),
+    "odd_payload": Counter(
+        "loss", "A payload's names or sizes do not fit its length; the fields that do were kept."
+    ),
+    "name_ambiguous": Counter(
+        "warning",
+        "Embedded NULs allow more than one reading of a record; the likeliest was taken and flagged.",
+    ),
+    "rundown_records": Counter(
+        "info", "Rundown records of key control blocks; they name rows and are not rows."
+    ),
     "open_over_open": Counter("info", "A key object's address was opened again without a recorded close."),
     "close_of_closed": Counter("info", "A close of an object whose close was already recorded."),
     "unnamed_objects": Counter("warning", "Key objects that nothing in the trace names."),
     "late_named_objects": Counter("info", "Key objects that were named by evidence after their first use."),
-    "key_too_long": Counter("warning", "Keys whose path would pass the registry's limits; all below them is shown as one key."),
-    "seed_conflict": Counter("warning", "The seed and the trace disagree about an object; the trace was taken."),
-    "rows_across_loss": Counter("warning", "Rows whose name rests on evidence from before a loss (flag across_loss)."),
+    "key_too_long": Counter(
+        "warning", "Keys whose path would pass the registry's limits; all below them is shown as one key."
+    ),
+    "seed_conflict": Counter(
+        "warning", "The seed and the trace disagree about an object; the trace was taken."
+    ),
+    "rows_across_loss": Counter(
+        "warning", "Rows whose name rests on evidence from before a loss (flag across_loss)."
+    ),
     "pml_bad_event": Counter("loss", "An event of the Procmon file cannot be read."),
-    "pml_bad_detail": Counter("warning", "The detail of a Procmon event cannot be read; the row was kept without it."),
+    "pml_bad_detail": Counter(
+        "warning", "The detail of a Procmon event cannot be read; the row was kept without it."
+    ),
     "pml_other_events": Counter("info", "Events of the Procmon file that are not registry operations."),
-    "pml_cut": Counter("loss", "Events the Procmon file promises but does not hold: it was cut, or never closed."),
-    "pml_bad_table": Counter("loss", "An entry of the Procmon file's process or string table cannot be read."),
-    "pml_unknown_process": Counter("warning", "Processes that events name and the Procmon file does not describe."),
-    "pml_unknown_operation": Counter("loss", "Registry operations of a kind unknown to this version; left out of the rows."),
-    "pml_ambiguous_value": Counter("warning", "Procmon paths that do not show where the key ends and the value name begins; the likeliest was taken and flagged."),
-    "pml_user_unknown": Counter("info", "Keys kept as HKCU: nothing in the Procmon file says whose they are."),
+    "pml_cut": Counter(
+        "loss", "Events the Procmon file promises but does not hold: it was cut, or never closed."
+    ),
+    "pml_bad_table": Counter(
+        "loss", "An entry of the Procmon file's process or string table cannot be read."
+    ),
+    "pml_unknown_process": Counter(
+        "warning", "Processes that events name and the Procmon file does not describe."
+    ),
+    "pml_unknown_operation": Counter(
+        "loss", "Registry operations of a kind unknown to this version; left out of the rows."
+    ),
+    "pml_ambiguous_value": Counter(
+        "warning",
+        "Procmon paths that do not show where the key ends and the value name begins; the likeliest was taken and flagged.",
+    ),
+    "pml_user_unknown": Counter(
+        "info", "Keys kept as HKCU: nothing in the Procmon file says whose they are."
+    ),
     "foreign_records": Counter("info", "Records of providers that are neither registry nor process."),
 }
 

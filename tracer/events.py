@@ -5,20 +5,21 @@ in time order. One permutation, into the order of the stored part, is applied wh
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tracer.decode.columns import NONE, Operations
+from tracer.decode.columns import NONE, Blobs, Operations
 from tracer.decode.plans import ABSENT, PLANS, PlanTables
 from tracer.decode.strings import EMPTY, NameTable
 from tracer.etl.logfile import LogfileHeader
 from tracer.etl.records import Records
 from tracer.operations import OPERATIONS
-from tracer.resolve.touches import CLASSIC_SPACE, NO_NAME, SOURCES, Resolved, Touches
 from tracer.radix import stable_order
+from tracer.resolve.touches import CLASSIC_SPACE, NO_NAME, SOURCES, Resolved, Touches
 from tracer.schema import EVENTS, FLAGS
 
 __all__ = ["SOURCE_TEXTS", "EventRows", "make_touches", "time_order"]
@@ -37,7 +38,12 @@ def time_order(records: Records, operations: Operations) -> Column:
 
 
 def make_touches(
-    records: Records, operations: Operations, order: Column, process: NDArray[np.int32], sequence: Column, names: NameTable
+    records: Records,
+    operations: Operations,
+    order: Column,
+    process: NDArray[np.int32],
+    sequence: Column,
+    names: NameTable,
 ) -> Touches:
     """Return what the rows do to key objects, in time order; `process` and `sequence` are in time order too."""
     t = PlanTables
@@ -66,9 +72,10 @@ def make_touches(
         taught=np.where((taught > EMPTY) & (address != 0), taught, NO_NAME).astype(np.int32),
         asked=asked.astype(np.int32),
         opened=made,
-        created=creates & (t.id[plan] == 1),
+        created=creates & (t.event_id[plan] == 1),
         closes=t.closes[plan] | t.kcb_delete[plan],
         rundown=t.operation[plan] == ABSENT,
+        doubtful=operations.flags[order] & np.uint32(FLAGS["name_ambiguous"]) != 0,
         time_ns=records.time_ns[operations.rows[order]],
         sequence=sequence,
         process=process,
@@ -95,8 +102,8 @@ class _Batch:
     offset: Column
     duration: Column
     fields: dict[str, NDArray[np.uint32]]
-    data: pa.Array | None
-    previous: pa.Array | None
+    data: Blobs | None
+    previous: Blobs | None
     details: dict[int, str]
 
     def __len__(self) -> int:
@@ -138,7 +145,9 @@ class EventRows:
             keep = np.flatnonzero(is_row)
         rows = operations.rows[keep]
         flags = operations.flags | at_place(
-            resolved.after_close * np.uint32(FLAGS["after_close"]) | resolved.across_loss * np.uint32(FLAGS["across_loss"])
+            resolved.after_close * np.uint32(FLAGS["after_close"])
+            | resolved.across_loss * np.uint32(FLAGS["across_loss"])
+            | resolved.doubtful * np.uint32(FLAGS["name_ambiguous"])
         )
         place = np.cumsum(is_row) - 1
         batch = _Batch(
@@ -158,13 +167,16 @@ class EventRows:
             offset=records.offset[rows],
             duration=_durations(records, operations, headers)[keep],
             fields={
-                name: operations.fields[name].astype(np.uint32)[keep] for name in _NUMBERS if name in operations.fields
+                name: operations.fields[name].astype(np.uint32)[keep]
+                for name in _NUMBERS
+                if name in operations.fields
             },
             data=_kept(operations.data, keep),
             previous=_kept(operations.previous, keep),
             details={
                 int(place[row]): json.dumps(
-                    {"event": PLANS[operations.plan[row]].layout.name, **_plain(payload.fields)}, sort_keys=False
+                    {"event": PLANS[operations.plan[row]].layout.name, **_plain(payload.fields)},
+                    sort_keys=False,
                 )
                 for row, payload in operations.payloads.items()
             },
@@ -216,7 +228,9 @@ class EventRows:
         information, entries = number("InfoClass"), number("EntryCount")
         previous_type, previous_size = number("PreviousDataType"), number("PreviousDataSize")
         no_previous = ~lookup.previous[plan] | ((previous_type == 0) & (previous_size == 0))
-        value_name = np.where(lookup.value[plan] & ~(lookup.nameless_if_empty[plan] & (last_name == EMPTY)), last_name, NONE)
+        value_name = np.where(
+            lookup.value[plan] & ~(lookup.nameless_if_empty[plan] & (last_name == EMPTY)), last_name, NONE
+        )
         columns = {
             "sequence": pa.array(sorted_column("sequence")),
             "time": pa.array(time_ns // 1000, pa.timestamp("us", tz="UTC")),
@@ -233,7 +247,9 @@ class EventRows:
             "requested_name": self._names(np.where(lookup.requested[plan], last_name, NONE)),
             "value_name": self._names(value_name),
             "disposition": _known(disposition, lookup.creates[plan] & (disposition != 0) & (status == 0)),
-            "information_class": _known(np.where(lookup.classic_class[plan], index, information), lookup.information[plan]),
+            "information_class": _known(
+                np.where(lookup.classic_class[plan], index, information), lookup.information[plan]
+            ),
             "index": _known(index, lookup.index[plan]),
             "entry_count": _known(entries, lookup.entries[plan]),
             "data_type": _known(number("Type"), lookup.type[plan]),
@@ -260,14 +276,19 @@ class EventRows:
         return pa.DictionaryArray.from_arrays(codes.indices, values)
 
     def _blobs(self, name: str, order: Column) -> pa.Array:
-        arrays = [getattr(batch, name) for batch in self._batches]
-        if all(array is None for array in arrays):
+        blobs: list[Blobs | None] = [getattr(batch, name) for batch in self._batches]
+        if all(each is None for each in blobs):
             return pa.nulls(self.rows, pa.binary())
-        arrays = [
-            pa.nulls(len(batch), pa.binary()) if array is None else array
-            for array, batch in zip(arrays, self._batches, strict=True)
-        ]
-        return pa.concat_arrays(arrays).take(pa.array(order))
+        places, values, count = [], [], 0
+        for each, batch in zip(blobs, self._batches, strict=True):
+            if each is None:
+                places.append(np.full(len(batch), NONE, np.int32))
+                continue
+            places.append(np.where(each.place == NONE, NONE, each.place + np.int32(count)))
+            values.append(each.values)
+            count += len(each.values)
+        place = np.concatenate(places).take(order)
+        return pa.concat_arrays(values).take(pa.array(place, mask=place == NONE))
 
     def _details(self, order: Column) -> pa.Array:
         found: dict[int, str] = {}
@@ -290,20 +311,20 @@ def _has(field: str) -> NDArray[np.bool_]:
 class _Lookup:
     """What a plan's rows have, column by column; one row a plan."""
 
-    _operation = [OPERATIONS[number] for number in PlanTables.operation.tolist()]
+    _operation = tuple(OPERATIONS[number] for number in PlanTables.operation.tolist())
     operation = PlanTables.operation.astype(np.int8)
     notify_class = np.array([-1 if o.notify_class is None else o.notify_class for o in _operation], np.int16)
     phase = np.array([{"post": 0, "pre": 1, None: -1}[o.phase] for o in _operation], np.int8)
-    id = PlanTables.id.astype(np.uint16)
+    id = PlanTables.event_id.astype(np.uint16)
     source = PlanTables.classic.astype(np.int8)
     classic = PlanTables.classic
     creates = PlanTables.creates
     # The status of the manifest provider's close is nominal: it is sent before the close happens.
     status = _has("Status") & ~(PlanTables.closes & ~classic)
-    requested = creates | (classic & np.isin(PlanTables.id, (10, 11)))
+    requested = creates | (classic & np.isin(PlanTables.event_id, (10, 11)))
     value = np.where(classic, PlanTables.value_only, (PlanTables.names == 2) & ~creates)
-    nameless_if_empty = classic & np.isin(PlanTables.id, (13, 18, 19))
-    classic_class = classic & np.isin(PlanTables.id, (13, 16, 20)) & _has("Index")
+    nameless_if_empty = classic & np.isin(PlanTables.event_id, (13, 18, 19))
+    classic_class = classic & np.isin(PlanTables.event_id, (13, 16, 20)) & _has("Index")
     information = _has("InfoClass") | classic_class
     index = _has("Index") & (~classic | PlanTables.index_only)
     entries = _has("EntryCount")
@@ -327,12 +348,16 @@ def _part_order(key: NDArray[np.int32], sequence: Column) -> Column:
     return row.take(stable_order(key.take(row).astype(np.int64) + 1))
 
 
-def _kept(column: pa.Array | None, keep: slice | Column) -> pa.Array | None:
-    return column if column is None or isinstance(keep, slice) else column.take(pa.array(keep))
+def _kept(blobs: Blobs | None, keep: slice | Column) -> Blobs | None:
+    return blobs if blobs is None or isinstance(keep, slice) else Blobs(blobs.values, blobs.place[keep])
 
 
-def _plain(fields: dict[str, object]) -> dict[str, object]:
-    return {name: value.hex() if isinstance(value, bytes) else value for name, value in fields.items() if value is not None}
+def _plain(fields: Mapping[str, object]) -> dict[str, object]:
+    return {
+        name: value.hex() if isinstance(value, bytes) else value
+        for name, value in fields.items()
+        if value is not None
+    }
 
 
 def _durations(records: Records, operations: Operations, headers: list[LogfileHeader]) -> Column:

@@ -13,7 +13,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tracer.decode.columns import Operations, decode_operations
-from tracer.decode.layouts import CLASSIC_PROCESS, CLASSIC_REGISTRY, KERNEL_PROCESS, KERNEL_REGISTRY, find_layout
+from tracer.decode.layouts import (
+    CLASSIC_PROCESS,
+    CLASSIC_REGISTRY,
+    KERNEL_PROCESS,
+    KERNEL_REGISTRY,
+    find_layout,
+)
 from tracer.decode.payload import decode_payload
 from tracer.decode.plans import ABSENT, PlanTables
 from tracer.decode.strings import NameTable
@@ -24,13 +30,13 @@ from tracer.etl.reader import EtlReader
 from tracer.etl.records import Records
 from tracer.events import EventRows, make_touches, time_order
 from tracer.processes import ProcessRecord, ProcessTable, read_process
+from tracer.progress import Progress
 from tracer.resolve.catalog import Catalog
 from tracer.resolve.losses import LossTimes
 from tracer.resolve.resolver import Resolver
 from tracer.resolve.touches import DEFERRED, SOURCES, Resolved
 from tracer.resolve.tree import KeyTree
 from tracer.schema import DIAGNOSTICS, LOSSES
-from tracer.progress import Progress
 from tracer.seed import read_seed
 from tracer.sources import Source, sha256, source_kind
 from tracer.store.manifest import Manifest
@@ -70,13 +76,17 @@ def ingest(
         raise UsageError("no source was given; name one or more .etl or .pml files")
     kinds = {source_kind(path) for path in paths}
     if len(kinds) > 1:
-        raise UsageError("the sources are of different kinds; ingest .etl and .pml files into captures of their own")
+        raise UsageError(
+            "the sources are of different kinds; ingest .etl and .pml files into captures of their own"
+        )
     with _no_collector(), CaptureWriter(Path(target), force=force) as writer:
         if kinds == {"pml"}:
             from tracer.pml.ingest import ingest_pml
 
             if seed is not None:
-                raise UsageError("a seed table names the objects of .etl files; .pml files hold names already")
+                raise UsageError(
+                    "a seed table names the objects of .etl files; .pml files hold names already"
+                )
             return ingest_pml(paths, writer, control_set=control_set, progress=progress)
         return _EtlIngest(paths, writer, seed, control_set, progress).run()
 
@@ -119,7 +129,10 @@ class _EtlIngest:
         self.last_ns: dict[int, int] = {}
 
     def run(self) -> Manifest:
-        with ThreadPoolExecutor(1, "regtrace-sha256") as hashing, EtlReader(self.paths, self.diagnostics, reuse=True) as reader:
+        with (
+            ThreadPoolExecutor(1, "regtrace-sha256") as hashing,
+            EtlReader(self.paths, self.diagnostics, reuse=True) as reader,
+        ):
             self.digests = [hashing.submit(sha256, path) for path in self.paths]
             self.losses, self.losses_known = LossTimes([]), 0
             self.resolver = Resolver(self.tree, self.names.texts, self.losses)
@@ -234,8 +247,9 @@ class _EtlIngest:
         catalog = Catalog(self.tree, control_set=self.control_set)
         writer.append("keys", catalog.tables())
         writer.append("processes", [self.processes.arrow()])
-        found.count("late_named_objects", len(self.tree.bound))
-        found.count("unnamed_objects", len(self.tree.objects) - len(self.tree.bound))
+        later = sum(node in self.tree.bound for node in self.tree.objects)
+        found.count("late_named_objects", later)
+        found.count("unnamed_objects", len(self.tree.objects) - later)
         found.count("key_too_long", len(self.tree.too_long))
         found.count("seed_conflict", self.resolver.seed_conflicts)
         losses = [

@@ -39,7 +39,7 @@ NAME_SOURCES = {
 }
 
 FLAGS = {
-    "name_ambiguous": 1,  # embedded NULs allow more than one reading of the record
+    "name_ambiguous": 1,  # embedded NULs, or a Procmon path, allow more than one reading
     "data_truncated": 2,  # fewer bytes were captured than the value holds
     "previous_truncated": 4,
     "name_has_nul": 8,  # a name holds a NUL: hidden from Win32 programs
@@ -102,31 +102,63 @@ EVENTS = Table(
         Column("operation", "text", "what was done: CreateKey, SetValueKey, ... (tracer.operations)"),
         Column("notify_class", "int16", "REG_NOTIFY_CLASS number; NULL where no callback class exists"),
         Column("phase", "text", "post, or pre for CloseKey; NULL where no callback class exists"),
-        Column("status", "uint32", "NTSTATUS; NULL for CloseKey, whose 0 is nominal, and where unknown"),
+        Column(
+            "status",
+            "uint32",
+            "NTSTATUS; NULL where unknown, and for the CloseKey of ETW, whose 0 is nominal",
+        ),
         Column("key_id", "int32", "row of `keys`; NULL where the operation has no key"),
-        Column("handle_id", "int64", "row of `handles`: the life of the key object used (for a successful "
-               "open or create, the one it made); NULL where no object is involved or the source has none"),
-        Column("requested_name", "text", "what the caller of an open, create or rename passed, escaped; else NULL"),
-        Column("value_name", "text", "value name, escaped; empty is the default value, NULL is no value at all"),
+        Column(
+            "handle_id",
+            "int64",
+            "row of `handles`: the life of the key object used (for a successful "
+            "open or create, the one it made); NULL where no object is involved or the source has none",
+        ),
+        Column(
+            "requested_name",
+            "text",
+            "what the caller of an open, create or rename passed, escaped; else NULL",
+        ),
+        Column(
+            "value_name", "text", "value name, escaped; empty is the default value, NULL is no value at all"
+        ),
         Column("disposition", "uint32", "1 created, 2 opened; NULL unless a create succeeded"),
         Column("information_class", "uint32", "KEY_*_INFORMATION_CLASS asked for or set; else NULL"),
         Column("index", "uint32", "index of an enumeration; else NULL"),
         Column("entry_count", "uint32", "values asked for by QueryMultipleValueKey; else NULL"),
-        Column("data_type", "uint32", "registry value type written (SetValueKey) or read; NULL where not carried"),
-        Column("data_size", "uint32", "full size in bytes, even where fewer were captured; NULL where not carried"),
-        Column("data", "bytes", "captured bytes: value data of SetValueKey, the returned KEY_*_INFORMATION of reads; "
-               "NULL where nothing was captured"),
+        Column(
+            "data_type", "uint32", "registry value type written (SetValueKey) or read; NULL where not carried"
+        ),
+        Column(
+            "data_size",
+            "uint32",
+            "full size in bytes, even where fewer were captured; NULL where not carried",
+        ),
+        Column(
+            "data",
+            "bytes",
+            "captured bytes: value data of SetValueKey, the returned KEY_*_INFORMATION of reads; "
+            "NULL where nothing was captured",
+        ),
         Column("previous_type", "uint32", "type of the value before SetValueKey; NULL where not recorded"),
         Column("previous_size", "uint32", "its full size in bytes; NULL where not recorded"),
         Column("previous_data", "bytes", "its captured bytes; NULL where nothing was captured"),
         Column("duration_ns", "int64", "how long the operation took; NULL where the source does not say"),
-        Column("name_source", "text", "where the key's name came from (see below); NULL in the stored parts where "
-               "`keys.name_source` says it, never NULL in the view"),
+        Column(
+            "name_source",
+            "text",
+            "where the key's name came from (see below); NULL in the stored parts where "
+            "`keys.name_source` says it, in the view only for rows without a key",
+        ),
         Column("source", "text", "provider or importer the row came from"),
         Column("source_id", "int16", "position in the list of sources of capture.json"),
         Column("event_id", "uint16", "event id (classic: opcode); NULL where the source has none"),
-        Column("record_offset", "int64", "where in the source the record starts (in an .etl with compressed "
-               "buffers: where it would start if none were compressed)"),
+        Column(
+            "record_offset",
+            "int64",
+            "where in the source the record starts (in an .etl with compressed "
+            "buffers: where it would start if none were compressed)",
+        ),
         Column("flags", "uint32", "sum of tracer.schema.FLAGS"),
         Column("detail", "text", "JSON object of fields that have no column; NULL when there are none"),
     ),
@@ -137,17 +169,31 @@ KEYS = Table(
     "One row per key, and per object nobody named in advance.",
     (
         Column("key_id", "int32", "identity inside this capture"),
-        Column("path", "text", "native path as first spelled, escaped: \\REGISTRY\\MACHINE\\...; below an unnamed "
-               "object it starts with <object 0x...>"),
-        Column("display_path", "text", "the Win32 spelling (HKLM\\...) where there is one, else the native path"),
+        Column(
+            "path",
+            "text",
+            "native path as first spelled, escaped: \\REGISTRY\\MACHINE\\...; below an unnamed "
+            "object it starts with <object 0x...>",
+        ),
+        Column(
+            "display_path", "text", "the Win32 spelling (HKLM\\...) where there is one, else the native path"
+        ),
         Column("folded_path", "text", "display_path in the registry's upper case: what patterns match"),
         Column("parent_id", "int32", "key_id of the parent; NULL for a root and for an unnamed object"),
         Column("name", "text", "last component"),
         Column("depth", "int16", "components in the path"),
-        Column("same_as", "int32", "key_id under which this key is grouped: another spelling of the same key, or "
-               "what later evidence found; its own key_id otherwise"),
-        Column("name_source", "text", "later, rundown, partial or none for an object that had no name when its rows "
-               "were written, and for keys below it; NULL for keys that were named from the start"),
+        Column(
+            "same_as",
+            "int32",
+            "key_id under which this key is grouped: another spelling of the same key, or "
+            "what later evidence found; its own key_id otherwise",
+        ),
+        Column(
+            "name_source",
+            "text",
+            "later, rundown, partial or none for an object that had no name when its rows "
+            "were written, and for keys below it; NULL for keys that were named from the start",
+        ),
     ),
 )
 
@@ -166,8 +212,12 @@ HANDLES = Table(
         Column("first_sequence", "int64", "first event that touched it"),
         Column("last_sequence", "int64", "last event that touched it"),
         Column("began", "text", "open, create, seed, rundown, or unseen"),
-        Column("ended", "text", "close, reuse (its address was opened again, the close was not recorded), or open "
-               "(still open at the end)"),
+        Column(
+            "ended",
+            "text",
+            "close, reuse (its address was opened again, the close was not recorded), or open "
+            "(still open at the end)",
+        ),
     ),
 )
 
@@ -187,7 +237,11 @@ PROCESSES = Table(
         Column("user", "text", "account name or SID as recorded; NULL where unknown"),
         Column("session_id", "uint32", "NULL where unknown"),
         Column("exit_code", "uint32", "NULL while it runs or where not recorded"),
-        Column("source", "text", "start, rundown, later, seed, procmon: how it is known; none where only its id is"),
+        Column(
+            "source",
+            "text",
+            "start, rundown, later, seed, procmon: how it is known; none where only its id is",
+        ),
     ),
 )
 
@@ -198,9 +252,15 @@ EXTENDED = Table(
         Column("sequence", "int64", "the event"),
         Column("sid", "text", "SID of the caller, S-1-...; NULL where not carried"),
         Column("session_id", "uint32", "terminal session; NULL where not carried"),
-        Column("process_start_key", "int64", "identity of the process across pid reuse; NULL where not carried"),
+        Column(
+            "process_start_key", "int64", "identity of the process across pid reuse; NULL where not carried"
+        ),
         Column("event_key", "int64", "NULL where not carried"),
-        Column("stack", "addresses", "return addresses, innermost first, as 64-bit patterns; NULL where not carried"),
+        Column(
+            "stack",
+            "addresses",
+            "return addresses, innermost first, as 64-bit patterns; NULL where not carried",
+        ),
     ),
 )
 
@@ -235,11 +295,11 @@ SEED = Table(
     "seed",
     "Names of objects that were open before the trace, given beside an .etl (Parquet or CSV).",
     (
-        Column("address", "int64", "kernel address of the key object (hex text such as 0xffff... is accepted)"),
+        Column(
+            "address", "int64", "kernel address of the key object (hex text such as 0xffff... is accepted)"
+        ),
         Column("path", "text", "its native path, escaped"),
     ),
 )
 
-TABLES = {
-    table.name: table for table in (EVENTS, KEYS, HANDLES, PROCESSES, EXTENDED, LOSSES, DIAGNOSTICS)
-}
+TABLES = {table.name: table for table in (EVENTS, KEYS, HANDLES, PROCESSES, EXTENDED, LOSSES, DIAGNOSTICS)}

@@ -35,6 +35,8 @@ def read_seed(path: Path) -> tuple[list[int], list[str]]:
         try:
             number = int(address, 0) if isinstance(address, str) else int(address)
         except (TypeError, ValueError) as error:
-            raise SourceError(f"{path}: row {row + 1}: {address!r} is no address; write it as 0xffff...") from error
+            raise SourceError(
+                f"{path}: row {row + 1}: {address!r} is no address; write it as 0xffff..."
+            ) from error
         numbers.append(number & 0xFFFF_FFFF_FFFF_FFFF)
     return numbers, [path or "" for path in paths]

@@ -27,6 +27,18 @@ NONE = -1  # number of a name that is not there (an empty name is EMPTY)
 
 
 @dataclass(frozen=True, slots=True)
+class Blobs:
+    """Captured bytes: `values` holds those that are there, `place` each row's place among them or NONE."""
+
+    values: pa.Array
+    place: Numbers
+
+    def to_pylist(self) -> list[bytes | None]:
+        """Return each row's bytes; None where nothing was captured."""
+        return self.values.take(pa.array(self.place, mask=self.place == NONE)).to_pylist()
+
+
+@dataclass(frozen=True, slots=True)
 class Operations:
     """Decoded registry records, position order; one row a record.
 
@@ -37,7 +49,7 @@ class Operations:
         first_name, last_name: numbers in the NameTable; NONE where the plan has no such name. With one
             name it is `last_name`.
         flags: schema.FLAGS.
-        data, previous: captured bytes, null where nothing was captured.
+        data, previous: captured bytes; None where no row has any.
         payloads: whole payloads of the records read one by one (hive work), by row number here.
     """
 
@@ -47,8 +59,8 @@ class Operations:
     first_name: Numbers
     last_name: Numbers
     flags: NDArray[np.uint32]
-    data: pa.Array | None
-    previous: pa.Array | None
+    data: Blobs | None
+    previous: Blobs | None
     payloads: dict[int, Payload]
 
     def __len__(self) -> int:
@@ -145,7 +157,15 @@ class _Chunk:
         data, previous = self._captured(fast, overrides)
         self._flag_nuls()
         return Operations(
-            self.rows, self.plan, self.fields, self.first_name, self.last_name, self.flags, data, previous, payloads
+            self.rows,
+            self.plan,
+            self.fields,
+            self.first_name,
+            self.last_name,
+            self.flags,
+            data,
+            previous,
+            payloads,
         )
 
     def _field(self, name: str, offsets: Column) -> NDArray[np.uint64]:
@@ -193,7 +213,9 @@ class _Chunk:
 
     def _find_tails(self) -> None:
         """Read counts of captured bytes; what does not fit exactly, as expected, is left to the slow reading."""
-        self.data_start = self.data_size = self.previous_start = self.previous_size = np.zeros(len(self.rows), np.int64)
+        self.data_start = self.data_size = self.previous_start = self.previous_size = np.zeros(
+            len(self.rows), np.int64
+        )
         rows = np.flatnonzero((PlanTables.tail[self.plan] > 0) & ~self.slow)
         if not len(rows):
             return
@@ -239,7 +261,9 @@ class _Chunk:
     def _flag_other_readings(self, rows: Column) -> None:
         """Flag rows in which a later NUL would end the name as well: rules 1 to 4 of tracer.decode.payload."""
         # One name before a tail is a path: where it is empty, nothing else can be meant.
-        rows = rows[(PlanTables.names[self.plan[rows]] == 2) | (self.first_end[rows] > self.first_start[rows])]
+        rows = rows[
+            (PlanTables.names[self.plan[rows]] == 2) | (self.first_end[rows] > self.first_start[rows])
+        ]
         twice = PlanTables.tail[self.plan[rows]] == 2
         # With one count the only other reading is that nothing was captured: it ends at two last zero units.
         once = rows[~twice]
@@ -266,7 +290,9 @@ class _Chunk:
         fits = ((size == 0) | (size == most)) & (stop + 10 <= end)
         owner, stop, end = owner[fits], stop[fits], end[fits]
         previous, full = self._word(stop + 8), self._long(stop + 4)
-        match = ((previous == 0) | (previous == np.minimum(full, CAPTURE_LIMIT))) & (stop + 10 + previous == end)
+        match = ((previous == 0) | (previous == np.minimum(full, CAPTURE_LIMIT))) & (
+            stop + 10 + previous == end
+        )
         return rows[np.bincount(owner[match], minlength=len(rows)) > 0]
 
     def _ambiguous(self, rows: Column) -> None:
@@ -281,7 +307,9 @@ class _Chunk:
         first = np.flatnonzero(two & (self.first_end > self.first_start))
         last = np.flatnonzero(fast & (self.last_end > self.last_start))
         if not len(first):
-            self.last_name[last] = encode_spans(self.raw, self.last_start[last] * 2, self.last_end[last] * 2, self.names)
+            self.last_name[last] = encode_spans(
+                self.raw, self.last_start[last] * 2, self.last_end[last] * 2, self.names
+            )
             return
         starts = np.concatenate([self.first_start[first], self.last_start[last]])
         ends = np.concatenate([self.first_end[first], self.last_end[last]])
@@ -290,7 +318,9 @@ class _Chunk:
         numbers[rising] = encode_spans(self.raw, starts[rising] * 2, ends[rising] * 2, self.names)
         self.first_name[first], self.last_name[last] = numbers[: len(first)], numbers[len(first) :]
 
-    def _read_slowly(self, rows: Column) -> tuple[dict[int, Payload], dict[int, tuple[bytes | None, bytes | None]]]:
+    def _read_slowly(
+        self, rows: Column
+    ) -> tuple[dict[int, Payload], dict[int, tuple[bytes | None, bytes | None]]]:
         payloads: dict[int, Payload] = {}
         overrides: dict[int, tuple[bytes | None, bytes | None]] = {}
         for row in rows.tolist():
@@ -322,30 +352,34 @@ class _Chunk:
 
     def _captured(
         self, fast: NDArray[np.bool_], overrides: dict[int, tuple[bytes | None, bytes | None]]
-    ) -> tuple[pa.Array | None, pa.Array | None]:
-        """Return captured and previous bytes, compact; None where no row of the chunk has any."""
-        out: list[pa.Array | None] = []
+    ) -> tuple["Blobs | None", "Blobs | None"]:
+        """Return captured and previous bytes; None where no row of the chunk has any."""
+        out: list[Blobs | None] = []
         for column, start, size, full, flag in (
             (0, self.data_start, self.data_size, "DataSize", "data_truncated"),
             (1, self.previous_start, self.previous_size, "PreviousDataSize", "previous_truncated"),
         ):
-            odd = {row: pair[column] for row, pair in overrides.items() if pair[column] is not None}
+            odd = {row: value for row, pair in overrides.items() if (value := pair[column]) is not None}
             filled = np.flatnonzero((size > 0) & fast)
             if not len(filled) and not odd:
                 out.append(None)
                 continue
-            place, known = np.zeros(len(self.rows), np.int64), np.zeros(len(self.rows), bool)
-            place[filled], known[filled] = np.arange(len(filled)) * 2, True
-            source = gapped(self.raw, start[filled], (start + size)[filled]) if len(filled) else pa.array([], pa.binary())
-            length = size
+            place = np.full(len(self.rows), NONE, np.int32)
+            place[filled] = np.arange(len(filled))
+            values = pa.array([], pa.binary())
+            if len(filled):
+                values = gapped(self.raw, start[filled], (start + size)[filled]).drop_null()
+            length = np.where(place >= 0, size, 0)
             if odd:
-                length = np.where(known, size, 0)
-                place[list(odd)], known[list(odd)] = len(source) + np.arange(len(odd)), True
-                length[list(odd)] = [len(value or b"") for value in odd.values()]
-                source = pa.concat_arrays([source, pa.array(list(odd.values()), pa.binary())])
-            out.append(source.take(pa.array(place, mask=~known)))
+                rows = list(odd)
+                place[rows], length[rows] = (
+                    len(filled) + np.arange(len(odd)),
+                    [len(value) for value in odd.values()],
+                )
+                values = pa.concat_arrays([values, pa.array(list(odd.values()), pa.binary())])
+            out.append(Blobs(values, place))
             whole = self.fields.get(full, np.zeros(len(self.rows), np.uint64)).astype(np.int64)
-            self.flags[known & (length < whole)] |= FLAGS[flag]
+            self.flags[(length > 0) & (length < whole)] |= FLAGS[flag]
         return out[0], out[1]
 
     def _flag_nuls(self) -> None:

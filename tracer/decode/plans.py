@@ -5,6 +5,7 @@ a chunk is read by one gather, whatever mixture of events the chunk holds.
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,16 +84,16 @@ class PlanTables:
     scalar = np.array([plan.scalar for plan in PLANS])
     wide = np.array([plan.pointer_size == 8 for plan in PLANS])
     classic = np.array([plan.layout.provider == CLASSIC_REGISTRY for plan in PLANS])
-    id = np.array([plan.layout.id for plan in PLANS])
+    event_id = np.array([plan.layout.id for plan in PLANS])
     operation = np.array([OPERATION_NUMBERS.get(plan.layout.operation or "", ABSENT) for plan in PLANS])
-    creates = ~classic & ((id == 1) | (id == 2))
+    creates = ~classic & ((event_id == 1) | (event_id == 2))
     closes = np.array([plan.layout.name == "CloseKey" for plan in PLANS])
-    kcb_create = classic & (id == KCB_CREATE)
-    kcb_delete = classic & (id == KCB_DELETE)
-    kcb_rundown = classic & np.isin(id, KCB_RUNDOWN)
-    value_only = classic & np.isin(id, list(_VALUE_OPCODES))
-    index_only = classic & np.isin(id, list(_INDEX_OPCODES))
-    offsets = {
+    kcb_create = classic & (event_id == KCB_CREATE)
+    kcb_delete = classic & (event_id == KCB_DELETE)
+    kcb_rundown = classic & np.isin(event_id, KCB_RUNDOWN)
+    value_only = classic & np.isin(event_id, list(_VALUE_OPCODES))
+    index_only = classic & np.isin(event_id, list(_INDEX_OPCODES))
+    offsets: ClassVar[dict[str, NDArray[np.int64]]] = {
         name: np.array([plan.offsets.get(name, ABSENT) for plan in PLANS], np.int64) for name in FIXED_FIELDS
     }
 

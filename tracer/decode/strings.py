@@ -99,7 +99,12 @@ class NameTable:
         first = len(self.texts)
         joined = b"".join(raws)
         letters = joined.decode("utf-16-le", "replace") if len(joined) % 2 == 0 else ""
-        if len(letters) * 2 == len(joined) and letters.isprintable() and "<" not in letters and "\ufffd" not in letters:
+        if (
+            len(letters) * 2 == len(joined)
+            and letters.isprintable()
+            and "<" not in letters
+            and "\ufffd" not in letters
+        ):
             end = 0
             for raw in raws:
                 start, end = end, end + len(raw) // 2
@@ -112,7 +117,9 @@ class NameTable:
         self._numbers.update(zip(raws, range(first, len(self.texts)), strict=True))
 
 
-def encode_spans(raw: NDArray[np.uint8], starts: Positions, ends: Positions, names: NameTable) -> NDArray[np.int32]:
+def encode_spans(
+    raw: NDArray[np.uint8], starts: Positions, ends: Positions, names: NameTable
+) -> NDArray[np.int32]:
     """Return the number of the name in each span (rising, not overlapping, checked by the caller)."""
     if not len(starts):
         return np.empty(0, np.int32)

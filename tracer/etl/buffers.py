@@ -22,7 +22,9 @@ BUFFER_HEADER = 72  # WMI_BUFFER_HEADER
 EVENTS_LOST, BUFFER_LOST, PROC_INDEX, COMPRESSED = 0x02, 0x04, 0x20, 0x40
 _LARGEST = 16 << 20  # Windows 8 and later
 _MODE_CIRCULAR = 2
-_FIRST = struct.Struct("<I12xqq16xIHH")  # BufferSize, TimeStamp, SequenceNumber, Offset, BufferFlag, BufferType
+_FIRST = struct.Struct(
+    "<I12xqq16xIHH"
+)  # BufferSize, TimeStamp, SequenceNumber, Offset, BufferFlag, BufferType
 _PEEK = BUFFER_HEADER + 0x50  # reaches the time stamp of the first record; of a compressed one, enough input
 
 

@@ -14,7 +14,19 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["BAD", "EVENT_KEY", "NO_ITEMS", "PROCESS_START_KEY", "SID", "STACK32", "STACK64", "TERMINAL_SESSION", "Items", "gather_items", "read_items"]
+__all__ = [
+    "BAD",
+    "EVENT_KEY",
+    "NO_ITEMS",
+    "PROCESS_START_KEY",
+    "SID",
+    "STACK32",
+    "STACK64",
+    "TERMINAL_SESSION",
+    "Items",
+    "gather_items",
+    "read_items",
+]
 
 RELATED_ACTIVITY, SID, TERMINAL_SESSION, STACK32, STACK64 = 1, 2, 3, 5, 6
 EVENT_KEY, PROCESS_START_KEY = 0x0A, 0x0D
@@ -77,7 +89,13 @@ def gather_items(raw: NDArray[np.uint8], items: Items, numbers: Column) -> "list
     if not kept.any():
         return []
     rows: dict[int, dict[str, object]] = {}
-    chosen = zip(items.row[kept].tolist(), items.kind[kept].tolist(), items.start[kept].tolist(), items.size[kept].tolist(), strict=True)
+    chosen = zip(
+        items.row[kept].tolist(),
+        items.kind[kept].tolist(),
+        items.start[kept].tolist(),
+        items.size[kept].tolist(),
+        strict=True,
+    )
     for row, kind, start, size in chosen:
         value = _read_item(kind, raw[start : start + size].tobytes())
         if value is not None:
@@ -108,5 +126,9 @@ def _read_item(kind: int, data: bytes) -> object:
     if kind in (STACK32, STACK64):  # behind a u64 MatchId
         width = "I" if kind == STACK32 else "q"
         size = struct.calcsize(width)
-        return list(struct.unpack_from(f"<{(len(data) - 8) // size}{width}", data, 8)) if len(data) >= 8 else None
+        return (
+            list(struct.unpack_from(f"<{(len(data) - 8) // size}{width}", data, 8))
+            if len(data) >= 8
+            else None
+        )
     return int.from_bytes(data[:8], "little", signed=True) if len(data) >= 8 else None

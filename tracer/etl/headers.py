@@ -48,8 +48,13 @@ class Header:
     pointer_size: int
 
 
-def _pair(name: str, *rest: int | None) -> tuple[Header, Header]:
-    return Header(f"{name}32", *rest, 4), Header(f"{name}64", *rest, 8)  # type: ignore[arg-type]
+def _pair(
+    name: str, smallest: int, payload: int, time: int, thread: int | None, guid: int | None
+) -> tuple[Header, Header]:
+    return (
+        Header(f"{name}32", smallest, payload, time, thread, guid, 4),
+        Header(f"{name}64", smallest, payload, time, thread, guid, 8),
+    )
 
 
 _SYSTEM = _pair("SYSTEM", 0x20, 0x20, 0x10, 0x08, None)

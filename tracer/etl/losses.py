@@ -35,24 +35,67 @@ def find_losses(source: int, file: BufferFile, diagnostics: Diagnostics) -> list
     header, buffers = file.header, file.buffers[1:]  # the first buffer holds the session's own records
     if file.circular and buffers and file.size + header.buffer_size > (header.largest_file or 0):
         until = header.one_to_ns(_overwritten_until(buffers))
-        losses.append(Loss(source, "buffers", None, None, until, None, "circular file: older buffers were overwritten"))
+        losses.append(
+            Loss(source, "buffers", None, None, until, None, "circular file: older buffers were overwritten")
+        )
     if header.end_ns is None:
         diagnostics.count("unfinalised_file")
         since = _all_written(file, buffers)
-        losses.append(Loss(source, "buffers", None, since, None, None, "never stopped: buffers still in memory are missing"))
+        losses.append(
+            Loss(
+                source,
+                "buffers",
+                None,
+                since,
+                None,
+                None,
+                "never stopped: buffers still in memory are missing",
+            )
+        )
     elif not file.circular and header.buffers_written > len(file.buffers):
         missing = header.buffers_written - len(file.buffers)
         diagnostics.count("missing_buffers", missing)
-        since, until = _around(file, file.size)
-        losses.append(Loss(source, "buffers", missing, since, until, None, f"log file header: {header.buffers_written} buffers were written"))
+        before, after = _around(file, file.size)
+        losses.append(
+            Loss(
+                source,
+                "buffers",
+                missing,
+                before,
+                after,
+                None,
+                f"log file header: {header.buffers_written} buffers were written",
+            )
+        )
     for start, end in file.gaps:
-        losses.append(Loss(source, "damage", end - start, *_around(file, start), None, f"no buffer can be read at offset {start}"))
+        before, after = _around(file, start)
+        losses.append(
+            Loss(
+                source,
+                "damage",
+                end - start,
+                before,
+                after,
+                None,
+                f"no buffer can be read at offset {start}",
+            )
+        )
     if header.clock_is_odd:
         diagnostics.count("odd_clock", offset=BUFFER_HEADER)
     for buffer in file.buffers:
         if buffer.cut:
-            times = [_ns(file, buffer.stamp), header.one_to_ns(buffer.flushed)]
-            losses.append(Loss(source, "damage", None, *times, buffer.cpu, f"the file ends inside the buffer at offset {buffer.at}"))
+            first, last = _ns(file, buffer.stamp), header.one_to_ns(buffer.flushed)
+            losses.append(
+                Loss(
+                    source,
+                    "damage",
+                    None,
+                    first,
+                    last,
+                    buffer.cpu,
+                    f"the file ends inside the buffer at offset {buffer.at}",
+                )
+            )
     return losses
 
 
@@ -83,7 +126,9 @@ def _overwritten_until(buffers: Sequence[Buffer]) -> int:
     beyond the last missing number are all there.
     """
     numbers = sorted(buffer.sequence for buffer in buffers)
-    missing = max((above - 1 for below, above in pairwise(numbers) if above > below + 1), default=numbers[0] - 1)
+    missing = max(
+        (above - 1 for below, above in pairwise(numbers) if above > below + 1), default=numbers[0] - 1
+    )
     return min(buffer.flushed for buffer in buffers if buffer.sequence > missing)
 
 
@@ -95,7 +140,11 @@ def _counted(source: int, file: BufferFile, diagnostics: Diagnostics, placed: se
         if lost:
             diagnostics.count(f"header_{kind}_lost", lost)
             since = tail if kind in placed else None
-            where = "; flagged buffers say where, but for what the last buffers could not say" if kind in placed else ""
+            where = (
+                "; flagged buffers say where, but for what the last buffers could not say"
+                if kind in placed
+                else ""
+            )
             yield Loss(source, kind, lost, since, None, None, f"log file header: {kind} lost{where}")
 
 
@@ -110,7 +159,9 @@ def _flagged(source: int, file: BufferFile, diagnostics: Diagnostics) -> Iterato
                 # the first record of the buffer before is surely earlier.
                 since = _ns(file, previous.stamp) if previous else None
                 until = file.header.one_to_ns(buffer.flushed)
-                yield Loss(source, kind, None, since, until, buffer.cpu, f"flag of the buffer at offset {buffer.at}")
+                yield Loss(
+                    source, kind, None, since, until, buffer.cpu, f"flag of the buffer at offset {buffer.at}"
+                )
         before[buffer.cpu] = buffer
 
 

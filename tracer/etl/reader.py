@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +28,7 @@ from tracer.radix import stable_order
 
 __all__ = ["CHUNK_BYTES", "EtlReader"]
 
-CHUNK_BYTES = 16 << 20  # inflated bytes read at once; memory follows this, not the file
+CHUNK_BYTES = 24 << 20  # inflated bytes read at once; memory follows this, not the file
 _LOGFILE_GROUP, _SYSTEM64 = "hook-group-0x00", 0x02  # a log file header is hook 0 in a SYSTEM header
 _SPARE = 128  # readable bytes behind the last record, so that header gathers stay inside
 _TIME_AT = np.array([HEADERS[k].time or 0 if k in HEADERS else 0 for k in range(256)])
@@ -72,7 +73,14 @@ class EtlReader:
         SourceError: a file is empty or no .etl file.
     """
 
-    def __init__(self, paths: Sequence[Path], diagnostics: Sequence[Diagnostics], *, chunk_bytes: int = CHUNK_BYTES, reuse: bool = False) -> None:
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        diagnostics: Sequence[Diagnostics],
+        *,
+        chunk_bytes: int = CHUNK_BYTES,
+        reuse: bool = False,
+    ) -> None:
         self._files: list[BufferFile] = []
         self._diagnostics = list(diagnostics)
         self._chunk_bytes = chunk_bytes
@@ -105,10 +113,12 @@ class EtlReader:
         for file in self._files:
             file.file.close()
 
-    def __enter__(self) -> "EtlReader":
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def __iter__(self) -> Iterator[Records]:
@@ -146,12 +156,15 @@ class EtlReader:
             times = file.header.to_ns(stamps).tolist()
             # A buffer whose first record has no time is read first: early is safe, late is not.
             pieces += [
-                _Piece(number, b, _TIMELESS if b.stamp is None else time) for b, time in zip(buffers, times, strict=True)
+                _Piece(number, b, _TIMELESS if b.stamp is None else time)
+                for b, time in zip(buffers, times, strict=True)
             ]
         pieces.sort(key=lambda piece: (piece.time_ns, piece.source, piece.buffer.at))
         return pieces
 
-    def _read(self, pieces: Sequence[_Piece], carried: tuple[NDArray[np.uint8], _Raw] | None) -> tuple[NDArray[np.uint8], _Raw]:
+    def _read(
+        self, pieces: Sequence[_Piece], carried: tuple[NDArray[np.uint8], _Raw] | None
+    ) -> tuple[NDArray[np.uint8], _Raw]:
         """Load the buffers behind the carried records, walk them, and give every record its time."""
         sizes = [piece.buffer.filled - BUFFER_HEADER for piece in pieces]
         kept = len(carried[0]) if carried else 0
@@ -166,7 +179,9 @@ class EtlReader:
         found = walk(raw, np.array(starts[:-1], np.int64), np.array(filled, np.int64))
         lane = np.repeat(np.arange(len(pieces)), np.diff(np.searchsorted(found.start, starts)))
         sources = np.array([piece.source for piece in pieces], np.int16)
-        places = np.array([piece.buffer.place + BUFFER_HEADER for piece in pieces], np.int64) - np.array(starts[:-1], np.int64)
+        places = np.array([piece.buffer.place + BUFFER_HEADER for piece in pieces], np.int64) - np.array(
+            starts[:-1], np.int64
+        )
         kind = np.where(found.mark >> 8 == MESSAGE_MARK, MESSAGE, found.mark & 0xFF).astype(np.uint8)
         chunk = _Raw(
             start=found.start,
@@ -183,7 +198,12 @@ class EtlReader:
                 piece = pieces[at_lane]
                 self._damage(piece, "bad_record", int(position + places[at_lane]), filled[at_lane] - position)
         if carried:
-            chunk = _Raw(*(np.concatenate([getattr(carried[1], name), getattr(chunk, name)]) for name in _Raw.__slots__))
+            chunk = _Raw(
+                *(
+                    np.concatenate([getattr(carried[1], name), getattr(chunk, name)])
+                    for name in _Raw.__slots__
+                )
+            )
         return raw, chunk
 
     def _memory(self, size: int) -> NDArray[np.uint8]:
@@ -199,7 +219,7 @@ class EtlReader:
         buffer, file = piece.buffer, self._files[piece.source].file
         file.seek(buffer.at + BUFFER_HEADER)
         if not buffer.compressed:
-            return file.readinto(into.data)  # type: ignore[attr-defined, no-any-return]
+            return file.readinto(into.data)  # type: ignore[attr-defined]
         data = file.read(buffer.size - BUFFER_HEADER)
         out = inflate(data, len(into))
         if out is None:
@@ -208,7 +228,16 @@ class EtlReader:
         into[:] = np.frombuffer(out, np.uint8)
         return len(into)
 
-    def _times(self, raw: NDArray[np.uint8], start: NDArray[np.int64], size: NDArray[np.int64], kind: NDArray[np.uint8], lane: NDArray[np.int64], sources: NDArray[np.int16], pieces: Sequence[_Piece]) -> NDArray[np.int64]:
+    def _times(
+        self,
+        raw: NDArray[np.uint8],
+        start: NDArray[np.int64],
+        size: NDArray[np.int64],
+        kind: NDArray[np.uint8],
+        lane: NDArray[np.int64],
+        sources: NDArray[np.int16],
+        pieces: Sequence[_Piece],
+    ) -> NDArray[np.int64]:
         stamps = raw.view(np.int64).take(start + _TIME_AT.take(kind) >> 3)
         messages = np.flatnonzero(kind == MESSAGE)
         if len(messages):
@@ -224,7 +253,16 @@ class EtlReader:
             self._diagnostics[piece.source].count("time_backwards", int(back.sum()), offset=piece.buffer.at)
         return times
 
-    def _stamp_messages(self, raw: NDArray[np.uint8], start: NDArray[np.int64], size: NDArray[np.int64], rows: NDArray[np.int64], lane: NDArray[np.int64], stamps: NDArray[np.int64], pieces: Sequence[_Piece]) -> None:
+    def _stamp_messages(
+        self,
+        raw: NDArray[np.uint8],
+        start: NDArray[np.int64],
+        size: NDArray[np.int64],
+        rows: NDArray[np.int64],
+        lane: NDArray[np.int64],
+        stamps: NDArray[np.int64],
+        pieces: Sequence[_Piece],
+    ) -> None:
         """Give WPP messages their time; one without a stamp has that of the record before it in its buffer."""
         halves, words = raw.view(np.uint16), raw.view(np.uint32)
         at = start[rows]
@@ -276,7 +314,9 @@ class EtlReader:
         self._diagnostics[piece.source].count(name, offset=offset)
         time = None if piece.time_ns == _TIMELESS else piece.time_ns
         until = self._files[piece.source].header.one_to_ns(piece.buffer.flushed)
-        self.losses.append(Loss(piece.source, "damage", size, time, until, piece.buffer.cpu, f"{name} at offset {offset}"))
+        self.losses.append(
+            Loss(piece.source, "damage", size, time, until, piece.buffer.cpu, f"{name} at offset {offset}")
+        )
 
     def _count(self, name: str, found: _Raw, rows: NDArray[np.bool_]) -> None:
         for number in np.unique(found.source[rows]).tolist():

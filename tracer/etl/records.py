@@ -84,8 +84,12 @@ _THREAD = _by_kind("thread", -1)
 _GUID = _by_kind("guid", -1)
 _POINTER = _by_kind("pointer_size").astype(np.uint8)
 _IS_HOOK = np.array([kind in HOOK for kind in range(256)])
-_EVENT_HEADERS = np.array([HEADERS[kind].name.startswith("EVENT_HEADER") if kind in HEADERS else False for kind in range(256)])
-_INSTANCES = np.array([HEADERS[kind].name.startswith("INSTANCE") if kind in HEADERS else False for kind in range(256)])
+_EVENT_HEADERS = np.array(
+    [HEADERS[kind].name.startswith("EVENT_HEADER") if kind in HEADERS else False for kind in range(256)]
+)
+_INSTANCES = np.array(
+    [HEADERS[kind].name.startswith("INSTANCE") if kind in HEADERS else False for kind in range(256)]
+)
 _FEW = 32  # distinct GUIDs a chunk that are worth a vectorised turn each
 _EXTENDED_INFO = 1  # EVENT_HEADER.Flags
 
@@ -141,7 +145,9 @@ def _read_others(
     facts["tid"][nobody] = facts["pid"][nobody] = facts["id"][rows] = facts["items"][rows] = -1
     # FULL and INSTANCE: Type at 4, Version at 6. Hooks: Version at 0, Type at 6, Group at 7.
     facts["opcode"][rows] = first >> np.where(hook, np.uint64(48), np.uint64(32)) & np.uint64(0xFF)
-    facts["version"][rows] = np.where(hook, first & np.uint64(0xFF), first >> np.uint64(48)).astype(np.uint16).view(np.int16)
+    facts["version"][rows] = (
+        np.where(hook, first & np.uint64(0xFF), first >> np.uint64(48)).astype(np.uint16).view(np.int16)
+    )
     # A hook's high byte of word 0 says what stands between header and payload: PEBS index, counters.
     extra = (first >> np.uint64(8) & np.uint64(0xFF)).astype(np.int64)
     facts["payload"][rows] += np.where(hook, 8 * ((extra >> 7) + (extra & 7)), 0)
@@ -192,7 +198,14 @@ def message_time_at(options: Column) -> Column:
     return 8 + 4 * (options & 1) + np.where(options & 4, 4, np.where(options & 2, 16, 0))
 
 
-def _read_messages(facts: dict[str, np.ndarray], words: NDArray[np.uint32], halves: NDArray[np.uint16], start: Column, mine: NDArray[np.bool_], end: Column) -> None:
+def _read_messages(
+    facts: dict[str, np.ndarray],
+    words: NDArray[np.uint32],
+    halves: NDArray[np.uint16],
+    start: Column,
+    mine: NDArray[np.bool_],
+    end: Column,
+) -> None:
     """Fill in WPP messages: options say which of sequence, id, time stamp and thread are there."""
     at = start[mine]
     options = halves[(at >> 1) + 3].astype(np.int64)

@@ -63,7 +63,9 @@ def _join(found: list[Positions]) -> Positions:
     return packed.take(stable_order(packed >> 35))
 
 
-def _run(raw: NDArray[np.uint8], at: Positions, stop: Positions, end: Positions) -> tuple[list[Positions], list[Positions]]:
+def _run(
+    raw: NDArray[np.uint8], at: Positions, stop: Positions, end: Positions
+) -> tuple[list[Positions], list[Positions]]:
     """Walk from `at`, taking every record that begins before `stop` and ends by `end`.
 
     Returns packed records (position, mark, size) and the positions at which a walk could not go on.
@@ -89,8 +91,10 @@ def _run(raw: NDArray[np.uint8], at: Positions, stop: Positions, end: Positions)
 
 
 class _Lanes:
-    """The stretches that are walked at once: `start` (a guess, but in a buffer's first lane), `stop`, and the
-    `end` of the buffer."""
+    """The stretches that are walked at once.
+
+    Each has its `start` (a guess, but in a buffer's first lane), `stop`, and the `end` of its buffer.
+    """
 
     def __init__(self, raw: NDArray[np.uint8], starts: Positions, ends: Positions, lane_bytes: int) -> None:
         count = np.maximum(-(-(ends - starts) // lane_bytes), 1)
@@ -125,7 +129,9 @@ class _Lanes:
         before, stop = arrives[inner - 1], self.stop[inner - 1]
         ended = before < stop
         entry = np.where(ended, self.end[inner], before)
-        wrong = (entry != self.start[inner]) & ~((entry >= self.stop[inner]) & (self.start[inner] >= self.stop[inner]))
+        wrong = (entry != self.start[inner]) & ~(
+            (entry >= self.stop[inner]) & (self.start[inner] >= self.stop[inner])
+        )
         inner, entry, ended = inner[wrong], entry[wrong], ended[wrong]
         first = np.ones(len(inner), bool)
         first[1:] = self.buffer[inner[1:]] != self.buffer[inner[:-1]]
@@ -142,7 +148,9 @@ class _Lanes:
         return np.searchsorted(self.begin, positions, side="right") - 1
 
 
-def _guess(raw: NDArray[np.uint8], begin: Positions, stop: Positions, end: Positions, lead: NDArray[np.bool_]) -> Positions:
+def _guess(
+    raw: NDArray[np.uint8], begin: Positions, stop: Positions, end: Positions, lead: NDArray[np.bool_]
+) -> Positions:
     """Return where each lane's first record may start: the first place that looks like two records in a row."""
     words, halves = raw.view(np.uint32), raw.view(np.uint16)
     start = np.where(lead, begin, stop)
@@ -157,7 +165,9 @@ def _guess(raw: NDArray[np.uint8], begin: Positions, stop: Positions, end: Posit
             safe = np.where(near, place, 0)
             first = words.take(safe >> 2)
             mark = first >> 16
-            size = np.where(SIZE_AT_4.take(mark), halves.take((safe >> 1) + 2), first & 0xFFFF).astype(np.int64)
+            size = np.where(SIZE_AT_4.take(mark), halves.take((safe >> 1) + 2), first & 0xFFFF).astype(
+                np.int64
+            )
             # Behind a buffer's last record nothing needs to look like one.
             looks &= ~near | ((size >= SMALLEST.take(mark)) & (place + size <= end[seeking]))
             place = place + (size + 7 & ~7)

@@ -36,7 +36,9 @@ def ingest_pml(
         TargetError: the capture cannot be written.
     """
     run = _PmlIngest(writer, progress)
-    files = [(path, diagnostics, PmlFile(path, diagnostics)) for path in paths for diagnostics in [Diagnostics()]]
+    files = [
+        (path, diagnostics, PmlFile(path, diagnostics)) for path in paths for diagnostics in [Diagnostics()]
+    ]
     total = sum(path.stat().st_size for path in paths)
     sources = [run.add(number, *file, total) for number, file in enumerate(files)]
     return run.publish(sources, [diagnostics for _, diagnostics, _ in files], control_set)
@@ -51,7 +53,7 @@ class _PmlIngest:
         self._events = self._processes = self._keyless = self._bytes = 0
         self._waiting: list[pa.RecordBatch] = []
 
-    def add(self, number: int, path: Path, diagnostics: Diagnostics, file: PmlFile, total: int) -> dict[str, Any]:
+    def add(self, number: int, path: Path, file: PmlFile, total: int) -> dict[str, Any]:
         """Read one file; return its entry in the manifest."""
         first_ns = last_ns = None
         processes = file.processes(number, self._processes)
@@ -76,7 +78,9 @@ class _PmlIngest:
         if self._progress:
             self._progress(Progress(self._bytes, total, self._events))
         facts = {**file.facts, "registry_operations": self._events - before}
-        return Source(number, path.name, "pml", path.stat().st_size, sha256(path), first_ns, last_ns, False, facts).as_dict()
+        return Source(
+            number, path.name, "pml", path.stat().st_size, sha256(path), first_ns, last_ns, False, facts
+        ).as_dict()
 
     def publish(
         self, sources: list[dict[str, Any]], diagnostics: Sequence[Diagnostics], control_set: int | None

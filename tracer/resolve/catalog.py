@@ -3,7 +3,7 @@
 import re
 from array import array
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -24,8 +24,7 @@ _CLASSES_LINK = re.compile(r"^HKU\\(S-1-[0-9-]+)\\SOFTWARE\\CLASSES\Z")
 _NAMELESS = ("partial", "none")
 
 
-@dataclass(frozen=True, slots=True)
-class _Spelling:
+class _Spelling(NamedTuple):
     """One key's path as recorded, as shown, and folded; `depth` is its number of components."""
 
     path: str
@@ -79,7 +78,9 @@ class Catalog:
                     pa.array([spelling.shown for spelling in spellings], pa.string()),
                     pa.array([spelling.folded for spelling in spellings], pa.string()),
                     pa.array([None if parent < 0 else parent for parent in parents], pa.int32()),
-                    pa.array([path if path == "\\" else path.rpartition("\\")[2] for path in paths], pa.string()),
+                    pa.array(
+                        [path if path == "\\" else path.rpartition("\\")[2] for path in paths], pa.string()
+                    ),
                     pa.array([spelling.depth for spelling in spellings], pa.int16()),
                     pa.array(same, pa.int32()),
                     pa.array([self.name_source(node) for node in nodes], pa.string()),
@@ -95,7 +96,7 @@ class Catalog:
         known = self._sources.get(node)
         if known is None:
             top = node
-            while tree.parents[top] >= 0:
+            while tree.parents[top] >= 0 and top not in tree.bound:
                 top = tree.parents[top]
             known = tree.bound[top][1] if top in tree.bound else "none" if top == node else "partial"
             self._sources[node] = known
@@ -116,14 +117,13 @@ class Catalog:
         known = self._spellings.get(node)
         while known is None:
             chain.append(node)
-            if parents[node] >= 0:
-                node = parents[node]
-                known = self._spellings.get(node)
-            elif node in self._tree.bound:
+            if node in self._tree.bound:
                 node = self._tree.bound[node][0]
-                known = self._spellings.get(node)
+            elif parents[node] >= 0:
+                node = parents[node]
             else:
                 break
+            known = self._spellings.get(node)
         for each in reversed(chain):
             known = self._spell_below(each, known)
             if self._above[each]:
@@ -133,9 +133,9 @@ class Catalog:
 
     def _spell_below(self, node: int, above: _Spelling | None) -> _Spelling:
         tree, name = self._tree, self._tree.names[node]
+        if node in tree.bound and above is not None:
+            return above
         if tree.parents[node] < 0:
-            if node in tree.bound and above is not None:
-                return above
             bare = tree.unrooted[node] or node in tree.bare or name == "\\"
             return self._show(name if bare else f"\\{name}", 1)
         assert above is not None
@@ -167,7 +167,11 @@ class Catalog:
         elif parent >= 0 and self._same[parent] != parent:
             name = tree.names[node]
             found = tree.find(self._same[parent], name)
-            same = self._joined.setdefault((self._same[parent], tree.fold(name)), node) if found is None else self._same[found]
+            same = (
+                self._joined.setdefault((self._same[parent], tree.fold(name)), node)
+                if found is None
+                else self._same[found]
+            )
         elif spelling.depth > _ROOT_DEPTH or self.name_source(node) in _NAMELESS:
             same = node
         else:

@@ -34,7 +34,8 @@ class HandleLog:
             more = max(size, 2 * old) - old
             self._alive = np.concatenate([self._alive, np.zeros(more, bool)])
             self._slots = {
-                name: np.concatenate([column, np.full(more, _UNKNOWN)]) for name, column in self._slots.items()
+                name: np.concatenate([column, np.full(more, _UNKNOWN)])
+                for name, column in self._slots.items()
             }
 
     def seed(self, slot: int, handle: int, address: int, key: int) -> None:
@@ -70,7 +71,11 @@ class HandleLog:
         # An unseen life has no opening, so its address is that of the record which used it.
         address = np.where(opened, touches.opened[first_row], touches.address[first_row])
         began = np.where(
-            ~opened, _UNSEEN, np.where(touches.rundown[first_row], _RUNDOWN, np.where(touches.created[first_row], _CREATE, _OPEN))
+            ~opened,
+            _UNSEEN,
+            np.where(
+                touches.rundown[first_row], _RUNDOWN, np.where(touches.created[first_row], _CREATE, _OPEN)
+            ),
         )
         closed = closed_row >= 0
         lives: dict[str, Column] = {
@@ -143,7 +148,9 @@ class HandleLog:
             "closed_ns": known("closed_ns", pa.int64()),
             "first_sequence": known("first_sequence", pa.int64()),
             "last_sequence": known("last_sequence", pa.int64()),
-            "began": pa.DictionaryArray.from_arrays(pa.array(lives["began"].astype(np.int8)), pa.array(_BEGAN)),
+            "began": pa.DictionaryArray.from_arrays(
+                pa.array(lives["began"].astype(np.int8)), pa.array(_BEGAN)
+            ),
             "ended": pa.DictionaryArray.from_arrays(pa.array(ended.astype(np.int8)), pa.array(_ENDED)),
         }
         self._done.append(pa.table([columns[name] for name in HANDLES.names], names=HANDLES.names))

@@ -19,6 +19,7 @@ class KeyNumbers:
     def __init__(self, tree: KeyTree, texts: list[str]) -> None:
         self._tree, self._texts = tree, texts
         self._pairs: dict[int, int] = {}
+        self._components: dict[int, tuple[int, ...]] = {}
         self._fresh_pairs: dict[int, int] = {}
         self._fresh_rooted: dict[int, int] = {}
         self._absolute = np.zeros(0, bool)
@@ -51,7 +52,12 @@ class KeyNumbers:
             distinct, first, codes = np.unique(names[new], return_index=True, return_inverse=True)
             found = []
             for name, mention in zip(distinct.tolist(), mentions[new][first].tolist(), strict=True):
-                found.append(self._tree.rooted(self._texts[name], mention))
+                text = self._texts[name]
+                parts = self._tree.components(text)
+                if parts and text[0] == "\\":
+                    found.append(self._tree.follow(self._tree.ROOT, parts, text, mention))
+                else:
+                    found.append(self._tree.rooted(text, mention))
                 self._fresh_rooted[name] = found[-1]
             keys[new] = np.array(found, np.int32)[codes]
         return keys
@@ -68,12 +74,17 @@ class KeyNumbers:
         if -1 in found:
             first = np.empty(len(distinct), np.int64)
             first[codes[::-1]] = mentions[::-1]
-            texts, below, fresh = self._texts, self._tree.below, self._fresh_pairs
+            texts, follow, fresh = self._texts, self._tree.follow, self._fresh_pairs
+            components = self._components
             keys = np.array(found, np.int32)
             new = np.flatnonzero(keys < 0)
             for place, mention in zip(new.tolist(), first[new].tolist(), strict=True):
                 pair = distinct[place]
-                keys[place] = fresh[pair] = below(pair >> 32, texts[pair & 0xFFFFFFFF], mention)
+                name = pair & 0xFFFFFFFF
+                parts = components.get(name)
+                if parts is None:
+                    parts = components[name] = self._tree.components(texts[name])
+                keys[place] = fresh[pair] = follow(pair >> 32, parts, texts[name], mention)
             return keys.take(codes)
         return np.array(found, np.int32).take(codes)
 

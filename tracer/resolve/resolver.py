@@ -15,17 +15,18 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from tracer.radix import stable_order
 from tracer.resolve.handles import HandleLog
 from tracer.resolve.losses import LossTimes
 from tracer.resolve.names import KeyNumbers
 from tracer.resolve.touches import DEFERRED, EVENT, GRACE_NS, NO_NAME, OPEN, RUNDOWN, SEED, Resolved, Touches
 from tracer.resolve.tree import KeyTree
-from tracer.radix import stable_order
 
 __all__ = ["Resolver"]
 
 Column = NDArray[np.int64]
 _OPENED, _TAUGHT, _UNSEEN, _CARRIED = range(4)  # kinds of binding
+_ACROSS_LOSS, _DOUBTFUL = np.uint8(1), np.uint8(2)  # what a name may be tainted by
 _NEVER = np.iinfo(np.int64).max
 _FEW = 64  # openings left over after the vectorised rounds that are worth stepping through
 
@@ -38,10 +39,9 @@ class _Slots:
     key: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
     handle: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     source: NDArray[np.int8] = field(default_factory=lambda: np.zeros(0, np.int8))
-    unnamed: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))  # -1: was named
     closed_ns: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     evidence_ns: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
-    tainted: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
+    tainted: NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, np.uint8))
 
     def grow(self, size: int) -> None:
         for name in self.__dataclass_fields__:
@@ -70,6 +70,7 @@ class Resolver:
         self._next_handle = 0
         self.handles = HandleLog()
         self.seed_conflicts = 0
+        self._doubts = False  # whether any name so far could be read in another way
         self.rows_done = 0
 
     def seed(self, addresses: list[int], paths: list[str], time_ns: int) -> None:
@@ -78,7 +79,7 @@ class Resolver:
         state = self._slots
         for slot, address, path in zip(slots.tolist(), addresses, paths, strict=True):
             state.alive[slot], state.key[slot], state.source[slot] = True, self._tree.rooted(path, -1), SEED
-            state.handle[slot], state.unnamed[slot], state.closed_ns[slot] = self._next_handle, -1, _NEVER
+            state.handle[slot], state.closed_ns[slot] = self._next_handle, _NEVER
             state.evidence_ns[slot] = time_ns
             self.handles.seed(slot, self._next_handle, address, int(state.key[slot]))
             self._next_handle += 1
@@ -86,6 +87,7 @@ class Resolver:
     def resolve(self, touches: Touches) -> Resolved:
         """Return keys, handles and name sources of a batch in time order."""
         self._keys.settle()
+        self._doubts = self._doubts or bool(touches.doubtful.any())
         resolved = _Batch(self, touches).resolve()
         self.rows_done += len(touches)
         return resolved
@@ -120,7 +122,7 @@ class _Batch:
         self._number_handles()
         row_key, row_source, row_tainted = self._name()
         out = self._result(row_key, row_source, row_tainted)
-        self._keep(row_key)
+        self._keep()
         return out
 
     def _sort(self) -> None:
@@ -181,7 +183,9 @@ class _Batch:
         self.binding = np.cumsum(binds) - 1
         at = self.binding_at
         self.kind = np.where(
-            teaches[at], _TAUGHT, np.where(self.makes[at], _OPENED, np.where(self.unseen[at], _UNSEEN, _CARRIED))
+            teaches[at],
+            _TAUGHT,
+            np.where(self.makes[at], _OPENED, np.where(self.unseen[at], _UNSEEN, _CARRIED)),
         )
 
     def _number_handles(self) -> None:
@@ -194,7 +198,7 @@ class _Batch:
         handle[old] = self.state.handle[self.slot[at[old]]]
         self.life_handle = handle
 
-    def _name(self) -> tuple[NDArray[np.int32], NDArray[np.int8], NDArray[np.bool_]]:
+    def _name(self) -> tuple[NDArray[np.int32], NDArray[np.int8], NDArray[np.uint8]]:
         """Give every binding its key, then every row; openings that rest on openings take several rounds."""
         t, state, keys = self.t, self.state, self.resolver._keys
         at, kind = self.binding_at, self.kind
@@ -202,15 +206,21 @@ class _Batch:
         self.binding_key = np.full(count + 1, -1, np.int32)  # the last, index -1, is of no binding
         self.binding_source = np.full(count, DEFERRED, np.int8)
         self.binding_evidence = self.time[at].copy()
-        self.binding_tainted = np.zeros(count, bool)
+        self.binding_tainted = np.zeros(count, np.uint8)
         carried = np.flatnonzero(kind == _CARRIED)
         slot = self.slot[at[carried]]
         self.binding_key[carried], self.binding_source[carried] = state.key[slot], state.source[slot]
-        self.binding_evidence[carried], self.binding_tainted[carried] = state.evidence_ns[slot], state.tainted[slot]
+        self.binding_evidence[carried], self.binding_tainted[carried] = (
+            state.evidence_ns[slot],
+            state.tainted[slot],
+        )
         taught = np.flatnonzero(kind == _TAUGHT)
         if len(taught):
-            self.binding_key[taught] = keys.rooted(self.taught[at[taught]], self._mentions(self.row[at[taught]], 0))
+            self.binding_key[taught] = keys.rooted(
+                self.taught[at[taught]], self._mentions(self.row[at[taught]], 0)
+            )
             self.binding_source[taught] = np.where(t.rundown[self.row[at[taught]]], RUNDOWN, OPEN)
+            self.binding_tainted[taught] = t.doubtful[self.row[at[taught]]] * _DOUBTFUL
         self._name_unseen()
 
         # Which binding each row's own object has, at the row.
@@ -219,7 +229,7 @@ class _Batch:
         self.row_binding[self.row[uses]] = self.binding[uses]
         row_key = np.full(self.size, -1, np.int32)
         row_source = np.full(self.size, DEFERRED, np.int8)
-        row_tainted = np.zeros(self.size, bool)
+        row_tainted = t.doubtful * _DOUBTFUL
         asks = t.asked != NO_NAME
         absolute = asks & keys.is_absolute(t.asked)
         rows = np.flatnonzero(absolute)
@@ -228,7 +238,9 @@ class _Batch:
         made_binding = np.full(self.size, -1)
         opened = np.flatnonzero(kind == _OPENED)
         made_binding[self.row[at[opened]]] = opened
-        self._settle(np.flatnonzero(absolute & (made_binding >= 0)), made_binding, row_key, row_source, row_tainted)
+        self._settle(
+            np.flatnonzero(absolute & (made_binding >= 0)), made_binding, row_key, row_source, row_tainted
+        )
         waiting = np.flatnonzero(asks & ~absolute)
         while len(waiting):
             base = self.row_binding[waiting]
@@ -247,6 +259,7 @@ class _Batch:
         rows = np.flatnonzero(~asks & (self.row_binding >= 0))
         row_key[rows] = self.binding_key[self.row_binding[rows]]
         self._source_from_binding(rows, row_source, row_tainted)
+        self._name_later()
         return row_key, row_source, row_tainted
 
     def _mentions(self, rows: Column, which: int) -> Column:
@@ -254,7 +267,7 @@ class _Batch:
         return (self.resolver.rows_done + rows) * 2 + which
 
     def _name_unseen(self) -> None:
-        """Give lives that nothing explains an unnamed node, and bind it where their path comes later."""
+        """Give lives that nothing explains an unnamed node."""
         tree, at, kind = self.resolver._tree, self.binding_at, self.kind
         unseen = np.flatnonzero(kind == _UNSEEN)
         if len(unseen):
@@ -262,27 +275,30 @@ class _Batch:
             unseen = unseen[rank]
             addresses = self.t.address[self.row[at[unseen]]].tolist()
             self.binding_key[unseen] = [tree.unnamed(address) for address in addresses]
-        life_first = self.binding[self.life_at]
-        unnamed = np.full(len(self.life_at), -1, np.int32)
-        is_unseen = kind[life_first] == _UNSEEN
-        unnamed[is_unseen] = self.binding_key[life_first[is_unseen]]
-        old = self.carried[self.life_at]
-        unnamed[old] = self.state.unnamed[self.slot[self.life_at[old]]]
         taught = np.flatnonzero(kind == _TAUGHT)
-        for binding in taught[unnamed[self.life[at[taught]]] >= 0].tolist():
-            life = self.life[at[binding]]
-            if unnamed[life] >= 0:
-                source = "rundown" if self.t.rundown[self.row[at[binding]]] else "later"
-                tree.bind(int(unnamed[life]), int(self.binding_key[binding]), source)
-                unnamed[life] = -1
-        self.life_unnamed = unnamed
         seeded = taught[self.carried[self.life_at[self.life[at[taught]]]]]
         slots = self.slot[at[seeded]]
         conflict = (self.state.source[slots] == SEED) & (self.state.key[slots] != self.binding_key[seeded])
         self.resolver.seed_conflicts += int(conflict.sum())
 
+    def _name_later(self) -> None:
+        """Bind the unrooted key that an object had until a record carried its path."""
+        tree, at, key = self.resolver._tree, self.binding_at, self.binding_key
+        taught = np.flatnonzero(self.kind == _TAUGHT)
+        taught = taught[~self.starts[at[taught]]]  # else nothing used the object before
+        taught = taught[~self.t.doubtful[self.row[at[taught]]]]  # earlier rows could not be told of the doubt
+        before = np.where(self.carried[at[taught]], self.state.key[self.slot[at[taught]]], key[taught - 1])
+        known = before >= 0
+        taught, before = taught[known], before[known]
+        if len(taught):
+            unrooted = np.frombuffer(tree.unrooted, np.uint8)[before] != 0
+            taught, before = taught[unrooted], before[unrooted]
+            for place in np.argsort(self.row[at[taught]], kind="stable").tolist():
+                source = "rundown" if self.t.rundown[self.row[at[taught[place]]]] else "later"
+                tree.bind(int(before[place]), int(key[taught[place]]), source)
+
     def _below(
-        self, rows: Column, key: NDArray[np.int32], source: NDArray[np.int8], tainted: NDArray[np.bool_]
+        self, rows: Column, key: NDArray[np.int32], source: NDArray[np.int8], tainted: NDArray[np.uint8]
     ) -> None:
         """Name rows that ask for something below an object whose key is known."""
         base = self.row_binding[rows]
@@ -293,16 +309,25 @@ class _Batch:
         based = rows[base >= 0]
         self._source_from_binding(based, source, tainted)
 
-    def _source_from_binding(self, rows: Column, source: NDArray[np.int8], tainted: NDArray[np.bool_]) -> None:
+    def _source_from_binding(
+        self, rows: Column, source: NDArray[np.int8], tainted: NDArray[np.uint8]
+    ) -> None:
         binding = self.row_binding[rows]
         own = (self.t.taught[rows] != NO_NAME) & ~self.t.rundown[rows]
         source[rows] = np.where(own, EVENT, self.binding_source[binding])
+        if self.resolver._doubts:
+            tainted[rows] |= self.binding_tainted[binding] & _DOUBTFUL
         if self.resolver._losses:
             across = self.resolver._losses.between(self.binding_evidence[binding], self.t.time_ns[rows])
-            tainted[rows] = (self.binding_tainted[binding] | across) & ~own
+            tainted[rows] |= (self.binding_tainted[binding] | across) & ~own & _ACROSS_LOSS
 
     def _settle(
-        self, rows: Column, made: Column, key: NDArray[np.int32], source: NDArray[np.int8], tainted: NDArray[np.bool_]
+        self,
+        rows: Column,
+        made: Column,
+        key: NDArray[np.int32],
+        source: NDArray[np.int8],
+        tainted: NDArray[np.uint8],
     ) -> None:
         """Let the objects that `rows` opened have the rows' names."""
         binding = made[rows]
@@ -311,7 +336,7 @@ class _Batch:
         self.binding_tainted[binding] = tainted[rows]
 
     def _result(
-        self, key: NDArray[np.int32], source: NDArray[np.int8], tainted: NDArray[np.bool_]
+        self, key: NDArray[np.int32], source: NDArray[np.int8], tainted: NDArray[np.uint8]
     ) -> Resolved:
         handle = np.full(self.size, -1, np.int64)
         after_close = np.zeros(self.size, bool)
@@ -325,9 +350,10 @@ class _Batch:
         if len(named):
             unrooted[named] = np.frombuffer(self.resolver._tree.unrooted, np.uint8)[key[named]]
         source = np.where((key < 0) | unrooted, DEFERRED, source).astype(np.int8)
-        return Resolved(key, handle, source, after_close, tainted & (source != DEFERRED))
+        across_loss = (tainted & _ACROSS_LOSS != 0) & (source != DEFERRED)
+        return Resolved(key, handle, source, after_close, across_loss, tainted & _DOUBTFUL != 0)
 
-    def _keep(self, row_key: NDArray[np.int32]) -> None:
+    def _keep(self) -> None:
         """Write the finished lives to the log and keep each slot's last one."""
         if not self.count:  # rows there may be, but none that touches an object
             return
@@ -361,5 +387,7 @@ class _Batch:
         state.alive[slot] = True
         state.key[slot], state.source[slot] = self.binding_key[binding], self.binding_source[binding]
         state.handle[slot] = self.life_handle[life]
-        state.unnamed[slot] = self.life_unnamed[life]
-        state.evidence_ns[slot], state.tainted[slot] = self.binding_evidence[binding], self.binding_tainted[binding]
+        state.evidence_ns[slot], state.tainted[slot] = (
+            self.binding_evidence[binding],
+            self.binding_tainted[binding],
+        )

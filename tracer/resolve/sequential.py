@@ -4,8 +4,9 @@ It states the rules; the fast one must give the same. Rules, in the order they a
 
 1. A use of an object without a life, or more than GRACE_NS after its close, begins an unseen life, which
    nobody has named: an unnamed node of the key tree.
-2. A path the record carries for the object names it from here on; an unnamed node is bound to it, which
-   names the earlier rows too.
+2. A path the record carries for the object names it from here on. Where the object's key was an unnamed node
+   or stood below one, that key is bound to the path, which names the earlier rows too (unless the path is
+   doubtful, for nothing would tell them).
 3. The row's key is what it asks for, absolute or below the object's key; without a request it is the
    object's key.
 4. A close ends the life; calls in flight still use it (flag after_close).
@@ -16,8 +17,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tracer.resolve.tree import KeyTree
 from tracer.resolve.touches import DEFERRED, EVENT, GRACE_NS, NO_NAME, OPEN, RUNDOWN, SEED, Resolved, Touches
+from tracer.resolve.tree import KeyTree
 
 __all__ = ["SequentialResolver"]
 
@@ -27,8 +28,8 @@ class _Life:
     key: int
     source: int  # how sure its name is; that of the weakest evidence it rests on
     handle: int
-    unnamed: int | None = None  # the node made when nothing named it
     closed_ns: int | None = None
+    doubtful: bool = False
 
 
 class SequentialResolver:
@@ -48,7 +49,7 @@ class SequentialResolver:
         size = len(touches)
         out = Resolved(
             np.full(size, -1, np.int32), np.full(size, -1, np.int64), np.full(size, DEFERRED, np.int8),
-            np.zeros(size, bool), np.zeros(size, bool),
+            np.zeros(size, bool), np.zeros(size, bool), np.zeros(size, bool),
         )  # fmt: skip
         for row in range(size):
             self._row(touches, row, out)
@@ -58,27 +59,32 @@ class SequentialResolver:
         address, now = int(touches.address[row]), int(touches.time_ns[row])
         taught, asked, opened = int(touches.taught[row]), int(touches.asked[row]), int(touches.opened[row])
         life = self._use(address, now, named=taught != NO_NAME) if address else None
-        source = DEFERRED
+        source, doubtful = DEFERRED, bool(touches.doubtful[row])
         if life is not None:
             out.after_close[row] = life.closed_ns is not None
             out.handle[row] = life.handle
             if taught != NO_NAME:
-                self._teach(life, self._tree.rooted(self._texts[taught]), rundown=bool(touches.rundown[row]))
+                node = self._tree.rooted(self._texts[taught])
+                self._teach(life, node, rundown=bool(touches.rundown[row]), doubtful=doubtful)
             source = EVENT if taught != NO_NAME and not touches.rundown[row] else life.source
         key = life.key if life is not None else -1
+        absolute = asked != NO_NAME and self._texts[asked].startswith("\\")
+        if life is not None and not absolute:
+            doubtful = doubtful or life.doubtful
         if asked != NO_NAME:
             text = self._texts[asked]
-            if text.startswith("\\"):
+            if absolute:
                 key, source = self._tree.rooted(text), EVENT
             else:
                 key = self._tree.below(life.key if life is not None else self._tree.no_base(), text)
         out.key[row] = key
         out.source[row] = source if key >= 0 and not self._tree.is_unrooted(key) else DEFERRED
+        out.doubtful[row] = doubtful
         if life is not None and touches.closes[row]:
             life.closed_ns = now
         if opened:
             rests_on = OPEN if source in (EVENT, DEFERRED) else max(OPEN, source)
-            self._lives[opened] = _Life(key, rests_on, self._next())
+            self._lives[opened] = _Life(key, rests_on, self._next(), doubtful=doubtful)
             out.handle[row] = self._lives[opened].handle
 
     def _use(self, address: int, now: int, *, named: bool) -> _Life:
@@ -86,14 +92,13 @@ class SequentialResolver:
         if life is None or (life.closed_ns is not None and now - life.closed_ns > GRACE_NS):
             node = None if named else self._tree.unnamed(address)
             key = -1 if node is None else node
-            life = self._lives[address] = _Life(key, DEFERRED, self._next(), unnamed=node)
+            life = self._lives[address] = _Life(key, DEFERRED, self._next())
         return life
 
-    def _teach(self, life: _Life, node: int, *, rundown: bool) -> None:
-        if life.unnamed is not None:
-            self._tree.bind(life.unnamed, node, "rundown" if rundown else "later")
-            life.unnamed = None
-        life.key, life.source = node, RUNDOWN if rundown else OPEN
+    def _teach(self, life: _Life, node: int, *, rundown: bool, doubtful: bool) -> None:
+        if life.key >= 0 and self._tree.is_unrooted(life.key) and not doubtful:
+            self._tree.bind(life.key, node, "rundown" if rundown else "later")
+        life.key, life.source, life.doubtful = node, RUNDOWN if rundown else OPEN, doubtful
 
     def _next(self) -> int:
         self._handles += 1

@@ -45,6 +45,7 @@ class Touches:
         created: whether `opened` was made by a create.
         closes: whether the record closes `address`.
         rundown: whether it is rundown: it names an object but does nothing to it.
+        doubtful: whether its names can be read in another way too (flag name_ambiguous).
         time_ns, sequence: of the record; rundown records have the sequence of the row after them.
         process: process_id, -1 where unknown.
     """
@@ -56,6 +57,7 @@ class Touches:
     created: NDArray[np.bool_]
     closes: NDArray[np.bool_]
     rundown: NDArray[np.bool_]
+    doubtful: NDArray[np.bool_]
     time_ns: NDArray[np.int64]
     sequence: NDArray[np.int64]
     process: NDArray[np.int32]
@@ -74,6 +76,7 @@ class Resolved:
         source: code in SOURCES, or DEFERRED.
         after_close: the object's close was recorded before the row.
         across_loss: a loss lies between the row and what names it.
+        doubtful: a name in its path rests on a record that can be read in another way too.
     """
 
     key: NDArray[np.int32]
@@ -81,3 +84,4 @@ class Resolved:
     source: NDArray[np.int8]
     after_close: NDArray[np.bool_]
     across_loss: NDArray[np.bool_]
+    doubtful: NDArray[np.bool_]

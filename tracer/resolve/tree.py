@@ -7,9 +7,6 @@ from tracer.text import fold_name
 __all__ = ["KeyTree"]
 
 
-_MANY = 64  # components of one name; more than any real one has
-
-
 class KeyTree:
     r"""Every key that was named, and every object that nobody named in advance.
 
@@ -23,7 +20,7 @@ class KeyTree:
         unrooted: per node, 1 for an unnamed object and what stands below one.
         too_long: nodes below which everything is one key, for its path would pass the registry's own limits.
         bare: roots that are written without a backslash before them.
-        bound: such an object's node -> (the node it turned out to be, source).
+        bound: an unrooted node -> (the rooted node it turned out to be, source).
     """
 
     ROOT = -1  # the parent of "\REGISTRY"
@@ -47,7 +44,6 @@ class KeyTree:
         self._spellings: dict[str, int] = {}  # component -> number of its folded form
         self._folded: list[str] = []
         self._folded_numbers: dict[str, int] = {}
-        self._stems: dict[tuple[int, str], tuple[int, int]] = {}  # all but a path's last component
 
     def __len__(self) -> int:
         return len(self.parents)
@@ -81,23 +77,37 @@ class KeyTree:
         number = self._spellings.get(name)
         return fold_name(name) if number is None else self._folded[number]
 
-    def below(self, parent: int, path: str, mention: int = LATEST) -> int:
-        r"""Return the node of `path`, one or more components, below `parent`.
+    def components(self, path: str) -> tuple[int, ...]:
+        r"""Return the numbers of a path's components, folded, for `follow`.
 
         Doubled and trailing backslashes name nothing of their own: ``A\\B\`` is ``A\B``.
         """
-        if path.count("\\") > _MANY:
-            for name in path.split("\\"):
-                parent = self.child(parent, name, mention) if name else parent
-            return parent
-        above, slash, name = path.rpartition("\\")
-        if slash:
-            # Siblings share all but their last component, which is looked up whole.
-            known = self._stems.get((parent, above))
-            if known is None or mention < known[1]:
-                known = self._stems[parent, above] = (self.below(parent, above, mention), mention)
-            parent = known[0]
-        return self.child(parent, name, mention) if name else parent
+        spellings, learn = self._spellings, self._learn
+        return tuple(
+            number if (number := spellings.get(name)) is not None else learn(name)
+            for name in path.split("\\")
+            if name
+        )
+
+    def follow(self, parent: int, components: tuple[int, ...], path: str, mention: int) -> int:
+        """Return the node of `path` below `parent`, given its `components`; nodes are made where they are new."""
+        children, mentions = self._children, self._mentions
+        node = parent
+        for known, number in enumerate(components):
+            found = children.get(node + 1 << 32 | number)
+            if found is None or mention < mentions[found]:
+                for name in [name for name in path.split("\\") if name][known:]:
+                    node = self.child(node, name, mention)
+                return node
+            node = found
+        return node
+
+    def below(self, parent: int, path: str, mention: int = LATEST) -> int:
+        """Return the node of `path`, one or more components, below `parent`."""
+        for name in path.split("\\"):
+            if name:
+                parent = self.child(parent, name, mention)
+        return parent
 
     def rooted(self, path: str, mention: int = LATEST) -> int:
         r"""Return the node of an absolute native path (``\REGISTRY\...``); ``\`` alone is a node too.
@@ -128,8 +138,14 @@ class KeyTree:
         return bool(self.unrooted[node])
 
     def bind(self, node: int, target: int, source: str) -> None:
-        """Say that the unnamed `node` turned out to be `target`; `source` is later or rundown. First word wins."""
-        if node != target:
+        """Say that the unrooted `node` turned out to be `target`; `source` is later or rundown. First word wins.
+
+        What stands below no base at all may be of any number of keys, and is left alone.
+        """
+        top = node
+        while self.parents[top] >= 0:
+            top = self.parents[top]
+        if top != self._no_base:
             self.bound.setdefault(node, (target, source))
 
     def _bare_root(self, name: str, mention: int) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -57,11 +57,15 @@ class CaptureWriter:
             if not target.exists() and self._replaced.exists():
                 self._replaced.rename(target)  # a run with --force was killed between its two renames
             if not target.parent.is_dir():
-                raise TargetError(f"{target} cannot be made: there is no folder {target.parent}; make it first")
+                raise TargetError(
+                    f"{target} cannot be made: there is no folder {target.parent}; make it first"
+                )
             if target.exists() and not force:
                 raise TargetError(f"{target} exists; choose another name or replace it with --force")
             if target.exists() and not _is_replaceable(target):
-                raise TargetError(f"{target} is no capture, so --force does not replace it; choose another name")
+                raise TargetError(
+                    f"{target} is no capture, so --force does not replace it; choose another name"
+                )
             if self._partial.exists():
                 shutil.rmtree(self._partial)
             (self._partial / "events").mkdir(parents=True)
@@ -128,10 +132,12 @@ class CaptureWriter:
                 writer.close()
         shutil.rmtree(self._partial, ignore_errors=True)
 
-    def __enter__(self) -> "CaptureWriter":
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def _wait(self) -> None:
@@ -142,10 +148,10 @@ class CaptureWriter:
     def _write_part(self, make: Any, rows: int) -> None:  # noqa: ANN401
         table = make()
         file = f"events/part-{len(self._parts):05}.parquet"
-        with _disk(self.target):
-            with pq.ParquetWriter(self._partial / file, table.schema, **_options(table.schema)) as writer:
-                for start in range(0, max(table.num_rows, 1), ROW_GROUP):
-                    writer.write_table(_compact(table.slice(start, ROW_GROUP)))
+        options = _options(table.schema)
+        with _disk(self.target), pq.ParquetWriter(self._partial / file, table.schema, **options) as writer:
+            for start in range(0, max(table.num_rows, 1), ROW_GROUP):
+                writer.write_table(_compact(table.slice(start, ROW_GROUP)))
         low, high = (pa.compute.min_max(table[name]) for name in ("sequence", "time_ns"))
         self._parts.append(
             {
@@ -170,8 +176,6 @@ def _options(schema: pa.Schema) -> dict[str, Any]:
         "store_schema": False,
         "version": "2.6",
     }
-
-
 
 
 def _compact(table: pa.Table) -> pa.Table:
@@ -208,6 +212,6 @@ def _disk(target: Path) -> Any:  # noqa: ANN401
     try:
         yield
     except OSError as error:
-        raise TargetError(f"{target} cannot be written: {error.strerror or error}; nothing was published") from error
-
-
+        raise TargetError(
+            f"{target} cannot be written: {error.strerror or error}; nothing was published"
+        ) from error
