@@ -36,12 +36,11 @@ def ingest_pml(
         TargetError: the capture cannot be written.
     """
     run = _PmlIngest(writer, progress)
-    files = [
-        (path, diagnostics, PmlFile(path, diagnostics)) for path in paths for diagnostics in [Diagnostics()]
-    ]
+    diagnostics = [Diagnostics() for _ in paths]
+    files = [PmlFile(path, found) for path, found in zip(paths, diagnostics, strict=True)]
     total = sum(path.stat().st_size for path in paths)
-    sources = [run.add(number, *file, total) for number, file in enumerate(files)]
-    return run.publish(sources, [diagnostics for _, diagnostics, _ in files], control_set)
+    sources = [run.add(number, paths[number], file, total) for number, file in enumerate(files)]
+    return run.publish(sources, diagnostics, control_set)
 
 
 class _PmlIngest:
