@@ -10,8 +10,28 @@ import raw_etl as raw
 from tracer.simulate import Knobs, simulate
 
 _INTERESTING = (0, 1, 7, 8, 71, 72, 73, 79, 0x7F, 0x80, 0xFF, 0x100, 1024, 4096, 0x7FFF, 0x8000, 0xFFFF)
-_WIDE = (0, 1, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 1 << 24, (1 << 24) + 1, 1 << 62, (1 << 63) - 1, 1 << 63, (1 << 64) - 1)
-_SMALL = {"events": 40, "buffer_size": 8192, "cpus": 2, "processes": 2, "threads": 1, "keys": 40, "preopened": 3}
+_WIDE = (
+    0,
+    1,
+    0x7FFFFFFF,
+    0x80000000,
+    0xFFFFFFFF,
+    1 << 24,
+    (1 << 24) + 1,
+    1 << 62,
+    (1 << 63) - 1,
+    1 << 63,
+    (1 << 64) - 1,
+)
+_SMALL = {
+    "events": 40,
+    "buffer_size": 8192,
+    "cpus": 2,
+    "processes": 2,
+    "threads": 1,
+    "keys": 40,
+    "preopened": 3,
+}
 KINDS: dict[str, dict[str, object]] = {
     "plain": {"option_word": 7, "fill_share": 0.5},
     "narrow": {"pointer_size": 4, "option_word": 7},
@@ -27,14 +47,20 @@ KINDS: dict[str, dict[str, object]] = {
 def all_headers() -> bytes:
     """Return a small file with a record of every header type."""
     stamp = raw.FIRST_STAMP
-    chain = raw.item(2, struct.pack("<BB6sI", 1, 1, b"\0\0\0\0\0\5", 18), more=True) + raw.item(6, bytes(24), more=False)
+    chain = raw.item(2, struct.pack("<BB6sI", 1, 1, b"\0\0\0\0\0\5", 18), more=True) + raw.item(
+        6, bytes(24), more=False
+    )
     records = [
         make(group, 10 + group, stamp + group, bytes(40), wide=wide)
         for wide in (False, True)
         for group in (0, 3, 9, 15)
         for make in (raw.system, raw.compact, raw.perfinfo)
     ]
-    records += [raw.event(1, stamp + 20, b"payload", items=chain), raw.error(stamp + 21), raw.instance(3, stamp + 22)]
+    records += [
+        raw.event(1, stamp + 20, b"payload", items=chain),
+        raw.error(stamp + 21),
+        raw.instance(3, stamp + 22),
+    ]
     records += [raw.message(options, stamp + 30 + options, b"arguments") for options in range(0, 64, 3)]
     records += [raw.system(9, 22, stamp + 99, bytes(24) + "\\REGISTRY\\A".encode("utf-16-le") + b"\0\0")]
     half = len(records) // 2

@@ -83,18 +83,26 @@ def etl(*buffers: bytes, header: bytes | None = None, header_size: int = 1024) -
     return first + b"".join(buffers)
 
 
-def system(group: int, opcode: int, stamp: int, payload: bytes = b"", *, wide: bool = True, word: int = 2) -> bytes:
+def system(
+    group: int, opcode: int, stamp: int, payload: bytes = b"", *, wide: bool = True, word: int = 2
+) -> bytes:
     """SYSTEM_TRACE_HEADER; `word` holds the version, and in its high byte what stands before the payload."""
-    head = struct.pack("<HBBHBBIIqII", word, 1 + wide, 0xC0, 32 + len(payload), opcode, group, 22, 11, stamp, 7, 8)
+    head = struct.pack(
+        "<HBBHBBIIqII", word, 1 + wide, 0xC0, 32 + len(payload), opcode, group, 22, 11, stamp, 7, 8
+    )
     return head + payload
 
 
-def compact(group: int, opcode: int, stamp: int, payload: bytes = b"", *, wide: bool = True, word: int = 2) -> bytes:
+def compact(
+    group: int, opcode: int, stamp: int, payload: bytes = b"", *, wide: bool = True, word: int = 2
+) -> bytes:
     head = struct.pack("<HBBHBBIIq", word, 3 + wide, 0xC0, 24 + len(payload), opcode, group, 22, 11, stamp)
     return head + payload
 
 
-def perfinfo(group: int, opcode: int, stamp: int, payload: bytes = b"", *, wide: bool = True, word: int = 2) -> bytes:
+def perfinfo(
+    group: int, opcode: int, stamp: int, payload: bytes = b"", *, wide: bool = True, word: int = 2
+) -> bytes:
     return struct.pack("<HBBHBBq", word, 0x10 + wide, 0xC0, 16 + len(payload), opcode, group, stamp) + payload
 
 
@@ -178,7 +186,19 @@ class Reading:
         return next(row for row in self.rows if row.offset == offset)
 
 
-_NUMBERS = ("source", "offset", "kind", "time_ns", "cpu", "pid", "tid", "id", "opcode", "version", "pointer_size")
+_NUMBERS = (
+    "source",
+    "offset",
+    "kind",
+    "time_ns",
+    "cpu",
+    "pid",
+    "tid",
+    "id",
+    "opcode",
+    "version",
+    "pointer_size",
+)
 
 
 def read(*paths: Path, chunk_bytes: int = CHUNK_BYTES) -> Reading:

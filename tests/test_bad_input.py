@@ -61,6 +61,13 @@ def unwritten(monkeypatch) -> None:
     monkeypatch.setattr(tracer.ingest, "CaptureWriter", MemoryWriter)
 
 
+def check_sentence(error: RegtraceError) -> None:
+    """Fail unless a user is told in one line."""
+    text = str(error)
+    assert text
+    assert "\n" not in text
+
+
 def refusal(path: Path) -> str:
     """Return the sentence with which an ingest of `path` is refused."""
     target = path.with_suffix(".regtrace")
@@ -87,7 +94,20 @@ def refusal(path: Path) -> str:
         (raw.buffer(raw.event(1, 5)), "no log file header"),
         (raw.buffer(raw.logfile_record()[:0x90], size=256), "log file header"),
     ],
-    ids=["empty", "byte", "text", "zeros", "ones", "noise", "exe", "evtx", "hive", "parquet", "headless", "short"],
+    ids=[
+        "empty",
+        "byte",
+        "text",
+        "zeros",
+        "ones",
+        "noise",
+        "exe",
+        "evtx",
+        "hive",
+        "parquet",
+        "headless",
+        "short",
+    ],
 )
 def test_a_file_of_another_kind_is_refused_in_one_sentence(tmp_path, content, says):
     path = tmp_path / "wrong.etl"
@@ -152,7 +172,7 @@ def test_a_file_cut_at_any_byte_gives_all_whole_buffers_and_says_that_it_was_cut
             reading = raw.read(path)
         except SourceError as error:
             assert length < header, length
-            assert "\n" not in str(error)
+            check_sentence(error)
             refused += 1
             continue
         buffers = sum(start <= length for start in starts[2:])  # data buffers that are whole
@@ -177,7 +197,7 @@ def is_read(path: Path) -> bool:
     try:
         EtlReader([path], [Diagnostics()]).close()
     except SourceError as error:
-        assert "\n" not in str(error)
+        check_sentence(error)
         return False
     return True
 
@@ -188,7 +208,7 @@ def ingest_or_refuse(paths: list[Path], target: Path) -> Manifest | None:
     try:
         manifest = ingest(paths, target)
     except RegtraceError as error:
-        assert "\n" not in str(error)
+        check_sentence(error)
         return None
     finally:
         assert time.monotonic() - began < SLOWEST

@@ -66,7 +66,9 @@ def test_counters_that_reach_beyond_the_record_leave_no_payload(tmp_path):
 
 
 @BOTH
-@pytest.mark.parametrize(("group", "provider"), [(0x03, "3d6fa8d0-"), (0x09, "ae53722e-"), (0x05, "hook-group-0x05")])
+@pytest.mark.parametrize(
+    ("group", "provider"), [(0x03, "3d6fa8d0-"), (0x09, "ae53722e-"), (0x05, "hook-group-0x05")]
+)
 def test_hook_groups_of_processes_and_the_registry_are_their_classes(tmp_path, group, provider, wide):
     row = one(tmp_path, raw.system(group, 10, STAMP, wide=wide)).rows[1]
     assert row.provider.startswith(provider)
@@ -93,7 +95,12 @@ def test_an_event_record_is_read_field_by_field(tmp_path, wide):
 @BOTH
 def test_an_instance_record_has_its_payload_behind_the_parents_guid(tmp_path, wide):
     row = one(tmp_path, raw.instance(46, STAMP, PAYLOAD, wide=wide)).rows[1]
-    assert (row.kind, row.provider, row.opcode, row.payload) == (0x15 if wide else 0x0B, raw.GUID, 46, PAYLOAD)
+    assert (row.kind, row.provider, row.opcode, row.payload) == (
+        0x15 if wide else 0x0B,
+        raw.GUID,
+        46,
+        PAYLOAD,
+    )
 
 
 @BOTH
@@ -108,7 +115,10 @@ def test_an_error_record_is_kept_without_a_reading(tmp_path):
     assert (row.kind, row.time_ns, row.pid, row.tid, row.payload) == (0x0D, NS, -1, -1, PAYLOAD)
 
 
-@pytest.mark.parametrize("options", [sum(bits) for bits in product((0, 1), (0, 2), (0, 4), (0, 8), (0, 0x20), (0, 0x40), (0, 0x80))])
+@pytest.mark.parametrize(
+    "options",
+    [sum(bits) for bits in product((0, 1), (0, 2), (0, 4), (0, 8), (0, 0x20), (0, 0x40), (0, 0x80))],
+)
 def test_a_message_is_read_by_its_options(tmp_path, options):
     reading = one(tmp_path, raw.event(1, STAMP - 7), raw.message(options, STAMP, PAYLOAD))
     row = reading.rows[2]
@@ -238,18 +248,34 @@ def test_an_extended_item_is_kept_and_the_payload_stands_behind_it(tmp_path, kin
 
 
 def test_all_items_of_one_event_are_one_row(tmp_path):
-    kinds = [(1, bytes(16)), (2, SID), (4, bytes(24)), (6, STACK), (0x0B, b"odd"), (0x0D, START_KEY), (0x77, b"new")]
-    chain = b"".join(raw.item(kind, data, more=place < len(kinds)) for place, (kind, data) in enumerate(kinds, 1))
+    kinds = [
+        (1, bytes(16)),
+        (2, SID),
+        (4, bytes(24)),
+        (6, STACK),
+        (0x0B, b"odd"),
+        (0x0D, START_KEY),
+        (0x77, b"new"),
+    ]
+    chain = b"".join(
+        raw.item(kind, data, more=place < len(kinds)) for place, (kind, data) in enumerate(kinds, 1)
+    )
     reading, kept = items_of(tmp_path, chain)
     assert reading.rows[1].payload == PAYLOAD
     (row,) = kept
-    assert (row["sid"], row["stack"][1:], row["process_start_key"]) == ("S-1-5-21-7-1001", [2, 3], 0x0123_4567_89AB)
+    assert (row["sid"], row["stack"][1:], row["process_start_key"]) == (
+        "S-1-5-21-7-1001",
+        [2, 3],
+        0x0123_4567_89AB,
+    )
 
 
 def test_the_simulators_items_are_read(tmp_path):
     writer = EtlWriter(tmp_path / "a.etl", **SMALL)
     chain = (ExtendedItem(2, SID), ExtendedItem(6, STACK), ExtendedItem(0x0D, START_KEY))
-    writer.add_record("event", ticks=Clock().start_ticks, provider=raw.GUID, id_=7, payload=PAYLOAD, extended=chain)
+    writer.add_record(
+        "event", ticks=Clock().start_ticks, provider=raw.GUID, id_=7, payload=PAYLOAD, extended=chain
+    )
     writer.finish()
     assert raw.read(tmp_path / "a.etl").rows[1].payload == PAYLOAD
 
@@ -327,7 +353,9 @@ def test_a_compressed_header_buffer_is_read(tmp_path):
 @pytest.mark.parametrize("chunk_bytes", [1, 1 << 20])
 @pytest.mark.parametrize("damage", ["flip", "cut", "size"])
 def test_a_damaged_compressed_buffer_is_left_out_counted_and_dated(tmp_path, damage, chunk_bytes):
-    bodies = [[raw.event(10 * b + n, STAMP + 10 * b + n, bytes(range(200))) for n in range(3)] for b in range(3)]
+    bodies = [
+        [raw.event(10 * b + n, STAMP + 10 * b + n, bytes(range(200))) for n in range(3)] for b in range(3)
+    ]
     made = []
     for number, body in enumerate(bodies):
         stored = compress(b"".join(raw.pad(record) for record in body))
@@ -458,7 +486,9 @@ def test_the_simulators_clocks_agree_with_the_readers(tmp_path, clock):
     assert times == [setting.filetime(stamp) for stamp in stamps]
 
 
-@pytest.mark.parametrize(("clock", "frequency", "mhz"), [(1, 0, 2000), (1, -5, 2000), (1, 2**62, 2000), (3, 10**7, 0)])
+@pytest.mark.parametrize(
+    ("clock", "frequency", "mhz"), [(1, 0, 2000), (1, -5, 2000), (1, 2**62, 2000), (3, 10**7, 0)]
+)
 def test_an_impossible_clock_is_read_as_100_ns_and_said_to_be_odd(clock, frequency, mhz):
     header = parse_logfile_header(raw.logfile_record(clock=clock, frequency=frequency, mhz=mhz)[32:], 8, 0)
     assert header.clock_is_odd
@@ -471,14 +501,18 @@ def test_an_impossible_clock_is_counted(tmp_path):
 
 def test_only_the_first_of_several_log_file_headers_sets_the_clock(tmp_path):
     other = raw.logfile_record(frequency=1_000_000, stamp=STAMP - 5, start=raw.START_FILETIME - 10**12)
-    content = raw.etl(raw.buffer(other), raw.buffer(raw.event(1, STAMP)), raw.buffer(other, raw.event(2, STAMP)))
+    content = raw.etl(
+        raw.buffer(other), raw.buffer(raw.event(1, STAMP)), raw.buffer(other, raw.event(2, STAMP))
+    )
     reading = raw.read_bytes(tmp_path, content)
     assert [row.time_ns for row in reading.rows if row.id >= 0] == [NS, NS]
     assert reading.counts == [{"merged_header": 2}]
 
 
 def test_each_merged_file_has_a_clock_of_its_own(tmp_path):
-    slow = raw.etl(raw.buffer(raw.event(2, raw.FIRST_STAMP + 1000)), header=raw.logfile_record(frequency=1_000_000))
+    slow = raw.etl(
+        raw.buffer(raw.event(2, raw.FIRST_STAMP + 1000)), header=raw.logfile_record(frequency=1_000_000)
+    )
     fast = raw.etl(raw.buffer(raw.event(1, raw.FIRST_STAMP + 1000)))
     reading = raw.read_bytes(tmp_path, slow, fast)
     rows = [(row.source, row.id, row.time_ns - raw.START_NS) for row in reading.rows if row.id >= 0]
@@ -496,7 +530,9 @@ def test_header_counts_are_losses_somewhere(tmp_path):
     assert found == [("events", 3, None, None, None), ("buffers", 4, None, None, None)]
 
 
-@pytest.mark.parametrize(("flag", "kind", "counter"), [(2, "events", "events_lost_flag"), (4, "buffers", "buffer_lost_flag")])
+@pytest.mark.parametrize(
+    ("flag", "kind", "counter"), [(2, "events", "events_lost_flag"), (4, "buffers", "buffer_lost_flag")]
+)
 def test_a_flagged_loss_lies_between_the_buffers_of_its_processor(tmp_path, flag, kind, counter):
     made = [
         raw.buffer(raw.event(1, STAMP), cpu=1, flushed=STAMP + 5),
@@ -511,7 +547,8 @@ def test_a_flagged_loss_lies_between_the_buffers_of_its_processor(tmp_path, flag
 
 def test_a_circular_file_that_wrapped_says_what_time_is_gone(tmp_path):
     made = [
-        raw.buffer(raw.event(n, STAMP + n), sequence=n, flushed=STAMP + n + 1, size=1 << 20) for n in (7, 8, 5, 6)
+        raw.buffer(raw.event(n, STAMP + n), sequence=n, flushed=STAMP + n + 1, size=1 << 20)
+        for n in (7, 8, 5, 6)
     ]
     header = raw.logfile_record(mode=raw.CIRCULAR, largest_mib=4, buffer_size=1 << 20)
     reading = raw.read_bytes(tmp_path, raw.etl(*made, header=header, header_size=1 << 20))
@@ -523,7 +560,8 @@ def test_a_circular_file_that_wrapped_says_what_time_is_gone(tmp_path):
 def test_buffers_overwritten_out_of_order_stretch_the_loss_to_the_last_of_them(tmp_path):
     """Number 6 is gone though 5 is there: what it held may be as late as 7's writing."""
     made = [
-        raw.buffer(raw.event(n, STAMP + n), sequence=n, flushed=STAMP + n + 1, size=1 << 20) for n in (8, 9, 5, 7)
+        raw.buffer(raw.event(n, STAMP + n), sequence=n, flushed=STAMP + n + 1, size=1 << 20)
+        for n in (8, 9, 5, 7)
     ]
     header = raw.logfile_record(mode=raw.CIRCULAR, largest_mib=4, buffer_size=1 << 20)
     reading = raw.read_bytes(tmp_path, raw.etl(*made, header=header, header_size=1 << 20))
@@ -539,7 +577,9 @@ def test_a_trace_that_was_never_stopped_may_miss_its_last_buffers(tmp_path):
     made = [raw.buffer(raw.event(n, STAMP + n), cpu=n, flushed=STAMP + 10 * n) for n in (1, 2)]
     reading = raw.read_bytes(tmp_path, raw.etl(*made, header=raw.logfile_record(end=0, cpus=2)))
     assert reading.counts == [{"unfinalised_file": 1}]
-    assert [(loss.kind, loss.from_ns, loss.to_ns) for loss in reading.losses] == [("buffers", NS + 1000, None)]
+    assert [(loss.kind, loss.from_ns, loss.to_ns) for loss in reading.losses] == [
+        ("buffers", NS + 1000, None)
+    ]
 
 
 def test_a_processor_without_a_buffer_may_miss_records_from_the_beginning(tmp_path):

@@ -97,7 +97,9 @@ def test_a_chunk_of_one_buffer_gives_the_rows_of_one_chunk_of_everything(layout)
 
 def test_buffers_of_one_processor_written_out_of_order_come_in_order(tmp_path):
     order = [5, 2, 4, 0, 1, 3]
-    made = [raw.buffer(*(raw.event(10 * n + k, raw.FIRST_STAMP + 10 * n + k) for k in range(3))) for n in order]
+    made = [
+        raw.buffer(*(raw.event(10 * n + k, raw.FIRST_STAMP + 10 * n + k) for k in range(3))) for n in order
+    ]
     for chunk_bytes in (1, 1 << 20):
         rows = raw.read_bytes(tmp_path, raw.etl(*made), chunk_bytes=chunk_bytes).rows[1:]
         assert [row.id for row in rows] == [10 * n + k for n in range(6) for k in range(3)]
@@ -107,7 +109,9 @@ def test_a_long_buffer_is_carried_over_many_chunks(tmp_path):
     """One processor filled its buffer slowly while the other filled many."""
     slow = raw.buffer(*(raw.event(2 * n, raw.FIRST_STAMP + 20 * n) for n in range(50)), size=8192, cpu=1)
     fast = [
-        raw.buffer(*(raw.event(2 * (10 * b + n) + 1, raw.FIRST_STAMP + 20 * (10 * b + n) + 1) for n in range(10)))
+        raw.buffer(
+            *(raw.event(2 * (10 * b + n) + 1, raw.FIRST_STAMP + 20 * (10 * b + n) + 1) for n in range(10))
+        )
         for b in range(5)
     ]
     reading = raw.read_bytes(tmp_path, raw.etl(slow, *fast), chunk_bytes=1)
@@ -128,7 +132,9 @@ def test_equal_times_are_ordered_by_source_then_position(tmp_path):
 @given(layout=layouts, chunk_bytes=chunks, shift=st.integers(1, 40))
 def test_a_record_older_than_its_buffer_is_kept_once_and_counted(layout, chunk_bytes, shift):
     """A damaged or odd file may hold times that go backwards: nothing is lost, each batch is in order."""
-    back = raw.buffer(raw.event(60_000, raw.FIRST_STAMP + 20), raw.event(60_001, raw.FIRST_STAMP + 20 - shift), cpu=1)
+    back = raw.buffer(
+        raw.event(60_000, raw.FIRST_STAMP + 20), raw.event(60_001, raw.FIRST_STAMP + 20 - shift), cpu=1
+    )
     with TemporaryDirectory() as folder:
         paths, expected = write(Path(folder), layout)
         with paths[0].open("ab") as file:

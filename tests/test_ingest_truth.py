@@ -105,7 +105,9 @@ def run(folder: Path, knobs: Knobs, name: str = "a") -> Job:
     assert len(rows) == len(truth)
     keys = {row["key_id"]: row for row in pq.read_table(target / "keys.parquet").to_pylist()}
     processes = {row["process_id"]: row for row in pq.read_table(target / "processes.parquet").to_pylist()}
-    pairs = [Pair(a, b, keys[b["key_id"]], processes[b["process_id"]]) for a, b in zip(truth, rows, strict=True)]
+    pairs = [
+        Pair(a, b, keys[b["key_id"]], processes[b["process_id"]]) for a, b in zip(truth, rows, strict=True)
+    ]
     return Job(summary, target, manifest, pairs)
 
 
@@ -152,7 +154,10 @@ def test_data_is_what_was_captured_of_it(job):
         before = truth["previous_data"] if word & 4 else None
         assert row["previous_data"] == ((before or b"")[:CAPTURE_LIMIT] or None)
         # A value of type NONE without data cannot be told from none.
-        assert row["previous_size"] in (None if not before else len(before), None if before is None else len(before))
+        assert row["previous_size"] in (
+            None if not before else len(before),
+            None if before is None else len(before),
+        )
         if truth["operation"] == "SetValueKey":
             assert row["data_size"] == len(truth["data"])
         seen += row["data"] is not None
@@ -170,14 +175,34 @@ def test_no_name_is_wrong_unless_its_row_says_that_it_may_be(job):
     assert len(named) > len(found.pairs) // 3
 
 
+def doubtful_lives(pairs: list[Pair]) -> set[int]:
+    """Return the objects that a record with more than one reading names, and what was opened below them.
+
+    Such a record does not name earlier rows: they could not say that there is a doubt.
+    """
+    lives: set[int] = set()
+    for pair in pairs:
+        truth, doubt = pair.truth, pair.row["flags"] & FLAGS["name_ambiguous"]
+        lives |= {life for life in (truth["life"], truth["base_life"]) if doubt and life is not None}
+    for pair in pairs:  # in time order, so what was opened below what was opened below is found too
+        if pair.truth["base_life"] in lives and pair.truth["life"] is not None:
+            lives.add(pair.truth["life"])
+    return lives
+
+
 def test_every_name_that_can_be_known_is_known(job):
     name, knobs, found = job
     knowable = "knowable_with_seed" if knobs.seed_table else "knowable"
+    doubtful = doubtful_lives(found.pairs)
     missed = [pair.truth for pair in found.pairs if pair.truth[knowable] and pair.source in UNNAMED]
-    assert missed == []
+    assert [truth for truth in missed if not {truth["life"], truth["base_life"]} & doubtful] == []
+    assert len(missed) < len(found.pairs) // 100
     if name not in LOSSY:
-        guessed = [pair.truth for pair in found.pairs if not pair.truth[knowable] and pair.source not in UNNAMED]
-        assert guessed == []
+        # Two objects opened by one name below one unnamed object are one key: what names one names the other,
+        # which the truth, following each object by itself, does not count on.
+        guessed = [pair for pair in found.pairs if not pair.truth[knowable] and pair.source not in UNNAMED]
+        assert all(pair.is_right and pair.source == "later" for pair in guessed)
+        assert len(guessed) < len(found.pairs) // 100
 
 
 def test_what_is_missing_is_said(job):
@@ -194,7 +219,12 @@ def laid_out(content: bytes) -> bytes:
     """Return the file as it would be if no buffer were compressed, inflated by foreign code."""
     out, at = b"", 0
     while at + 72 <= len(content):
-        size, filled = struct.unpack_from("<I", content, at)[0], struct.unpack_from("<I", content, at + 0x30)[0]
+        size, filled = (
+            struct.unpack_from("<I", content, at)[0],
+            struct.unpack_from("<I", content, at + 0x30)[0],
+        )
+        if not size:  # unused space
+            break
         whole = content[at : at + size]
         if struct.unpack_from("<H", content, at + 0x34)[0] & 0x40:
             whole = whole[:72] + decompress(whole[72:])[: filled - 72]
@@ -213,7 +243,7 @@ def test_a_rows_offset_is_where_its_record_starts(job):
 
 
 def test_processes_have_the_names_their_records_gave(job):
-    name, knobs, found = job
+    name, _, found = job
     images = [pair.process["image"] for pair in found.pairs if pair.truth["pid"] > 4]
     known = [image for image in images if image]
     assert len(known) == len(images) or name in LOSSY
@@ -240,7 +270,10 @@ def test_several_sources_are_one_history(tmp_path):
             (row["time_ns"], row["operation"], row["value_name"]) for row in expected
         ]
         source = manifest.sources[number]
-        assert (source["first_ns"] <= mine[0]["time_ns"], mine[-1]["time_ns"] <= source["last_ns"]) == (True, True)
+        assert (source["first_ns"] <= mine[0]["time_ns"], mine[-1]["time_ns"] <= source["last_ns"]) == (
+            True,
+            True,
+        )
 
 
 def test_one_trace_cut_in_two_files_resolves_as_one(tmp_path):
@@ -256,7 +289,9 @@ def test_one_trace_cut_in_two_files_resolves_as_one(tmp_path):
     for target, manifest in ((tmp_path / "whole.regtrace", whole), (tmp_path / "parts.regtrace", parts)):
         keys = pq.read_table(target / "keys.parquet")["path"].to_pylist()
         rows = rows_of(target, manifest)
-        told.append([(row["time_ns"], keys[row["key_id"]], row["handle_id"], row["name_source"]) for row in rows])
+        told.append(
+            [(row["time_ns"], keys[row["key_id"]], row["handle_id"], row["name_source"]) for row in rows]
+        )
     assert told[0] == told[1]
 
 

@@ -77,7 +77,9 @@ def cut(touches: Touches, places: list[int]) -> list[Touches]:
     """Cut a batch at `places` into several."""
     edges = [0, *sorted(places), len(touches)]
     return [
-        Touches(*(getattr(touches, name)[a:b] for name in Touches.__slots__)) for a, b in pairwise(edges) if a < b
+        Touches(*(getattr(touches, name)[a:b] for name in Touches.__slots__))
+        for a, b in pairwise(edges)
+        if a < b
     ]
 
 
@@ -118,7 +120,9 @@ def story(tree: KeyTree, parts: list[Resolved]) -> Story:
     )  # fmt: skip
 
 
-def fast(touches: Touches, names: list[str], places: list[int], seed: dict[int, str]) -> tuple[Story, Resolver]:
+def fast(
+    touches: Touches, names: list[str], places: list[int], seed: dict[int, str]
+) -> tuple[Story, Resolver]:
     tree = KeyTree()
     resolver = Resolver(tree, names)
     if seed:
@@ -151,7 +155,15 @@ doubts = st.sampled_from([False, False, False, True])
 maybe_object = st.one_of(st.just(0), objects)
 rooted = st.sampled_from(ROOTED)
 uses = st.builds(Touch, address=objects, closes=st.booleans(), wait_ns=waits)
-named_uses = st.builds(Touch, address=objects, taught=rooted, rundown=st.booleans(), closes=st.booleans(), wait_ns=waits, doubtful=doubts)
+named_uses = st.builds(
+    Touch,
+    address=objects,
+    taught=rooted,
+    rundown=st.booleans(),
+    closes=st.booleans(),
+    wait_ns=waits,
+    doubtful=doubts,
+)
 opens = st.builds(
     Touch,
     address=maybe_object,
@@ -200,7 +212,9 @@ def test_long_random_traces_agree(number):
         address=address.astype(np.uint64),
         taught=taught.astype(np.int32),
         asked=np.where(opens, draw.integers(0, len(NAMES), size), NO_NAME).astype(np.int32),
-        opened=np.where(opens & (draw.random(size) < 0.7), draw.integers(1, addresses, size) * 16, 0).astype(np.uint64),
+        opened=np.where(opens & (draw.random(size) < 0.7), draw.integers(1, addresses, size) * 16, 0).astype(
+            np.uint64
+        ),
         created=np.zeros(size, bool),
         closes=~opens & (draw.random(size) < 0.3),
         rundown=(taught >= 0) & (draw.random(size) < 0.3),
@@ -268,7 +282,13 @@ def test_a_name_that_comes_later_names_the_earlier_rows(rundown, source):
 
 
 def test_a_name_that_comes_later_names_what_was_opened_below_an_unnamed_object():
-    said = both(Touch(16, asked=6, opened=32), Touch(32), Touch(32, asked=8, opened=48), Touch(48), Touch(32, taught=4))
+    said = both(
+        Touch(16, asked=6, opened=32),
+        Touch(32),
+        Touch(32, asked=8, opened=48),
+        Touch(48),
+        Touch(32, taught=4),
+    )
     assert said.bound == [(r"<object 0x10>\x", A + r"\x", "later")]
 
 
@@ -375,12 +395,24 @@ def check_simulated(folder, knobs: Knobs, chunk_bytes: int) -> None:
     assert len(ours.paths) > 0.8 * knobs.events
 
 
-REUSE = {"reuse": 0.98, "disorder": 40, "flush_ms": 200, "lost_close": 0.05, "late_close": 0.1, "preopened": 300}
+REUSE = {
+    "reuse": 0.98,
+    "disorder": 40,
+    "flush_ms": 200,
+    "lost_close": 0.05,
+    "late_close": 0.1,
+    "preopened": 300,
+}
 
 
 @pytest.mark.parametrize(
     "knobs",
-    [{"option_word": 0}, {"option_word": 7, "fill_share": 0.3}, {"classic": True, "rundown_begin": True}, {"lost_events": 0.05}],
+    [
+        {"option_word": 0},
+        {"option_word": 7, "fill_share": 0.3},
+        {"classic": True, "rundown_begin": True},
+        {"lost_events": 0.05},
+    ],
     ids=["bare", "filled", "classic", "lossy"],
 )
 def test_the_resolvers_agree_on_simulated_traces(tmp_path, knobs):

@@ -72,7 +72,9 @@ def expected(trace) -> dict[str, str]:
 def small_parts(monkeypatch) -> None:
     """Make several parts of a small trace."""
     monkeypatch.setattr("tracer.ingest.PART_ROWS", 4000)
-    monkeypatch.setattr("tracer.etl.reader.EtlReader.__init__.__kwdefaults__", {"chunk_bytes": 1 << 19}, raising=True)
+    monkeypatch.setattr(
+        "tracer.etl.reader.EtlReader.__init__.__kwdefaults__", {"chunk_bytes": 1 << 19}, raising=True
+    )
 
 
 def test_running_again_gives_the_same_bytes(tmp_path, trace, expected):
@@ -93,7 +95,9 @@ def test_parts_follow_each_other_and_say_what_they_hold(tmp_path, trace):
     manifest = ingest([trace], tmp_path / "a.regtrace")
     next_sequence = 0
     for part in manifest.parts:
-        rows = pq.read_table(tmp_path / "a.regtrace" / part["file"], columns=["key_id", "sequence", "time_ns"])
+        rows = pq.read_table(
+            tmp_path / "a.regtrace" / part["file"], columns=["key_id", "sequence", "time_ns"]
+        )
         sequences, times = rows["sequence"].to_pylist(), rows["time_ns"].to_pylist()
         assert sorted(sequences) == list(range(next_sequence, next_sequence + part["rows"]))
         assert (part["first_sequence"], part["last_sequence"]) == (min(sequences), max(sequences))
@@ -186,7 +190,9 @@ def test_a_source_that_is_refused_leaves_an_existing_capture_as_it_is(tmp_path, 
         ("Path.rename", 0), ("Path.rename", 1),
     ],
 )  # fmt: skip
-def test_a_disk_that_refuses_leaves_nothing_half_published(tmp_path, trace, expected, monkeypatch, call, number):
+def test_a_disk_that_refuses_leaves_nothing_half_published(
+    tmp_path, trace, expected, monkeypatch, call, number
+):
     """Let the call fail for the n-th time, with an older capture in place."""
     target = tmp_path / "a.regtrace"
     ingest([trace], target)
@@ -230,7 +236,9 @@ def test_a_full_disk_is_one_sentence_and_nothing_published(tmp_path, trace, expe
 # --- kill -9 ----------------------------------------------------------------------------------------------
 
 
-def kill_and_recover(trace: Path, target: Path, expected: dict[str, str], delay: float, *, replaces: bool) -> bool:
+def kill_and_recover(
+    trace: Path, target: Path, expected: dict[str, str], delay: float, *, replaces: bool
+) -> bool:
     """Kill an ingest after `delay` seconds; check what is left, and that a second run succeeds."""
     before = hashlib.sha256(trace.read_bytes()).hexdigest()
     process = start(trace, target, *(["force"] if replaces else []))

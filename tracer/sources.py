@@ -9,7 +9,6 @@ from tracer.errors import SourceError
 
 __all__ = ["Source", "sha256", "source_kind"]
 
-_HASH_BLOCK = 4 << 20
 _FOREIGN = (
     (b"ElfFile\0", "a Windows event log (.evtx)"),
     (b"PAR1", "a Parquet file"),
@@ -57,8 +56,5 @@ def source_kind(path: Path) -> str:
 
 def sha256(path: Path) -> str:
     """Return the SHA-256 of a file, in hex."""
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while block := file.read(_HASH_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -112,12 +112,13 @@ class Opens:
     def _fail_open(self, thread: Thread, base: Handle | None) -> None:
         random = self._random.random
         draw = random()
-        parent = self._habit(thread, 2) if base is None else self._walk(base.key, 2)
+        parent = self._habit(thread, 2) if base is None else base.key
         if draw < 0.06 and parent.children:
             target, status = parent.children[0].path, _DENIED
         else:
             # Programs ask for the same few keys that are not there, over and over.
-            pick = zlib.crc32(parent.path.encode("utf-16-le", "surrogatepass")) + int(draw * 1e6) % 3
+            # (A real log of 46,030 operations: 9,357 opens failed, on 1,119 paths.)
+            pick = zlib.crc32(parent.path.encode("utf-16-le", "surrogatepass"))
             name = MISSING_KEYS[pick % len(MISSING_KEYS)] if draw < 0.7 else self._guids[pick % 200]
             target = f"{parent.path}\\{name}"
             if parent.find(name.split("\\")[0]) is not None:
