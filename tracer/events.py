@@ -90,17 +90,16 @@ class _Batch:
     sequence: Column
     time_ns: Column
     cpu: NDArray[np.int16]
-    tid: Column
+    tid: NDArray[np.int64]
     process: NDArray[np.int32]
     key: NDArray[np.int32]
     handle: Column
     name_source: NDArray[np.int8]
     flags: NDArray[np.uint32]
-    first_name: NDArray[np.int32]
     last_name: NDArray[np.int32]
     source: NDArray[np.int16]
     offset: Column
-    duration: Column
+    duration: Column | None
     fields: dict[str, NDArray[np.uint32]]
     data: Blobs | None
     previous: Blobs | None
@@ -161,15 +160,14 @@ class EventRows:
             handle=at_place(resolved.handle)[keep],
             name_source=at_place(resolved.source)[keep],
             flags=flags[keep],
-            first_name=operations.first_name[keep],
             last_name=operations.last_name[keep],
             source=records.source[rows],
             offset=records.offset[rows],
-            duration=_durations(records, operations, headers)[keep],
+            duration=_durations(records, operations, headers, keep),
             fields={
-                name: operations.fields[name].astype(np.uint32)[keep]
+                name: column.astype(np.uint32)[keep]
                 for name in _NUMBERS
-                if name in operations.fields
+                if name in operations.fields and (column := operations.fields[name]).any()
             },
             data=_kept(operations.data, keep),
             previous=_kept(operations.previous, keep),
@@ -223,7 +221,7 @@ class EventRows:
         key, handle = sorted_column("key"), sorted_column("handle")
         name_source = sorted_column("name_source")
         last_name = sorted_column("last_name")
-        duration = sorted_column("duration")
+        duration = self._durations(order)
         status, disposition, index = number("Status"), number("Disposition"), number("Index")
         information, entries = number("InfoClass"), number("EntryCount")
         previous_type, previous_size = number("PreviousDataType"), number("PreviousDataSize")
@@ -258,7 +256,7 @@ class EventRows:
             "previous_type": _known(previous_type, ~no_previous),
             "previous_size": _known(previous_size, ~no_previous),
             "previous_data": self._blobs("previous", order),
-            "duration_ns": _known(duration, duration != NO_DURATION),
+            "duration_ns": duration,
             "name_source": _fixed(name_source, list(SOURCES)),
             "source": _fixed(lookup.source[plan], list(SOURCE_TEXTS)),
             "source_id": pa.array(sorted_column("source")),
@@ -289,6 +287,16 @@ class EventRows:
             count += len(each.values)
         place = np.concatenate(places).take(order)
         return pa.concat_arrays(values).take(pa.array(place, mask=place == NONE))
+
+    def _durations(self, order: Column) -> pa.Array:
+        if all(batch.duration is None for batch in self._batches):
+            return pa.nulls(self.rows, pa.int64())
+        whole = [
+            np.full(len(batch), NO_DURATION) if batch.duration is None else batch.duration
+            for batch in self._batches
+        ]
+        duration = np.concatenate(whole).take(order)
+        return _known(duration, duration != NO_DURATION)
 
     def _details(self, order: Column) -> pa.Array:
         found: dict[int, str] = {}
@@ -360,14 +368,17 @@ def _plain(fields: Mapping[str, object]) -> dict[str, object]:
     }
 
 
-def _durations(records: Records, operations: Operations, headers: list[LogfileHeader]) -> Column:
-    """Return how long classic operations took: they carry the time at which they began."""
-    out = np.full(len(operations), NO_DURATION)
+def _durations(
+    records: Records, operations: Operations, headers: list[LogfileHeader], keep: slice | Column
+) -> Column | None:
+    """Return how long classic operations took (they carry the time at which they began); None without any."""
     timed = PlanTables.offsets["InitialTime"][operations.plan] >= 0
-    if timed.any():
-        source = records.source[operations.rows]
-        for number, header in enumerate(headers):
-            mine = timed & (source == number)
-            began = header.to_ns(operations.fields["InitialTime"][mine].view(np.int64))
-            out[mine] = records.time_ns[operations.rows[mine]] - began
-    return out
+    if not timed.any():
+        return None
+    out = np.full(len(operations), NO_DURATION)
+    source = records.source[operations.rows]
+    for number, header in enumerate(headers):
+        mine = timed & (source == number)
+        began = header.to_ns(operations.fields["InitialTime"][mine].view(np.int64))
+        out[mine] = records.time_ns[operations.rows[mine]] - began
+    return out[keep]
