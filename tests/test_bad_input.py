@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from random import Random
+from typing import Self
 
 import pyarrow as pa
 import pytest
@@ -48,7 +49,7 @@ class MemoryWriter:
         assert self.rows["events"] == manifest.totals["events"]
         return manifest
 
-    def __enter__(self) -> "MemoryWriter":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -18,7 +18,7 @@ from tracer.diagnostics import Diagnostics
 from tracer.etl.records import Records
 from tracer.schema import FLAGS
 
-__all__ = ["NONE", "Operations", "decode_operations"]
+__all__ = ["NONE", "Blobs", "Operations", "decode_operations"]
 
 Column = NDArray[np.int64]
 Numbers = NDArray[np.int32]

@@ -28,7 +28,7 @@ from tracer.radix import stable_order
 
 __all__ = ["CHUNK_BYTES", "EtlReader"]
 
-CHUNK_BYTES = 16 << 20  # inflated bytes read at once; memory follows this, not the file
+CHUNK_BYTES = 12 << 20  # inflated bytes read at once; memory follows this, not the file
 _LOGFILE_GROUP, _SYSTEM64 = "hook-group-0x00", 0x02  # a log file header is hook 0 in a SYSTEM header
 _SPARE = 128  # readable bytes behind the last record, so that header gathers stay inside
 _TIME_AT = np.array([HEADERS[k].time or 0 if k in HEADERS else 0 for k in range(256)])

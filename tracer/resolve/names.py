@@ -41,6 +41,7 @@ class KeyNumbers:
         for name, key in self._fresh_rooted.items():
             self._rooted[name] = key
         self._fresh_rooted.clear()
+        self._components.clear()
 
     def rooted(self, names: Numbers, mentions: NDArray[np.int64]) -> Numbers:
         """Return the key of each absolute path; `mentions` as in KeyTree.child."""

@@ -21,7 +21,7 @@ from tracer.store.manifest import MANIFEST_NAME, Manifest
 
 __all__ = ["PART_ROWS", "ROW_GROUP", "CaptureWriter"]
 
-PART_ROWS = 500_000  # a part holds at least this many; two are in memory at most
+PART_ROWS = 250_000  # a part holds at least this many; two are in memory at most
 ROW_GROUP = 122_880
 # Numbers that differ from row to row pack best as differences; everything else repeats and is worth a
 # dictionary. Statistics serve key_id (pruning) and the order columns only: on text they cost more than all.
