@@ -6,6 +6,9 @@ from typing import Any
 __all__ = ["inflate", "inflate_start"]
 
 
+_BY_HAND = 1 << 20  # larger buffers would take seconds
+
+
 @cache
 def _libfwnt() -> Any:  # noqa: ANN401 - a C module without types
     import pyfwnt
@@ -18,7 +21,9 @@ def inflate(data: bytes, size: int) -> bytes | None:
     try:
         out = bytes(_libfwnt().lzxpress_decompress(data, size))
     except (OSError, ValueError, MemoryError):
-        return None
+        out = b""
+    if len(out) != size and size <= _BY_HAND:
+        out = inflate_start(data, size)  # libfwnt refuses matches longer than 32 KiB, which are sound
     return out if len(out) == size else None
 
 
