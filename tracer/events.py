@@ -47,36 +47,38 @@ def make_touches(
 ) -> Touches:
     """Return what the rows do to key objects, in time order; `process` and `sequence` are in time order too."""
     t = PlanTables
-    plan = operations.plan[order]
+    plan = operations.plan.take(order).astype(np.intp)
     fields = operations.fields
-    creates, classic = t.creates[plan], t.classic[plan]
-    last, first = operations.last_name[order], operations.first_name[order]
-    status = fields["Status"][order]
-    handle = fields["KeyHandle"][order]
-    key_object = fields["KeyObject"][order]
-    kcb = np.where(classic & (handle != 0), handle | np.uint64(CLASSIC_SPACE), np.uint64(0))
-    address = np.where(creates, fields["BaseObject"][order], np.where(classic, kcb, key_object))
-    two = t.names[plan] == 2
-    own_path = np.where(two, first, last)
-    asks_below = classic & ~t.value_only[plan] & ~t.kcb_rundown[plan] & (last > EMPTY)
-    asked = np.where(creates | asks_below, last, NO_NAME)
-    taught = np.where(~classic | t.kcb_rundown[plan], own_path, NO_NAME)
+    creates, classic = t.creates.take(plan), t.classic.take(plan)
+    last, first = operations.last_name.take(order), operations.first_name.take(order)
+    status = fields["Status"].take(order)
+    key_object = fields["KeyObject"].take(order)
+    address = np.where(creates, fields["BaseObject"].take(order), key_object)
     made = np.where(creates & (status == 0), key_object, np.uint64(0))
-    made = np.where(t.kcb_create[plan], kcb, made)
+    asked = np.where(creates, last, NO_NAME)
+    taught = np.where(t.names.take(plan) == 2, first, last)
+    if classic.any():
+        handle = fields["KeyHandle"].take(order)
+        kcb = np.where(classic & (handle != 0), handle | np.uint64(CLASSIC_SPACE), np.uint64(0))
+        makes, rundown = t.kcb_create.take(plan), t.kcb_rundown.take(plan)
+        address = np.where(classic, np.where(makes, np.uint64(0), kcb), address)
+        made = np.where(makes, kcb, made)
+        asked = np.where(classic & ~t.value_only.take(plan) & ~rundown & (last > EMPTY), last, asked)
+        taught = np.where(~classic | rundown, taught, NO_NAME)
     for row, payload in operations.payloads.items():
         path = next((v for name in _PATH_FIELDS if isinstance(v := payload.fields.get(name), str)), "")
         if path.startswith("\\"):
             asked[np.flatnonzero(order == row)] = names.number_of_text(path)
     return Touches(
-        address=np.where(t.kcb_create[plan], np.uint64(0), address),
+        address=address,
         taught=np.where((taught > EMPTY) & (address != 0), taught, NO_NAME).astype(np.int32),
         asked=asked.astype(np.int32),
         opened=made,
-        created=creates & (t.event_id[plan] == 1),
-        closes=t.closes[plan] | t.kcb_delete[plan],
-        rundown=t.operation[plan] == ABSENT,
-        doubtful=operations.flags[order] & np.uint32(FLAGS["name_ambiguous"]) != 0,
-        time_ns=records.time_ns[operations.rows[order]],
+        created=creates & (t.event_id.take(plan) == 1),
+        closes=t.closes.take(plan) | t.kcb_delete.take(plan),
+        rundown=t.operation.take(plan) == ABSENT,
+        doubtful=operations.flags.take(order) & np.uint32(FLAGS["name_ambiguous"]) != 0,
+        time_ns=records.time_ns.take(operations.rows.take(order)),
         sequence=sequence,
         process=process,
     )
@@ -212,7 +214,7 @@ class EventRows:
                 [batch.fields.get(name, np.zeros(len(batch), np.uint32)) for batch in batches]
             ).take(order)
 
-        plan = sorted_column("plan")
+        plan = sorted_column("plan").astype(np.intp)
         lookup = _Lookup
         time_ns = sorted_column("time_ns")
         tid = sorted_column("tid")

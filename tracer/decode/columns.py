@@ -133,7 +133,8 @@ class _Chunk:
         diagnostics: list[Diagnostics],
     ) -> None:
         self.records, self.raw, self.names, self.diagnostics = records, records.raw, names, diagnostics
-        self.rows, self.plan, self.exact, self.payload, self.end = rows, plan, exact, payload, end
+        self.rows, self.plan, self.exact = rows, plan.astype(np.intp), exact
+        self.payload, self.end = payload, end
         self.halves = self.raw.view(np.uint16)
         self.nuls = NulFinder(self.raw)
         self.first_name = np.full(len(rows), NONE, np.int32)
@@ -158,7 +159,7 @@ class _Chunk:
         self._flag_nuls()
         return Operations(
             self.rows,
-            self.plan,
+            self.plan.astype(np.int16),
             self.fields,
             self.first_name,
             self.last_name,

@@ -51,17 +51,25 @@ class KeyNumbers:
         if len(new):
             new = new[np.argsort(mentions[new], kind="stable")]
             distinct, first, codes = np.unique(names[new], return_index=True, return_inverse=True)
-            found = []
-            for name, mention in zip(distinct.tolist(), mentions[new][first].tolist(), strict=True):
-                text = self._texts[name]
-                parts = self._tree.components(text)
-                if parts and text[0] == "\\":
-                    found.append(self._tree.follow(self._tree.ROOT, parts, text, mention))
-                else:
-                    found.append(self._tree.rooted(text, mention))
-                self._fresh_rooted[name] = found[-1]
-            keys[new] = np.array(found, np.int32)[codes]
+            found = np.empty(len(distinct), np.int32)
+            in_time = np.argsort(first, kind="stable")
+            stems: dict[str, int] = {}  # all but the last component, which siblings share
+            for place, name, mention in zip(
+                in_time.tolist(), distinct[in_time].tolist(), mentions[new][first[in_time]].tolist(), strict=True
+            ):
+                found[place] = self._fresh_rooted[name] = self._root(self._texts[name], mention, stems)
+            keys[new] = found.take(codes)
         return keys
+
+    def _root(self, text: str, mention: int, stems: dict[str, int]) -> int:
+        """Return the key of a path; `stems` are those of paths mentioned before it."""
+        above, _, last = text.rpartition("\\")
+        if not above or not last or above[0] != "\\" or above[-1] == "\\":
+            return self._tree.rooted(text, mention)
+        stem = stems.get(above)
+        if stem is None:
+            stem = stems[above] = self._tree.rooted(above, mention)
+        return self._tree.child(stem, last, mention)
 
     def below(self, parents: Numbers, names: Numbers, mentions: NDArray[np.int64]) -> Numbers:
         """Return the key that each name stands for below its parent; an empty name is the parent itself.
