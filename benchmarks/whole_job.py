@@ -69,7 +69,12 @@ def flat_table(capture: Path):
     import regtrace as rt
 
     with rt.open(capture) as opened:
-        return opened.events.order_by("sequence").to_pyarrow()
+        # One row an operation with its names: what only repeats `status` or the process is left out.
+        return (
+            opened.events.order_by("sequence")
+            .drop("status_name", "user", "command_line", "key_id", "process_id")
+            .to_pyarrow()
+        )
 
 
 def main() -> None:

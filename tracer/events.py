@@ -113,6 +113,20 @@ class _Batch:
 
 _NUMBERS = ("Status", "Disposition", "InfoClass", "Index", "DataSize", "Type", "EntryCount",
             "PreviousDataType", "PreviousDataSize")  # fmt: skip
+_ALWAYS_KNOWN = frozenset(
+    {
+        "sequence",
+        "time",
+        "time_ns",
+        "cpu",
+        "operation",
+        "source",
+        "source_id",
+        "event_id",
+        "record_offset",
+        "flags",
+    }
+)
 NO_DURATION = np.iinfo(np.int64).min
 
 
@@ -267,7 +281,11 @@ class EventRows:
             "flags": pa.array(sorted_column("flags")),
             "detail": self._details(order),
         }
-        return pa.table([columns[name] for name in EVENTS.names], names=EVENTS.names)
+        # Columns that are always known are declared so: the writer then spends nothing on their NULLs.
+        fields = [
+            pa.field(name, columns[name].type, nullable=name not in _ALWAYS_KNOWN) for name in EVENTS.names
+        ]
+        return pa.table([columns[name] for name in EVENTS.names], schema=pa.schema(fields))
 
     def _names(self, numbers: NDArray[np.int32]) -> pa.DictionaryArray:
         codes = pa.array(numbers, mask=numbers == NONE).dictionary_encode()

@@ -55,7 +55,10 @@ class KeyNumbers:
             in_time = np.argsort(first, kind="stable")
             stems: dict[str, int] = {}  # all but the last component, which siblings share
             for place, name, mention in zip(
-                in_time.tolist(), distinct[in_time].tolist(), mentions[new][first[in_time]].tolist(), strict=True
+                in_time.tolist(),
+                distinct[in_time].tolist(),
+                mentions[new][first[in_time]].tolist(),
+                strict=True,
             ):
                 found[place] = self._fresh_rooted[name] = self._root(self._texts[name], mention, stems)
             keys[new] = found.take(codes)

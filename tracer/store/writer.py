@@ -23,7 +23,7 @@ __all__ = ["PART_ROWS", "ROW_GROUP", "CaptureWriter"]
 
 PART_ROWS = 250_000  # a part holds at least this many; two are in memory at most
 ROW_GROUP = 122_880
-# Numbers that differ from row to row pack best as differences; everything else repeats and is worth a
+# Numbers that differ from row to row pack best as differences, which zstd cannot make smaller; everything else repeats and is worth a
 # dictionary. Statistics serve key_id (pruning) and the order columns only: on text they cost more than all.
 _DELTA = (
     "sequence", "time", "time_ns", "handle_id", "record_offset", "address", "opened_sequence", "opened_ns",
@@ -168,8 +168,8 @@ class CaptureWriter:
 def _options(schema: pa.Schema) -> dict[str, Any]:
     delta = [name for name in _DELTA if name in schema.names]
     return {
-        "compression": "zstd",
-        "compression_level": 1,
+        "compression": {name: "none" if name in delta else "zstd" for name in schema.names},
+        "compression_level": {name: 1 for name in schema.names if name not in delta},
         "use_dictionary": [name for name in schema.names if name not in delta and name not in _PLAIN],
         "column_encoding": dict.fromkeys(delta, "DELTA_BINARY_PACKED") or None,
         "write_statistics": [name for name in _STATISTICS if name in schema.names],
