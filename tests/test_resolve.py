@@ -422,3 +422,42 @@ def test_the_resolvers_agree_on_simulated_traces(tmp_path, knobs):
 @pytest.mark.slow
 def test_the_resolvers_agree_on_a_million_events_with_reuse_and_disorder(tmp_path):
     check_simulated(tmp_path, Knobs(events=1_000_000, seed=12, **REUSE), 8 << 20)
+
+
+def test_forgetting_closed_objects_changes_no_answer(monkeypatch):
+    """With hardly any room every batch forgets; answers and handles must be those of one that forgets nothing."""
+    from tracer.resolve import resolver as module
+
+    rng = np.random.default_rng(5)
+    size = 6000
+    opened = np.where(rng.random(size) < 0.4, rng.integers(1, 300, size) * 16, 0).astype(np.uint64)
+    columns = {
+        "address": np.where(opened == 0, rng.integers(1, 300, size) * 16, 0).astype(np.uint64),
+        "taught": np.full(size, NO_NAME, np.int32),
+        "asked": np.where(opened > 0, 1, NO_NAME).astype(np.int32),
+        "opened": opened,
+        "created": np.zeros(size, bool),
+        "closes": (opened == 0) & (rng.random(size) < 0.5),
+        "rundown": np.zeros(size, bool),
+        "doubtful": np.zeros(size, bool),
+        "time_ns": np.cumsum(rng.integers(0, 40_000_000, size)),
+        "sequence": np.arange(size),
+        "process": np.zeros(size, np.int32),
+    }
+    answers, lives = [], []
+    for room in (0, 1 << 30):
+        monkeypatch.setattr(module, "_ROOMY", room)
+        resolver = Resolver(KeyTree(), ["", "\\REGISTRY\\MACHINE"])
+        parts = [
+            resolver.resolve(Touches(**{name: column[at : at + 500] for name, column in columns.items()}))
+            for at in range(0, size, 500)
+        ]
+        answers.append(
+            [
+                np.concatenate([getattr(part, name) for part in parts]).tolist()
+                for name in ("key", "handle", "source", "after_close")
+            ]
+        )
+        lives.append(resolver.handles.finish().sort_by("handle_id").to_pylist())
+    assert answers[0] == answers[1]
+    assert lives[0] == lives[1]

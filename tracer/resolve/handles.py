@@ -112,6 +112,15 @@ class HandleLog:
             self._slots[name][slot[kept]] = column[kept]
         self._alive[slot[kept]] = True
 
+    def forget(self, kept: NDArray[np.bool_]) -> None:
+        """Write the lives of the slots that are not `kept` (all closed) and move the others together."""
+        count = len(kept)
+        gone = np.flatnonzero(self._alive[:count] & ~kept)
+        if len(gone):
+            self._emit({name: column[gone] for name, column in self._slots.items()}, reused=False)
+        self._alive = self._alive[:count][kept]
+        self._slots = {name: column[:count][kept] for name, column in self._slots.items()}
+
     def drain(self) -> pa.Table | None:
         """Return finished lives where enough have gathered to be worth writing; else None."""
         if sum(table.num_rows for table in self._done) < _WORTH_WRITING:

@@ -11,6 +11,7 @@ from tracer.resolve.tree import KeyTree
 __all__ = ["KeyNumbers"]
 
 Numbers = NDArray[np.int32]
+_REMEMBERED = 300_000  # pairs of key and name whose answer is kept
 
 
 class KeyNumbers:
@@ -36,6 +37,8 @@ class KeyNumbers:
         Inside a batch names are not looked up in time order, so a name is shown to the tree each time: an
         earlier mention decides the spelling.
         """
+        if len(self._pairs) > _REMEMBERED:
+            self._pairs.clear()  # it only saves looking the tree up
         self._pairs.update(self._fresh_pairs)
         self._fresh_pairs.clear()
         for name, key in self._fresh_rooted.items():

@@ -28,6 +28,7 @@ Column = NDArray[np.int64]
 _OPENED, _TAUGHT, _UNSEEN, _CARRIED = range(4)  # kinds of binding
 _ACROSS_LOSS, _DOUBTFUL = np.uint8(1), np.uint8(2)  # what a name may be tainted by
 _NEVER = np.iinfo(np.int64).max
+_ROOMY = 50_000  # addresses below which none is forgotten
 _FEW = 64  # openings left over after the vectorised rounds that are worth stepping through
 
 
@@ -51,6 +52,11 @@ class _Slots:
                 new[: len(old)] = old
                 setattr(self, name, new)
 
+    def keep(self, kept: NDArray[np.bool_]) -> None:
+        """Drop the other slots; those kept move together."""
+        for name in self.__dataclass_fields__:
+            setattr(self, name, getattr(self, name)[: len(kept)][kept])
+
 
 class Resolver:
     """Resolves batches in time order.
@@ -70,6 +76,7 @@ class Resolver:
         self._next_handle = 0
         self.handles = HandleLog()
         self.seed_conflicts = 0
+        self._roomy = _ROOMY
         self._doubts = False  # whether any name so far could be read in another way
         self.rows_done = 0
 
@@ -90,7 +97,20 @@ class Resolver:
         self._doubts = self._doubts or bool(touches.doubtful.any())
         resolved = _Batch(self, touches).resolve()
         self.rows_done += len(touches)
+        if len(self._slot_of) > self._roomy and len(touches):
+            self._forget(int(touches.time_ns[-1]))
         return resolved
+
+    def _forget(self, now_ns: int) -> None:
+        """Let go of addresses whose object was closed too long ago to matter; memory follows what is open."""
+        state, count = self._slots, len(self._slot_of)
+        closed = state.closed_ns[:count]
+        kept = (closed == _NEVER) | (now_ns - closed <= GRACE_NS)
+        self.handles.forget(kept)
+        state.keep(kept)
+        addresses = np.fromiter(self._slot_of, np.uint64, count)[kept]
+        self._slot_of = {address: slot for slot, address in enumerate(addresses.tolist())}
+        self._roomy = max(2 * len(self._slot_of), _ROOMY)
 
     def _number(self, addresses: NDArray[np.uint64]) -> Column:
         """Return the slot of each address, made if new."""
