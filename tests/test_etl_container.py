@@ -592,3 +592,24 @@ def test_time_that_goes_backwards_in_a_buffer_is_counted_and_the_record_kept(tmp
     reading = one(tmp_path, raw.event(1, STAMP + 5), raw.event(2, STAMP), raw.event(3, STAMP + 6))
     assert sorted(row.id for row in reading.rows[1:]) == [1, 2, 3]
     assert reading.counts[0]["time_backwards"] == 1
+
+
+@pytest.mark.parametrize("buffers", [1, 1024, 1025, 3000])
+def test_a_long_stretch_of_zeros_hides_no_buffer_behind_it(tmp_path, buffers):
+    """Zeros are passed over a MiB at a time; a buffer that begins right behind them is still met."""
+    first, last = raw.event(1, raw.FIRST_STAMP + 10), raw.event(2, raw.FIRST_STAMP + 20)
+    content = raw.etl(raw.buffer(first), bytes(1024 * buffers), raw.buffer(last))
+    rows = raw.read_bytes(tmp_path, content).rows
+    assert [row.id for row in rows[1:]] == [1, 2]
+    assert rows[2].offset == 2048 + 1024 * buffers + 72
+
+
+def test_a_buffer_that_claims_to_inflate_beyond_reason_is_refused(tmp_path):
+    """The claim alone costs memory and time; a buffer of zeros inflates some hundred times."""
+    bomb = bytearray(raw.buffer(raw.event(1, raw.FIRST_STAMP + 10)))[:80]
+    bomb[0:4] = (80).to_bytes(4, "little")
+    bomb[0x30:0x34] = (16 << 20).to_bytes(4, "little")
+    bomb[0x34] |= 0x40
+    reading = raw.read_bytes(tmp_path, raw.etl(bytes(bomb) * 5))
+    assert len(reading.rows) == 1
+    assert reading.counts[0]["bad_buffer"] == 1

@@ -13,7 +13,9 @@ def test_every_registry_operation_of_a_real_log_is_a_row_of_the_capture(corpus, 
     assert manifest.totals["events"] == 46_030
     assert manifest.clock == "procmon"
     with rt.open(tmp_path / "log.regtrace") as capture:
-        rows = capture.sql("SELECT count(*) AS n, count(key) AS keys, count(process) AS processes FROM events")
+        rows = capture.sql(
+            "SELECT count(*) AS n, count(key) AS keys, count(process) AS processes FROM events"
+        )
         assert rows.iloc[0].tolist() == [46_030, 46_030, 46_030]
         order = capture.sql("SELECT bool_and(time_ns >= before) AS rising FROM (SELECT time_ns, "
                             "lag(time_ns, 1, time_ns) OVER (ORDER BY sequence) AS before FROM events)")  # fmt: skip

@@ -9,7 +9,10 @@ import regtrace as rt
 from tracer.errors import SourceError
 from tracer.seed import read_seed
 
-ROWS = {"address": ["0xffffb1893d043aa0", "4096"], "path": ["\\REGISTRY\\MACHINE\\SOFTWARE", "\\REGISTRY\\USER\\a,b"]}
+ROWS = {
+    "address": ["0xffffb1893d043aa0", "4096"],
+    "path": ["\\REGISTRY\\MACHINE\\SOFTWARE", "\\REGISTRY\\USER\\a,b"],
+}
 EXPECTED = ([0xFFFFB1893D043AA0, 4096], ROWS["path"])
 
 
@@ -46,7 +49,9 @@ def test_a_missing_seed_is_one_sentence(tmp_path):
 
 
 def test_a_seeded_capture_names_what_was_open_before_the_trace(tmp_path):
-    made = rt.simulate(tmp_path / "a.etl", rt.Knobs(events=3000, preopened=50, seed_table=True, option_word=0))
+    made = rt.simulate(
+        tmp_path / "a.etl", rt.Knobs(events=3000, preopened=50, seed_table=True, option_word=0)
+    )
     plain = rt.ingest(tmp_path / "a.etl", tmp_path / "plain.regtrace")
     seeded = rt.ingest(tmp_path / "a.etl", tmp_path / "seeded.regtrace", seed=made.seed)
     assert plain.totals["names"]["none"] > 0

@@ -22,6 +22,8 @@ BUFFER_HEADER = 72  # WMI_BUFFER_HEADER
 EVENTS_LOST, BUFFER_LOST, PROC_INDEX, COMPRESSED = 0x02, 0x04, 0x20, 0x40
 _LARGEST = 16 << 20  # Windows 8 and later
 _MODE_CIRCULAR = 2
+_MOST_INFLATION = 4096  # a buffer of nothing but zeros inflates some hundred times
+_ZEROS = bytes(1 << 20)
 _FIRST = struct.Struct(
     "<I12xqq16xIHH"
 )  # BufferSize, TimeStamp, SequenceNumber, Offset, BufferFlag, BufferType
@@ -146,6 +148,15 @@ def _read_header(path: Path, file: BinaryIO, size: int) -> LogfileHeader:
     return header
 
 
+def _zeros_from(file: BinaryIO, at: int) -> int:
+    """Return how many zero bytes stand at `at`, as far as whole blocks tell."""
+    file.seek(at)
+    count = 0
+    while (block := file.read(len(_ZEROS))) == _ZEROS:
+        count += len(block)
+    return count
+
+
 def _follow(source: BufferFile, diagnostics: Diagnostics) -> None:
     """Fill `source.buffers`, counting damage; after a bad header go on at the next sound one."""
     at, stride, zeros, skipped_from = 0, source.header.buffer_size, True, None
@@ -158,7 +169,7 @@ def _follow(source: BufferFile, diagnostics: Diagnostics) -> None:
         remaining = size - at
         if len(head) >= BUFFER_HEADER:
             length, flushed, sequence, filled, flags, _ = unpack(head)
-            limit = _LARGEST if flags & COMPRESSED else length
+            limit = min(_LARGEST, length * _MOST_INFLATION) if flags & COMPRESSED else length
             if BUFFER_HEADER <= length <= _LARGEST and BUFFER_HEADER <= filled <= limit:
                 if skipped_from is not None:
                     diagnostics.count("bad_buffer", offset=skipped_from)
@@ -185,8 +196,12 @@ def _follow(source: BufferFile, diagnostics: Diagnostics) -> None:
                 continue
         if skipped_from is None:
             skipped_from, zeros = at, True
-        zeros = zeros and not any(head)
-        at += stride if BUFFER_HEADER < stride <= _LARGEST else _LARGEST
+        step = stride if BUFFER_HEADER < stride <= _LARGEST else _LARGEST
+        if any(head):
+            zeros = False
+            at += step
+        else:  # unused space may be long, and steps short
+            at += max(_zeros_from(file, at) // step, 1) * step
     if skipped_from is None:
         return
     cut = size - skipped_from < BUFFER_HEADER
