@@ -197,7 +197,7 @@ class _Chunk:
         first_end = np.minimum(self.nuls.next(start), limit)
         self.first_start, self.first_end = start, first_end
         self.last_start = np.where(two, np.minimum(first_end + 1, limit), start)
-        self.last_end = np.where(two, first_end, first_end)
+        self.last_end = first_end.copy()
         rows = np.flatnonzero(two)
         if len(rows):
             self.last_end[rows] = np.minimum(self.nuls.next(self.last_start[rows]), limit[rows])
