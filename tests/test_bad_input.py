@@ -40,6 +40,9 @@ class MemoryWriter:
         for table in tables:
             self._check(name, table)
 
+    def append_rows(self, name: str, rows: list[dict[str, object]]) -> None:
+        self._check(name, pa.Table.from_pylist(rows, schema=TABLES[name].arrow()))
+
     def _check(self, name: str, table: pa.Table) -> None:
         table.validate(full=True)
         assert table.schema.names == TABLES[name].names

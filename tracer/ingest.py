@@ -9,17 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from tracer.decode.columns import Operations, decode_operations
-from tracer.decode.layouts import (
-    CLASSIC_PROCESS,
-    CLASSIC_REGISTRY,
-    KERNEL_PROCESS,
-    KERNEL_REGISTRY,
-    find_layout,
-)
+from tracer.decode.layouts import CLASSIC_PROCESS, KERNEL_PROCESS, PROVIDER_NAMES, find_layout
 from tracer.decode.payload import decode_payload
 from tracer.decode.plans import ABSENT, PlanTables
 from tracer.decode.strings import NameTable
@@ -36,7 +29,7 @@ from tracer.resolve.losses import LossTimes
 from tracer.resolve.resolver import Resolver
 from tracer.resolve.touches import DEFERRED, SOURCES, Resolved
 from tracer.resolve.tree import KeyTree
-from tracer.schema import DIAGNOSTICS, LOSSES
+from tracer.schema import LOSSES
 from tracer.seed import read_seed
 from tracer.sources import Source, sha256, source_kind
 from tracer.store.manifest import Manifest
@@ -186,8 +179,7 @@ class _EtlIngest:
             self.last_ns[number] = max(int(times.max()), self.last_ns.get(number, int(times.max())))
 
     def _note_foreign(self, reader: EtlReader, records: Records, operations: Operations) -> None:
-        ours = {KERNEL_REGISTRY, CLASSIC_REGISTRY, KERNEL_PROCESS, CLASSIC_PROCESS}
-        known = [number for number, name in enumerate(reader.providers) if name in ours]
+        known = [number for number, name in enumerate(reader.providers) if name in PROVIDER_NAMES]
         foreign = ~np.isin(records.provider, known)
         rundown = np.flatnonzero(PlanTables.operation[operations.plan] == ABSENT)
         for number, found in enumerate(self.diagnostics):
@@ -211,7 +203,7 @@ class _EtlIngest:
                 if record is not None:
                     found.append((int(before[place]), record))
         pids = records.pid[operations.rows[order]]
-        return self.processes.assign(np.where(pids == 0xFFFFFFFF, -1, pids), found)
+        return self.processes.assign(pids, found)
 
     def _process_record(self, reader: EtlReader, records: Records, row: int) -> ProcessRecord | None:
         provider = reader.providers[records.provider[row]]
@@ -256,9 +248,9 @@ class _EtlIngest:
             {"source_id": loss.source, **{n: getattr(loss, n) for n in LOSSES.names if n != "source_id"}}
             for loss in reader.losses
         ]
-        writer.append("losses", [pa.Table.from_pylist(losses, schema=LOSSES.arrow())])
+        writer.append_rows("losses", losses)
         rows = [row for number, counters in enumerate(self.diagnostics) for row in counters.rows(number)]
-        writer.append("diagnostics", [pa.Table.from_pylist(rows, schema=DIAGNOSTICS.arrow())])
+        writer.append_rows("diagnostics", rows)
         sure = {name: int(count) for name, count in zip(SOURCES, self.sure, strict=True) if count}
         header = reader.headers[0]
         lossy = any(row["severity"] == "loss" for row in rows)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from tracer.decode.layouts import CLASSIC_PROCESS, KERNEL_PROCESS, Layout
 from tracer.decode.payload import Payload
+from tracer.etl.logfile import FILETIME_EPOCH
 from tracer.schema import PROCESSES
 from tracer.text import fold_name
 
@@ -39,7 +40,6 @@ _KINDS = {
     (CLASSIC_PROCESS, 39): "defunct",
 }
 _NO_SESSION = 0xFFFFFFFF  # the kernel's own processes belong to none
-_FILETIME_OF_1970 = 116_444_736_000_000_000
 _LONGEST = (1 << 63) - 1
 # Both providers stamp a start within microseconds; a pid cannot end and be given away in this time.
 _SAME_START_NS = 1_000_000_000
@@ -125,7 +125,7 @@ def _unix_ns(filetime: int | None) -> int | None:
     """Return UTC nanoseconds of a FILETIME; None for 0 (not set) and what no clock could say."""
     if not filetime:
         return None
-    nanoseconds = (filetime - _FILETIME_OF_1970) * 100
+    nanoseconds = (filetime - FILETIME_EPOCH) * 100
     return nanoseconds if abs(nanoseconds) <= _LONGEST else None
 
 

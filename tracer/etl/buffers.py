@@ -16,7 +16,7 @@ from tracer.etl.headers import EVENT_MARK, HEADERS, MESSAGE_MARK
 from tracer.etl.logfile import LogfileHeader, parse_logfile_header
 from tracer.etl.xpress import inflate, inflate_start
 
-__all__ = ["BUFFER_HEADER", "Buffer", "BufferFile", "open_buffers"]
+__all__ = ["BUFFER_HEADER", "BUFFER_LOST", "EVENTS_LOST", "Buffer", "BufferFile", "open_buffers"]
 
 BUFFER_HEADER = 72  # WMI_BUFFER_HEADER
 EVENTS_LOST, BUFFER_LOST, PROC_INDEX, COMPRESSED = 0x02, 0x04, 0x20, 0x40

@@ -28,7 +28,7 @@ __all__ = [
     "read_items",
 ]
 
-RELATED_ACTIVITY, SID, TERMINAL_SESSION, STACK32, STACK64 = 1, 2, 3, 5, 6
+SID, TERMINAL_SESSION, STACK32, STACK64 = 2, 3, 5, 6
 EVENT_KEY, PROCESS_START_KEY = 0x0A, 0x0D
 BAD = -2  # in Records.items: the chain does not fit the record
 Column = NDArray[np.int64]

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from tracer.diagnostics import Diagnostics
-from tracer.etl.buffers import BUFFER_HEADER, Buffer, BufferFile
+from tracer.etl.buffers import BUFFER_HEADER, BUFFER_LOST, EVENTS_LOST, Buffer, BufferFile
 
 __all__ = ["Loss", "find_losses"]
 
-_FLAGS = ((0x02, "events", "events_lost_flag"), (0x04, "buffers", "buffer_lost_flag"))
+_FLAGS = ((EVENTS_LOST, "events", "events_lost_flag"), (BUFFER_LOST, "buffers", "buffer_lost_flag"))
 
 
 @dataclass(frozen=True, slots=True)

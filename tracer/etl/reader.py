@@ -47,7 +47,7 @@ class _Piece:
 
 @dataclass(frozen=True, slots=True)
 class _Raw:
-    """Records before their facts are read; position order. `bytes` holds carried records only."""
+    """Records before their facts are read; position order."""
 
     start: NDArray[np.int64]
     size: NDArray[np.int64]
@@ -176,12 +176,11 @@ class EtlReader:
         filled = []
         for piece, at, size in zip(pieces, starts, sizes, strict=False):
             filled.append(at + self._load(piece, raw[at : at + size]))
-        found = walk(raw, np.array(starts[:-1], np.int64), np.array(filled, np.int64))
+        begins = np.array(starts[:-1], np.int64)
+        found = walk(raw, begins, np.array(filled, np.int64))
         lane = np.repeat(np.arange(len(pieces)), np.diff(np.searchsorted(found.start, starts)))
         sources = np.array([piece.source for piece in pieces], np.int16)
-        places = np.array([piece.buffer.place + BUFFER_HEADER for piece in pieces], np.int64) - np.array(
-            starts[:-1], np.int64
-        )
+        places = np.array([piece.buffer.place + BUFFER_HEADER for piece in pieces], np.int64) - begins
         kind = np.where(found.mark >> 8 == MESSAGE_MARK, MESSAGE, found.mark & 0xFF).astype(np.uint8)
         chunk = _Raw(
             start=found.start,
@@ -192,11 +191,10 @@ class EtlReader:
             source=sources[lane],
             offset=found.start + places[lane],
         )
-        if len(found.bad):
-            for position in found.bad.tolist():
-                at_lane = int(np.searchsorted(np.array(starts[:-1]), position, side="right")) - 1
-                piece = pieces[at_lane]
-                self._damage(piece, "bad_record", int(position + places[at_lane]), filled[at_lane] - position)
+        broken = np.searchsorted(begins, found.bad, side="right") - 1
+        for position, at_lane in zip(found.bad.tolist(), broken.tolist(), strict=True):
+            offset = position + int(places[at_lane])
+            self._damage(pieces[at_lane], "bad_record", offset, filled[at_lane] - position)
         if carried:
             chunk = _Raw(
                 *(

@@ -14,7 +14,6 @@ from tracer.progress import Progress
 from tracer.radix import stable_order
 from tracer.resolve.catalog import Catalog
 from tracer.resolve.tree import KeyTree
-from tracer.schema import DIAGNOSTICS
 from tracer.sources import Source, sha256
 from tracer.store.manifest import Manifest
 from tracer.store.writer import PART_ROWS, CaptureWriter
@@ -89,7 +88,7 @@ class _PmlIngest:
         catalog = Catalog(self._tree, control_set=control_set)
         self._writer.append("keys", catalog.tables())
         rows = [row for number, counters in enumerate(diagnostics) for row in counters.rows(number)]
-        self._writer.append("diagnostics", [pa.Table.from_pylist(rows, schema=DIAGNOSTICS.arrow())])
+        self._writer.append_rows("diagnostics", rows)
         builds = {source["facts"].get("windows_build") for source in sources}
         build = builds.pop() if len(builds) == 1 else None
         return self._writer.publish(

@@ -211,7 +211,7 @@ class _Batch:
     def _number_handles(self) -> None:
         at = self.life_at
         new = np.flatnonzero(self.starts[at])
-        order = np.argsort(self.row[at[new]] * 2 + self.makes[at[new]], kind="stable")
+        order = stable_order(self.row[at[new]] * 2 + self.makes[at[new]])
         handle = np.empty(len(at), np.int64)
         handle[new[order]] = self.resolver._new_handles(len(new)) + np.arange(len(new))
         old = np.flatnonzero(~self.starts[at])

@@ -23,8 +23,8 @@ __all__ = ["PART_ROWS", "ROW_GROUP", "CaptureWriter"]
 
 PART_ROWS = 250_000  # a part holds at least this many; two are in memory at most
 ROW_GROUP = 122_880
-# Numbers that differ from row to row pack best as differences, which zstd cannot make smaller; everything else repeats and is worth a
-# dictionary. Statistics serve key_id (pruning) and the order columns only: on text they cost more than all.
+# Numbers that differ from row to row pack best as differences, which zstd cannot make smaller; everything
+# else repeats and is worth a dictionary. Statistics serve key_id (pruning) and the order columns only: on text they cost more than all.
 _DELTA = (
     "sequence", "time", "time_ns", "handle_id", "record_offset", "address", "opened_sequence", "opened_ns",
     "closed_sequence", "closed_ns", "first_sequence", "last_sequence",
@@ -47,7 +47,6 @@ class CaptureWriter:
         self.target = target
         self._partial = target.with_name(target.name + ".partial")
         self._replaced = target.with_name(target.name + ".replaced")
-        self._force = force
         self._parts: list[dict[str, Any]] = []
         self._tables: dict[str, dict[str, Any]] = {}
         self._open: dict[str, pq.ParquetWriter] = {}
@@ -83,6 +82,10 @@ class CaptureWriter:
         for table in tables:
             self._wait()
             self._pending = self._pool.submit(self._append, name, table)
+
+    def append_rows(self, name: str, rows: list[dict[str, Any]]) -> None:
+        """Append rows given one by one to the table `name`; it is written even where there are none."""
+        self.append(name, [pa.Table.from_pylist(rows, schema=TABLES[name].arrow())])
 
     def _append(self, name: str, table: pa.Table) -> None:
         with _disk(self.target):
