@@ -31,10 +31,11 @@ class MemoryWriter:
     def __init__(self, target: Path, *, force: bool = False) -> None:
         self.rows = dict.fromkeys(TABLES, 0)
 
-    def write_part(self, make: Callable[[], pa.Table], rows: int) -> None:
-        table = make()
-        assert len(table) == rows
-        self._check("events", table)
+    def write_part(self, row_groups: Callable[[], Iterable[pa.Table]], rows: int) -> None:
+        tables = list(row_groups())
+        assert sum(map(len, tables)) == rows
+        for table in tables:
+            self._check("events", table)
 
     def append(self, name: str, tables: Iterable[pa.Table]) -> None:
         for table in tables:

@@ -116,7 +116,7 @@ COUNTERS = {
 
 
 class Diagnostics:
-    """Counts of one source; `first_offset` remembers where each was met first."""
+    """Counts of one source; `first_offset` is the lowest place at which each was met."""
 
     def __init__(self) -> None:
         self._counts: dict[str, int] = {}
@@ -128,10 +128,9 @@ class Diagnostics:
             raise KeyError(name)
         if times <= 0:
             return
-        if name not in self._counts:
-            self._counts[name] = 0
-            self._first[name] = offset
-        self._counts[name] += times
+        self._counts[name] = self._counts.get(name, 0) + times
+        first = self._first.get(name)
+        self._first[name] = offset if first is None or (offset is not None and offset < first) else first
 
     def __getitem__(self, name: str) -> int:
         return self._counts.get(name, 0)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tracer.compiled import WORTH_BYTES, is_available
 from tracer.decode.columns import Operations, decode_operations
 from tracer.decode.layouts import CLASSIC_PROCESS, KERNEL_PROCESS, PROVIDER_NAMES, find_layout
 from tracer.decode.payload import decode_payload
@@ -21,7 +22,8 @@ from tracer.errors import UsageError
 from tracer.etl.extended import gather_items
 from tracer.etl.reader import EtlReader
 from tracer.etl.records import Records
-from tracer.events import EventRows, make_touches, time_order
+from tracer.events import EventRows, Order, make_touches, time_order
+from tracer.longs import LongMap
 from tracer.processes import ProcessRecord, ProcessTable, read_process
 from tracer.progress import Progress
 from tracer.resolve.catalog import Catalog
@@ -33,7 +35,7 @@ from tracer.schema import LOSSES
 from tracer.seed import read_seed
 from tracer.sources import Source, sha256, source_kind
 from tracer.store.manifest import Manifest
-from tracer.store.writer import PART_ROWS, CaptureWriter
+from tracer.store.writer import PART_ROWS, ROW_GROUP, CaptureWriter
 
 __all__ = ["Progress", "ingest", "source_kind"]
 
@@ -48,6 +50,7 @@ def ingest(
     seed: Path | None = None,
     control_set: int | None = None,
     progress: Callable[[Progress], None] | None = None,
+    compiled: bool | None = None,
 ) -> Manifest:
     """Read the sources and publish them as the capture `target`.
 
@@ -58,6 +61,8 @@ def ingest(
         seed: table of objects open before the trace (schema.SEED), Parquet or CSV.
         control_set: which ControlSet00N is CurrentControlSet, where the user knows it.
         progress: called after every chunk.
+        compiled: whether .etl files are decoded by the compiled loops (extra `fast`); None: where they are
+            installed and the files are large enough to pay for loading them. The capture is the same.
 
     Raises:
         SourceError: a source is not readable as what it should be.
@@ -81,7 +86,7 @@ def ingest(
                     "a seed table names the objects of .etl files; .pml files hold names already"
                 )
             return ingest_pml(paths, writer, control_set=control_set, progress=progress)
-        return _EtlIngest(paths, writer, seed, control_set, progress).run()
+        return _EtlIngest(paths, writer, seed, control_set, progress, compiled).run()
 
 
 @contextmanager
@@ -96,6 +101,10 @@ def _no_collector() -> Iterator[None]:
             gc.enable()
 
 
+def _is_worth_compiling(paths: Sequence[Path]) -> bool:
+    return is_available() and sum(path.stat().st_size for path in paths) >= WORTH_BYTES
+
+
 class _EtlIngest:
     """One run over .etl files."""
 
@@ -106,11 +115,18 @@ class _EtlIngest:
         seed: Path | None,
         control_set: int | None,
         progress: Callable[[Progress], None] | None,
+        compiled: bool | None,
     ) -> None:
         self.paths, self.writer, self.progress, self.seed = paths, writer, progress, seed
         self.control_set = control_set
         self.diagnostics = [Diagnostics() for _ in paths]
-        self.names = NameTable()
+        self.compiled = _is_worth_compiling(paths) if compiled is None else compiled
+        self.names, self.long_map = NameTable(), LongMap
+        if self.compiled:
+            from tracer.compiled.longs import CompiledLongMap
+            from tracer.compiled.names import CompiledNameTable
+
+            self.names, self.long_map = CompiledNameTable(), CompiledLongMap
         self.tree = KeyTree()
         self.processes = ProcessTable()
         self.rows = EventRows(self.names.texts)
@@ -124,11 +140,11 @@ class _EtlIngest:
     def run(self) -> Manifest:
         with (
             ThreadPoolExecutor(1, "regtrace-sha256") as hashing,
-            EtlReader(self.paths, self.diagnostics, reuse=True) as reader,
+            EtlReader(self.paths, self.diagnostics, reuse=True, compiled=self.compiled) as reader,
         ):
             self.digests = [hashing.submit(sha256, path) for path in self.paths]
             self.losses, self.losses_known = LossTimes([]), 0
-            self.resolver = Resolver(self.tree, self.names.texts, self.losses)
+            self.resolver = Resolver(self.tree, self.names.texts, self.losses, long_map=self.long_map)
             if self.seed is not None:
                 addresses, seeded = read_seed(self.seed)
                 self.resolver.seed(addresses, seeded, min(header.start_ns for header in reader.headers))
@@ -170,7 +186,7 @@ class _EtlIngest:
     def _flush(self) -> None:
         part = self.rows.take()
         if part.rows:
-            self.writer.write_part(part.table, part.rows)
+            self.writer.write_part(lambda: part.row_groups(ROW_GROUP), part.rows)
 
     def _note_times(self, records: Records) -> None:
         for number in np.unique(records.source).tolist():
@@ -189,7 +205,7 @@ class _EtlIngest:
                 found.count("rundown_records", int(mine[operations.rows[rundown]].sum()))
 
     def _assign_processes(
-        self, reader: EtlReader, records: Records, operations: Operations, order: NDArray[np.int64]
+        self, reader: EtlReader, records: Records, operations: Operations, order: Order
     ) -> NDArray[np.int32]:
         found: list[tuple[int, ProcessRecord]] = []
         wanted = [n for n, name in enumerate(reader.providers) if name in (KERNEL_PROCESS, CLASSIC_PROCESS)]

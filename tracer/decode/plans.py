@@ -13,7 +13,18 @@ from numpy.typing import NDArray
 from tracer.decode.layouts import CLASSIC_REGISTRY, KERNEL_REGISTRY, LAYOUTS, Field, Layout
 from tracer.operations import OPERATIONS
 
-__all__ = ["ABSENT", "FIXED_FIELDS", "OPERATION_NUMBERS", "PLANS", "Plan", "PlanTables", "find_plans"]
+__all__ = [
+    "ABSENT",
+    "EXACT",
+    "FIXED_FIELDS",
+    "LONG_FIELDS",
+    "LOOKUP",
+    "OPERATION_NUMBERS",
+    "PLANS",
+    "Plan",
+    "PlanTables",
+    "find_plans",
+]
 
 ABSENT = -1
 _SIZES = {"u8": 1, "u16": 2, "u32": 4, "u64": 8, "i64": 8, "filetime": 8}
@@ -21,6 +32,7 @@ FIXED_FIELDS = (
     "BaseObject", "KeyObject", "KeyHandle", "Status", "Disposition", "InfoClass", "Index", "DataSize", "Type",
     "EntryCount", "InitialTime",
 )  # fmt: skip
+LONG_FIELDS = frozenset({"BaseObject", "KeyObject", "KeyHandle", "InitialTime"})
 OPERATION_NUMBERS = {operation.name: number for number, operation in enumerate(OPERATIONS)}
 _VALUE_OPCODES = frozenset({13, 14, 15, 16, 18, 19})  # classic: KeyName holds a value name
 _INDEX_OPCODES = frozenset({17, 18})  # classic: the dword is an index; elsewhere an information class
@@ -99,18 +111,19 @@ class PlanTables:
 
 
 _IDS, _VERSIONS = 64, 4
-_LOOKUP = np.full((2, 2, _VERSIONS, _IDS), ABSENT, np.int16)
-_EXACT = np.zeros((2, 2, _VERSIONS, _IDS), bool)
+# Plan numbers, and whether a layout was declared for just this version, by [classic, wide, version, id].
+LOOKUP = np.full((2, 2, _VERSIONS, _IDS), ABSENT, np.int16)
+EXACT = np.zeros((2, 2, _VERSIONS, _IDS), bool)
 for _number, _a_plan in enumerate(PLANS):
     _layout = _a_plan.layout
     _where = (int(_layout.provider == CLASSIC_REGISTRY), int(_a_plan.pointer_size == 8))
-    _LOOKUP[(*_where, _layout.version, _layout.id)] = _number
-    _EXACT[(*_where, _layout.version, _layout.id)] = True
+    LOOKUP[(*_where, _layout.version, _layout.id)] = _number
+    EXACT[(*_where, _layout.version, _layout.id)] = True
 for _where in np.ndindex(2, 2):
     for _id in range(_IDS):
-        _known = np.flatnonzero(_LOOKUP[_where][:, _id] != ABSENT)
+        _known = np.flatnonzero(LOOKUP[_where][:, _id] != ABSENT)
         if len(_known):  # a newer version is read by the newest known layout, as a prefix
-            _LOOKUP[_where][_known[-1] + 1 :, _id] = _LOOKUP[_where][_known[-1], _id]
+            LOOKUP[_where][_known[-1] + 1 :, _id] = LOOKUP[_where][_known[-1], _id]
 
 
 def find_plans(
@@ -121,7 +134,7 @@ def find_plans(
     place = (
         classic.astype(np.intp),
         wide.astype(np.intp),
-        np.minimum(version, _VERSIONS - 1).astype(np.intp),
+        np.minimum(version.view(np.uint16), _VERSIONS - 1).astype(np.intp),
         np.where(known, id_, 0).astype(np.intp),
     )
-    return np.where(known, _LOOKUP[place], ABSENT), _EXACT[place]
+    return np.where(known, LOOKUP[place], ABSENT), EXACT[place]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tracer.text import decode_name, encode_name
 
-__all__ = ["EMPTY", "NameTable", "NulFinder", "encode_spans", "gapped"]
+__all__ = ["EMPTY", "NameTable", "NulFinder", "gapped"]
 
 Positions = NDArray[np.int64]
 EMPTY = 0  # number of the empty name in every NameTable
@@ -66,7 +66,10 @@ class NameTable:
     Attributes:
         texts: escaped text by number.
         has_nul: numbers of names that hold a NUL.
+        compiled: whether this is the form that goes with compiled decoding.
     """
+
+    compiled = False
 
     def __init__(self) -> None:
         self.texts: list[str] = [""]
@@ -78,7 +81,8 @@ class NameTable:
         known = self._numbers.get(raw)
         if known is not None:
             return known
-        self._add([raw])
+        self._numbers[raw] = len(self.texts)
+        self._learn([raw])
         return len(self.texts) - 1
 
     def number_of_text(self, text: str) -> int:
@@ -91,12 +95,22 @@ class NameTable:
         new = np.flatnonzero(numbers < 0)
         if len(new):
             numbers[new] = np.arange(len(self.texts), len(self.texts) + len(new))
-            self._add([raws[place] for place in new.tolist()])
+            fresh = [raws[place] for place in new.tolist()]
+            self._numbers.update(zip(fresh, numbers[new].tolist(), strict=True))
+            self._learn(fresh)
         return numbers
 
-    def _add(self, raws: list[bytes]) -> None:
-        """Number new names; they are decoded all at once where each 16-bit unit is a letter of its own."""
-        first = len(self.texts)
+    def encode_spans(self, raw: NDArray[np.uint8], starts: Positions, ends: Positions) -> NDArray[np.int32]:
+        """Return the number of the name in each span (rising, not overlapping, checked by the caller)."""
+        if not len(starts):
+            return np.empty(0, np.int32)
+        encoded = gapped(raw, starts, ends).dictionary_encode()
+        numbers = self.numbers(encoded.dictionary.to_pylist())
+        codes = np.frombuffer(encoded.indices.buffers()[1], np.int32, len(encoded.indices))
+        return numbers.take(codes[::2])
+
+    def _learn(self, raws: list[bytes]) -> None:
+        """Add the texts of new names, decoded all at once where each 16-bit unit is a letter of its own."""
         joined = b"".join(raws)
         letters = joined.decode("utf-16-le", "replace") if len(joined) % 2 == 0 else ""
         if (
@@ -114,16 +128,3 @@ class NameTable:
                 self.texts.append(decode_name(raw))
                 if "<U+0000>" in self.texts[-1]:
                     self.has_nul.add(len(self.texts) - 1)
-        self._numbers.update(zip(raws, range(first, len(self.texts)), strict=True))
-
-
-def encode_spans(
-    raw: NDArray[np.uint8], starts: Positions, ends: Positions, names: NameTable
-) -> NDArray[np.int32]:
-    """Return the number of the name in each span (rising, not overlapping, checked by the caller)."""
-    if not len(starts):
-        return np.empty(0, np.int32)
-    encoded = gapped(raw, starts, ends).dictionary_encode()
-    numbers = names.numbers(encoded.dictionary.to_pylist())
-    codes = np.frombuffer(encoded.indices.buffers()[1], np.int32, len(encoded.indices))
-    return numbers.take(codes[::2])

@@ -8,15 +8,21 @@ MESSAGE, which no public file holds and which are built from the published layou
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 __all__ = [
     "EVENT_MARK",
+    "GUID_AT",
     "HEADERS",
     "HOOK",
     "MESSAGE",
     "MESSAGE_MARK",
+    "PAYLOAD_AT",
+    "POINTER_SIZES",
     "SIZE_AT_4",
     "SMALLEST",
+    "THREAD_AT",
+    "TIME_AT",
     "Header",
     "header_name",
 ]
@@ -92,6 +98,20 @@ for _type, _header in HEADERS.items():
         SMALLEST[EVENT_MARK << 8 | _type] = _header.smallest
         SIZE_AT_4[EVENT_MARK << 8 | _type] = _type in HOOK
 SMALLEST[MESSAGE_MARK << 8 : (MESSAGE_MARK << 8) + 0x100] = HEADERS[MESSAGE].smallest
+
+
+def _by_type(attribute: str, absent: int = 0) -> NDArray[np.int64]:
+    table = np.full(256, absent, np.int64)
+    for number, header in HEADERS.items():
+        value = getattr(header, attribute)
+        table[number] = absent if value is None else value
+    return table
+
+
+# Indexed by header type; -1 where a header has no such field.
+PAYLOAD_AT, TIME_AT = _by_type("payload"), _by_type("time")
+THREAD_AT, GUID_AT = _by_type("thread", -1), _by_type("guid", -1)
+POINTER_SIZES = _by_type("pointer_size").astype(np.uint8)
 
 
 def header_name(kind: int) -> str:

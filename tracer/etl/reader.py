@@ -5,9 +5,8 @@ than the first record of the next unread buffer are released; the rest is carrie
 result equals one stable sort of everything by (time, file, position).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -18,20 +17,19 @@ from numpy.typing import NDArray
 from tracer.diagnostics import Diagnostics
 from tracer.etl.buffers import BUFFER_HEADER, Buffer, BufferFile, open_buffers
 from tracer.etl.extended import BAD, NO_ITEMS, read_items
-from tracer.etl.headers import HEADERS, MESSAGE, MESSAGE_MARK
+from tracer.etl.headers import MESSAGE, MESSAGE_MARK, TIME_AT
 from tracer.etl.logfile import LogfileHeader
 from tracer.etl.losses import Loss, find_losses
 from tracer.etl.records import ProviderTable, Records, message_time_at, read_facts
-from tracer.etl.walk import walk
+from tracer.etl.walk import Walk, walk
 from tracer.etl.xpress import inflate
 from tracer.radix import stable_order
 
 __all__ = ["CHUNK_BYTES", "EtlReader"]
 
-CHUNK_BYTES = 12 << 20  # inflated bytes read at once; memory follows this, not the file
+CHUNK_BYTES = 8 << 20  # inflated bytes read at once; memory follows this, not the file
 _LOGFILE_GROUP, _SYSTEM64 = "hook-group-0x00", 0x02  # a log file header is hook 0 in a SYSTEM header
 _SPARE = 128  # readable bytes behind the last record, so that header gathers stay inside
-_TIME_AT = np.array([HEADERS[k].time or 0 if k in HEADERS else 0 for k in range(256)])
 _TIMELESS = np.iinfo(np.int64).min
 _END = np.iinfo(np.int64).max
 
@@ -68,6 +66,7 @@ class EtlReader:
         bytes_done, bytes_total: progress, in bytes of the files.
 
     With `reuse` the bytes of a chunk are overwritten by the next one: fresh memory costs as much as reading.
+    With `compiled` the work is done by `tracer.compiled`, and records come in time order.
 
     Raises:
         SourceError: a file is empty or no .etl file.
@@ -80,7 +79,15 @@ class EtlReader:
         *,
         chunk_bytes: int = CHUNK_BYTES,
         reuse: bool = False,
+        compiled: bool = False,
     ) -> None:
+        self._walk: Callable[..., Walk] = walk
+        self._stable_order = stable_order
+        self._compiled = compiled
+        if compiled:
+            from tracer.compiled import scan
+
+            self._walk, self._stable_order = scan.walk, scan.stable_order
         self._files: list[BufferFile] = []
         self._diagnostics = list(diagnostics)
         self._chunk_bytes = chunk_bytes
@@ -166,18 +173,18 @@ class EtlReader:
         self, pieces: Sequence[_Piece], carried: tuple[NDArray[np.uint8], _Raw] | None
     ) -> tuple[NDArray[np.uint8], _Raw]:
         """Load the buffers behind the carried records, walk them, and give every record its time."""
-        sizes = [piece.buffer.filled - BUFFER_HEADER for piece in pieces]
+        pieces = sorted(pieces, key=lambda piece: (piece.source, piece.buffer.at))
         kept = len(carried[0]) if carried else 0
-        starts = list(accumulate((size + 15 & ~7 for size in sizes), initial=kept))
+        starts, runs = _lay_out(pieces, kept)
         raw = self._memory(starts[-1] + _SPARE)
         raw[starts[-1] :] = 0
         if carried:
             raw[:kept] = carried[0]
-        filled = []
-        for piece, at, size in zip(pieces, starts, sizes, strict=False):
-            filled.append(at + self._load(piece, raw[at : at + size]))
+        filled: list[int] = []
+        for run in runs:
+            filled += self._load(pieces[run], starts[run], raw)
         begins = np.array(starts[:-1], np.int64)
-        found = walk(raw, begins, np.array(filled, np.int64))
+        found = self._walk(raw, begins, np.array(filled, np.int64))
         lane = np.repeat(np.arange(len(pieces)), np.diff(np.searchsorted(found.start, starts)))
         sources = np.array([piece.source for piece in pieces], np.int16)
         places = np.array([piece.buffer.place + BUFFER_HEADER for piece in pieces], np.int64) - begins
@@ -212,19 +219,24 @@ class EtlReader:
             self._room = np.empty(size + size // 8 & ~7, np.uint8)
         return self._room[:size]
 
-    def _load(self, piece: _Piece, into: NDArray[np.uint8]) -> int:
-        """Put a buffer's records into `into`; return how many bytes are good."""
-        buffer, file = piece.buffer, self._files[piece.source].file
-        file.seek(buffer.at + BUFFER_HEADER)
-        if not buffer.compressed:
-            return file.readinto(into.data)  # type: ignore[attr-defined]
-        data = file.read(buffer.size - BUFFER_HEADER)
-        out = inflate(data, len(into))
+    def _load(self, pieces: Sequence[_Piece], starts: Sequence[int], raw: NDArray[np.uint8]) -> list[int]:
+        """Put the records of one run at their places in `raw`; return where the good bytes of each end."""
+        first, last = pieces[0], pieces[-1]
+        file = self._files[first.source].file
+        file.seek(first.buffer.at + BUFFER_HEADER)
+        ends = [
+            start + piece.buffer.filled - BUFFER_HEADER for piece, start in zip(pieces, starts, strict=True)
+        ]
+        if not last.buffer.compressed:
+            read: int = file.readinto(raw[starts[0] : ends[-1]].data)  # type: ignore[attr-defined]
+            return [min(end, starts[0] + read) for end in ends]
+        data = file.read(last.buffer.size - BUFFER_HEADER)
+        out = inflate(data, ends[0] - starts[0])
         if out is None:
-            self._damage(piece, "bad_compression", buffer.at, buffer.size)
-            return 0
-        into[:] = np.frombuffer(out, np.uint8)
-        return len(into)
+            self._damage(last, "bad_compression", last.buffer.at, last.buffer.size)
+            return [starts[0]]
+        raw[starts[0] : ends[0]] = np.frombuffer(out, np.uint8)
+        return ends
 
     def _times(
         self,
@@ -236,7 +248,7 @@ class EtlReader:
         sources: NDArray[np.int16],
         pieces: Sequence[_Piece],
     ) -> NDArray[np.int64]:
-        stamps = raw.view(np.int64).take(start + _TIME_AT.take(kind) >> 3)
+        stamps = raw.view(np.int64).take(start + TIME_AT.take(kind) >> 3)
         messages = np.flatnonzero(kind == MESSAGE)
         if len(messages):
             self._stamp_messages(raw, start, size, messages, lane, stamps, pieces)
@@ -276,8 +288,11 @@ class EtlReader:
                 stamps[row] = self._files[pieces[int(lane[row])].source].header.first_stamp
 
     def _records(self, raw: NDArray[np.uint8], found: _Raw) -> Records:
+        order = self._time_order(found)
+        if self._compiled:
+            found, order = _take(found, order), np.arange(len(order))
         end = found.start + found.size
-        facts = read_facts(raw, found.start, found.kind, end, self._providers)
+        facts = read_facts(raw, found.start, found.kind, end, self._providers, compiled=self._compiled)
         self._count_headers(found, facts["provider"], facts["opcode"])
         items = NO_ITEMS
         if (facts["items"] >= 0).any():
@@ -288,7 +303,8 @@ class EtlReader:
                 self._count("odd_extended_items", found, np.isin(np.arange(len(end)), bad))
         return Records(
             raw=raw,
-            order=_time_order(found),
+            order=order,
+            ordered=self._compiled,
             start=found.start,
             end=end,
             kind=found.kind,
@@ -299,6 +315,18 @@ class EtlReader:
             extended=items,
             **facts,
         )
+
+    def _time_order(self, found: _Raw) -> NDArray[np.int64]:
+        """Return the order by (time, source, offset)."""
+        order = self._stable_order(found.time_ns - found.time_ns.min())
+        same = np.diff(found.time_ns.take(order)) == 0
+        if same.any():  # rows of one time: by source and offset
+            tied = np.zeros(len(order), bool)
+            tied[1:] |= same
+            tied[:-1] |= same
+            rows = order[tied]
+            order[tied] = rows[np.lexsort((found.offset[rows], found.source[rows], found.time_ns[rows]))]
+        return order
 
     def _count_headers(self, found: _Raw, provider: NDArray[np.int32], opcode: NDArray[np.int16]) -> None:
         """Count log file headers (hook 0) other than each file's first record."""
@@ -319,23 +347,39 @@ class EtlReader:
     def _count(self, name: str, found: _Raw, rows: NDArray[np.bool_]) -> None:
         for number in np.unique(found.source[rows]).tolist():
             mine = rows & (found.source == number)
-            self._diagnostics[number].count(name, int(mine.sum()), offset=int(found.offset[np.argmax(mine)]))
+            self._diagnostics[number].count(name, int(mine.sum()), offset=int(found.offset[mine].min()))
 
 
-def _time_order(found: _Raw) -> NDArray[np.int64]:
-    """Return the order by (time, source, offset)."""
-    order = stable_order(found.time_ns - found.time_ns.min())
-    same = np.diff(found.time_ns.take(order)) == 0
-    if same.any():  # rows of one time: by source and offset
-        tied = np.zeros(len(order), bool)
-        tied[1:] |= same
-        tied[:-1] |= same
-        rows = order[tied]
-        order[tied] = rows[np.lexsort((found.offset[rows], found.source[rows], found.time_ns[rows]))]
-    return order
+def _lay_out(pieces: Sequence[_Piece], at: int) -> tuple[list[int], list[slice]]:
+    """Return where the records of each piece go, the end of all as well, and which pieces are read in one go.
+
+    Buffers that follow each other in the file are read together, headers between them included.
+    """
+    starts: list[int] = []
+    runs: list[slice] = []
+    before: _Piece | None = None
+    for number, piece in enumerate(pieces):
+        size = piece.buffer.filled - BUFFER_HEADER
+        step = before.buffer.size if before else 0
+        if (
+            before is None
+            or piece.source != before.source
+            or piece.buffer.at != before.buffer.at + step
+            or step % 8
+            or piece.buffer.compressed
+            or before.buffer.compressed
+        ):
+            runs.append(slice(number, number + 1))
+            starts.append(at)
+        else:
+            runs[-1] = slice(runs[-1].start, number + 1)
+            starts.append(starts[-1] + step)
+        at = starts[-1] + (size + 7 & ~7)
+        before = piece
+    return [*starts, at], runs
 
 
-def _take(found: _Raw, rows: NDArray[np.bool_]) -> _Raw:
+def _take(found: _Raw, rows: NDArray[np.bool_] | NDArray[np.int64]) -> _Raw:
     return _Raw(*(getattr(found, name)[rows] for name in _Raw.__slots__))
 
 

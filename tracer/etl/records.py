@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from tracer.decode.layouts import CLASSIC_PROCESS, CLASSIC_REGISTRY
 from tracer.etl.extended import Items
-from tracer.etl.headers import HEADERS, HOOK, MESSAGE
+from tracer.etl.headers import GUID_AT, HEADERS, HOOK, MESSAGE, PAYLOAD_AT, POINTER_SIZES, THREAD_AT
 
-__all__ = ["ProviderTable", "Records", "message_time_at", "read_facts"]
+__all__ = ["ProviderTable", "Records", "guid_text", "message_time_at", "read_facts", "read_headers"]
 
 Column = NDArray[np.int64]
 HOOK_CLASSES = {0x03: CLASSIC_PROCESS, 0x09: CLASSIC_REGISTRY}  # hook group -> class GUID
@@ -33,11 +33,12 @@ class ProviderTable:
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """Raw records in position order; every column has one row a record.
+    """Raw records in position order, or in time order; every column has one row a record.
 
     Attributes:
         raw: the bytes that positions point into, 8-aligned, with spare bytes after the last record.
         order: permutation that puts the rows in time order (ties by source and offset).
+        ordered: whether they are in time order already.
         start, end: where a record lies in `raw`; `payload` where its payload starts (it runs to `end`).
         kind: header type. time_ns: UTC. cpu, source: as stored. offset: place in the source file.
         pid, tid: -1 where the header has none. id: -1 for classic records. opcode, version.
@@ -66,23 +67,12 @@ class Records:
     pointer_size: NDArray[np.uint8]
     items: Column
     extended: Items
+    ordered: bool
 
     def __len__(self) -> int:
         return len(self.start)
 
 
-def _by_kind(attribute: str, absent: int = 0) -> Column:
-    table = np.full(256, absent, np.int64)
-    for kind, header in HEADERS.items():
-        value = getattr(header, attribute)
-        table[kind] = absent if value is None else value
-    return table
-
-
-_PAYLOAD = _by_kind("payload")
-_THREAD = _by_kind("thread", -1)
-_GUID = _by_kind("guid", -1)
-_POINTER = _by_kind("pointer_size").astype(np.uint8)
 _IS_HOOK = np.array([kind in HOOK for kind in range(256)])
 _EVENT_HEADERS = np.array(
     [HEADERS[kind].name.startswith("EVENT_HEADER") if kind in HEADERS else False for kind in range(256)]
@@ -95,17 +85,41 @@ _EXTENDED_INFO = 1  # EVENT_HEADER.Flags
 
 
 def read_facts(
-    raw: NDArray[np.uint8], start: Column, kind: NDArray[np.uint8], end: Column, providers: ProviderTable
+    raw: NDArray[np.uint8],
+    start: Column,
+    kind: NDArray[np.uint8],
+    end: Column,
+    providers: ProviderTable,
+    *,
+    compiled: bool = False,
 ) -> dict[str, np.ndarray]:
     """Return the columns of Records that the record headers themselves state, for records in any order.
 
     Every record is read as an EVENT_HEADER first, which most are; the others are then read as what they
     are. `raw` reaches far enough behind the last record for that.
     """
+    read = read_headers
+    if compiled:
+        from tracer.compiled.facts import read_headers as read
+    facts = read(raw, start, kind, providers)
+    others = np.flatnonzero(~_EVENT_HEADERS.take(kind))
+    if len(others):
+        first = raw.view(np.uint64).take(start.take(others) >> 3)
+        _read_others(facts, raw, start, kind, end, others, first)
+        for name, rows in _nameless(kind, others, first):
+            facts["provider"][rows] = providers.number(name)
+    np.minimum(facts["payload"], end, out=facts["payload"])
+    return facts
+
+
+def read_headers(
+    raw: NDArray[np.uint8], start: Column, kind: NDArray[np.uint8], providers: ProviderTable
+) -> dict[str, np.ndarray]:
+    """Return the facts of records as if all were EVENT_HEADERs, and the provider of those that have a GUID."""
     longs = raw.view(np.uint64)
     first, ids, descriptor = (longs.take(start + at >> 3) for at in (0, 0x08, 0x28))
     threads = ids.view(np.uint32)
-    payload = start + _PAYLOAD.take(kind)
+    payload = start + PAYLOAD_AT.take(kind)
     extended = first.view(np.uint16)[2::4] & _EXTENDED_INFO != 0
     facts: dict[str, np.ndarray] = {
         "payload": payload,
@@ -115,17 +129,11 @@ def read_facts(
         "version": descriptor.view(np.uint8)[2::8].astype(np.int16),
         "opcode": descriptor.view(np.uint8)[5::8].astype(np.int16),
         "items": np.where(extended, payload, -1),
-        "pointer_size": _POINTER.take(kind),
+        "pointer_size": POINTER_SIZES.take(kind),
         "provider": np.empty(len(start), np.int32),
     }
-    others = np.flatnonzero(~_EVENT_HEADERS.take(kind))
-    if len(others):
-        _read_others(facts, raw, start, kind, end, others, first[others])
-    with_guid = np.flatnonzero(_GUID.take(kind) >= 0) if len(others) else np.arange(len(start))
+    with_guid = np.flatnonzero(GUID_AT.take(kind) >= 0)
     _number_guids(facts["provider"], with_guid, longs, start.take(with_guid), providers)
-    for name, rows in _nameless(kind, others, first):
-        facts["provider"][rows] = providers.number(name)
-    np.minimum(facts["payload"], end, out=facts["payload"])
     return facts
 
 
@@ -141,7 +149,7 @@ def _read_others(
     """Correct the facts of records that are no EVENT_HEADER; `first` is their first quadword."""
     kinds = kind[rows]
     hook = _IS_HOOK[kinds]
-    nobody = rows[_THREAD[kinds] < 0]
+    nobody = rows[THREAD_AT[kinds] < 0]
     facts["tid"][nobody] = facts["pid"][nobody] = facts["id"][rows] = facts["items"][rows] = -1
     # FULL and INSTANCE: Type at 4, Version at 6. Hooks: Version at 0, Type at 6, Group at 7.
     facts["opcode"][rows] = first >> np.where(hook, np.uint64(48), np.uint64(32)) & np.uint64(0xFF)
@@ -175,11 +183,12 @@ def _number_guids(
 def _nameless(
     kind: NDArray[np.uint8], others: Column, first: NDArray[np.uint64]
 ) -> Iterator[tuple[str, Column]]:
-    """Yield what stands for a provider in records that name none, and their rows."""
-    others = others[_GUID[kind[others]] < 0]
+    """Yield what stands for a provider in records that name none, and their rows; `first` is one of `others` each."""
+    nameless = GUID_AT[kind.take(others)] < 0
+    others, first = others[nameless], first[nameless]
     kinds = kind[others]
-    hooks = others[_IS_HOOK[kinds]]
-    groups = first[hooks] >> np.uint64(56)
+    hook = _IS_HOOK[kinds]
+    hooks, groups = others[hook], first[hook] >> np.uint64(56)
     for group in np.unique(groups).tolist():
         yield HOOK_CLASSES.get(group, f"hook-group-0x{group:02x}"), hooks[groups == group]
     if len(hooks) < len(others):

@@ -1,6 +1,6 @@
 """Procmon .pml files to a published capture."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from tracer.resolve.catalog import Catalog
 from tracer.resolve.tree import KeyTree
 from tracer.sources import Source, sha256
 from tracer.store.manifest import Manifest
-from tracer.store.writer import PART_ROWS, CaptureWriter
+from tracer.store.writer import PART_ROWS, ROW_GROUP, CaptureWriter
 
 __all__ = ["ingest_pml"]
 
@@ -113,11 +113,13 @@ class _PmlIngest:
         waiting, self._waiting = self._waiting, []
         rows = sum(batch.num_rows for batch in waiting)
         if rows:
-            self._writer.write_part(lambda: _part(waiting), rows)
+            self._writer.write_part(lambda: _row_groups(waiting), rows)
 
 
-def _part(batches: list[pa.RecordBatch]) -> pa.Table:
-    """Return the batches as one table sorted by (key_id, sequence)."""
+def _row_groups(batches: list[pa.RecordBatch]) -> Iterator[pa.Table]:
+    """Yield the batches as tables of one row group each, sorted by (key_id, sequence)."""
     table = pa.Table.from_batches(batches).combine_chunks()
     keys = pc.fill_null(table["key_id"], -1).combine_chunks().to_numpy()
-    return table.take(pa.array(stable_order(keys.astype(np.int64) + 1)))
+    order = pa.array(stable_order(keys.astype(np.int64) + 1))
+    for start in range(0, len(order), ROW_GROUP):
+        yield table.take(order[start : start + ROW_GROUP])

@@ -1,28 +1,30 @@
 """Names by number to keys by number, remembering every pair that was looked up once."""
 
-from itertools import repeat
-
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from tracer.longs import LongMap
 from tracer.resolve.tree import KeyTree
 
 __all__ = ["KeyNumbers"]
 
 Numbers = NDArray[np.int32]
-_REMEMBERED = 300_000  # pairs of key and name whose answer is kept
+_REMEMBERED = 300_000  # pairs of key and name, and stems of paths, whose answer is kept
+_DEEP = 64  # components; deeper paths, which hardly exist, are followed from the root
 
 
 class KeyNumbers:
     """Looks up keys in a KeyTree by the numbers of names; `texts` may grow, numbers keep their meaning."""
 
-    def __init__(self, tree: KeyTree, texts: list[str]) -> None:
+    def __init__(self, tree: KeyTree, texts: list[str], long_map: type[LongMap] = LongMap) -> None:
         self._tree, self._texts = tree, texts
-        self._pairs: dict[int, int] = {}
+        self._pairs = long_map()
         self._components: dict[int, tuple[int, ...]] = {}
         self._fresh_pairs: dict[int, int] = {}
         self._fresh_rooted: dict[int, int] = {}
+        self._stems: dict[str, int] = {}
+        self._fresh_stems: dict[str, int] = {}
         self._absolute = np.zeros(0, bool)
         self._rooted = np.zeros(0, np.int32)
 
@@ -39,12 +41,18 @@ class KeyNumbers:
         """
         if len(self._pairs) > _REMEMBERED:
             self._pairs.clear()  # it only saves looking the tree up
-        self._pairs.update(self._fresh_pairs)
+        self._pairs.put(
+            np.fromiter(self._fresh_pairs, np.int64), np.fromiter(self._fresh_pairs.values(), np.int64)
+        )
         self._fresh_pairs.clear()
         for name, key in self._fresh_rooted.items():
             self._rooted[name] = key
         self._fresh_rooted.clear()
         self._components.clear()
+        if len(self._stems) > _REMEMBERED:
+            self._stems.clear()
+        self._stems.update(self._fresh_stems)
+        self._fresh_stems.clear()
 
     def rooted(self, names: Numbers, mentions: NDArray[np.int64]) -> Numbers:
         """Return the key of each absolute path; `mentions` as in KeyTree.child."""
@@ -68,13 +76,16 @@ class KeyNumbers:
         return keys
 
     def _root(self, text: str, mention: int, stems: dict[str, int]) -> int:
-        """Return the key of a path; `stems` are those of paths mentioned before it."""
+        """Return the key of a path; `stems` are those of paths mentioned before it in this batch."""
         above, _, last = text.rpartition("\\")
-        if not above or not last or above[0] != "\\" or above[-1] == "\\":
+        simple = last and above and above[0] == "\\" and above[-1] != "\\"
+        if not simple or text.count("\\") > _DEEP:
             return self._tree.rooted(text, mention)
-        stem = stems.get(above)
+        stem = self._stems.get(above)
         if stem is None:
-            stem = stems[above] = self._tree.rooted(above, mention)
+            stem = stems.get(above)
+        if stem is None:
+            stem = stems[above] = self._fresh_stems[above] = self._root(above, mention, stems)
         return self._tree.child(stem, last, mention)
 
     def below(self, parents: Numbers, names: Numbers, mentions: NDArray[np.int64]) -> Numbers:
@@ -82,26 +93,33 @@ class KeyNumbers:
 
         `mentions` rise.
         """
-        pairs = pa.array(parents.astype(np.int64) << 32 | names).dictionary_encode()
-        distinct = pairs.dictionary.to_pylist()
-        found = list(map(self._pairs.get, distinct, repeat(-1)))
-        codes = pairs.indices.to_numpy()
-        if -1 in found:
+        pairs = parents.astype(np.int64) << 32 | names
+        keys = self._pairs.get(pairs).astype(np.int32)
+        new = np.flatnonzero(keys < 0)
+        if len(new):
+            encoded = pa.array(pairs[new]).dictionary_encode()
+            codes = encoded.indices.to_numpy()
+            distinct = encoded.dictionary.to_pylist()
             first = np.empty(len(distinct), np.int64)
-            first[codes[::-1]] = mentions[::-1]
-            texts, follow, fresh = self._texts, self._tree.follow, self._fresh_pairs
-            components = self._components
-            keys = np.array(found, np.int32)
-            new = np.flatnonzero(keys < 0)
-            for place, mention in zip(new.tolist(), first[new].tolist(), strict=True):
-                pair = distinct[place]
-                name = pair & 0xFFFFFFFF
-                parts = components.get(name)
-                if parts is None:
-                    parts = components[name] = self._tree.components(texts[name])
-                keys[place] = fresh[pair] = follow(pair >> 32, parts, texts[name], mention)
-            return keys.take(codes)
-        return np.array(found, np.int32).take(codes)
+            first[codes[::-1]] = mentions[new[::-1]]
+            found = [
+                self._follow(pair, mention) for pair, mention in zip(distinct, first.tolist(), strict=True)
+            ]
+            keys[new] = np.array(found, np.int32)[codes]
+        return keys
+
+    def one_below(self, parent: int, name: int, mention: int) -> int:
+        """Return the key that a name stands for below `parent`, as `below` does for many."""
+        return self._follow(parent << 32 | name, mention)
+
+    def _follow(self, pair: int, mention: int) -> int:
+        name = pair & 0xFFFFFFFF
+        text = self._texts[name]
+        parts = self._components.get(name)
+        if parts is None:
+            parts = self._components[name] = self._tree.components(text)
+        key = self._fresh_pairs[pair] = self._tree.follow(pair >> 32, parts, text, mention)
+        return key
 
     def _grow(self) -> None:
         known, size = len(self._absolute), len(self._texts)

@@ -12,9 +12,9 @@ The state between batches is one slot an address. `tracer.resolve.sequential` sa
 from dataclasses import dataclass, field
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
+from tracer.longs import LongMap
 from tracer.radix import stable_order
 from tracer.resolve.handles import HandleLog
 from tracer.resolve.losses import LossTimes
@@ -65,13 +65,21 @@ class Resolver:
         tree: where keys are made.
         texts: escaped names by number; it may grow between batches.
         losses: times at which events were lost, for the flag across_loss.
+        long_map: the form of LongMap to look numbers up in.
     """
 
-    def __init__(self, tree: KeyTree, texts: list[str], losses: LossTimes | None = None) -> None:
+    def __init__(
+        self,
+        tree: KeyTree,
+        texts: list[str],
+        losses: LossTimes | None = None,
+        *,
+        long_map: type[LongMap] = LongMap,
+    ) -> None:
         self._tree = tree
-        self._keys = KeyNumbers(tree, texts)
+        self._keys = KeyNumbers(tree, texts, long_map)
         self._losses = losses if losses is not None else LossTimes([])
-        self._slot_of: dict[int, int] = {}
+        self._slot_of = long_map()
         self._slots = _Slots()
         self._next_handle = 0
         self.handles = HandleLog()
@@ -108,19 +116,17 @@ class Resolver:
         kept = (closed == _NEVER) | (now_ns - closed <= GRACE_NS)
         self.handles.forget(kept)
         state.keep(kept)
-        addresses = np.fromiter(self._slot_of, np.uint64, count)[kept]
-        self._slot_of = {address: slot for slot, address in enumerate(addresses.tolist())}
+        addresses = self._slot_of.keys()[kept]
+        self._slot_of.clear()
+        self._slot_of.number(addresses)
         self._roomy = max(2 * len(self._slot_of), _ROOMY)
 
     def _number(self, addresses: NDArray[np.uint64]) -> Column:
         """Return the slot of each address, made if new."""
-        encoded = pa.array(addresses.view(np.int64)).dictionary_encode()
-        distinct = encoded.dictionary.to_numpy().view(np.uint64).tolist()
-        slot_of = self._slot_of
-        found = [slot_of.setdefault(address, len(slot_of)) for address in distinct]
-        self._slots.grow(len(slot_of))
-        self.handles.grow(len(slot_of))
-        return np.array(found, np.int64)[encoded.indices.to_numpy()]
+        slots = self._slot_of.number(addresses.view(np.int64))
+        self._slots.grow(len(self._slot_of))
+        self.handles.grow(len(self._slot_of))
+        return slots
 
     def _new_handles(self, count: int) -> int:
         first = self._next_handle
@@ -261,21 +267,18 @@ class _Batch:
         self._settle(
             np.flatnonzero(absolute & (made_binding >= 0)), made_binding, row_key, row_source, row_tainted
         )
-        waiting = np.flatnonzero(asks & ~absolute)
+        asking = asks & ~absolute
+        waiting = np.flatnonzero(asking & (made_binding >= 0))
         while len(waiting):
             base = self.row_binding[waiting]
             ready = (base < 0) | (self.binding_key[base] >= 0)
-            if not ready.any():  # cannot be: a base is opened before it is used
-                break
             rows, waiting = waiting[ready], waiting[~ready]
             self._below(rows, row_key, row_source, row_tainted)
-            self._settle(rows[made_binding[rows] >= 0], made_binding, row_key, row_source, row_tainted)
+            self._settle(rows, made_binding, row_key, row_source, row_tainted)
             if len(waiting) < _FEW or len(rows) < _FEW:
-                for row in waiting.tolist():  # long chains: in time order every base is ready
-                    one = np.array([row])
-                    self._below(one, row_key, row_source, row_tainted)
-                    self._settle(one[made_binding[one] >= 0], made_binding, row_key, row_source, row_tainted)
+                self._step(waiting, made_binding, row_key, row_source, row_tainted)
                 break
+        self._below(np.flatnonzero(asking & (made_binding < 0)), row_key, row_source, row_tainted)
         rows = np.flatnonzero(~asks & (self.row_binding >= 0))
         row_key[rows] = self.binding_key[self.row_binding[rows]]
         self._source_from_binding(rows, row_source, row_tainted)
@@ -329,8 +332,26 @@ class _Batch:
         based = rows[base >= 0]
         self._source_from_binding(based, source, tainted)
 
+    def _step(
+        self,
+        rows: Column,
+        made: Column,
+        key: NDArray[np.int32],
+        source: NDArray[np.int8],
+        tainted: NDArray[np.uint8],
+    ) -> None:
+        """Name the rows of long chains one by one: in time order every base is ready."""
+        mentions = self._mentions(rows, 1).tolist()
+        names = self.t.asked[rows].tolist()
+        for row, name, mention in zip(rows.tolist(), names, mentions, strict=True):
+            parent = int(self.binding_key[self.row_binding[row]])
+            key[row] = self.resolver._keys.one_below(parent, name, mention)
+            one = slice(row, row + 1)
+            self._source_from_binding(one, source, tainted)
+            self._settle(one, made, key, source, tainted)
+
     def _source_from_binding(
-        self, rows: Column, source: NDArray[np.int8], tainted: NDArray[np.uint8]
+        self, rows: Column | slice, source: NDArray[np.int8], tainted: NDArray[np.uint8]
     ) -> None:
         binding = self.row_binding[rows]
         own = (self.t.taught[rows] != NO_NAME) & ~self.t.rundown[rows]
@@ -343,7 +364,7 @@ class _Batch:
 
     def _settle(
         self,
-        rows: Column,
+        rows: Column | slice,
         made: Column,
         key: NDArray[np.int32],
         source: NDArray[np.int8],

@@ -6,7 +6,7 @@ So a capture is there whole or not at all; a killed run leaves a folder that the
 import contextlib
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -21,7 +21,7 @@ from tracer.store.manifest import MANIFEST_NAME, Manifest
 
 __all__ = ["PART_ROWS", "ROW_GROUP", "CaptureWriter"]
 
-PART_ROWS = 250_000  # a part holds at least this many; two are in memory at most
+PART_ROWS = 150_000  # a part holds at least this many; two are in memory at most
 ROW_GROUP = 122_880
 # Numbers that differ from row to row pack best as differences, which zstd cannot make smaller; everything
 # else repeats and is worth a dictionary. Statistics serve key_id (pruning) and the order columns only: on text they cost more than all.
@@ -69,13 +69,15 @@ class CaptureWriter:
                 shutil.rmtree(self._partial)
             (self._partial / "events").mkdir(parents=True)
 
-    def write_part(self, make: Any, rows: int) -> None:  # noqa: ANN401
-        """Write one part; `make()` returns its table, sorted by (key_id, sequence), and runs on the thread.
+    def write_part(self, row_groups: Callable[[], Iterable[pa.Table]], rows: int) -> None:
+        """Write one part of `rows` rows, sorted by (key_id, sequence).
 
+        `row_groups()` runs on the thread and returns at least one table, each of at most ROW_GROUP rows. A
+        dictionary is written whole with its row group, so it should hold what that row group needs.
         Waits for the part before, so at most two parts are in memory.
         """
         self._wait()
-        self._pending = self._pool.submit(self._write_part, make, rows)
+        self._pending = self._pool.submit(self._write_part, row_groups, rows)
 
     def append(self, name: str, tables: Iterable[pa.Table]) -> None:
         """Append rows to the table `name`, on the thread as well."""
@@ -148,24 +150,24 @@ class CaptureWriter:
         if pending is not None:
             pending.result()
 
-    def _write_part(self, make: Any, rows: int) -> None:  # noqa: ANN401
-        table = make()
+    def _write_part(self, row_groups: Callable[[], Iterable[pa.Table]], rows: int) -> None:
         file = f"events/part-{len(self._parts):05}.parquet"
-        options = _options(table.schema)
-        with _disk(self.target), pq.ParquetWriter(self._partial / file, table.schema, **options) as writer:
-            for start in range(0, max(table.num_rows, 1), ROW_GROUP):
-                writer.write_table(_compact(table.slice(start, ROW_GROUP)))
-        low, high = (pa.compute.min_max(table[name]) for name in ("sequence", "time_ns"))
-        self._parts.append(
-            {
-                "file": file,
-                "rows": rows,
-                "first_sequence": low["min"].as_py(),
-                "last_sequence": low["max"].as_py(),
-                "first_ns": high["min"].as_py(),
-                "last_ns": high["max"].as_py(),
-            }
-        )
+        spans: dict[str, list[int]] = {"sequence": [], "ns": []}
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(_disk(self.target))
+            writer = None
+            for table in row_groups():
+                if writer is None:
+                    writer = stack.enter_context(
+                        pq.ParquetWriter(self._partial / file, table.schema, **_options(table.schema))
+                    )
+                writer.write_table(table)
+                for name, column in (("sequence", "sequence"), ("ns", "time_ns")):
+                    span = pa.compute.min_max(table[column]).as_py()
+                    spans[name] += [span["min"], span["max"]]
+        first = {f"first_{name}": min(values) for name, values in spans.items()}
+        last = {f"last_{name}": max(values) for name, values in spans.items()}
+        self._parts.append({"file": file, "rows": rows, **first, **last})
 
 
 def _options(schema: pa.Schema) -> dict[str, Any]:
@@ -179,22 +181,6 @@ def _options(schema: pa.Schema) -> dict[str, Any]:
         "store_schema": False,
         "version": "2.6",
     }
-
-
-def _compact(table: pa.Table) -> pa.Table:
-    """Give text columns whose values are numbers into a list a dictionary of just this row group.
-
-    The writer copies an Arrow dictionary whole into every row group.
-    """
-    for place, column in enumerate(table.columns):
-        if pa.types.is_dictionary(column.type) and len(column.chunk(0).dictionary) > 64:
-            chunk = column.combine_chunks()
-            codes = chunk.indices.dictionary_encode()
-            values = chunk.dictionary.take(codes.dictionary)
-            table = table.set_column(
-                place, table.field(place), pa.DictionaryArray.from_arrays(codes.indices, values)
-            )
-    return table
 
 
 def _is_replaceable(target: Path) -> bool:
