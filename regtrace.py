@@ -9,6 +9,11 @@ r"""The public face: what a notebook or a script imports.
         capture.keys(sort="errors")
         capture.sql("SELECT process, count(*) FROM events GROUP BY ALL")
 
+    callbacks = rt.Registrations()
+    callbacks.register(print, notify=rt.Notify.PostSetValueKey, keys=r"HKLM\SOFTWARE\**")
+    for notification in rt.replay("demo.regtrace", callbacks):
+        ...
+
 Nothing heavy is loaded before it is used.
 """
 
@@ -51,11 +56,16 @@ from tracer.errors import (  # noqa: E402  (the guard must come first)
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+    from datetime import datetime
 
     from analysis.capture import Capture
     from analysis.filters import Filters
+    from tracer.callbacks import Registrations
     from tracer.ingest import Progress
+    from tracer.live.monitor import Monitor
+    from tracer.notifications import Notification
+    from tracer.notify import Notify
     from tracer.simulate import Knobs, Summary
     from tracer.store.manifest import Manifest
 
@@ -67,7 +77,11 @@ __all__ = [
     "Filters",
     "Knobs",
     "Manifest",
+    "Monitor",
+    "Notification",
+    "Notify",
     "PlatformError",
+    "Registrations",
     "RegtraceError",
     "SourceError",
     "TargetError",
@@ -75,6 +89,7 @@ __all__ = [
     "__version__",
     "ingest",
     "open",
+    "replay",
     "simulate",
 ]
 
@@ -83,6 +98,10 @@ _LAZY = {
     "Filters": "analysis.filters",
     "Knobs": "tracer.simulate.knobs",
     "Manifest": "tracer.store.manifest",
+    "Monitor": "tracer.live.monitor",
+    "Notification": "tracer.notifications",
+    "Notify": "tracer.notify",
+    "Registrations": "tracer.callbacks",
 }
 
 
@@ -127,6 +146,24 @@ def simulate(path: "Path | str", knobs: "Knobs | None" = None, *, truth: bool = 
         return write_trace(Path(path), knobs or DefaultKnobs(), truth=truth)
     except OSError as error:
         raise TargetError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+def replay(
+    capture: "Capture | Path | str",
+    registrations: "Registrations | None" = None,
+    *,
+    keys: "str | Sequence[str] | None" = None,
+    start: "str | datetime | None" = None,
+    until: "str | datetime | None" = None,
+    subtree: bool = False,
+    user_sid: str | None = None,
+) -> "Iterator[Notification]":
+    """Yield what a capture holds as notifications, in order, and call callbacks; see `analysis.replay.replay`."""
+    from analysis.replay import replay as read_again
+
+    return read_again(
+        capture, registrations, keys=keys, start=start, until=until, subtree=subtree, user_sid=user_sid
+    )
 
 
 def __getattr__(name: str) -> object:

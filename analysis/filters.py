@@ -1,6 +1,5 @@
 """The filters that every question shares: what a user may say, and what it means for rows."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
@@ -8,16 +7,9 @@ from datetime import datetime
 from ibis.expr.types import BooleanValue, Table
 
 from analysis.events import is_failure
-from tracer.errors import UsageError
-from tracer.operations import OPERATIONS, find_operations
-from tracer.paths import escape_argument
-from tracer.statuses import STATUSES, find_status
-from tracer.text import fold_name
+from tracer.words import Codes, Words, name_regex, operation_names, status_words
 
 __all__ = ["Codes", "Filters", "Words", "find_processes", "name_regex", "operation_names", "status_condition"]
-
-Words = str | Sequence[str] | None
-Codes = str | int | Sequence[str | int] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,78 +50,22 @@ class Filters:
         )
 
 
-def name_regex(pattern: str, *, whole: bool = True) -> str:
-    r"""Return a regular expression for names, by the registry's folding and without folding the names.
-
-    ``*`` stands for any run of characters, ``?`` for one; ``[*]``, ``[?]`` and ``[[]`` for the character.
-    With `whole` it must match the name from end to end, in RE2's and Java's syntax; without, it is for
-    Python's `re.fullmatch`.
-    """
-    out = []
-    for match in re.finditer(r"\[([*?\[])\]|(.)", escape_argument(pattern), re.DOTALL):
-        literal, letter = match.groups()
-        if letter == "*":
-            out.append("(?s:.*)")
-        elif letter == "?":
-            out.append("(?s:.)")
-        else:
-            upper = fold_name(literal or letter)
-            # The folding pairs one upper with one lower case letter, so these are all of its spellings.
-            spellings = sorted({upper, *(low for low in (upper.lower(),) if fold_name(low) == upper)})
-            out.append(
-                "|".join(map(_escape, spellings)) if len(spellings) == 1 else f"[{''.join(spellings)}]"
-            )
-    body = "".join(out)
-    return rf"\A(?:{body})\z" if whole else body
-
-
-def operation_names(words: Words) -> tuple[str, ...] | None:
-    """Return the operations that a user's words stand for; None where there are none.
-
-    Raises:
-        UsageError: a word stands for no operation.
-    """
-    if words is None:
-        return None
-    names: dict[str, None] = {}
-    for word in _split(words):
-        found = find_operations(str(word))
-        if not found:
-            known = ", ".join(operation.short for operation in OPERATIONS)
-            raise UsageError(f"{word!r} is no operation: the words are read, write, delete, enum, {known}")
-        names.update(dict.fromkeys(found))
-    return tuple(names)
-
-
 def status_condition(table: Table, words: Codes) -> BooleanValue:
     """Return the condition for rows whose status is one of those a user named; an unknown status is none.
 
     Raises:
         UsageError: a word stands for no status.
     """
-    column = table["status"]
+    column, words_for = table["status"], status_words(words)
     condition = None
-    codes: list[int] = []
-    for word in [words] if isinstance(words, int) else _split(words or ()):
-        lowered = str(word).strip().lower()
-        if lowered in ("success", "ok"):
-            one = column < 0x80000000
-        elif lowered in ("error", "errors", "failure", "failed"):
-            one = is_failure(column)
-        else:
-            code = find_status(str(word))
-            if code is None:
-                raise UsageError(
-                    f"{word!r} is no status: write success, error, {_examples(lowered)} or 0xC0000034"
-                )
-            codes.append(code)
-            continue
-        condition = one if condition is None else condition | one
-    if codes:
-        listed = column.isin(codes)
+    if words_for.success:
+        condition = column < 0x80000000
+    if words_for.failure:
+        condition = is_failure(column) if condition is None else condition | is_failure(column)
+    if words_for.codes:
+        listed = column.isin(words_for.codes)
         condition = listed if condition is None else condition | listed
-    if condition is None:
-        raise UsageError("no status is named: write success, error, a status name or a code")
+    assert condition is not None
     return condition
 
 
@@ -147,17 +83,3 @@ def find_processes(processes: Table, process: str | int | None, pid: int | Seque
         pids = [pid] if isinstance(pid, int) else pid
         processes = processes.filter(processes["pid"].isin([one for one in pids if 0 <= one < 2**32]))
     return processes
-
-
-def _split(words: Sequence[str | int] | str) -> Sequence[str | int]:
-    return [word for word in words.split(",") if word.strip()] if isinstance(words, str) else words
-
-
-def _escape(letter: str) -> str:
-    return "\\" + letter if re.fullmatch(r"[!-/:-@\[-`{-~]", letter) else letter
-
-
-def _examples(word: str) -> str:
-    from difflib import get_close_matches
-
-    return ", ".join(get_close_matches(word.upper(), STATUSES.values(), n=2, cutoff=0.6) or ["ACCESS_DENIED"])

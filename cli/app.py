@@ -42,6 +42,25 @@ VERBS = {
     "timeline": Verb("cli.timeline", "timeline", "Print what happened to keys and values, oldest first."),
     "keys": Verb("cli.keys", "keys", "Print one row per key: how often used, by whom, and when."),
     "dump": Verb("cli.dump", "dump", "Write every record of a trace, before names are resolved."),
+    "capture": Verb(
+        "cli.capture", "capture", "Record registry activity on Windows, around a program or until Ctrl-C."
+    ),
+    "watch": Verb("cli.watch", "watch", "Show what happens to the registry, as it happens, until Ctrl-C."),
+    "start": Verb("cli.start", "start", "Begin a recording on Windows that goes on by itself."),
+    "status": Verb("cli.status", "status", "Show what is being recorded, and how it stands."),
+    "snapshot": Verb("cli.snapshot", "snapshot", "Save what the ring of a running recording holds."),
+    "stop": Verb("cli.stop", "stop", "End the recording that `regtrace start` began, and publish it."),
+    "cancel": Verb("cli.cancel", "cancel", "End the recording that `regtrace start` began, and discard it."),
+    "sessions": Verb("cli.sessions", "sessions", "Show the tracing sessions that run, or stop one."),
+    "boot": Verb("cli.boot", "boot", "Trace the boot: configure it, make a capture of it, switch it off."),
+    "doctor": Verb(
+        "cli.doctor", "doctor", "Check this machine: system, rights, sessions, disk, names of open keys."
+    ),
+    "selftest": Verb(
+        "cli.selftest",
+        "selftest",
+        "Try whether this machine reports registry operations, with names and values.",
+    ),
     "simulate": Verb(
         "cli.simulate", "simulate", "Write a simulated trace, a genuine .etl, with its truth beside it."
     ),

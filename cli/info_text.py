@@ -141,6 +141,8 @@ def _capture(facts: Mapping[str, Any]) -> Iterator[_Section]:
             }
         ),
     )
+    if isinstance(facts["settings"].get("recording"), dict):
+        yield "recording", _facts(_recording(facts["settings"]["recording"]))
     for source in facts["sources"]:
         simulated = " (simulated)" if source.get("simulated") else ""
         yield (
@@ -169,6 +171,29 @@ def _capture(facts: Mapping[str, Any]) -> Iterator[_Section]:
         if rows
         else [],
     )
+
+
+def _recording(recording: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how regtrace recorded the capture itself."""
+    from cli.recording_text import ended_text, lost_text, seed_text
+
+    arrived, seed, lost = recording["arrived"], recording["seed"] or {}, recording["lost"]
+    operations = recording["operations"]
+    word = recording["option_word"]
+    return {
+        "on": recording["host"]["name"],
+        "for": duration_text(max(0, recording["ended_ns"] - recording["started_ns"]) / 1e9),
+        "ended because": ended_text(recording),
+        "operations": "all" if operations is None else ", ".join(operations),
+        "option word": None
+        if word is None
+        else f"0x{word:x} ({', '.join(recording['option_word_asks_for'])})",
+        "with key name": arrived["rows_with_key_name"],
+        "with data": arrived["rows_with_data"],
+        "with previous data": arrived["rows_with_previous_data"],
+        "seed": seed_text(seed) if "named" in seed else seed.get("failed"),
+        "lost": lost_text(lost["events"], lost["buffers"]) or "nothing",
+    }
 
 
 def _losses(facts: Mapping[str, Any], most: int | None) -> _Section:

@@ -6,7 +6,7 @@ from typing import Protocol, Self
 
 from cli.console import console, is_terminal, terminal_width
 
-__all__ = ["Measured", "ProgressLine", "count_text", "duration_text", "size_text"]
+__all__ = ["Measured", "ProgressLine", "count_text", "duration_text", "progress_text", "size_text"]
 
 _INTERVAL = 0.1  # seconds between redraws
 

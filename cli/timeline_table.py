@@ -16,7 +16,7 @@ from tracer.schema import FLAGS
 from tracer.statuses import is_failure, status_name
 from tracer.values import decode_value
 
-__all__ = ["timeline_lines"]
+__all__ = ["data_cells", "note_cells", "process_cells", "timeline_lines", "value_cells"]
 
 _UNSURE = ("later", "partial", "none")
 _EXPLAINED = {  # note -> (what it means, its letter on a terminal)
@@ -65,13 +65,13 @@ def timeline_lines(
     time_title, times = _times(rows, zone, width)
     columns = [
         TextColumn(time_title, times, styles=["dim"] * len(times)),
-        TextColumn("process", _processes(rows), shrink="middle", least=12),
+        TextColumn("process", process_cells(rows), shrink="middle", least=12),
         TextColumn("operation", [name or "?" for name in names], shrink="end", least=13),
         TextColumn("key", keys, shrink="middle", least=24),
-        TextColumn("value", _value_names(rows), shrink="middle", least=8),
+        TextColumn("value", value_cells(rows), shrink="middle", least=8),
         TextColumn("status", results, shrink="end", least=9,
                    styles=["red" if code is not None and is_failure(code) else "" for code in statuses]),
-        TextColumn("data", _data(rows), shrink="end", least=10),
+        TextColumn("data", data_cells(rows), shrink="end", least=10),
         TextColumn("note" if width is None else "", [("" if legend else ", ").join(words) for words in notes],
                    styles=["yellow"] * len(times)),
     ]  # fmt: skip
@@ -125,18 +125,21 @@ def _times(rows: pa.Table, zone: tzinfo, width: int | None) -> tuple[str, list[s
     return "time", times
 
 
-def _processes(rows: pa.Table) -> list[str]:
+def process_cells(rows: pa.Table) -> list[str]:
+    """Return image and pid of each row, a question mark for what is not known."""
     return [
         f"{image or '?'} ({pid})" if pid is not None else image or "?"
         for image, pid in zip(_values(rows, "process"), _values(rows, "pid"), strict=True)
     ]
 
 
-def _value_names(rows: pa.Table) -> list[str]:
+def value_cells(rows: pa.Table) -> list[str]:
+    """Return the value name of each row, "" where it has none."""
     return ["" if name is None else name or "(default)" for name in _values(rows, "value_name")]
 
 
-def _data(rows: pa.Table) -> list[str]:
+def data_cells(rows: pa.Table) -> list[str]:
+    """Return what each row wrote, read or found, as people read it."""
     names = ("operation", "data_type", "data", "data_size", "previous_type", "previous_data", "previous_size",
              "disposition", "requested_name", "index", "information_class")  # fmt: skip
     return [_one_data(*values) for values in zip(*(_values(rows, name) for name in names), strict=True)]
@@ -173,6 +176,11 @@ def _one_data(
         parts.append(text)
     shown = "; ".join(parts)
     return cut_end(shown, _DATA_WIDTH)
+
+
+def note_cells(rows: pa.Table) -> list[str]:
+    """Return the letters of each row's notes, as a timeline on a terminal shows them."""
+    return ["".join(letters) for letters in _footnotes(_notes(rows))[0]]
 
 
 def _notes(rows: pa.Table) -> list[list[str]]:

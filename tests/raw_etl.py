@@ -121,12 +121,21 @@ def instance(opcode: int, stamp: int, payload: bytes = b"", *, wide: bool = True
 
 
 def event(
-    id_: int, stamp: int, payload: bytes = b"", *, wide: bool = True, items: bytes = b"", guid: str = GUID
+    id_: int,
+    stamp: int,
+    payload: bytes = b"",
+    *,
+    wide: bool = True,
+    items: bytes = b"",
+    guid: str = GUID,
+    version: int = 2,
 ) -> bytes:
     """EVENT_HEADER with the extended items given as bytes."""
     size = 80 + len(items) + len(payload)
     head = struct.pack("<HBBHHIIq", size, 0x12 + wide, 0xC0, bool(items), 0, 22, 11, stamp)
-    head += UUID(guid).bytes_le + struct.pack("<HBBBBHQII", id_, 2, 16, 4, 46, 0, 1 << 60, 7, 8) + bytes(16)
+    head += (
+        UUID(guid).bytes_le + struct.pack("<HBBBBHQII", id_, version, 16, 4, 46, 0, 1 << 60, 7, 8) + bytes(16)
+    )
     return head + items + payload
 
 

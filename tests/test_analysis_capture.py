@@ -381,6 +381,7 @@ def test_lazy_tables_can_be_composed(capture: Capture) -> None:
         "extended",
         "losses",
         "diagnostics",
+        "counters",
     }
     assert len(collect(capture.tables["keys"])) == len(KEY_PATHS)
 

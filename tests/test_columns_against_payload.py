@@ -4,6 +4,7 @@ names with NULs, data full of zeros, sizes that lie, cuts, and versions from the
 import random
 
 import pytest
+import raw_etl as raw
 
 from tracer.decode.columns import NONE, decode_operations
 from tracer.decode.layouts import CLASSIC_REGISTRY, KERNEL_REGISTRY, LAYOUTS, find_layout
@@ -155,3 +156,17 @@ def compare(columns, place: int, names: NameTable, layout, expected, where: str)
     for name in ("PreviousDataType", "PreviousDataSize"):
         if name in expected.fields and name in columns.fields:
             assert int(columns.fields[name][place]) == (expected.fields[name] or 0), f"{name}: {where}"
+
+
+def test_the_only_captured_value_of_a_chunk_outlives_the_chunk(tmp_path):
+    path = tmp_path / "one.etl"
+    tail = b"\0\0" + b"\0\0" + (4).to_bytes(2, "little") + b"\1\2\3\4" + bytes(10)
+    payload = bytes(8) + bytes(4) + (4).to_bytes(4, "little") * 2 + tail
+    path.write_bytes(
+        raw.etl(raw.buffer(raw.event(5, raw.FIRST_STAMP + 1, payload, guid=KERNEL_REGISTRY, version=0)))
+    )
+    with EtlReader([path], [Diagnostics()], reuse=True) as reader:
+        for records in reader:
+            operations = decode_operations(records, reader.providers, NameTable(), [Diagnostics()])
+            records.raw[:] = 0xEE
+            assert operations.data.to_pylist() == [b"\1\2\3\4"]

@@ -22,6 +22,7 @@ from tracer.errors import RegtraceError
 from tracer.etl.reader import EtlReader
 from tracer.longs import LongMap
 from tracer.radix import stable_order
+from tracer.resolve.tree import KeyTree
 from tracer.simulate import Knobs, simulate
 
 pytest.importorskip("numba", reason="Numba (extra fast) is not installed")
@@ -29,6 +30,7 @@ pytest.importorskip("numba", reason="Numba (extra fast) is not installed")
 from tracer.compiled.longs import CompiledLongMap
 from tracer.compiled.names import CompiledNameTable
 from tracer.compiled.scan import stable_order as compiled_order
+from tracer.compiled.tree import CompiledKeyTree
 
 HARD: dict[str, dict[str, object]] = {
     "default": {},
@@ -222,6 +224,61 @@ def test_a_map_grows_without_forgetting():
     numbers.clear()
     assert not len(numbers)
     assert numbers.get(keys[:3]).tolist() == [-1, -1, -1]
+
+
+PARTS = st.sampled_from(["", "A", "a", "B", "REGISTRY", "Registry", "ß", "SS", "x" * 200, "\\"])
+
+
+@given(
+    st.lists(
+        st.tuples(st.lists(PARTS, min_size=1, max_size=6), st.integers(-1, 5), st.integers(0, 99)),
+        max_size=30,
+    ),
+    st.data(),
+)
+def test_trees_of_keys_are_the_same(names, data):
+    plain, fast = KeyTree(), CompiledKeyTree()
+    texts = ["\\".join(parts) for parts, _, _ in names]
+    cut = data.draw(st.integers(0, len(names)))
+    for chosen in (range(cut), range(cut, len(names))):
+        found = []
+        for tree in (plain, fast):
+            parents = np.array([min(names[number][1], len(tree) - 1) for number in chosen], np.int64)
+            mentions = np.array([names[number][2] for number in chosen], np.int64)
+            found.append(tree.follow_names(parents, np.array(chosen, np.int64), mentions, texts).tolist())
+            tree.unnamed(64)
+            tree.child(0, "child", 7)
+        assert found[0] == found[1]
+    assert_same_trees(plain, fast)
+
+
+def assert_same_trees(plain: KeyTree, fast: KeyTree) -> None:
+    for name in ("parents", "names", "objects", "unrooted", "too_long", "bare"):
+        assert getattr(plain, name) == getattr(fast, name), name
+    for node, name in enumerate(plain.names):
+        assert plain.find(plain.parents[node], name) == fast.find(plain.parents[node], name)
+
+
+def test_paths_beyond_the_registrys_limits_are_one_key_in_both_trees():
+    texts = ["\\" + "\\".join("a" * 40 for _ in range(3000)), "\\" + "\\".join("b" * 9 for _ in range(2000))]
+    trees = [KeyTree(), CompiledKeyTree()]
+    for tree in trees:
+        for _ in range(2):
+            tree.follow_names(np.full(2, -1), np.arange(2), np.arange(2), texts)
+    assert len(trees[0]) > 1000
+    assert trees[0].too_long
+    assert_same_trees(*trees)
+
+
+def test_a_tree_outgrows_its_first_size():
+    texts = [f"\\REGISTRY\\{number % 7}\\key {number}" for number in range(60_000)]
+    trees = [KeyTree(), CompiledKeyTree()]
+    for tree in trees:
+        tree.follow_names(np.full(len(texts), -1), np.arange(len(texts)), np.arange(len(texts)), texts)
+        tree.unnamed(8)
+    assert len(trees[0]) == 60_000 + 1 + 7 + 1
+    assert trees[0].parents == trees[1].parents
+    assert trees[0].names == trees[1].names
 
 
 def test_names_of_any_bytes_get_one_number_each():

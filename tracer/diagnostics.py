@@ -132,6 +132,12 @@ class Diagnostics:
         first = self._first.get(name)
         self._first[name] = offset if first is None or (offset is not None and offset < first) else first
 
+    def withdraw(self, name: str) -> None:
+        """Take back one of what was counted as `name`; where the first was met stays while any are left."""
+        self._counts[name] -= 1
+        if not self._counts[name]:
+            del self._counts[name], self._first[name]
+
     def __getitem__(self, name: str) -> int:
         return self._counts.get(name, 0)
 

@@ -5,13 +5,28 @@
     ├── SourceError               a source file cannot be read as what it should be
     ├── CaptureError              a capture directory is missing, incomplete or of another format
     ├── TargetError               an output cannot be written, or exists and --force was not given
-    └── PlatformError             exit code 5: the operation needs Windows, or elevation
+    ├── SessionError              a tracing session cannot be started, asked or stopped
+    │   ├── SessionGone           nobody runs a session of that name (any more)
+    │   └── SessionLimit          no session or provider slot is free
+    └── PlatformError             exit code 5: the operation needs Windows, or rights
+        └── NotElevated           the process lacks the rights for tracing
 
 A message names what failed, on what, and what to do next. Damaged input is not an error: it is counted
 in `tracer.diagnostics` and whatever could be read is kept.
 """
 
-__all__ = ["CaptureError", "PlatformError", "RegtraceError", "SourceError", "TargetError", "UsageError"]
+__all__ = [
+    "CaptureError",
+    "NotElevated",
+    "PlatformError",
+    "RegtraceError",
+    "SessionError",
+    "SessionGone",
+    "SessionLimit",
+    "SourceError",
+    "TargetError",
+    "UsageError",
+]
 
 
 class RegtraceError(Exception):
@@ -42,3 +57,27 @@ class PlatformError(RegtraceError):
     """The operation needs Windows, or rights that this process does not have."""
 
     exit_code = 5
+
+
+class NotElevated(PlatformError):
+    """The process lacks the rights for tracing: it is not elevated, or may start a session but not trace the kernel."""
+
+
+class SessionError(RegtraceError):
+    """A tracing session cannot be started, asked or stopped.
+
+    Attributes:
+        code: Windows' error number; None where there is none.
+    """
+
+    def __init__(self, message: str, code: int | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class SessionGone(SessionError):
+    """Nobody runs a session of that name, or one of another party took the name."""
+
+
+class SessionLimit(SessionError):
+    """Windows has no free session, or the provider is in as many sessions as it can be."""

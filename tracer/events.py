@@ -16,7 +16,7 @@ from tracer.decode.plans import ABSENT, PLANS, PlanTables
 from tracer.decode.strings import EMPTY, NameTable
 from tracer.etl.logfile import LogfileHeader
 from tracer.etl.records import Records
-from tracer.parts import NO_DURATION, Batch, row_groups
+from tracer.parts import NO_DURATION, Batch, row_groups, rows_in_order
 from tracer.resolve.touches import CLASSIC_SPACE, NO_NAME, Resolved, Touches
 from tracer.schema import FLAGS
 
@@ -171,6 +171,11 @@ class EventRows:
         """Return the rows as tables `events` of at most `most` rows, sorted by (key_id, sequence); once."""
         batches, self._batches = self._batches, []
         return row_groups(batches, self._texts, most)
+
+    def in_order(self) -> pa.Table:
+        """Return the rows as one table `events` by sequence, once; there is at least one row."""
+        batches, self._batches, self.rows = self._batches, [], 0
+        return rows_in_order(batches, self._texts)
 
 
 def _kept(blobs: Blobs | None, keep: slice | Column) -> Blobs | None:

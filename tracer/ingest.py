@@ -11,28 +11,31 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tracer.arrival import Arrival
 from tracer.compiled import WORTH_BYTES, is_available
 from tracer.decode.columns import Operations, decode_operations
-from tracer.decode.layouts import CLASSIC_PROCESS, KERNEL_PROCESS, PROVIDER_NAMES, find_layout
-from tracer.decode.payload import decode_payload
+from tracer.decode.layouts import PROVIDER_NAMES
 from tracer.decode.plans import ABSENT, PlanTables
 from tracer.decode.strings import NameTable
 from tracer.diagnostics import Diagnostics
+from tracer.doubts import Doubts
 from tracer.errors import UsageError
 from tracer.etl.extended import gather_items
 from tracer.etl.reader import EtlReader
 from tracer.etl.records import Records
 from tracer.events import EventRows, Order, make_touches, time_order
+from tracer.facts import LiveFacts, place_losses
 from tracer.longs import LongMap
-from tracer.processes import ProcessRecord, ProcessTable, read_process
+from tracer.process_records import process_records
+from tracer.processes import ProcessTable
 from tracer.progress import Progress
 from tracer.resolve.catalog import Catalog
 from tracer.resolve.losses import LossTimes
 from tracer.resolve.resolver import Resolver
 from tracer.resolve.touches import DEFERRED, SOURCES, Resolved
 from tracer.resolve.tree import KeyTree
-from tracer.schema import LOSSES
-from tracer.seed import read_seed
+from tracer.schema import COUNTERS, LOSSES
+from tracer.seed import read_seed, unchanged_objects
 from tracer.sources import Source, sha256, source_kind
 from tracer.store.manifest import Manifest
 from tracer.store.writer import PART_ROWS, ROW_GROUP, CaptureWriter
@@ -51,6 +54,7 @@ def ingest(
     control_set: int | None = None,
     progress: Callable[[Progress], None] | None = None,
     compiled: bool | None = None,
+    live: LiveFacts | None = None,
 ) -> Manifest:
     """Read the sources and publish them as the capture `target`.
 
@@ -63,6 +67,7 @@ def ingest(
         progress: called after every chunk.
         compiled: whether .etl files are decoded by the compiled loops (extra `fast`); None: where they are
             installed and the files are large enough to pay for loading them. The capture is the same.
+        live: what else is known of the .etl files, where regtrace recorded them itself.
 
     Raises:
         SourceError: a source is not readable as what it should be.
@@ -86,7 +91,7 @@ def ingest(
                     "a seed table names the objects of .etl files; .pml files hold names already"
                 )
             return ingest_pml(paths, writer, control_set=control_set, progress=progress)
-        return _EtlIngest(paths, writer, seed, control_set, progress, compiled).run()
+        return _EtlIngest(paths, writer, seed, control_set, progress, compiled, live).run()
 
 
 @contextmanager
@@ -116,18 +121,22 @@ class _EtlIngest:
         control_set: int | None,
         progress: Callable[[Progress], None] | None,
         compiled: bool | None,
+        live: LiveFacts | None,
     ) -> None:
+        self.live, self.arrival = live, Arrival()
+        self.seen = sorted(live.processes, key=lambda seen: seen.time_ns) if live else []
         self.paths, self.writer, self.progress, self.seed = paths, writer, progress, seed
         self.control_set = control_set
         self.diagnostics = [Diagnostics() for _ in paths]
         self.compiled = _is_worth_compiling(paths) if compiled is None else compiled
-        self.names, self.long_map = NameTable(), LongMap
+        self.names, self.long_map, self.tree = NameTable(), LongMap, KeyTree()
         if self.compiled:
             from tracer.compiled.longs import CompiledLongMap
             from tracer.compiled.names import CompiledNameTable
+            from tracer.compiled.tree import CompiledKeyTree
 
             self.names, self.long_map = CompiledNameTable(), CompiledLongMap
-        self.tree = KeyTree()
+            self.tree = CompiledKeyTree()
         self.processes = ProcessTable()
         self.rows = EventRows(self.names.texts)
         self.events = self.records = 0
@@ -145,15 +154,25 @@ class _EtlIngest:
             self.digests = [hashing.submit(sha256, path) for path in self.paths]
             self.losses, self.losses_known = LossTimes([]), 0
             self.resolver = Resolver(self.tree, self.names.texts, self.losses, long_map=self.long_map)
-            if self.seed is not None:
-                addresses, seeded = read_seed(self.seed)
+            if self.live is not None:
+                reader.losses[:] = place_losses(reader.losses, self.live.losses)
+            addresses, seeded = self._read_seed()
+            if addresses:
                 self.resolver.seed(addresses, seeded, min(header.start_ns for header in reader.headers))
             for records in reader:
                 self._batch(reader, records)
                 if self.progress:
                     self.progress(Progress(reader.bytes_done, reader.bytes_total, self.events))
             self._flush()
+            self.processes.assign(np.zeros(0, np.int64), [(0, seen) for seen in self.seen])
             return self._publish(reader)
+
+    def _read_seed(self) -> tuple[list[int], list[str]]:
+        if self.seed is not None:
+            return read_seed(self.seed)
+        if self.live is None or self.live.seed is None:
+            return [], []
+        return unchanged_objects(self.paths, *self.live.seed, self.live.seed_ns or 0)
 
     def _batch(self, reader: EtlReader, records: Records) -> None:
         self.records += len(records)
@@ -168,8 +187,11 @@ class _EtlIngest:
         is_row = PlanTables.operation[operations.plan[order]] != ABSENT
         sequence = self.events + np.cumsum(is_row) - is_row
         touches = make_touches(records, operations, order, process, sequence, self.names)
-        resolved = self.resolver.resolve(touches)
+        doubts = Doubts(records, operations, order, self.names, self.diagnostics)
+        resolved = doubts.resolve(self.resolver, touches)
         self._count_names(resolved, is_row)
+        if self.live is not None:
+            self.arrival.add(operations)
         self._note_control_set(operations)
         self.rows.add(records, operations, order, touches, resolved, reader.headers)
         self.events += int(is_row.sum())
@@ -207,29 +229,15 @@ class _EtlIngest:
     def _assign_processes(
         self, reader: EtlReader, records: Records, operations: Operations, order: Order
     ) -> NDArray[np.int32]:
-        found: list[tuple[int, ProcessRecord]] = []
-        wanted = [n for n, name in enumerate(reader.providers) if name in (KERNEL_PROCESS, CLASSIC_PROCESS)]
-        mine = np.isin(records.provider, wanted)
-        if mine.any():
-            is_row = np.zeros(len(records), bool)
-            is_row[operations.rows] = True
-            before = np.cumsum(is_row[records.order]) - is_row[records.order]
-            for place in np.flatnonzero(mine[records.order]).tolist():
-                record = self._process_record(reader, records, int(records.order[place]))
-                if record is not None:
-                    found.append((int(before[place]), record))
-        pids = records.pid[operations.rows[order]]
-        return self.processes.assign(pids, found)
-
-    def _process_record(self, reader: EtlReader, records: Records, row: int) -> ProcessRecord | None:
-        provider = reader.providers[records.provider[row]]
-        id_ = records.opcode[row] if provider == CLASSIC_PROCESS else records.id[row]
-        layout, exact = find_layout(provider, int(id_), int(records.version[row]))
-        if layout is None:
-            return None
-        raw = records.raw[records.payload[row] : records.end[row]].tobytes()
-        payload = decode_payload(layout, raw, int(records.pointer_size[row]), prefix=not exact)
-        return read_process(layout, payload, int(records.time_ns[row]))
+        found = process_records(records, operations, reader.providers)
+        rows = operations.rows[order]
+        if self.seen and self.seen[0].time_ns <= int(records.time_ns.max()):
+            times = records.time_ns[rows]
+            due = [seen for seen in self.seen if seen.time_ns <= int(records.time_ns.max())]
+            self.seen = self.seen[len(due) :]
+            found += [(int(np.searchsorted(times, seen.time_ns)), seen) for seen in due]
+            found.sort(key=lambda one: (one[0], one[1].time_ns))
+        return self.processes.assign(records.pid[rows], found)
 
     def _count_names(self, resolved: Resolved, is_row: NDArray[np.bool_]) -> None:
         source, key = resolved.source[is_row], resolved.key[is_row]
@@ -262,22 +270,31 @@ class _EtlIngest:
         found.count("seed_conflict", self.resolver.seed_conflicts)
         losses = [
             {"source_id": loss.source, **{n: getattr(loss, n) for n in LOSSES.names if n != "source_id"}}
-            for loss in reader.losses
+            for loss in [*reader.losses, *(self.live.blind if self.live else ())]
         ]
         writer.append_rows("losses", losses)
         rows = [row for number, counters in enumerate(self.diagnostics) for row in counters.rows(number)]
         writer.append_rows("diagnostics", rows)
         sure = {name: int(count) for name, count in zip(SOURCES, self.sure, strict=True) if count}
         header = reader.headers[0]
+        settings: dict[str, Any] = {"seed": self.seed.name if self.seed else None}
+        if self.live is not None:
+            counters = [dict.fromkeys(COUNTERS.names) | row for row in self.live.counters]
+            writer.append_rows("counters", counters)
+            settings["recording"] = {
+                **self.live.settings,
+                "seed": self.live.seed_facts,
+                "arrived": self.arrival.as_dict(),
+            }
         lossy = any(row["severity"] == "loss" for row in rows)
         return writer.publish(
             Manifest(
-                complete=not losses and not lossy,
+                complete=not reader.losses and not lossy,
                 windows_build=header.build,
                 clock=header.clock,
                 control_set=self.control_set,
                 sources=[self._source(number, reader) for number in range(len(self.paths))],
-                settings={"seed": self.seed.name if self.seed else None},
+                settings=settings,
                 totals={
                     "events": self.events,
                     "records": self.records,

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +16,7 @@ from tracer.radix import stable_order
 from tracer.resolve.touches import SOURCES
 from tracer.schema import EVENTS
 
-__all__ = ["NO_DURATION", "SOURCE_TEXTS", "Batch", "row_groups"]
+__all__ = ["NO_DURATION", "SOURCE_TEXTS", "Batch", "row_groups", "rows_in_order"]
 
 Column = NDArray[np.int64]
 SOURCE_TEXTS = ("Microsoft-Windows-Kernel-Registry", "NT Kernel Logger")
@@ -66,6 +67,31 @@ def row_groups(batches: list[Batch], texts: list[str], most: int) -> Iterator[pa
     by_number = pa.array(texts, pa.string())
     for start in range(0, len(order), most):
         yield _table(joined, order[start : start + most], by_number)
+
+
+def rows_in_order(batches: list[Batch], texts: list[str]) -> pa.Table:
+    """Return the rows as one table `events` by sequence; `texts` are names by number. Uses the batches up."""
+    joined = _join(batches)
+    sequence = joined.columns["sequence"]
+    order = np.empty(len(sequence), np.int64)
+    order[sequence - sequence.min()] = np.arange(len(sequence))
+    return _table(joined, order, _FewTexts(texts))
+
+
+class _Texts(Protocol):
+    """Names by number: an Arrow array, or what takes few of very many."""
+
+    def take(self, numbers: pa.Array) -> pa.Array: ...
+
+
+class _FewTexts:
+    """Names of which one table needs few: making an Arrow array of all would cost more."""
+
+    def __init__(self, texts: list[str]) -> None:
+        self._texts = texts
+
+    def take(self, numbers: pa.Array) -> pa.Array:
+        return pa.array([self._texts[number] for number in numbers.to_pylist()], pa.string())
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +151,7 @@ def _join_blobs(blobs: list[Blobs | None], sizes: list[int]) -> Blobs | None:
     return Blobs(pa.concat_arrays(values), np.concatenate(places))
 
 
-def _table(joined: _Joined, order: Column, texts: pa.StringArray) -> pa.Table:
+def _table(joined: _Joined, order: Column, texts: _Texts) -> pa.Table:
     """Return the rows that `order` names as a table `events`; `texts` are names by number."""
     rows, lookup = len(order), _Lookup
 
@@ -152,8 +178,8 @@ def _table(joined: _Joined, order: Column, texts: pa.StringArray) -> pa.Table:
     status, disposition, index = number("Status"), number("Disposition"), number("Index")
     information, entries = number("InfoClass"), number("EntryCount")
     previous_type, previous_size = number("PreviousDataType"), number("PreviousDataSize")
-    no_previous = ~lookup.previous[plan] | ((previous_type == 0) & (previous_size == 0))
-    no_value = ~lookup.value[plan] | (lookup.nameless_if_empty[plan] & (last_name == EMPTY))
+    no_previous = ~lookup.previous.take(plan) | ((previous_type == 0) & (previous_size == 0))
+    no_value = ~lookup.value.take(plan) | (lookup.nameless_if_empty.take(plan) & (last_name == EMPTY))
     duration = column("duration") if "duration" in joined.columns else np.full(rows, NO_DURATION)
     columns = {
         "sequence": pa.array(column("sequence")),
@@ -162,31 +188,31 @@ def _table(joined: _Joined, order: Column, texts: pa.StringArray) -> pa.Table:
         "cpu": pa.array(column("cpu")),
         "thread_id": _known(tid.astype(np.uint32), tid >= 0),
         "process_id": _known(process, process >= 0),
-        "operation": _fixed(lookup.operation[plan], [o.name for o in OPERATIONS]),
-        "notify_class": _known(lookup.notify_class[plan], lookup.notify_class[plan] >= 0),
-        "phase": _fixed(lookup.phase[plan], ["post", "pre"]),
-        "status": _known(status, lookup.status[plan]),
+        "operation": _fixed(lookup.operation.take(plan), [o.name for o in OPERATIONS]),
+        "notify_class": _known(lookup.notify_class.take(plan), lookup.notify_class.take(plan) >= 0),
+        "phase": _fixed(lookup.phase.take(plan), ["post", "pre"]),
+        "status": _known(status, lookup.status.take(plan)),
         "key_id": _known(key, key >= 0),
         "handle_id": _known(handle, handle >= 0),
-        "requested_name": names(np.where(lookup.requested[plan], last_name, NONE)),
+        "requested_name": names(np.where(lookup.requested.take(plan), last_name, NONE)),
         "value_name": names(np.where(no_value, NONE, last_name)),
-        "disposition": _known(disposition, lookup.creates[plan] & (disposition != 0) & (status == 0)),
+        "disposition": _known(disposition, lookup.creates.take(plan) & (disposition != 0) & (status == 0)),
         "information_class": _known(
-            np.where(lookup.classic_class[plan], index, information), lookup.information[plan]
+            np.where(lookup.classic_class.take(plan), index, information), lookup.information.take(plan)
         ),
-        "index": _known(index, lookup.index[plan]),
-        "entry_count": _known(entries, lookup.entries[plan]),
-        "data_type": _known(number("Type"), lookup.type[plan]),
-        "data_size": _known(number("DataSize"), lookup.size[plan]),
+        "index": _known(index, lookup.index.take(plan)),
+        "entry_count": _known(entries, lookup.entries.take(plan)),
+        "data_type": _known(number("Type"), lookup.type.take(plan)),
+        "data_size": _known(number("DataSize"), lookup.size.take(plan)),
         "data": bytes_of("data"),
         "previous_type": _known(previous_type, ~no_previous),
         "previous_size": _known(previous_size, ~no_previous),
         "previous_data": bytes_of("previous"),
         "duration_ns": _known(duration, duration != NO_DURATION),
         "name_source": _fixed(column("name_source"), list(SOURCES)),
-        "source": _fixed(lookup.source[plan], list(SOURCE_TEXTS)),
+        "source": _fixed(lookup.source.take(plan), list(SOURCE_TEXTS)),
         "source_id": pa.array(column("source")),
-        "event_id": pa.array(lookup.id[plan]),
+        "event_id": pa.array(lookup.id.take(plan)),
         "record_offset": pa.array(column("offset")),
         "flags": pa.array(column("flags")),
         "detail": pa.array([joined.details.get(row) for row in order.tolist()], pa.string())

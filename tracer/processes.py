@@ -27,7 +27,7 @@ from tracer.text import fold_name
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["ProcessRecord", "ProcessTable", "read_process"]
+__all__ = ["ProcessNames", "ProcessRecord", "ProcessTable", "read_process"]
 
 _KINDS = {
     (KERNEL_PROCESS, 1): "start",
@@ -75,6 +75,17 @@ class ProcessRecord:
     exit_code: int | None = None
     start_ns: int | None = None
     end_ns: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessNames:
+    """What rows say of their process; None where it is not known (yet)."""
+
+    pid: int
+    image: str | None
+    image_path: str | None
+    command_line: str | None
+    user: str | None
 
 
 def read_process(layout: Layout, payload: Payload, time_ns: int) -> ProcessRecord | None:
@@ -241,6 +252,36 @@ class ProcessTable:
         if len(busy):
             self._follow(found, codes, busy, changes)
         return found
+
+    def names(self, process_ids: Sequence[int]) -> list[ProcessNames]:
+        """Return what is known by now of the lives numbered `process_ids`."""
+        lives = [self._lives[number] for number in process_ids]
+        return [
+            ProcessNames(life.pid, life.image, life.image_path, life.command_line, life.user)
+            for life in lives
+        ]
+
+    def forget(self, before_ns: int) -> int:
+        """Let go of lives that ended before a time or whose pid was given away; return how many.
+
+        The others are numbered anew, so process_ids given before mean nothing any more.
+        """
+        current = set(self._current.tolist())
+        kept = [
+            life
+            for life in self._lives
+            if life.process_id in current and not (life.ended and (life.end_ns or before_ns) <= before_ns)
+        ]
+        gone = len(self._lives) - len(kept)
+        numbers = np.full(len(self._lives) + 1, -1, np.int32)  # the last one, index -1, is of no life
+        numbers[[life.process_id for life in kept]] = np.arange(len(kept))
+        self._current = numbers[self._current]
+        for life in kept:
+            life.process_id = int(numbers[life.process_id])
+            life.parent_id = None if life.parent_id is None else int(numbers[life.parent_id])
+            life.parent_id = None if life.parent_id == -1 else life.parent_id
+        self._lives = kept
+        return gone
 
     def arrow(self) -> "pa.Table":
         """Return the lives as the table `processes`."""

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 __all__ = [
+    "COUNTERS",
     "DIAGNOSTICS",
     "EVENTS",
     "EXTENDED",
@@ -19,6 +20,7 @@ __all__ = [
     "KEYS",
     "LOSSES",
     "NAME_SOURCES",
+    "OPTIONAL",
     "PROCESSES",
     "SEED",
     "TABLES",
@@ -291,6 +293,23 @@ DIAGNOSTICS = Table(
     ),
 )
 
+COUNTERS = Table(
+    "counters",
+    "What the sessions of a recording said of themselves, asked about once a second. Recordings only: a "
+    "capture made from a file has no such table, or an empty one.",
+    (
+        Column("time_ns", "int64", "when it was asked, UTC nanoseconds"),
+        Column("source_id", "int16", "position in the list of sources of the file that the session wrote"),
+        Column("session", "text", "name of the session"),
+        Column("events_lost", "int64", "events that found no room so far"),
+        Column("log_buffers_lost", "int64", "buffers that could not be written so far"),
+        Column("real_time_buffers_lost", "int64", "buffers that no consumer took so far"),
+        Column("buffers_written", "int64", "buffers written so far"),
+        Column("buffers", "int64", "buffers allocated"),
+        Column("free_buffers", "int64", "buffers that held nothing"),
+    ),
+)
+
 SEED = Table(
     "seed",
     "Names of objects that were open before the trace, given beside an .etl (Parquet or CSV).",
@@ -302,4 +321,7 @@ SEED = Table(
     ),
 )
 
-TABLES = {table.name: table for table in (EVENTS, KEYS, HANDLES, PROCESSES, EXTENDED, LOSSES, DIAGNOSTICS)}
+TABLES = {
+    table.name: table for table in (EVENTS, KEYS, HANDLES, PROCESSES, EXTENDED, LOSSES, DIAGNOSTICS, COUNTERS)
+}
+OPTIONAL = frozenset({COUNTERS.name})  # a capture without such a table is read as if it were empty

@@ -1,10 +1,14 @@
-"""The seed: names of key objects that were open before the trace, given as a table beside the .etl."""
+"""The seed: names of key objects that were open before the trace.
 
+It is a table beside the .etl, or was read from the system's handle table while the trace was recorded.
+"""
+
+from collections.abc import Sequence
 from pathlib import Path
 
 from tracer.errors import SourceError
 
-__all__ = ["read_seed"]
+__all__ = ["read_seed", "unchanged_objects"]
 
 
 def read_seed(path: Path) -> tuple[list[int], list[str]]:
@@ -40,3 +44,42 @@ def read_seed(path: Path) -> tuple[list[int], list[str]]:
             ) from error
         numbers.append(number & 0xFFFF_FFFF_FFFF_FFFF)
     return numbers, [path or "" for path in paths]
+
+
+def unchanged_objects(
+    sources: Sequence[Path], addresses: Sequence[int], paths: Sequence[str], until_ns: int
+) -> tuple[list[int], list[str]]:
+    """Return those objects of a reading at `until_ns` that were the same ones when the trace began.
+
+    An object that the trace saw opened or closed before the reading had an address that stood for something else
+    earlier, so the reading says nothing about the beginning; the trace itself names it from its opening on.
+
+    Args:
+        sources: the .etl files of the trace.
+        addresses: unsigned addresses of the objects that were open at `until_ns`.
+        paths: their native paths, alike long.
+        until_ns: when they were, UTC nanoseconds.
+    """
+    import numpy as np
+
+    from tracer.decode.columns import decode_operations
+    from tracer.decode.plans import PlanTables
+    from tracer.decode.strings import NameTable
+    from tracer.diagnostics import Diagnostics
+    from tracer.etl.reader import EtlReader
+
+    found = [Diagnostics() for _ in sources]
+    touched = [np.zeros(0, np.uint64)]
+    with EtlReader(sources, found) as reader:
+        for records in reader:
+            if int(records.time_ns.min()) > until_ns:
+                break
+            operations = decode_operations(records, reader.providers, NameTable(), found)
+            begins_or_ends = PlanTables.creates.take(operations.plan) | PlanTables.closes.take(
+                operations.plan
+            )
+            begins_or_ends &= records.time_ns.take(operations.rows) <= until_ns
+            touched.append(np.unique(operations.fields["KeyObject"][begins_or_ends]))
+    same = ~np.isin(np.array(addresses, np.uint64), np.concatenate(touched))
+    kept = np.flatnonzero(same).tolist()
+    return [addresses[row] for row in kept], [paths[row] for row in kept]

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from tracer.compiled import kernel
 from tracer.longs import ABSENT, LongMap
 
-__all__ = ["CompiledLongMap"]
+__all__ = ["CompiledLongMap", "find_place"]
 
 Longs = NDArray[np.int64]
 _FIRST_PLACES = 1 << 12  # a power of two; at most half of them are taken
@@ -59,8 +59,8 @@ class CompiledLongMap(LongMap):
 
 
 @kernel
-def _find(pairs, key):
-    """Return the place of `key`, or the free one where it belongs."""
+def find_place(pairs, key):
+    """Return the place of `key` in pairs of (key, value), or the free one where it belongs."""
     last = np.uint64(len(pairs) - 1)
     mixed = np.uint64(key) * _MIX
     place = mixed >> _FOLD & last
@@ -73,14 +73,14 @@ def _find(pairs, key):
 def _get(pairs, keys):
     values = np.empty(len(keys), np.int64)
     for row in range(len(keys)):
-        values[row] = pairs[_find(pairs, keys[row]), 1]
+        values[row] = pairs[find_place(pairs, keys[row]), 1]
     return values
 
 
 @kernel
 def _number(pairs, keys, values, count):
     for row in range(len(keys)):
-        place = _find(pairs, keys[row])
+        place = find_place(pairs, keys[row])
         if pairs[place, 1] == ABSENT:
             pairs[place, 0], pairs[place, 1] = keys[row], count
             count += 1
@@ -92,7 +92,7 @@ def _number(pairs, keys, values, count):
 def _put(pairs, keys, values):
     new = 0
     for row in range(len(keys)):
-        place = _find(pairs, keys[row])
+        place = find_place(pairs, keys[row])
         new += pairs[place, 1] == ABSENT
         pairs[place, 0], pairs[place, 1] = keys[row], values[row]
     return new

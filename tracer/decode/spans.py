@@ -45,7 +45,10 @@ class ColumnChunk(Chunk):
 
     def gather(self, spans: Spans) -> pa.Array:
         """Return spans of bytes as a binary array."""
-        return gapped(self.raw, spans.start, spans.start + spans.size).drop_null()
+        ends = spans.start + spans.size
+        if len(spans.rows) == 1:  # there is no gap to drop, so nothing would be copied
+            return pa.array([self.raw[spans.start[0] : ends[0]].tobytes()], pa.binary())
+        return gapped(self.raw, spans.start, ends).drop_null()
 
     def _field(self, name: str, offsets: Column) -> Field:
         """Read one fixed field of every record that has it."""

@@ -10,8 +10,8 @@ from tracer.resolve.tree import KeyTree
 __all__ = ["KeyNumbers"]
 
 Numbers = NDArray[np.int32]
-_REMEMBERED = 300_000  # pairs of key and name, and stems of paths, whose answer is kept
-_DEEP = 64  # components; deeper paths, which hardly exist, are followed from the root
+Longs = NDArray[np.int64]
+_REMEMBERED = 300_000  # pairs of key and name whose answer is kept
 
 
 class KeyNumbers:
@@ -20,11 +20,8 @@ class KeyNumbers:
     def __init__(self, tree: KeyTree, texts: list[str], long_map: type[LongMap] = LongMap) -> None:
         self._tree, self._texts = tree, texts
         self._pairs = long_map()
-        self._components: dict[int, tuple[int, ...]] = {}
-        self._fresh_pairs: dict[int, int] = {}
-        self._fresh_rooted: dict[int, int] = {}
-        self._stems: dict[str, int] = {}
-        self._fresh_stems: dict[str, int] = {}
+        self._fresh_pairs: list[tuple[Longs, Longs]] = []
+        self._fresh_rooted: list[tuple[Numbers, Longs]] = []
         self._absolute = np.zeros(0, bool)
         self._rooted = np.zeros(0, np.int32)
 
@@ -41,20 +38,14 @@ class KeyNumbers:
         """
         if len(self._pairs) > _REMEMBERED:
             self._pairs.clear()  # it only saves looking the tree up
-        self._pairs.put(
-            np.fromiter(self._fresh_pairs, np.int64), np.fromiter(self._fresh_pairs.values(), np.int64)
-        )
+        for pairs, keys in self._fresh_pairs:
+            self._pairs.put(pairs, keys)
+        for names, keys in self._fresh_rooted:
+            self._rooted[names] = keys
         self._fresh_pairs.clear()
-        for name, key in self._fresh_rooted.items():
-            self._rooted[name] = key
         self._fresh_rooted.clear()
-        self._components.clear()
-        if len(self._stems) > _REMEMBERED:
-            self._stems.clear()
-        self._stems.update(self._fresh_stems)
-        self._fresh_stems.clear()
 
-    def rooted(self, names: Numbers, mentions: NDArray[np.int64]) -> Numbers:
+    def rooted(self, names: Numbers, mentions: Longs) -> Numbers:
         """Return the key of each absolute path; `mentions` as in KeyTree.child."""
         self._grow()
         keys = self._rooted[names]
@@ -62,33 +53,20 @@ class KeyNumbers:
         if len(new):
             new = new[np.argsort(mentions[new], kind="stable")]
             distinct, first, codes = np.unique(names[new], return_index=True, return_inverse=True)
-            found = np.empty(len(distinct), np.int32)
             in_time = np.argsort(first, kind="stable")
-            stems: dict[str, int] = {}  # all but the last component, which siblings share
-            for place, name, mention in zip(
-                in_time.tolist(),
-                distinct[in_time].tolist(),
-                mentions[new][first[in_time]].tolist(),
-                strict=True,
-            ):
-                found[place] = self._fresh_rooted[name] = self._root(self._texts[name], mention, stems)
-            keys[new] = found.take(codes)
+            asked, when = distinct[in_time], mentions[new][first[in_time]]
+            parents = np.full(len(asked), KeyTree.ROOT)
+            found = self._tree.follow_names(parents, asked.astype(np.int64), when, self._texts)
+            # A path without components, or one that is none: damage, or a root of its own.
+            for place in np.flatnonzero((found < 0) | ~self._absolute[asked]).tolist():
+                found[place] = self._tree.rooted(self._texts[asked[place]], int(when[place]))
+            self._fresh_rooted.append((asked, found))
+            by_name = np.empty(len(found), np.int32)
+            by_name[in_time] = found
+            keys[new] = by_name.take(codes)
         return keys
 
-    def _root(self, text: str, mention: int, stems: dict[str, int]) -> int:
-        """Return the key of a path; `stems` are those of paths mentioned before it in this batch."""
-        above, _, last = text.rpartition("\\")
-        simple = last and above and above[0] == "\\" and above[-1] != "\\"
-        if not simple or text.count("\\") > _DEEP:
-            return self._tree.rooted(text, mention)
-        stem = self._stems.get(above)
-        if stem is None:
-            stem = stems.get(above)
-        if stem is None:
-            stem = stems[above] = self._fresh_stems[above] = self._root(above, mention, stems)
-        return self._tree.child(stem, last, mention)
-
-    def below(self, parents: Numbers, names: Numbers, mentions: NDArray[np.int64]) -> Numbers:
+    def below(self, parents: Numbers, names: Numbers, mentions: Longs) -> Numbers:
         """Return the key that each name stands for below its parent; an empty name is the parent itself.
 
         `mentions` rise.
@@ -98,28 +76,17 @@ class KeyNumbers:
         new = np.flatnonzero(keys < 0)
         if len(new):
             encoded = pa.array(pairs[new]).dictionary_encode()
-            codes = encoded.indices.to_numpy()
-            distinct = encoded.dictionary.to_pylist()
+            codes, distinct = encoded.indices.to_numpy(), encoded.dictionary.to_numpy()
             first = np.empty(len(distinct), np.int64)
             first[codes[::-1]] = mentions[new[::-1]]
-            found = [
-                self._follow(pair, mention) for pair, mention in zip(distinct, first.tolist(), strict=True)
-            ]
-            keys[new] = np.array(found, np.int32)[codes]
+            found = self._tree.follow_names(distinct >> 32, distinct & 0xFFFFFFFF, first, self._texts)
+            self._fresh_pairs.append((distinct, found))
+            keys[new] = found.astype(np.int32).take(codes)
         return keys
 
     def one_below(self, parent: int, name: int, mention: int) -> int:
-        """Return the key that a name stands for below `parent`, as `below` does for many."""
-        return self._follow(parent << 32 | name, mention)
-
-    def _follow(self, pair: int, mention: int) -> int:
-        name = pair & 0xFFFFFFFF
-        text = self._texts[name]
-        parts = self._components.get(name)
-        if parts is None:
-            parts = self._components[name] = self._tree.components(text)
-        key = self._fresh_pairs[pair] = self._tree.follow(pair >> 32, parts, text, mention)
-        return key
+        """Return the key that a name stands for below its parent, as `below` does for many."""
+        return self._tree.below(parent, self._texts[name], mention)
 
     def _grow(self) -> None:
         known, size = len(self._absolute), len(self._texts)

@@ -109,6 +109,21 @@ class Resolver:
             self._forget(int(touches.time_ns[-1]))
         return resolved
 
+    def path_of(self, address: int, time_ns: int) -> str | None:
+        """Return the path that a use of the object at `time_ns`, after all rows so far, would find it to have.
+
+        None where nothing proves one: no life, or one closed too long ago; no root; a doubtful record or a loss.
+        """
+        state = self._slots
+        slot = int(self._slot_of.get(np.array([address], np.uint64).view(np.int64))[0])
+        if slot < 0 or not state.alive[slot] or state.tainted[slot]:
+            return None
+        if state.closed_ns[slot] != _NEVER and time_ns - state.closed_ns[slot] > GRACE_NS:
+            return None
+        if self._losses and self._losses.between(state.evidence_ns[[slot]], np.array([time_ns]))[0]:
+            return None
+        return self._tree.path(int(state.key[slot]))
+
     def _forget(self, now_ns: int) -> None:
         """Let go of addresses whose object was closed too long ago to matter; memory follows what is open."""
         state, count = self._slots, len(self._slot_of)

@@ -2,9 +2,15 @@
 
 from array import array
 
+import numpy as np
+from numpy.typing import NDArray
+
 from tracer.text import fold_name
 
-__all__ = ["KeyTree"]
+__all__ = ["TOO_LONG", "KeyTree"]
+
+_REMEMBERED = 100_000  # names whose components are kept
+TOO_LONG = "<longer than the registry allows>"
 
 
 class KeyTree:
@@ -21,7 +27,10 @@ class KeyTree:
         too_long: nodes below which everything is one key, for its path would pass the registry's own limits.
         bare: roots that are written without a backslash before them.
         bound: an unrooted node -> (the rooted node it turned out to be, source).
+        compiled: whether this is the form that follows many names at once.
     """
+
+    compiled = False
 
     ROOT = -1  # the parent of "\REGISTRY"
     LATEST = (1 << 62) - 1
@@ -40,6 +49,7 @@ class KeyTree:
         self.bare: set[int] = set()
         self._bare_roots: dict[str, int] = {}
         self._no_base: int | None = None
+        self._components: dict[int, tuple[int, ...]] = {}  # of names by number
         self._children: dict[int, int] = {}  # parent and folded component, packed -> node
         self._spellings: dict[str, int] = {}  # component -> number of its folded form
         self._folded: list[str] = []
@@ -102,6 +112,27 @@ class KeyTree:
             node = found
         return node
 
+    def follow_names(
+        self,
+        parents: NDArray[np.int64],
+        names: NDArray[np.int64],
+        mentions: NDArray[np.int64],
+        texts: list[str],
+    ) -> NDArray[np.int64]:
+        """Return the node of each name, given by its number in `texts`, below its parent (ROOT: none)."""
+        components, follow = self._components, self.follow
+        if len(components) > _REMEMBERED:
+            components.clear()
+        found = np.empty(len(names), np.int64)
+        rows = zip(parents.tolist(), names.tolist(), mentions.tolist(), strict=True)
+        for row, (parent, name, mention) in enumerate(rows):
+            text = texts[name]
+            parts = components.get(name)
+            if parts is None:
+                parts = components[name] = self.components(text)
+            found[row] = follow(parent, parts, text, mention)
+        return found
+
     def below(self, parent: int, path: str, mention: int = LATEST) -> int:
         """Return the node of `path`, one or more components, below `parent`."""
         for name in path.split("\\"):
@@ -137,6 +168,17 @@ class KeyTree:
         """Whether `node` is an unnamed object or stands below one."""
         return bool(self.unrooted[node])
 
+    def path(self, node: int) -> str | None:
+        r"""Return a key's path (``\REGISTRY\...``); None for what is unrooted, or too long to have one."""
+        if self.unrooted[node] or node in self.too_long:
+            return None
+        names, top = [self.names[node]], node
+        while self.parents[top] >= 0:
+            top = self.parents[top]
+            names.append(self.names[top])
+        path = "\\".join(reversed(names))
+        return path if top in self.bare or names[-1] == "\\" else f"\\{path}"
+
     def bind(self, node: int, target: int, source: str) -> None:
         """Say that the unrooted `node` turned out to be `target`; `source` is later or rundown. First word wins.
 
@@ -171,7 +213,7 @@ class KeyTree:
         length = (self._lengths[parent] if parent >= 0 else 0) + 1 + len(name)
         if depth > self.MOST_DEPTH or length > self.MOST_LENGTH:
             self.too_long.add(node)
-            name = "<longer than the registry allows>"
+            name = TOO_LONG
         self._depths.append(depth)
         self._lengths.append(length)
         self.parents.append(parent)

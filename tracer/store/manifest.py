@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from tracer.errors import CaptureError, TargetError
-from tracer.schema import FORMAT_VERSION, TABLES
+from tracer.schema import FORMAT_VERSION, OPTIONAL, TABLES
 
 __all__ = ["MANIFEST_NAME", "Manifest"]
 
@@ -44,7 +44,8 @@ class Manifest:
         clock: qpc, system, cycles or procmon; None where the sources do not say.
         control_set: number of the current control set; None where unknown.
         sources: name, kind, size, sha256, first_ns, last_ns, simulated and header facts of each source.
-        settings: what the ingest was asked for.
+        settings: what the ingest was asked for; under `recording` what the recording was asked for, how it
+            went and how it ended, where regtrace made it.
         parts: file, rows, first_sequence, last_sequence, first_ns and last_ns of each part of `events`.
         tables: file and rows of each other table, by its name.
         totals: events, records, keys, processes and names (rows by name source).
@@ -161,7 +162,8 @@ def _check_shape(directory: Path, values: dict[str, Any]) -> None:
         value = values.get(name)
         if type(value) not in kinds:
             raise CaptureError(f"{path} has no usable {name!r}: run the ingest again")
-    missing = [name for name in TABLES if name != "events" and name not in values["tables"]]
+    needed = TABLES.keys() - OPTIONAL - {"events"}
+    missing = [name for name in TABLES if name in needed and name not in values["tables"]]
     if missing:
         raise CaptureError(f"{path} names no table {missing[0]!r}: run the ingest again")
     spans = ("first_sequence", "last_sequence", "first_ns", "last_ns")

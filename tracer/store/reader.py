@@ -14,9 +14,10 @@ def event_files(directory: Path, manifest: Manifest) -> list[Path]:
 
 
 def table_files(directory: Path, manifest: Manifest) -> dict[str, list[Path]]:
-    """Return the files of every table by its name; `events` may have none when nothing was traced."""
+    """Return the files of every table by its name: none for `events` when nothing was traced, or an optional table."""
     files = {"events": event_files(directory, manifest)}
     for name in TABLES:
         if name != "events":
-            files[name] = [directory / manifest.tables[name]["file"]]
+            entry = manifest.tables.get(name)
+            files[name] = [directory / entry["file"]] if entry else []
     return files

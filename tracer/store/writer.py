@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tracer.errors import TargetError
-from tracer.schema import TABLES
+from tracer.schema import OPTIONAL, TABLES
 from tracer.store.manifest import MANIFEST_NAME, Manifest
 
 __all__ = ["PART_ROWS", "ROW_GROUP", "CaptureWriter"]
@@ -103,7 +103,7 @@ class CaptureWriter:
         """Finish all files, write the manifest (parts and tables filled in) and rename the capture into place."""
         self._wait()
         for name in TABLES:
-            if name != "events" and name not in self._tables:
+            if name != "events" and name not in OPTIONAL and name not in self._tables:
                 self.append(name, [TABLES[name].arrow().empty_table()])
         self._wait()
         with _disk(self.target):

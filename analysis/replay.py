@@ -1,0 +1,234 @@
+"""Stored captures as notifications, in order: the callbacks of a live monitor over what was recorded.
+
+Any source will do (ETW, the classic logger, Procmon). One part is in memory at a time, and of the names of keys
+and processes each is in memory once.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from analysis.times import parse_time
+from tracer.callbacks import Registrations
+from tracer.errors import CaptureError
+from tracer.notification_rows import COLUMNS, make_notifications
+from tracer.notifications import Notification
+from tracer.schema import EVENTS, TABLES
+from tracer.selection import Names, Selection
+from tracer.store.manifest import Manifest
+from tracer.store.reader import table_files
+
+if TYPE_CHECKING:
+    from analysis.capture import Capture
+
+__all__ = ["replay"]
+
+_BLOBS = ("data", "previous_data")
+_LINKS = ("key_id", "process_id", "handle_id")
+_LIGHT = [name for name in EVENTS.names if name in (COLUMNS | set(_LINKS)) - set(_BLOBS)]
+_FEW_HANDLES = 1 << 22  # up to so many lives of handles are kept in memory; more are looked up part by part
+
+
+def replay(
+    capture: "Capture | Path | str",
+    registrations: Registrations | None = None,
+    *,
+    keys: Names = None,
+    start: str | datetime | None = None,
+    until: str | datetime | None = None,
+    subtree: bool = False,
+    user_sid: str | None = None,
+) -> Iterator[Notification]:
+    r"""Yield what happened as notifications, in the order of `sequence`.
+
+    With `registrations`, each callback is called with what it wants, as a live monitor calls it, and a
+    notification is yielded after its callbacks were called; what no callback wants is not yielded.
+
+        for notification in replay("install.regtrace", registrations):
+            ...
+
+    Args:
+        capture: a capture directory, or an open capture.
+        registrations: callbacks; None yields every notification.
+        keys: only these keys: HKLM\..., with ``*`` and ``**``, or several.
+        start: first time: ISO 8601, ``+90s`` after the first event, ``-5m`` before the last; None for all.
+        until: last time, inclusive; None for all.
+        subtree: also the keys below `keys`.
+        user_sid: SID whose key HKCU is.
+
+    Raises:
+        CaptureError: the capture is missing, incomplete, damaged or of another format.
+        UsageError: a filter cannot be understood.
+    """
+    if isinstance(capture, str | Path):
+        directory = Path(capture)
+        manifest = Manifest.load(directory)
+    else:
+        directory, manifest = capture.path, capture.manifest
+    selection = Selection(keys=keys, subtree=subtree, user_sid=user_sid)
+    first_ns = min((part["first_ns"] for part in manifest.parts), default=None)
+    last_ns = max((part["last_ns"] for part in manifest.parts), default=None)
+    times = [
+        None if time is None else parse_time(time, first_ns=first_ns, last_ns=last_ns, end=is_end)
+        for time, is_end in ((start, False), (until, True))
+    ]
+    return _notifications(_Reader(directory, manifest), registrations, selection, times[0], times[1])
+
+
+def _notifications(
+    reader: "_Reader",
+    registrations: Registrations | None,
+    selection: Selection,
+    start_ns: int | None,
+    until_ns: int | None,
+) -> Iterator[Notification]:
+    control_set = reader.manifest.control_set
+    for parts in _slices(reader.manifest.parts):
+        if start_ns is not None and all(part["last_ns"] < start_ns for part in parts):
+            continue
+        if until_ns is not None and all(part["first_ns"] > until_ns for part in parts):
+            continue
+        rows = reader.read(parts, selection, start_ns, until_ns)
+        if registrations is None:
+            yield from make_notifications(rows)
+        else:
+            yield from registrations.deliver(rows, control_set=control_set)
+
+
+def _slices(parts: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    """Yield parts by order of sequence; parts that overlap, which ours never do, come together."""
+    together: list[dict[str, Any]] = []
+    for part in sorted(parts, key=lambda part: part["first_sequence"]):
+        if together and part["first_sequence"] > max(each["last_sequence"] for each in together):
+            yield together
+            together = []
+        together.append(part)
+    if together:
+        yield together
+
+
+class _Reader:
+    """The rows of a capture with their names."""
+
+    def __init__(self, directory: Path, manifest: Manifest) -> None:
+        self.manifest = manifest
+        self._directory = directory
+        self._files = table_files(directory, manifest)
+        self._keys = self._names("keys", ["key_id", "path", "display_path", "name_source"])
+        self._processes = self._names("processes", ["process_id", "pid", "image"])
+        self._few = manifest.tables["handles"]["rows"] <= _FEW_HANDLES
+        self._addresses: pa.Table | None = None
+
+    def read(
+        self, parts: list[dict[str, Any]], selection: Selection, start_ns: int | None, until_ns: int | None
+    ) -> pa.Table:
+        """Return the rows asked for of some parts, by sequence, with their names."""
+        tables = [self._part(self._directory / part["file"], selection, start_ns, until_ns) for part in parts]
+        rows = pa.concat_tables(tables)
+        rows = rows.take(pc.sort_indices(rows, sort_keys=[("sequence", "ascending")]))
+        handles = rows.column("handle_id")
+        return rows.append_column("address", self._handles(handles)).drop_columns(list(_LINKS))
+
+    def _part(self, path: Path, selection: Selection, start_ns: int | None, until_ns: int | None) -> pa.Table:
+        """Return the rows asked for of one part; captured bytes are read for those only."""
+        with _damage(path), pq.ParquetFile(path) as file:
+            rows = _as_stored(file.read(columns=_LIGHT), "events", _LIGHT)
+            rows = self._named(rows)
+            mask = selection.wanted(rows, control_set=self.manifest.control_set)
+            times = rows.column("time_ns").to_numpy()
+            if start_ns is not None:
+                mask &= times >= start_ns
+            if until_ns is not None:
+                mask &= times <= until_ns
+            places = np.flatnonzero(mask)
+            if len(places) < len(mask):
+                rows = rows.take(pa.array(places))
+            blobs, start = [], 0
+            for group in range(file.num_row_groups):
+                size = file.metadata.row_group(group).num_rows
+                here = places[(places >= start) & (places < start + size)] - start
+                start += size
+                if len(here):
+                    some = _as_stored(file.read_row_group(group, columns=list(_BLOBS)), "events", _BLOBS)
+                    blobs.append(some.take(pa.array(here)))
+        joined = pa.concat_tables(blobs) if blobs else None
+        for name in _BLOBS:
+            column = pa.nulls(0, pa.binary()) if joined is None else joined.column(name)
+            rows = rows.append_column(name, column)
+        return rows
+
+    def _named(self, rows: pa.Table) -> pa.Table:
+        """Join the names of keys and processes; `name_source` as the view `events` has it."""
+        keys = _places(rows.column("key_id"), self._keys.column("key_id"))
+        processes = _places(rows.column("process_id"), self._processes.column("process_id"))
+        of_key = self._keys.column("name_source").take(keys)
+        has_key = pc.is_valid(rows.column("key_id"))
+        unnamed = pc.if_else(has_key, pa.scalar("none"), pa.scalar(None, pa.string()))
+        row_source = rows.column("name_source")
+        known = pc.if_else(has_key, pc.coalesce(row_source, of_key, unnamed), row_source)
+        rows = rows.set_column(rows.schema.get_field_index("name_source"), "name_source", known)
+        rows = rows.append_column("key", self._keys.column("path").take(keys))
+        rows = rows.append_column("display_key", self._keys.column("display_path").take(keys))
+        rows = rows.append_column("process", self._processes.column("image").take(processes))
+        return rows.append_column("pid", self._processes.column("pid").take(processes))
+
+    def _names(self, table: str, columns: list[str]) -> pa.Table:
+        [path] = self._files[table]
+        with _damage(path):
+            return _as_stored(pq.read_table(path, columns=columns), table, columns).combine_chunks()
+
+    def _handles(self, ids: pa.ChunkedArray) -> pa.ChunkedArray:
+        """Return the addresses of lives of handles; NULL where there is no such life."""
+        if self._addresses is None:
+            wanted = None if self._few else pc.unique(ids)
+            addresses = self._lives(wanted)
+            if self._few:
+                self._addresses = addresses
+        else:
+            addresses = self._addresses
+        return addresses.column("address").take(_places(ids, addresses.column("handle_id")))
+
+    def _lives(self, wanted: pa.Array | None) -> pa.Table:
+        columns = ["handle_id", "address"]
+        [path] = self._files["handles"]
+        found = [TABLES["handles"].arrow().empty_table().select(columns)]
+        with _damage(path), pq.ParquetFile(path) as file:
+            for group in range(file.num_row_groups):
+                lives = _as_stored(file.read_row_group(group, columns=columns), "handles", columns)
+                if wanted is not None:
+                    lives = lives.filter(pc.is_in(lives.column("handle_id"), value_set=wanted))
+                found.append(lives)
+            lives = pa.concat_tables(found).combine_chunks()
+            return lives.take(pc.sort_indices(lives.column("handle_id")))
+
+
+def _places(ids: pa.ChunkedArray, table_ids: pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
+    """Return where in `table_ids` each id stands; NULL where nowhere."""
+    count = len(table_ids)
+    if pc.all(pc.equal(table_ids, pa.array(np.arange(count), table_ids.type))).as_py():
+        # Ours count from 0, which needs no look-up.
+        inside = pc.and_(pc.greater_equal(ids, 0), pc.less(ids, count))
+        return pc.if_else(inside, ids, pa.scalar(None, ids.type))
+    return pc.index_in(ids, value_set=table_ids)
+
+
+def _as_stored(rows: pa.Table, table: str, columns: Sequence[str]) -> pa.Table:
+    """Return columns with the types that the schema states, whatever a reader made of them."""
+    stated = TABLES[table].arrow()
+    return rows.select(list(columns)).cast(pa.schema([stated.field(name) for name in columns]))
+
+
+@contextmanager
+def _damage(path: Path) -> Iterator[None]:
+    """Turn what Arrow says of a file that cannot be read into one sentence."""
+    try:
+        yield
+    except (OSError, pa.ArrowException, KeyError) as error:
+        raise CaptureError(f"{path} is damaged: run the ingest again ({str(error)[:200]})") from error

@@ -1,0 +1,69 @@
+"""`regtrace sessions`: the tracing sessions that run, and an end to those that regtrace left behind."""
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.console import console
+from cli.options import Example
+
+if TYPE_CHECKING:
+    from tracer.live.options import SessionStatus
+
+__all__ = ["EXAMPLES", "sessions"]
+
+EXAMPLES = (
+    Example("regtrace sessions", "ours first"),
+    Example("regtrace sessions --stop regtrace-capture", "end one that a killed command left running"),
+)
+
+
+def sessions(
+    stop: Annotated[
+        str | None, typer.Option("--stop", metavar="NAME", help="Stop this session, if it is of regtrace.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Stop it even if it is not of regtrace.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
+) -> None:
+    """Show the tracing sessions that run, or stop one.
+
+    Sessions outlive the program that started them, and Windows has room for 64. Only sessions of regtrace are
+    stopped unless --force is given.
+    """
+    from cli.output import write_lines
+    from tracer.live.detached import our_sessions, stop_named
+    from tracer.live.recorder import real_service
+
+    service = real_service()
+    if stop is not None:
+        counters = stop_named(stop, force=force, service=service)
+        console.say(f"stopped {stop}: {counters.buffers_written:,} buffers written")
+        return
+    found = our_sessions(service=service)
+    if as_json:
+        write_lines([json.dumps([asdict(one) | {"is_ours": one.is_ours} for one in found], indent=2)])
+    else:
+        write_lines(_lines(found))
+
+
+def _lines(found: "list[SessionStatus]") -> list[str]:
+    import sys
+
+    from cli.console import is_terminal, terminal_width
+    from cli.recording_text import lost_text
+    from cli.table import TextColumn, lay_out
+
+    lost = [
+        lost_text(c.events_lost, c.log_buffers_lost + c.real_time_buffers_lost) or "nothing"
+        for c in (one.counters for one in found)
+    ]
+    columns = [
+        TextColumn("session", [one.name for one in found], shrink="end"),
+        TextColumn("ours", ["yes" if one.is_ours else "" for one in found]),
+        TextColumn("written", [f"{one.counters.buffers_written:,}" for one in found], right=True),
+        TextColumn("lost", lost, styles=["red" if text != "nothing" else "" for text in lost]),
+        TextColumn("file", [one.log_file or "" for one in found], shrink="middle"),
+    ]
+    return list(lay_out(columns, width=terminal_width() if is_terminal(sys.stdout) else None))

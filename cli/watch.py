@@ -1,0 +1,193 @@
+"""`regtrace watch`: what happens to the registry, as it happens."""
+
+import sys
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.console import console, is_terminal
+from cli.exits import Exit
+from cli.options import Example, UserSid, Zone
+
+if TYPE_CHECKING:
+    from datetime import tzinfo
+    from threading import Event
+
+    import pyarrow as pa
+
+    from cli.watch_view import WatchView
+    from tracer.live.watch import Watch, WatchStatus
+
+__all__ = ["EXAMPLES", "WatchFormat", "watch"]
+
+EXAMPLES = (
+    Example("regtrace watch", "everything, until Ctrl-C"),
+    Example(
+        r"regtrace watch --key 'HKLM\**\CurrentVersion\Run*' --operation write", "who changes autostarts"
+    ),
+    Example("regtrace watch --process setup.exe --status error", "what fails for one program"),
+    Example(
+        "regtrace watch --operation set -f jsonl --duration 60s | jq .display_key", "a minute, into a pipe"
+    ),
+)
+
+
+class WatchFormat(StrEnum):
+    """How rows are shown."""
+
+    TABLE = "table"
+    JSONL = "jsonl"
+
+
+def watch(
+    key: Annotated[
+        list[str] | None,
+        typer.Option("--key", "-k", metavar="KEY",
+                     help="The key: HKLM\\... or \\REGISTRY\\..., any case. * stands for any letters "
+                     "of a component, ** for any components. Repeatable."),
+    ] = None,
+    subtree: Annotated[bool, typer.Option("--subtree", help="Keys below KEY as well.")] = False,
+    value: Annotated[
+        str | None,
+        typer.Option("--value", metavar="NAME", help="Only this value; * and ? allowed, '' is the default."),
+    ] = None,
+    process: Annotated[
+        list[str] | None,
+        typer.Option("--process", "-p", metavar="NAME|PID",
+                     help="Only processes of this image name (* and ? allowed), or this id. Repeatable."),
+    ] = None,
+    operation: Annotated[
+        str | None,
+        typer.Option("--operation", metavar="WORDS",
+                     help="Only these, separated by commas: set, delete, read, write ... "
+                     "(regtrace list operations). Others are not even recorded."),
+    ] = None,
+    status: Annotated[
+        str | None,
+        typer.Option("--status", metavar="WORDS", help="Only these results: success, error, a name, a code "
+                     "(regtrace list statuses)."),
+    ] = None,
+    data: Annotated[
+        bool,
+        typer.Option("--data/--no-data", help="Ask for data of values. For every session of this machine, "
+                     "until another program asks differently."),
+    ] = True,
+    duration: Annotated[
+        str | None, typer.Option("--duration", metavar="TIME", help="End after this long: 30s, 5m, 1h30m.")
+    ] = None,
+    user_sid: UserSid = None,
+    format: Annotated[  # noqa: A002
+        WatchFormat | None,
+        typer.Option("--format", "-f", help="table (on a terminal) or jsonl (elsewhere)."),
+    ] = None,
+    tz: Zone = None,
+    fail_on_loss: Annotated[
+        bool, typer.Option("--fail-on-loss", help="Return exit code 4 where events were lost.")
+    ] = False,
+) -> None:  # fmt: skip
+    """Show what happens to the registry, as it happens, until Ctrl-C.
+
+    Needs Windows and an elevated prompt. Events come about a second after the fact. What finds no room
+    is counted and shown, never left out in silence: ask for fewer operations if something is lost. A key
+    that was open before and is named by nothing shows as <object 0x...>. Filters mean what they mean to
+    `regtrace timeline`.
+    """
+    from threading import Event
+
+    from cli.durations import parse_duration
+    from cli.interrupts import graceful
+    from cli.zones import find_zone
+    from tracer.errors import RegtraceError, UsageError
+    from tracer.live.row_filter import RowFilter
+    from tracer.live.watch import Watch
+    from tracer.session import require_windows
+
+    zone = find_zone(tz)
+    seconds = None if duration is None else parse_duration(duration)
+    rows = RowFilter(keys=key, subtree=subtree, user_sid=user_sid, processes=process, operation=operation,
+                     status=status, value=value)  # fmt: skip
+    wanted = format or (WatchFormat.TABLE if is_terminal(sys.stdout) else WatchFormat.JSONL)
+    if wanted is WatchFormat.TABLE and not is_terminal(sys.stdout):
+        raise UsageError("a live table needs a terminal; use -f jsonl for a file or a pipe")
+    require_windows("regtrace watch")
+    stop = Event()
+    with graceful(stop), Watch(rows, data=data) as running:
+        for note in running.notes:
+            console.warn(note)
+        show = _show_table if wanted is WatchFormat.TABLE else _write_lines
+        show(running, stop, seconds, zone)
+        standing = running.status()
+        ended_by_other = running.ended_by_other
+    _sum_up(standing)
+    if ended_by_other:
+        raise RegtraceError("another program stopped the session of this watch; start it again")
+    if stop.is_set():
+        raise typer.Exit(Exit.INTERRUPTED)
+    if fail_on_loss and standing.is_lossy:
+        raise typer.Exit(Exit.LOSS)
+
+
+def _show_table(running: "Watch", stop: "Event", seconds: float | None, zone: "tzinfo") -> None:
+    from cli.watch_view import WatchView
+
+    with WatchView(zone) as view:
+        _follow(running, stop, seconds, view)
+
+
+def _follow(running: "Watch", stop: "Event", seconds: float | None, view: "WatchView") -> None:
+    for rows in running.batches():
+        standing = running.status()
+        view.show(rows, standing)
+        if stop.is_set() or (seconds is not None and standing.seconds >= seconds):
+            break
+    for rows in running.finish():
+        view.show(rows, running.status())
+    view.end(running.status())
+
+
+def _write_lines(running: "Watch", stop: "Event", seconds: float | None, zone: "tzinfo") -> None:
+    from cli.files import binary_stdout
+    from cli.jsonl import write_jsonl
+    from cli.watch_rows import line_rows
+
+    stream = binary_stdout()
+
+    def write(rows: "pa.Table") -> None:
+        table = line_rows(rows)
+        if table.num_rows:
+            write_jsonl(table.to_reader(), stream, zone=zone)
+            stream.flush()
+
+    for rows in running.batches():
+        write(rows)
+        if stop.is_set() or (seconds is not None and running.status().seconds >= seconds):
+            break
+    for rows in running.finish():
+        write(rows)
+
+
+def _sum_up(standing: "WatchStatus") -> None:
+    """Say what was seen, and what was not."""
+    from cli.progress import duration_text
+    from cli.words import plural
+
+    console.say(
+        f"watched for {duration_text(standing.seconds)}: {plural(standing.events, 'operation')}, "
+        f"{standing.shown:,} shown"
+    )
+    missing = [
+        plural(count, noun)
+        for count, noun in (
+            (standing.lost, "event"),
+            (standing.lost_buffers, "whole buffer"),
+            (standing.dropped, "event for which our queue had no room"),
+        )
+        if count
+    ]
+    if missing:
+        console.warn(
+            f"lost {', '.join(missing)}; ask for fewer operations (--operation), or capture to a file"
+        )
+    if standing.late:
+        console.note(f"{plural(standing.late, 'event')} came too late to be shown in order")

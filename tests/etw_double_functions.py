@@ -1,0 +1,450 @@
+"""The tracing functions themselves, for the double: what each checks, changes and returns."""
+
+import ctypes
+import struct
+import threading
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from etw_double_records import Enabled, Item, Running, file_writer, header_item, say_losses
+from etw_double_structures import (
+    INVALID_HANDLE,
+    PROPERTIES,
+    Code,
+    Mode,
+    check_mode,
+    extended_table,
+    read_ids,
+    read_properties,
+)
+from etw_double_tdh import tdh_functions
+from etw_windows_types import read_wide
+
+from tracer.simulate.container import EtlWriter
+
+__all__ = ["KERNEL_PROVIDERS", "SLICE", "EtwFunctions", "OpenTrace"]
+
+KERNEL_PROVIDERS = {
+    "70eb4f03-c1de-4f73-a051-33d13d5413bd",  # Kernel-Registry
+    "22fb2cd6-0e7b-422b-a0c7-2fad1fd0e716",  # Kernel-Process
+}
+SLICE = 500  # records that are offered and taken at once
+_U, _L, _P, _B = ctypes.c_uint32, ctypes.c_uint64, ctypes.c_void_p, ctypes.c_ubyte
+_SIGNATURES: dict[str, tuple[Any, tuple[Any, ...]]] = {
+    "StartTraceW": (_U, (_P, _P, _P)),
+    "ControlTraceW": (_U, (_L, _P, _P, _U)),
+    "EnableTraceEx2": (_U, (_L, _P, _U, _B, _L, _L, _U, _P)),
+    "OpenTraceW": (_L, (_P,)),
+    "ProcessTrace": (_U, (_P, _U, _P, _P)),
+    "CloseTrace": (_U, (_L,)),
+    "QueryAllTracesW": (_U, (_P, _U, _P)),
+    "TraceSetInformation": (_U, (_L, _U, _P, _U)),
+    "TraceQueryInformation": (_U, (_L, _U, _P, _U, _P)),
+    "ConvertSidToStringSidW": (_U, (_P, _P)),
+}
+
+
+@dataclass(slots=True)
+class OpenTrace:
+    """A handle of OpenTraceW."""
+
+    name: str
+    mode: int
+    callback: int
+    context: int
+    session: Running | None = None
+    closing: bool = False
+    processing: bool = False
+    finished: bool = False
+
+
+class EtwFunctions:
+    """The service as its callers see it; `functions` and `tdh` are what they call, by name."""
+
+    def __init__(self) -> None:
+        self.elevated = True
+        self.performance_log_user = False
+        self.limit = 64
+        self.header_event = True
+        self.option_with_filters = True
+        self.second_process_trace = Code.OK
+        self.calls: list[tuple[str, Any]] = []
+        self.errors: list[BaseException] = []
+        self.option_words: dict[str, int] = {}
+        self.rundowns = 0
+        self.last_error = 0
+        self.sessions: dict[str, Running] = {}
+        self.traces: dict[int, OpenTrace] = {}
+        self._failures: dict[str, list[list[int]]] = {}
+        self._numbers = iter(range(1, 1 << 30))
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
+        self.functions: dict[str, Any] = {}
+        for name, (result, arguments) in _SIGNATURES.items():
+            prototype = getattr(ctypes, "WINFUNCTYPE", ctypes.CFUNCTYPE)(result, *arguments)
+            self.functions[name] = prototype(self._guarded(name))
+        self.tdh = tdh_functions()
+
+    def _consumed(self) -> list[Running]:
+        """Return the sessions that somebody is consuming."""
+        return [t.session for t in self.traces.values() if t.session and t.processing and not t.closing]
+
+    # ------------------------------------------------------------------ the functions
+
+    def _guarded(self, name: str) -> Callable[..., int]:
+        def call(*arguments: Any) -> int:
+            try:
+                for failure in self._failures.get(name, []):
+                    if failure[0]:
+                        failure[0] -= 1
+                    elif failure[1]:
+                        failure[1] -= 1
+                        self._note(name, ("failed", failure[2]))
+                        self.last_error = failure[2]
+                        return INVALID_HANDLE if name == "OpenTraceW" else failure[2]
+                return getattr(self, f"_{name}")(*arguments)
+            except BaseException as error:  # noqa: BLE001
+                self.errors.append(error)
+                return 998
+
+        return call
+
+    def _note(self, name: str, what: Any) -> None:
+        self.calls.append((name, what))
+
+    def _StartTraceW(self, handle: int, name_at: int, at: int) -> int:  # noqa: N802
+        name = read_wide(name_at)
+        self._note("StartTraceW", name)
+        given = read_properties(at)
+        log_file = ""
+        if given is None or not name or len(name) > 1024:
+            return Code.BAD_LENGTH if given is None else Code.INVALID
+        size = given["size"]
+        if not 120 <= given["LoggerNameOffset"] <= size - 2 * (len(name) + 1):
+            return Code.BAD_LENGTH
+        if given["LogFileNameOffset"]:
+            if not 120 <= given["LogFileNameOffset"] < size - 2:
+                return Code.BAD_LENGTH
+            log_file = read_wide(at + given["LogFileNameOffset"])
+        mode = given["LogFileMode"]
+        status = check_mode(mode, log_file, given)
+        if status:
+            return status
+        if not (self.elevated or self.performance_log_user) or (given["EnableFlags"] and not self.elevated):
+            return Code.DENIED
+        with self._lock:
+            guid = given["Guid"] if any(given["Guid"]) else uuid.uuid4().bytes_le
+            if name.lower() in self.sessions or any(s.guid == guid for s in self.sessions.values()):
+                return Code.EXISTS
+            if len(self.sessions) >= self.limit:
+                return Code.NO_ROOM
+            if log_file:
+                if any(s.log_file == log_file for s in self.sessions.values()):
+                    return Code.SHARING
+                if not Path(log_file).parent.is_dir():
+                    return Code.NO_PATH
+            smallest = max(given["MinimumBuffers"], 2)
+            session = Running(
+                next(self._numbers), name, guid, given["BufferSize"] or 64, smallest,
+                max(given["MaximumBuffers"], smallest + 20), given["MaximumFileSize"], mode,
+                given["FlushTimer"], given["ClientContext"] or 1, given["EnableFlags"], log_file,
+            )  # fmt: skip
+            if log_file:  # the header buffer is written at once
+                EtlWriter(Path(log_file), buffer_size=session.buffer_kib << 10, logger_name=name).finish()
+            self.sessions[name.lower()] = session
+            ctypes.c_uint64.from_address(handle).value = session.number
+            self._fill(session, at)
+            return Code.OK
+
+    def _ControlTraceW(self, handle: int, name_at: int, at: int, code: int) -> int:  # noqa: N802
+        name = read_wide(name_at)
+        self._note("ControlTraceW", (code, name or handle))
+        given = read_properties(at)
+        if given is None:
+            return Code.BAD_LENGTH
+        with self._changed:
+            found = [
+                s for s in self.sessions.values()
+                if (s.number == handle if handle else s.name.lower() == name.lower())
+            ]  # fmt: skip
+            if not found:
+                return Code.NO_INSTANCE
+            session = found[0]
+            file_name = ""
+            if given["LogFileNameOffset"] and 120 <= given["LogFileNameOffset"] < given["size"] - 2:
+                file_name = read_wide(at + given["LogFileNameOffset"])
+            if code == 1:
+                self._end(session)
+            elif code == 2:
+                session.flush = given["FlushTimer"] or session.flush
+                session.largest = max(session.largest, given["MaximumBuffers"])
+                session.flags = given["EnableFlags"] or session.flags
+            elif code == 3 and session.mode & Mode.BUFFERING:
+                status = self._snapshot(session, file_name)
+                if status:
+                    return status
+            elif code == 3 and session.writer is not None:
+                session.writer.flush_all()
+            elif code not in (0, 3):
+                return Code.INVALID
+            return self._fill(session, at)
+
+    def _EnableTraceEx2(  # noqa: N802
+        self,
+        handle: int,
+        guid_at: int,
+        code: int,
+        level: int,
+        any_: int,
+        all_: int,
+        timeout: int,
+        at: int | None,
+    ) -> int:
+        if not guid_at or code > 2:
+            return Code.INVALID
+        guid = str(uuid.UUID(bytes_le=ctypes.string_at(guid_at, 16)))
+        note = {
+            "code": code,
+            "guid": guid,
+            "level": level,
+            "any": any_,
+            "all": all_,
+            "filters": {},
+            "property": 0,
+        }
+        self._note("EnableTraceEx2", note)
+        with self._lock:
+            found = [s for s in self.sessions.values() if s.number == handle]
+            if not found:
+                return Code.HANDLE
+            session = found[0]
+            if code == 0:
+                session.providers.pop(guid, None)
+                return Code.OK
+            if guid in KERNEL_PROVIDERS and not self.elevated:
+                return Code.DENIED
+            enabled = Enabled(level, any_, all_)
+            word = None
+            if at:
+                version, note["property"], flags = struct.unpack("<III", ctypes.string_at(at, 12))
+                (first, count) = struct.unpack("<QI", ctypes.string_at(at + 0x20, 12))
+                if version not in (1, 2) or flags or count > 8 or (count and not first):
+                    return Code.INVALID
+                enabled.property = note["property"]
+                for number in range(count):
+                    where, size, kind = struct.unpack("<QII", ctypes.string_at(first + 16 * number, 16))
+                    if kind in note["filters"] or not where or size > 1024:
+                        return Code.INVALID
+                    data = note["filters"][kind] = ctypes.string_at(where, size)
+                    if kind == 0:
+                        word = struct.unpack("<I", data)[0] if size == 4 else None
+                    elif kind in (0x8000_0200, 0x8000_1000):
+                        ids = read_ids(data)
+                        if ids is None or (kind == 0x8000_1000 and not enabled.property & 4):
+                            return Code.INVALID
+                        if kind == 0x8000_0200:
+                            enabled.ids, enabled.ids_in = ids, bool(data[0])
+                        else:
+                            enabled.stacks = ids
+                    elif kind == 0x8000_0004:
+                        if size % 4 or not 4 <= size <= 32:
+                            return Code.INVALID
+                    elif not 0x8000_0000 <= kind <= 0x8000_8000:
+                        return Code.INVALID
+                if not self.option_with_filters and 0 in note["filters"] and count > 1:
+                    return Code.INVALID
+            if word is not None:
+                self.option_words[guid] = word
+            session.providers[guid] = enabled
+            return Code.OK
+
+    def _OpenTraceW(self, at: int) -> int:  # noqa: N802
+        file_name, name = struct.unpack("<QQ", ctypes.string_at(at, 16))
+        (mode,) = struct.unpack("<I", ctypes.string_at(at + 28, 4))
+        (callback,) = struct.unpack("<Q", ctypes.string_at(at + 424, 8))
+        (context,) = struct.unpack("<Q", ctypes.string_at(at + 440, 8))
+        self._note("OpenTraceW", read_wide(name) or read_wide(file_name))
+        if not mode & 0x1000_0000 or not callback or not mode & Mode.REAL_TIME or not name:
+            self.last_error = Code.INVALID
+            return INVALID_HANDLE
+        with self._lock:
+            number = next(self._numbers)
+            self.traces[number] = OpenTrace(read_wide(name), mode, callback, context)
+            return number
+
+    def _ProcessTrace(self, handles: int, count: int, _start: int | None, _end: int | None) -> int:  # noqa: N802
+        number = ctypes.c_uint64.from_address(handles).value
+        self._note("ProcessTrace", number)
+        with self._changed:
+            trace = self.traces.get(number)
+            if trace is None or count != 1:
+                return Code.HANDLE
+            if trace.finished:
+                return self.second_process_trace
+            trace.session = self.sessions.get(trace.name.lower())
+            if trace.session is None or not trace.session.mode & Mode.REAL_TIME:
+                return Code.NO_INSTANCE
+            trace.processing = True
+            self._changed.notify_all()
+        try:
+            self._deliver(trace, trace.session)
+        finally:
+            with self._changed:
+                trace.processing, trace.finished = False, True
+                self._changed.notify_all()
+        return Code.OK
+
+    def _CloseTrace(self, handle: int) -> int:  # noqa: N802
+        self._note("CloseTrace", handle)
+        with self._changed:
+            trace = self.traces.get(handle)
+            if trace is None:
+                return Code.HANDLE
+            trace.closing = True
+            self._changed.notify_all()
+            if trace.processing:
+                return Code.CLOSE_PENDING
+            del self.traces[handle]
+            return Code.OK
+
+    def _QueryAllTracesW(self, array: int, count: int, out: int) -> int:  # noqa: N802
+        self._note("QueryAllTracesW", count)
+        with self._lock:
+            sessions = list(self.sessions.values())
+            for place, session in enumerate(sessions[:count]):
+                self._fill(session, ctypes.c_uint64.from_address(array + 8 * place).value)
+            ctypes.c_uint32.from_address(out).value = len(sessions)
+            return Code.MORE if len(sessions) > count else Code.OK
+
+    def _TraceSetInformation(self, handle: int, kind: int, at: int, size: int) -> int:  # noqa: N802
+        data = ctypes.string_at(at, size)
+        self._note("TraceSetInformation", (kind, data))
+        found = [s for s in self.running() if s.number == handle]
+        if not found:
+            return Code.NO_INSTANCE
+        if kind != 4:
+            return Code.OK if kind == 3 else 50
+        if not found[0].mode & Mode.SYSTEM or size != 32:
+            return Code.INVALID
+        (flags,) = struct.unpack_from("<I", data)
+        if flags & ~found[0].flags & 0x0002_0000:
+            self.rundowns += 1
+        found[0].flags = flags
+        return Code.OK
+
+    def _TraceQueryInformation(self, handle: int, kind: int, at: int, size: int, _out: int) -> int:  # noqa: N802
+        found = [s for s in self.running() if s.number == handle]
+        if kind != 4 or size < 32 or not found:
+            return Code.INVALID
+        ctypes.memmove(at, struct.pack("<8I", found[0].flags, *[0] * 7), 32)
+        return Code.OK
+
+    def _ConvertSidToStringSidW(self, _sid: int, _out: int) -> int:  # noqa: N802
+        return 0
+
+    # ------------------------------------------------------------------ sessions
+
+    def _end(self, session: Running) -> None:
+        with self._changed:
+            self.sessions.pop(session.name.lower(), None)
+            session.stopped = True
+            if session.writer is not None:
+                session.writer.finish()
+                session.written = max(session.written, session.offered // 100)
+            elif session.whole:
+                say_losses(Path(session.log_file), session)
+            self._changed.notify_all()
+
+    def _snapshot(self, session: Running, file_name: str) -> int:
+        if not file_name:
+            return Code.BAD_PATH
+        if not Path(file_name).parent.is_dir():
+            return Code.NO_PATH
+        writer = file_writer(Path(file_name), session, session.source)
+        for item in session.kept:
+            writer.append(item.cpu, item.raw, item.ticks)
+        writer.finish()
+        return Code.OK
+
+    def _fill(self, session: Running, at: int) -> int:
+        given = read_properties(at)
+        if given is None:
+            return Code.BAD_LENGTH
+        buffers = session.smallest
+        packed = PROPERTIES.pack(
+            given["size"], 0, session.number, 0, session.guid, session.clock, 0x20000, session.buffer_kib,
+            session.smallest, session.largest, session.largest_mib, session.mode, session.flush, session.flags,
+            0, buffers, max(buffers - 1, 0), session.events_lost, session.written, session.buffers_lost,
+            session.real_time_lost, 4, given["LogFileNameOffset"], given["LoggerNameOffset"],
+        )  # fmt: skip
+        ctypes.memmove(at, packed, 120)
+        for offset, text in (("LoggerNameOffset", session.name), ("LogFileNameOffset", session.log_file)):
+            place, raw = given[offset], text.encode("utf-16-le") + b"\0\0"
+            if place:
+                if place + len(raw) > given["size"]:
+                    return Code.MORE
+                ctypes.memmove(at + place, raw, len(raw))
+        return Code.OK
+
+    def _deliver(self, trace: OpenTrace, session: Running) -> None:
+        callback = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(trace.callback)
+        if hasattr(ctypes, "WINFUNCTYPE"):
+            callback = ctypes.WINFUNCTYPE(None, ctypes.c_void_p)(trace.callback)
+        record = ctypes.create_string_buffer(112)
+        data = ctypes.create_string_buffer(65536)
+        extended = ctypes.create_string_buffer(65536)
+        at, data_at, extended_at = (ctypes.addressof(b) for b in (record, data, extended))
+        memory = memoryview(record).cast("B")
+        number, context, pack_into = (
+            session.number & 0xFFFF,
+            trace.context,
+            struct.Struct("<HHHHQQQ").pack_into,
+        )
+        move, fill, poison = ctypes.memmove, ctypes.memset, b"\xdd" * 112
+
+        def hand_over(item: Item) -> None:
+            size, length, place = 0, len(item.data), 0
+            if item.extended:
+                blob = extended_table(item.extended, extended_at)
+                size, place = len(blob), extended_at
+                move(extended_at, blob, size)
+            move(data_at, item.data, length)
+            memory[:80] = item.header
+            pack_into(
+                memory,
+                80,
+                item.cpu,
+                number,
+                len(item.extended),
+                length,
+                place,
+                data_at if length else 0,
+                context,
+            )
+            callback(at)
+            memory[:] = poison
+            fill(data_at, 0xDD, length)
+            if size:
+                fill(extended_at, 0xDD, size)
+
+        if self.header_event:
+            hand_over(header_item(session))
+        while True:
+            with self._changed:
+                while not session.backlog:
+                    if trace.closing or session.stopped:
+                        return
+                    self._changed.wait(5)
+                items = list(session.backlog)
+                session.backlog.clear()
+            for at_item in range(0, len(items), SLICE):
+                part = items[at_item : at_item + SLICE]
+                for item in part:
+                    hand_over(item)
+                with self._changed:
+                    session.delivered += len(part)
+                    session.backlog_bytes -= sum(len(item.raw) for item in part)
+                    self._changed.notify_all()

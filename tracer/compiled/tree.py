@@ -1,0 +1,211 @@
+"""Twin of the KeyTree: many names are followed below their keys at once, without Python objects of known ones."""
+
+from array import array
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracer.compiled import kernel
+from tracer.compiled.longs import find_place
+from tracer.longs import ABSENT
+from tracer.resolve.tree import TOO_LONG, KeyTree
+
+__all__ = ["CompiledKeyTree"]
+
+_UNROOTED, _LONGER = 1, 2  # bits of a node
+_FIRST_NODES, _FIRST_NAMES = 1 << 14, 1 << 15
+_COLUMNS = ("parent", "spelling", "mention", "depth", "length", "bits", "dirty")
+
+
+class CompiledKeyTree(KeyTree):
+    """A KeyTree whose children and nodes are arrays as well; the lists of a KeyTree follow them.
+
+    A *spelling* is a component as written. `_parts` holds the spellings of every name that was followed,
+    name `n` from `_begin[n]` to `_end[n]`.
+    """
+
+    compiled = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._nodes = {name: np.zeros(_FIRST_NODES, np.int64) for name in _COLUMNS}
+        self._pairs = np.full((4 * _FIRST_NODES, 2), ABSENT, np.int64)
+        self._spelling_numbers: dict[str, int] = {}
+        self._spelling_texts: list[str] = []
+        self._fold_of, self._size_of = array("q"), array("q")
+        self._begin, self._end = np.full(_FIRST_NAMES, ABSENT, np.int64), np.zeros(_FIRST_NAMES, np.int64)
+        self._parts = array("q")
+
+    def child(self, parent: int, name: str, mention: int = KeyTree.LATEST) -> int:
+        """Return the node of the single component `name` below `parent`, made if new."""
+        return int(self._follow_parts([parent], [self._spelling(name)], [0], [1], [mention])[0])
+
+    def find(self, parent: int, name: str) -> int | None:
+        """Return the node of the component `name` below `parent`; None where it was never named."""
+        number = self._spellings.get(name)
+        if number is None:
+            return None
+        found = int(_get(self._pairs, parent + 1 << 32 | number))
+        return None if found == ABSENT else found
+
+    def follow(self, parent: int, components: tuple[int, ...], path: str, mention: int) -> int:  # noqa: ARG002
+        """Return the node of `path` below `parent`."""
+        return self.below(parent, path, mention)
+
+    def follow_names(
+        self,
+        parents: NDArray[np.int64],
+        names: NDArray[np.int64],
+        mentions: NDArray[np.int64],
+        texts: list[str],
+    ) -> NDArray[np.int64]:
+        """Return the node of each name, given by its number in `texts`, below its parent."""
+        if len(self._begin) < len(texts):
+            more = np.full(len(texts), ABSENT, np.int64)
+            self._begin = np.concatenate([self._begin, more])
+            self._end = np.concatenate([self._end, more])
+        known, spell, new = self._spelling_numbers, self._spelling, self._parts
+        for name in np.unique(names[self._begin[names] == ABSENT]).tolist():
+            self._begin[name] = len(new)
+            new.extend(
+                [known[part] if part in known else spell(part) for part in texts[name].split("\\") if part]
+            )
+            self._end[name] = len(new)
+        parts = np.frombuffer(self._parts, np.int64) if self._parts else np.zeros(0, np.int64)
+        return self._follow_parts(parents, parts, self._begin[names], self._end[names], mentions)
+
+    def _follow_parts(self, *arguments: object) -> NDArray[np.int64]:
+        parents, parts, begin, end, mentions = (np.asarray(argument, np.int64) for argument in arguments)
+        found = np.empty(len(parents), np.int64)
+        fold_of, size_of = (np.frombuffer(column, np.int64) for column in (self._fold_of, self._size_of))
+        done = 0
+        while done < len(parents):
+            before = len(self)
+            done, count, changed = _follow(
+                before, found, done, self.MOST_DEPTH, self.MOST_LENGTH,
+                parents, parts, begin, end, mentions, fold_of, size_of, self._pairs, *self._nodes.values(),
+            )  # fmt: skip
+            self._catch_up(before, count)
+            if changed:
+                self._respell(count)
+            if done < len(parents):
+                self._reserve(int(end[done] - begin[done]))
+        return found
+
+    def _spelling(self, text: str) -> int:
+        number = self._spelling_numbers.get(text)
+        if number is None:
+            number = self._spelling_numbers[text] = len(self._spelling_texts)
+            self._spelling_texts.append(text)
+            known = self._spellings.get(text)
+            self._fold_of.append(self._learn(text) if known is None else known)
+            self._size_of.append(len(text))
+        return number
+
+    def _catch_up(self, first: int, count: int) -> None:
+        """Add to the lists what was added to the arrays."""
+        if first == count:
+            return
+        fresh = {name: column[first:count] for name, column in self._nodes.items()}
+        self.parents.extend(fresh["parent"].tolist())
+        self._depths.extend(fresh["depth"].tolist())
+        self._lengths.extend(fresh["length"].tolist())
+        self._mentions.extend(fresh["mention"].tolist())
+        self.unrooted.extend((fresh["bits"] & _UNROOTED).astype(np.uint8).tobytes())
+        texts = self._spelling_texts
+        self.names.extend([texts[spelling] for spelling in fresh["spelling"].tolist()])
+        for node in (np.flatnonzero(fresh["bits"] & _LONGER) + first).tolist():
+            self.too_long.add(node)
+            self.names[node] = TOO_LONG
+
+    def _respell(self, count: int) -> None:
+        """Show the spellings that turned out to be the first in time."""
+        dirty = self._nodes["dirty"]
+        for node in np.flatnonzero(dirty[:count]).tolist():
+            self.names[node] = self._spelling_texts[self._nodes["spelling"][node]]
+            self._mentions[node] = self._nodes["mention"][node]
+        dirty[:count] = 0
+
+    def _add(self, parent: int, name: str, mention: int) -> int:
+        node = super()._add(parent, name, mention)
+        self._reserve(1)
+        bits = self.unrooted[node] * _UNROOTED | (node in self.too_long) * _LONGER
+        values = (parent, self._spelling(name), mention, self._depths[node], self._lengths[node], bits, 0)
+        for column, value in zip(self._nodes.values(), values, strict=True):
+            column[node] = value
+        return node
+
+    def unnamed(self, address: int) -> int:
+        """Return a new node that stands for an object which nothing has named yet."""
+        node = super().unnamed(address)
+        self._nodes["bits"][node] |= _UNROOTED
+        return node
+
+    def _reserve(self, more: int) -> None:
+        """Make room for `more` nodes."""
+        count, size = len(self) + more, len(self._nodes["parent"])
+        if count <= size:
+            return
+        while size < count:
+            size *= 2
+        self._nodes = {
+            name: np.concatenate([column, np.zeros(size - len(column), np.int64)])
+            for name, column in self._nodes.items()
+        }
+        old = self._pairs[self._pairs[:, 1] != ABSENT]
+        self._pairs = np.full((4 * size, 2), ABSENT, np.int64)
+        _place_all(self._pairs, old)
+
+
+@kernel
+def _get(pairs, key):
+    return pairs[find_place(pairs, key), 1]
+
+
+@kernel
+def _place_all(pairs, old):
+    for row in range(len(old)):
+        place = find_place(pairs, old[row, 0])
+        pairs[place, 0], pairs[place, 1] = old[row, 0], old[row, 1]
+
+
+@kernel
+def _follow(
+    count, found, done, most_depth, most_length,
+    parents, parts, begins, ends, mentions, fold_of, size_of, pairs,
+    parent_of, spelling_of, mention_of, depth_of, length_of, bits_of, dirty,
+):  # fmt: skip
+    """Follow names from `done` on; stops before the first one there is no room for.
+
+    Returns where it stopped, how many nodes there are now, and how many known ones got another spelling.
+    """
+    changed = 0
+    for row in range(done, len(parents)):
+        if count + ends[row] - begins[row] > len(parent_of):
+            return row, count, changed
+        node = parents[row]
+        for at in range(begins[row], ends[row]):
+            spelling = parts[at]
+            key = node + 1 << 32 | fold_of[spelling]
+            place = find_place(pairs, key)
+            child = pairs[place, 1]
+            if child == ABSENT:
+                above = bits_of[node] if node >= 0 else 0
+                if above & _LONGER:
+                    continue
+                child = count
+                count += 1
+                pairs[place, 0], pairs[place, 1] = key, child
+                depth = depth_of[node] + 1 if node >= 0 else 1
+                length = (length_of[node] if node >= 0 else 0) + 1 + size_of[spelling]
+                longer = depth > most_depth or length > most_length
+                parent_of[child], spelling_of[child], mention_of[child] = node, spelling, mentions[row]
+                depth_of[child], length_of[child], dirty[child] = depth, length, 0
+                bits_of[child] = above & _UNROOTED | (_LONGER if longer else 0)
+            elif mentions[row] < mention_of[child]:
+                mention_of[child], spelling_of[child] = mentions[row], spelling
+                changed += dirty[child] == 0
+                dirty[child] = 1
+            node = child
+        found[row] = node
+    return len(parents), count, changed

@@ -1,0 +1,288 @@
+"""The doctor: what stands in the way of a good capture on this machine, and what to do about it.
+
+Looks and does not touch, except that leftover sessions are stopped on request. Works on every system; what
+only Windows can answer is not asked elsewhere.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tracer.errors import RegtraceError
+from tracer.live.autologger import BOOT_SESSION
+from tracer.live.machine import Machine
+from tracer.live.options import CAPTURE_SESSION, PROCESS_SESSION, SessionStatus
+from tracer.live.selftest import Report
+
+__all__ = ["STATES", "Finding", "examine", "stop_leftovers"]
+
+STATES = ("ok", "warn", "fail", "unknown")
+_MIB = 1 << 20
+_LEAST_FREE, _GOOD_FREE = 256 * _MIB, 2048 * _MIB  # Windows does not log to a disk with less than some 200 MB
+_DEFAULT_LIMIT = 64  # sessions, where EtwMaxLoggers is not set
+_NEEDED, _ROOMY = 2, 6  # sessions of a capture; with some for other programs
+_OLDEST_BUILD = 10240  # before it the provider has 15 of its 45 events, and nothing of ours was ever tried
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one check found.
+
+    Attributes:
+        name: of the check.
+        state: ok, warn (a capture works, but ...), fail (it does not), unknown.
+        sentence: what was found.
+        advice: what to do; None where nothing is to be done.
+    """
+
+    name: str
+    state: str
+    sentence: str
+    advice: str | None = None
+
+    @property
+    def is_trouble(self) -> bool:
+        """Whether somebody should look at it."""
+        return self.state in ("warn", "fail")
+
+
+def examine(
+    machine: Machine | None = None,
+    folder: Path | None = None,
+    selftest: Report | RegtraceError | None = None,
+) -> list[Finding]:
+    """Return what every check found, in order.
+
+    Args:
+        machine: what to look at; None is this one.
+        folder: where captures are to be made; None is the current folder.
+        selftest: its report, or why it could not be run; None where nobody asked for it.
+    """
+    machine = machine or Machine()
+    found = [_guarded("system", lambda: _system(machine))]
+    if machine.is_supported():
+        sessions = _sessions(machine)
+        found += [
+            _guarded("rights", lambda: _rights(machine)),
+            _guarded("pywintrace", lambda: _pywintrace(machine)),
+            _guarded("sessions", lambda: _session_room(machine, sessions)),
+            _guarded("leftovers", lambda: _leftover_finding(machine, sessions)),
+            _guarded("handle table", lambda: _handle_table(machine)),
+            _guarded("boot trace", lambda: _boot(machine, sessions)),
+        ]
+    if machine.is_supported() or selftest is not None:
+        found += _option_word(selftest)
+    found.append(_guarded("disk", lambda: _disk(machine, folder or Path.cwd())))
+    found.append(_compiled(machine))
+    return found
+
+
+def stop_leftovers(machine: Machine | None = None) -> list[str]:
+    """Stop sessions of ours that no recording uses, and return their names.
+
+    A running `regtrace watch` cannot be told from one that died; it ends, and says that its session was stopped.
+
+    Raises:
+        PlatformError: this is not Windows, or the rights are missing.
+        SessionError: Windows refuses.
+    """
+    machine = machine or Machine()
+    stopped = []
+    for session in _leftovers(machine, machine.sessions()):
+        machine.stop(session.name)
+        stopped.append(session.name)
+    return stopped
+
+
+def _guarded(name: str, check: Callable[[], Finding]) -> Finding:
+    try:
+        return check()
+    except (RegtraceError, OSError) as problem:
+        return Finding(name, "unknown", f"could not be found out: {problem}")
+
+
+def _system(machine: Machine) -> Finding:
+    if not machine.is_supported():
+        return Finding(
+            "system",
+            "warn",
+            f"this is {machine.system()}: capturing needs Windows; everything else works here",
+            "capture on Windows, and bring the capture or the .etl here",
+        )
+    build = machine.build()
+    if not machine.is_64_bit():
+        return Finding(
+            "system", "warn", "this Python is a 32-bit program; capturing was never tried with one",
+            "install a 64-bit Python",
+        )  # fmt: skip
+    if build is not None and build < _OLDEST_BUILD:
+        return Finding(
+            "system", "warn", f"build {build} is older than Windows 10; capturing was never tried there"
+        )
+    return Finding("system", "ok", f"{machine.system()}, build {build or 'unknown'}")
+
+
+def _rights(machine: Machine) -> Finding:
+    elevated = machine.is_elevated()
+    if elevated is None:
+        return Finding("rights", "unknown", "it cannot be told whether this process is elevated")
+    if elevated:
+        return Finding("rights", "ok", "this process has administrator rights")
+    return Finding(
+        "rights",
+        "fail",
+        "this process is not elevated: Windows will refuse the registry provider, also to Performance Log Users",
+        "open the terminal with 'Run as administrator'",
+    )
+
+
+def _pywintrace(machine: Machine) -> Finding:
+    version = machine.pywintrace_version()
+    if version is None:
+        return Finding("pywintrace", "fail", "pywintrace is not installed", "pip install pywintrace")
+    return Finding("pywintrace", "ok", f"version {version}")
+
+
+def _sessions(machine: Machine) -> list[SessionStatus] | RegtraceError:
+    try:
+        return machine.sessions()
+    except RegtraceError as problem:
+        return problem
+
+
+def _listed(sessions: list[SessionStatus] | RegtraceError) -> list[SessionStatus]:
+    if isinstance(sessions, RegtraceError):
+        raise sessions
+    return sessions
+
+
+def _session_room(machine: Machine, sessions: list[SessionStatus] | RegtraceError) -> Finding:
+    count, limit = len(_listed(sessions)), machine.session_limit() or _DEFAULT_LIMIT
+    sentence = f"{count} of {limit} tracing sessions are in use, as far as this user may see"
+    advice = (
+        "stop sessions that nobody needs: `logman query -ets` lists them, `logman stop NAME -ets` stops one"
+    )
+    if limit - count < _NEEDED:
+        return Finding("sessions", "fail", f"{sentence}; a capture needs {_NEEDED}", advice)
+    if limit - count < _ROOMY:
+        return Finding("sessions", "warn", sentence, advice)
+    return Finding("sessions", "ok", sentence)
+
+
+def _leftovers(machine: Machine, sessions: list[SessionStatus]) -> list[SessionStatus]:
+    ours = [found for found in sessions if found.is_ours and found.name.lower() != BOOT_SESSION]
+    if ours and machine.claimed_sessions():
+        ours = [found for found in ours if found.name.lower() not in (CAPTURE_SESSION, PROCESS_SESSION)]
+    return ours
+
+
+def _leftover_finding(machine: Machine, sessions: list[SessionStatus] | RegtraceError) -> Finding:
+    found = _leftovers(machine, _listed(sessions))
+    if not found:
+        return Finding("leftovers", "ok", "no session of regtrace was left behind")
+    names = ", ".join(session.name for session in found)
+    return Finding(
+        "leftovers",
+        "warn",
+        f"running without a recording that owns them: {names}",
+        "`regtrace doctor --fix` stops them; end a running `regtrace watch` first",
+    )
+
+
+def _handle_table(machine: Machine) -> Finding:
+    table = machine.handle_table()
+    count = len(table.addresses)
+    sentence = (
+        f"{count:,} open keys named in {table.seconds:.1f} s, {table.unnamed:,} without a name, "
+        f"{table.refused_processes:,} processes refused"
+    )
+    if table.hidden:
+        return Finding(
+            "handle table",
+            "warn",
+            f"Windows hides the addresses of {table.hidden:,} of {table.handles:,} handles to keys, "
+            "so keys that are open before a capture stay unnamed",
+            None if table.privileged else "run elevated, with the right to debug programs",
+        )
+    if not table.privileged:
+        return Finding(
+            "handle table",
+            "warn",
+            f"{sentence}; without the right to debug programs, so other users' keys may be missing",
+            "run elevated",
+        )
+    return Finding("handle table", "ok", sentence)
+
+
+def _boot(machine: Machine, sessions: list[SessionStatus] | RegtraceError) -> Finding:
+    status = machine.boot([] if isinstance(sessions, RegtraceError) else sessions)
+    if status is None or (status.values is None and status.running is None):
+        return Finding("boot trace", "ok", "not configured")
+    if status.last_error:
+        return Finding(
+            "boot trace", "warn", f"Windows could not start it at the last boot (error {status.last_error})",
+            "`regtrace boot disable`, or enable it again with other options",
+        )  # fmt: skip
+    if status.running is not None:
+        return Finding(
+            "boot trace", "warn", "it is still running, since the boot",
+            "`regtrace boot collect` makes a capture of it, `regtrace boot disable` ends it for good",
+        )  # fmt: skip
+    return Finding(
+        "boot trace", "ok", "it starts with every boot" if status.enabled else "configured, but switched off"
+    )
+
+
+def _option_word(report: Report | RegtraceError | None) -> Iterator[Finding]:
+    """Yield what is known of value data: only a trial shows it."""
+    name = "value data"
+    if report is None:
+        yield Finding(
+            name, "unknown", "whether the provider hands out values can only be tried",
+            "`regtrace selftest`, or `regtrace doctor --selftest`",
+        )  # fmt: skip
+        return
+    if isinstance(report, RegtraceError):
+        yield Finding("self-test", "fail", f"it could not be run: {report}")
+        return
+    if report.option_data is None:
+        yield Finding(
+            name, "fail", "the self-test saw none of its own writes", "`regtrace selftest` says more"
+        )
+        return
+    arrived = {"values": report.option_data, "previous values": report.option_previous}
+    missing = [what for what, came in arrived.items() if not came]
+    if missing:
+        yield Finding(name, "warn", f"the self-test got no {' and no '.join(missing)}")
+    else:
+        yield Finding(name, "ok", "the self-test got values and previous values")
+    if report.findings:
+        yield Finding(
+            "self-test", "warn", f"{len(report.findings)} findings, the first: {report.findings[0]}",
+            "`regtrace selftest` says more",
+        )  # fmt: skip
+    else:
+        yield Finding("self-test", "ok", "every operation came out, with its name")
+
+
+def _disk(machine: Machine, folder: Path) -> Finding:
+    free = machine.free_bytes(folder)
+    sentence = f"{free / (1 << 30):,.1f} GiB free in {folder}"
+    if free < _LEAST_FREE:
+        return Finding(
+            "disk", "fail", sentence, "make room; Windows stops logging with less than 200 MB free"
+        )
+    if free < _GOOD_FREE:
+        return Finding(
+            "disk", "warn", sentence, "make room, or give `regtrace capture` a --max-size or a --ring"
+        )
+    return Finding("disk", "ok", sentence)
+
+
+def _compiled(machine: Machine) -> Finding:
+    if machine.has_numba():
+        return Finding("compiled loops", "ok", "Numba is installed, so large traces are read faster")
+    return Finding(
+        "compiled loops", "ok", "Numba is not installed; large traces take longer to read",
+        "pip install 'regtrace[fast]'",
+    )  # fmt: skip

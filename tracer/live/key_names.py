@@ -1,0 +1,61 @@
+"""Names of keys by number while their tree still grows: what is known by now, and how sure it is."""
+
+from tracer.paths import display_path
+from tracer.resolve.tree import KeyTree
+
+__all__ = ["KeyNames"]
+
+
+class KeyNames:
+    """Spells keys of a tree; the names of rooted keys are kept, for they do not change any more."""
+
+    def __init__(self, tree: KeyTree, control_set: int | None = None) -> None:
+        self._tree, self._control_set = tree, control_set
+        self._kept: dict[int, str] = {}
+        self._shown: dict[int, str] = {}
+
+    def path(self, node: int) -> str:
+        """Return the native path, escaped."""
+        tree, kept = self._tree, self._kept
+        chain: list[int] = []
+        while node not in kept:
+            chain.append(node)
+            if node in tree.bound:
+                node = tree.bound[node][0]
+            elif tree.parents[node] >= 0:
+                node = tree.parents[node]
+            else:
+                break
+        path = kept.get(node, "")
+        for each in reversed(chain):
+            if each in tree.bound:
+                continue  # it is what it turned out to be
+            name = tree.names[each]
+            if tree.parents[each] < 0:
+                bare = tree.unrooted[each] or each in tree.bare or name == "\\"
+                path = name if bare else f"\\{name}"
+            else:
+                path = f"{path}\\{name}"
+            if not tree.unrooted[each]:
+                kept[each] = path
+        return path
+
+    def shown(self, node: int) -> str:
+        """Return the Win32 spelling, or the native path where there is none."""
+        shown = self._shown.get(node)
+        if shown is None:
+            shown = display_path(self.path(node), control_set=self._control_set)
+            if not self._tree.unrooted[node]:
+                self._shown[node] = shown
+        return shown
+
+    def source(self, node: int) -> str:
+        """Return where the name of a key came from that had none at first: later, rundown, partial or none."""
+        tree, top = self._tree, node
+        if not tree.unrooted[node]:
+            return "later"
+        while tree.parents[top] >= 0 and top not in tree.bound:
+            top = tree.parents[top]
+        if top in tree.bound:
+            return tree.bound[top][1]
+        return "none" if top == node else "partial"

@@ -1,0 +1,121 @@
+"""The registry of this machine, as far as regtrace itself writes to it: settings of the boot trace, scratch keys.
+
+Small enough that a dictionary can stand in for it. It is not the registry that traces tell about.
+"""
+
+import importlib
+import sys
+from typing import Any, Protocol
+
+from tracer.errors import NotElevated, PlatformError, RegtraceError
+
+__all__ = ["KINDS", "Data", "Registry", "WindowsRegistry", "real_registry"]
+
+Data = int | str | bytes
+KINDS = {"REG_SZ": 1, "REG_BINARY": 3, "REG_DWORD": 4, "REG_QWORD": 11}
+_ROOTS = {"HKLM": "HKEY_LOCAL_MACHINE", "HKCU": "HKEY_CURRENT_USER"}
+_IS_WINDOWS = sys.platform == "win32"
+
+
+class Registry(Protocol):
+    r"""What is needed of a registry; paths are such as ``HKLM\SOFTWARE\Vendor``."""
+
+    def write(self, path: str, name: str, kind: str, data: Data) -> None:
+        """Write a value; the key is made if it is missing."""
+
+    def read(self, path: str) -> dict[str, Data] | None:
+        """Return the values of a key by name; None where there is no such key."""
+
+    def subkeys(self, path: str) -> list[str]:
+        """Return the names of the keys below; none where there is no such key."""
+
+    def remove(self, path: str) -> bool:
+        """Remove a key with everything below it; False where there is none."""
+
+
+def real_registry(what: str) -> "WindowsRegistry":
+    """Return the registry of this machine.
+
+    Args:
+        what: what it is needed for, the beginning of a sentence.
+
+    Raises:
+        PlatformError: this is not Windows.
+    """
+    if not _IS_WINDOWS:
+        raise PlatformError(f"{what} needs Windows")
+    return WindowsRegistry()
+
+
+class WindowsRegistry:
+    """The registry, through winreg; always the 64-bit view.
+
+    Every method raises NotElevated where the user may not do that, and RegtraceError for other failures.
+    """
+
+    def __init__(self) -> None:
+        self._winreg: Any = importlib.import_module("winreg")
+
+    def write(self, path: str, name: str, kind: str, data: Data) -> None:
+        """Write a value; the key is made if it is missing."""
+        root, below = self._split(path)
+        wanted = self._winreg.KEY_SET_VALUE | self._winreg.KEY_WOW64_64KEY
+        try:
+            with self._winreg.CreateKeyEx(root, below, 0, wanted) as key:
+                self._winreg.SetValueEx(key, name, 0, KINDS[kind], data)
+        except OSError as problem:
+            raise _refusal(path, "written", problem) from problem
+
+    def read(self, path: str) -> dict[str, Data] | None:
+        """Return the values of a key by name; None where there is no such key."""
+        try:
+            with self._open(path) as key:
+                count = self._winreg.QueryInfoKey(key)[1]
+                return {
+                    name: data for name, data, _ in (self._winreg.EnumValue(key, n) for n in range(count))
+                }
+        except FileNotFoundError:
+            return None
+        except OSError as problem:
+            raise _refusal(path, "read", problem) from problem
+
+    def subkeys(self, path: str) -> list[str]:
+        """Return the names of the keys below; none where there is no such key."""
+        try:
+            with self._open(path) as key:
+                return [
+                    self._winreg.EnumKey(key, number) for number in range(self._winreg.QueryInfoKey(key)[0])
+                ]
+        except FileNotFoundError:
+            return []
+        except OSError as problem:
+            raise _refusal(path, "read", problem) from problem
+
+    def remove(self, path: str) -> bool:
+        """Remove a key with everything below it; False where there is none."""
+        for name in self.subkeys(path):
+            self.remove(f"{path}\\{name}")
+        root, below = self._split(path)
+        try:
+            self._winreg.DeleteKeyEx(root, below, self._winreg.KEY_WOW64_64KEY, 0)
+        except FileNotFoundError:
+            return False
+        except OSError as problem:
+            raise _refusal(path, "removed", problem) from problem
+        return True
+
+    def _open(self, path: str) -> Any:  # noqa: ANN401
+        root, below = self._split(path)
+        return self._winreg.OpenKey(root, below, 0, self._winreg.KEY_READ | self._winreg.KEY_WOW64_64KEY)
+
+    def _split(self, path: str) -> tuple[Any, str]:
+        root, _, below = path.partition("\\")
+        return getattr(self._winreg, _ROOTS[root]), below
+
+
+def _refusal(path: str, done: str, problem: OSError) -> RegtraceError:
+    if isinstance(problem, PermissionError):
+        return NotElevated(
+            f"{path} cannot be {done} without elevated rights; start the terminal as administrator"
+        )
+    return RegtraceError(f"{path} cannot be {done}: {problem.strerror or problem}")

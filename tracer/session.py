@@ -1,0 +1,399 @@
+"""A tracing session: start, enable, ask, save, stop, and take its records; the only user of pywintrace.
+
+Exercised with a double of the tracing service and under Wine, not yet on Windows. It decodes nothing.
+
+pywintrace serves for structures and for starting (TraceProperties, EventProvider, ProviderInfo,
+ProviderParameters, EventConsumer). What it swallows is checked here: every status is looked at, a session of
+another party is never attached to or stopped, a failing step stops what was started, and the numbers of
+a session that does not run are an error, not zeros. Sessions outlive processes, so whatever this
+process started is stopped when it exits, unless it was left to itself with `leave`.
+"""
+
+import atexit
+import ctypes
+import sys
+import threading
+import uuid
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from tracer.errors import PlatformError, RegtraceError, SessionError, SessionGone
+from tracer.live.consumer import Consumer
+from tracer.live.options import (
+    SESSION_PREFIX,
+    LogMode,
+    Provider,
+    SessionCounters,
+    SessionOptions,
+    SessionStatus,
+)
+from tracer.live.raw_queue import RawRecord
+from tracer.live.session_answer import (
+    NAME_UNITS,
+    WHOLE_SIZE,
+    Answer,
+    empty_properties,
+)
+from tracer.live.session_errors import ALREADY_EXISTS, INVALID_PARAMETER, error_for
+from tracer.live.session_request import (
+    enable_provider,
+    put_file_name,
+    root_logger_kept,
+    start_properties,
+    status_of,
+)
+
+__all__ = [
+    "Consumer",
+    "RawRecord",
+    "Session",
+    "is_supported",
+    "list_sessions",
+    "pywintrace",
+    "require_windows",
+    "stop_session",
+]
+
+_QUERY, _STOP, _FLUSH = 0, 1, 3  # ControlTrace
+_GROUP_MASKS = 4  # TraceSystemTraceEnableFlagsInfo
+_MOST_SESSIONS = 256  # EtwMaxLoggers goes no further
+_MORE_DATA = 234
+
+
+def is_supported() -> bool:
+    """Return whether this system has the tracing service."""
+    return sys.platform == "win32"
+
+
+def require_windows(what: str) -> None:
+    """Do nothing on Windows.
+
+    Raises:
+        PlatformError: this is another system.
+    """
+    if not is_supported():
+        raise PlatformError(f"{what} needs Windows; traces that were captured there can be read here")
+
+
+class Session:
+    """One session that this process starts, or finds running with `attach`.
+
+    Attributes:
+        name: its name.
+        running: whether it was started or found, and neither stopped by us nor known to be gone.
+        ended_by_other: whether somebody else stopped it while we counted on it.
+        left_over: whether `start` had to stop a session of ours that an earlier process left behind.
+    """
+
+    def __init__(self, options: SessionOptions) -> None:
+        self.options = options
+        self.name = options.name
+        self.running = False
+        self.ended_by_other = False
+        self.left_over = False
+        self._guid = uuid.uuid4()  # tells our session from a later one of the same name
+        self._handle = 0
+        self._stopping = False  # an interrupted stop has stopped it all the same
+        self._last: SessionCounters | None = None
+        self._kept: list[object] = []  # memory that Windows was given addresses of
+        self._lock = threading.RLock()
+
+    @classmethod
+    def attach(cls, name: str) -> Self:
+        """Return the running session of that name, whoever started it; it is not stopped at exit.
+
+        Raises:
+            SessionGone: nobody runs it.
+        """
+        require_windows("attaching to a session")
+        found = _control(name, _QUERY, "find")
+        session = cls(SessionOptions(name=name, mode=LogMode.REAL_TIME))
+        session._guid, session._handle = found.guid, found.handle
+        session.running, session._last = True, found.counters
+        return session
+
+    def __enter__(self) -> Self:
+        try:
+            if not self.running:
+                self.start()
+            return self
+        except BaseException:  # an interrupt right after the start
+            self._abandon()
+            raise
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start the session; a session of the same name that regtrace left behind is stopped first, once.
+
+        Raises:
+            SessionError: it runs already or was started before; a name clash with a session of somebody else;
+                a file, disk, limit or setting that Windows refuses.
+            NotElevated: the process lacks the rights.
+        """
+        require_windows("starting a tracing session")
+        if self._handle:
+            raise SessionError(f"session '{self.name}' was started before; make a new Session")
+        if not self.name.lower().startswith(SESSION_PREFIX):
+            raise SessionError(
+                f"session '{self.name}' is not regtrace's; names begin with '{SESSION_PREFIX}'"
+            )
+        _remember(self)
+        try:
+            code = self._try_start()
+            if code == ALREADY_EXISTS:
+                with suppress(SessionGone):  # it ended by itself in between
+                    _control(self.name, _STOP, "stop the leftover")
+                self.left_over = True
+                code = self._try_start()
+            self.running = not code
+        except BaseException:  # an interrupt may come between Windows' start and our knowing of it
+            self._abandon()
+            raise
+        if code:
+            _forget(self)
+            raise error_for(code, "start", self.name)
+
+    def _abandon(self) -> None:
+        """Stop the session if it runs, whatever is known of it here."""
+        with suppress(RegtraceError, OSError):
+            self.running = True
+            self._ask(_STOP, "stop")
+        self.running = False
+        _forget(self)
+
+    def _try_start(self) -> int:
+        etw = pywintrace()
+        properties = start_properties(etw, self.options, self._guid)
+        starter = etw.EventProvider(self.name, properties, [])
+        code = status_of(starter.start)
+        if not code:
+            self._handle = int(starter.session_handle.value)
+            self._last = Answer(bytes(properties._buf)).counters
+            self._kept.append(properties)
+        return code
+
+    def enable(self, provider: Provider) -> None:
+        """Enable a provider; each call replaces what was asked of that provider before.
+
+        The option word and filters go in one call. UNCONFIRMED whether Windows takes an option word together with
+        other filters, so a refusal is answered with two calls: the word is kept machine-wide, and only the filters
+        of the last call count.
+
+        Raises:
+            NotElevated, SessionError: as `start`; the session is stopped then.
+        """
+        etw, word = pywintrace(), provider.option_word is not None
+        try:
+            code = enable_provider(etw, self._handle, provider, self._kept)
+            if code == INVALID_PARAMETER and word and (provider.event_ids or provider.stack_ids):
+                code = enable_provider(etw, self._handle, provider, self._kept, filters=False)
+                code = code or enable_provider(etw, self._handle, provider, self._kept, word=False)
+        except BaseException:
+            self._give_up()
+            raise
+        if code:
+            self._give_up()
+            raise error_for(code, f"enable provider {provider.guid} in", self.name)
+
+    def _give_up(self) -> None:
+        with suppress(RegtraceError):
+            self.stop()
+
+    def request_rundown(self) -> bool:
+        """Have the system logger report all key control blocks now: no group mask, then the true ones again.
+
+        Returns False where it cannot: no classic session, or Windows refuses.
+        """
+        if not self.options.classic_flags or not self.running:
+            return False
+        advapi = pywintrace().library
+        handle, kind, size = (
+            ctypes.c_uint64(self._handle),
+            ctypes.c_uint32(_GROUP_MASKS),
+            ctypes.c_uint32(32),
+        )
+        masks, nothing = (ctypes.c_uint32 * 8)(), (ctypes.c_uint32 * 8)()
+        if advapi.TraceQueryInformation(
+            handle, kind, ctypes.byref(masks), size, ctypes.byref(ctypes.c_uint32())
+        ):
+            masks[0] = self.options.classic_flags  # the flags up to 2**29 are group 0 of the masks
+        set_masks = advapi.TraceSetInformation
+        return not any(set_masks(handle, kind, ctypes.byref(each), size) for each in (nothing, masks))
+
+    def counters(self) -> SessionCounters:
+        """Return what the session says of itself now.
+
+        Raises:
+            SessionGone: nobody runs it, or another session has its name.
+        """
+        with self._lock:
+            self._last = self._ask(_QUERY, "ask").counters
+            return self._last
+
+    def flush(self) -> None:
+        """Have full and half-full buffers handed on now.
+
+        Raises:
+            SessionGone, SessionError: it does not run, or Windows refuses.
+        """
+        self._ask(_FLUSH, "flush")
+
+    def save(self, path: Path) -> None:
+        """Save the memory of a BUFFERING session to an .etl file; the session goes on.
+
+        Raises:
+            SessionGone, SessionError: it does not run, or the file cannot be written.
+        """
+        self._ask(_FLUSH, "save", path)
+
+    def stop(self) -> SessionCounters:
+        """Stop the session and return its last counters; a second call returns them again.
+
+        Where somebody else stopped it these are the last that were asked for, and `ended_by_other` is set.
+
+        Raises:
+            SessionError: it was never started, or Windows refuses to stop it.
+        """
+        with self._lock:
+            if not self.running and not self._handle:
+                return self._known()
+            if self.running:
+                with suppress(SessionGone):
+                    self._last = self._ask(_STOP, "stop").counters
+                    self.running = False
+            _forget(self)
+            return self._known()
+
+    def leave(self) -> None:
+        """Let the session go on after this process; it is found again by its name with `attach`."""
+        _forget(self)
+
+    def _ask(self, code: int, doing: str, path: Path | None = None) -> Answer:
+        if not self.running:
+            raise SessionGone(f"cannot {doing} session '{self.name}': it is not running; start it again")
+        try:
+            # By name, and only while the name is still that of our session: numbers and names are used again.
+            found = _control(self.name, _QUERY, doing)
+            _check_same(self.name, self._guid, found.guid, doing)
+            self._stopping = code == _STOP
+            return found if code == _QUERY else _control(self.name, code, doing, path)
+        except SessionGone:
+            self.running = False
+            self.ended_by_other = not self._stopping
+            _forget(self)
+            raise
+
+    def _known(self) -> SessionCounters:
+        if self._last is None:
+            raise SessionError(f"session '{self.name}' was never started")
+        return self._last
+
+
+def list_sessions() -> list[SessionStatus]:
+    """Return the running sessions that this process may see.
+
+    Raises:
+        NotElevated, SessionError: Windows refuses.
+    """
+    require_windows("listing sessions")
+    empty = empty_properties()
+    buffers = [ctypes.create_string_buffer(empty, WHOLE_SIZE) for _ in range(_MOST_SESSIONS)]
+    array = (ctypes.c_uint64 * _MOST_SESSIONS)(*(ctypes.addressof(buffer) for buffer in buffers))
+    count = ctypes.c_uint32()
+    code = pywintrace().library.QueryAllTracesW(
+        ctypes.byref(array), ctypes.c_uint32(_MOST_SESSIONS), ctypes.byref(count)
+    )
+    if code and code != _MORE_DATA:
+        raise error_for(code, "list", "*")
+    return [Answer(buffer.raw).status() for buffer in buffers[: count.value]]
+
+
+def stop_session(name: str) -> SessionCounters:
+    """Stop the running session of that name, whoever started it, and return its last counters.
+
+    Raises:
+        SessionGone: nobody runs it.
+        NotElevated, SessionError: Windows refuses.
+    """
+    require_windows("stopping a session")
+    return _control(name, _STOP, "stop").counters
+
+
+def _control(name: str, code: int, doing: str, path: Path | None = None) -> Answer:
+    """Call ControlTrace by name and return what it says.
+
+    Raises:
+        SessionGone, NotElevated, SessionError: it failed.
+    """
+    etw = pywintrace()
+    properties = etw.TraceProperties(max_str_len=NAME_UNITS)
+    # A flush writes to the file that is named, so without one there must be no name at all.
+    ctypes.memmove(properties._buf, empty_properties(with_file_name=code != _FLUSH), WHOLE_SIZE)
+    if path is not None:
+        put_file_name(properties, path)
+    status = int(etw.ControlTraceW(etw.TRACEHANDLE(0), name, properties.get(), code))
+    if status and not (status == _MORE_DATA and code != _FLUSH):
+        raise error_for(status, doing, name)
+    return Answer(bytes(properties._buf))
+
+
+def _check_same(name: str, ours: uuid.UUID, found: uuid.UUID, doing: str) -> None:
+    # UNCONFIRMED that a query always says the session's GUID; without one there is nothing to compare.
+    if found.int and found != ours:
+        raise SessionGone(f"cannot {doing} session '{name}': it ended, and another one has its name")
+
+
+# ---------------------------------------------------------------------- what is ours ends with us
+
+_running: set[Session] = set()
+_guard = threading.Lock()
+
+
+def _remember(session: Session) -> None:
+    with _guard:
+        if not _running:
+            atexit.register(_stop_all)
+        _running.add(session)
+
+
+def _forget(session: Session) -> None:
+    with _guard:
+        _running.discard(session)
+        if not _running:
+            atexit.unregister(_stop_all)
+
+
+def _stop_all() -> None:
+    for session in list(_running):
+        session._abandon()
+
+
+# ---------------------------------------------------------------------- pywintrace
+
+
+class _Etw:
+    """The names of pywintrace that are used here, from whichever of its modules they are in."""
+
+    def __init__(self) -> None:
+        from etw import etw, evntcons, evntprov, evntrace  # noqa: TID251
+
+        self.library: Any = evntrace.ct.windll.advapi32
+        self._sources = (etw, evntcons, evntprov, evntrace, evntrace.ct)
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401
+        for source in self._sources:
+            if hasattr(source, name):
+                return getattr(source, name)
+        raise AttributeError(name)
+
+
+def pywintrace() -> _Etw:
+    """Import pywintrace, without what it does to the root logger."""
+    with root_logger_kept():
+        return _Etw()
