@@ -42,9 +42,7 @@ VERBS = {
     "timeline": Verb("cli.timeline", "timeline", "Print what happened to keys and values, oldest first."),
     "keys": Verb("cli.keys", "keys", "Print one row per key: how often used, by whom, and when."),
     "dump": Verb("cli.dump", "dump", "Write every record of a trace, before names are resolved."),
-    "capture": Verb(
-        "cli.capture", "capture", "Record registry activity on Windows, around a program or until Ctrl-C."
-    ),
+    "capture": Verb("cli.capture", "capture", "Record on Windows, around a program or until Ctrl-C."),
     "watch": Verb("cli.watch", "watch", "Show what happens to the registry, as it happens, until Ctrl-C."),
     "start": Verb("cli.start", "start", "Begin a recording on Windows that goes on by itself."),
     "status": Verb("cli.status", "status", "Show what is being recorded, and how it stands."),
@@ -53,13 +51,11 @@ VERBS = {
     "cancel": Verb("cli.cancel", "cancel", "End the recording that `regtrace start` began, and discard it."),
     "sessions": Verb("cli.sessions", "sessions", "Show the tracing sessions that run, or stop one."),
     "boot": Verb("cli.boot", "boot", "Trace the boot: configure it, make a capture of it, switch it off."),
-    "doctor": Verb(
-        "cli.doctor", "doctor", "Check this machine: system, rights, sessions, disk, names of open keys."
-    ),
+    "doctor": Verb("cli.doctor", "doctor", "Check this machine: system, rights, sessions, disk."),
     "selftest": Verb(
         "cli.selftest",
         "selftest",
-        "Try whether this machine reports registry operations, with names and values.",
+        "Try whether this machine reports names and values.",
     ),
     "simulate": Verb(
         "cli.simulate", "simulate", "Write a simulated trace, a genuine .etl, with its truth beside it."

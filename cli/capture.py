@@ -67,7 +67,7 @@ def capture(
     force: Annotated[bool, typer.Option("--force", help="Replace the capture if it exists.")] = False,
     fail_on_loss: FailOnLoss = False,
 ) -> None:  # fmt: skip
-    """Record registry activity on Windows, around a program or until Ctrl-C.
+    """Record on Windows, around a program or until Ctrl-C.
 
     Needs an elevated prompt. The kernel writes the trace, of all processes; then names of keys that were open
     before are added, and a capture is published. The first Ctrl-C ends the recording and publishes it (exit

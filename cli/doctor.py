@@ -44,7 +44,7 @@ def doctor(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array for a program.")] = False,
 ) -> None:  # fmt: skip
-    """Check this machine: system, rights, sessions, disk, names of open keys.
+    """Check this machine: system, rights, sessions, disk.
 
     Looks and changes nothing, unless --fix or --selftest are given. Works on every system; where it is not
     Windows, that is the first finding. Returns 0 where all is well and 3 where there is something to be done.

@@ -25,7 +25,7 @@ EXAMPLES = (
 def selftest(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object for a program.")] = False,
 ) -> None:
-    r"""Try whether this machine reports registry operations, with names and values.
+    r"""Try whether this machine reports names and values.
 
     Makes a key HKCU\Software\regtrace-selftest-..., writes, reads and deletes values in it while it is
     traced, removes it, and looks for every operation in the capture that comes of it: whether it arrived,

@@ -29,8 +29,8 @@ def sessions(
 ) -> None:
     """Show the tracing sessions that run, or stop one.
 
-    Sessions outlive the program that started them, and Windows has room for 64. Only sessions of regtrace are
-    stopped unless --force is given.
+    Sessions outlive the program that started them, and Windows has room for 64. Those that regtrace did not
+    start are stopped only with --force.
     """
     from cli.output import write_lines
     from tracer.live.detached import our_sessions, stop_named
