@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from cli.app import VERBS, Verb
 from tracer import session
 from tracer.live.handle_table import HandleTable
 from tracer.live.recorder import Service
@@ -17,20 +16,9 @@ from tracer.processes import ProcessRecord
 from tracer.simulate import simulate
 from tracer.simulate.knobs import Knobs
 
-__all__ = ["NEW_VERBS", "Machine", "make_trace", "once_recording", "use_machine"]
+__all__ = ["RECORDING_VERBS", "Machine", "make_trace", "once_recording", "use_machine"]
 
-NEW_VERBS = {
-    name: Verb(f"cli.{name}", name, summary)
-    for name, summary in {
-        "capture": "Record registry activity on Windows, around a program or until Ctrl-C.",
-        "start": "Begin a recording on Windows that goes on by itself.",
-        "stop": "End the recording that `regtrace start` began, and publish it.",
-        "status": "Show what is being recorded, and how it stands.",
-        "cancel": "End the recording that `regtrace start` began, and discard it.",
-        "snapshot": "Save what the ring of a running recording holds.",
-        "sessions": "Show the tracing sessions that run, or stop one.",
-    }.items()
-}
+RECORDING_VERBS = ("capture", "start", "stop", "status", "cancel", "snapshot", "sessions")
 
 
 def make_trace(path: Path, **knobs: Any) -> Path:
@@ -77,8 +65,6 @@ def use_machine(monkeypatch: pytest.MonkeyPatch, folder: Path, machine: Machine)
     monkeypatch.setenv("XDG_STATE_HOME", str(folder / "state"))
     monkeypatch.setenv("LOCALAPPDATA", str(folder / "state"))
     monkeypatch.setattr("tracer.live.recorder.real_service", machine.service)
-    for name, verb in NEW_VERBS.items():
-        monkeypatch.setitem(VERBS, name, verb)
 
 
 def once_recording(action: Callable[[], None], stop: threading.Event) -> Callable[[Any], None]:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from capture_kit import NEW_VERBS, Machine, make_trace, use_machine
+from capture_kit import RECORDING_VERBS, Machine, make_trace, use_machine
 from etw_double import EtwService, etw_service
 from typer.testing import CliRunner
 
@@ -60,11 +60,9 @@ def play_when_recording(monkeypatch: pytest.MonkeyPatch, action) -> None:
     monkeypatch.setattr(recording_text.RecordingLine, "__call__", hear)
 
 
-@pytest.mark.parametrize("verb", NEW_VERBS)
+@pytest.mark.parametrize("verb", RECORDING_VERBS)
 def test_elsewhere_each_says_in_one_sentence_that_it_needs_windows(monkeypatch, verb):
     monkeypatch.setattr("tracer.session.is_supported", lambda: False)
-    for name, entry in NEW_VERBS.items():
-        monkeypatch.setitem(VERBS, name, entry)
     result = run(verb)
     assert result.exit_code == 5
     assert "needs Windows" in result.stderr
@@ -72,13 +70,12 @@ def test_elsewhere_each_says_in_one_sentence_that_it_needs_windows(monkeypatch, 
     assert result.stdout == ""
 
 
-@pytest.mark.parametrize("verb", NEW_VERBS)
-def test_each_has_help_and_examples(monkeypatch, verb):
-    monkeypatch.setitem(VERBS, verb, NEW_VERBS[verb])
+@pytest.mark.parametrize("verb", RECORDING_VERBS)
+def test_each_has_help_and_examples(verb):
     result = run(verb, "--help")
     assert result.exit_code == 0
     assert "Examples:" in result.stdout
-    assert NEW_VERBS[verb].summary in " ".join(result.stdout.split())
+    assert VERBS[verb].summary in " ".join(result.stdout.split())
 
 
 # ---------------------------------------------------------------- capture

@@ -13,8 +13,7 @@ from typer.testing import CliRunner
 
 from analysis.capture import open_capture
 from analysis.filters import Filters
-from cli import app as cli_app
-from cli.app import Verb, app
+from cli.app import app
 from cli.durations import parse_duration
 from cli.exits import Exit
 from cli.watch_view import WatchView
@@ -32,16 +31,7 @@ HOSTILE = "evil\x1b[2J\u202egnp\n\x07\ud800" + "<U+0000>"
 
 
 @pytest.fixture
-def verb(monkeypatch):
-    monkeypatch.setitem(
-        cli_app.VERBS,
-        "watch",
-        Verb("cli.watch", "watch", "Show what happens to the registry, as it happens."),
-    )
-
-
-@pytest.fixture
-def script(monkeypatch, verb):
+def script(monkeypatch):
     return install(monkeypatch, Script())
 
 
@@ -291,7 +281,7 @@ def test_what_cannot_be_looked_up_is_a_warning(script, monkeypatch):
     assert "keys that were open before are not named: the system refuses" in result.stderr
 
 
-def test_elsewhere_than_on_windows_one_sentence_says_so(verb, monkeypatch):
+def test_elsewhere_than_on_windows_one_sentence_says_so(monkeypatch):
     monkeypatch.setattr("tracer.session.is_supported", lambda: False)
     result = run("-f", "jsonl")
     assert result.exit_code == Exit.PLATFORM

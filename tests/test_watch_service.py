@@ -12,8 +12,7 @@ from typer.testing import CliRunner
 
 from analysis.capture import open_capture
 from analysis.filters import Filters
-from cli import app as cli_app
-from cli.app import Verb, app
+from cli.app import app
 from cli.exits import Exit
 from tracer.ingest import ingest
 from tracer.live import handle_table, process_snapshot
@@ -29,11 +28,6 @@ __all__ = ["etw_service"]
 
 @pytest.fixture
 def service(etw_service, monkeypatch):
-    monkeypatch.setitem(
-        cli_app.VERBS,
-        "watch",
-        Verb("cli.watch", "watch", "Show what happens to the registry, as it happens."),
-    )
     monkeypatch.setattr(process_snapshot, "snapshot_processes", list)
     monkeypatch.setattr(
         handle_table, "read_handle_table", lambda: handle_table.HandleTable([], [], 0, 0.0, 0, 0, 0)
