@@ -13,9 +13,10 @@ import pytest
 from live_raw import raw_records
 
 import regtrace as rt
-from tracer.live.monitor import MONITOR_SESSION, Monitor, _current_control_set
+from tracer.live.monitor import MONITOR_SESSION, Monitor
 from tracer.live.options import KEYWORDS, NAMING_KEYWORDS
 from tracer.live.records import RawRecord
+from tracer.live.registry import current_control_set
 from tracer.notifications import Notification
 from tracer.text import fold_name
 
@@ -116,7 +117,7 @@ def test_a_callback_on_one_key_fires_live_for_exactly_the_operations_of_the_trut
 
 def test_through_the_tracing_service_callbacks_get_what_a_replay_gives(service, traced, monkeypatch):
     monkeypatch.setattr(
-        "tracer.live.monitor._current_control_set", lambda: None
+        "tracer.live.monitor.current_control_set", lambda: None
     )  # nor does the ingest know it
     live: list[Notification] = []
     with Monitor(snapshot=(), seed=([], [])) as monitor:
@@ -316,7 +317,7 @@ def test_what_found_no_room_is_a_loss():
 
 @pytest.mark.skipif(sys.platform != "win32", reason="only Windows has a current control set")
 def test_the_current_control_set_is_asked_of_the_system():
-    number = _current_control_set()
+    number = current_control_set()
     assert number is not None
     assert number >= 1
 

@@ -30,6 +30,9 @@ __all__ = ["etw_service"]
 def service(etw_service, monkeypatch):
     monkeypatch.setattr(process_snapshot, "snapshot_processes", list)
     monkeypatch.setattr(
+        "tracer.live.watch.current_control_set", lambda: None
+    )  # an ingest is not told it either
+    monkeypatch.setattr(
         handle_table, "read_handle_table", lambda: handle_table.HandleTable([], [], 0, 0.0, 0, 0, 0)
     )
     return etw_service

@@ -3,11 +3,9 @@
 It was exercised with a double of the tracing service and under Wine, not yet on Windows itself.
 """
 
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self, cast
 
@@ -30,6 +28,7 @@ from tracer.live.options import (
 from tracer.live.pipeline import LivePipeline
 from tracer.live.record_sources import Batches, RecordSource
 from tracer.live.records import RawRecord
+from tracer.live.registry import current_control_set
 from tracer.operations import find_operations
 from tracer.parts import SOURCE_TEXTS
 from tracer.paths import display_paths
@@ -222,7 +221,7 @@ class Monitor:
             self._source = Batches(self._given)
         pipeline = LivePipeline(self._seed, self._snapshot or (), seed_ns=self._seed_ns)
         if self._control_set is None and self._given is None:
-            self._control_set = _current_control_set()
+            self._control_set = current_control_set()
         self._thread = threading.Thread(
             target=self._run, args=(pipeline, self._source), name=MONITOR_SESSION, daemon=True
         )
@@ -373,14 +372,3 @@ def _handle_table() -> Any:  # noqa: ANN401
     from tracer.live.handle_table import read_handle_table
 
     return read_handle_table()
-
-
-def _current_control_set() -> int | None:
-    r"""Return the number in HKLM\SYSTEM\Select, Current; None where this is no Windows or it cannot be read."""
-    value: Any = None
-    if sys.platform == "win32":
-        import winreg
-
-        with suppress(OSError), winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, r"SYSTEM\Select") as key:
-            value, _ = winreg.QueryValueEx(key, "Current")
-    return value if isinstance(value, int) and value > 0 else None

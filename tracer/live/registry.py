@@ -5,11 +5,12 @@ Small enough that a dictionary can stand in for it. It is not the registry that 
 
 import importlib
 import sys
+from contextlib import suppress
 from typing import Any, Protocol
 
 from tracer.errors import NotElevated, PlatformError, RegtraceError
 
-__all__ = ["KINDS", "Data", "Registry", "WindowsRegistry", "real_registry"]
+__all__ = ["KINDS", "Data", "Registry", "WindowsRegistry", "current_control_set", "real_registry"]
 
 Data = int | str | bytes
 KINDS = {"REG_SZ": 1, "REG_BINARY": 3, "REG_DWORD": 4, "REG_QWORD": 11}
@@ -119,3 +120,14 @@ def _refusal(path: str, done: str, problem: OSError) -> RegtraceError:
             f"{path} cannot be {done} without elevated rights; start the terminal as administrator"
         )
     return RegtraceError(f"{path} cannot be {done}: {problem.strerror or problem}")
+
+
+def current_control_set() -> int | None:
+    r"""Return the number in HKLM\SYSTEM\Select, Current; None where this is no Windows or it cannot be read."""
+    value: object = None
+    if sys.platform == "win32":
+        import winreg
+
+        with suppress(OSError), winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, r"SYSTEM\Select") as key:
+            value, _ = winreg.QueryValueEx(key, "Current")
+    return value if isinstance(value, int) and value > 0 else None

@@ -27,6 +27,7 @@ from tracer.live.options import (
     keyword_mask,
 )
 from tracer.live.pipeline import LivePipeline
+from tracer.live.registry import current_control_set
 from tracer.live.row_filter import RowFilter
 
 __all__ = ["QUEUE_BYTES", "Watch", "WatchStatus", "watched_keywords"]
@@ -205,8 +206,7 @@ class Watch:
         seed = (table.addresses, table.paths) if table is not None else None
         seed_ns = table.time_ns if table is not None else None
         if self._control_set is None:
-            with suppress(RegtraceError, OSError, ImportError):
-                self._control_set = _current_control_set()
+            self._control_set = current_control_set()
         self._pipeline = LivePipeline(
             seed, processes, seed_ns=seed_ns, control_set=self._control_set, clock=self._clock
         )
@@ -277,11 +277,3 @@ def _handle_table() -> Any:  # noqa: ANN401
     from tracer.live.handle_table import read_handle_table
 
     return read_handle_table()
-
-
-def _current_control_set() -> int | None:
-    from tracer.live.registry import real_registry
-
-    values = real_registry("the current control set").read(r"HKLM\SYSTEM\Select") or {}
-    number = values.get("Current")
-    return number if isinstance(number, int) else None

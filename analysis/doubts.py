@@ -1,0 +1,87 @@
+"""What an answer rests on: losses and blind time inside the time asked about, and keys without a whole name."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from analysis.engine import answer, engine_errors
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from analysis.capture import Capture
+
+__all__ = ["Doubts", "find_doubts", "with_doubts"]
+
+_LOST = ("events", "buffers", "damage")
+
+
+@dataclass(frozen=True, slots=True)
+class Doubts:
+    """Why an answer may be incomplete.
+
+    Attributes:
+        losses: rows of the table `losses` that touch the time asked about, blind time left out.
+        lost_events: how many events those rows say were lost; None where no row says a number.
+        blind: whether the time before the names of open keys were read touches it.
+        partly_named, unnamed: rows of the whole capture of whose key only a part, or nothing, is known.
+    """
+
+    losses: int
+    lost_events: int | None
+    blind: bool
+    partly_named: int
+    unnamed: int
+
+    def __bool__(self) -> bool:
+        return bool(self.losses or self.blind or self.partly_named or self.unnamed)
+
+    @property
+    def sentences(self) -> list[str]:
+        """One sentence for each kind of doubt; none where there is no doubt."""
+        said = []
+        if self.losses:
+            known = "" if self.lost_events is None else f", {self.lost_events:,} events at least"
+            places = "loss touches" if self.losses == 1 else "losses touch"
+            said.append(
+                f"{self.losses:,} {places} the time asked about{known}: what is absent may have been lost"
+            )
+        if self.blind:
+            said.append("the names of keys that were open before were read only after the trace had begun")
+        if self.partly_named or self.unnamed:
+            said.append(
+                f"of the capture's rows {self.partly_named:,} know only the end of their key's name and "
+                f"{self.unnamed:,} none of it: answers by key may miss them"
+            )
+        return said
+
+
+def find_doubts(capture: "Capture", start_ns: int | None = None, end_ns: int | None = None) -> Doubts:
+    """Return the doubts about an answer over a time.
+
+    Args:
+        capture: what was asked.
+        start_ns: UTC nanoseconds; None is unbounded. A loss without bounds touches every time.
+        end_ns: likewise, inclusive.
+    """
+    conditions = ["true"]
+    if start_ns is not None:
+        conditions.append(f"(to_ns IS NULL OR to_ns >= {int(start_ns)})")
+    if end_ns is not None:
+        conditions.append(f"(from_ns IS NULL OR from_ns <= {int(end_ns)})")
+    query = f'SELECT kind, count(*) AS rows, sum("count")::BIGINT AS total FROM losses WHERE {" AND ".join(conditions)} GROUP BY kind'
+    with engine_errors():
+        found = {row["kind"]: row for row in answer(capture.backend, query).to_pylist()}
+    names = capture.manifest.totals.get("names", {})
+    return Doubts(
+        losses=sum(found[kind]["rows"] for kind in _LOST if kind in found),
+        lost_events=found["events"]["total"] if "events" in found else None,
+        blind="blind" in found,
+        partly_named=names.get("partial", 0),
+        unnamed=names.get("none", 0),
+    )
+
+
+def with_doubts(frame: "pd.DataFrame", doubts: Doubts) -> "pd.DataFrame":
+    """Return the frame with the doubts in `attrs["doubts"]`, a list of sentences."""
+    frame.attrs["doubts"] = doubts.sentences
+    return frame
