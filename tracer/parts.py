@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -64,9 +63,8 @@ def row_groups(batches: list[Batch], texts: list[str], most: int) -> Iterator[pa
     """
     joined = _join(batches)
     order = _part_order(joined.columns["key"], joined.columns["sequence"])
-    by_number = pa.array(texts, pa.string())
     for start in range(0, len(order), most):
-        yield _table(joined, order[start : start + most], by_number)
+        yield _table(joined, order[start : start + most], texts)
 
 
 def rows_in_order(batches: list[Batch], texts: list[str]) -> pa.Table:
@@ -75,23 +73,7 @@ def rows_in_order(batches: list[Batch], texts: list[str]) -> pa.Table:
     sequence = joined.columns["sequence"]
     order = np.empty(len(sequence), np.int64)
     order[sequence - sequence.min()] = np.arange(len(sequence))
-    return _table(joined, order, _FewTexts(texts))
-
-
-class _Texts(Protocol):
-    """Names by number: an Arrow array, or what takes few of very many."""
-
-    def take(self, numbers: pa.Array) -> pa.Array: ...
-
-
-class _FewTexts:
-    """Names of which one table needs few: making an Arrow array of all would cost more."""
-
-    def __init__(self, texts: list[str]) -> None:
-        self._texts = texts
-
-    def take(self, numbers: pa.Array) -> pa.Array:
-        return pa.array([self._texts[number] for number in numbers.to_pylist()], pa.string())
+    return _table(joined, order, texts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +133,7 @@ def _join_blobs(blobs: list[Blobs | None], sizes: list[int]) -> Blobs | None:
     return Blobs(pa.concat_arrays(values), np.concatenate(places))
 
 
-def _table(joined: _Joined, order: Column, texts: _Texts) -> pa.Table:
+def _table(joined: _Joined, order: Column, texts: list[str]) -> pa.Table:
     """Return the rows that `order` names as a table `events`; `texts` are names by number."""
     rows, lookup = len(order), _Lookup
 
@@ -163,7 +145,8 @@ def _table(joined: _Joined, order: Column, texts: _Texts) -> pa.Table:
 
     def names(numbers: NDArray[np.int32]) -> pa.DictionaryArray:
         codes = pa.array(numbers, mask=numbers == NONE).dictionary_encode()
-        return pa.DictionaryArray.from_arrays(codes.indices, texts.take(codes.dictionary))
+        few = [texts[number] for number in codes.dictionary.to_pylist()]
+        return pa.DictionaryArray.from_arrays(codes.indices, pa.array(few, pa.string()))
 
     def bytes_of(name: str) -> pa.Array:
         blobs = joined.blobs[name]

@@ -113,6 +113,9 @@ class Catalog:
     def _spell(self, node: int) -> _Spelling:
         """Return a key's spelling, from that of the nearest key above it that is still known."""
         parents = self._tree.parents
+        above = self._spellings.get(parents[node])
+        if above is not None and not self._above[node] and node not in self._tree.bound:
+            return self._spell_below(node, above)  # most keys: nothing stands below them
         chain = []
         known = self._spellings.get(node)
         while known is None:
