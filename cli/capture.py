@@ -1,6 +1,5 @@
 """`regtrace capture`: record registry activity on Windows, around a program or until Ctrl-C."""
 
-import threading
 from pathlib import Path
 from typing import Annotated
 
@@ -8,7 +7,7 @@ import typer
 
 from cli.console import console
 from cli.exits import Exit
-from cli.interrupts import graceful
+from cli.interrupts import StopEvent, graceful
 from cli.options import Example, FailOnLoss
 from cli.recording_options import (
     Buffers,
@@ -87,7 +86,7 @@ def capture(
     target = output or default_target()
     if not classic:
         console.say(option_note(options.option_word))
-    stop = threading.Event()
+    stop = StopEvent()
     try:
         with graceful(stop), RecordingLine(stop, hint=_hint(options.command)) as line:
             manifest = record(options, target, stop=stop, progress=line, service=service)

@@ -93,10 +93,8 @@ def watch(
     that was open before and is named by nothing shows as <object 0x...>. Filters mean what they mean to
     `regtrace timeline`.
     """
-    from threading import Event
-
     from cli.durations import parse_duration
-    from cli.interrupts import graceful
+    from cli.interrupts import StopEvent, graceful
     from cli.zones import find_zone
     from tracer.errors import RegtraceError, UsageError
     from tracer.live.row_filter import RowFilter
@@ -111,7 +109,7 @@ def watch(
     if wanted is WatchFormat.TABLE and not is_terminal(sys.stdout):
         raise UsageError("a live table needs a terminal; use -f jsonl for a file or a pipe")
     require_windows("regtrace watch")
-    stop = Event()
+    stop = StopEvent()
     with graceful(stop), Watch(rows, data=data) as running:
         for note in running.notes:
             console.warn(note)

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from cli import recording_text
 from cli.app import VERBS, app
+from cli.interrupts import StopEvent
 from cli.recording_options import default_target, read_size
 from tracer import session
 from tracer.errors import UsageError
@@ -303,6 +304,33 @@ recording_text.RecordingLine.__call__ = hear
 from cli.app import main
 main(["capture", "-o", "a.regtrace"])
 """
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="sends itself alarms")
+def test_a_signal_that_comes_at_any_moment_of_a_wait_ends_it():
+    # threading.Event hangs here within a few thousand rounds: its lock is held by the thread that is interrupted
+    previous = signal.getsignal(signal.SIGALRM)
+    try:
+        for number in range(3000):
+            stop = StopEvent()
+            signal.signal(signal.SIGALRM, lambda *_, stop=stop: stop.set())
+            signal.setitimer(signal.ITIMER_REAL, 0.0002 + (number % 97) * 1e-6)
+            while not stop.wait(0.000001):
+                pass
+            assert stop.is_set()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
+
+
+def test_an_event_that_nobody_sets_is_waited_for_as_long_as_asked():
+    stop, began = StopEvent(), time.monotonic()
+    assert not stop.wait(0.12)
+    assert 0.12 <= time.monotonic() - began < 10
+    stop.set()
+    assert stop.wait()
+    stop.clear()
+    assert not stop.is_set()
 
 
 @pytest.mark.skipif(os.name == "nt", reason="sends a POSIX signal")
