@@ -7,6 +7,9 @@ from tracer.store.manifest import Manifest
 
 __all__ = ["card_html", "card_text", "facts", "printable"]
 
+_LONG = ("span", "host", "names")
+_NO_LOSS = "none recorded"
+
 
 def facts(manifest: Manifest, *, closed: bool = False) -> dict[str, str]:
     """Return the facts that matter most, by what they are about; what is unknown is left out."""
@@ -19,21 +22,32 @@ def facts(manifest: Manifest, *, closed: bool = False) -> dict[str, str]:
     if parts:
         first, last = min(part["first_ns"] for part in parts), max(part["last_ns"] for part in parts)
         said["time"] = f"{_moment(first)} to {_moment(last)}"
+        said["span"] = _length(last - first)
+    if host := _host(manifest):
+        said["host"] = host
     names = [printable(str(source.get("name"))) for source in manifest.sources]
     if names:
         said["sources"] = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    if by_source := _names(manifest):
+        said["names"] = by_source
     if any(source.get("simulated") for source in manifest.sources):
         said["origin"] = "simulated"
     if not manifest.complete:
         said["losses"] = "incomplete: something was lost (see losses)"
+        rows = manifest.tables.get("losses", {}).get("rows")
+        if type(rows) is int and rows:
+            said["losses"] = f"incomplete: {rows:,} {'loss' if rows == 1 else 'losses'} (see losses)"
+    elif parts:
+        said["losses"] = _NO_LOSS
     if closed:
         said["state"] = "closed"
     return said
 
 
 def card_text(name: str, said: dict[str, str]) -> str:
-    """Return the facts as one line."""
-    return f"<Capture {printable(name)}: {'; '.join(said.values())}>"
+    """Return the facts as one line, without those that need room."""
+    short = [text for about, text in said.items() if about not in _LONG and text != _NO_LOSS]
+    return f"<Capture {printable(name)}: {'; '.join(short)}>"
 
 
 def card_html(name: str, said: dict[str, str]) -> str:
@@ -46,6 +60,44 @@ def card_html(name: str, said: dict[str, str]) -> str:
 def printable(text: str) -> str:
     r"""Return `text` with everything a terminal must not see written as \x1b or \u202e."""
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+
+
+def _host(manifest: Manifest) -> str:
+    """Return what is known of the traced machine; "" where nothing is."""
+    recording = manifest.settings.get("recording")
+    host = recording.get("host") if isinstance(recording, dict) else None
+    known = host if isinstance(host, dict) else {}
+    said = [printable(str(known[name])) for name in ("name", "system", "machine") if known.get(name)]
+    if manifest.windows_build is not None and not known.get("system"):
+        said.append(f"Windows build {manifest.windows_build}")
+    processors = {
+        source["facts"].get("cpus") for source in manifest.sources if isinstance(source.get("facts"), dict)
+    }
+    numbers = [number for number in processors if type(number) is int]
+    if numbers:
+        said.append(f"{max(numbers)} processor{'' if max(numbers) == 1 else 's'}")
+    return ", ".join(said)
+
+
+def _names(manifest: Manifest) -> str:
+    """Return rows by where their key's name came from, most first; "" where it is not known."""
+    names = manifest.totals.get("names")
+    if not isinstance(names, dict):
+        return ""
+    rows = {name: count for name, count in names.items() if type(count) is int and count > 0}
+    total = sum(rows.values())
+    ordered = sorted(rows.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{printable(name)} {count:,} ({100 * count / total:.1f} %)" for name, count in ordered)
+
+
+def _length(nanoseconds: int) -> str:
+    """Return how long a capture is, in the units people use."""
+    seconds = nanoseconds / 1_000_000_000
+    if seconds < 120:
+        return f"{seconds:.3f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
 
 
 def _moment(nanoseconds: int) -> str:

@@ -41,6 +41,7 @@ VERBS = {
     "info": Verb("cli.info", "info", "Show what a trace or capture holds, and what is missing."),
     "timeline": Verb("cli.timeline", "timeline", "Print what happened to keys and values, oldest first."),
     "keys": Verb("cli.keys", "keys", "Print one row per key: how often used, by whom, and when."),
+    "plot": Verb("cli.plot", "plot", "Draw a capture as a page that needs no network, or as an image."),
     "dump": Verb("cli.dump", "dump", "Write every record of a trace, before names are resolved."),
     "capture": Verb("cli.capture", "capture", "Record on Windows, around a program or until Ctrl-C."),
     "watch": Verb("cli.watch", "watch", "Show what happens to the registry, as it happens, until Ctrl-C."),

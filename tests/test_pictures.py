@@ -1,0 +1,263 @@
+"""Pictures: they count what is there, hold nothing that acts, and fail kindly."""
+
+import base64
+import hashlib
+import importlib
+import json
+import re
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from small_capture import HOSTILE, joined_rows, write_capture
+from typer.testing import CliRunner
+
+pytest.importorskip("altair", reason="pictures need the extra plots")
+pytest.importorskip("vl_convert", reason="pictures need the extra plots")
+
+from analysis.capture import open_capture
+from analysis.filters import Filters
+from analysis.picture import Picture
+from analysis.picture_tree import plant
+from analysis.picture_values import stretches
+from analysis.pictures import PICTURES
+from cli.app import VERBS, Verb, app
+from cli.plot import Kind
+from tracer.errors import UsageError
+from tracer.ingest import ingest
+from tracer.simulate import simulate
+from tracer.simulate.knobs import Knobs
+
+RUN = "HKLM\\SOFTWARE\\Vendor\\Run"
+
+
+@pytest.fixture(scope="module")
+def capture(tmp_path_factory):
+    with open_capture(write_capture(tmp_path_factory.mktemp("pictures") / "small.regtrace")) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def busy(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pictures")
+    knobs = Knobs(
+        events=4000,
+        seed=3,
+        gap_us=300,
+        lost_buffers=0.1,
+        hostile_names=0.2,
+        nul_names=0.1,
+        surrogate_names=0.1,
+    )
+    simulate(folder / "busy.etl", knobs)
+    ingest([folder / "busy.etl"], folder / "busy.regtrace")
+    with open_capture(folder / "busy.regtrace") as opened:
+        yield opened
+
+
+def drawn(picture: Picture, column: str) -> list[dict]:
+    """Return the marks that have a column."""
+    spec = picture.spec()
+    sets = list(spec["datasets"].values())
+    return next(values for values in sets if values and column in values[0])
+
+
+def test_a_timeline_has_one_mark_for_each_operation_and_a_cross_for_each_failure(capture):
+    picture = PICTURES["timeline"](capture, Filters(key=RUN))
+    rows = [row for row in joined_rows() if row["same_as"] == 3]
+    marks = drawn(picture, "result")
+    assert picture.rows == len(marks) == len(rows) > 3
+    assert [mark["operation"] for mark in marks] == [row["operation"] for row in rows]
+    failures = capture.timeline(RUN, status="error")
+    assert sum(mark["result"] == "failed" for mark in marks) == len(failures) > 0
+
+
+def test_a_shortened_timeline_says_so(capture):
+    picture = PICTURES["timeline"](capture, limit=7)
+    assert picture.rows == 7
+    assert "only the first 7 operations are drawn" in picture.notes
+
+
+def test_activity_counts_every_operation_once(busy):
+    picture = PICTURES["activity"](busy)
+    bars = drawn(picture, "low")
+    counted = busy.sql("SELECT count(*) AS events FROM events")["events"].iloc[0]
+    assert sum(bar["events"] for bar in bars) == picture.rows == counted
+    tops = {}
+    for bar in bars:  # each bar stands on the one before it
+        assert bar["low"] == tops.get(bar["from"], 0)
+        tops[bar["from"]] = bar["high"]
+
+
+def test_losses_are_shaded_where_they_were(busy):
+    shaded = drawn(PICTURES["activity"](busy), "kind")
+    found = busy.sql(
+        "SELECT * FROM losses WHERE kind <> 'blind' AND from_ns IS NOT NULL AND to_ns IS NOT NULL"
+    )
+    first = min(part["first_ns"] for part in busy.manifest.parts)
+    spec = PICTURES["activity"](busy).spec()
+    unit = 1e9 if "seconds after" in json.dumps(spec) and "milliseconds" not in json.dumps(spec) else 1e6
+    assert len(found)
+    for loss in found.itertuples():
+        middle = ((int(loss.from_ns) + int(loss.to_ns)) / 2 - first) / unit
+        assert any(s["kind"] == "lost" and s["from"] <= middle <= s["to"] for s in shaded)
+
+
+def test_handles_are_bars_from_open_to_close_longest_first(busy):
+    picture = PICTURES["handles"](busy, limit=10_000)
+    wanted = busy.sql(
+        "SELECT count(*) AS lives FROM handles WHERE handle_id IN (SELECT handle_id FROM stored_events)"
+    )
+    bars = drawn(picture, "lived")
+    assert len(bars) == wanted["lives"].iloc[0]
+    assert len({bar["lane"] for bar in bars}) == len(bars)
+    assert all(bar["from"] < bar["to"] for bar in bars)
+
+
+def test_a_value_holds_what_was_written_until_the_next_write_or_delete():
+    def row(time_ns, data, operation="SetValueKey", previous=None):
+        return {
+            "time_ns": time_ns, "process": "a.exe", "pid": 1, "operation": operation, "display_key": "HKLM\\A",
+            "value_name": "N", "data_type": 4, "data_size": 4, "data": data, "previous_type": 4,
+            "previous_size": 4, "previous_data": previous,
+        }  # fmt: skip
+
+    rows = [
+        row(10, b"\1\0\0\0", previous=b"\7\0\0\0"),
+        row(20, b"\2\0\0\0"),
+        row(30, None, "DeleteValueKey"),
+        row(40, b"\3\0\0\0") | {"value_name": "n"},
+    ]
+    assert [(life["from_ns"], life["to_ns"], life["number"], life["gone"]) for life in stretches(rows)] == [
+        (None, 10, 7, False),
+        (10, 20, 1, False),
+        (20, 30, 2, False),
+        (30, 40, None, True),
+        (40, None, 3, False),
+    ]
+
+
+def test_every_key_counts_in_all_keys_above_it():
+    rows = [("HKLM\\A\\b", 3, 1), ("HKLM\\a", 2, 0), ("HKU\\c", 5, 5)]
+    root = plant(rows)
+    below = root.children["HKLM"].children["A"]
+    assert (root.events, root.failures) == (10, 6)
+    assert (below.events, below.own, below.failures) == (5, 2, 1)
+
+
+def test_an_icicle_has_no_child_higher_than_its_parent(busy):
+    boxes = drawn(PICTURES["tree"](busy), "level")
+    total = Counter()
+    for box in boxes:
+        total[box["level"]] += box["events"]
+    assert total[0] == PICTURES["tree"](busy).rows
+    assert all(total[level] <= total[level - 1] for level in total if level)
+
+
+@pytest.mark.parametrize("kind", list(PICTURES))
+def test_nothing_acts_in_a_picture_of_hostile_names(kind, capture, busy):
+    for source in (busy,) if kind == "handles" else (capture, busy):  # the small one has no table of handles
+        picture = PICTURES[kind](source)
+        page = picture.html()
+        scripts = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
+        assert len(scripts) == page.count("<script") == page.count("</script") == 2
+        policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', page)[1]
+        for script in scripts:  # the policy lets these two run, and nothing else
+            digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+            assert f"'sha256-{digest}'" in policy
+        assert "'unsafe-inline'" not in policy.partition("script-src")[2]
+        assert not set("<>") & set(scripts[1])
+        texts = json.dumps(picture.spec(), ensure_ascii=False)
+        assert texts.isprintable()
+        svg = picture.svg()
+        assert not [bad for bad in ("<script", "\u202e", "\0") if bad in svg]
+        assert picture.png().startswith(b"\x89PNG")
+
+
+def test_a_title_with_markup_and_a_nul_is_only_text(capture):
+    hostile = "</script><script>alert(1)</script>\0\u202e\ud800"
+    chart = PICTURES["activity"](capture).chart.properties(title=hostile)
+    picture = Picture(chart, rows=1)
+    assert "<script>alert" not in picture.html()
+    assert "<script" not in picture.svg()
+    assert picture.png()
+
+
+def test_hostile_names_are_in_the_small_capture():
+    assert any("<script>" in name for name in HOSTILE)
+
+
+def test_a_page_asks_for_nothing_from_the_network(capture):
+    page = re.sub(r"<script>.*?</script>", "", PICTURES["activity"](capture).html(), flags=re.DOTALL)
+    assert not re.search(r"<(script|link|img|iframe)[^>]*(src|href)=", page)
+    assert "default-src 'none'" in page
+
+
+def test_a_capture_without_events_is_one_sentence(tmp_path):
+    with open_capture(write_capture(tmp_path / "empty.regtrace", events=0)) as empty:
+        for draw in PICTURES.values():
+            with pytest.raises(UsageError, match="nothing to draw"):
+                draw(empty)
+
+
+def test_a_source_without_handles_is_told_from_a_filter_that_fits_nothing(capture, busy):
+    with pytest.raises(UsageError, match="Procmon"):
+        PICTURES["handles"](capture)
+    with pytest.raises(UsageError, match="ask for more"):
+        PICTURES["handles"](busy, Filters(process="nobody.exe"))
+
+
+def test_activity_of_a_real_log_counts_every_operation(corpus, tmp_path):
+    log = corpus / "pml" / "pp-LogfileTests64bitUTC.pml"
+    if not log.is_file():
+        pytest.skip("the real Procmon log is absent")
+    manifest = ingest([log], tmp_path / "real.regtrace")
+    with open_capture(tmp_path / "real.regtrace") as opened:
+        assert PICTURES["activity"](opened).rows == manifest.totals["events"]
+        assert PICTURES["tree"](opened).rows == manifest.totals["events"]
+
+
+def test_without_the_extra_one_sentence_says_what_to_install(monkeypatch):
+    for name in ("analysis.picture", "analysis.pictures"):
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "altair", None)
+    with pytest.raises(UsageError, match=r"pip install 'regtrace\[plots\]'"):
+        importlib.import_module("analysis.pictures")
+
+
+def test_the_words_of_the_verb_are_the_pictures():
+    assert [kind.value for kind in Kind] == list(PICTURES)
+
+
+@pytest.fixture
+def plot(monkeypatch):
+    monkeypatch.setitem(VERBS, "plot", Verb("cli.plot", "plot", "Draw a capture as a page or an image."))
+    return lambda *words: CliRunner().invoke(app, ["plot", *map(str, words)], prog_name="regtrace")
+
+
+@pytest.mark.parametrize("ending", [".html", ".png", ".svg"])
+def test_the_verb_writes_each_kind_of_file(plot, capture, tmp_path, ending):
+    target = tmp_path / f"out{ending}"
+    result = plot("timeline", capture.path, "--key", RUN, "-o", target)
+    assert result.exit_code == 0, result.output
+    start = {".html": b"<!DOCTYPE html>", ".png": b"\x89PNG", ".svg": b"<svg"}[ending]
+    assert target.read_bytes().startswith(start)
+    assert plot("timeline", capture.path, "-o", target).exit_code != 0  # it exists
+    assert plot("timeline", capture.path, "-o", target, "--force").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("-o", "x.pdf"), "use .html, .png or .svg"),
+        (("-o", "x.png", "--key", "HKLM\\Nowhere"), "touches a key"),
+        (("-o", "x.png", "--from", "2001-01-01", "--to", "2001-01-02"), "nothing to draw"),
+    ],
+)
+def test_a_mistake_is_one_sentence(plot, capture, tmp_path, monkeypatch, words, said):
+    monkeypatch.chdir(tmp_path)
+    result = plot("timeline", Path(capture.path).absolute(), *words)
+    assert result.exit_code == 2
+    assert said in result.output.replace("\n", " ")
+    assert not list(tmp_path.glob("x.*"))
