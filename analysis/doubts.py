@@ -8,7 +8,7 @@ from analysis.engine import answer, engine_errors
 if TYPE_CHECKING:
     import pandas as pd
 
-    from analysis.capture import Capture
+    from analysis.opened import OpenCapture
 
 __all__ = ["Doubts", "find_doubts", "with_doubts"]
 
@@ -55,7 +55,7 @@ class Doubts:
         return said
 
 
-def find_doubts(capture: "Capture", start_ns: int | None = None, end_ns: int | None = None) -> Doubts:
+def find_doubts(capture: "OpenCapture", start_ns: int | None = None, end_ns: int | None = None) -> Doubts:
     """Return the doubts about an answer over a time.
 
     Args:

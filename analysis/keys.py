@@ -3,6 +3,7 @@
 from ibis.expr.types import Table
 
 from analysis.events import is_failure
+from analysis.folding import folded
 from tracer.errors import UsageError
 from tracer.operations import find_operations
 
@@ -56,7 +57,7 @@ def key_summary(events: Table, keys: Table) -> Table:
         created=rows.count(where=(operation == "CreateKey") & (rows["disposition"] == 1)),
         failures=rows.count(where=is_failure(status)),
         processes=rows["process_id"].nunique(),
-        values=rows["value_name"].upper().nunique(),
+        values=folded(rows["value_name"]).nunique(),
         bytes_written=rows["data_size"].sum(where=written).cast("int64"),
         first_time=rows["time"].min(),
         last_time=rows["time"].max(),

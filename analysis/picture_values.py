@@ -35,7 +35,7 @@ def draw_values(capture: "Capture", filters: Filters, *, limit: int) -> Picture:
     """Draw what values held; see `analysis.pictures.values`."""
     if not capture.manifest.parts:
         raise UsageError(f"{capture.path.name} holds no events, so there is nothing to draw")
-    narrowed = capture._filtered(filters, joined=True)
+    narrowed = capture.rows(filters, joined=True)
     narrowed = narrowed.filter(narrowed["operation"].isin(["SetValueKey", "DeleteValueKey"]))
     with engine_errors():
         rows = fetch(narrowed.order_by("sequence").limit(limit + 1).select(*_COLUMNS)).to_pylist()

@@ -124,7 +124,7 @@ def activity(capture: "Capture", filters: Filters | None = None, *, limit: int |
     _not_empty(capture)
     span = Span.of(capture, filters, None, None)
     width = _round_up((span.end_ns - span.start_ns) / max(1, min(limit or _MOST_BINS, 10_000)))
-    events = capture._filtered(filters, joined=False)
+    events = capture.rows(filters, joined=False)
     place = (events["time_ns"] - ibis.literal(span.start_ns, "int64")) // ibis.literal(width, "int64")
     counted = (
         events.mutate(place=place.cast("int64"), failed=is_failure(events["status"]))
@@ -216,7 +216,7 @@ def handles(capture: "Capture", filters: Filters | None = None, *, limit: int | 
             f"{capture.path.name} holds no lives of key objects (Procmon's logs have none), so there is nothing to draw"
         )
     tables, span = capture.tables, Span.of(capture, filters, None, None)
-    used = capture._filtered(filters, joined=False).select("handle_id").distinct()
+    used = capture.rows(filters, joined=False).select("handle_id").distinct()
     lives = tables["handles"].semi_join(used, "handle_id")
     keys = tables["keys"].select("key_id", "display_path")
     people = tables["processes"].select("process_id", "image", "pid")

@@ -9,15 +9,20 @@ import typer
 
 __all__ = [
     "CapturePath",
+    "EndTime",
     "Example",
     "FailOnLoss",
     "Force",
     "Format",
     "FormatOption",
+    "KeyWords",
     "Limit",
     "OutputFile",
+    "ProcessWord",
     "RowFormat",
     "RowFormatOption",
+    "StartTime",
+    "UnderWords",
     "UserSid",
     "Where",
     "Wide",
@@ -53,6 +58,9 @@ class RowFormat(StrEnum):
 CapturePath = Annotated[
     Path, typer.Argument(metavar="CAPTURE", help="A capture, NAME.regtrace, as `regtrace ingest` makes it.")
 ]
+EndTime = Annotated[
+    str | None, typer.Option("--to", metavar="TIME", help="Last time, written as for --from; inclusive.")
+]
 FailOnLoss = Annotated[
     bool,
     typer.Option(
@@ -66,14 +74,46 @@ FormatOption = Annotated[
         "--format", "-f", help="How to write rows; told by the ending of FILE where not given, else a table."
     ),
 ]
+KeyWords = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--key",
+        "-k",
+        metavar="KEY",
+        help="Only this key: HKLM\\... or \\REGISTRY\\..., any case; * and ** allowed. Repeatable.",
+    ),
+]
 Limit = Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="Show the first N rows only.")]
 OutputFile = Annotated[
     Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to FILE; - is standard output.")
+]
+ProcessWord = Annotated[
+    str | None,
+    typer.Option(
+        "--process",
+        "-p",
+        metavar="NAME|PID",
+        help="Only processes of this image name (* and ? allowed), or this id.",
+    ),
 ]
 RowFormatOption = Annotated[
     RowFormat | None,
     typer.Option(
         "--format", "-f", help="How to write rows; told by the ending of FILE where not given, else jsonl."
+    ),
+]
+StartTime = Annotated[
+    str | None,
+    typer.Option(
+        "--from",
+        metavar="TIME",
+        help="First time: 2026-11-22T10:00:00Z, +90s after the start, -5m before the end.",
+    ),
+]
+UnderWords = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--under", "-u", metavar="KEY", help="Only this key and keys below it; * and ** allowed. Repeatable."
     ),
 ]
 UserSid = Annotated[

@@ -125,9 +125,9 @@ def test_hostile_key_names_are_found(capture: Capture, name: str) -> None:
 
 def test_many_keys_and_few_keys_take_the_same_rows(capture: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     few = sequences(capture.timeline("HKLM", subtree=True, operation="write"))
-    monkeypatch.setattr("analysis.capture._FEW_KEYS", 1000)
+    monkeypatch.setattr("analysis.opened._FEW_KEYS", 1000)
     listed = sequences(capture.timeline("HKLM", subtree=True, operation="write"))
-    monkeypatch.setattr("analysis.capture._FEW_KEYS", 0)
+    monkeypatch.setattr("analysis.opened._FEW_KEYS", 0)
     joined = sequences(capture.timeline("HKLM", subtree=True, operation="write"))
     pattern = compile_pattern("HKLM", subtree=True, control_set=CONTROL_SET)
     wanted = expected(

@@ -1,0 +1,234 @@
+"""A capture that is open: its engine, its tables, the rows that fit a filter, and the doubts about an answer."""
+
+import shutil
+import weakref
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType, TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import ibis
+from ibis.backends.duckdb import Backend
+from ibis.expr.types import Table
+
+from analysis.card import card_html, card_text, facts
+from analysis.collect import to_frame
+from analysis.doubts import Doubts, find_doubts, with_doubts
+from analysis.engine import HELPERS, answer, bound, condition_view, connect, engine_errors, quoted
+from analysis.filters import Filters, find_processes
+from analysis.timeline import chosen
+from analysis.times import parse_time
+from tracer.errors import CaptureError, UsageError
+from tracer.paths import compile_pattern, display_path, escape_argument, native_path
+from tracer.schema import TABLES
+from tracer.store.manifest import Manifest
+from tracer.store.reader import table_files
+from tracer.text import fold_name
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["OpenCapture"]
+
+_FEW_KEYS = 16  # up to so many ids go into the query as a list, which prunes row groups; more are joined
+
+
+class OpenCapture:
+    """The engine room of a capture; `analysis.capture.Capture` adds the questions.
+
+    Attributes:
+        path: the directory.
+        manifest: what `capture.json` says.
+        backend: the Ibis backend, for questions this class does not know.
+    """
+
+    def __init__(self, path: Path, manifest: Manifest, *, memory_limit: str, threads: int | None) -> None:
+        self.path = path
+        self.manifest = manifest
+        files = table_files(path.absolute(), manifest)
+        self.backend, spill = connect(files, memory_limit=memory_limit, threads=threads)
+        self._closer = weakref.finalize(self, _close, self.backend, spill)
+        self._helpers: dict[str, str] = {}  # question -> name of the table or view that answers it
+
+    @property
+    def tables(self) -> Mapping[str, Table]:
+        """The stored tables as Ibis tables, by name; the stored event rows are `stored_events`."""
+        names = ["stored_events" if name == "events" else name for name in TABLES]
+        return MappingProxyType({name: bound(self.engine(), name) for name in names})
+
+    @property
+    def events(self) -> Table:
+        """The event rows with the names of keys and processes joined (`analysis.events.EVENT_COLUMNS`)."""
+        return bound(self.engine(), "events")
+
+    def span(self) -> tuple[int, int] | None:
+        """Return the times (UTC nanoseconds) of the first and the last event; None where there is none."""
+        parts = self.manifest.parts
+        if not parts:
+            return None
+        return min(part["first_ns"] for part in parts), max(part["last_ns"] for part in parts)
+
+    def interval(self, filters: Filters) -> tuple[int | None, int | None]:
+        """Return the first and last time (UTC nanoseconds, inclusive) of a filter; None where it has none.
+
+        Raises:
+            UsageError: a time cannot be understood.
+        """
+        first_ns, last_ns = self.span() or (None, None)
+        start_ns, end_ns = (
+            None
+            if time is None
+            else _in_range(parse_time(time, first_ns=first_ns, last_ns=last_ns, end=is_end))
+            for time, is_end in ((filters.start, False), (filters.end, True))
+        )
+        return start_ns, end_ns
+
+    def doubts(self, filters: Filters | None = None) -> Doubts:
+        """Return why an answer about the time that a filter states may be incomplete."""
+        return find_doubts(self, *self.interval(filters or Filters()))
+
+    def frame(self, table: Table, filters: Filters | None = None) -> "pd.DataFrame":
+        """Run a question and return its rows; the doubts about them are in `attrs["doubts"]`, as sentences.
+
+        Args:
+            table: an Ibis expression over the tables of this capture.
+            filters: what rows were asked for; their time decides which losses matter.
+        """
+        sql = ibis.to_sql(table, dialect="duckdb")
+        with engine_errors():
+            rows = to_frame(answer(self.engine(), sql))
+        return with_doubts(rows, self.doubts(filters))
+
+    def rows(self, filters: Filters, *, joined: bool) -> Table:
+        """Return the event rows that fit, in no order.
+
+        Args:
+            filters: what rows are asked for.
+            joined: with the names joined (the columns of `events`), or as stored; rows chosen by a
+                condition (`filters.where`) have the names joined in any case.
+
+        Raises:
+            UsageError: a filter cannot be understood.
+        """
+        backend = self.engine()
+        processes = None
+        if filters.process is not None or filters.pid is not None:
+            processes = find_processes(bound(backend, "processes"), filters.process, filters.pid)
+        start_ns, end_ns = self.interval(filters)
+        if filters.where is not None:
+            events = self._fitting(filters.where)
+        else:
+            events = bound(backend, "events" if joined else "stored_events")
+        return chosen(
+            events,
+            key_ids=self._key_ids(filters),
+            processes=processes,
+            value=filters.value,
+            operation=filters.operation,
+            status=filters.status,
+            start_ns=start_ns,
+            end_ns=end_ns,
+        )
+
+    def suggest_keys(self, text: str, n: int = 5) -> list[str]:
+        """Return up to `n` display paths of this capture that are close to what a user wrote, best first."""
+        try:
+            wanted = fold_name(display_path(native_path(text), control_set=self.manifest.control_set))
+        except UsageError:
+            wanted = fold_name(escape_argument(text))
+        name = wanted.rstrip("\\").rpartition("\\")[2]
+        path, last = quoted(wanted), quoted(name)
+        query = f"""
+            SELECT min(display_path) FROM (
+                SELECT display_path, folded_path,
+                    jaro_winkler_similarity(folded_path, {path}) AS alike,
+                    jaro_winkler_similarity(regexp_extract(folded_path, '[^\\\\]*$'), {last}) AS alike_name,
+                    contains(folded_path, {path}) OR starts_with({path}, folded_path || '\\') AS kin
+                FROM keys WHERE folded_path <> {path}
+            )
+            WHERE kin OR (alike > 0.75 AND alike_name > 0.7)
+            GROUP BY folded_path
+            ORDER BY max(alike + alike_name) DESC, length(folded_path), folded_path
+            LIMIT {max(0, int(n))}
+        """
+        if not wanted:
+            return []
+        with engine_errors():
+            found: list[str] = answer(self.engine(), query).column(0).to_pylist()
+        return found
+
+    def info(self) -> dict[str, Any]:
+        """Return what is known about the capture as JSON values: the manifest, losses and diagnostics."""
+        known = self.manifest.as_dict()
+        for name in ("losses", "diagnostics"):
+            with engine_errors():
+                known[name] = answer(self.engine(), f"SELECT * FROM {name}").to_pylist()
+        return known
+
+    def close(self) -> None:
+        """Let go of the engine and of the disk space it spilled to; closing twice is fine."""
+        self._closer()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return card_text(self.path.name, facts(self.manifest, closed=not self._closer.alive))
+
+    def _repr_html_(self) -> str:
+        return card_html(str(self.path), facts(self.manifest, closed=not self._closer.alive))
+
+    def engine(self) -> Backend:
+        """Return the backend of a capture that is still open."""
+        if not self._closer.alive:
+            raise CaptureError(f"the capture {self.path.name} is closed: open it again")
+        return self.backend
+
+    def _fitting(self, condition: str) -> Table:
+        """Return the rows of `events` that fit a user's SQL condition."""
+        backend = self.engine()
+        name = self._helpers.get(condition)
+        if name is None:
+            name = f"where_{len(self._helpers)}"
+            condition_view(backend.con, name, condition)
+            self._helpers[condition] = name
+        return bound(backend, "events", name)
+
+    def _key_ids(self, filters: Filters) -> list[int] | Table | None:
+        """Return the keys asked for and all that are grouped with them; None where every key is."""
+        if filters.key is None:
+            return None
+        texts = [filters.key] if isinstance(filters.key, str) else list(filters.key)
+        control_set = self.manifest.control_set
+        patterns = [
+            compile_pattern(text, control_set=control_set, user_sid=filters.user_sid, subtree=filters.subtree)
+            for text in texts
+        ]
+        condition = " OR ".join(pattern.sql("folded_path") for pattern in patterns) or "false"
+        query = f"SELECT key_id FROM keys WHERE same_as IN (SELECT same_as FROM keys WHERE {condition})"
+        backend = self.engine()
+        with engine_errors("the key pattern cannot be used"):
+            if query not in self._helpers:
+                name = f"keys_{len(self._helpers)}"
+                backend.con.execute(f"CREATE TABLE {HELPERS}.{name} AS {query} ORDER BY key_id")
+                self._helpers[query] = name
+            some = f"SELECT key_id FROM {HELPERS}.{self._helpers[query]} LIMIT {_FEW_KEYS + 1}"
+            ids: list[int] = answer(backend, some).column(0).to_pylist()
+        if len(ids) <= _FEW_KEYS:
+            return ids
+        return bound(backend, "keys", self._helpers[query]).select("key_id")
+
+
+def _close(backend: Backend, spill: Path) -> None:
+    backend.disconnect()
+    shutil.rmtree(spill, ignore_errors=True)
+
+
+def _in_range(nanoseconds: int) -> int:
+    """Return a time that the column can be compared with: years before 1677 and after 2262 are its ends."""
+    return max(-(2**63), min(nanoseconds, 2**63 - 1))

@@ -1,0 +1,124 @@
+"""What every verb that answers a question does: filters from options, rows to the output, doubts below them."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import tzinfo
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from analysis.capture import Capture
+from analysis.collect import fetch
+from analysis.engine import engine_errors
+from analysis.filters import Filters
+from cli.captures import check_keys, fail_if_lossy, opened, print_rows
+from cli.columns import times_as_text
+from cli.console import console
+from cli.output import Output, Render
+from tracer.errors import UsageError
+
+if TYPE_CHECKING:
+    from ibis.expr.types import Table
+
+__all__ = ["Question", "asking", "filters_of"]
+
+
+def filters_of(
+    *,
+    key: Sequence[str] | None = None,
+    under: Sequence[str] | None = None,
+    value: str | None = None,
+    process: str | None = None,
+    operation: str | None = None,
+    status: str | None = None,
+    start: str | None = None,
+    end: str | None = None,
+    where: str | None = None,
+    user_sid: str | None = None,
+) -> Filters:
+    """Return what the options of a verb ask for.
+
+    Raises:
+        UsageError: --key and --under are both given.
+    """
+    if key and under:
+        raise UsageError("--key and --under are two answers to one question: give one of them")
+    return Filters(
+        key=key or under or None,
+        subtree=bool(under),
+        value=value,
+        process=process,
+        operation=operation,
+        status=status,
+        start=start,
+        end=end,
+        where=where,
+        user_sid=user_sid,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A capture that was opened for one question, and where its answer goes."""
+
+    capture: Capture
+    filters: Filters
+    output: Output
+
+    def print(
+        self,
+        table: "Table | pa.Table | pa.RecordBatchReader",
+        render: Render,
+        *,
+        noun: str,
+        limit: int | None = None,
+    ) -> int:
+        """Write the rows of the answer and return their number.
+
+        Args:
+            table: the rows, or an Ibis expression that is run.
+            render: makes the lines of a table (`cli.output.Render`).
+            noun: what one row is, in the singular.
+            limit: what --limit said, so that a full answer can be told from a cut one.
+        """
+        if not isinstance(table, pa.Table | pa.RecordBatchReader):
+            with engine_errors():
+                table = fetch(table)
+        return print_rows(table, self.output, render, noun=noun, limit=limit)
+
+
+@contextmanager
+def asking(path: Path, filters: Filters, output: Output, *, fail_on_loss: bool = False) -> Iterator[Question]:
+    """Open a capture for a question; afterwards say the doubts about the answer on standard error.
+
+    Args:
+        path: the capture.
+        filters: what rows are asked for; a key that the capture does not know is a mistake.
+        output: where the answer goes.
+        fail_on_loss: what --fail-on-loss said.
+
+    Raises:
+        UsageError: a filter cannot be understood, or the capture does not know the key.
+    """
+    keys = [filters.key] if isinstance(filters.key, str) else filters.key
+    with opened(path) as capture:
+        check_keys(capture, keys, subtree=filters.subtree, user_sid=filters.user_sid)
+        _check_interval(capture, filters, output.zone)
+        yield Question(capture, filters, output)
+        for sentence in capture.doubts(filters).sentences:
+            console.note(sentence)
+        fail_if_lossy(capture, asked=fail_on_loss)
+
+
+def _check_interval(capture: Capture, filters: Filters, zone: tzinfo) -> None:
+    """Warn where the time asked about lies outside what was recorded: an empty answer then says nothing."""
+    start_ns, end_ns = capture.interval(filters)
+    span = capture.span()
+    if span is None:
+        console.note(f"{capture.path.name} holds no events")
+    elif (start_ns is not None and start_ns > span[1]) or (end_ns is not None and end_ns < span[0]):
+        stamps = pa.array([time // 1000 for time in span], pa.timestamp("us", "UTC"))
+        first, last = times_as_text(stamps, zone).to_pylist()
+        console.warn(f"the time asked about lies outside the capture, which spans {first} to {last}")
