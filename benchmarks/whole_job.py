@@ -8,6 +8,7 @@ Both are measured as CPU time of the process with its threads, in turns; the job
 """
 
 import argparse
+import os
 import subprocess
 import sys
 import tempfile
@@ -30,6 +31,7 @@ def job(source: Path, folder: Path) -> tuple[float, float]:
     out = subprocess.run(
         [sys.executable, "-c", code, str(source), str(folder / "job.regtrace")],
         check=True, capture_output=True, text=True,
+        env={**os.environ, "ARROW_DEFAULT_MEMORY_POOL": "system"},  # as cli.app sets it
     )  # fmt: skip
     cpu, wall, rss = map(float, out.stdout.split())
     job.peak_mib = rss / 1024  # type: ignore[attr-defined]

@@ -14,7 +14,7 @@ __all__ = ["CompiledKeyTree"]
 
 _UNROOTED, _LONGER = 1, 2  # bits of a node
 _FIRST_NODES, _FIRST_NAMES = 1 << 14, 1 << 15
-_COLUMNS = ("parent", "spelling", "mention", "depth", "length", "bits", "dirty")
+_COLUMNS = ("parent", "spelling", "mention", "depth", "length", "bits")
 
 
 class CompiledKeyTree(KeyTree):
@@ -77,17 +77,17 @@ class CompiledKeyTree(KeyTree):
     def _follow_parts(self, *arguments: object) -> NDArray[np.int64]:
         parents, parts, begin, end, mentions = (np.asarray(argument, np.int64) for argument in arguments)
         found = np.empty(len(parents), np.int64)
+        respelled = np.empty(int((end - begin).sum()), np.int64)
         fold_of, size_of = (np.frombuffer(column, np.int64) for column in (self._fold_of, self._size_of))
         done = 0
         while done < len(parents):
             before = len(self)
             done, count, changed = _follow(
-                before, found, done, self.MOST_DEPTH, self.MOST_LENGTH,
+                before, found, respelled, done, self.MOST_DEPTH, self.MOST_LENGTH,
                 parents, parts, begin, end, mentions, fold_of, size_of, self._pairs, *self._nodes.values(),
             )  # fmt: skip
             self._catch_up(before, count)
-            if changed:
-                self._respell(count)
+            self._respell(respelled[:changed])
             if done < len(parents):
                 self._reserve(int(end[done] - begin[done]))
         return found
@@ -118,19 +118,17 @@ class CompiledKeyTree(KeyTree):
             self.too_long.add(node)
             self.names[node] = TOO_LONG
 
-    def _respell(self, count: int) -> None:
-        """Show the spellings that turned out to be the first in time."""
-        dirty = self._nodes["dirty"]
-        for node in np.flatnonzero(dirty[:count]).tolist():
-            self.names[node] = self._spelling_texts[self._nodes["spelling"][node]]
-            self._mentions[node] = self._nodes["mention"][node]
-        dirty[:count] = 0
+    def _respell(self, nodes: NDArray[np.int64]) -> None:
+        """Show the spellings that turned out to be the first in time; a node may be named several times."""
+        spellings, mentions = self._nodes["spelling"][nodes].tolist(), self._nodes["mention"][nodes].tolist()
+        for node, spelling, mention in zip(nodes.tolist(), spellings, mentions, strict=True):
+            self.names[node], self._mentions[node] = self._spelling_texts[spelling], mention
 
     def _add(self, parent: int, name: str, mention: int) -> int:
         node = super()._add(parent, name, mention)
         self._reserve(1)
         bits = self.unrooted[node] * _UNROOTED | (node in self.too_long) * _LONGER
-        values = (parent, self._spelling(name), mention, self._depths[node], self._lengths[node], bits, 0)
+        values = (parent, self._spelling(name), mention, self._depths[node], self._lengths[node], bits)
         for column, value in zip(self._nodes.values(), values, strict=True):
             column[node] = value
         return node
@@ -171,13 +169,14 @@ def _place_all(pairs, old):
 
 @kernel
 def _follow(
-    count, found, done, most_depth, most_length,
+    count, found, respelled, done, most_depth, most_length,
     parents, parts, begins, ends, mentions, fold_of, size_of, pairs,
-    parent_of, spelling_of, mention_of, depth_of, length_of, bits_of, dirty,
+    parent_of, spelling_of, mention_of, depth_of, length_of, bits_of,
 ):  # fmt: skip
     """Follow names from `done` on; stops before the first one there is no room for.
 
-    Returns where it stopped, how many nodes there are now, and how many known ones got another spelling.
+    Returns where it stopped, how many nodes there are now, and how often one got another spelling, which
+    `respelled` lists.
     """
     changed = 0
     for row in range(done, len(parents)):
@@ -200,12 +199,12 @@ def _follow(
                 length = (length_of[node] if node >= 0 else 0) + 1 + size_of[spelling]
                 longer = depth > most_depth or length > most_length
                 parent_of[child], spelling_of[child], mention_of[child] = node, spelling, mentions[row]
-                depth_of[child], length_of[child], dirty[child] = depth, length, 0
+                depth_of[child], length_of[child] = depth, length
                 bits_of[child] = above & _UNROOTED | (_LONGER if longer else 0)
             elif mentions[row] < mention_of[child]:
                 mention_of[child], spelling_of[child] = mentions[row], spelling
-                changed += dirty[child] == 0
-                dirty[child] = 1
+                respelled[changed] = child
+                changed += 1
             node = child
         found[row] = node
     return len(parents), count, changed
