@@ -5,6 +5,7 @@ order in which a resolver meets them, so keys are compared by their paths.
 """
 
 from dataclasses import dataclass
+from importlib import import_module
 from itertools import pairwise
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tracer.compiled import is_available
 from tracer.decode.columns import decode_operations
 from tracer.decode.plans import ABSENT, PlanTables
 from tracer.decode.strings import NameTable
@@ -121,10 +123,16 @@ def story(tree: KeyTree, parts: list[Resolved]) -> Story:
 
 
 def fast(
-    touches: Touches, names: list[str], places: list[int], seed: dict[int, str]
+    touches: Touches,
+    names: list[str],
+    places: list[int],
+    seed: dict[int, str],
+    *,
+    compiled: bool = False,
 ) -> tuple[Story, Resolver]:
     tree = KeyTree()
-    resolver = Resolver(tree, names)
+    form = import_module("tracer.compiled.lives" if compiled else "tracer.resolve.lives")
+    resolver = Resolver(tree, names, find_lives=form.find_lives)
     if seed:
         resolver.seed(list(seed), list(seed.values()), 0)
     return story(tree, [resolver.resolve(part) for part in cut(touches, places)]), resolver
@@ -182,11 +190,17 @@ traces = st.lists(st.one_of(uses, uses, named_uses, opens, opens, taught_opens, 
 seeds = st.dictionaries(addresses, st.sampled_from([r"\REGISTRY\S1", r"\REGISTRY\MACHINE\A"]), max_size=3)
 
 
+FORMS = pytest.mark.parametrize(
+    "compiled", [False, pytest.param(True, marks=pytest.mark.skipif(not is_available(), reason="no Numba"))]
+)
+
+
+@FORMS
 @given(records=traces, seed=seeds, places=st.lists(st.integers(0, 60), max_size=5))
-def test_the_fast_resolver_says_what_the_plain_one_says(records, seed, places):
+def test_the_fast_resolver_says_what_the_plain_one_says(compiled, records, seed, places):
     touches = touches_of(records)
     places = [min(place, len(touches)) for place in places]
-    said, resolver = fast(touches, NAMES, places, seed)
+    said, resolver = fast(touches, NAMES, places, seed, compiled=compiled)
     assert said == plain(touches, NAMES, seed)
     check_handles(resolver, said)
 
@@ -199,8 +213,9 @@ def test_a_batch_a_row_is_as_good_as_one_batch(records, seed):
     assert one == many
 
 
+@FORMS
 @pytest.mark.parametrize("number", range(12))
-def test_long_random_traces_agree(number):
+def test_long_random_traces_agree(number, compiled):
     """Long enough for chains of openings that rest on openings many times over."""
     draw = np.random.default_rng(number)
     size, addresses = 4000, int(draw.integers(3, 200))
@@ -225,7 +240,7 @@ def test_long_random_traces_agree(number):
     )
     seed = {16: r"\REGISTRY\S1", 32: r"\REGISTRY\S2"} if number % 2 else {}
     places = draw.integers(0, size, int(draw.integers(0, 6))).tolist()
-    said, resolver = fast(touches, NAMES, places, seed)
+    said, resolver = fast(touches, NAMES, places, seed, compiled=compiled)
     assert said == plain(touches, NAMES, seed)
     check_handles(resolver, said)
 

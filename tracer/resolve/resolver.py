@@ -1,12 +1,7 @@
 """The fast resolver: objects to keys for a whole batch, by sorting instead of stepping.
 
-Every use and every opening of an object is a touch. Sorted by (object, row), the touches of one object
-stand together in time order, so that lives and names become runs whose starts are found column-wise:
-
-    life     from an opening (or a first use that nothing explains) to the next
-    binding  a stretch of a life with one name: from the opening, or from a record that carried a path
-
-The state between batches is one slot an address. `tracer.resolve.sequential` says the same row by row.
+The lives and bindings of a batch (`tracer.resolve.lives`) get their names here, and rows get those of their
+binding. The state between batches is one slot an address. `tracer.resolve.sequential` says the same row by row.
 """
 
 from dataclasses import dataclass, field
@@ -17,6 +12,7 @@ from numpy.typing import NDArray
 from tracer.longs import LongMap
 from tracer.radix import stable_order
 from tracer.resolve.handles import HandleLog
+from tracer.resolve.lives import CARRIED, NEVER, OPENED, TAUGHT, UNSEEN, FindLives, find_lives
 from tracer.resolve.losses import LossTimes
 from tracer.resolve.names import KeyNumbers
 from tracer.resolve.touches import DEFERRED, EVENT, GRACE_NS, NO_NAME, OPEN, RUNDOWN, SEED, Resolved, Touches
@@ -25,9 +21,7 @@ from tracer.resolve.tree import KeyTree
 __all__ = ["Resolver"]
 
 Column = NDArray[np.int64]
-_OPENED, _TAUGHT, _UNSEEN, _CARRIED = range(4)  # kinds of binding
 _ACROSS_LOSS, _DOUBTFUL = np.uint8(1), np.uint8(2)  # what a name may be tainted by
-_NEVER = np.iinfo(np.int64).max
 _ROOMY = 50_000  # addresses below which none is forgotten
 _FEW = 64  # openings left over after the vectorised rounds that are worth stepping through
 
@@ -66,6 +60,7 @@ class Resolver:
         texts: escaped names by number; it may grow between batches.
         losses: times at which events were lost, for the flag across_loss.
         long_map: the form of LongMap to look numbers up in.
+        find_lives: the form of `tracer.resolve.lives.find_lives` to use.
     """
 
     def __init__(
@@ -75,10 +70,12 @@ class Resolver:
         losses: LossTimes | None = None,
         *,
         long_map: type[LongMap] = LongMap,
+        find_lives: FindLives = find_lives,
     ) -> None:
         self._tree = tree
         self._keys = KeyNumbers(tree, texts, long_map)
         self._losses = losses if losses is not None else LossTimes([])
+        self._find_lives = find_lives
         self._slot_of = long_map()
         self._slots = _Slots()
         self._next_handle = 0
@@ -94,7 +91,7 @@ class Resolver:
         state = self._slots
         for slot, address, path in zip(slots.tolist(), addresses, paths, strict=True):
             state.alive[slot], state.key[slot], state.source[slot] = True, self._tree.rooted(path, -1), SEED
-            state.handle[slot], state.closed_ns[slot] = self._next_handle, _NEVER
+            state.handle[slot], state.closed_ns[slot] = self._next_handle, NEVER
             state.evidence_ns[slot] = time_ns
             self.handles.seed(slot, self._next_handle, address, int(state.key[slot]))
             self._next_handle += 1
@@ -118,7 +115,7 @@ class Resolver:
         slot = int(self._slot_of.get(np.array([address], np.uint64).view(np.int64))[0])
         if slot < 0 or not state.alive[slot] or state.tainted[slot]:
             return None
-        if state.closed_ns[slot] != _NEVER and time_ns - state.closed_ns[slot] > GRACE_NS:
+        if state.closed_ns[slot] != NEVER and time_ns - state.closed_ns[slot] > GRACE_NS:
             return None
         if self._losses and self._losses.between(state.evidence_ns[[slot]], np.array([time_ns]))[0]:
             return None
@@ -128,7 +125,7 @@ class Resolver:
         """Let go of addresses whose object was closed too long ago to matter; memory follows what is open."""
         state, count = self._slots, len(self._slot_of)
         closed = state.closed_ns[:count]
-        kept = (closed == _NEVER) | (now_ns - closed <= GRACE_NS)
+        kept = (closed == NEVER) | (now_ns - closed <= GRACE_NS)
         self.handles.forget(kept)
         state.keep(kept)
         addresses = self._slot_of.keys()[kept]
@@ -150,124 +147,61 @@ class Resolver:
 
 
 class _Batch:
-    """One batch on its way: touches sorted by (slot, row), lives and bindings as runs of them."""
+    """One batch on its way."""
 
     def __init__(self, resolver: Resolver, touches: Touches) -> None:
         self.resolver, self.t, self.state = resolver, touches, resolver._slots
         self.size = len(touches)
+        self.lives = resolver._find_lives(
+            touches, resolver._number, lambda: (self.state.alive, self.state.closed_ns)
+        )
 
     def resolve(self) -> Resolved:
-        self._sort()
-        self._find_lives()
-        self._find_bindings()
         self._number_handles()
         row_key, row_source, row_tainted = self._name()
         out = self._result(row_key, row_source, row_tainted)
         self._keep()
         return out
 
-    def _sort(self) -> None:
-        t = self.t
-        uses, makes = t.address != 0, t.opened != 0
-        used, made = np.flatnonzero(uses), np.flatnonzero(makes)
-        slots = self.resolver._number(np.concatenate([t.address.take(used), t.opened.take(made)]))
-        # Both kinds of touches in one list in row order, a row's use before what it makes.
-        room = uses.astype(np.int64) + makes
-        place = np.cumsum(room) - room
-        where = np.concatenate([place.take(used), place.take(made) + uses.take(made)])
-        slot, code = np.empty(len(where), np.int64), np.empty(len(where), np.int64)
-        slot[where], code[where] = slots, np.concatenate([used << 1, made << 1 | 1])
-        order = stable_order(slot)
-        self.slot, code = slot.take(order), code.take(order)
-        self.row, self.makes = code >> 1, (code & 1).astype(bool)
-        self.count = len(code)
-        self.first = np.ones(self.count, bool)  # of its slot
-        self.first[1:] = self.slot[1:] != self.slot[:-1]
-        self.closes = t.closes[self.row] & ~self.makes
-        self.taught = np.where(self.makes, NO_NAME, t.taught[self.row])
-
-    def _find_lives(self) -> None:
-        """Find where lives start, and which touches come after a close of theirs."""
-        place = np.arange(self.count)
-        group = np.maximum.accumulate(np.where(self.first, place, 0))
-        time = self.t.time_ns[self.row]
-        alive = self.state.alive[self.slot]
-        opening = np.maximum.accumulate(np.where(self.makes, place, -1))
-        # The last close strictly before each touch.
-        closing = np.full(self.count, -1)
-        closing[1:] = np.maximum.accumulate(np.where(self.closes, place, -1))[:-1]
-        here = closing >= np.maximum(group, opening)
-        carried = (closing < group) & (opening < group) & alive
-        closed_ns = np.where(here, time[closing], np.where(carried, self.state.closed_ns[self.slot], _NEVER))
-        closed = (closed_ns != _NEVER) & ~self.makes
-        expired = closed & (time - np.where(closed, closed_ns, time) > GRACE_NS)
-        marker = np.where(here, closing, -1)
-        again = np.zeros(self.count, bool)
-        again[1:] = expired[:-1] & (marker[1:] == marker[:-1]) & ~self.first[1:]
-        unseen = (self.first & ~alive & ~self.makes) | (expired & ~again)
-        self.unseen = unseen
-        self.starts = self.makes | unseen
-        # Once a use began a new life, the close before it no longer concerns the uses after it.
-        self.after_close = closed & ~expired
-        self.time = time
-        # A life ends with its first close; a repeated one only moves the time from which uses are late.
-        self.ends = self.closes & ~self.after_close
-
-    def _find_bindings(self) -> None:
-        teaches = self.taught != NO_NAME
-        self.carried = self.first & ~self.starts
-        begins = self.starts | self.carried
-        self.life_at = np.flatnonzero(begins)
-        self.life = np.cumsum(begins) - 1
-        binds = begins | teaches
-        self.binding_at = np.flatnonzero(binds)
-        self.binding = np.cumsum(binds) - 1
-        at = self.binding_at
-        self.kind = np.where(
-            teaches[at],
-            _TAUGHT,
-            np.where(self.makes[at], _OPENED, np.where(self.unseen[at], _UNSEEN, _CARRIED)),
-        )
-
     def _number_handles(self) -> None:
-        at = self.life_at
-        new = np.flatnonzero(self.starts[at])
-        order = stable_order(self.row[at[new]] * 2 + self.makes[at[new]])
+        at = self.lives.life_at
+        new = np.flatnonzero(self.lives.starts[at])
+        order = stable_order(self.lives.row[at[new]] * 2 + self.lives.makes[at[new]])
         handle = np.empty(len(at), np.int64)
         handle[new[order]] = self.resolver._new_handles(len(new)) + np.arange(len(new))
-        old = np.flatnonzero(~self.starts[at])
-        handle[old] = self.state.handle[self.slot[at[old]]]
+        old = np.flatnonzero(~self.lives.starts[at])
+        handle[old] = self.state.handle[self.lives.slot[at[old]]]
         self.life_handle = handle
 
     def _name(self) -> tuple[NDArray[np.int32], NDArray[np.int8], NDArray[np.uint8]]:
         """Give every binding its key, then every row; openings that rest on openings take several rounds."""
         t, state, keys = self.t, self.state, self.resolver._keys
-        at, kind = self.binding_at, self.kind
+        at, kind = self.lives.binding_at, self.lives.kind
         count = len(at)
         self.binding_key = np.full(count + 1, -1, np.int32)  # the last, index -1, is of no binding
         self.binding_source = np.full(count, DEFERRED, np.int8)
-        self.binding_evidence = self.time[at].copy()
+        self.binding_evidence = self.lives.time[at].copy()
         self.binding_tainted = np.zeros(count, np.uint8)
-        carried = np.flatnonzero(kind == _CARRIED)
-        slot = self.slot[at[carried]]
+        carried = np.flatnonzero(kind == CARRIED)
+        slot = self.lives.slot[at[carried]]
         self.binding_key[carried], self.binding_source[carried] = state.key[slot], state.source[slot]
         self.binding_evidence[carried], self.binding_tainted[carried] = (
             state.evidence_ns[slot],
             state.tainted[slot],
         )
-        taught = np.flatnonzero(kind == _TAUGHT)
+        taught = np.flatnonzero(kind == TAUGHT)
         if len(taught):
             self.binding_key[taught] = keys.rooted(
-                self.taught[at[taught]], self._mentions(self.row[at[taught]], 0)
+                self.lives.taught[at[taught]], self._mentions(self.lives.row[at[taught]], 0)
             )
-            self.binding_source[taught] = np.where(t.rundown[self.row[at[taught]]], RUNDOWN, OPEN)
-            self.binding_tainted[taught] = t.doubtful[self.row[at[taught]]] * _DOUBTFUL
+            self.binding_source[taught] = np.where(t.rundown[self.lives.row[at[taught]]], RUNDOWN, OPEN)
+            self.binding_tainted[taught] = t.doubtful[self.lives.row[at[taught]]] * _DOUBTFUL
         self._name_unseen()
 
         # Which binding each row's own object has, at the row.
-        uses = ~self.makes
+        uses = ~self.lives.makes
         self.row_binding = np.full(self.size, -1)
-        self.row_binding[self.row[uses]] = self.binding[uses]
+        self.row_binding[self.lives.row[uses]] = self.lives.binding[uses]
         row_key = np.full(self.size, -1, np.int32)
         row_source = np.full(self.size, DEFERRED, np.int8)
         row_tainted = t.doubtful * _DOUBTFUL
@@ -277,8 +211,8 @@ class _Batch:
         if len(rows):
             row_key[rows], row_source[rows] = keys.rooted(t.asked[rows], self._mentions(rows, 1)), EVENT
         made_binding = np.full(self.size, -1)
-        opened = np.flatnonzero(kind == _OPENED)
-        made_binding[self.row[at[opened]]] = opened
+        opened = np.flatnonzero(kind == OPENED)
+        made_binding[self.lives.row[at[opened]]] = opened
         self._settle(
             np.flatnonzero(absolute & (made_binding >= 0)), made_binding, row_key, row_source, row_tainted
         )
@@ -306,33 +240,37 @@ class _Batch:
 
     def _name_unseen(self) -> None:
         """Give lives that nothing explains an unnamed node."""
-        tree, at, kind = self.resolver._tree, self.binding_at, self.kind
-        unseen = np.flatnonzero(kind == _UNSEEN)
+        tree, at, kind = self.resolver._tree, self.lives.binding_at, self.lives.kind
+        unseen = np.flatnonzero(kind == UNSEEN)
         if len(unseen):
-            rank = np.argsort(self.row[at[unseen]], kind="stable")
+            rank = np.argsort(self.lives.row[at[unseen]], kind="stable")
             unseen = unseen[rank]
-            addresses = self.t.address[self.row[at[unseen]]].tolist()
+            addresses = self.t.address[self.lives.row[at[unseen]]].tolist()
             self.binding_key[unseen] = [tree.unnamed(address) for address in addresses]
-        taught = np.flatnonzero(kind == _TAUGHT)
-        seeded = taught[self.carried[self.life_at[self.life[at[taught]]]]]
-        slots = self.slot[at[seeded]]
+        taught = np.flatnonzero(kind == TAUGHT)
+        seeded = taught[self.lives.carried[self.lives.life_at[self.lives.life[at[taught]]]]]
+        slots = self.lives.slot[at[seeded]]
         conflict = (self.state.source[slots] == SEED) & (self.state.key[slots] != self.binding_key[seeded])
         self.resolver.seed_conflicts += int(conflict.sum())
 
     def _name_later(self) -> None:
         """Bind the unrooted key that an object had until a record carried its path."""
-        tree, at, key = self.resolver._tree, self.binding_at, self.binding_key
-        taught = np.flatnonzero(self.kind == _TAUGHT)
-        taught = taught[~self.starts[at[taught]]]  # else nothing used the object before
-        taught = taught[~self.t.doubtful[self.row[at[taught]]]]  # earlier rows could not be told of the doubt
-        before = np.where(self.carried[at[taught]], self.state.key[self.slot[at[taught]]], key[taught - 1])
+        tree, at, key = self.resolver._tree, self.lives.binding_at, self.binding_key
+        taught = np.flatnonzero(self.lives.kind == TAUGHT)
+        taught = taught[~self.lives.starts[at[taught]]]  # else nothing used the object before
+        taught = taught[
+            ~self.t.doubtful[self.lives.row[at[taught]]]
+        ]  # earlier rows could not be told of the doubt
+        before = np.where(
+            self.lives.carried[at[taught]], self.state.key[self.lives.slot[at[taught]]], key[taught - 1]
+        )
         known = before >= 0
         taught, before = taught[known], before[known]
         if len(taught):
             unrooted = np.frombuffer(tree.unrooted, np.uint8)[before] != 0
             taught, before = taught[unrooted], before[unrooted]
-            for place in np.argsort(self.row[at[taught]], kind="stable").tolist():
-                source = "rundown" if self.t.rundown[self.row[at[taught[place]]]] else "later"
+            for place in np.argsort(self.lives.row[at[taught]], kind="stable").tolist():
+                source = "rundown" if self.t.rundown[self.lives.row[at[taught[place]]]] else "later"
                 tree.bind(int(before[place]), int(key[taught[place]]), source)
 
     def _below(
@@ -396,11 +334,11 @@ class _Batch:
     ) -> Resolved:
         handle = np.full(self.size, -1, np.int64)
         after_close = np.zeros(self.size, bool)
-        uses = np.flatnonzero(~self.makes)
-        handle[self.row[uses]] = self.life_handle[self.life[uses]]
-        after_close[self.row[uses]] = self.after_close[uses]
-        made = np.flatnonzero(self.makes)
-        handle[self.row[made]] = self.life_handle[self.life[made]]
+        uses = np.flatnonzero(~self.lives.makes)
+        handle[self.lives.row[uses]] = self.life_handle[self.lives.life[uses]]
+        after_close[self.lives.row[uses]] = self.lives.after_close[uses]
+        made = np.flatnonzero(self.lives.makes)
+        handle[self.lives.row[made]] = self.life_handle[self.lives.life[made]]
         unrooted = np.zeros(self.size, bool)
         named = np.flatnonzero(key >= 0)
         if len(named):
@@ -411,35 +349,35 @@ class _Batch:
 
     def _keep(self) -> None:
         """Write the finished lives to the log and keep each slot's last one."""
-        if not self.count:  # rows there may be, but none that touches an object
+        if not len(self.lives):  # rows there may be, but none that touches an object
             return
-        last = np.ones(self.count, bool)
-        last[:-1] = self.first[1:]
+        last = np.ones(len(self.lives), bool)
+        last[:-1] = self.lives.first[1:]
         at = np.flatnonzero(last)
-        slot, life, binding = self.slot[at], self.life[at], self.binding[at]
-        life_end = np.append(self.life_at[1:], self.count) - 1
-        ended = np.full(len(self.life_at), -1)
-        closing = np.flatnonzero(self.ends)
-        ended[self.life[closing[::-1]]] = closing[::-1]
-        closed_row = np.where(ended >= 0, self.row[ended], -1)
+        slot, life, binding = self.lives.slot[at], self.lives.life[at], self.lives.binding[at]
+        life_end = np.append(self.lives.life_at[1:], len(self.lives)) - 1
+        ended = np.full(len(self.lives.life_at), -1)
+        closing = np.flatnonzero(self.lives.ends)
+        ended[self.lives.life[closing[::-1]]] = closing[::-1]
+        closed_row = np.where(ended >= 0, self.lives.row[ended], -1)
         self.resolver.handles.note(
             self.t,
-            slot=self.slot[self.life_at],
+            slot=self.lives.slot[self.lives.life_at],
             handle=self.life_handle,
-            key=self.binding_key[self.binding[life_end]],
-            carried=~self.starts[self.life_at],
-            opened=self.makes[self.life_at],
-            first_row=self.row[self.life_at],
-            last_row=self.row[life_end],
+            key=self.binding_key[self.lives.binding[life_end]],
+            carried=~self.lives.starts[self.lives.life_at],
+            opened=self.lives.makes[self.lives.life_at],
+            first_row=self.lives.row[self.lives.life_at],
+            last_row=self.lives.row[life_end],
             closed_row=closed_row,
             finished=~last[life_end],
         )
         state = self.state
-        was_closed = np.where(~self.starts[self.life_at[life]], state.closed_ns[slot], _NEVER)
-        closing = np.flatnonzero(self.closes)
-        closed = np.full(len(self.life_at), -1)
-        closed[self.life[closing]] = closing
-        state.closed_ns[slot] = np.where(closed[life] >= 0, self.time[closed[life]], was_closed)
+        was_closed = np.where(~self.lives.starts[self.lives.life_at[life]], state.closed_ns[slot], NEVER)
+        closing = np.flatnonzero(self.lives.closes)
+        closed = np.full(len(self.lives.life_at), -1)
+        closed[self.lives.life[closing]] = closing
+        state.closed_ns[slot] = np.where(closed[life] >= 0, self.lives.time[closed[life]], was_closed)
         state.alive[slot] = True
         state.key[slot], state.source[slot] = self.binding_key[binding], self.binding_source[binding]
         state.handle[slot] = self.life_handle[life]
