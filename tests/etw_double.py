@@ -60,7 +60,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from etw_double_functions import KERNEL_PROVIDERS, SLICE, EtwFunctions
+from etw_double_consumer import SLICE
+from etw_double_functions import KERNEL_PROVIDERS, EtwFunctions
 from etw_double_records import (
     HEADER_EVENT,
     Item,

@@ -2,21 +2,19 @@
 
 import ctypes
 import struct
-import threading
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from etw_double_records import Enabled, Item, Running, file_writer, header_item, say_losses
+from etw_double_consumer import ConsumerFunctions
+from etw_double_records import Enabled, Running, file_writer, say_losses
 from etw_double_structures import (
     INVALID_HANDLE,
     PROPERTIES,
     Code,
     Mode,
     check_mode,
-    extended_table,
     read_ids,
     read_properties,
 )
@@ -25,13 +23,12 @@ from etw_windows_types import read_wide
 
 from tracer.simulate.container import EtlWriter
 
-__all__ = ["KERNEL_PROVIDERS", "SLICE", "EtwFunctions", "OpenTrace"]
+__all__ = ["KERNEL_PROVIDERS", "EtwFunctions"]
 
 KERNEL_PROVIDERS = {
     "70eb4f03-c1de-4f73-a051-33d13d5413bd",  # Kernel-Registry
     "22fb2cd6-0e7b-422b-a0c7-2fad1fd0e716",  # Kernel-Process
 }
-SLICE = 500  # records that are offered and taken at once
 _U, _L, _P, _B = ctypes.c_uint32, ctypes.c_uint64, ctypes.c_void_p, ctypes.c_ubyte
 _SIGNATURES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "StartTraceW": (_U, (_P, _P, _P)),
@@ -47,50 +44,24 @@ _SIGNATURES: dict[str, tuple[Any, tuple[Any, ...]]] = {
 }
 
 
-@dataclass(slots=True)
-class OpenTrace:
-    """A handle of OpenTraceW."""
-
-    name: str
-    mode: int
-    callback: int
-    context: int
-    session: Running | None = None
-    closing: bool = False
-    processing: bool = False
-    finished: bool = False
-
-
-class EtwFunctions:
+class EtwFunctions(ConsumerFunctions):
     """The service as its callers see it; `functions` and `tdh` are what they call, by name."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.elevated = True
         self.performance_log_user = False
         self.limit = 64
-        self.header_event = True
         self.option_with_filters = True
-        self.second_process_trace = Code.OK
-        self.calls: list[tuple[str, Any]] = []
         self.errors: list[BaseException] = []
         self.option_words: dict[str, int] = {}
         self.rundowns = 0
-        self.last_error = 0
-        self.sessions: dict[str, Running] = {}
-        self.traces: dict[int, OpenTrace] = {}
         self._failures: dict[str, list[list[int]]] = {}
-        self._numbers = iter(range(1, 1 << 30))
-        self._lock = threading.RLock()
-        self._changed = threading.Condition(self._lock)
         self.functions: dict[str, Any] = {}
         for name, (result, arguments) in _SIGNATURES.items():
             prototype = getattr(ctypes, "WINFUNCTYPE", ctypes.CFUNCTYPE)(result, *arguments)
             self.functions[name] = prototype(self._guarded(name))
         self.tdh = tdh_functions()
-
-    def _consumed(self) -> list[Running]:
-        """Return the sessions that somebody is consuming."""
-        return [t.session for t in self.traces.values() if t.session and t.processing and not t.closing]
 
     # ------------------------------------------------------------------ the functions
 
@@ -111,9 +82,6 @@ class EtwFunctions:
                 return 998
 
         return call
-
-    def _note(self, name: str, what: Any) -> None:
-        self.calls.append((name, what))
 
     def _StartTraceW(self, handle: int, name_at: int, at: int) -> int:  # noqa: N802
         name = read_wide(name_at)
@@ -261,55 +229,6 @@ class EtwFunctions:
             session.providers[guid] = enabled
             return Code.OK
 
-    def _OpenTraceW(self, at: int) -> int:  # noqa: N802
-        file_name, name = struct.unpack("<QQ", ctypes.string_at(at, 16))
-        (mode,) = struct.unpack("<I", ctypes.string_at(at + 28, 4))
-        (callback,) = struct.unpack("<Q", ctypes.string_at(at + 424, 8))
-        (context,) = struct.unpack("<Q", ctypes.string_at(at + 440, 8))
-        self._note("OpenTraceW", read_wide(name) or read_wide(file_name))
-        if not mode & 0x1000_0000 or not callback or not mode & Mode.REAL_TIME or not name:
-            self.last_error = Code.INVALID
-            return INVALID_HANDLE
-        with self._lock:
-            number = next(self._numbers)
-            self.traces[number] = OpenTrace(read_wide(name), mode, callback, context)
-            return number
-
-    def _ProcessTrace(self, handles: int, count: int, _start: int | None, _end: int | None) -> int:  # noqa: N802
-        number = ctypes.c_uint64.from_address(handles).value
-        self._note("ProcessTrace", number)
-        with self._changed:
-            trace = self.traces.get(number)
-            if trace is None or count != 1:
-                return Code.HANDLE
-            if trace.finished:
-                return self.second_process_trace
-            trace.session = self.sessions.get(trace.name.lower())
-            if trace.session is None or not trace.session.mode & Mode.REAL_TIME:
-                return Code.NO_INSTANCE
-            trace.processing = True
-            self._changed.notify_all()
-        try:
-            self._deliver(trace, trace.session)
-        finally:
-            with self._changed:
-                trace.processing, trace.finished = False, True
-                self._changed.notify_all()
-        return Code.OK
-
-    def _CloseTrace(self, handle: int) -> int:  # noqa: N802
-        self._note("CloseTrace", handle)
-        with self._changed:
-            trace = self.traces.get(handle)
-            if trace is None:
-                return Code.HANDLE
-            trace.closing = True
-            self._changed.notify_all()
-            if trace.processing:
-                return Code.CLOSE_PENDING
-            del self.traces[handle]
-            return Code.OK
-
     def _QueryAllTracesW(self, array: int, count: int, out: int) -> int:  # noqa: N802
         self._note("QueryAllTracesW", count)
         with self._lock:
@@ -388,63 +307,3 @@ class EtwFunctions:
                     return Code.MORE
                 ctypes.memmove(at + place, raw, len(raw))
         return Code.OK
-
-    def _deliver(self, trace: OpenTrace, session: Running) -> None:
-        callback = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(trace.callback)
-        if hasattr(ctypes, "WINFUNCTYPE"):
-            callback = ctypes.WINFUNCTYPE(None, ctypes.c_void_p)(trace.callback)
-        record = ctypes.create_string_buffer(112)
-        data = ctypes.create_string_buffer(65536)
-        extended = ctypes.create_string_buffer(65536)
-        at, data_at, extended_at = (ctypes.addressof(b) for b in (record, data, extended))
-        memory = memoryview(record).cast("B")
-        number, context, pack_into = (
-            session.number & 0xFFFF,
-            trace.context,
-            struct.Struct("<HHHHQQQ").pack_into,
-        )
-        move, fill, poison = ctypes.memmove, ctypes.memset, b"\xdd" * 112
-
-        def hand_over(item: Item) -> None:
-            size, length, place = 0, len(item.data), 0
-            if item.extended:
-                blob = extended_table(item.extended, extended_at)
-                size, place = len(blob), extended_at
-                move(extended_at, blob, size)
-            move(data_at, item.data, length)
-            memory[:80] = item.header
-            pack_into(
-                memory,
-                80,
-                item.cpu,
-                number,
-                len(item.extended),
-                length,
-                place,
-                data_at if length else 0,
-                context,
-            )
-            callback(at)
-            memory[:] = poison
-            fill(data_at, 0xDD, length)
-            if size:
-                fill(extended_at, 0xDD, size)
-
-        if self.header_event:
-            hand_over(header_item(session))
-        while True:
-            with self._changed:
-                while not session.backlog:
-                    if trace.closing or session.stopped:
-                        return
-                    self._changed.wait(5)
-                items = list(session.backlog)
-                session.backlog.clear()
-            for at_item in range(0, len(items), SLICE):
-                part = items[at_item : at_item + SLICE]
-                for item in part:
-                    hand_over(item)
-                with self._changed:
-                    session.delivered += len(part)
-                    session.backlog_bytes -= sum(len(item.raw) for item in part)
-                    self._changed.notify_all()
