@@ -60,7 +60,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from analysis.capture import Capture
+    from analysis.dataset import Dataset
     from analysis.filters import Filters
+    from analysis.members import Captures
     from tracer.callbacks import Registrations
     from tracer.ingest import Progress
     from tracer.live.monitor import Monitor
@@ -74,6 +76,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Capture",
     "CaptureError",
+    "Dataset",
     "Filters",
     "Knobs",
     "Manifest",
@@ -95,6 +98,7 @@ __all__ = [
 
 _LAZY = {
     "Capture": "analysis.capture",
+    "Dataset": "analysis.dataset",
     "Filters": "analysis.filters",
     "Knobs": "tracer.simulate.knobs",
     "Manifest": "tracer.store.manifest",
@@ -106,9 +110,9 @@ _LAZY = {
 
 
 def open(  # noqa: A001  (rt.open reads like the built-in it resembles)
-    path: "Path | str", *, memory_limit: str = "4GB", threads: int | None = None
+    path: "Captures", *, memory_limit: str = "4GB", threads: int | None = None
 ) -> "Capture":
-    """Open a capture; see `analysis.capture.open_capture`."""
+    """Open a capture, or several as one (a list, a folder of them, or by host); see `analysis.capture.open_capture`."""
     from analysis.capture import open_capture
 
     return open_capture(path, memory_limit=memory_limit, threads=threads)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import ibis
 from ibis.expr.types import Table
@@ -12,7 +12,6 @@ from ibis.expr.types import Table
 from analysis.collect import to_frame
 from analysis.engine import (
     answer,
-    bound,
     engine_errors,
     only_reads,
     stream,
@@ -20,6 +19,7 @@ from analysis.engine import (
 from analysis.events import EVENT_COLUMNS
 from analysis.filters import Codes, Filters, Words
 from analysis.keys import key_summary, sort_keys
+from analysis.members import Captures, find_captures
 from analysis.questions import Questions
 from analysis.timeline import timeline
 from tracer.errors import UsageError
@@ -33,27 +33,42 @@ __all__ = ["Capture", "open_capture"]
 
 
 def open_capture(
-    path: Path | str, *, memory_limit: str = "4GB", threads: int | None = None, check_rows: bool = True
+    path: Captures, *, memory_limit: str = "4GB", threads: int | None = None, check_rows: bool = True
 ) -> "Capture":
-    """Open a capture directory.
+    """Open a capture directory, or several as one (`analysis.dataset.Dataset`).
 
     Args:
-        path: NAME.regtrace, as `regtrace ingest` makes it.
+        path: NAME.regtrace, as `regtrace ingest` makes it; or a folder of such, a list of them, or a
+            mapping of hosts to them.
         memory_limit: what the engine may use; larger questions spill to the disk.
         threads: how many the engine may use; None for one per processor.
         check_rows: compare each part's row count with the manifest first.
 
     Raises:
         CaptureError: the capture is missing, incomplete, damaged or of another format.
-        UsageError: the engine refuses the memory limit or the number of threads.
+        UsageError: the engine refuses the memory limit or the number of threads; or one capture is named
+            twice, or none.
     """
+    found = find_captures(path)
+    if found is not None or not isinstance(path, Path | str):
+        from analysis.dataset import Dataset
+
+        return Dataset.of(
+            path, found or [], memory_limit=memory_limit, threads=threads, check_rows=check_rows
+        )
     directory = Path(path)
     manifest = Manifest.load(directory, check_rows=check_rows)
     return Capture(directory, manifest, memory_limit=memory_limit, threads=threads)
 
 
 class Capture(Questions):
-    """One capture and the engine that reads it; close it, or use it in a `with` statement."""
+    """One capture and the engine that reads it; close it, or use it in a `with` statement.
+
+    Attributes:
+        event_columns: the columns of a timeline.
+    """
+
+    event_columns: ClassVar[tuple[str, ...]] = EVENT_COLUMNS
 
     def sql(self, query: str) -> "pd.DataFrame":
         """Return the answer to one SQL query in DuckDB's dialect.
@@ -126,8 +141,8 @@ class Capture(Questions):
         self, filters: Filters, *, columns: Sequence[str] | None = None, limit: int | None = None
     ) -> Table:
         """Return the timeline as a lazy Ibis table, ordered by `sequence`."""
-        _check_columns(columns, limit)
-        return timeline(self.rows(filters, joined=True), columns=columns, limit=limit)
+        _check_columns(columns, limit, self.event_columns)
+        return timeline(self._event_rows(filters), columns=columns, limit=limit)
 
     def timeline_reader(
         self,
@@ -173,24 +188,28 @@ class Capture(Questions):
         filters: Filters | None = None,
     ) -> Table:
         """Return the summary of keys as a lazy, ordered Ibis table; the arguments are those of `keys`."""
-        _check_columns(None, limit)
+        _check_columns(None, limit, ())
         filters = filters or Filters()
         if under is not None:
             if filters.key is not None:
                 raise UsageError("under and filters.key are two answers to one question: give one of them")
             filters = replace(filters, key=under, subtree=True)
-        summary = key_summary(self.rows(filters, joined=False), bound(self.engine(), "keys"))
+        summary = key_summary(self.rows(filters, joined=False), self.tables["keys"])
         ordered = sort_keys(summary, sort)
         return ordered if limit is None else ordered.limit(limit)
 
+    def _event_rows(self, filters: Filters) -> Table:
+        """Return the rows of a timeline, with the columns `event_columns`, in no order."""
+        return self.rows(filters, joined=True)
 
-def _check_columns(columns: Sequence[str] | None, limit: int | None) -> None:
+
+def _check_columns(columns: Sequence[str] | None, limit: int | None, known: Sequence[str]) -> None:
     if limit is not None and not 0 <= limit < 2**63:
         raise UsageError(f"limit is {limit}: it must be a number of rows")
     if columns is None:
         return
     if not columns:
-        raise UsageError(f"no column is named: the columns are {', '.join(EVENT_COLUMNS)}")
+        raise UsageError(f"no column is named: the columns are {', '.join(known)}")
     for name in columns:
-        if name not in EVENT_COLUMNS:
-            raise UsageError(f"events have no column {name!r}: the columns are {', '.join(EVENT_COLUMNS)}")
+        if name not in known:
+            raise UsageError(f"events have no column {name!r}: the columns are {', '.join(known)}")

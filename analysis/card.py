@@ -1,14 +1,16 @@
 """A capture in a few words: what a person should see first."""
 
 import html
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from tracer.store.manifest import Manifest
 
-__all__ = ["card_html", "card_text", "facts", "printable"]
+__all__ = ["card_html", "card_text", "dataset_html", "dataset_text", "facts", "printable"]
 
 _LONG = ("span", "host", "names")
 _NO_LOSS = "none recorded"
+_MOST_CAPTURES = 50  # of a dataset that are listed
 
 
 def facts(manifest: Manifest, *, closed: bool = False) -> dict[str, str]:
@@ -57,9 +59,46 @@ def card_html(name: str, said: dict[str, str]) -> str:
     return f"<table>{''.join(cells)}</table>"
 
 
+def dataset_text(name: str, hosts: Sequence[str], said: dict[str, str]) -> str:
+    """Return the facts of several captures as one line."""
+    short = [said[about] for about in ("events", "time", "losses", "state") if about in said]
+    words = "; ".join([_few(hosts, "host"), *(text for text in short if text != _NO_LOSS)])
+    return f"<Dataset {printable(name)}: {words}>"
+
+
+def dataset_html(
+    name: str, hosts: Sequence[str], said: dict[str, str], captures: Sequence[tuple[str, str, dict[str, str]]]
+) -> str:
+    """Return the facts of several captures as a table, and below it one row for each capture."""
+    left_out = ("host", "names")
+    whole = {"hosts": _few(hosts, "host"), **{k: text for k, text in said.items() if k not in left_out}}
+    about = [
+        one for one in ("events", "keys", "time", "span", "losses") if any(one in c for *_, c in captures)
+    ]
+    heads = "".join(f"<th>{html.escape(title)}</th>" for title in ("host", "capture", *about))
+    shown = [
+        [printable(host), printable(capture), *(own.get(one, "") for one in about)]
+        for host, capture, own in captures[:_MOST_CAPTURES]
+    ]
+    if len(captures) > len(shown):
+        shown.append([f"and {len(captures) - len(shown):,} more"])
+    rows = ("".join(f"<td>{html.escape(text)}</td>" for text in cells) for cells in shown)
+    listed = "".join(f"<tr>{row}</tr>" for row in rows)
+    return f"{card_html(name, whole)}<table><tr>{heads}</tr>{listed}</table>".replace(
+        "<th>capture</th><td>", "<th>captures</th><td>", 1
+    )
+
+
 def printable(text: str) -> str:
     r"""Return `text` with everything a terminal must not see written as \x1b or \u202e."""
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+
+
+def _few(names: Sequence[str], noun: str) -> str:
+    """Return how many there are, and what the first are called."""
+    more = f" and {len(names) - 3:,} more" if len(names) > 3 else ""
+    plural = "" if len(names) == 1 else "s"
+    return f"{len(names):,} {noun}{plural}: {', '.join(printable(name) for name in names[:3])}{more}"
 
 
 def _host(manifest: Manifest) -> str:

@@ -1,10 +1,10 @@
-"""The embedded engine: one DuckDB connection through Ibis that sees the tables of one capture."""
+"""The embedded engine: one DuckDB connection through Ibis that sees the tables of a capture, or of several."""
 
 import glob
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -17,6 +17,8 @@ from ibis.backends.duckdb import Backend
 from ibis.expr import operations as ops
 
 from analysis.events import join_names
+from analysis.identities import IDS, LABELS
+from analysis.statements import check_query
 from tracer.errors import CaptureError, RegtraceError, UsageError
 from tracer.paths import escape_argument
 from tracer.schema import TABLES, Table
@@ -24,12 +26,20 @@ from tracer.schema import TABLES, Table
 __all__ = [
     "HELPERS",
     "answer",
+    "bind",
     "bound",
     "condition_view",
     "connect",
     "engine_errors",
+    "identifier",
+    "lock",
+    "make_tables",
     "only_reads",
     "quoted",
+    "scan",
+    "schemas_of_many",
+    "schemas_of_one",
+    "stored_name",
     "stream",
 ]
 
@@ -49,12 +59,13 @@ _SQL_TYPES = {
 _LOCATION = re.compile(r"LINE \d+: ")
 
 
-def connect(files: dict[str, list[Path]], *, memory_limit: str, threads: int | None) -> tuple[Backend, Path]:
-    """Return an Ibis backend that sees the tables, and its folder for what does not fit in memory.
+def connect(
+    make: Callable[[Backend], None], *, memory_limit: str, threads: int | None
+) -> tuple[Backend, Path]:
+    """Return an Ibis backend with the tables that `make` makes, and its folder for what does not fit in memory.
 
-    The stored tables have their own names, except that the stored event rows are `stored_events` and
-    `events` is the view with the names joined. Nothing can be found by accident: variables of the calling
-    program are not tables, and no extension is fetched from a network.
+    Nothing can be found by accident: variables of the calling program are not tables, and no extension is
+    fetched from a network.
 
     Raises:
         UsageError: the memory limit or the number of threads is not one.
@@ -75,11 +86,7 @@ def connect(files: dict[str, list[Path]], *, memory_limit: str, threads: int | N
         with engine_errors():
             backend.con.execute("SET GLOBAL TimeZone = 'UTC'")
             backend.con.execute(f"CREATE SCHEMA {HELPERS}")
-            for name, table in TABLES.items():
-                stored = "stored_events" if name == "events" else name
-                backend.con.execute(f"CREATE VIEW {stored} AS {scan(table, files[name])}")
-            joined = join_names(*(bound(backend, name) for name in ("stored_events", "keys", "processes")))
-            backend.con.execute(f"CREATE VIEW events AS {ibis.to_sql(joined, dialect='duckdb')}")
+            make(backend)
     except BaseException:
         backend.disconnect()
         shutil.rmtree(spill, ignore_errors=True)
@@ -87,42 +94,93 @@ def connect(files: dict[str, list[Path]], *, memory_limit: str, threads: int | N
     return backend, spill
 
 
+def make_tables(backend: Backend, files: dict[str, list[Path]]) -> None:
+    """Make the tables of one capture known to the engine.
+
+    The stored tables have their own names, except that the stored event rows are `stored_events` and
+    `events` is the view with the names joined.
+    """
+    for name, table in TABLES.items():
+        backend.con.execute(f"CREATE VIEW {stored_name(name)} AS {scan(table, files[name])}")
+    joined = join_names(*(bound(backend, name) for name in ("stored_events", "keys", "processes")))
+    backend.con.execute(f"CREATE VIEW events AS {ibis.to_sql(joined, dialect='duckdb')}")
+
+
+def stored_name(table: str) -> str:
+    """Return what the engine calls a stored table: `events` is the view with the names joined."""
+    return "stored_events" if table == "events" else table
+
+
+def lock(backend: Backend, directories: Sequence[Path]) -> None:
+    """Let the engine reach no file but those in some directories, and no network; this cannot be undone."""
+    spellings = {spelled(directory.absolute()) for directory in directories for spelled in (str, _as_pattern)}
+    reached = ", ".join(map(quoted, sorted(spellings)))
+    with engine_errors("the engine cannot be locked"):
+        if backend.con.execute("SELECT current_setting('lock_configuration')").fetchone() != (True,):
+            backend.con.execute(f"SET allowed_directories = [{reached}]")
+            backend.con.execute("SET enable_external_access = false")
+            backend.con.execute("SET lock_configuration = true")
+
+
 def bound(backend: Backend, name: str, helper: str | None = None) -> ibis.Table:
-    """Return a table of a capture as an Ibis table.
+    """Return a table of one capture as an Ibis table.
 
     Args:
         backend: the engine.
         name: stored_events, events or another stored table.
         helper: table or view in the schema HELPERS that has the columns of `name`; None for `name` itself.
     """
-    schema = _schemas()[name]
+    return bind(backend, helper or name, schemas_of_one()[name], HELPERS if helper else None)
+
+
+def bind(backend: Backend, name: str, schema: ibis.Schema, database: str | None) -> ibis.Table:
+    """Return a table or view of the engine, whose columns are known, as an Ibis table."""
     # Not backend.table(name): that asks the engine for what is known, with a method newer engines warn of.
-    namespace = ops.Namespace(database=HELPERS if helper else None)
-    return ops.DatabaseTable(helper or name, schema=schema, source=backend, namespace=namespace).to_expr()
+    namespace = ops.Namespace(database=database)
+    return ops.DatabaseTable(name, schema=schema, source=backend, namespace=namespace).to_expr()
 
 
 @cache
-def _schemas() -> dict[str, ibis.Schema]:
+def schemas_of_one() -> dict[str, ibis.Schema]:
     """Return the columns of every table and of the view `events`, as Ibis names them."""
-    schemas = {name: ibis.Schema.from_pyarrow(table.arrow()) for name, table in TABLES.items()}
-    schemas["stored_events"] = schemas["events"]
-    unbound = (ibis.table(schemas[name], name=name) for name in ("stored_events", "keys", "processes"))
-    return schemas | {"events": join_names(*unbound).schema()}
+    stored = {stored_name(name): ibis.Schema.from_pyarrow(table.arrow()) for name, table in TABLES.items()}
+    return stored | {"events": _joined_schema(stored)}
+
+
+@cache
+def schemas_of_many(*, labelled: bool) -> dict[str, ibis.Schema]:
+    """Return the same where several captures are one dataset: ids are int64; `labelled`: LABELS come first."""
+    labels = LABELS if labelled else ()
+    stored = {}
+    for name, table in TABLES.items():
+        columns = dict.fromkeys(labels, "string") | dict(schemas_of_one()[stored_name(name)].items())
+        columns |= dict.fromkeys(IDS[table.name], "int64")
+        stored[stored_name(name)] = ibis.schema(columns)
+    return stored | {"events": _joined_schema(stored, labels)}
+
+
+def _joined_schema(stored: dict[str, ibis.Schema], labels: Sequence[str] = ()) -> ibis.Schema:
+    unbound = (ibis.table(stored[name], name=name) for name in ("stored_events", "keys", "processes"))
+    return join_names(*unbound, first=labels).schema()
 
 
 def scan(table: Table, files: Sequence[Path]) -> str:
     """Return the query that reads a table from its files; without files it has no rows."""
     if not files:
         columns = (
-            f"CAST(NULL AS {_SQL_TYPES[column.kind]}) AS {_name(column.name)}" for column in table.columns
+            f"CAST(NULL AS {_SQL_TYPES[column.kind]}) AS {identifier(column.name)}"
+            for column in table.columns
         )
         return f"SELECT {', '.join(columns)} WHERE false"
     # The names come from the manifest; a folder called a[1]* must not become a pattern, or host=x a column.
-    listed = ", ".join(
-        quoted(glob.escape(str(file)) if set(str(file)) & set("*?[") else str(file)) for file in files
-    )
-    columns = (_name(column.name) for column in table.columns)
+    listed = ", ".join(quoted(_as_pattern(file)) for file in files)
+    columns = (identifier(column.name) for column in table.columns)
     return f"SELECT {', '.join(columns)} FROM read_parquet([{listed}], hive_partitioning = false)"
+
+
+def _as_pattern(path: Path) -> str:
+    """Return the path as the engine takes it where patterns are allowed."""
+    return glob.escape(str(path)) if set(str(path)) & set("*?[") else str(path)
 
 
 def condition_view(connection: duckdb.DuckDBPyConnection, name: str, condition: str) -> None:
@@ -134,25 +192,21 @@ def condition_view(connection: duckdb.DuckDBPyConnection, name: str, condition: 
     condition = escape_argument(condition)
     if not condition.strip():
         raise UsageError("the condition cannot be used: it is empty")
-    query = f"SELECT * FROM events WHERE (\n{condition}\n)"
+    query = f"SELECT * FROM main.events WHERE (\n{condition}\n)"
     with engine_errors("the condition cannot be used"):
         statements = connection.extract_statements(query)
         duckdb.SQLExpression(condition)  # one expression, and nothing that closes the bracket
         if len(statements) != 1:
             raise UsageError("the condition cannot be used: it must be one SQL expression")
+        check_query(connection.cursor(), query)  # a part of it might read files
         connection.execute(f"CREATE VIEW {HELPERS}.{name} AS {query}")
 
 
 def only_reads(connection: duckdb.DuckDBPyConnection, query: str) -> str:
-    """Return the query, escaped; raise UsageError unless it is a single statement that reads."""
+    """Return the query, escaped; raise UsageError unless it is a single statement that only reads tables."""
     query = escape_argument(query)
-    reading = {duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN}
     with engine_errors("the query cannot be used"):
-        statements = connection.extract_statements(query)
-    if len(statements) != 1 or statements[0].type not in reading:
-        raise UsageError(
-            "the query cannot be used: it must be one SELECT (or WITH, DESCRIBE, SUMMARIZE, EXPLAIN)"
-        )
+        check_query(connection.cursor(), query)
     return query
 
 
@@ -178,7 +232,8 @@ def quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def _name(column: str) -> str:
+def identifier(column: str) -> str:
+    """Return the name of a column as a quoted identifier."""
     return '"' + column.replace('"', '""') + '"'
 
 

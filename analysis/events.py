@@ -1,11 +1,13 @@
 """The view `events`: the stored rows with the names of their keys and processes joined to them."""
 
+from collections.abc import Sequence
+
 import ibis
 from ibis.expr.types import BooleanValue, IntegerValue, StringValue, Table
 
 from tracer.statuses import NOT_FAILURES, STATUSES
 
-__all__ = ["EVENT_COLUMNS", "is_failure", "join_names"]
+__all__ = ["EVENT_COLUMNS", "is_failure", "join_names", "named_status"]
 
 EVENT_COLUMNS = (
     "sequence",
@@ -50,8 +52,10 @@ EVENT_COLUMNS = (
 )
 
 
-def join_names(events: Table, keys: Table, processes: Table) -> Table:
+def join_names(events: Table, keys: Table, processes: Table, *, first: Sequence[str] = ()) -> Table:
     """Return stored events with `key`, `display_key`, `process`, `pid` and so on; the columns EVENT_COLUMNS.
+
+    `first` names columns of `events` that stand before these: in a dataset, those that name the capture.
 
     `name_source` is never NULL for a row that has a key; it is NULL where the operation has no key.
     `status_name` is NULL only where `status` is. Rows are in no order: sort by `sequence`.
@@ -67,13 +71,13 @@ def join_names(events: Table, keys: Table, processes: Table) -> Table:
     row_source = joined["name_source"]
     return joined.mutate(
         tid=joined["thread_id"],
-        status_name=_status_name(joined["status"]),
+        status_name=named_status(joined["status"]),
         name_source=ibis.ifelse(
             joined["key_id"].isnull(),
             row_source,
             ibis.coalesce(row_source, joined["key_name_source"], ibis.literal("none")),
         ),
-    ).select(*EVENT_COLUMNS)
+    ).select(*first, *EVENT_COLUMNS)
 
 
 def is_failure(status: IntegerValue) -> BooleanValue:
@@ -81,7 +85,7 @@ def is_failure(status: IntegerValue) -> BooleanValue:
     return ((status >= 0x80000000) & ~status.isin(NOT_FAILURES)).fill_null(False)
 
 
-def _status_name(status: IntegerValue) -> StringValue:
+def named_status(status: IntegerValue) -> StringValue:
     """Return the name of each status, or its hex form; NULL where it is NULL."""
     digits = ibis.literal("0123456789ABCDEF")
     wide = status.cast("int64")

@@ -42,26 +42,36 @@ def key_summary(events: Table, keys: Table) -> Table:
     """
     groups = keys.select(grouped_id="key_id", same_as="same_as")
     names = keys.select(named_id="key_id", key="path", display_key="display_path")
-    rows = events.select(
-        "key_id", "process_id", "operation", "status", "disposition", "value_name", "data_size", "time"
-    )
-    rows = rows.inner_join(groups, rows["key_id"] == groups["grouped_id"])
-    operation, status = rows["operation"], rows["status"]
+    # Summed up by key and process first: that leaves few rows for what costs more.
+    operation, status = events["operation"], events["status"]
     writes = [name for name in find_operations("write") if name != "CreateKey"]
     written = (operation == "SetValueKey") & (status < 0x80000000)
-    summary = rows.group_by("same_as").aggregate(
-        events=rows.count(),
-        reads=rows.count(where=operation.isin(find_operations("read"))),
-        opens=rows.count(where=operation.isin(["OpenKey", "CreateKey"])),
-        writes=rows.count(where=operation.isin(writes)),
-        created=rows.count(where=(operation == "CreateKey") & (rows["disposition"] == 1)),
-        failures=rows.count(where=is_failure(status)),
-        processes=rows["process_id"].nunique(),
-        values=folded(rows["value_name"]).nunique(),
-        bytes_written=rows["data_size"].sum(where=written).cast("int64"),
-        first_time=rows["time"].min(),
-        last_time=rows["time"].max(),
+    parts = events.group_by("key_id", "process_id").aggregate(
+        events=events.count(),
+        reads=events.count(where=operation.isin(find_operations("read"))),
+        opens=events.count(where=operation.isin(["OpenKey", "CreateKey"])),
+        writes=events.count(where=operation.isin(writes)),
+        created=events.count(where=(operation == "CreateKey") & (events["disposition"] == 1)),
+        failures=events.count(where=is_failure(status)),
+        bytes_written=events["data_size"].sum(where=written),
+        first_time=events["time"].min(),
+        last_time=events["time"].max(),
     )
+    parts = parts.inner_join(groups, parts["key_id"] == groups["grouped_id"])
+    sums = ("events", "reads", "opens", "writes", "created", "failures", "bytes_written")
+    summary = parts.group_by("same_as").aggregate(
+        **{name: parts[name].sum().cast("int64") for name in sums},
+        processes=parts["process_id"].nunique(),
+        first_time=parts["first_time"].min(),
+        last_time=parts["last_time"].max(),
+    )
+    of_values = events.filter(events["value_name"].notnull()).select("key_id", "value_name").distinct()
+    of_values = of_values.inner_join(groups, of_values["key_id"] == groups["grouped_id"])
+    of_values = of_values.group_by(valued_id="same_as").aggregate(
+        values=folded(of_values["value_name"]).nunique()
+    )
+    summary = summary.left_join(of_values, summary["same_as"] == of_values["valued_id"])
+    summary = summary.mutate(values=summary["values"].fill_null(0))
     named = summary.inner_join(names, summary["same_as"] == names["named_id"])
     return named.select(
         "key",

@@ -2,19 +2,29 @@
 
 import shutil
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
 from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
 
 import ibis
 from ibis.backends.duckdb import Backend
 from ibis.expr.types import Table
 
 from analysis.card import card_html, card_text, facts
-from analysis.collect import to_frame
+from analysis.collect import fetch, to_frame
 from analysis.doubts import Doubts, find_doubts, with_doubts
-from analysis.engine import HELPERS, answer, bound, condition_view, connect, engine_errors, quoted
+from analysis.engine import (
+    HELPERS,
+    answer,
+    bound,
+    condition_view,
+    connect,
+    engine_errors,
+    make_tables,
+    quoted,
+)
 from analysis.filters import Filters, find_processes
 from analysis.timeline import chosen
 from analysis.times import parse_time
@@ -27,8 +37,13 @@ from tracer.text import fold_name
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
-__all__ = ["OpenCapture"]
+__all__ = ["OpenCapture", "by_capture", "key_condition"]
+
+_More = ParamSpec("_More")
+_Self = TypeVar("_Self", bound="OpenCapture")
+
 
 _FEW_KEYS = 16  # up to so many ids go into the query as a list, which prunes row groups; more are joined
 
@@ -45,8 +60,7 @@ class OpenCapture:
     def __init__(self, path: Path, manifest: Manifest, *, memory_limit: str, threads: int | None) -> None:
         self.path = path
         self.manifest = manifest
-        files = table_files(path.absolute(), manifest)
-        self.backend, spill = connect(files, memory_limit=memory_limit, threads=threads)
+        self.backend, spill = connect(self._make_tables, memory_limit=memory_limit, threads=threads)
         self._closer = weakref.finalize(self, _close, self.backend, spill)
         self._helpers: dict[str, str] = {}  # question -> name of the table or view that answers it
 
@@ -54,12 +68,30 @@ class OpenCapture:
     def tables(self) -> Mapping[str, Table]:
         """The stored tables as Ibis tables, by name; the stored event rows are `stored_events`."""
         names = ["stored_events" if name == "events" else name for name in TABLES]
-        return MappingProxyType({name: bound(self.engine(), name) for name in names})
+        return MappingProxyType({name: self._table(name) for name in names})
 
     @property
     def events(self) -> Table:
         """The event rows with the names of keys and processes joined (`analysis.events.EVENT_COLUMNS`)."""
-        return bound(self.engine(), "events")
+        return self._table("events")
+
+    def labelled(self, rows: "pa.Table") -> "pa.Table":
+        """Return the rows of an answer with what says which capture each is of: of one capture, as they are."""
+        return rows
+
+    def labelled_batches(self, rows: "pa.RecordBatchReader") -> "pa.RecordBatchReader":
+        """Return a stream of such rows likewise."""
+        return rows
+
+    @property
+    def stores(self) -> list[tuple[Path, Manifest]]:
+        """The directory of the capture and its manifest; of a dataset, those of each of its captures."""
+        return [(self.path, self.manifest)]
+
+    def apart(self, filters: Filters) -> Sequence["OpenCapture"]:
+        """Return what to ask where captures must be asked one by one: those of a dataset that have the keys."""
+        del filters
+        return [self]
 
     def span(self) -> tuple[int, int] | None:
         """Return the times (UTC nanoseconds) of the first and the last event; None where there is none."""
@@ -94,9 +126,9 @@ class OpenCapture:
             table: an Ibis expression over the tables of this capture.
             filters: what rows were asked for; their time decides which losses matter.
         """
-        sql = ibis.to_sql(table, dialect="duckdb")
+        self.engine()  # says so where the capture is closed
         with engine_errors():
-            rows = to_frame(answer(self.engine(), sql))
+            rows = to_frame(self.labelled(fetch(table)))
         return with_doubts(rows, self.doubts(filters))
 
     def rows(self, filters: Filters, *, joined: bool) -> Table:
@@ -110,18 +142,18 @@ class OpenCapture:
         Raises:
             UsageError: a filter cannot be understood.
         """
-        backend = self.engine()
         processes = None
         if filters.process is not None or filters.pid is not None:
-            processes = find_processes(bound(backend, "processes"), filters.process, filters.pid)
+            processes = find_processes(self._table("processes"), filters.process, filters.pid)
         start_ns, end_ns = self.interval(filters)
+        key_ids = self._key_ids(filters)
         if filters.where is not None:
             events = self._fitting(filters.where)
         else:
-            events = bound(backend, "events" if joined else "stored_events")
+            events = self._source(key_ids, joined=joined)
         return chosen(
             events,
-            key_ids=self._key_ids(filters),
+            key_ids=key_ids,
             processes=processes,
             value=filters.value,
             operation=filters.operation,
@@ -129,6 +161,16 @@ class OpenCapture:
             start_ns=start_ns,
             end_ns=end_ns,
         )
+
+    def has_key(self, text: str, *, subtree: bool = False, user_sid: str | None = None) -> bool:
+        """Tell whether the capture knows a key, or one that a pattern fits.
+
+        Raises:
+            UsageError: the key cannot be understood.
+        """
+        query = f"SELECT count(*) FROM keys WHERE {self._key_condition([text], subtree, user_sid)}"
+        with engine_errors("the key cannot be looked up"):
+            return bool(answer(self.engine(), query).column(0)[0].as_py())
 
     def suggest_keys(self, text: str, n: int = 5) -> list[str]:
         """Return up to `n` display paths of this capture that are close to what a user wrote, best first."""
@@ -189,6 +231,18 @@ class OpenCapture:
             raise CaptureError(f"the capture {self.path.name} is closed: open it again")
         return self.backend
 
+    def _make_tables(self, backend: Backend) -> None:
+        make_tables(backend, table_files(self.path.absolute(), self.manifest))
+
+    def _table(self, name: str, helper: str | None = None) -> Table:
+        """Return a table, or a helper with its columns, as an Ibis table."""
+        return bound(self.engine(), name, helper)
+
+    def _source(self, key_ids: Sequence[int] | Table | None, *, joined: bool) -> Table:
+        """Return event rows among which are those of some keys; None: all rows."""
+        del key_ids  # an engine finds the rows of a key by itself: they stand together in the parts
+        return self._table("events" if joined else "stored_events")
+
     def _fitting(self, condition: str) -> Table:
         """Return the rows of `events` that fit a user's SQL condition."""
         backend = self.engine()
@@ -197,19 +251,14 @@ class OpenCapture:
             name = f"where_{len(self._helpers)}"
             condition_view(backend.con, name, condition)
             self._helpers[condition] = name
-        return bound(backend, "events", name)
+        return self._table("events", name)
 
     def _key_ids(self, filters: Filters) -> list[int] | Table | None:
         """Return the keys asked for and all that are grouped with them; None where every key is."""
         if filters.key is None:
             return None
         texts = [filters.key] if isinstance(filters.key, str) else list(filters.key)
-        control_set = self.manifest.control_set
-        patterns = [
-            compile_pattern(text, control_set=control_set, user_sid=filters.user_sid, subtree=filters.subtree)
-            for text in texts
-        ]
-        condition = " OR ".join(pattern.sql("folded_path") for pattern in patterns) or "false"
+        condition = self._key_condition(texts, filters.subtree, filters.user_sid)
         query = f"SELECT key_id FROM keys WHERE same_as IN (SELECT same_as FROM keys WHERE {condition})"
         backend = self.engine()
         with engine_errors("the key pattern cannot be used"):
@@ -221,7 +270,43 @@ class OpenCapture:
             ids: list[int] = answer(backend, some).column(0).to_pylist()
         if len(ids) <= _FEW_KEYS:
             return ids
-        return bound(backend, "keys", self._helpers[query]).select("key_id")
+        return self._table("keys", self._helpers[query]).select("key_id")
+
+    def _key_condition(self, texts: Sequence[str], subtree: bool, user_sid: str | None) -> str:
+        """Return the SQL condition for rows of `keys` that one of some texts means."""
+        return key_condition(texts, subtree, user_sid, self.manifest.control_set)
+
+
+def key_condition(texts: Sequence[str], subtree: bool, user_sid: str | None, control_set: int | None) -> str:
+    """Return the SQL condition for rows of `keys`, of captures with this control set, that a text means."""
+    patterns = [
+        compile_pattern(text, control_set=control_set, user_sid=user_sid, subtree=subtree) for text in texts
+    ]
+    return " OR ".join(pattern.sql("folded_path") for pattern in patterns) or "false"
+
+
+def by_capture(ask: "Callable[Concatenate[_Self, Filters, _More], Table]") -> "Callable[..., Table]":
+    """Make a question that is asked of a whole dataset one that is asked of each capture by itself.
+
+    That is needed where rows are matched by times or paths, for these are not a capture's own as ids are.
+    The answers follow each other, in the order of the captures.
+    """
+
+    @wraps(ask)
+    def asked(self: "_Self", filters: Filters, *more: "_More.args", **named: "_More.kwargs") -> Table:
+        answers = [ask(one, filters, *more, **named) for one in self.apart(filters)]  # type: ignore[arg-type]
+        if len(answers) == 1:
+            return answers[0]
+        # A union promises no order, so each row keeps its place.
+        placed = [
+            rows.mutate(capture_place=ibis.literal(place, "int64"), row_place=ibis.row_number())
+            for place, rows in enumerate(answers)
+        ]
+        rows, limit = ibis.union(*placed).order_by("capture_place", "row_place"), named.get("limit")
+        rows = rows.drop("capture_place", "row_place")
+        return rows if limit is None else rows.limit(limit)
+
+    return asked
 
 
 def _close(backend: Backend, spill: Path) -> None:

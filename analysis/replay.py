@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from analysis.members import find_captures
 from analysis.times import parse_time
 from tracer.callbacks import Registrations
 from tracer.errors import CaptureError
@@ -55,7 +56,8 @@ def replay(
             ...
 
     Args:
-        capture: a capture directory, or an open capture.
+        capture: a capture directory, a folder of captures, or what `open_capture` opened; several captures
+            come one after the other.
         registrations: callbacks; None yields every notification.
         keys: only these keys: HKLM\..., with ``*`` and ``**``, or several.
         start: first time: ISO 8601, ``+90s`` after the first event, ``-5m`` before the last; None for all.
@@ -67,19 +69,35 @@ def replay(
         CaptureError: the capture is missing, incomplete, damaged or of another format.
         UsageError: a filter cannot be understood.
     """
-    if isinstance(capture, str | Path):
-        directory = Path(capture)
-        manifest = Manifest.load(directory)
-    else:
-        directory, manifest = capture.path, capture.manifest
+    stores = _stores(capture) if isinstance(capture, str | Path) else capture.stores
     selection = Selection(keys=keys, subtree=subtree, user_sid=user_sid)
-    first_ns = min((part["first_ns"] for part in manifest.parts), default=None)
-    last_ns = max((part["last_ns"] for part in manifest.parts), default=None)
+    parts = [part for _, manifest in stores for part in manifest.parts]
+    first_ns = min((part["first_ns"] for part in parts), default=None)
+    last_ns = max((part["last_ns"] for part in parts), default=None)
     times = [
         None if time is None else parse_time(time, first_ns=first_ns, last_ns=last_ns, end=is_end)
         for time, is_end in ((start, False), (until, True))
     ]
-    return _notifications(_Reader(directory, manifest), registrations, selection, times[0], times[1])
+    return _one_by_one(stores, registrations, selection, times[0], times[1])
+
+
+def _one_by_one(
+    stores: Sequence[tuple[Path, Manifest]],
+    registrations: Registrations | None,
+    selection: Selection,
+    start_ns: int | None,
+    until_ns: int | None,
+) -> Iterator[Notification]:
+    for directory, manifest in stores:
+        reader = _Reader(directory, manifest)
+        yield from _notifications(reader, registrations, selection, start_ns, until_ns)
+
+
+def _stores(path: Path | str) -> list[tuple[Path, Manifest]]:
+    """Return the captures that a path names."""
+    found = find_captures(path)
+    directories = [Path(path)] if found is None else [directory for directory, _ in found]
+    return [(directory, Manifest.load(directory)) for directory in directories]
 
 
 def _notifications(

@@ -16,7 +16,7 @@ from cli.exits import Exit
 from cli.output import Output, Render, write_rows
 from cli.words import plural, quoted
 from tracer.errors import RegtraceError, UsageError
-from tracer.paths import compile_pattern, has_wildcard
+from tracer.paths import has_wildcard
 
 if TYPE_CHECKING:
     from analysis.filters import Filters
@@ -41,14 +41,8 @@ def opened(path: Path) -> Iterator[Capture]:
 def check_keys(capture: Capture, keys: Sequence[str] | None, *, subtree: bool, user_sid: str | None) -> None:
     """Raise UsageError where a key was named that the capture does not know; patterns may match nothing."""
     for key in keys or ():
-        pattern = compile_pattern(
-            key, control_set=capture.manifest.control_set, user_sid=user_sid, subtree=subtree
-        )
-        if has_wildcard(key):
-            continue
-        with engine_errors("the key cannot be looked up"):
-            found = capture.sql(f"SELECT count(*) AS keys FROM keys WHERE {pattern.sql()}")
-        if not int(found["keys"].iloc[0]):
+        known = capture.has_key(key, subtree=subtree, user_sid=user_sid)
+        if not known and not has_wildcard(key):
             close = capture.suggest_keys(key, 3)
             hint = "did you mean " + " or ".join(close) if close else "see `regtrace keys` for those it has"
             raise UsageError(f"nothing in {capture.path.name} touches a key {key}; {hint}")

@@ -18,6 +18,7 @@ import pyarrow as pa
 __all__ = [
     "ADDRESSES",
     "hex_address",
+    "host_cells",
     "is_text",
     "plain_batch",
     "plain_schema",
@@ -153,3 +154,15 @@ def text_cells(rows: pa.Table, name: str, *, zone: tzinfo = UTC) -> list[str]:
         values = plain_batch(batch, zone).column(0).to_pylist()
         cells += ["" if value is None else str(value) for value in values]
     return cells
+
+
+def host_cells(rows: pa.Table) -> list[str]:
+    """Return which capture of a dataset each row is of; none for the rows of one capture.
+
+    It is the host, or the capture's own name where several captures are of one host.
+    """
+    if not {"host", "capture"} <= set(rows.schema.names):
+        return []
+    hosts, captures = text_cells(rows, "host"), text_cells(rows, "capture")
+    several = len(set(zip(hosts, captures, strict=True))) > len(set(hosts))
+    return captures if several else hosts

@@ -52,7 +52,7 @@ def info(
         write_lines(info_lines(facts, width, color=has_color(sys.stdout), most_losses=None if wide else 40))
     if is_lossy(facts):
         console.warn(f"{path.name} is incomplete: events were lost or are unreadable")
-    if facts["kind"] == "capture":
+    if facts["kind"] in ("capture", "dataset"):
         console.hint(
             f"regtrace keys {quoted(path)} --limit 20", f"regtrace timeline {quoted(path)} --key KEY"
         )
@@ -63,7 +63,7 @@ def info(
 
 
 def describe(path: Path) -> dict[str, Any]:
-    """Return what is known about a trace or a capture as JSON values; `kind` is etl, pml or capture.
+    """Return what is known about a trace or a capture as JSON values; `kind` is etl, pml, capture or dataset.
 
     Raises:
         CaptureError: a folder is no capture, or is damaged.
@@ -73,7 +73,9 @@ def describe(path: Path) -> dict[str, Any]:
         from analysis.capture import open_capture
 
         with open_capture(path) as capture:
-            return {"kind": "capture", "name": path.name, **capture.info()}
+            known = capture.info()
+            kind = "dataset" if "captures" in known else "capture"
+            return {"kind": kind, "name": path.name, **known}
     if not path.exists():
         raise CaptureError(f"{path} does not exist; name an .etl, a .pml or a capture")
     if is_procmon_log(path):

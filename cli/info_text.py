@@ -3,6 +3,7 @@
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from cli.console import with_style
@@ -14,7 +15,8 @@ from tracer.schema import NAME_SOURCES
 
 __all__ = ["info_lines"]
 
-_KINDS = {"etl": "Windows event trace (.etl)", "pml": "Procmon log (.pml)", "capture": "regtrace capture"}
+_KINDS = {"etl": "Windows event trace (.etl)", "pml": "Procmon log (.pml)", "capture": "regtrace capture",
+          "dataset": "regtrace captures as one dataset"}  # fmt: skip
 
 
 def info_lines(
@@ -30,7 +32,7 @@ def info_lines(
     """
     size = f", {size_text(facts['size'])}" if "size" in facts else ""
     yield _strong(visible(f"{facts['name']}: {_KINDS[facts['kind']]}{size}"), color)
-    sections = {"etl": _etl, "pml": _pml, "capture": _capture}[facts["kind"]](facts)
+    sections = {"etl": _etl, "pml": _pml, "capture": _capture, "dataset": _dataset}[facts["kind"]](facts)
     for title, columns in [*sections, _losses(facts, most_losses), _diagnostics(facts)]:
         yield ""
         yield _strong(visible(title), color)
@@ -157,10 +159,66 @@ def _capture(facts: Mapping[str, Any]) -> Iterator[_Section]:
                 }
             ),
         )
+    yield _names(totals)
+
+
+def _dataset(facts: Mapping[str, Any]) -> Iterator[_Section]:
+    totals, captures = facts["totals"], facts["captures"]
+    yield (
+        "dataset",
+        _facts(
+            {
+                "captures": len(captures),
+                "complete": "yes" if facts["complete"] else "no: see losses",
+                "recorded": _span(_of_all(captures)),
+                **{name: value for name, value in totals.items() if isinstance(value, int)},
+            }
+        ),
+    )
+    yield (
+        "captures",
+        [
+            TextColumn("host", [one["host"] for one in captures], shrink="middle"),
+            *(
+                TextColumn(
+                    name, ["?" if one[name] is None else f"{one[name]:,}" for one in captures], right=True
+                )
+                for name in ("events", "keys", "processes")
+            ),
+            TextColumn(
+                "build", [str(one["windows_build"] or "") for one in captures], right=True, optional=True
+            ),
+            TextColumn("complete", ["yes" if one["complete"] else "no" for one in captures]),
+            TextColumn("first event", [_stamp(one["first_time"]) for one in captures]),
+            TextColumn("last event", [_stamp(one["last_time"]) for one in captures], optional=True),
+            TextColumn("path", [one["path"] for one in captures], shrink="middle", least=16),
+        ],
+    )
+    yield _names(totals)
+
+
+def _of_all(captures: Sequence[Mapping[str, Any]]) -> dict[str, int | None]:
+    """Return the first and the last time of any capture."""
+    times = [one[name] for one in captures for name in ("first_time", "last_time") if one[name] is not None]
+    if not times:
+        return {}
+    return {"first_ns": _ns(min(times)), "last_ns": _ns(max(times))}
+
+
+def _ns(time: datetime) -> int:
+    return (time - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1) * 1000
+
+
+def _stamp(time: datetime | None) -> str:
+    return "" if time is None else f"{time:%Y-%m-%dT%H:%M:%S}Z"
+
+
+def _names(totals: Mapping[str, Any]) -> _Section:
+    """Return how sure the names of the rows are."""
     names = totals.get("names") or {}
     rows = [(name, names[name]) for name in NAME_SOURCES if names.get(name)]
     total = sum(names.values())
-    yield (
+    return (
         name_summary(names),
         [
             TextColumn("from", [name for name, _ in rows]),
@@ -207,6 +265,7 @@ def _losses(facts: Mapping[str, Any], most: int | None) -> _Section:
     return (
         title,
         [
+            *_hosts(losses),
             TextColumn("what", [str(loss["kind"]) for loss in losses]),
             TextColumn(
                 "count",
@@ -221,6 +280,15 @@ def _losses(facts: Mapping[str, Any], most: int | None) -> _Section:
             TextColumn("evidence", [str(loss["evidence"] or "") for loss in losses], shrink="end"),
         ],
     )
+
+
+def _hosts(rows: Sequence[Mapping[str, Any]]) -> list[TextColumn]:
+    """Return the column that says which capture of a dataset each row is of; none for one capture."""
+    if "capture" not in rows[0]:
+        return []
+    several = len({(row["host"], row["capture"]) for row in rows}) > len({row["host"] for row in rows})
+    name = "capture" if several else "host"
+    return [TextColumn(name, [str(row[name]) for row in rows], shrink="middle")]
 
 
 def _loss_time(loss: Mapping[str, Any], end: str) -> str:
@@ -241,6 +309,7 @@ def _diagnostics(facts: Mapping[str, Any]) -> _Section:
                 [r["severity"] for r in rows],
                 styles=[styles.get(r["severity"], "") for r in rows],
             ),
+            *_hosts(rows),
             TextColumn("count", [f"{r['count']:,}" for r in rows], right=True),
             TextColumn("name", [r["name"] for r in rows], optional=True),
             TextColumn("meaning", [r["meaning"] for r in rows]),

@@ -87,7 +87,7 @@ def keys(
         check_keys(source, [under] if under else None, subtree=True, user_sid=user_sid)
         summary = source.keys_table(under, sort=sort.value, limit=limit, filters=Filters(user_sid=user_sid))
         with engine_errors():
-            rows = fetch(summary)
+            rows = source.labelled(fetch(summary))
         print_rows(
             rows, target, partial(key_lines, zone=target.zone, color=target.color), noun="key", limit=limit
         )

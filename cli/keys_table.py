@@ -5,7 +5,7 @@ from datetime import UTC, tzinfo
 
 import pyarrow as pa
 
-from cli.columns import text_cells
+from cli.columns import host_cells, text_cells
 from cli.table import TextColumn, lay_out
 
 __all__ = ["key_lines"]
@@ -37,5 +37,7 @@ def key_lines(
             TextColumn("first time", text_cells(rows, "first_time", zone=zone), optional=True),
             TextColumn("last time", text_cells(rows, "last_time", zone=zone), optional=True),
         ]
+    if hosts := host_cells(rows):
+        columns.append(TextColumn("host", hosts, shrink="middle"))
     columns.append(TextColumn("key", text_cells(rows, "display_key"), shrink="middle", least=30))
     yield from lay_out(columns, width=width, color=color)

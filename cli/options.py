@@ -56,7 +56,11 @@ class RowFormat(StrEnum):
 
 
 CapturePath = Annotated[
-    Path, typer.Argument(metavar="CAPTURE", help="A capture, NAME.regtrace, as `regtrace ingest` makes it.")
+    Path,
+    typer.Argument(
+        metavar="CAPTURE",
+        help="A capture, NAME.regtrace, as `regtrace ingest` makes it; or a folder of captures.",
+    ),
 ]
 EndTime = Annotated[
     str | None, typer.Option("--to", metavar="TIME", help="Last time, written as for --from; inclusive.")

@@ -86,6 +86,10 @@ class Question:
         if not isinstance(table, pa.Table | pa.RecordBatchReader):
             with engine_errors():
                 table = fetch(table)
+        if isinstance(table, pa.Table):
+            table = self.capture.labelled(table)
+        else:
+            table = self.capture.labelled_batches(table)
         return print_rows(table, self.output, render, noun=noun, limit=limit)
 
 

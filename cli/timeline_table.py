@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from cli.columns import text_cells
+from cli.columns import host_cells, text_cells
 from cli.console import with_style
 from cli.returned import returned_text
 from cli.safe import visible
@@ -16,7 +16,15 @@ from tracer.schema import FLAGS
 from tracer.statuses import is_failure, status_name
 from tracer.values import decode_value
 
-__all__ = ["data_cells", "note_cells", "process_cells", "timeline_lines", "value_cells"]
+__all__ = [
+    "below_common",
+    "data_cells",
+    "note_cells",
+    "process_cells",
+    "time_cells",
+    "timeline_lines",
+    "value_cells",
+]
 
 _UNSURE = ("later", "partial", "none")
 _EXPLAINED = {  # note -> (what it means, its letter on a terminal)
@@ -62,7 +70,7 @@ def timeline_lines(
     legend: list[str] = []
     if width is not None:  # a letter, explained below the table
         notes, legend = _footnotes(notes)
-    time_title, times = _times(rows, zone, width)
+    time_title, times = time_cells(rows, zone, width)
     columns = [
         TextColumn(time_title, times, styles=["dim"] * len(times)),
         TextColumn("process", process_cells(rows), shrink="middle", least=12),
@@ -76,22 +84,24 @@ def timeline_lines(
                    styles=["yellow"] * len(times)),
     ]  # fmt: skip
     if width is not None:
-        common, below = _below_common(keys)
+        common, below = below_common(keys)
         if common:  # said once, above the table, instead of in every row
             path = cut_middle(visible(common), width)
             yield with_style(path, "bold") if color else path
         columns[3] = replace(columns[3], cells=below, least=16)
         columns = [column for column in columns if any(column.cells)] or columns
+    if hosts := host_cells(rows):
+        columns.insert(1, TextColumn("host", hosts, shrink="middle", least=8))
     yield from lay_out(columns, width=width, color=color)
     yield from legend
 
 
-def _below_common(keys: Sequence[str]) -> tuple[str, list[str]]:
+def below_common(keys: Sequence[str]) -> tuple[str, list[str]]:
     r"""Return the key that all `keys` are or lie below, and what each has below it.
 
-    >>> _below_common([r"HKLM\A\B", r"HKLM\A", ""])
+    >>> below_common([r"HKLM\A\B", r"HKLM\A", ""])
     ('HKLM\\A', ['B', '.', ''])
-    >>> _below_common([r"HKLM\A", r"HKLM\A"])
+    >>> below_common([r"HKLM\A", r"HKLM\A"])
     ('HKLM\\A', ['', ''])
     """
     paths = {key: key.split("\\") for key in keys if key}
@@ -114,7 +124,7 @@ def _values(rows: pa.Table, name: str) -> list[Any]:
     return values
 
 
-def _times(rows: pa.Table, zone: tzinfo, width: int | None) -> tuple[str, list[str]]:
+def time_cells(rows: pa.Table, zone: tzinfo, width: int | None) -> tuple[str, list[str]]:
     """Return heading and cells; on a terminal the common date moves up, on a narrow one microseconds go."""
     times = text_cells(rows, "time", zone=zone)
     days = {time[:10] for time in times if time}

@@ -90,6 +90,10 @@ class Opens:
                               _KEY_DELETED, 0,
                               create=create)  # fmt: skip
             return
+        if target.deleted:  # asked for by its path: a key that was deleted is found no more
+            spelled = self._spelled(base, request)
+            self._sink.opened(thread, base, request, target.path, spelled, None, _NOT_FOUND, 0, create=create)
+            return
         handle = Handle(target, self._spelled(base, request))
         self._sink.opened(thread, base, request, target.path, handle.spelled, handle, _SUCCESS, disposition,
                           create=create)  # fmt: skip

@@ -1,0 +1,316 @@
+"""What values and keys were before and after: the evidence on both sides of what changed them, not yet compared."""
+
+import ibis
+from ibis.expr.types import BooleanValue, IntegerColumn, IntegerValue, StringValue, Table
+
+from analysis.answers.evidence import ABSENT_KEY, evidence, first_spellings
+from analysis.filters import name_regex
+
+__all__ = ["touched_values_and_keys"]
+
+_CHANGING = (
+    "SetValueKey", "DeleteValueKey", "CreateKey", "DeleteKey", "RenameKey",
+    "LoadKey", "UnloadKey", "RestoreKey", "ReplaceKey", "HiveWork",
+)  # fmt: skip
+_OWN_CHANGES = ("write", "delete", "unclear")
+_KEY_CHANGES = ("key_created", "key_deleted", "key_renamed", "key_unknown")
+_OWN_STATES = ("write", "read", "seen", "delete", "miss", "unclear")
+_THERE = ("key_created", "key_opened", "key_used", "write", "delete", "read", "seen", "miss")
+_GONE = ("key_missing", "key_deleted", "key_renamed")
+_NEVER = 2**62  # after every sequence
+_NONE = -1  # before every sequence
+_DATA_OF = ("before_write", "before_read", "after_write", "after_read")
+
+
+def touched_values_and_keys(
+    events: Table,
+    keys: Table,
+    processes: Table,
+    *,
+    start_ns: int | None = None,
+    asked: Table | None = None,
+    value: str | None = None,
+) -> Table:
+    """Return one row for each value and key that was changed, with what is known of it before and after.
+
+    `analysis.answers.net_changes.net_changes` compares the sides: what reads returned has to be taken apart for
+    it, which no engine does. Rows are in no order. Columns:
+
+    * key_id (`keys.same_as`), key, display_key, value (folded; NULL for the key itself), value_name;
+    * first_sequence, last_sequence, first_time, last_time of the changes asked for; process_id, process, pid
+      of the last one; writes, how many; processes, how many changed it, asked for or not; also_by_others,
+      whether what was not asked for changed it after the first;
+    * first_fact (`analysis.answers.evidence`); previous_type, previous_size, previous_data, what that event
+      says was there; was_created, whether the key was made earlier in the capture;
+    * before, after: present, absent, or NULL for unknown;
+    * before_write, before_read, after_write, after_read: sequences of the last write and the last read
+      that tell the data, NULL where none does; and with _type, _size, _data, _class what each carries.
+
+    Args:
+        events: stored or joined rows of the keys asked for, from the capture's beginning to the time's end.
+        keys: the table `keys`.
+        processes: the table `processes`.
+        start_ns: the time's beginning, UTC nanoseconds; None: the capture's.
+        asked: the event rows whose changes were asked for; None: all since the beginning.
+        value: value name or pattern, and no keys; None: all.
+    """
+    marks = _marks(events, keys, start_ns, asked)
+    touched_keys = _keys(marks)
+    rows = _values(marks, touched_keys)
+    if value is None:
+        rows = rows.union(_like_values(touched_keys, rows))
+    else:
+        rows = rows.filter(rows["value_name"].re_search(name_regex(value)))
+    return _with_names(_with_data(rows, events), keys, processes)
+
+
+def _marks(events: Table, keys: Table, start_ns: int | None, asked: Table | None) -> Table:
+    """Return the evidence about keys that were changed: what, when, and whether it is a change asked for."""
+    operation = events["operation"]
+    changing = events.filter(
+        operation.isin(_CHANGING) & ((operation != "CreateKey") | (events["disposition"] == 1))
+    )
+    if start_ns is not None:
+        changing = changing.filter(changing["time_ns"] >= start_ns)
+    groups = keys.semi_join(changing.select("key_id").distinct(), "key_id").select("same_as").distinct()
+    members = keys.semi_join(groups, "same_as").select("key_id")
+    found = evidence(events.semi_join(members, "key_id"), keys, events)
+    in_time = ibis.literal(True) if start_ns is None else found["time_ns"] >= start_ns
+    found = found.select(
+        "key_id", "value", "value_name", "fact", "sequence", "time", "process_id", in_time=in_time
+    )
+    if asked is None:
+        return found.mutate(counts=found["in_time"])
+    wanted = asked.filter(asked["operation"].isin(_CHANGING)).select("sequence").distinct()
+    # Not one left join: engines would be handed the evidence anew wherever the marks are used.
+    counted = found.semi_join(wanted, "sequence").mutate(counts=ibis.literal(True))
+    return counted.union(found.anti_join(wanted, "sequence").mutate(counts=ibis.literal(False)))
+
+
+def _keys(marks: Table) -> Table:
+    """Return one row per key: the changes of the key itself, and whether it was there before and after."""
+    fact, sequence = marks["fact"], marks["sequence"]
+    changes = fact.isin(_KEY_CHANGES)
+    counted = changes & marks["counts"]
+    keys = marks.group_by("key_id").aggregate(
+        key_first=sequence.min(where=counted),
+        key_last=sequence.max(where=counted),
+        key_first_time=marks["time"].min(where=counted),
+        key_last_time=marks["time"].max(where=counted),
+        key_first_fact=fact.argmin(sequence, where=counted),
+        key_process=marks["process_id"].fill_null(_NONE).argmax(sequence, where=counted),
+        key_writes=marks.count(where=counted),
+        key_processes=marks["process_id"].nunique(where=changes & marks["in_time"]),
+        key_others=_last(sequence, changes & marks["in_time"] & ~marks["counts"]),
+        key_absent=_last(sequence, fact.isin(ABSENT_KEY)),
+        key_unknown=_last(sequence, fact == "key_unknown"),
+        key_there=_last(sequence, fact.isin(_THERE)),
+        key_gone=_last(sequence, fact.isin(_GONE)),
+    )
+    firsts = keys.filter(keys["key_first"].notnull()).select(first_id="key_id", first="key_first")
+    early = marks.inner_join(
+        firsts, [marks["key_id"] == firsts["first_id"], marks["sequence"] < firsts["first"]]
+    )
+    fact, sequence = early["fact"], early["sequence"]
+    early = early.group_by(early_id="key_id").aggregate(
+        early_there=_last(sequence, fact.isin(_THERE)),
+        early_gone=_last(sequence, fact.isin(_GONE)),
+        early_unknown=_last(sequence, fact == "key_unknown"),
+        early_created=_last(sequence, fact == "key_created"),
+    )
+    return keys.left_join(early, keys["key_id"] == early["early_id"]).drop("early_id")
+
+
+def _like_values(keys: Table, values: Table) -> Table:
+    """Return the keys that were themselves changed with the columns of `values`."""
+    keys = keys.filter(keys["key_first"].notnull())
+    there, gone, unknown, created = (
+        keys[f"early_{name}"].fill_null(_NONE) for name in ("there", "gone", "unknown", "created")
+    )
+    nothing: dict[str, IntegerValue] = {name: ibis.null("int64") for name in _DATA_OF}
+    return keys.select(
+        "key_id",
+        value=ibis.null(str),
+        value_name=ibis.null(str),
+        first_sequence="key_first",
+        last_sequence="key_last",
+        first_time="key_first_time",
+        last_time="key_last_time",
+        process_id=keys["key_process"].nullif(_NONE),
+        writes="key_writes",
+        processes="key_processes",
+        also_by_others=keys["key_others"] > keys["key_first"],
+        first_fact="key_first_fact",
+        was_created=(created > unknown) & (created > gone),
+        before=_state(there, gone, unknown),
+        after=_state(keys["key_there"], keys["key_gone"], keys["key_unknown"]),
+        **nothing,
+    ).select(*values.columns)
+
+
+def _values(marks: Table, keys: Table) -> Table:
+    """Return one row per value that was changed, or that its key took with it."""
+    own = marks.filter(marks["value"].notnull() & marks["fact"].isin(_OWN_STATES))
+    firsts = _first_changes(own, keys)
+    early = _before_first(marks, firsts)
+    at = firsts.select(at_id="key_id", at_value="value", first="first")
+    own = own.inner_join(at, [own["key_id"] == at["at_id"], own["value"] == at["at_value"]])
+    fact, sequence = own["fact"], own["sequence"]
+    is_early = sequence < own["first"]
+    later = own["fact"].isin(_OWN_CHANGES) & own["in_time"] & ~own["counts"] & (sequence > own["first"])
+    sides: dict[str, IntegerValue] = {}
+    for side, rows in (("before", is_early), ("after", ibis.literal(True))):
+        sides |= {
+            f"{side}_{name}": _last(sequence, rows & (fact == name)) for name in ("write", "read", "seen")
+        }
+        sides[f"{side}_absent"] = _last(sequence, rows & fact.isin(["delete", "miss"]))
+        sides[f"{side}_unclear"] = _last(sequence, rows & (fact == "unclear"))
+    found = own.group_by(own_id="key_id", own_value="value").aggregate(others=own.count(where=later), **sides)
+    rows = firsts.inner_join(
+        found, [firsts["key_id"] == found["own_id"], firsts["value"] == found["own_value"]]
+    )
+    rows = rows.inner_join(
+        early, [rows["key_id"] == early["early_id"], rows["value"] == early["early_value"]]
+    )
+    spelled = first_spellings(own)
+    spelled = spelled.rename(spelled_id="key_id", spelled_value="value")
+    rows = rows.inner_join(
+        spelled, [rows["key_id"] == spelled["spelled_id"], rows["value"] == spelled["spelled_value"]]
+    )
+    return _as_rows(rows)
+
+
+def _first_changes(own: Table, keys: Table) -> Table:
+    """Return the values whose state may have changed, and the first event that changed it or its key."""
+    sequence = own["sequence"]
+    changes = own["fact"].isin(_OWN_CHANGES)
+    counted = changes & own["counts"]
+    values = own.group_by("key_id", "value").aggregate(
+        own_first=sequence.min(where=counted),
+        own_last=sequence.max(where=counted),
+        own_first_time=own["time"].min(where=counted),
+        own_last_time=own["time"].max(where=counted),
+        own_first_fact=own["fact"].argmin(sequence, where=counted),
+        own_process=own["process_id"].fill_null(_NONE).argmax(sequence, where=counted),
+        own_writes=own.count(where=counted),
+        own_processes=own["process_id"].nunique(where=changes & own["in_time"]),
+    )
+    whole = keys.select(
+        "key_first", "key_last", "key_first_time", "key_last_time", "key_first_fact", "key_process",
+        "key_processes", "key_others", "key_absent", "key_unknown", whole_id="key_id",
+    )  # fmt: skip
+    values = values.left_join(whole, values["key_id"] == whole["whole_id"]).drop("whole_id")
+    own_first, key_first = values["own_first"].fill_null(_NEVER), values["key_first"].fill_null(_NEVER)
+    values = values.mutate(first=ibis.least(own_first, key_first), by_key=key_first < own_first)
+    return values.filter(values["first"] < _NEVER)
+
+
+def _before_first(marks: Table, firsts: Table) -> Table:
+    """Return for each value when its key was last absent, and last unclear, before the value's first change."""
+    fact, sequence, nothing = marks["fact"], marks["sequence"], ibis.null("int64")
+    states = marks.filter(fact.isin([*ABSENT_KEY, "key_unknown"])).select(
+        early_id="key_id",
+        early_value=ibis.null(str),
+        at="sequence",
+        is_state=ibis.literal(1),
+        absent=ibis.ifelse(fact.isin(ABSENT_KEY), sequence, nothing),
+        unknown=ibis.ifelse(fact == "key_unknown", sequence, nothing),
+    )
+    asking = firsts.select(
+        early_id="key_id",
+        early_value="value",
+        at="first",
+        is_state=ibis.literal(0),
+        absent=nothing,
+        unknown=nothing,
+    )
+    both = states.union(asking)
+    # A first change that is the key's own has its sequence, and is not before itself.
+    so_far = ibis.window(group_by="early_id", order_by=["at", "is_state"], rows=(None, 0))
+    both = both.mutate(
+        early_absent=both["absent"].max().over(so_far).fill_null(_NONE),
+        early_unknown=both["unknown"].max().over(so_far).fill_null(_NONE),
+    )
+    return both.filter(both["is_state"] == 0).select(
+        "early_id", "early_value", "early_absent", "early_unknown"
+    )
+
+
+def _as_rows(rows: Table) -> Table:
+    """Return the columns of the answer, rows without a change of their own only where a value was lost."""
+    sides: dict[str, StringValue | IntegerValue] = {}
+    for side, absent, unknown in (
+        ("before", rows["early_absent"], rows["early_unknown"]),
+        ("after", rows["key_absent"], rows["key_unknown"]),
+    ):
+        write, read, seen = (rows[f"{side}_{name}"] for name in ("write", "read", "seen"))
+        there = ibis.greatest(write, read, seen)
+        gone = ibis.greatest(rows[f"{side}_absent"], absent)
+        unclear = ibis.greatest(rows[f"{side}_unclear"], unknown)
+        sides[side] = _state(there, gone, unclear)
+        known_since = ibis.greatest(gone, unclear)
+        for name, last in (("write", write), ("read", read)):
+            sides[f"{side}_{name}"] = ibis.ifelse(last > known_since, last, ibis.null("int64"))
+    own = rows["own_first"].notnull()
+    lost = sides["before"] == "present"
+    by_key = rows["by_key"] & lost.fill_null(False)
+    # The key's change is the value's only where the value was there to be lost.
+    ended_by_key = (rows["key_last"] > rows["own_last"].fill_null(_NONE)).fill_null(False) & (by_key | own)
+    found = rows.select(
+        "key_id",
+        "value",
+        "value_name",
+        first_sequence=ibis.ifelse(by_key, rows["key_first"], rows["own_first"]),
+        last_sequence=ibis.ifelse(ended_by_key, rows["key_last"], rows["own_last"]),
+        first_time=ibis.ifelse(by_key, rows["key_first_time"], rows["own_first_time"]),
+        last_time=ibis.ifelse(ended_by_key, rows["key_last_time"], rows["own_last_time"]),
+        process_id=ibis.ifelse(ended_by_key, rows["key_process"], rows["own_process"]).nullif(_NONE),
+        writes="own_writes",
+        processes=ibis.ifelse(own, rows["own_processes"], rows["key_processes"]),
+        also_by_others=(rows["others"] > 0) | (rows["key_others"] > rows["first"]).fill_null(False),
+        first_fact=ibis.ifelse(rows["by_key"], rows["key_first_fact"], rows["own_first_fact"]),
+        was_created=ibis.literal(False),
+        **sides,
+    )
+    return found.filter(found["first_sequence"].notnull())
+
+
+def _with_data(rows: Table, events: Table) -> Table:
+    """Return the rows with what the events carry that they name by sequence."""
+    carrying = events.filter(events["operation"].isin(["SetValueKey", "QueryValueKey", "EnumerateValueKey"]))
+    first = carrying.select("previous_type", "previous_size", "previous_data", picked="sequence")
+    columns = [*rows.columns, "previous_type", "previous_size", "previous_data"]
+    joined = rows.left_join(first, rows["first_sequence"] == first["picked"])
+    for name in _DATA_OF:
+        data = carrying.select(
+            **{
+                f"{name}_picked": carrying["sequence"],
+                f"{name}_type": carrying["data_type"],
+                f"{name}_size": carrying["data_size"],
+                f"{name}_data": carrying["data"],
+                f"{name}_class": carrying["information_class"],
+            }
+        )
+        columns += data.columns[1:]
+        joined = joined.left_join(data, joined[name] == data[f"{name}_picked"])
+    return joined.select(*columns)
+
+
+def _with_names(rows: Table, keys: Table, processes: Table) -> Table:
+    named = keys.select(named_id="key_id", key="path", display_key="display_path")
+    rows = rows.inner_join(named, rows["key_id"] == named["named_id"]).drop("named_id")
+    who = processes.select(who_id="process_id", process="image", pid="pid")
+    return rows.left_join(who, rows["process_id"] == who["who_id"]).drop("who_id")
+
+
+def _last(sequence: IntegerColumn, where: BooleanValue) -> IntegerValue:
+    return sequence.max(where=where).fill_null(_NONE)
+
+
+def _state(there: IntegerValue, gone: IntegerValue, unclear: IntegerValue) -> StringValue:
+    """Return what the latest of three kinds of evidence says, given by their sequences; _NONE is none."""
+    return ibis.cases(
+        ((there > gone) & (there > unclear), "present"),
+        ((gone > there) & (gone > unclear), "absent"),
+        else_=ibis.null(str),
+    )

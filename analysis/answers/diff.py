@@ -1,0 +1,256 @@
+"""Two captures, or two intervals, side by side: what each tells of keys, values, processes and operations."""
+
+from collections.abc import Collection, Sequence
+
+import ibis
+from ibis.expr.types import Table
+
+from analysis.answers.evidence import evidence
+from analysis.answers.meaning import meaning
+from analysis.answers.state import state_at
+from analysis.filters import name_regex
+from analysis.folding import folded
+from tracer.errors import UsageError
+
+__all__ = ["CANDIDATES", "KINDS", "USUAL", "candidates", "parse_kinds", "side"]
+
+KINDS = ("values", "keys", "operations", "processes")
+USUAL = ("values", "keys", "processes")  # operations are very many
+_CHANGES = ("write", "delete", "key_created", "key_deleted", "key_renamed")
+_MATCH = ("what", "key_name", "value", "image", "operation")
+_OF_SIDE = (
+    "display_key", "spelled_value", "spelled_image", "last_known", "changed", "own_fact", "own_class", "own_type",
+    "own_size", "own_data", "times", "process", "pid", "sequence", "time", "key_id", "process_id",
+)  # fmt: skip
+CANDIDATES = (*_MATCH, *(f"{letter}_{name}" for letter in "ab" for name in _OF_SIDE))
+
+
+def parse_kinds(words: str | Collection[str] | None) -> tuple[str, ...]:
+    """Return the kinds of things that a user named, separated by commas or in a list; None: the usual ones.
+
+    Raises:
+        UsageError: there is no such kind.
+    """
+    if words is None:
+        return USUAL
+    listed = words.split(",") if isinstance(words, str) else words
+    named = {word.strip().lower() for word in listed if word.strip()}
+    wrong = sorted(named - set(KINDS))
+    if wrong or not named:
+        said = f"{wrong[0]!r} is nothing that can differ" if wrong else "nothing is named that can differ"
+        raise UsageError(f"{said}: the words are {', '.join(KINDS)}")
+    return tuple(kind for kind in KINDS if kind in named)
+
+
+def side(
+    events: Table,
+    *,
+    keys: Table,
+    processes: Table,
+    losses: Table,
+    kinds: Collection[str] = KINDS,
+    folds: Collection[str] = (),
+    value: str | None = None,
+) -> Table:
+    """Return what the rows of one side tell, one row per thing, in no order.
+
+    Objects of which only the address is known are left out, with the keys below them.
+
+    Columns that name the thing (none is NULL; "" where it does not apply):
+
+    * what: key, value, operation (by key and process) or process;
+    * key_name, value, image: folded names, by their meaning (`analysis.answers.meaning`); operation.
+
+    Columns that tell of it (NULL where they do not apply):
+
+    * display_key, spelled_value, spelled_image: as spelled; key_id (of the group);
+    * last_known: write, read, absent or deleted of a value, exists, absent or deleted of a key
+      (`analysis.answers.state`); changed: whether this side changed it; own_fact, own_class, own_type,
+      own_size, own_data: the event by which it is known;
+    * times: how many changes of a key or value, events of a process, or operations of that kind;
+    * process, pid, process_id, sequence, time: of the last event.
+
+    Args:
+        events: stored or joined event rows of this side.
+        keys: the table `keys`.
+        processes: the table `processes`.
+        losses: the table `losses`.
+        kinds: some of KINDS.
+        folds: as for `analysis.answers.meaning.meaning`.
+        value: value name or pattern; None: all. Of keys themselves nothing is told then.
+    """
+    parts = []
+    if "values" in kinds or "keys" in kinds:
+        states = _states(events, keys, processes, losses, folds, value)
+        wanted = [what for what in ("value", "key") if f"{what}s" in kinds]
+        parts.append(states.filter(states["what"].isin(wanted)))
+    if value is not None:
+        events = events.filter(events["value_name"].re_search(name_regex(value)))
+    if "processes" in kinds:
+        parts.append(_processes(events, processes))
+    if "operations" in kinds:
+        parts.append(_operations(events, keys, processes, folds))
+    whole = parts[0]
+    for part in parts[1:]:
+        whole = whole.union(part)
+    return whole
+
+
+def candidates(a: Table, b: Table, *, counts: bool = False) -> Table:
+    """Return the things that may differ: those of one side only, and those that are not plainly alike.
+
+    In order: processes by image; keys by name, each before its values; operations.
+
+    Columns: CANDIDATES, each side's with a_ and b_ in front, NULL where the side knows nothing of the thing.
+    What only one side knows is there only where that side changed it, or where it is an operation or a process.
+
+    Args:
+        a: `side` of the one.
+        b: `side` of the other; with `a`, on one engine.
+        counts: whether operations and processes differ where their numbers do.
+    """
+    left = a.rename({f"a_{name}": name for name in a.columns})
+    right = b.rename({f"b_{name}": name for name in b.columns})
+    both = left.outer_join(right, [left[f"a_{name}"] == right[f"b_{name}"] for name in _MATCH])
+    in_a, in_b = both["a_what"].notnull(), both["b_what"].notnull()
+    names = {name: ibis.coalesce(both[f"a_{name}"], both[f"b_{name}"]) for name in _MATCH}
+    is_state = names["what"].isin(["key", "value"])
+    alike = both["a_last_known"].identical_to(both["b_last_known"])
+    for name in ("own_fact", "own_class", "own_type", "own_size", "own_data"):
+        alike = alike & both[f"a_{name}"].identical_to(both[f"b_{name}"])
+    changed = both["a_changed"].fill_null(False) | both["b_changed"].fill_null(False)
+    states = is_state & ibis.ifelse(in_a & in_b, ~alike, changed)
+    numbers = both["a_times"] != both["b_times"] if counts else ibis.literal(False)
+    others = ~is_state & (~(in_a & in_b) | numbers.fill_null(False))
+    found = both.filter(states | others).mutate(**names)
+    order = ibis.cases((found["what"] == "process", 0), (found["what"] == "operation", 2), else_=1)
+    found = found.order_by(order, "key_name", "what", "value", "image", "operation")
+    return found.select(*CANDIDATES)
+
+
+def _states(
+    events: Table,
+    keys: Table,
+    processes: Table,
+    losses: Table,
+    folds: Collection[str],
+    value: str | None,
+) -> Table:
+    """Return what is known of keys and values at the end of this side, from this side alone."""
+    found = evidence(events, keys)
+    changes = found.group_by("key_id", "value").aggregate(
+        changes=found.count(where=found["fact"].isin(_CHANGES)).cast("int64")
+    )
+    changes = changes.mutate(value=changes["value"].fill_null(""), of_key=changes["value"].isnull())
+    changes = changes.rename(changed_id="key_id", changed_value="value", changed_key="of_key")
+    rows = state_at(found, keys=keys, processes=processes, losses=losses, value=value)
+    rows = rows.filter(rows["last_known"].notnull())
+    paths = _named_keys(keys)
+    rows = rows.inner_join(paths, rows["key_id"] == paths["path_id"])
+    is_key, own = rows["value_name"].isnull(), folded(rows["value_name"]).fill_null("")
+    rows = rows.mutate(is_key=is_key, own_value=own)
+    rows = rows.left_join(
+        changes,
+        [
+            rows["key_id"] == changes["changed_id"],
+            rows["own_value"] == changes["changed_value"],
+            rows["is_key"] == changes["changed_key"],
+        ],
+    )
+    times = rows["changes"].fill_null(0)
+    rows = rows.mutate(
+        what=ibis.ifelse(rows["is_key"], "key", "value"),
+        key_name=meaning(rows["folded_path"], folds),
+        value=meaning(rows["own_value"], folds),
+        image=ibis.literal(""),
+        spelled_value=rows["value_name"],
+        spelled_image=ibis.null(str),
+        changed=(times > 0) | (~rows["is_key"] & (rows["last_known"] == "deleted")),
+        times=times,
+        last_operation=rows["operation"],
+    ).drop("operation")
+    return _merged(rows.mutate(operation=ibis.literal("")))
+
+
+def _processes(events: Table, processes: Table) -> Table:
+    named = processes.select(named_id="process_id", process="image", pid="pid")
+    rows = events.select("sequence", "time", "process_id")
+    rows = rows.inner_join(named, rows["process_id"] == named["named_id"])
+    rows = rows.filter(rows["process"].notnull()).mutate(image=folded(rows["process"]))
+    found = rows.group_by("image").aggregate(
+        times=rows.count().cast("int64"), sequence=rows["sequence"].max(), spelled_at=rows["sequence"].min()
+    )
+    return _like_states(_with_last(found, rows, ()), "process")
+
+
+def _operations(events: Table, keys: Table, processes: Table, folds: Collection[str]) -> Table:
+    named = processes.select(named_id="process_id", process="image", pid="pid")
+    groups = keys.select(grouped_id="key_id", group_id="same_as")
+    paths = _named_keys(keys)
+    rows = events.select("sequence", "time", "process_id", "key_id", "operation")
+    rows = rows.inner_join(groups, rows["key_id"] == groups["grouped_id"]).drop("key_id")
+    summed = rows.group_by("group_id", "process_id", "operation").aggregate(
+        times=rows.count().cast("int64"), sequence=rows["sequence"].max()
+    )
+    summed = summed.left_join(named, summed["process_id"] == named["named_id"])
+    summed = summed.inner_join(paths, summed["group_id"] == paths["path_id"])
+    summed = summed.mutate(
+        key_name=meaning(summed["folded_path"], folds), image=folded(summed["process"]).fill_null("")
+    )
+    found = summed.group_by("key_name", "image", "operation").aggregate(
+        times=summed["times"].sum().cast("int64"), sequence=summed["sequence"].max()
+    )
+    last = summed.select(
+        "process", "pid", "process_id", "group_id", display_key="path_shown", last_at="sequence"
+    )
+    found = found.inner_join(last, found["sequence"] == last["last_at"])
+    times = events.select(timed_at="sequence", time="time")
+    found = found.inner_join(times, found["sequence"] == times["timed_at"])
+    return _like_states(found.mutate(spelled_image=found["process"], key_id=found["group_id"]), "operation")
+
+
+def _named_keys(keys: Table) -> Table:
+    """Return the paths of keys that have one: an object's address means nothing on the other side."""
+    named = keys.filter(~keys["folded_path"].startswith("<OBJECT 0X"))
+    return named.select(path_id="key_id", folded_path="folded_path", path_shown="display_path")
+
+
+def _with_last(found: Table, rows: Table, more: Sequence[str]) -> Table:
+    """Add of what row the last event of each group was."""
+    last = rows.select("process", "pid", "process_id", "time", *more, last_at="sequence")
+    found = found.inner_join(last, found["sequence"] == last["last_at"])
+    return found.mutate(spelled_image=found["process"], key_id=ibis.null("int64"))
+
+
+def _like_states(found: Table, what: str) -> Table:
+    """Return operations or processes with the columns of `_states`."""
+    empty = {
+        "key_name": ibis.literal(""), "value": ibis.literal(""), "operation": ibis.literal(""),
+        "display_key": ibis.null(str), "spelled_value": ibis.null(str), "last_known": ibis.null(str),
+        "changed": ibis.null(bool), "own_fact": ibis.null(str), "own_class": ibis.null("int64"),
+        "own_type": ibis.null("int64"), "own_size": ibis.null("int64"), "own_data": ibis.null("binary"),
+    }  # fmt: skip
+    have = set(found.columns)
+    found = found.mutate(
+        what=ibis.literal(what), **{name: value for name, value in empty.items() if name not in have}
+    )
+    return _columns(found)
+
+
+def _merged(rows: Table) -> Table:
+    """Return one row per name: of several keys or values that mean the same, the one that is known last."""
+    newest = ibis.window(group_by=_MATCH, order_by=rows["sequence"].desc())
+    all_of = ibis.window(group_by=_MATCH)
+    rows = rows.mutate(
+        place=ibis.row_number().over(newest),
+        times=rows["times"].sum().over(all_of).cast("int64"),
+        changed=rows["changed"].any().over(all_of),
+    )
+    return _columns(rows.filter(rows["place"] == 0))
+
+
+def _columns(rows: Table) -> Table:
+    """Return the rows as `side` gives them; numbers are as wide in every capture and in every engine."""
+    numbers = ("key_id", "process_id", "own_class", "own_type", "own_size")
+    rows = rows.mutate(**{name: rows[name].cast("int64") for name in numbers})
+    return rows.select(*_MATCH, *_OF_SIDE)

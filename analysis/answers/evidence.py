@@ -1,0 +1,264 @@
+"""What events say about values and about keys: who wrote, read or missed what, in order; not what follows from it."""
+
+from functools import reduce
+
+import ibis
+from ibis.expr.types import BooleanValue, IntegerValue, StringValue, Table
+
+from analysis.folding import folded
+from tracer.statuses import NOT_FAILURES
+
+__all__ = [
+    "ABSENT_KEY",
+    "ABSENT_VALUE",
+    "CHANGES",
+    "EXISTING_KEY",
+    "LONGEST_NS",
+    "evidence",
+    "first_spellings",
+    "lost_between",
+    "of_key",
+    "real_losses",
+    "same_key",
+    "told_by",
+]
+
+# facts of values
+CHANGES = ("write", "delete")  # done
+ABSENT_VALUE = ("delete", "miss")
+# facts of keys; each takes the key's values with it, or proves that there are none
+ABSENT_KEY = ("key_created", "key_missing", "key_deleted", "key_renamed")
+# what proves that a key is there
+EXISTING_KEY = ("key_created", "key_opened", "key_used", "write", "delete", "read", "seen", "miss")
+
+LONGEST_NS = 2**63 - 1
+_FAILED = 0x80000000
+_PENDING = 0x103
+_NAME_NOT_FOUND, _PATH_NOT_FOUND = 0xC0000034, 0xC000003A
+_TOO_SHORT = (0x80000005, 0xC0000023)  # BUFFER_OVERFLOW, BUFFER_TOO_SMALL: it is there, and longer
+_WITH_DATA = (1, 2, 3, 4)  # KEY_VALUE_INFORMATION_CLASS: full, partial, and both aligned; basic has no data
+_OF_THE_NAME = (3, 7)  # KEY_INFORMATION_CLASS: what a handle knows even after its key was deleted
+_LOST = ("events", "buffers", "damage")
+
+_EVENT_COLUMNS = (
+    "sequence", "time", "time_ns", "process_id", "handle_id", "operation", "status", "value_name",
+    "requested_name", "information_class", "data_type", "data_size", "data", "previous_type",
+    "previous_size", "previous_data", "flags",
+)  # fmt: skip
+_COLUMNS = ("sequence", "key_id", "fact", "value", *(name for name in _EVENT_COLUMNS if name != "sequence"))
+
+
+def evidence(events: Table, keys: Table, everywhere: Table | None = None) -> Table:
+    r"""Return one row for each event that says something of a value or of a key, in no order.
+
+    Columns: sequence, key_id (`keys.same_as`: spellings of one key are one key), fact, value (its name,
+    folded; NULL for facts of keys), value_name (as this event spells it), and of the event: time, time_ns,
+    process_id, handle_id, operation, status, requested_name, information_class, data_type, data_size, data,
+    previous_type, previous_size, previous_data, flags. A row is known by (sequence, key_id).
+
+    `data` of a write is the value's data; of a read it is what was returned, a KEY_VALUE_*_INFORMATION of
+    `information_class` (`analysis.answers.returned`).
+
+    Facts of a value:
+
+    * write, delete: done;
+    * read: a query or an enumeration that succeeded and whose returned data was captured;
+    * seen: a read that proves the value is there without telling its data, or not all of it;
+    * miss: a query or a delete that found no such value;
+    * failed: a write or a delete that failed otherwise, and changed nothing;
+    * unclear: a write or a delete of which nobody knows whether it was done.
+
+    Facts of a key:
+
+    * key_created: a create that made it, so it has no values yet;
+    * key_opened: an open, or a create that found it, or did not say;
+    * key_used: it was asked for its facts, its subkeys or its values, and answered;
+    * key_missing: an open or a create that found no such key;
+    * key_deleted, key_renamed: it is gone, and its values with it (renamed: of the keys below it too);
+    * key_unknown: a hive was loaded, unloaded, restored or replaced at or above it, or a key was renamed to
+      it: what it holds now was not recorded. Also a delete or rename of which nobody knows whether it was done.
+
+    Left out, because they prove nothing: STATUS_KEY_DELETED, which tells of the key that an old handle was
+    opened for, not of one that was created since; STATUS_REPARSE, which is the link's; enumerations of
+    values where the source does not say which name came back (ETW: it is inside `data`) count as key_used.
+
+    Args:
+        events: stored or joined event rows.
+        keys: the table `keys`.
+        everywhere: the event rows in which to look for what changed whole subtrees, where `events` are those
+            of some keys only; None: `events`.
+    """
+    rows = _facts_of(told_by(events, everywhere), keys)
+    below = _below(rows.filter(rows["fact"].isin(["key_renamed", "key_unknown"])), keys)
+    asked = keys.semi_join(events, "key_id").select(key_id="same_as").distinct()
+    below = below.semi_join(asked, "key_id")
+    if everywhere is not None:
+        rows = rows.semi_join(asked, "key_id")
+    return rows.select(*_COLUMNS).union(below.select(*_COLUMNS))
+
+
+def told_by(events: Table, everywhere: Table | None = None) -> Table:
+    """Return the event rows that evidence of the same arguments is made of, each once."""
+    if everywhere is None:
+        return events
+    return events.union(_of_subtrees(everywhere).anti_join(events, "sequence"))
+
+
+def of_key(rows: Table, prefix: str) -> dict[str, str]:
+    """Return a column to select where rows are evidence, of which one event makes several for different keys."""
+    return {f"{prefix}_key": "key_id"} if "fact" in rows.columns else {}
+
+
+def same_key(rows: Table, others: Table, prefix: str) -> list[BooleanValue]:
+    """Return the condition that belongs to `of_key`."""
+    return [rows["key_id"] == others[f"{prefix}_key"]] if f"{prefix}_key" in others.columns else []
+
+
+def first_spellings(found: Table) -> Table:
+    """Return key_id, value, and the value_name that the first of these rows of evidence spelled."""
+    named = found.filter(found["value"].notnull())
+    return named.group_by("key_id", "value").aggregate(
+        value_name=named["value_name"].argmin(named["sequence"])
+    )
+
+
+def real_losses(losses: Table) -> Table:
+    """Return from_ns and to_ns of what was lost; a bound that is not known is the end of time."""
+    lost = losses.filter(losses["kind"].isin(_LOST))
+    return lost.select(
+        from_ns=lost["from_ns"].fill_null(-LONGEST_NS), to_ns=lost["to_ns"].fill_null(LONGEST_NS)
+    )
+
+
+def lost_between(rows: Table, losses: Table, *, after: str, before: str, name: str) -> Table:
+    """Return the rows with a boolean column `name`: whether something may have been lost in a time.
+
+    Args:
+        rows: any table.
+        losses: the table `losses`.
+        after: column of `rows` with the beginning, UTC nanoseconds; where it is NULL, `name` is.
+        before: column with the end.
+        name: the new column.
+    """
+    lost = real_losses(losses)
+    order = ibis.window(order_by=["from_ns", "to_ns"])
+    so_far = ibis.window(order_by=["from_ns", "to_ns"], rows=(None, 0))
+    steps = lost.select(
+        step_from="from_ns",
+        step_until=lost["from_ns"].lead().over(order).fill_null(LONGEST_NS),
+        lost_until=lost["to_ns"].max().over(so_far),
+    )
+    joined = rows.left_join(steps, [rows[before] >= steps["step_from"], rows[before] < steps["step_until"]])
+    touches = (joined["lost_until"] >= joined[after]).fill_null(False)
+    marked = ibis.ifelse(joined[after].isnull(), ibis.null(bool), touches)
+    return joined.mutate(**{name: marked}).drop("step_from", "step_until", "lost_until")
+
+
+def _facts_of(events: Table, keys: Table) -> Table:
+    """Return the events that say something of their own key, with `key_id`, `fact` and `value`."""
+    groups = keys.select(grouped_id="key_id", group_id="same_as")
+    names = dict.fromkeys(("key_id", "disposition", "detail", *_EVENT_COLUMNS))
+    rows = events.filter(events["key_id"].notnull()).select(*names)
+    rows = rows.inner_join(groups, rows["key_id"] == groups["grouped_id"])
+    status = rows["status"]
+    done = (status < _FAILED) & (status != _PENDING)
+    fact = reduce(
+        lambda otherwise, case: ibis.ifelse(*case, otherwise),
+        reversed([*_value_cases(rows, done), *_key_cases(rows, done)]),
+        ibis.null(str),
+    )
+    rows = rows.mutate(key_id=rows["group_id"], fact=fact)
+    rows = rows.filter(rows["fact"].notnull())
+    of_key = rows["fact"].startswith("key_")
+    return rows.mutate(value=ibis.ifelse(of_key, ibis.null(str), folded(rows["value_name"])))
+
+
+def _value_cases(rows: Table, done: BooleanValue) -> list[tuple[BooleanValue, StringValue | str]]:
+    operation, status = rows["operation"], rows["status"]
+    named = rows["value_name"].notnull()
+    changes = operation.isin(["SetValueKey", "DeleteValueKey"]) & named
+    queries = (operation == "QueryValueKey") & named
+    reads = queries | ((operation == "EnumerateValueKey") & named)
+    told = rows["data"].notnull() & rows["information_class"].isin(_WITH_DATA)
+    missed = status == _NAME_NOT_FOUND
+    return [
+        (changes & done, ibis.ifelse(operation == "SetValueKey", "write", "delete")),
+        ((queries | ((operation == "DeleteValueKey") & named)) & missed, "miss"),
+        (changes & (status >= _FAILED), "failed"),
+        (changes, "unclear"),
+        (reads & done & told, "read"),
+        (reads & (done | status.isin(_TOO_SHORT)), "seen"),
+    ]
+
+
+def _key_cases(rows: Table, done: BooleanValue) -> list[tuple[BooleanValue, StringValue | str]]:
+    operation, status = rows["operation"], rows["status"]
+    opens = operation.isin(["OpenKey", "CreateKey"])
+    answered = done | status.isin(NOT_FAILURES)
+    asked = operation.isin(["EnumerateKey", "EnumerateValueKey", "SetInformationKey"])
+    asked = asked | (
+        (operation == "QueryKey") & ~rows["information_class"].isin(_OF_THE_NAME).fill_null(True)
+    )
+    return [
+        (
+            opens & (status == 0),
+            ibis.ifelse(
+                ((operation == "CreateKey") & (rows["disposition"] == 1)).fill_null(False),
+                "key_created",
+                "key_opened",
+            ),
+        ),
+        (opens & status.isin([_NAME_NOT_FOUND, _PATH_NOT_FOUND]), "key_missing"),
+        ((operation == "DeleteKey") & done, "key_deleted"),
+        ((operation == "RenameKey") & done, "key_renamed"),
+        (
+            (operation.isin(["DeleteKey", "RenameKey"]) | _changes_hive(rows))
+            & ~(status >= _FAILED).fill_null(False),
+            "key_unknown",
+        ),
+        (asked & answered, "key_used"),
+    ]
+
+
+def _changes_hive(rows: Table) -> BooleanValue:
+    """Tell which rows put another hive in the place of what was there; the manifest provider's have no status."""
+    operation, detail = rows["operation"], rows["detail"]
+    told = reduce(
+        lambda some, name: some | detail.contains(f'"event": "{name}"'),
+        ("UnloadHiveStart", "HiveDestroy", "HiveLink"),
+        ibis.literal(False),
+    )
+    changes = operation.isin(["LoadKey", "UnloadKey", "RestoreKey", "ReplaceKey"])
+    return changes | ((operation == "HiveWork") & told.fill_null(False))
+
+
+def _of_subtrees(events: Table) -> Table:
+    """Return the events that may change a whole subtree."""
+    names = ["RenameKey", "LoadKey", "UnloadKey", "RestoreKey", "ReplaceKey", "HiveWork"]
+    return events.filter(events["operation"].isin(names))
+
+
+def _below(tops: Table, keys: Table) -> Table:
+    """Return what `key_renamed` and `key_unknown` of a key say of other keys: those below, and a new name's."""
+    tops = tops.filter(tops["operation"] != "DeleteKey")  # a key that can be deleted has nothing below it
+    paths = keys.filter(keys["key_id"] == keys["same_as"]).select(at_id="key_id", at_path="folded_path")
+    tops = tops.inner_join(paths, tops["key_id"] == paths["at_id"]).drop("at_id")
+    renamed = tops.filter(tops["operation"] == "RenameKey")
+    parent = renamed["at_path"].re_replace(r"[^\\]*$", "")
+    renamed = renamed.mutate(
+        new_path=parent.concat(folded(renamed["requested_name"])), fact=ibis.literal("key_unknown")
+    )
+    renamed = renamed.filter(renamed["new_path"] != renamed["at_path"])
+    others = paths.rename(other_id="at_id", other_path="at_path")
+    old = tops.inner_join(others, others["other_path"].startswith(tops["at_path"].concat("\\")))
+    new = renamed.inner_join(
+        others,
+        (others["other_path"] == renamed["new_path"])
+        | others["other_path"].startswith(renamed["new_path"].concat("\\")),
+    )
+    return _for_other(old).union(_for_other(new))
+
+
+def _for_other(rows: Table) -> Table:
+    key: IntegerValue = rows["other_id"]
+    return rows.mutate(key_id=key, value=ibis.null(str)).select(*_COLUMNS)

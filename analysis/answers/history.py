@@ -1,0 +1,221 @@
+"""The history of values: each write and delete, what it changed, and how the old content is known."""
+
+import ibis
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from ibis.expr.types import BooleanValue, Table
+from numpy.typing import NDArray
+
+from analysis.answers.evidence import first_spellings, lost_between, of_key, same_key
+from analysis.answers.known import KEY_FACTS, VALUE_FACTS, known_value
+from analysis.answers.returned import by_batch, content, value_texts
+from analysis.filters import name_regex
+from tracer.statuses import status_name
+
+__all__ = ["HISTORY_COLUMNS", "told", "value_history"]
+
+HISTORY_COLUMNS = (
+    "sequence", "time", "display_key", "value_name", "operation", "done", "status", "status_name", "process",
+    "pid", "new_type", "new_size", "new_data", "new_value", "old_from", "old_type", "old_size", "old_data",
+    "old_value", "old_sequence", "across_loss", "conflict", "key_id", "process_id", "handle_id", "flags",
+)  # fmt: skip
+_PARTS = ("type", "size", "data")
+_OF_EVENT = {"type": "data_type", "size": "data_size", "data": "data"}
+_NOT_FOUND = 0xC0000034
+_PLACE = ("sequence", "key_id")  # what a row of evidence is known by
+_BEFORE = (None, -1)  # rows of a window: all before this one
+
+
+def value_history(
+    found: Table,
+    *,
+    keys: Table,
+    processes: Table,
+    losses: Table,
+    value: str | None = None,
+    shown: Table | None = None,
+    events: Table | None = None,
+) -> Table:
+    """Return the writes and deletes of values, in order, and what is known of each value before it.
+
+    `told` makes the columns HISTORY_COLUMNS of its rows.
+
+    Args:
+        found: rows of `analysis.answers.evidence.evidence`, all that there are of the keys asked for: what
+            a value held is learnt from rows that are not shown.
+        keys: the table `keys`.
+        processes: the table `processes`.
+        losses: the table `losses`.
+        value: as in `analysis.filters.Filters`.
+        shown: a table with the column `sequence`, of the events to show; None: all.
+        events: event rows in which the contents are looked up; None: `found`, which then is as wide as they
+            are wherever an engine keeps it (`analysis.answers.evidence.told_by`).
+    """
+    if value is not None:
+        fits = found["value_name"].re_search(name_regex(value))
+        found = found.filter(found["value"].isnull() | fits)
+    marks = _marks(found)
+    fact, sequence, none = marks["fact"], marks["sequence"], ibis.null("int64")
+    of_value = ibis.window(group_by=["key_id", "value"], order_by=["sequence", "rank"], rows=_BEFORE)
+    of_key = ibis.window(group_by=["key_id"], order_by=["sequence", "rank"], rows=_BEFORE)
+    last = {
+        name: ibis.ifelse(fact.isin(facts), sequence, none).max().over(of_value)
+        for name, facts in VALUE_FACTS.items()
+    } | {
+        name: ibis.ifelse(fact.isin(facts) & marks["value"].isnull(), sequence, none).max().over(of_key)
+        for name, facts in KEY_FACTS.items()
+    }
+    marks = marks.mutate(**last)
+    word, by = known_value(marks)
+    marks = marks.mutate(own_from=word, own_sequence=by)
+    taken = (marks["rank"] == 0) & marks["own_from"].isin(["write", "read"])
+    rows = marks.filter(_is_change(marks) | taken).select(
+        *_PLACE, "fact", "value", "own_from", "own_sequence"
+    )
+    if shown is not None:
+        rows = rows.semi_join(shown, "sequence")
+    rows = lost_between(
+        _with_contents(rows, found if events is None else events),
+        losses,
+        after="own_ns",
+        before="time_ns",
+        name="lost",
+    )
+    return _named(rows, found, keys, processes)
+
+
+def _marks(found: Table) -> Table:
+    """Return place, fact, value, operation and rank of the evidence of keys in which something was changed.
+
+    What is sorted has no more columns than that: data is looked up for the rows of the answer. A key that was
+    deleted or renamed has, with rank 0, a row for each value that was heard of before.
+    """
+    facts = (fact for some in (VALUE_FACTS, KEY_FACTS) for each in some.values() for fact in each)
+    marks = found.filter(found["fact"].isin([*facts, "failed"])).select(*_PLACE, "fact", "value", "operation")
+    gone = marks.filter(marks["fact"].isin(KEY_FACTS["key_deleted"]))
+    changed = marks.filter(_is_change(marks)).select("key_id").union(gone.select("key_id")).distinct()
+    marks = marks.semi_join(changed, "key_id")
+    heard = marks.filter(marks["value"].notnull())
+    heard = heard.group_by(of_key="key_id", of_value="value").aggregate(first=heard["sequence"].min())
+    taken = gone.inner_join(heard, [gone["key_id"] == heard["of_key"], gone["sequence"] > heard["first"]])
+    taken = taken.select(*_PLACE, "fact", "operation", value="of_value", rank=ibis.literal(0))
+    return marks.mutate(rank=ibis.literal(1)).union(taken.select(*marks.columns, "rank"))
+
+
+def _is_change(rows: Table) -> BooleanValue:
+    return rows["operation"].isin(["SetValueKey", "DeleteValueKey"]) & rows["value"].notnull()
+
+
+def _with_contents(rows: Table, events: Table) -> Table:
+    """Add what the events themselves say, and the ones by which the values before were known."""
+    event = events.select(
+        "time", "time_ns", "operation", "status", "process_id", "handle_id", "data_type", "data_size", "data",
+        "previous_type", "previous_size", "previous_data", "flags", event_at="sequence", **of_key(events, "event"),
+    )  # fmt: skip
+    own = events.select(
+        own_at="sequence", own_ns="time_ns", own_operation="operation", own_class="information_class",
+        own_type="data_type", own_size="data_size", own_data="data", **of_key(events, "own"),
+    )  # fmt: skip
+    rows = rows.inner_join(event, [rows["sequence"] == event["event_at"], *same_key(rows, event, "event")])
+    return rows.left_join(own, [rows["own_sequence"] == own["own_at"], *same_key(rows, own, "own")])
+
+
+def _named(rows: Table, found: Table, keys: Table, processes: Table) -> Table:
+    names = first_spellings(found).rename(named_key="key_id", named_value="value", first_name="value_name")
+    paths = keys.select(at_id="key_id", display_key="display_path")
+    people = processes.select(by_id="process_id", process="image", pid="pid")
+    rows = rows.left_join(
+        names, [rows["key_id"] == names["named_key"], rows["value"] == names["named_value"]]
+    )
+    rows = rows.left_join(paths, rows["key_id"] == paths["at_id"])
+    rows = rows.left_join(people, rows["process_id"] == people["by_id"])
+    fact = rows["fact"]
+    return rows.select(
+        "sequence", "time", "display_key", "operation", "status", "process", "pid", "data_type",
+        "data_size", "data", "previous_type", "previous_size", "previous_data", "own_from", "own_sequence",
+        "own_class", "own_type", "own_size", "own_data", "lost", "key_id", "process_id",
+        "handle_id", "flags",
+        value_name="first_name",
+        own_fact=ibis.ifelse(rows["own_operation"] == "SetValueKey", "write", "read"),
+        done=ibis.cases((fact == "unclear", ibis.null(bool)), (fact.isin(["failed", "miss"]), False), else_=True),
+    ).order_by("sequence", "key_id", "value_name")  # fmt: skip
+
+
+def told(rows: pa.Table) -> pa.Table:
+    """Return rows of `value_history` with the columns HISTORY_COLUMNS: contents decoded, sources compared."""
+    return by_batch(rows, HISTORY_COLUMNS, _told)
+
+
+def _told(columns: dict[str, pa.Array]) -> dict[str, pa.Array]:
+    operation, source = columns["operation"], columns["own_from"]
+    recorded = np.any([np.asarray(columns[f"previous_{name}"].is_valid()) for name in _PARTS], axis=0)
+    missed = _is(operation, "DeleteValueKey") & _is(columns["status"], _NOT_FOUND)
+    held = _is(source, "write", "read")
+    own_from = _where(held, source, _where(_is(source, "absent", "deleted"), "absent", None))
+    own = dict(zip(_PARTS, content(columns), strict=True))
+    before = {name: columns[f"previous_{name}"] for name in _PARTS}
+    old = {name: _where(recorded, before[name], _where(held & ~missed, own[name], None)) for name in _PARTS}
+    writes = _is(operation, "SetValueKey")
+    new = {name: _where(writes, columns[_OF_EVENT[name]], None) for name in _PARTS}
+    by_itself = recorded | missed | ~np.asarray(own_from.is_valid())
+    compared = zip(
+        (_is(operation, "DeleteValueKey") & _is(columns["done"], True)).tolist(),
+        missed.tolist(),
+        recorded.tolist(),
+        own_from.to_pylist(),
+        *(before[name].to_pylist() for name in _PARTS),
+        *(own[name].to_pylist() for name in _PARTS),
+        strict=True,
+    )
+    names = {code: status_name(code) for code in columns["status"].unique().to_pylist() if code is not None}
+    return {
+        **columns,
+        **{f"new_{name}": column for name, column in new.items()},
+        **{f"old_{name}": column for name, column in old.items()},
+        "new_value": value_texts(new["type"], new["data"], new["size"]),
+        "old_value": value_texts(old["type"], old["data"], old["size"]),
+        "old_from": _where(recorded, "event", _where(missed, "absent", own_from)),
+        "old_sequence": _where(by_itself, None, columns["own_sequence"]),
+        "across_loss": _where(by_itself, None, columns["lost"]),
+        "conflict": pa.array([_conflict(*row) for row in compared], pa.string()),
+        "status_name": pa.array([names.get(code) for code in columns["status"].to_pylist()], pa.string()),
+    }
+
+
+def _is(column: pa.Array, *words: str | int | bool) -> NDArray[np.bool_]:
+    """Tell which rows of a column are one of some words; NULL is none."""
+    found: NDArray[np.bool_] = np.asarray(pc.is_in(column, pa.array(words, column.type)))
+    return found
+
+
+def _where(mask: NDArray[np.bool_], this: pa.Array | str | None, that: pa.Array | None) -> pa.Array:
+    return pc.if_else(pa.array(mask), this, that)
+
+
+def _conflict(
+    deleted: bool,
+    missed: bool,
+    recorded: bool,
+    own_from: str | None,
+    kind: int | None,
+    size: int | None,
+    data: bytes | None,
+    own_kind: int | None,
+    own_size: int | None,
+    own_data: bytes | None,
+) -> str | None:
+    """Return how the event and what was known before it contradict each other; None where they do not."""
+    if own_from == "absent":
+        return "absent" if recorded or deleted else None
+    if own_from is None:
+        return None
+    if missed:
+        return "present"
+    if not recorded:
+        return None
+    for ours, theirs in ((own_kind, kind), (own_size, size)):
+        if ours is not None and theirs is not None and ours != theirs:
+            return "data"
+    shared = min(len(own_data or b""), len(data or b""))
+    return "data" if own_data and data and own_data[:shared] != data[:shared] else None

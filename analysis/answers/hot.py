@@ -1,0 +1,136 @@
+"""The busiest keys, processes, stretches of time, operations or results; storms are in `analysis.answers.storms`."""
+
+import ibis
+from ibis.expr.types import Table
+
+from analysis.answers.cells import cells, named_keys, named_processes, summed
+from analysis.events import named_status
+from analysis.nanoseconds import SECOND_NS, moment
+from tracer.errors import UsageError
+
+__all__ = ["HOT_BY", "HOT_SORTS", "busiest_first", "hot"]
+
+_MICROSECOND_NS = 1_000
+
+# word -> the column that rows are grouped by
+HOT_BY = {
+    "key": "group_id",
+    "process": "process_id",
+    "second": "bucket_ns",
+    "operation": "operation",
+    "status": "status",
+}
+# largest first, but for times: earliest first
+HOT_SORTS = ("events", "reads", "writes", "opens", "failures", "not_found", "time_spent_ns", "first_time")
+
+_KEY = ("top_key", "top_key_events")
+_PROCESS = ("top_process", "top_pid", "top_process_events")
+_FIRST = {
+    "key": ("display_key",),
+    "process": ("process", "pid"),
+    "second": ("time", "time_ns"),
+    "operation": ("operation",),
+    "status": ("status_name", "status"),
+}
+
+
+def hot(
+    events: Table, keys: Table, processes: Table, *, by: str, every_ns: int = SECOND_NS, sort: str = "events"
+) -> Table:
+    """Return one row per key, process, stretch of time, operation or status, the busiest first.
+
+    Columns, after those that say what the row is of:
+
+    * key: display_key (spellings of one key, `keys.same_as`, are one row); operations without a key are left
+      out;
+    * process: process and pid, NULL where unknown;
+    * second: time, time_ns: beginning of a stretch of `every_ns`; stretches are aligned to 1970, so whole
+      seconds are seconds of UTC; those in which nothing happened have no row;
+    * operation: operation;
+    * status: status_name and status, NULL where the source has none.
+
+    events (rows); share, of all rows given; per_second: events by the width of a stretch, else by the time
+    between the first and the last of them, NULL where that is 0; reads, opens (OpenKey and CreateKey),
+    writes (changes other than CreateKey), each tried or done; failures (`tracer.statuses.is_failure`);
+    not_found (those with STATUS_OBJECT_NAME_NOT_FOUND); keys and processes (how many different ones;
+    without the column that the row is of); bytes_read and bytes_written: sizes of what successful reads
+    returned and successful SetValueKey wrote, NULL where no size is known; time_spent_ns: sum of the
+    operations' durations, NULL where the source has none; first_time, last_time; top_key and
+    top_key_events: the key with most of these events, and how many; top_process, top_pid and
+    top_process_events likewise, the earlier first where several have as many. Then ids: key_id (of the
+    group), process_id, top_key_id, top_process_id, first_sequence, last_sequence.
+
+    Ties are broken by first_sequence.
+
+    Args:
+        events: stored or joined event rows.
+        keys: the table `keys`.
+        processes: the table `processes`.
+        by: a word of HOT_BY.
+        every_ns: width of a stretch of time, nanoseconds; whole microseconds.
+        sort: a word of HOT_SORTS.
+
+    Raises:
+        UsageError: there is no such word, or the width is not a number of microseconds.
+    """
+    if by not in HOT_BY:
+        raise UsageError(f"nothing is counted by {by!r}: the words are {', '.join(HOT_BY)}")
+    if sort not in HOT_SORTS:
+        raise UsageError(f"rows cannot be sorted by {sort!r}: the orders are {', '.join(HOT_SORTS)}")
+    if not 0 < every_ns < 2**62 or every_ns % _MICROSECOND_NS:
+        raise UsageError(f"stretches of {every_ns} ns cannot be counted: the width is in whole microseconds")
+    column = HOT_BY[by]
+    more = () if by == "key" else (column,)
+    parts = cells(events, keys, *more, every_ns=every_ns)
+    found = summed(parts, column)
+    everything = found["events"].sum().over(ibis.window()).cast("float64")
+    found = found.mutate(share=found["events"].cast("float64") / everything)
+    found = _with_top(found, parts, column, "group_id", "top_key")
+    found = _with_top(found, parts, column, "process_id", "top_process")
+    found = named_keys(found, keys, "top_key_id", name="top_key")
+    found = named_processes(found, processes, "top_process_id", process="top_process", pid="top_pid")
+    width = ibis.literal(every_ns, "int64")
+    span = width if by == "second" else found["last_ns"] - found["first_ns"]
+    found = found.mutate(per_second=found["events"] * float(SECOND_NS) / span.nullif(0).cast("float64"))
+    counts: tuple[str, ...] = ("keys", "processes")
+    tops: tuple[str, ...] = (*_KEY, *_PROCESS)
+    ids = ("top_key_id", "top_process_id")
+    if by == "key":
+        found = named_keys(found.filter(found["group_id"].notnull()), keys, "group_id", name="display_key")
+        found = found.rename(key_id="group_id")
+        counts, tops, ids = ("processes",), _PROCESS, ("key_id", "top_process_id")
+    elif by == "process":
+        found = named_processes(found, processes, "process_id", process="process", pid="pid")
+        counts, tops, ids = ("keys",), _KEY, ("process_id", "top_key_id")
+    elif by == "second":
+        time = moment(found["bucket_ns"]).cast(found["first_time"].type())
+        found = found.rename(time_ns="bucket_ns").mutate(time=time)
+    elif by == "status":
+        found = found.mutate(status_name=named_status(found["status"]))
+    return busiest_first(found, sort).select(
+        *_FIRST[by], "events", "share", "per_second", "reads", "writes", "opens", "failures", "not_found",
+        *counts, "bytes_read", "bytes_written", "time_spent_ns", "first_time", "last_time", *tops, *ids,
+        "first_sequence", "last_sequence",
+    )  # fmt: skip
+
+
+def busiest_first(found: Table, sort: str) -> Table:
+    """Return the rows of `hot` in an order of HOT_SORTS."""
+    first = found[sort].asc() if sort == "first_time" else found[sort].desc()
+    return found.order_by(first, found["first_sequence"])
+
+
+def _with_top(found: Table, parts: Table, column: str, other: str, name: str) -> Table:
+    """Return the table with the columns `name`_id and `name`_events: the busiest `other` of each row."""
+    if column == other:
+        none = ibis.null("int64")
+        return found.mutate(**{f"{name}_id": none, f"{name}_events": none})
+    sums = parts.filter(parts[other].notnull()).group_by(column, other).aggregate(
+        most=parts["events"].sum().cast("int64"), since=parts["first_sequence"].min()
+    )  # fmt: skip
+    order = ibis.window(group_by=column, order_by=[sums["most"].desc(), sums["since"].asc()])
+    ranked = sums.mutate(place=ibis.row_number().over(order))
+    best = ranked.filter(ranked["place"] == 0).select(
+        best_of=column, **{f"{name}_id": ranked[other], f"{name}_events": ranked["most"]}
+    )
+    return found.left_join(best, found[column].identical_to(best["best_of"])).drop("best_of")

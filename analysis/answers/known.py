@@ -1,0 +1,63 @@
+"""What evidence amounts to: whether a value was known, from what, and by which event; newer evidence wins."""
+
+import ibis
+from ibis.expr.types import IntegerValue, StringValue, Table
+
+from analysis.answers.evidence import ABSENT_KEY, ABSENT_VALUE
+
+__all__ = ["KEY_FACTS", "VALUE_FACTS", "known_value", "newest"]
+
+# column with the sequence of the newest of some facts -> the facts
+VALUE_FACTS = {
+    "write": ("write",),
+    "read": ("read",),
+    "seen": ("seen",),
+    "missed": ("miss",),
+    "deleted": ("delete",),
+    "unclear": ("unclear",),
+}
+KEY_FACTS = {  # of the value's key
+    "key_absent": tuple(fact for fact in ABSENT_KEY if fact not in ("key_deleted", "key_renamed")),
+    "key_deleted": ("key_deleted", "key_renamed"),
+    "key_unknown": ("key_unknown",),
+}
+assert {fact for facts in VALUE_FACTS.values() for fact in facts} > set(ABSENT_VALUE)
+
+
+def newest(table: Table, *names: str) -> IntegerValue:
+    """Return the largest of some columns of sequences, -1 where all are NULL."""
+    columns = [table[name].fill_null(-1) for name in names]
+    return ibis.greatest(*columns) if len(columns) > 1 else columns[0]
+
+
+def known_value(table: Table) -> tuple[StringValue, IntegerValue]:
+    """Return how a value was known, and the sequence of the event by which it was.
+
+    The word is write, read (with data, or only that it is there), absent, deleted; unknown where something
+    happened since that may have changed it, and then the event is what was known last; NULL where there is
+    no evidence.
+
+    Args:
+        table: has the columns VALUE_FACTS and KEY_FACTS: the sequence of the newest row of evidence with one
+            of these facts, NULL where there is none.
+    """
+    data = newest(table, "write", "read")
+    seen = newest(table, "seen")
+    deleted = newest(table, "deleted", "key_deleted")
+    absent = newest(table, "missed", "key_absent")
+    gone = ibis.greatest(deleted, absent)
+    unsure = newest(table, "unclear", "key_unknown")
+    some = ibis.greatest(data, seen, gone)
+    source = ibis.ifelse(newest(table, "write") == data, "write", "read")
+    ended = ibis.ifelse(deleted > absent, "deleted", "absent")
+    held = (data > gone) & (data > unsure)
+    word = ibis.cases(
+        ((some < 0) & (unsure < 0), ibis.null(str)),
+        (unsure > some, "unknown"),
+        (held, source),
+        (seen > gone, "read"),
+        else_=ended,
+    )
+    last = ibis.cases((data > gone, data), (seen > gone, seen), (gone >= 0, gone), else_=unsure)
+    sequence = ibis.cases((unsure > some, last), (held, data), (seen > gone, seen), else_=gone)
+    return word, sequence.nullif(-1)

@@ -1,0 +1,246 @@
+"""What is different afterwards: both sides of each value and key compared, and what became of it in one word."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from analysis.answers.returned import value_information
+
+__all__ = ["NET_CHANGES", "NetChanges", "net_changes"]
+
+NET_CHANGES = pa.schema(
+    [
+        ("key", pa.string()),
+        ("display_key", pa.string()),
+        ("value_name", pa.string()),
+        ("change", pa.string()),
+        ("before_from", pa.string()),
+        ("before_type", pa.uint32()),
+        ("before_size", pa.uint32()),
+        ("before_data", pa.binary()),
+        ("after_from", pa.string()),
+        ("after_type", pa.uint32()),
+        ("after_size", pa.uint32()),
+        ("after_data", pa.binary()),
+        ("complete", pa.bool_()),
+        ("writes", pa.int64()),
+        ("processes", pa.int64()),
+        ("also_by_others", pa.bool_()),
+        ("first_time", pa.timestamp("us", tz="UTC")),
+        ("last_time", pa.timestamp("us", tz="UTC")),
+        ("process", pa.string()),
+        ("pid", pa.uint32()),
+        ("first_sequence", pa.int64()),
+        ("last_sequence", pa.int64()),
+        ("key_id", pa.int32()),
+        ("process_id", pa.int32()),
+    ]
+)
+_ABSENT, _PRESENT, _UNKNOWN = 0, 1, 2
+# (before, after) -> what became of a value; _KEY_WORDS: of a key
+_WORDS = {
+    (_ABSENT, _PRESENT): "added",
+    (_PRESENT, _PRESENT): "changed",
+    (_UNKNOWN, _PRESENT): "set",
+    (_PRESENT, _ABSENT): "removed",
+    (_UNKNOWN, _ABSENT): "removed",
+}
+_KEY_WORDS = {
+    (_ABSENT, _PRESENT): "created",
+    (_PRESENT, _PRESENT): "recreated",
+    (_PRESENT, _ABSENT): "deleted",
+}
+
+Bools = NDArray[np.bool_]
+States = NDArray[np.int8]
+
+
+@dataclass(frozen=True, slots=True)
+class NetChanges:
+    """The answer.
+
+    Attributes:
+        rows: one row for each value and key that ended otherwise than it began, or may have; NET_CHANGES.
+        as_before: values that were written or deleted and ended with the data they began with.
+        passing: values and keys that were made and were gone again at the end.
+    """
+
+    rows: pa.Table
+    as_before: int
+    passing: int
+
+    @property
+    def sentences(self) -> list[str]:
+        """What was left out, one sentence each."""
+        said = []
+        if self.as_before:
+            values = "value was" if self.as_before == 1 else "values were"
+            said.append(f"{self.as_before:,} {values} changed and ended as before: no net change")
+        if self.passing:
+            things = "value or key was" if self.passing == 1 else "values and keys were"
+            said.append(f"{self.passing:,} {things} made and gone again at the end: no net change")
+        return said
+
+
+@dataclass(frozen=True, slots=True)
+class _Side:
+    """Values before or after: what is known of each."""
+
+    state: States
+    source: pa.Array
+    kind: pa.Array
+    size: pa.Array
+    data: pa.Array
+
+    @property
+    def is_whole(self) -> Bools:
+        """Whether type and all bytes are known."""
+        length = pc.fill_null(pc.cast(pc.binary_length(self.data), pa.int64()), 0)
+        same = pc.equal(length, pc.cast(self.size, pa.int64()))
+        return _true(same) & _true(pc.is_valid(self.kind))
+
+
+def net_changes(touched: pa.Table) -> NetChanges:
+    """Return what is different afterwards, ordered by first_sequence, a key before its values.
+
+    Args:
+        touched: rows of `analysis.answers.changes.touched_values_and_keys`.
+    """
+    touched = touched.combine_chunks()
+    touched = touched.append_column("of_value", pc.is_valid(touched.column("value")))
+    order = ("first_sequence", "key_id", "of_value", "value")
+    touched = touched.sort_by([(name, "ascending") for name in order])
+    is_key = _true(pc.is_null(touched.column("value")))
+    fact = touched.column("first_fact")
+    before, after = _before(touched, is_key), _after(touched)
+    same = is_key | before.is_whole & after.is_whole
+    for ours, theirs in ((before.kind, after.kind), (before.data, after.data)):
+        same &= is_key | _true(pc.equal(ours, theirs))
+    same &= (before.state == _PRESENT) & (after.state == _PRESENT) & ~is_key
+    passing = (before.state == _ABSENT) & (after.state == _ABSENT)
+    words = np.array(
+        [
+            _word(*row)
+            for row in zip(
+                before.state.tolist(), after.state.tolist(), is_key.tolist(), fact.to_pylist(), strict=True
+            )
+        ],
+        object,
+    )
+    whole = np.where(is_key, _whole_keys(touched, before, words), _whole_values(before, after))
+    columns = {name: touched.column(name) for name in NET_CHANGES.names if name in touched.column_names}
+    columns |= {"change": pa.array(words, pa.string()), "complete": pa.array(whole)}
+    for name, side in (("before", before), ("after", after)):
+        columns |= {f"{name}_from": side.source, f"{name}_type": side.kind}
+        columns |= {f"{name}_size": side.size, f"{name}_data": side.data}
+    # The ids of several captures as one are wider than those of one.
+    wide = [columns[name].type if name.endswith("_id") else NET_CHANGES.field(name).type for name in columns]
+    rows = pa.table(columns).cast(pa.schema(zip(columns, wide, strict=True))).select(NET_CHANGES.names)
+    return NetChanges(rows.filter(pa.array(~(same | passing))), int(same.sum()), int(passing.sum()))
+
+
+def _word(before: int, after: int, is_key: bool, fact: str | None) -> str:
+    if after == _UNKNOWN:
+        return "unclear"
+    if is_key and fact == "key_renamed" and after == _ABSENT:
+        return "renamed"
+    return (_KEY_WORDS if is_key else _WORDS).get((before, after), "unclear")
+
+
+def _whole_values(before: _Side, after: _Side) -> Bools:
+    sides = [(side.state == _ABSENT) | (side.state == _PRESENT) & side.is_whole for side in (before, after)]
+    return sides[0] & sides[1]
+
+
+def _whole_keys(touched: pa.Table, before: _Side, words: NDArray[np.object_]) -> Bools:
+    """Tell of which keys everything is known: those whose making was seen, then or earlier."""
+    known = _true(touched.column("was_created")) | (before.state == _ABSENT)
+    return known & ~np.isin(words, ["renamed", "unclear"])
+
+
+def _before(touched: pa.Table, is_key: Bools) -> _Side:
+    state, fact = _states(touched.column("before")), touched.column("first_fact")
+    recorded = _true(pc.equal(fact, "write")) & _true(pc.is_valid(touched.column("previous_type")))
+    deleted = _true(pc.is_in(fact, pa.array(["key_deleted", "key_renamed"]))) & is_key
+    deleted |= _true(pc.equal(fact, "delete"))
+    made = _true(pc.equal(fact, "key_created")) & (state != _PRESENT)
+    state = np.where(made, _ABSENT, np.where(recorded | deleted, _PRESENT, state))
+    source, kind, size, data = _latest(touched, "before")
+    columns = (
+        (pa.array(["event"] * len(state)), source),
+        (touched.column("previous_type"), kind),
+        (touched.column("previous_size"), size),
+        (touched.column("previous_data"), data),
+    )
+    chosen = [pc.if_else(pa.array(recorded), own, other) for own, other in columns]
+    return _only_present(state.astype(np.int8), *chosen)
+
+
+def _after(touched: pa.Table) -> _Side:
+    return _only_present(_states(touched.column("after")), *_latest(touched, "after"))
+
+
+def _only_present(state: States, source: pa.Array, kind: pa.Array, size: pa.Array, data: pa.Array) -> _Side:
+    """Return the side with data only where there is a value, and "absent" as the source where there is none."""
+    present = pa.array(state == _PRESENT)
+    kept = [
+        pc.if_else(present, column, pa.scalar(None, column.type)) for column in (source, kind, size, data)
+    ]
+    source = pc.if_else(pa.array(state == _ABSENT), pa.scalar("absent"), kept[0])
+    empty = _true(pc.is_null(kept[3])) & _true(pc.equal(kept[2], 0))
+    whole = pc.if_else(pa.array(empty), pa.scalar(b"", kept[3].type), kept[3])
+    return _Side(state, source, kept[1], kept[2], whole)
+
+
+def _latest(touched: pa.Table, side: str) -> tuple[pa.Array, pa.Array, pa.Array, pa.Array]:
+    """Return source, type, size and data of the last write or read; a read that agrees adds nothing to a write.
+
+    Of a value read, less is captured than of one written, for the structure around it counts too.
+    """
+    write, read = touched.column(f"{side}_write"), touched.column(f"{side}_read")
+    written = [touched.column(f"{side}_write_{name}") for name in ("type", "size", "data")]
+    returned = touched.column(f"{side}_read_data").combine_chunks()
+    structure = touched.column(f"{side}_read_class").combine_chunks()
+    got = value_information(structure, returned)
+    told = _true(pc.is_valid(got[0]))
+    has_write = _true(pc.is_valid(write))
+    newer = told & (~has_write | _true(pc.greater(read, write)))
+    agree = _agree(written, got, newer & has_write)
+    by_read = pa.array(newer & ~agree)
+    kind, size, data = (
+        pc.if_else(by_read, ours, pc.cast(theirs, ours.type))
+        for ours, theirs in zip(got, written, strict=True)
+    )
+    source = pc.if_else(
+        by_read, "read", pc.if_else(pa.array(has_write), "write", pa.scalar(None, pa.string()))
+    )
+    return source, kind, size, data
+
+
+def _agree(written: list[pa.Array], got: tuple[pa.Array, ...], rows: Bools) -> Bools:
+    """Tell for which of `rows` a read returned what was written, as far as both were captured."""
+    agree = rows & _true(pc.equal(written[0], got[0])) & _true(pc.equal(written[1], got[1]))
+    differ = np.flatnonzero(agree & ~_true(pc.equal(written[2], got[2])))
+    for row in differ.tolist():  # cut at different lengths, or really different: few
+        ours, theirs = written[2][row].as_py() or b"", got[2][row].as_py() or b""
+        shorter = min(len(ours), len(theirs))
+        agree[row] = ours[:shorter] == theirs[:shorter]
+    return agree
+
+
+def _states(words: pa.Array) -> States:
+    unknown = np.where(_true(pc.is_null(words)), _UNKNOWN, _ABSENT)
+    states: States = np.where(_true(pc.equal(words, "present")), _PRESENT, unknown).astype(np.int8)
+    return states
+
+
+def _true(column: pa.Array) -> Bools:
+    """Return a boolean column as NumPy's; NULL is false."""
+    filled = pc.fill_null(column, False)
+    values: Bools = (
+        filled.to_numpy() if isinstance(filled, pa.ChunkedArray) else filled.to_numpy(zero_copy_only=False)
+    )
+    return values

@@ -1,0 +1,160 @@
+"""Reads that a process repeats though nothing changed since, and those it repeats by the clock: polling."""
+
+import ibis
+from ibis.expr.types import Table
+
+from analysis.answers.cells import named_keys, named_processes
+from analysis.answers.evidence import lost_between
+from analysis.answers.read_runs import QUESTION
+from analysis.events import named_status
+from analysis.nanoseconds import SECOND_NS
+
+__all__ = ["LEAST_INTERVALS", "LEAST_PERIOD_NS", "MOST_SPREAD", "redundant_reads"]
+
+LEAST_INTERVALS = 5  # with fewer nobody can tell polling from chance
+MOST_SPREAD = 0.1
+LEAST_PERIOD_NS = 10_000_000  # timers of Windows tick every 15.6 ms, or a little faster; shorter is a loop
+_FAILED = 0x80000000
+_THERE = (0x80000005, 0xC0000023)  # BUFFER_OVERFLOW, BUFFER_TOO_SMALL: what is asked for is there
+_MISSING = (0xC0000034, 0x8000001A)  # OBJECT_NAME_NOT_FOUND, NO_MORE_ENTRIES
+
+
+def redundant_reads(
+    reads: Table, keys: Table, processes: Table, unsure: Table, *, least: int = 1, polling: bool = False
+) -> Table:
+    """Return one row per process, question and result; the one with most redundant reads first.
+
+    Reads are identical where one process asks the same of the same key with the same result: operation,
+    value name, index and information class (NULL where the source does not say, and then not compared),
+    and status. They fall into runs between which nothing changed (`analysis.answers.read_runs`); of each
+    run all reads but the first are redundant. Misses, and other failures, are counted likewise.
+
+    Columns:
+
+    * display_key, value_name (as first spelled; NULL where a key is asked), operation, information_class,
+      index; process, pid; status_name, status;
+    * reads, runs, redundant (reads less runs);
+    * unproved: those of the redundant reads in whose run a change may have been missed, because events were
+      lost, names were not yet known, an object that nobody could name was written through, or a hive or a
+      key above was replaced; or in which the name of a read is ambiguous; proved: there are none;
+    * result_changed: a run contradicts itself: other data was returned though no change was seen, or what
+      was there was missing; False as far as is known;
+    * per_second: reads by the time from the first to the last; NULL where that is 0;
+    * time_spent_ns: sum of the redundant reads' durations, NULL where the source has none; bytes: sum of the
+      sizes they returned, NULL where none is known;
+    * interval_ns: the median time between one read and the next (rounded down), spread: the median distance
+      of these times from their median, as a share of it; NULL for fewer than LEAST_INTERVALS of them, and
+      spread where the median is 0;
+    * polling: whether the spread is at most MOST_SPREAD, and the interval at least LEAST_PERIOD_NS;
+      period_ns: interval_ns where it is, else NULL;
+    * first_time, last_time; key_id (of the group), process_id, first_sequence, last_sequence.
+
+    Args:
+        reads: rows of `read_runs`.
+        keys: the table `keys`.
+        processes: the table `processes`.
+        unsure: times in which changes may have been missed, as in the table `losses`.
+        least: the fewest redundant reads of a row; 0: also what was never asked twice.
+        polling: only what is polled.
+    """
+    asked = [*QUESTION, "status"]
+    in_order = ibis.window(group_by=asked, order_by="sequence")
+    rows = reads.mutate(
+        # In this order the smallest so far is the first: one number for a question and its result.
+        group=reads["sequence"].min().over(ibis.window(group_by=asked, order_by="sequence", rows=(None, 0))),
+        before_ns=reads["time_ns"].lag().over(in_order),
+        again=(reads["run"].lag().over(in_order) == reads["run"]).fill_null(False),
+    )
+    waited = rows["time_ns"] - rows["before_ns"]
+    rows = rows.mutate(waited_ns=ibis.ifelse(waited < 0, ibis.literal(0, "int64"), waited))
+    found = _summed(_runs(rows, unsure))
+    found = found.filter(found["redundant"] >= least)
+    found = _with_intervals(found, rows)
+    if polling:
+        found = found.filter(found["polling"])
+    found = named_keys(found, keys, "group_id", name="display_key")
+    found = named_processes(found, processes, "process_id", process="process", pid="pid")
+    seconds = (found["last_ns"] - found["first_ns"]).nullif(0).cast("float64") / float(SECOND_NS)
+    found = found.mutate(
+        per_second=found["reads"] / seconds,
+        status_name=named_status(found["status"]),
+        proved=found["unproved"] == 0,
+    )
+    return found.order_by(found["redundant"].desc(), found["reads"].desc(), found["first_sequence"]).select(
+        "display_key", "value_name", "operation", "information_class", "index", "process", "pid", "status_name",
+        "status", "reads", "runs", "redundant", "proved", "unproved", "result_changed", "per_second",
+        "time_spent_ns", "bytes", "interval_ns", "spread", "polling", "period_ns", "first_time", "last_time",
+        "process_id", "first_sequence", "last_sequence", key_id="group_id",
+    )  # fmt: skip
+
+
+def _runs(rows: Table, unsure: Table) -> Table:
+    """Return one row per run of one question and one status."""
+    again = rows["again"]
+    runs = rows.group_by("group", "run", *QUESTION, "status").aggregate(
+        reads=rows.count().cast("int64"),
+        redundant=rows.count(where=again).cast("int64"),
+        value_name=rows["value_name"].argmin(rows["sequence"]),
+        other_content=(rows["content"].min() != rows["content"].max()).fill_null(False),
+        other_size=(rows["size"].min() != rows["size"].max()).fill_null(False),
+        unclear=(rows["unclear"].min() != rows["unclear"].max()) | rows["ambiguous"].any(),
+        time_spent_ns=rows["duration_ns"].sum(where=again).cast("int64"),
+        bytes=rows["data_size"].sum(where=again).cast("int64"),
+        first_time=rows["time"].min(),
+        last_time=rows["time"].max(),
+        first_ns=rows["time_ns"].min(),
+        last_ns=rows["time_ns"].max(),
+        first_sequence=rows["sequence"].min(),
+        last_sequence=rows["sequence"].max(),
+    )
+    any_result = ibis.window(group_by=["run", *QUESTION])
+    there = (runs["status"] < _FAILED) | runs["status"].isin(_THERE)
+    missing = runs["status"].isin(_MISSING)
+    both = (there | missing) & there.any().over(any_result) & missing.any().over(any_result)
+    runs = runs.mutate(result_changed=runs["other_content"] | runs["other_size"] | both)
+    return lost_between(runs, unsure, after="first_ns", before="last_ns", name="lossy")
+
+
+def _summed(runs: Table) -> Table:
+    """Return one row per question and status."""
+    unproved = ibis.ifelse(runs["lossy"] | runs["unclear"], runs["redundant"], ibis.literal(0, "int64"))
+    return runs.group_by("group", *QUESTION, "status").aggregate(
+        reads=runs["reads"].sum().cast("int64"),
+        runs=runs.count().cast("int64"),
+        redundant=runs["redundant"].sum().cast("int64"),
+        unproved=unproved.sum().cast("int64"),
+        result_changed=runs["result_changed"].any(),
+        value_name=runs["value_name"].argmin(runs["first_sequence"]),
+        time_spent_ns=runs["time_spent_ns"].sum().cast("int64"),
+        bytes=runs["bytes"].sum().cast("int64"),
+        first_time=runs["first_time"].min(),
+        last_time=runs["last_time"].max(),
+        first_ns=runs["first_ns"].min(),
+        last_ns=runs["last_ns"].max(),
+        first_sequence=runs["first_sequence"].min(),
+        last_sequence=runs["last_sequence"].max(),
+    )
+
+
+def _with_intervals(found: Table, rows: Table) -> Table:
+    """Return the groups with what is known of the time between their reads."""
+    many = found.filter(found["reads"] > LEAST_INTERVALS).select("group")
+    waits = rows.filter(rows["waited_ns"].notnull()).select("group", "waited_ns").semi_join(many, "group")
+    # Two middle numbers may make half a nanosecond: as floats, which hold months exactly.
+    middle = waits.group_by("group").aggregate(median=waits["waited_ns"].median().cast("float64"))
+    away = waits.inner_join(middle, "group")
+    away = away.mutate(distance=(away["waited_ns"].cast("float64") - away["median"]).abs())
+    spreads = away.group_by("group").aggregate(
+        median=away["median"].min(), distance=away["distance"].median().cast("float64")
+    )
+    spreads = spreads.select(
+        of_group="group",
+        interval_ns=spreads["median"].floor().cast("int64"),
+        spread=spreads["distance"] / spreads["median"].nullif(0.0),
+    )
+    found = found.left_join(spreads, found["group"] == spreads["of_group"]).drop("of_group")
+    polling = (found["spread"] <= MOST_SPREAD) & (found["interval_ns"] >= LEAST_PERIOD_NS)
+    polling = polling.fill_null(False)
+    return found.mutate(
+        polling=polling, period_ns=ibis.ifelse(polling, found["interval_ns"], ibis.null("int64"))
+    )

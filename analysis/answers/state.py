@@ -1,0 +1,171 @@
+"""What was known of keys and values at a time: from the newest evidence before it, and whether that may be out of date."""
+
+import ibis
+import pyarrow as pa
+import pyarrow.compute as pc
+from ibis.expr.types import StringValue, Table
+
+from analysis.answers.evidence import (
+    EXISTING_KEY,
+    LONGEST_NS,
+    first_spellings,
+    of_key,
+    real_losses,
+    same_key,
+)
+from analysis.answers.known import KEY_FACTS, VALUE_FACTS, known_value, newest
+from analysis.answers.returned import by_batch, content, value_texts
+from analysis.filters import name_regex
+
+__all__ = ["STATE_COLUMNS", "state_at", "told"]
+
+STATE_COLUMNS = (
+    "display_key", "value_name", "known", "last_known", "lost_since", "type", "size", "data", "text",
+    "sequence", "time", "operation", "process", "pid", "key", "key_id", "process_id", "handle_id", "flags",
+)  # fmt: skip
+
+
+def state_at(
+    found: Table,
+    *,
+    keys: Table,
+    processes: Table,
+    losses: Table,
+    at_ns: int | None = None,
+    value: str | None = None,
+    shown: Table | None = None,
+    events: Table | None = None,
+) -> Table:
+    """Return what is known of each key and each value of which there is evidence, by key and value.
+
+    `told` makes the columns STATE_COLUMNS of its rows.
+
+    Args:
+        found: rows of `analysis.answers.evidence.evidence`, all that there are of the keys asked for.
+        keys: the table `keys`.
+        processes: the table `processes`.
+        losses: the table `losses`.
+        at_ns: the time asked about, UTC nanoseconds, inclusive; None: the end.
+        value: as in `analysis.filters.Filters`; rows of keys are then left out.
+        shown: a table with the column `sequence`: only what is known by these events; None: all.
+        events: as in `analysis.answers.history.value_history`.
+    """
+    names = first_spellings(found)
+    if at_ns is not None:
+        found = found.filter(found["time_ns"] <= at_ns)
+    known = _values(found, value)
+    if value is None:
+        known = known.union(_keys(found))
+    if shown is not None:
+        known = known.semi_join(shown, "sequence")
+    return _named(_since_lost(_with_event(known, found, events), losses, at_ns), names, keys, processes)
+
+
+def _values(found: Table, value: str | None) -> Table:
+    """Return key_id, value, known (before losses are looked at) and sequence of each value."""
+    rows = found.filter(found["value"].notnull())
+    if value is not None:
+        rows = rows.filter(rows["value_name"].re_search(name_regex(value)))
+    values = rows.group_by("key_id", "value").aggregate(
+        **{name: rows["sequence"].max(where=rows["fact"].isin(facts)) for name, facts in VALUE_FACTS.items()}
+    )
+    whole = found.filter(found["value"].isnull())
+    of_keys = whole.group_by(of_key="key_id").aggregate(
+        **{name: whole["sequence"].max(where=whole["fact"].isin(facts)) for name, facts in KEY_FACTS.items()}
+    )
+    values = values.left_join(of_keys, values["key_id"] == of_keys["of_key"])
+    word, sequence = known_value(values)
+    values = values.select("key_id", "value", known=word, sequence=sequence)
+    return values.filter(values["known"].notnull())  # only attempts that failed: nothing is known
+
+
+def _keys(found: Table) -> Table:
+    """Return the same of keys; `value` is NULL."""
+    fact, sequence = found["fact"], found["sequence"]
+    rows = found.group_by("key_id").aggregate(
+        there=sequence.max(where=fact.isin(EXISTING_KEY)),
+        missing=sequence.max(where=fact == "key_missing"),
+        gone=sequence.max(where=fact.isin(["key_deleted", "key_renamed"])),
+        unsure=sequence.max(where=fact == "key_unknown"),
+    )
+    there, missing, gone = (newest(rows, name) for name in ("there", "missing", "gone"))
+    last = ibis.greatest(there, missing, gone)
+    unsure = newest(rows, "unsure")
+    word = ibis.cases(
+        (unsure > last, "unknown"), (there == last, "exists"), (missing == last, "absent"), else_="deleted"
+    )
+    rows = rows.select(
+        "key_id",
+        value=ibis.null(str),
+        known=word,
+        sequence=ibis.ifelse(last < 0, unsure, last).nullif(-1),
+    )
+    return rows.filter(rows["sequence"].notnull())
+
+
+def _with_event(known: Table, found: Table, events: Table | None) -> Table:
+    """Add the event by which each is known."""
+    facts = found.select(own_fact="fact", fact_at="sequence", fact_key="key_id")
+    known = known.inner_join(
+        facts, [known["sequence"] == facts["fact_at"], known["key_id"] == facts["fact_key"]]
+    )
+    events = found if events is None else events
+    event = events.select(
+        "time", "time_ns", "process_id", "handle_id", "flags", own_at="sequence", own_operation="operation",
+        own_class="information_class", own_type="data_type", own_size="data_size", own_data="data",
+        **of_key(events, "own"),
+    )  # fmt: skip
+    return known.inner_join(event, [known["sequence"] == event["own_at"], *same_key(known, event, "own")])
+
+
+def _since_lost(rows: Table, losses: Table, at_ns: int | None) -> Table:
+    """Add lost_since, and let what may have changed since be unknown."""
+    lost = real_losses(losses)
+    if at_ns is not None:
+        lost = lost.filter(lost["from_ns"] <= at_ns)
+    last = lost.aggregate(lost_until=lost["to_ns"].max().fill_null(-LONGEST_NS))
+    rows = rows.cross_join(last)
+    rows = rows.mutate(lost_since=rows["lost_until"] >= rows["time_ns"])
+    known = ibis.ifelse(rows["lost_since"], "unknown", rows["known"])
+    return rows.mutate(known=known, last_known=_meaning(rows))
+
+
+def _meaning(rows: Table) -> StringValue:
+    """Return what the event said when it happened; NULL where it only made things uncertain."""
+    fact, of_value = rows["own_fact"], rows["value"].notnull()
+    return ibis.cases(
+        (fact.isin(["key_deleted", "key_renamed"]) | (of_value & (fact == "delete")), "deleted"),
+        (of_value & (fact == "write"), "write"),
+        (of_value & fact.isin(["read", "seen"]), "read"),
+        (of_value & fact.isin(["miss", "key_missing", "key_created"]), "absent"),
+        (fact == "key_missing", "absent"),
+        (fact.isin(EXISTING_KEY), "exists"),
+        else_=ibis.null(str),
+    )
+
+
+def _named(rows: Table, names: Table, keys: Table, processes: Table) -> Table:
+    names = names.rename(named_key="key_id", named_value="value")
+    paths = keys.select(at_id="key_id", key="path", display_key="display_path")
+    people = processes.select(by_id="process_id", process="image", pid="pid")
+    rows = rows.left_join(
+        names, [rows["key_id"] == names["named_key"], rows["value"] == names["named_value"]]
+    )
+    rows = rows.left_join(paths, rows["key_id"] == paths["at_id"])
+    rows = rows.left_join(people, rows["process_id"] == people["by_id"])
+    return rows.order_by("display_key", "key_id", rows["value"].notnull(), "value").select(
+        "display_key", "value_name", "known", "last_known", "lost_since", "sequence", "time", "process",
+        "pid", "key", "key_id", "process_id", "handle_id", "flags", "own_fact", "own_class", "own_type",
+        "own_size", "own_data", operation="own_operation",
+    )  # fmt: skip
+
+
+def told(rows: pa.Table) -> pa.Table:
+    """Return rows of `state_at` with the columns STATE_COLUMNS, contents decoded."""
+    return by_batch(rows, STATE_COLUMNS, _told)
+
+
+def _told(columns: dict[str, pa.Array]) -> dict[str, pa.Array]:
+    holds = pc.fill_null(pc.is_in(columns["last_known"], pa.array(["write", "read"])), False)
+    kind, size, data = (pc.if_else(holds, column, None) for column in content(columns))
+    return {**columns, "type": kind, "size": size, "data": data, "text": value_texts(kind, data, size)}

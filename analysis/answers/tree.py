@@ -1,0 +1,149 @@
+"""Events rolled up by subtree: one row per key of the tree, down to a depth, for itself and all below it."""
+
+from collections.abc import Sequence
+from functools import reduce
+
+import ibis
+from ibis.expr.types import IntegerValue, StringValue, Table
+
+from analysis.answers.cells import SUMS, cells, summed
+from tracer.errors import UsageError
+
+__all__ = ["MOST_LEVELS", "TREE_SORTS", "levels_of", "subtrees", "tops_of"]
+
+MOST_LEVELS = 30
+# largest first, but for path: as a tree
+TREE_SORTS = ("path", "events", "reads", "writes", "opens", "failures", "not_found", "keys", "time_spent_ns")
+
+_BEFORE_ALL = (
+    "\x01"  # stands for the backslash when paths are ordered, so that a key stands right above its own
+)
+
+
+def subtrees(
+    events: Table,
+    keys: Table,
+    *,
+    depth: int = 2,
+    tops: Table | None = None,
+    top_levels: Sequence[int] = (1,),
+    sort: str = "path",
+) -> Table:
+    r"""Return one row per key that events touch, or that stands above such a key, down to a depth.
+
+    The tree is that of display paths; spellings of one key (`keys.same_as`) are one key.
+
+    Columns: display_key; name (its last component; of a top the whole path); level (0 for a top); events
+    (rows of the key and all keys below it, as all other counts); own_events (of the key alone); share, of
+    the events of all tops; reads, opens (OpenKey and CreateKey), writes (changes other than CreateKey),
+    each tried or done; failures; not_found (STATUS_OBJECT_NAME_NOT_FOUND); keys and processes (how many
+    different ones); bytes_read and bytes_written (by successful operations; NULL where no size is known);
+    time_spent_ns (sum of durations; NULL where the source has none); first_time, last_time; key_id (NULL
+    where the capture has no such key by itself), first_sequence, last_sequence.
+
+    The last level counts everything below it. Operations without a key are left out. Ties are broken by
+    path.
+
+    Args:
+        events: stored or joined event rows.
+        keys: the table `keys`.
+        depth: levels below the tops; 0: only these.
+        tops: keys at which the tree begins (`tops_of`); a key below another of them is no top. None: the
+            first component of each path, such as HKLM.
+        top_levels: numbers of components that the paths of tops have (`levels_of`).
+        sort: a word of TREE_SORTS: path is the order of a tree, every key above those below it.
+
+    Raises:
+        UsageError: there is no such order, or the depth is negative.
+    """
+    if sort not in TREE_SORTS:
+        raise UsageError(f"a tree cannot be sorted by {sort!r}: the orders are {', '.join(TREE_SORTS)}")
+    if not 0 <= depth <= MOST_LEVELS:
+        raise UsageError(f"a tree of depth {depth} cannot be made: ask for 0 to {MOST_LEVELS}")
+    parts = cells(events, keys)
+    paths = _paths(keys)
+    places = _places(paths.semi_join(parts, "group_id"), tops, top_levels, depth)
+    parts = parts.inner_join(places, "group_id")
+    own = parts.group_by("node").aggregate(
+        level=parts["level"].min(),
+        node_shown=parts["node_shown"].min(),
+        own_events=parts["events"].sum(where=parts["is_node"]).fill_null(0).cast("int64"),
+    )
+    found = summed(parts, "node").drop("first_ns", "last_ns").inner_join(own, "node")
+    whole = ibis.ifelse(found["level"] == 0, found["events"], 0).sum().over(ibis.window())
+    found = _named(found.mutate(share=found["events"].cast("float64") / whole.cast("float64")), paths)
+    as_tree = found["node"].replace("\\", _BEFORE_ALL)
+    in_tree = [found["node"].startswith("<OBJECT "), as_tree, found["node"]]  # what nobody named comes last
+    order = in_tree if sort == "path" else [found[sort].desc(), *in_tree]
+    return found.order_by(*order).select(
+        "display_key", "name", "level", "events", "own_events", "share", *SUMS[1:6], "keys", "processes",
+        *SUMS[6:], "first_time", "last_time", "key_id", "first_sequence", "last_sequence",
+    )  # fmt: skip
+
+
+def tops_of(keys: Table, key_ids: Sequence[int] | Table) -> Table:
+    """Return the paths, and their numbers of levels, of some keys, for `subtrees`.
+
+    Args:
+        keys: the table `keys`.
+        key_ids: ids, or a table with the column `key_id`.
+    """
+    own = keys.filter(keys["key_id"] == keys["same_as"])
+    if isinstance(key_ids, Table):
+        own = own.semi_join(key_ids, "key_id")
+    else:
+        own = own.filter(own["key_id"].isin(list(key_ids)) if key_ids else ibis.literal(False))
+    return own.select(path="folded_path", levels=levels_of(own["folded_path"]))
+
+
+def levels_of(path: StringValue) -> IntegerValue:
+    r"""Return how many components a path has; a leading backslash begins the first one."""
+    separators = path.length() - path.replace("\\", "").length()
+    levels: IntegerValue = (separators + 1 - path.startswith("\\").cast("int64")).cast("int64")
+    return levels
+
+
+def _paths(keys: Table) -> Table:
+    """Return group_id, the folded and the shown path of the keys that others are grouped with."""
+    keys = keys.filter(keys["key_id"] == keys["same_as"])
+    return keys.select(group_id="key_id", path="folded_path", shown="display_path")
+
+
+def _places(paths: Table, tops: Table | None, top_levels: Sequence[int], depth: int) -> Table:
+    """Return group_id, node and level: the tops and the keys below them that each key is or lies below."""
+    paths = paths.mutate(levels=levels_of(paths["path"]))
+    begins = []
+    for level in sorted(set(top_levels)):
+        deep = paths.filter(paths["levels"] >= level)
+        top = deep["path"].re_extract(rf"^\\?(?:[^\\]*\\){{{level - 1}}}[^\\]*", 0)
+        begin = deep.mutate(top=top, top_level=ibis.literal(level).cast("int64"))
+        begins.append(begin if tops is None else begin.semi_join(tops, begin["top"] == tops["path"]))
+    if not begins:
+        begins = [paths.mutate(top=paths["path"], top_level=paths["levels"]).limit(0)]
+    found = reduce(lambda some, more: some.union(more), begins)
+    highest = found["top_level"].min().over(ibis.window(group_by="group_id"))
+    found = found.mutate(highest=highest)
+    found = found.filter(found["top_level"] == found["highest"])
+    below = found["path"].substr(found["top"].length())
+    steps = []
+    for level in range(depth + 1):
+        node = found["top"].concat(below.re_extract(rf"^(?:\\[^\\]*){{{level}}}", 0))
+        step = found.mutate(node=node, level=ibis.literal(level).cast("int64"))
+        steps.append(
+            step.filter(step["levels"] >= step["top_level"] + level).select(
+                "group_id", "node", "level", is_node=step["node"] == step["path"],
+                node_shown=step["shown"].substr(0, step["node"].length()),
+            )
+        )  # fmt: skip
+    return reduce(lambda some, more: some.union(more), steps)
+
+
+def _named(found: Table, paths: Table) -> Table:
+    """Return the nodes with display_key, name and key_id: as the key itself is spelled, else as one below it."""
+    ids = paths.group_by("path").aggregate(key_id=paths["group_id"].min())
+    found = found.left_join(ids, found["node"] == ids["path"]).drop("path")
+    known = paths.select(own_id="group_id", own_shown="shown")
+    found = found.left_join(known, found["key_id"] == known["own_id"]).drop("own_id")
+    shown = ibis.coalesce(found["own_shown"], found["node_shown"])
+    name = ibis.ifelse(found["level"] == 0, shown, shown.re_extract(r"[^\\]*$", 0))
+    return found.mutate(display_key=shown, name=name)

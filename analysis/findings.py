@@ -1,0 +1,281 @@
+"""The questions about who did something, what failed, and what differs; and SQL."""
+
+from collections.abc import Collection, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from datetime import datetime
+from functools import lru_cache
+from typing import TYPE_CHECKING, Unpack
+
+import ibis
+from ibis.expr.types import Table
+
+from analysis.collect import fetch, to_frame
+from analysis.engine import HELPERS, answer, engine_errors, lock
+from analysis.filters import Filters, Words
+from analysis.opened import OpenCapture
+from tracer.errors import UsageError
+from tracer.schema import TABLES
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+    from analysis.questions import MoreFilters
+
+__all__ = ["Findings"]
+
+_SIDE_ROWS = "side_rows"  # view of the rows of a side that is compared
+
+
+class Findings(OpenCapture):
+    """Questions about processes and failures, and comparisons; `analysis.questions.Questions` has them too."""
+
+    def sql_tables(self) -> tuple[str, ...]:
+        """Return the names of the tables that SQL sees; `events` is the one with the names joined."""
+        with engine_errors():
+            names = answer(self.engine(), "SELECT view_name FROM duckdb_views() WHERE NOT internal AND "
+                           "schema_name = 'main' UNION SELECT table_name FROM duckdb_tables() WHERE NOT internal "
+                           "AND schema_name = 'main'")  # fmt: skip
+        found: set[str] = set(names.column(0).to_pylist())
+        known = [name for name in ("events", "stored_events", *TABLES) if name in found]
+        return tuple(dict.fromkeys([*known, *sorted(found)]))
+
+    def sql_reader(
+        self,
+        query: str,
+        *,
+        plain: bool = False,
+        finite: bool = False,
+        limit: int | None = None,
+        batch_rows: int = 65_536,
+    ) -> "pa.RecordBatchReader":
+        """Return the answer to one SQL query as a stream of Arrow batches, for answers larger than memory.
+
+        Args:
+            query: one statement that only reads, in DuckDB's dialect.
+            plain: types that only Parquet and pandas know are text (`analysis.sql.read_sql`).
+            finite: numbers that are infinite, or none, are NULL, for JSON.
+            limit: the first so many rows; None for all.
+            batch_rows: rows of a batch.
+
+        Raises:
+            UsageError: the query has a mistake, or does more than read; while the stream is read, too.
+        """
+        from analysis.sql import read_sql
+
+        backend = self.engine()
+        lock(backend, [directory for directory, _ in self.stores])
+        return read_sql(
+            backend,
+            query,
+            tables=self.sql_tables(),
+            plain=plain,
+            finite=finite,
+            limit=limit,
+            batch_rows=batch_rows,
+        )
+
+    def errors(
+        self,
+        key: Words = None,
+        value: str | None = None,
+        *,
+        fold: bool = True,
+        harmless: bool = True,
+        **filters: "Unpack[MoreFilters]",
+    ) -> "pd.DataFrame":
+        """Return what failed, by process, key, value and status; what matters first.
+
+        Misses of a search that then found what it looked for are one row, and `harmless`
+        (`analysis.answers.errors.errors` tells the columns).
+
+        Args:
+            key: a key or pattern, or several; None for all.
+            value: a value name or pattern; None for all.
+            fold: False: searches are not folded.
+            harmless: False: rows all of whose misses were answered are left out.
+            filters: which failures are asked for; answers to misses are looked for in all rows.
+
+        Raises:
+            UsageError: a filter cannot be understood.
+        """
+        asked = Filters(key=key, value=value, **filters)
+        return self.frame(self.errors_table(asked, fold=fold, harmless=harmless), asked)
+
+    def errors_table(self, filters: Filters, *, fold: bool = True, harmless: bool = True) -> Table:
+        """Return the answer of `errors` as a lazy, ordered Ibis table."""
+        from analysis.answers.errors import errors
+
+        everywhere = Filters(process=filters.process, pid=filters.pid)
+        return errors(
+            self.rows(filters, joined=False),
+            self.tables["keys"],
+            self.tables["processes"],
+            self.rows(everywhere, joined=False),
+            fold=fold,
+            harmless=harmless,
+        )
+
+    def who(
+        self,
+        key: Words = None,
+        value: str | None = None,
+        *,
+        each: bool = False,
+        **filters: "Unpack[MoreFilters]",
+    ) -> "pd.DataFrame":
+        """Return which processes wrote, read, opened or missed a key or value, those that changed most first.
+
+        Args:
+            key: a key or pattern, or several; None for all.
+            value: a value name or pattern; None for all, and for the rows of the key itself.
+            each: one row per key, value and process (`analysis.answers.who.touched_by`) instead of one per
+                process (`analysis.answers.who.who`).
+            filters: which rows count.
+
+        Raises:
+            UsageError: a filter cannot be understood.
+        """
+        asked = Filters(key=key, value=value, **filters)
+        return self.frame(self.who_table(asked, each=each), asked)
+
+    def who_table(self, filters: Filters, *, each: bool = False) -> Table:
+        """Return the answer of `who` as a lazy, ordered Ibis table."""
+        from analysis.answers.who import touched_by, who
+
+        rows = self.rows(filters, joined=False)
+        return (touched_by if each else who)(rows, self.tables["keys"], self.tables["processes"])
+
+    def diff(
+        self,
+        other: "OpenCapture | None" = None,
+        key: Words = None,
+        value: str | None = None,
+        *,
+        fold: str | Collection[str] | None = None,
+        only: str | Collection[str] | None = None,
+        counts: bool = False,
+        a_start: str | datetime | None = None,
+        a_end: str | datetime | None = None,
+        b_start: str | datetime | None = None,
+        b_end: str | datetime | None = None,
+        **filters: "Unpack[MoreFilters]",
+    ) -> "pd.DataFrame":
+        """Return what differs between this capture (a) and another (b), or between two intervals.
+
+        The columns are those of `analysis.answers.differences.differences`. A side tells what its own rows
+        say: values by their last write, or where nobody wrote by the last read.
+
+        Args:
+            other: the other capture; None: this one, whose intervals are compared.
+            key: a key or pattern, or several; None for all.
+            value: a value name or pattern; None for all.
+            fold: what differs between machines and means nothing: sid, guid, controlset, wow64, or all
+                (`analysis.answers.meaning.meaning`).
+            only: values, keys, processes, operations; None: all but operations.
+            counts: operations and processes also differ where their numbers do.
+            a_start: first time of this side (`analysis.times.parse_time`), as its own capture counts.
+            a_end: last time of this side, inclusive.
+            b_start: first time of the other side.
+            b_end: last time of the other side.
+            filters: which rows count on both sides.
+
+        Raises:
+            UsageError: a filter cannot be understood, or there is nothing to compare with.
+        """
+        from analysis.doubts import with_doubts
+
+        sides = self.sides(
+            other,
+            Filters(key=key, value=value, **filters),
+            a=(a_start, a_end),
+            b=(b_start, b_end),
+        )
+        rows = self.diff_rows(sides, fold=fold, only=only, counts=counts)
+        ours, theirs = (one.doubts(asked) for one, asked in sides)
+        frame = with_doubts(to_frame(rows), ours)
+        if other is not None or ours != theirs:
+            said = [("a", ours.sentences), ("b", theirs.sentences)]
+            frame.attrs["doubts"] = [f"{side}: {one}" for side, sentences in said for one in sentences]
+        return frame
+
+    def sides(
+        self,
+        other: "OpenCapture | None",
+        filters: Filters,
+        *,
+        a: "Sequence[str | datetime | None]" = (None, None),
+        b: "Sequence[str | datetime | None]" = (None, None),
+    ) -> "list[tuple[OpenCapture, Filters]]":
+        """Return the two captures to compare, and which of their rows; `a` and `b` are their first and last times.
+
+        Raises:
+            UsageError: both sides are the same, or one is several captures.
+        """
+        if other is None and tuple(a) == tuple(b):
+            raise UsageError(
+                "there is nothing to compare with: name a second capture, or two different intervals of one"
+            )
+        found: list[tuple[OpenCapture, Filters]] = []
+        for capture, (start, end) in ((self, a), (other or self, b)):
+            if len(capture.stores) > 1:
+                raise UsageError(
+                    f"{capture.path.name} is {len(capture.stores)} captures: name one capture for each side"
+                )
+            start = filters.start if start is None else start
+            end = filters.end if end is None else end
+            found.append((capture, replace(filters, start=start, end=end)))
+        return found
+
+    def diff_rows(
+        self,
+        sides: "Sequence[tuple[OpenCapture, Filters]]",
+        *,
+        fold: str | Collection[str] | None = None,
+        only: str | Collection[str] | None = None,
+        counts: bool = False,
+    ) -> "pa.Table":
+        """Return the answer of `diff` about two sides as an Arrow table."""
+        from analysis.answers.diff import candidates, parse_kinds
+        from analysis.answers.differences import differences
+        from analysis.answers.meaning import parse_folds
+        from analysis.beside import as_view, beside
+
+        folds, kinds = parse_folds(fold), parse_kinds(only)
+        with ExitStack() as stack:
+            tables = []
+            for capture, asked in sides:
+                rows, engine = capture.rows(replace(asked, value=None), joined=False), capture.engine()
+                known = (capture.tables[name].schema() for name in ("keys", "processes", "losses"))
+                sql, schema = _side_query(rows.schema(), *known, kinds=kinds, folds=folds, value=asked.value)
+                with as_view(rows, engine, _SIDE_ROWS):
+                    tables.append(stack.enter_context(beside(sql, schema, engine, self.engine())))
+            with engine_errors():
+                return differences(fetch(candidates(*tables, counts=counts)))
+
+
+@lru_cache(16)
+def _side_query(
+    rows: ibis.Schema,
+    keys: ibis.Schema,
+    processes: ibis.Schema,
+    losses: ibis.Schema,
+    *,
+    kinds: tuple[str, ...],
+    folds: tuple[str, ...],
+    value: str | None,
+) -> tuple[str, ibis.Schema]:
+    """Return what `analysis.answers.diff.side` is in SQL, and its columns: to say it once takes long."""
+    from analysis.answers.diff import side
+
+    found = side(
+        ibis.table(rows, name=_SIDE_ROWS, database=HELPERS),
+        keys=ibis.table(keys, name="keys"),
+        processes=ibis.table(processes, name="processes"),
+        losses=ibis.table(losses, name="losses"),
+        kinds=kinds,
+        folds=folds,
+        value=value,
+    )
+    return ibis.to_sql(found, dialect="duckdb"), found.schema()

@@ -1,0 +1,91 @@
+"""Differences as people read them: what, on which side, and both sides' values beside each other."""
+
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, tzinfo
+
+import pyarrow as pa
+
+from cli.columns import text_cells
+from cli.console import with_style
+from cli.safe import visible
+from cli.table import TextColumn, cut_end, cut_middle, lay_out
+from cli.timeline_table import below_common, value_cells
+from cli.words import plural
+
+__all__ = ["diff_lines", "diff_summary"]
+
+_SIDES = {"only_a": "only a", "only_b": "only b", "differs": "differs"}
+_STYLES = {"only_a": "red", "only_b": "yellow", "differs": ""}
+_DATA_WIDTH = 200  # letters of one value; the whole data is in CSV, JSONL and Parquet
+
+
+def diff_lines(
+    rows: pa.Table, width: int | None = None, *, zone: tzinfo = UTC, color: bool = False
+) -> Iterator[str]:
+    """Yield the lines of a table of differences; a side that knows nothing of a thing has an empty cell."""
+    del zone  # no time is shown: those of two captures do not compare
+    keys = [a or b for a, b in zip(text_cells(rows, "a_key"), text_cells(rows, "b_key"), strict=True)]
+    if width is not None:
+        common, keys = below_common(keys)
+        if common:  # said once, above the table, instead of in every row
+            path = cut_middle(visible(common), width)
+            yield with_style(path, "bold") if color else path
+    sides = text_cells(rows, "side")
+    columns = [
+        TextColumn("side", [_SIDES[side] for side in sides], styles=[_STYLES[side] for side in sides]),
+        TextColumn("what", _what(rows)),
+        TextColumn("key", keys, shrink="middle", least=24),
+        TextColumn("value", value_cells(rows), shrink="middle", least=8),
+        TextColumn("process", _processes(rows), shrink="middle", least=12),
+        TextColumn("a", _state(rows, "a"), shrink="end", least=10),
+        TextColumn("b", _state(rows, "b"), shrink="end", least=10),
+    ]
+    if width is not None:
+        columns = [column for column in columns if any(column.cells)] or columns
+    yield from lay_out(columns, width=width, color=color)
+
+
+def diff_summary(rows: pa.Table) -> str:
+    """Return how many differences of which kind there are, in one line."""
+    counts = Counter(rows.column("what").to_pylist())
+    plurals = {"process": "processes"}
+    parts = [
+        plural(counts[what], what)
+        if counts[what] == 1 or what not in plurals
+        else f"{counts[what]:,} {plurals[what]}"
+        for what in ("key", "value", "process", "operation")
+        if counts[what]
+    ]
+    return f"{plural(rows.num_rows, 'difference')}: {', '.join(parts)}" if parts else "no difference"
+
+
+def _what(rows: pa.Table) -> list[str]:
+    operations = text_cells(rows, "operation")
+    return [operation or what for what, operation in zip(text_cells(rows, "what"), operations, strict=True)]
+
+
+def _processes(rows: pa.Table) -> list[str]:
+    """Return the process of each row that is about one; who changed a value is in the other formats."""
+    return text_cells(rows, "process")
+
+
+def _state(rows: pa.Table, side: str) -> list[str]:
+    """Return what a side knows: a value's content, or a word, or how often."""
+    cells = []
+    for what, known, text, count in zip(
+        *(
+            rows.column(name).to_pylist()
+            for name in ("what", f"{side}_known", f"{side}_text", f"{side}_count")
+        ),
+        strict=True,
+    ):
+        if what in ("operation", "process"):
+            cells.append("" if count is None else f"{count:,}x")
+        elif known in ("write", "read"):
+            cells.append(
+                cut_end(text, _DATA_WIDTH) if text else "[empty]" if text == "" else "[not captured]"
+            )
+        else:
+            cells.append(known or "")
+    return cells

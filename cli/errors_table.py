@@ -1,0 +1,72 @@
+"""What failed, as people read it: failures that matter, then searches that ended well."""
+
+from collections.abc import Iterator
+from datetime import UTC, tzinfo
+
+import pyarrow as pa
+
+from cli.answer_columns import with_hosts
+from cli.columns import text_cells
+from cli.console import with_style
+from cli.safe import visible
+from cli.table import TextColumn, cut_middle, lay_out
+from cli.timeline_table import below_common, process_cells, value_cells
+from tracer.operations import BY_NAME
+
+__all__ = ["error_lines"]
+
+_WIDE, _VERY_WIDE = 110, 180
+
+
+def error_lines(
+    rows: pa.Table, width: int | None = None, *, zone: tzinfo = UTC, color: bool = False
+) -> Iterator[str]:
+    """Yield the lines of a table of failures; a search names what it found behind an arrow."""
+    keys = text_cells(rows, "display_key")
+    if width is not None:
+        common, keys = below_common(keys)
+        if common:  # said once, above the table, instead of in every row
+            path = cut_middle(visible(common), width)
+            yield with_style(path, "bold") if color else path
+    chains = text_cells(rows, "chain")
+    harmless = rows.column("harmless").to_pylist()
+    statuses = text_cells(rows, "status_name")
+    if width is not None:
+        statuses = [name.removeprefix("OBJECT_") for name in statuses]  # --status takes both
+    columns = [
+        TextColumn("failures", text_cells(rows, "failures"), right=True),
+        TextColumn("process", process_cells(rows), shrink="middle", least=16),
+        TextColumn("operation", _operations(rows, width), optional=True),
+        TextColumn(
+            "status", statuses, shrink="end", least=9, styles=["dim" if fine else "red" for fine in harmless]
+        ),
+        TextColumn("key", keys, shrink="middle", least=20),
+        TextColumn("value", value_cells(rows), shrink="middle", least=8),
+        TextColumn("chain", chains, optional=True, styles=["dim" if fine else "yellow" for fine in harmless]),
+    ]
+    if width is None or width >= _WIDE:
+        found = [f"-> {key}" if key else "" for key in text_cells(rows, "resolved_key")]
+        columns.append(TextColumn("found at last", found, shrink="middle", least=20))
+    if width is None or width >= _VERY_WIDE:
+        rates = [_rate(rate) for rate in rows.column("rate_per_s").to_pylist()]
+        columns.insert(1, TextColumn("per s", rates, right=True, optional=True))
+    if width is None:
+        columns += [
+            TextColumn(title, text_cells(rows, name, zone=zone))
+            for title, name in (("first time", "first_time"), ("last time", "last_time"))
+        ]
+    else:
+        columns = [column for column in columns if any(column.cells)] or columns
+    yield from lay_out(with_hosts(rows, columns), width=width, color=color)
+
+
+def _operations(rows: pa.Table, width: int | None) -> list[str]:
+    """Return the operations; on a terminal as the words that --operation takes, which are short."""
+    names = text_cells(rows, "operation")
+    return names if width is None else [BY_NAME[name].short if name in BY_NAME else name for name in names]
+
+
+def _rate(rate: float | None) -> str:
+    if rate is None:
+        return ""
+    return f"{rate:,.0f}" if rate >= 100 else f"{rate:.2g}"

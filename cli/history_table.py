@@ -1,0 +1,115 @@
+"""The history of values as people read it: when, who, which value, from what to what."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, tzinfo
+from typing import Any
+
+import pyarrow as pa
+
+from cli.answer_columns import with_hosts
+from cli.columns import text_cells
+from cli.console import with_style
+from cli.safe import visible
+from cli.table import TextColumn, cut_end, cut_middle, lay_out
+from cli.timeline_table import below_common, process_cells, time_cells, value_cells
+from tracer.values import decode_value
+
+__all__ = ["content_cell", "history_lines"]
+
+_NARROW = 100
+_DATA_WIDTH = 200  # letters of one value, and
+_BYTES = 16  # bytes of one in hex; the whole data is in CSV, JSONL and Parquet
+_ACTIONS = {
+    "SetValueKey": ("set", ""),
+    "DeleteValueKey": ("delete", "(deleted)"),
+    "DeleteKey": ("delete key", "(deleted with the key)"),
+    "RenameKey": ("rename key", "(renamed with the key)"),
+}
+_NOTES = {  # note -> its letter on a terminal, and what it means
+    "absent": ("a", "there was a value where, by what was known before, there was none"),
+    "present": ("p", "there was no value where, by what was known before, there was one"),
+    "data": ("d", "the value held something else than was known before"),
+    "lost": ("x", "events may have been lost between the change and what tells the old data"),
+}
+
+
+def content_cell(kind: int | None, data: bytes | None, size: int | None) -> str:
+    """Return a value's content, short enough for a table; "" where nothing is known of it."""
+    if kind is None and data is None and size is None:
+        return ""
+    if data is None and size == 0:  # nothing was captured because there is nothing
+        data = b""
+    return cut_end(decode_value(kind, data, size, limit=_BYTES) or '""', _DATA_WIDTH)
+
+
+def history_lines(
+    rows: pa.Table, width: int | None = None, *, zone: tzinfo = UTC, color: bool = False
+) -> Iterator[str]:
+    """Yield the lines of a history; the columns `analysis.answers.history.HISTORY_COLUMNS`, in order."""
+    values = {name: rows.column(name).to_pylist() for name in rows.schema.names}
+    notes = [
+        [conflict] * (conflict is not None) + ["lost"] * bool(lost)
+        for conflict, lost in zip(values["conflict"], values["across_loss"], strict=True)
+    ]
+    statuses = ["" if name == "SUCCESS" else name or "?" for name in values["status_name"]]
+    if width is not None:
+        statuses = [name.removeprefix("OBJECT_") for name in statuses]
+    actions, new = _changes(values)
+    failed = ["red" if done is False else "" for done in values["done"]]
+    title, times = time_cells(rows, zone, width)
+    keys = text_cells(rows, "display_key")
+    columns = [
+        TextColumn(title, times, styles=["dim"] * len(times)),
+        TextColumn("process", process_cells(rows), shrink="middle", least=12),
+        TextColumn("key", keys, shrink="middle", least=24),
+        TextColumn("value", value_cells(rows), shrink="middle", least=8),
+        TextColumn("action", actions),
+        TextColumn("old data", _old_cells(values), shrink="end", least=10),
+        TextColumn("new data", new, shrink="end", least=10),
+        TextColumn("status", statuses, shrink="end", least=9, styles=failed),
+    ]
+    if width is None:
+        columns += [
+            TextColumn("old from", [name or "" for name in values["old_from"]]),
+            TextColumn("note", [", ".join(some) for some in notes]),
+        ]
+        yield from lay_out(with_hosts(rows, columns), color=color)
+        return
+    if width < _NARROW:  # the new data says what was done, and how it failed
+        told = [
+            f"{action}: {status}" if status else cell
+            for action, status, cell in zip(actions, statuses, new, strict=True)
+        ]
+        columns[4:] = [columns[5], TextColumn("new data", told, shrink="end", least=10, styles=failed)]
+    common, below = below_common(keys)
+    if common:
+        path = cut_middle(visible(common), width)
+        yield with_style(path, "bold") if color else path
+    columns[2] = replace(columns[2], cells=below, least=16)
+    letters = ["".join(_NOTES[note][0] for note in some) for some in notes]
+    columns.append(TextColumn("", letters, styles=["yellow"] * len(letters)))
+    columns = with_hosts(rows, [c for c in columns if any(c.cells)] or columns)
+    yield from lay_out(columns, width=width, color=color)
+    used = {note for some in notes for note in some}
+    yield from (f"{letter}: {meaning}" for note, (letter, meaning) in _NOTES.items() if note in used)
+
+
+def _old_cells(values: dict[str, list[Any]]) -> list[str]:
+    names = ("old_from", "old_type", "old_data", "old_size")
+    cells = []
+    for source, *content in zip(*(values[name] for name in names), strict=True):
+        unknown = "?" if source is None else "(there)"
+        cells.append("(none)" if source == "absent" else content_cell(*content) or unknown)
+    return cells
+
+
+def _changes(values: dict[str, list[Any]]) -> tuple[list[str], list[str]]:
+    """Return what was tried, and what the value held afterwards; "" where that is as before."""
+    names = ("operation", "done", "new_type", "new_data", "new_size")
+    actions, new = [], []
+    for operation, done, *content in zip(*(values[name] for name in names), strict=True):
+        action, result = _ACTIONS.get(operation, (operation, ""))
+        actions.append(action)
+        new.append(content_cell(*content) if operation == "SetValueKey" else result if done else "")
+    return actions, new

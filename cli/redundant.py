@@ -1,0 +1,100 @@
+"""`regtrace redundant`: reads repeated though nothing changed, and polling."""
+
+from functools import partial
+from typing import Annotated
+
+import typer
+
+from cli.options import (
+    CapturePath,
+    EndTime,
+    Example,
+    FailOnLoss,
+    Force,
+    FormatOption,
+    KeyWords,
+    OutputFile,
+    ProcessWord,
+    StartTime,
+    UnderWords,
+    UserSid,
+    Where,
+    Wide,
+    Zone,
+)
+
+__all__ = ["EXAMPLES", "redundant"]
+
+EXAMPLES = (
+    Example("regtrace redundant app.regtrace", "the twenty reads that are repeated most"),
+    Example("regtrace redundant app.regtrace --polling", "what is read by the clock, and how often"),
+    Example(
+        r"regtrace redundant app.regtrace --process explorer.exe --status NAME_NOT_FOUND --least 10",
+        "what one program asks for in vain, again and again",
+    ),
+)
+_ROWS = 20  # of a table, where nothing else is asked for
+
+
+def redundant(
+    capture: CapturePath,
+    polling: Annotated[bool, typer.Option("--polling", help="Only what is read by the clock.")] = False,
+    least: Annotated[
+        int, typer.Option("--least", metavar="N", min=1, help="The fewest redundant reads of a row.")
+    ] = 1,
+    key: KeyWords = None,
+    under: UnderWords = None,
+    value: Annotated[
+        str | None, typer.Option("--value", metavar="NAME", help="Only this value; * and ? allowed.")
+    ] = None,
+    process: ProcessWord = None,
+    operation: Annotated[
+        str | None,
+        typer.Option("--operation", metavar="WORDS", help="Only these: query, querykey, enumkey, enumvalue ..."),
+    ] = None,
+    status: Annotated[
+        str | None,
+        typer.Option("--status", metavar="WORDS", help="Only these results: success, error, a name, a code."),
+    ] = None,
+    start: StartTime = None,
+    end: EndTime = None,
+    where: Where = None,
+    user_sid: UserSid = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            "--limit", metavar="N", min=1, help="Show the first N rows only.  [default: 20 in a table, else all]"
+        ),
+    ] = None,
+    format: FormatOption = None,  # noqa: A002
+    output: OutputFile = None,
+    force: Force = False,
+    tz: Zone = None,
+    wide: Wide = False,
+    fail_on_loss: FailOnLoss = False,
+) -> None:  # fmt: skip
+    """Print reads that a process repeated though nothing changed.
+
+    Reads are identical where one process asks the same of one key, with the same result. Only the first after
+    each change, by whatever process, was needed. Misses and other failures count likewise. Polling is what is
+    read at equal intervals of 10 ms or more; its period is shown.
+    """
+    from cli.output import Output
+    from cli.questions import asking, filters_of
+    from cli.redundant_table import redundant_lines
+    from cli.zones import find_zone
+
+    target = Output.of(output, format, force=force, wide=wide, zone=find_zone(tz))
+    filters = filters_of(
+        key=key, under=under, value=value, process=process, operation=operation, status=status,
+        start=start, end=end, where=where, user_sid=user_sid,
+    )  # fmt: skip
+    if limit is None and target.format == "table":
+        limit = _ROWS
+    with asking(capture, filters, target, fail_on_loss=fail_on_loss) as question:
+        question.print(
+            question.capture.redundant_table(filters, least=least, polling=polling, limit=limit),
+            partial(redundant_lines, zone=target.zone, color=target.color),
+            noun="row",
+            limit=limit,
+        )

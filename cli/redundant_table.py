@@ -1,0 +1,102 @@
+"""Repeated reads as people read them."""
+
+from collections.abc import Iterator
+from datetime import UTC, tzinfo
+
+import pyarrow as pa
+
+from cli.amounts import duration_cells, rate_cells, share_cells
+from cli.answer_columns import only_told, times_column
+from cli.columns import text_cells
+from cli.table import TextColumn, lay_out
+from cli.timeline_table import process_cells
+from tracer.operations import BY_NAME
+
+__all__ = ["redundant_lines"]
+
+_WIDE, _VERY_WIDE = 120, 170
+# KEY_INFORMATION_CLASS of wdm.h
+_CLASSES = (
+    "basic",
+    "node",
+    "full",
+    "name",
+    "cached",
+    "flags",
+    "virtualization",
+    "handle tags",
+    "trust",
+    "layer",
+)
+_EXPLAINED = {
+    "unproved": ("u", "some changes in between may have been missed: see the doubts, or regtrace info"),
+    "changed": ("c", "the result changed though no change was seen"),
+}
+
+
+def redundant_lines(
+    rows: pa.Table, width: int | None = None, *, zone: tzinfo = UTC, color: bool = False
+) -> Iterator[str]:
+    """Yield the lines of repeated reads; what is asked stands last, where it has the most room."""
+    notes = _notes(rows)
+    wide = width is None or width >= _WIDE
+    operations = _operations(rows, wide=wide)
+    statuses = [
+        "" if name == "SUCCESS" else name.removeprefix("OBJECT_") for name in text_cells(rows, "status_name")
+    ]
+    letters = ["".join(_EXPLAINED[note][0] for note in row) for row in notes]
+    columns = [
+        TextColumn("redundant", text_cells(rows, "redundant"), right=True),
+        TextColumn("reads", text_cells(rows, "reads"), right=True, optional=True),
+        TextColumn("", letters, styles=["yellow"] * len(letters)),
+        TextColumn("process", process_cells(rows), shrink="middle", least=14),
+        TextColumn("operation", operations, shrink="end", least=10),
+        TextColumn("status", statuses, shrink="end", least=9, optional=True),
+        TextColumn("every", duration_cells(rows, "period_ns"), right=True),
+        TextColumn("time spent", duration_cells(rows, "time_spent_ns"), right=True, optional=True),
+        TextColumn("per second", rate_cells(rows, "per_second"), right=True, optional=True),
+    ]
+    if width is None or width >= _VERY_WIDE:
+        columns += [
+            TextColumn("bytes", text_cells(rows, "bytes"), right=True, optional=True),
+        ]
+        columns += [times_column(rows, name, zone, width) for name in ("first_time", "last_time")]
+    if width is None:
+        columns += [
+            TextColumn("runs", text_cells(rows, "runs"), right=True),
+            TextColumn("median interval", duration_cells(rows, "interval_ns"), right=True),
+            TextColumn("spread", share_cells(rows, "spread"), right=True),
+        ]
+    columns = only_told(rows, columns, width)
+    values = ["" if name is None else name or "(default)" for name in rows.column("value_name").to_pylist()]
+    columns += [
+        TextColumn("key", text_cells(rows, "display_key"), shrink="middle", least=30 if wide else 20),
+        TextColumn("value", values, shrink="middle", least=10),
+    ]
+    if width is not None and not any(values):
+        columns.pop()
+    yield from lay_out(columns, width=width, color=color)
+    for note, (letter, meaning) in _EXPLAINED.items():
+        if any(note in row for row in notes):
+            yield f"{letter}: {meaning}"
+
+
+def _operations(rows: pa.Table, *, wide: bool) -> list[str]:
+    """Return what each row asks for: with the class of what was wanted, or in the short words of options."""
+    cells = []
+    for name, class_, index in zip(
+        *(rows.column(name).to_pylist() for name in ("operation", "information_class", "index")), strict=True
+    ):
+        asked = name if wide else BY_NAME[name].short
+        if wide and name == "QueryKey" and class_ is not None:
+            asked += f" {_CLASSES[class_]}" if class_ < len(_CLASSES) else f" {class_}"
+        cells.append(asked if index is None else f"{asked} {index}")
+    return cells
+
+
+def _notes(rows: pa.Table) -> list[list[str]]:
+    proved, changed = (rows.column(name).to_pylist() for name in ("proved", "result_changed"))
+    return [
+        [*([] if is_proved else ["unproved"]), *(["changed"] if has_changed else [])]
+        for is_proved, has_changed in zip(proved, changed, strict=True)
+    ]

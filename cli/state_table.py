@@ -1,0 +1,63 @@
+"""What was known at a time as people read it: keys, their values below them, what they held, and how that is known."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, tzinfo
+
+import pyarrow as pa
+
+from cli.answer_columns import with_hosts
+from cli.columns import text_cells
+from cli.console import with_style
+from cli.history_table import content_cell
+from cli.safe import visible
+from cli.table import TextColumn, cut_middle, lay_out
+from cli.timeline_table import below_common, process_cells, time_cells, value_cells
+from tracer.values import type_name
+
+__all__ = ["state_lines"]
+
+_STYLES = {"unknown": "yellow", "absent": "dim", "deleted": "dim"}
+
+
+def state_lines(
+    rows: pa.Table, width: int | None = None, *, zone: tzinfo = UTC, color: bool = False
+) -> Iterator[str]:
+    """Yield the lines of a state; the columns `analysis.answers.state.STATE_COLUMNS`, by key."""
+    kinds, known, last = (rows.column(name).to_pylist() for name in ("type", "known", "last_known"))
+    data = [
+        content_cell(*row)
+        for row in zip(kinds, *(rows.column(name).to_pylist() for name in ("data", "size")), strict=True)
+    ]
+    is_key = [name is None for name in rows.column("value_name").to_pylist()]
+    how = [
+        f"{now} (was: {before})" if now == "unknown" and before else now or ""
+        for now, before in zip(known, last, strict=True)
+    ]
+    types = ["" if kind is None else type_name(kind).removeprefix("REG_") for kind in kinds]
+    title, times = time_cells(rows, zone, width)
+    if width is not None:
+        title = "since" if title == "time" else f"since, {title}"
+    keys = text_cells(rows, "display_key")
+    columns = [
+        TextColumn("key", keys, shrink="middle", least=24),
+        TextColumn(
+            "value",
+            ["" if alone else name for alone, name in zip(is_key, value_cells(rows), strict=True)],
+            shrink="middle",
+            least=8,
+        ),
+        TextColumn("known", how, styles=[_STYLES.get(word, "") for word in known]),
+        TextColumn("type", types, optional=True),
+        TextColumn("data", data, shrink="end", least=12),
+        TextColumn("by", process_cells(rows), shrink="middle", least=12),
+        TextColumn("time" if width is None else title, times, styles=["dim"] * len(times), optional=True),
+    ]
+    if width is not None:
+        common, below = below_common(keys)
+        if common:
+            path = cut_middle(visible(common), width)
+            yield with_style(path, "bold") if color else path
+        columns[0] = replace(columns[0], cells=below, least=16)
+        columns = [column for column in columns if any(column.cells)] or columns
+    yield from lay_out(with_hosts(rows, columns), width=width, color=color)

@@ -1,0 +1,68 @@
+"""The verbs of the command line: the one table of them, as `regtrace --help` shows it."""
+
+from dataclasses import dataclass
+
+__all__ = ["GROUPS", "VERBS", "Verb"]
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """Where a verb lives, and the first line of its help (a test holds the two together)."""
+
+    module: str
+    function: str
+    summary: str
+
+
+GROUPS = {
+    "Make a capture, and see what it holds": {
+        "demo": "Show the whole job on a simulated trace.",
+        "ingest": "Read traces, name their keys, and publish a capture.",
+        "info": "Show what a trace or capture holds, and what is missing.",
+        "dump": "Write every record of a trace, before names are resolved.",
+        "simulate": "Write a simulated trace, a genuine .etl, with its truth beside it.",
+    },
+    "Ask what happened": {
+        "timeline": "Print what happened to keys and values, oldest first.",
+        "history": "Print each write and delete of values, with old and new data.",
+        "state": "Print what was known of keys and values at a time.",
+        "changes": "Print the net changes, and write .reg files that undo them.",
+        "who": "Print which processes wrote, read, opened or missed a key.",
+        "diff": "Compare two captures, or two intervals of one.",
+    },
+    "Ask what it cost": {
+        "keys": "Print one row per key: how often used, by whom, and when.",
+        "hot": "Print the busiest keys, processes or seconds, or storms of misses.",
+        "tree": "Print how much was done to each key and to all keys below it.",
+        "errors": "Print what failed, by process, key, value and status.",
+        "redundant": "Print reads that a process repeated though nothing changed.",
+        "handles": "Print how long handles lived, and which were never closed.",
+    },
+    "Ask anything, and draw it": {
+        "sql": "Print the answer to an SQL query over the tables of a capture.",
+        "plot": "Draw a capture as a page that needs no network, or as an image.",
+    },
+    "Record on Windows": {
+        "capture": "Record on Windows, around a program or until Ctrl-C.",
+        "watch": "Show what happens to the registry, as it happens, until Ctrl-C.",
+        "start": "Begin a recording on Windows that goes on by itself.",
+        "status": "Show what is being recorded, and how it stands.",
+        "snapshot": "Save what the ring of a running recording holds.",
+        "stop": "End the recording that `regtrace start` began, and publish it.",
+        "cancel": "End the recording that `regtrace start` began, and discard it.",
+        "sessions": "Show the tracing sessions that run, or stop one.",
+        "boot": "Trace the boot: configure it, make a capture of it, switch it off.",
+        "doctor": "Check this machine: system, rights, sessions, disk.",
+        "selftest": "Try whether this machine reports names and values.",
+    },
+    "Look up": {
+        "schema": "Print the tables and columns of a capture.",
+        "list": "Print the words that options accept.",
+    },
+}
+_FUNCTIONS = {"list": "list_words"}  # where a verb's function cannot have its name
+VERBS = {
+    name: Verb(f"cli.{name}", _FUNCTIONS.get(name, name), summary)
+    for group in GROUPS.values()
+    for name, summary in group.items()
+}

@@ -1,0 +1,82 @@
+"""Who touched what, as people read it."""
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, tzinfo
+
+import pyarrow as pa
+
+from cli.answer_columns import with_hosts
+from cli.columns import text_cells
+from cli.console import with_style
+from cli.safe import visible
+from cli.table import TextColumn, cut_middle, lay_out
+from cli.timeline_table import below_common, data_cells, process_cells, value_cells
+
+__all__ = ["who_lines"]
+
+_COUNTS = ("writes", "created", "deletes", "reads", "opens", "failures", "keys", "values")
+_LATER = ("opens", "keys", "values", "created")  # the first to go where the terminal is narrow
+_WIDE, _VERY_WIDE = 100, 220
+
+
+def who_lines(
+    rows: pa.Table, width: int | None = None, *, zone: tzinfo = UTC, color: bool = False
+) -> Iterator[str]:
+    """Yield the lines of a table of processes, or of keys, values and processes; the last change stands last."""
+    each = "display_key" in rows.schema.names
+    columns = [
+        TextColumn(
+            "process", process_cells(rows), shrink="middle", least=12, styles=_by_changes(rows, color=color)
+        )
+    ]
+    if each:
+        keys = text_cells(rows, "display_key")
+        if width is not None:
+            common, keys = below_common(keys)
+            if common:  # said once, above the table, instead of in every row
+                path = cut_middle(visible(common), width)
+                yield with_style(path, "bold") if color else path
+        columns = [
+            TextColumn("key", keys, shrink="middle", least=20),
+            TextColumn("value", value_cells(rows), shrink="middle", least=8),
+            *columns,
+        ]
+    for name in _COUNTS:
+        if name not in rows.schema.names:
+            continue
+        cells = text_cells(rows, name)
+        red = ["red" if name == "failures" and cell != "0" else "" for cell in cells]
+        columns.append(TextColumn(name, cells, right=True, optional=name in _LATER, styles=red))
+    if width is None or width >= _VERY_WIDE:
+        columns += [
+            TextColumn(title, text_cells(rows, name, zone=zone), optional=True)
+            for title, name in (("first time", "first_time"), ("last time", "last_time"))
+        ]
+    if width is None or width >= _WIDE:
+        columns += _last_changes(rows, each=each)
+    if width is not None:
+        columns = [
+            column for column in columns if any(cell not in ("", "0") for cell in column.cells)
+        ] or columns
+    yield from lay_out(with_hosts(rows, columns), width=width, color=color)
+
+
+def _by_changes(rows: pa.Table, *, color: bool) -> Sequence[str]:
+    """Return bold for processes that changed something."""
+    if not color:
+        return [""] * rows.num_rows
+    return ["bold" if change else "" for change in rows.column("last_change").to_pylist()]
+
+
+def _last_changes(rows: pa.Table, *, each: bool) -> list[TextColumn]:
+    """Return the columns that tell of each row's last change."""
+    written = rows.select(["last_change", "data_type", "data_size", "data"])
+    data = data_cells(written.rename_columns(["operation", "data_type", "data_size", "data"]))
+    columns = [TextColumn("last change", text_cells(rows, "last_change"))]
+    if not each:
+        values = value_cells(rows.select(["last_change_value"]).rename_columns(["value_name"]))
+        columns += [
+            TextColumn("of key", text_cells(rows, "last_change_key"), shrink="middle", least=20),
+            TextColumn("of value", values, shrink="middle", least=8, optional=True),
+        ]
+    return [*columns, TextColumn("to", data, shrink="end", least=10, optional=True)]

@@ -1,0 +1,333 @@
+"""The net changes of a capture, event by event with dictionaries: what `analysis.answers.changes` must equal."""
+
+import struct
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["plain_changes", "plain_fact"]
+
+Row = dict[str, Any]
+_NOT_FOUND, _NO_PATH = 0xC0000034, 0xC000003A
+_NOT_FAILED = (0x80000005, 0xC0000023, 0x8000001A)
+
+
+@dataclass
+class Known:
+    """What is known of one value at one moment."""
+
+    state: str | None = None  # present, absent, or None: nobody knows
+    written: tuple[int, Any] | None = None  # sequence, (type, size, data)
+    returned: tuple[int, Any] | None = None
+
+    def copy(self) -> "Known":
+        return Known(self.state, self.written, self.returned)
+
+    def content(self) -> tuple[str | None, Any]:
+        """Return where the data is from, and (type, size, data)."""
+        if self.state != "present":
+            return ("absent" if self.state else None), (None, None, None)
+        if self.returned and (not self.written or self.returned[0] > self.written[0]):
+            got = self.returned[1]
+            if not self.written or not _agree(self.written[1], got):
+                return "read", got
+        return ("write", self.written[1]) if self.written else (None, (None, None, None))
+
+
+@dataclass
+class Value:
+    now: Known = field(default_factory=Known)
+    name: str | None = None
+    before: Known | None = None  # from the first change on
+    fact: str | None = None
+    previous: Any = None
+    asked: list[Row] = field(default_factory=list)
+    changed: list[Row] = field(default_factory=list)  # asked for or not
+    others: bool = False
+    by_key: bool = False  # the first change is the key's, and the value was there
+
+
+@dataclass
+class Key:
+    there: str | None = None  # present, absent, None
+    created: bool = False
+    values: dict[str, Value] = field(default_factory=dict)
+    of_values: str | None = None  # state of values nobody spoke of
+    before: str | None = None
+    was_created: bool = False
+    fact: str | None = None
+    asked: list[Row] = field(default_factory=list)
+    changed: list[Row] = field(default_factory=list)
+    others: list[Row] = field(default_factory=list)
+    of_values_before: str | None = None
+    touched: bool = False  # changed itself, not only together with a key above it
+
+
+def plain_fact(row: Row) -> str | None:
+    """Return what a row says, in the words of `analysis.answers.evidence`."""
+    name, status, value = row["operation"], row["status"], row["value_name"]
+    done = status is not None and status < 0x80000000 and status != 0x103
+    failed = status is not None and status >= 0x80000000
+    if name in ("SetValueKey", "DeleteValueKey"):
+        if value is None:
+            return None
+        if done:
+            return "write" if name == "SetValueKey" else "delete"
+        if name == "DeleteValueKey" and status == _NOT_FOUND:
+            return "miss"
+        return "failed" if failed else "unclear"
+    if name in ("QueryValueKey", "EnumerateValueKey") and value is not None:
+        if name == "QueryValueKey" and status == _NOT_FOUND:
+            return "miss"
+        if done:
+            return "read" if row["data"] is not None and row["information_class"] in (1, 2, 3, 4) else "seen"
+        if status in (0x80000005, 0xC0000023):
+            return "seen"
+    if name in ("OpenKey", "CreateKey"):
+        if status == 0:
+            return "key_created" if name == "CreateKey" and row["disposition"] == 1 else "key_opened"
+        return "key_missing" if status in (_NOT_FOUND, _NO_PATH) else None
+    if name == "RenameKey" and not failed:
+        assert status is None, "no capture of the tests has a rename that is known to be done"
+        return "key_unknown"
+    if name == "DeleteKey":
+        return "key_deleted" if done else None if failed else "key_unknown"
+    used = name in ("EnumerateKey", "EnumerateValueKey", "SetInformationKey")
+    used = used or (name == "QueryKey" and row["information_class"] not in (None, 3, 7))
+    return "key_used" if used and (done or status in _NOT_FAILED) else None
+
+
+def plain_changes(
+    rows: Iterable[Row],
+    in_time: Callable[[Row], bool],
+    asked: Callable[[Row], bool],
+    below: Callable[[int], list[int]] = lambda group: [],
+) -> dict[tuple[int, str | None], dict[str, Any]]:
+    """Return (key group, folded value or None) -> what the answer's row must say.
+
+    Args:
+        rows: all rows of the keys up to the time's end, in order, with group and folded_value.
+        in_time: whether a row is not before the time's beginning.
+        asked: whether a row's change is asked for, in time.
+        below: the key groups below one.
+    """
+    keys: dict[int, Key] = {}
+    for row in rows:
+        fact = plain_fact(row)
+        if fact is None or fact == "failed" or row["group"] is None:
+            continue
+        counts, late = asked(row), in_time(row)
+        key = keys.setdefault(row["group"], Key())
+        _note(key, row, fact, counts=counts, late=late)
+        key.touched = key.touched or (late and _changes(row))
+        if row["operation"] == "RenameKey":
+            for other in below(row["group"]):
+                _note(keys.setdefault(other, Key()), row, fact, counts=counts, late=late)
+    answers = {}
+    for group, key in keys.items():
+        if key.touched:
+            answers |= _answers(group, key)
+    return answers
+
+
+def _changes(row: Row) -> bool:
+    name = row["operation"]
+    return name in ("SetValueKey", "DeleteValueKey", "DeleteKey", "RenameKey") or (
+        name == "CreateKey" and row["disposition"] == 1
+    )
+
+
+def _note(key: Key, row: Row, fact: str, *, counts: bool, late: bool) -> None:
+    if fact in ("key_created", "key_deleted", "key_unknown"):
+        _note_key_change(key, row, fact, counts=counts, late=late)
+    if fact in ("key_created", "key_deleted", "key_missing", "key_unknown"):
+        state = None if fact == "key_unknown" else "absent"
+        key.of_values = state
+        for value in key.values.values():
+            value.now = Known(state)
+    if fact in ("key_deleted", "key_missing"):
+        key.there, key.created = "absent", False
+    elif fact == "key_unknown":
+        key.there, key.created = None, False
+    elif fact != "unclear":
+        key.there = "present"
+        key.created = key.created or fact == "key_created"
+    if fact in ("write", "delete", "read", "seen", "miss", "unclear"):
+        _note_value(key, row, fact, counts=counts, late=late)
+
+
+def _note_key_change(key: Key, row: Row, fact: str, *, counts: bool, late: bool) -> None:
+    if late:
+        key.changed.append(row)
+    if late and not counts:
+        key.others.append(row)
+    if not counts:
+        return
+    if not key.asked:
+        key.fact, key.was_created = fact, key.created
+        key.before = key.there
+        key.of_values_before = key.of_values
+        for value in key.values.values():
+            if value.before is None:
+                value.before, value.fact = value.now.copy(), fact
+                value.by_key = value.now.state == "present"
+    key.asked.append(row)
+
+
+def _note_value(key: Key, row: Row, fact: str, *, counts: bool, late: bool) -> None:
+    folded = row["folded_value"]
+    if folded not in key.values:
+        value = key.values[folded] = Value(Known(key.of_values), row["value_name"])
+        if key.asked:
+            value.before, value.fact = Known(key.of_values_before), key.fact
+    value = key.values[folded]
+    if fact in ("write", "delete", "unclear"):
+        if late and not counts and value.before is not None:
+            value.others = True
+        if late:
+            value.changed.append(row)
+        if counts:
+            if value.before is None:
+                value.before, value.fact = value.now.copy(), fact
+                if fact == "write" and row["previous_type"] is not None:
+                    value.previous = (row["previous_type"], row["previous_size"], row["previous_data"])
+            value.asked.append(row)
+    now = value.now
+    if fact in ("delete", "miss"):
+        value.now = Known("absent")
+    elif fact == "unclear":
+        value.now = Known()
+    elif fact == "write":
+        value.now = Known(
+            "present", (row["sequence"], (row["data_type"], row["data_size"], row["data"])), now.returned
+        )
+    elif fact == "read":
+        # One that was cut before its data tells no more than that the value is there.
+        got = _returned(row["information_class"], row["data"])
+        told = (row["sequence"], got) if got else None
+        value.now = Known("present", now.written, told)
+    else:
+        value.now = Known("present", now.written, now.returned)
+
+
+def _answers(group: int, key: Key) -> dict[tuple[int, str | None], dict[str, Any]]:
+    answers = {}
+    if key.asked:
+        before = key.before
+        if before != "present":
+            before = {"key_created": "absent", "key_deleted": "present"}.get(key.fact or "", before)
+        word = _key_word(before, key.there)
+        if word:
+            answers[group, None] = _answer(
+                word, Known(before), Known(key.there), key.asked, key.changed,
+                others=any(row["sequence"] > key.asked[0]["sequence"] for row in key.others),
+            ) | {"complete": word != "unclear" and (key.was_created or before == "absent")}  # fmt: skip
+    for folded, value in key.values.items():
+        before = value.before
+        if before is None or not (value.asked or before.state == "present"):
+            continue
+        before = before.copy()
+        if value.fact == "key_created" and before.state != "present":
+            before.state = "absent"
+        if value.fact == "delete":
+            before.state = "present"
+            before = before if value.before.state == "present" else Known("present")
+        first_by_key = value.fact not in ("write", "delete", "unclear")
+        start = key.asked[0] if first_by_key else value.asked[0]
+        others = value.others or any(row["sequence"] > start["sequence"] for row in key.others)
+        asked = list(value.asked)
+        if value.by_key:
+            asked.insert(0, key.asked[0])
+        if key.asked and (asked or value.by_key) and key.asked[-1]["sequence"] > asked[-1]["sequence"]:
+            asked.append(key.asked[-1])
+        answer = _answer(
+            None, before, value.now, asked, value.changed if value.asked else key.changed,
+            others=others, previous=value.previous, writes=len(value.asked),
+        )  # fmt: skip
+        if answer:
+            answers[group, folded] = answer | {"value_name": value.name}
+    return answers
+
+
+def _key_word(before: str | None, after: str | None) -> str | None:
+    if after is None:
+        return "unclear"
+    words = {
+        ("absent", "present"): "created",
+        ("present", "present"): "recreated",
+        ("present", "absent"): "deleted",
+    }
+    return None if (before, after) == ("absent", "absent") else words.get((before, after), "unclear")  # type: ignore[arg-type]
+
+
+def _answer(
+    word: str | None, before: Known, after: Known, asked: list[Row], changed: list[Row],
+    *, others: bool, previous: Any = None, writes: int | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    of_key = word is not None
+    source, old = before.content()
+    state = before.state
+    if previous is not None:
+        source, old, state = "event", previous, "present"
+    after_source, new = after.content()
+    old, new = _whole(old), _whole(new)
+    is_whole = all(
+        each == "absent" or (each == "present" and content[0] is not None and content[2] is not None
+                             and content[1] == len(content[2]))
+        for each, content in ((state, old), (after.state, new))
+    )  # fmt: skip
+    if word is None:
+        if after.state is None:
+            word = "unclear"
+        elif after.state == "present":
+            if state == "present" and is_whole and old == new:
+                return {}
+            word = {"absent": "added", "present": "changed", None: "set"}[state]
+        elif state == "absent":
+            return {}
+        else:
+            word = "removed"
+    people = {row["process_id"] for row in changed} - {None}
+    return {
+        "change": word,
+        "before_from": source,
+        "before": old,
+        "after_from": after_source,
+        "after": new,
+        "complete": is_whole,
+        "writes": len(asked) if of_key else writes,
+        "processes": len(people),
+        "also_by_others": others,
+        "first_sequence": asked[0]["sequence"],
+        "last_sequence": asked[-1]["sequence"],
+        "process_id": asked[-1]["process_id"],
+    }
+
+
+def _whole(content: Any) -> Any:
+    kind, size, data = content
+    return kind, size, b"" if data is None and size == 0 else data
+
+
+def _agree(written: Any, got: Any) -> bool:
+    if written[:2] != got[:2]:
+        return False
+    ours, theirs = written[2] or b"", got[2] or b""
+    shorter = min(len(ours), len(theirs))
+    return ours[:shorter] == theirs[:shorter]
+
+
+def _returned(information_class: int, data: bytes) -> Any:
+    """Return (type, size, data) of a KEY_VALUE_FULL or PARTIAL_INFORMATION; None where it is cut too short."""
+    if information_class in (1, 3):
+        if len(data) < 20:
+            return None
+        _, kind, offset, size, name = struct.unpack_from("<IIIII", data)
+        if size and offset < 20 + name:
+            return None
+        return kind, size, data[offset : offset + size] if size else b""
+    if len(data) < (12 if information_class == 2 else 8):
+        return None
+    kind, size = struct.unpack_from("<II", data, 4 if information_class == 2 else 0)
+    start = 12 if information_class == 2 else 8
+    return kind, size, data[start : start + size]

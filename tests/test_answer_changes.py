@@ -1,0 +1,390 @@
+"""Net changes, compared with a plain loop over the same rows; and what each kind of change is, one by one."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import ibis
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from plain_changes import plain_changes
+from plain_rows import folded_key, group_of, plain_rows, simulated
+from small_capture import HOSTILE, write_capture
+
+from analysis.answers.changes import touched_values_and_keys
+from analysis.answers.net_changes import NET_CHANGES, NetChanges, net_changes
+from analysis.capture import Capture, open_capture
+from analysis.engine import bound
+from analysis.filters import Filters
+from tracer.errors import UsageError
+from tracer.schema import EVENTS, KEYS, PROCESSES
+from tracer.text import fold_name
+
+SIMULATED: dict[str, dict[str, Any]] = {
+    "whole": {"seed": 11, "events": 6000, "keys": 120},
+    "damaged": {"seed": 12, "events": 6000, "keys": 80, "lost_buffers": 0.15, "buffer_size": 8192, "reuse": 1.0,
+                "hostile_names": 0.1, "nul_names": 0.1, "surrogate_names": 0.05},
+    "without the data before": {"seed": 13, "events": 6000, "keys": 60, "option_word": 2, "lost_events": 0.05},
+}  # fmt: skip
+ASKED: list[tuple[str, dict[str, Any]]] = [
+    ("small", {"start": "+30s", "end": "-20s"}),
+    ("whole", {"start": "+3s", "end": "-2s"}),
+    ("whole", {"value": "*e*"}),
+    ("damaged", {"process": "s*", "start": "+1s"}),
+    ("without the data before", {}),
+    ("without the data before", {"key": r"HKLM\S*", "subtree": True, "where": "sequence % 3 = 0"}),
+]
+_CELLS = ("change", "before_from", "after_from", "complete", "writes", "processes", "also_by_others", "process_id",
+          "first_sequence", "last_sequence")  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def captures(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Capture]]:
+    folder = tmp_path_factory.mktemp("changes")
+    paths = {"small": write_capture(folder / "small.regtrace", events=360)}
+    paths |= {name: simulated(folder, **knobs) for name, knobs in SIMULATED.items()}
+    with ExitStack() as stack:
+        yield {
+            name: stack.enter_context(open_capture(path, memory_limit="512MB", threads=2))
+            for name, path in paths.items()
+        }
+
+
+def told(rows: pa.Table) -> dict[tuple[int, str | None], dict[str, Any]]:
+    """Return the rows of an answer by key and folded value, as the reference has them."""
+    found = {}
+    for row in rows.to_pylist():
+        name = row["value_name"]
+        cells = {name: row[name] for name in _CELLS}
+        for side in ("before", "after"):
+            cells[side] = tuple(row[f"{side}_{part}"] for part in ("type", "size", "data"))
+        if name is not None:
+            cells["value_name"] = name
+        key = row["key_id"], None if name is None else fold_name(name)
+        assert key not in found
+        found[key] = cells
+    return found
+
+
+def reference(capture: Capture, filters: Filters) -> dict[tuple[int, str | None], dict[str, Any]]:
+    start_ns, _ = capture.interval(filters)
+    of_keys = Filters(key=filters.key, subtree=filters.subtree, end=filters.end)
+    asked = {row["sequence"] for row in plain_rows(capture, replace(filters, value=None))}
+    paths = folded_key(capture)
+    groups = set(group_of(capture).values())
+    return plain_changes(
+        plain_rows(capture, of_keys),
+        in_time=lambda row: start_ns is None or row["time_ns"] >= start_ns,
+        asked=lambda row: row["sequence"] in asked,
+        below=lambda top: [key for key in groups if paths[key].startswith(paths[top] + "\\")],
+    )
+
+
+@pytest.mark.parametrize(("name", "words"), ASKED, ids=str)
+def test_net_changes_equal_a_plain_loop(
+    captures: dict[str, Capture], name: str, words: dict[str, Any]
+) -> None:
+    capture, filters = captures[name], Filters(**words)
+    found = capture.net_changes(filters)
+    expected = reference(capture, filters)
+    if filters.value is not None:
+        spelled = {key: row["value_name"] for key, row in expected.items() if key[1] is not None}
+        expected = {key: expected[key] for key, name in spelled.items() if "e" in name.lower()}
+    assert told(found.rows) == expected
+    sequences = found.rows.column("first_sequence").to_pylist()
+    assert sequences == sorted(sequences)
+
+
+def test_a_frame_has_exact_types_notes_and_doubts(captures: dict[str, Capture]) -> None:
+    capture = captures["damaged"]
+    frame = capture.changes(start="+2s")
+    assert list(frame.columns) == NET_CHANGES.names
+    assert str(frame["after_size"].dtype) == "uint32[pyarrow]"
+    assert str(frame["last_time"].dtype) == "datetime64[us, UTC]"
+    assert frame.attrs["doubts"] == capture.doubts(Filters(start="+2s")).sentences
+    assert all("no net change" in sentence for sentence in frame.attrs["notes"])
+    # So that the comparisons above compare something.
+    assert set(frame["change"]) >= {"added", "changed", "removed", "set", "created", "deleted"}
+    assert set(frame["before_from"].dropna()) >= {"event", "read", "absent"}
+    assert set(frame["after_from"].dropna()) == {"write", "read", "absent"}
+
+
+def test_a_key_and_what_is_below_it_is_asked_for_by_one_word(captures: dict[str, Capture]) -> None:
+    below = captures["small"].changes("HKLM")
+    assert below["display_key"].str.match(r"HKLM(\\|$)").all()
+    assert below["display_key"].nunique() > 2
+    with pytest.raises(UsageError, match="give one of them"):
+        captures["small"].changes("HKLM", "HKU")
+
+
+# Events made by hand, in an engine that is asked again and again with one query.
+
+Row = dict[str, Any]
+_QUERIES: dict[tuple[int | None, int | None], tuple[Any, str]] = {}
+
+
+def row(operation: str, status: int | None = 0, value: str | None = None, **more: Any) -> Row:
+    return {
+        "operation": operation,
+        "status": status,
+        "value_name": value,
+        "key_id": 0,
+        "process_id": 0,
+        **more,
+    }
+
+
+def write(data: bytes, value: str = "v", previous: bytes | None = None, **more: Any) -> Row:
+    if previous is not None:
+        more |= {"previous_type": 3, "previous_size": len(previous), "previous_data": previous}
+    return row("SetValueKey", 0, value, data_type=3, data_size=len(data), data=data, **more)
+
+
+def read(data: bytes, value: str = "v", **more: Any) -> Row:
+    returned = (0).to_bytes(4, "little") + (3).to_bytes(4, "little") + len(data).to_bytes(4, "little") + data
+    return row("QueryValueKey", 0, value, information_class=2, data_size=len(returned), data=returned, **more)
+
+
+def miss(value: str = "v", **more: Any) -> Row:
+    return row("QueryValueKey", 0xC0000034, value, **more)
+
+
+def seen(value: str = "v", **more: Any) -> Row:
+    return row("QueryValueKey", 0x80000005, value, **more)
+
+
+def delete(value: str = "v", **more: Any) -> Row:
+    return row("DeleteValueKey", 0, value, **more)
+
+
+def create(disposition: int = 1, **more: Any) -> Row:
+    return row("CreateKey", 0, disposition=disposition, **more)
+
+
+def answer(rows: list[Row], start: int | None = None, process: int | None = None) -> pa.Table:
+    """Return the net changes of rows since the row `start`, asked for those of a process."""
+    if (start, process) not in _QUERIES:
+        backend = next(iter(_QUERIES.values()))[0] if _QUERIES else _backend()
+        events, keys, processes = (bound(backend, name) for name in ("stored_events", "keys", "processes"))
+        asked = None if process is None else events.filter(events["process_id"] == process)
+        if asked is not None and start is not None:
+            asked = asked.filter(asked["time_ns"] >= start)
+        table = touched_values_and_keys(events, keys, processes, start_ns=start, asked=asked)
+        name = f"changes_{len(_QUERIES)}"  # prepared, for planning it takes longer than running it
+        backend.con.execute(f"PREPARE {name} AS {ibis.to_sql(table, dialect='duckdb')}")
+        _QUERIES[start, process] = backend, name
+    backend, name = _QUERIES[start, process]
+    numbered = [{"flags": 0, **each, "sequence": n, "time_ns": n} for n, each in enumerate(rows)]
+    backend.con.register("new", pa.Table.from_pylist(numbered, EVENTS.arrow()))
+    backend.con.execute("DELETE FROM stored_events")
+    backend.con.execute("INSERT INTO stored_events SELECT * FROM new")
+    found = net_changes(backend.con.sql(f"EXECUTE {name}").to_arrow_table())
+    assert found.rows.schema == NET_CHANGES
+    return found.rows
+
+
+def _backend() -> Any:
+    backend = ibis.duckdb.connect()
+    keys = [
+        {"key_id": n, "same_as": same, "path": f"\\K{n}", "display_path": f"\\K{n}", "folded_path": f"\\K{n}"}
+        for n, same in enumerate((0, 1, 0))
+    ]
+    for name, table, rows in (
+        ("stored_events", EVENTS, []),
+        ("keys", KEYS, keys),
+        ("processes", PROCESSES, []),
+    ):
+        backend.con.register("new", pa.Table.from_pylist(rows, table.arrow()))
+        backend.con.execute(f"CREATE TABLE {name} AS SELECT * FROM new")
+    return backend
+
+
+def words(rows: list[Row], **more: Any) -> list[tuple[str | None, str, bytes | None, bytes | None]]:
+    found = answer(rows, **more).to_pylist()
+    return [(one["value_name"], one["change"], one["before_data"], one["after_data"]) for one in found]
+
+
+CASES: dict[str, tuple[list[Row], list[Any]]] = {
+    "a miss proves that it was not there": ([miss(), write(b"a")], [("v", "added", None, b"a")]),
+    "nobody saw it before": ([write(b"a")], [("v", "set", None, b"a")]),
+    "the event tells": ([write(b"b", previous=b"a")], [("v", "changed", b"a", b"b")]),
+    "a read tells": ([read(b"a"), write(b"b")], [("v", "changed", b"a", b"b")]),
+    "the event is nearer than a read": ([read(b"x"), write(b"b", previous=b"a")], [("v", "changed", b"a", b"b")]),
+    "put back": ([write(b"b", previous=b"a"), write(b"a")], []),
+    "set to what it was": ([read(b"a"), write(b"a")], []),
+    "made and gone": ([miss(), write(b"a"), delete()], []),
+    "removed": ([read(b"a"), delete()], [("v", "removed", b"a", None)]),
+    "removed, never seen": ([delete()], [("v", "removed", None, None)]),
+    "names in another case are one": ([read(b"a", "V"), write(b"b", "v")], [("V", "changed", b"a", b"b")]),
+    "spellings of a key are one": ([read(b"a"), write(b"b", key_id=2)], [("v", "changed", b"a", b"b")]),
+    "another key is another": ([read(b"a", key_id=1), write(b"b")], [("v", "set", None, b"b")]),
+    "an unseen write is seen by a later read": ([miss(), write(b"a"), read(b"b")], [("v", "added", None, b"b")]),
+    "an unseen delete by a later miss": ([read(b"x"), write(b"a"), miss()], [("v", "removed", b"x", None)]),
+    "what was gone does not come back with a proof that something is there": (
+        [read(b"a"), miss(), seen(), write(b"b")], [("v", "changed", None, b"b")],
+    ),
+    "nor afterwards": ([miss(), write(b"a"), miss(), seen()], [("v", "added", None, None)]),
+    "a failed write is none": ([read(b"a"), row("SetValueKey", 0xC0000022, "v", data_type=3, data=b"b")], []),
+    "nobody knows whether it was written": (
+        [read(b"a"), row("SetValueKey", None, "v")], [("v", "unclear", b"a", None)],
+    ),
+    "a new key": ([create(), write(b"a")], [(None, "created", None, None), ("v", "added", None, b"a")]),
+    "a key that was there": ([create(2), write(b"a")], [("v", "set", None, b"a")]),
+    "a deleted key takes what is known": (
+        [read(b"a"), row("DeleteKey")], [(None, "deleted", None, None), ("v", "removed", b"a", None)],
+    ),
+    "a deleted key made again is empty": (
+        [read(b"a"), read(b"b", "w"), row("DeleteKey"), create(), write(b"c")],
+        [(None, "recreated", None, None), ("v", "changed", b"a", b"c"), ("w", "removed", b"b", None)],
+    ),
+    "what a key held that was deleted is not known": (
+        [row("DeleteKey"), create(), write(b"c")], [(None, "recreated", None, None), ("v", "set", None, b"c")],
+    ),
+    "a key made and deleted": ([create(), write(b"a"), row("DeleteKey")], []),
+    "a create proves an unseen delete": (
+        [read(b"a"), create()], [(None, "recreated", None, None), ("v", "removed", b"a", None)],
+    ),
+    "a write after a delete proves an unseen create": (
+        [row("DeleteKey"), write(b"a")], [(None, "recreated", None, None), ("v", "set", None, b"a")],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_what_became_of_it(case: tuple[list[Row], list[Any]]) -> None:
+    rows, expected = case
+    assert words(rows) == expected
+
+
+def test_the_state_before_is_that_at_the_beginning() -> None:
+    rows = [write(b"a"), write(b"b"), write(b"c")]
+    (one,) = answer(rows, start=2).to_pylist()
+    assert (one["before_data"], one["before_from"], one["after_data"], one["writes"]) == (
+        b"b",
+        "write",
+        b"c",
+        1,
+    )
+    assert answer(rows[:2], start=2).num_rows == 0
+
+
+def test_others_who_wrote_later_are_said() -> None:
+    ours, theirs = {"process_id": 1}, {"process_id": 2}
+    (one,) = answer(
+        [write(b"a", **theirs), write(b"b", **ours), write(b"c", **theirs)], process=1
+    ).to_pylist()
+    assert (one["before_data"], one["after_data"]) == (b"a", b"c")
+    assert (one["also_by_others"], one["writes"], one["processes"], one["process_id"]) == (True, 1, 2, 1)
+    (one,) = answer([write(b"a", **theirs), write(b"b", **ours)], process=1).to_pylist()
+    assert not one["also_by_others"]
+    assert answer([write(b"a", **theirs)], process=1).num_rows == 0
+
+
+@pytest.mark.parametrize(
+    ("rows", "complete"),
+    [
+        ([miss(), write(b"a")], True),
+        ([read(b"a"), write(b"b")], True),
+        ([write(b"b")], False),
+        ([miss(), write(b"b") | {"data_size": 9}], False),
+        ([write(b"b", previous=b"a") | {"previous_size": 9}], False),
+        ([read(b"a"), delete()], True),
+        ([create()], True),
+        ([row("DeleteKey")], False),
+    ],
+)
+def test_complete_says_whether_both_sides_are_known_to_the_last_byte(rows: list[Row], complete: bool) -> None:
+    assert answer(rows).column("complete").to_pylist() == [complete]
+
+
+def test_a_key_made_in_the_capture_is_known_wholly_when_it_goes() -> None:
+    rows = [row("EnumerateKey", key_id=1), create(), row("DeleteKey")]
+    assert answer(rows, start=2).column("complete").to_pylist() == [True]
+
+
+def test_a_read_that_was_cut_does_not_hide_what_was_written() -> None:
+    cut = read(b"abcdef")
+    cut["data"] = cut["data"][:-2]
+    (one,) = answer([write(b"abcdef"), cut]).to_pylist()
+    assert (one["after_from"], one["after_data"]) == ("write", b"abcdef")
+    other = read(b"xbcdef")
+    other["data"] = other["data"][:-2]
+    (one,) = answer([write(b"abcdef"), other]).to_pylist()
+    assert (one["after_from"], one["after_data"], one["complete"]) == ("read", b"xbcd", False)
+
+
+names = st.sampled_from(["v", "V", "", HOSTILE[0]])
+bytes_ = st.sampled_from([b"", b"a", b"b", b"abc"])
+makers: list[Callable[..., Any]] = [
+    lambda draw, name: write(draw(bytes_), name),
+    lambda draw, name: write(draw(bytes_), name, previous=draw(bytes_)),
+    lambda draw, name: write(draw(bytes_), name) | {"data_size": 4},
+    lambda draw, name: write(b"", name) | {"data": None, "data_size": draw(st.sampled_from([0, 5, None]))},
+    lambda draw, name: read(draw(bytes_), name),
+    lambda draw, name: read(b"abc", name) | {"data": draw(st.sampled_from([None, b"", b"\0" * 9, read(b"abc")["data"][:-1]]))},
+    lambda draw, name: seen(name),
+    lambda draw, name: miss(name),
+    lambda draw, name: delete(name),
+    lambda draw, name: row("DeleteValueKey", 0xC0000034, name),
+    lambda draw, name: row(draw(st.sampled_from(["SetValueKey", "DeleteValueKey"])), draw(st.sampled_from([None, 0x103, 0xC0000022])), name),
+    lambda draw, name: create(draw(st.sampled_from([1, 1, 2, None]))),
+    lambda draw, name: row("DeleteKey", draw(st.sampled_from([0, 0, 0xC0000121, None]))),
+    lambda draw, name: row("OpenKey", draw(st.sampled_from([0, 0xC0000034, 0xC0000022]))),
+    lambda draw, name: row("EnumerateKey"),
+]  # fmt: skip
+
+
+@st.composite
+def workloads(draw: Any) -> list[Row]:
+    rows = []
+    for _ in range(draw(st.integers(0, 25))):
+        maker = draw(st.sampled_from(makers))
+        made = maker(draw, draw(names))
+        rows.append(
+            made
+            | {
+                "key_id": draw(st.sampled_from([0, 0, 1, 2])),
+                "process_id": draw(st.sampled_from([0, 1, None])),
+            }
+        )
+    return rows
+
+
+@settings(deadline=None, max_examples=30)
+@given(workloads(), st.sampled_from([(None, None), (2, None), (None, 1)]))
+def test_any_workload_equals_a_plain_loop(rows: list[Row], window: tuple[int | None, int | None]) -> None:
+    start, process = window
+    found = told(answer(rows, start, process))
+    columns = dict.fromkeys(EVENTS.names)
+    plain = [
+        columns | each | {"sequence": n, "group": {0: 0, 1: 1, 2: 0}[each["key_id"]],
+                          "folded_value": None if each["value_name"] is None else fold_name(each["value_name"])}
+        for n, each in enumerate(rows)
+    ]  # fmt: skip
+    expected = plain_changes(
+        plain,
+        in_time=lambda one: one["sequence"] >= (start or 0),
+        asked=lambda one: one["sequence"] >= (start or 0) and process in (None, one["process_id"]),
+    )
+    assert found == expected
+
+
+def test_no_change_and_no_event_give_no_rows(tmp_path: Path) -> None:
+    assert answer([]).num_rows == 0
+    with open_capture(write_capture(tmp_path / "empty.regtrace", events=0)) as empty:
+        frame = empty.changes(start="2024-01-01T00:00:00Z")
+        assert len(frame) == 0
+        assert list(frame.columns) == NET_CHANGES.names
+
+
+def test_several_captures_have_no_reg_file(captures: dict[str, Capture]) -> None:
+    some = [captures[name].path for name in ("small", "damaged")]
+    with (
+        open_capture(some, memory_limit="512MB", threads=2) as dataset,
+        pytest.raises(UsageError, match="one registry"),
+    ):
+        dataset.reg_files_of(NetChanges(NET_CHANGES.empty_table(), 0, 0), Filters())

@@ -1,0 +1,294 @@
+"""Differences between captures and between intervals, compared with plain loops and written down by hand."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import ibis
+import pyarrow as pa
+import pytest
+from hand_capture import MISSING, event, write_events
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from plain_diff import plain_diff, plain_meaning
+from plain_rows import simulated
+from small_capture import write_capture
+
+from analysis.answers.diff import KINDS, USUAL
+from analysis.answers.differences import DIFFERENCES
+from analysis.answers.meaning import FOLDS, meaning, parse_folds
+from analysis.capture import Capture, open_capture
+from analysis.filters import Filters
+from tracer.errors import CaptureError, UsageError
+
+SID, OTHER_SID = "S-1-5-21-1-2-3-1001", "S-1-5-21-7-8-9-1005"
+GUID, OTHER_GUID = "{00000000-0000-0000-0000-00000000000A}", "{12345678-90AB-CDEF-1234-567890ABCDEF}"
+V = "HKLM\\SOFTWARE\\V"
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory):
+    folder = tmp_path_factory.mktemp("diff")
+    odd: dict[str, Any] = {"hostile_names": 0.1, "nul_names": 0.1, "lost_buffers": 0.1, "classic": True}
+    paths = {
+        "one": simulated(folder, seed=1, events=2500, keys=80),
+        "two": simulated(folder, seed=2, events=2500, keys=80),
+        "odd": simulated(folder, seed=3, events=2500, keys=80, buffer_size=8192, **odd),
+        "small": write_capture(folder / "small.regtrace"),
+    }
+    captures = {name: open_capture(path, memory_limit="512MB", threads=2) for name, path in paths.items()}
+    yield captures
+    for capture in captures.values():
+        capture.close()
+
+
+def check(sides: Any, **how: Any) -> list[dict[str, Any]]:
+    """Compare the answer with the loop's, and return it."""
+    kinds, folds = how.get("only") or USUAL, parse_folds(how.get("fold"))
+    found = sides[0][0].diff_rows(sides, **how)
+    assert found.schema.names == list(DIFFERENCES)
+    rows = found.to_pylist()
+    wanted = plain_diff(sides, kinds=kinds, folds=folds, counts=how.get("counts", False))
+    assert [(row["what"], row["side"], row["key"], row["value_name"]) for row in rows] == [
+        (row["what"], row["side"], row["key"], row["value_name"]) for row in wanted
+    ]
+    for ours, theirs in zip(rows, wanted, strict=True):
+        assert {name: ours[name] for name in theirs} == theirs
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "how"),
+    [
+        ("one", "two", {"fold": "all", "only": KINDS}),
+        ("two", "odd", {"fold": "sid,guid", "counts": True, "only": ("operations", "processes")}),
+    ],
+)
+def test_two_captures_differ_where_the_loops_say(runs: Any, a: str, b: str, how: dict[str, Any]) -> None:
+    assert check([(runs[a], Filters()), (runs[b], Filters())], **how)
+
+
+def test_two_intervals_differ_where_the_loops_say(runs: Any) -> None:
+    assert check([(runs["odd"], Filters(end="+2s")), (runs["odd"], Filters(start="+2s"))], only=KINDS)
+
+
+def test_a_capture_equals_itself(runs: Any) -> None:
+    with open_capture(runs["odd"].path) as same:
+        assert check([(runs["odd"], Filters()), (same, Filters())], only=KINDS, counts=True) == []
+
+
+@pytest.fixture
+def sides(tmp_path: Path):
+    opened: list[Capture] = []
+
+    def write(*sides: list[dict[str, Any]]) -> list[tuple[Capture, Filters]]:
+        for events in sides:
+            path = write_events(tmp_path / f"{len(opened)}.regtrace", events, control_set=None)
+            opened.append(open_capture(path, threads=1))
+        return [(capture, Filters()) for capture in opened[-2:]]
+
+    yield write
+    for capture in opened:
+        capture.close()
+
+
+def wrote(key: str, value: str, data: bytes | None, **more: Any) -> dict[str, Any]:
+    size = more.pop("size", None if data is None else len(data))
+    return event("SetValueKey", key, value, data=data, data_size=size, data_type=3, **more)
+
+
+def read(key: str, value: str, data: bytes, **more: Any) -> dict[str, Any]:
+    partial = bytes(4) + (3).to_bytes(4, "little") + len(data).to_bytes(4, "little") + data
+    return event(
+        "QueryValueKey", key, value, information_class=2, data=partial, data_size=len(partial), **more
+    )
+
+
+def told(rows: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
+    return [(row["what"], row["side"], row["value_name"], row["a_data"], row["b_data"]) for row in rows]
+
+
+def test_values_are_written_read_and_deleted(sides: Any) -> None:
+    a = [
+        wrote(V, "same", b"1"), wrote(V, "changed", b"1"), wrote(V, "added", b"1"),
+        wrote(V, "read there", b"1"), wrote(V, "gone there", b"1"), wrote(V, "empty", b""),
+        read(V, "only read", b"1"), read(V, "read differs", b"1"), wrote(V, "written and deleted", b"1"),
+        event("DeleteValueKey", V, "written and deleted"),
+    ]  # fmt: skip
+    b = [
+        wrote(V, "SAME", b"1"), wrote(V, "changed", b"2"),
+        read(V, "read there", b"1"), event("QueryValueKey", V, "gone there", status=MISSING),
+        wrote(V, "empty", None, size=0), read(V, "read differs", b"2"), wrote(V, "new", b"3", process="b.exe"),
+    ]  # fmt: skip
+    assert told(check(sides(a, b))) == [
+        ("process", "only_b", None, None, None),
+        ("value", "only_a", "added", b"1", None),
+        ("value", "differs", "changed", b"1", b"2"),
+        ("value", "differs", "gone there", b"1", None),
+        ("value", "only_b", "new", None, b"3"),
+        ("value", "differs", "read differs", b"1", b"2"),
+        ("value", "only_a", "written and deleted", None, None),
+    ]
+
+
+def test_data_that_was_cut_is_compared_as_far_as_it_goes(sides: Any) -> None:
+    a = [
+        wrote(V, "cut", b"12", size=9), wrote(V, "cut differently", b"12", size=9),
+        wrote(V, "size", b"12", size=9), wrote(V, "unknown", None, size=9), wrote(V, "unknown in b", b"1"),
+    ]  # fmt: skip
+    b = [
+        wrote(V, "cut", b"123", size=9), wrote(V, "cut differently", b"1x", size=9),
+        wrote(V, "size", b"12", size=8), wrote(V, "unknown", b"1", size=9),
+        event("QueryValueKey", V, "unknown in b", status=0x80000005),
+    ]  # fmt: skip
+    assert told(check(sides(a, b))) == [
+        ("value", "differs", "cut differently", b"12", b"1x"),
+        ("value", "differs", "size", b"12", b"12"),
+        ("value", "only_a", "unknown in b", b"1", None),
+    ]
+
+
+def test_keys_are_made_and_deleted_on_one_side(sides: Any) -> None:
+    a = [
+        event("CreateKey", f"{V}\\made", disposition=1), read(f"{V}\\deleted", "v", b"1"),
+        event("DeleteKey", f"{V}\\deleted"), event("OpenKey", f"{V}\\there"), event("OpenKey", f"{V}\\seen"),
+        event("CreateKey", f"{V}\\both", disposition=1), event("CreateKey", "<object 0xFFFF>", disposition=1),
+    ]  # fmt: skip
+    b = [event("OpenKey", f"{V}\\there", status=MISSING), event("OpenKey", f"{V}\\both")]
+    rows = check(sides(a, b))
+    assert [(row["what"], row["side"], row["a_key"], row["a_known"], row["b_known"]) for row in rows] == [
+        ("key", "only_a", f"{V}\\deleted", "deleted", None),
+        ("value", "only_a", f"{V}\\deleted", "deleted", None),
+        ("key", "only_a", f"{V}\\made", "exists", None),
+        ("key", "differs", f"{V}\\there", "exists", "absent"),
+    ]
+
+
+def test_names_are_folded_on_request(sides: Any) -> None:
+    def events(sid: str, guid: str, control_set: str, view: str) -> list[dict[str, Any]]:
+        return [
+            wrote(f"HKU\\{sid}_Classes\\x", f"of {sid}", b"1"),
+            wrote(f"{V}\\{guid}", guid.lower(), b"1"),
+            wrote(f"HKLM\\SYSTEM\\{control_set}\\x", "a", b"1"),
+            wrote(f"HKLM\\SOFTWARE{view}\\y", "a", b"1"),
+        ]
+
+    a = events(SID, GUID, "ControlSet001", "\\WOW6432Node")
+    b = events(OTHER_SID, OTHER_GUID, "CurrentControlSet", "")
+    assert len(check(sides(a, b))) == 8
+    assert check(sides(a, b), fold="all") == []
+
+
+NAMES = st.lists(
+    st.sampled_from(
+        [SID, f"{OTHER_SID}_CLASSES", "S-1-12-1-5", "S-1-5-18", "S-1-5-21", "S-1-5-21-", "XS-1-5-21-1Y", GUID, f"A{OTHER_GUID}B",
+         GUID[:-1], "{" + GUID + "}", "HKLM", "SYSTEM", "CONTROLSET001", "CONTROLSET0012", "CURRENTCONTROLSET", "WOW6432NODE",
+         "", "A\n", "-1" * 500, "{" * 500, "<SID>", "$1\\1", "Ü\u2028"]
+    ),
+    max_size=7,
+).map("\\".join)  # fmt: skip
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(NAMES, min_size=1, max_size=20), st.sets(st.sampled_from(FOLDS)))
+def test_names_mean_what_a_plain_function_says(names: list[str], folds: set[str]) -> None:
+    told = ibis.memtable(pa.table({"name": [name.upper() for name in names]}))
+    found = ibis.duckdb.connect().to_pyarrow(told.select(meant=meaning(told["name"], folds)))
+    assert found.column(0).to_pylist() == [plain_meaning(name.upper(), folds) for name in names]
+
+
+def test_a_hostile_name_takes_no_longer_than_it_is_long() -> None:
+    hostile = [
+        "S-1-5-21" + "-1" * 200_000 + "x",
+        "{" + "0" * 300_000,
+        "\\WOW6432NODE" * 50_000,
+        "S-1-5-21-" * 50_000,
+    ]
+    told = ibis.memtable(pa.table({"name": hostile}))
+    began = time.monotonic()
+    ibis.duckdb.connect().to_pyarrow(told.select(meant=meaning(told["name"], FOLDS)))
+    assert time.monotonic() - began < 5
+
+
+def test_of_two_that_mean_the_same_the_last_counts(sides: Any) -> None:
+    a = [wrote(f"HKU\\{SID}\\x", "v", b"1"), wrote(f"HKU\\{OTHER_SID}\\x", "v", b"2")]
+    b = [wrote(f"HKU\\{SID}\\x", "v", b"2")]
+    assert check(sides(a, b), fold="sid") == []
+    assert len(check(sides(a, b))) == 2
+
+
+def test_counts_differ_only_where_asked(sides: Any) -> None:
+    a, b = [event("OpenKey", V)] * 2, [event("OpenKey", V)] * 3
+    kinds = ("operations", "processes")
+    assert check(sides(a, b), only=kinds) == []
+    rows = check(sides(a, b), only=kinds, counts=True)
+    assert [(row["what"], row["a_count"], row["b_count"]) for row in rows] == [
+        ("process", 2, 3),
+        ("operation", 2, 3),
+    ]
+
+
+KEYS = st.sampled_from(
+    [V, f"{V}\\below", f"HKU\\{SID}\\V", f"HKU\\{OTHER_SID}\\V", "HKLM\\SOFTWARE\\WOW6432Node\\V"]
+)
+EVENTS = st.one_of(
+    st.builds(wrote, KEYS, st.sampled_from(["", "a", "A"]), st.sampled_from([None, b"", b"1", b"12"]),
+              size=st.sampled_from([None, 0, 1, 2, 9]), status=st.sampled_from([0, 0, MISSING, None])),
+    st.builds(read, KEYS, st.sampled_from(["", "a"]), st.sampled_from([b"", b"1", b"12"])),
+    st.builds(event, st.sampled_from(["OpenKey", "CreateKey", "DeleteKey", "DeleteValueKey", "QueryValueKey", "CloseKey"]),
+              KEYS, st.sampled_from([None, "a"]), status=st.sampled_from([0, MISSING, 0xC0000022, None]),
+              disposition=st.sampled_from([None, 1, 2]), process=st.sampled_from(["a.exe", "b.exe", None])),
+)  # fmt: skip
+
+
+@settings(max_examples=3, deadline=None)
+@given(
+    a=st.lists(EVENTS, max_size=60),
+    b=st.lists(EVENTS, max_size=60),
+    fold=st.sampled_from([None, "sid", "all"]),
+    counts=st.booleans(),
+)
+def test_any_two_sides_give_what_the_loops_give(
+    a: Any, b: Any, fold: str | None, counts: bool, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("any")
+    with (
+        open_capture(write_events(folder / "a.regtrace", a), threads=1) as one,
+        open_capture(write_events(folder / "b.regtrace", b), threads=1) as other,
+    ):
+        check([(one, Filters()), (other, Filters())], only=KINDS, fold=fold, counts=counts)
+
+
+def test_the_method_says_the_doubts_of_both_sides(runs: Any) -> None:
+    frame = runs["odd"].diff(runs["small"], "HKLM", subtree=True, value="*", only="values")
+    assert {one[:3] for one in frame.attrs["doubts"]} == {"a: ", "b: "}
+    assert set(frame["what"]) == {"value"}
+    assert str(frame.dtypes["a_count"]) == "int64[pyarrow]"
+    assert str(frame.dtypes["a_time"]) == "datetime64[us, UTC]"
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ({"fold": "user"}, "cannot be folded"),
+        ({"only": "colours"}, "nothing that can differ"),
+        ({"only": ""}, "nothing is named"),
+        ({"key": "HKXX"}, "not a registry path"),
+        ({"a_start": "yesterday"}, "not a time"),
+    ],
+)
+def test_what_means_nothing_is_a_usage_error(runs: Any, how: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        runs["one"].diff(runs["two"], **how)
+    with pytest.raises(UsageError, match="nothing to compare"):
+        runs["one"].diff()
+
+
+def test_nothing_is_left_of_a_comparison(runs: Any, tmp_path: Path) -> None:
+    with open_capture(write_events(tmp_path / "none.regtrace", [])) as none:
+        assert none.diff(runs["one"], only="processes")["side"].eq("only_b").all()
+        spill = Path(none.backend.con.execute("SELECT current_setting('temp_directory')").fetchone()[0])
+        assert [path for path in spill.iterdir() if path.suffix == ".parquet"] == []
+        assert none.diff(none, only=KINDS).empty
+    with pytest.raises(CaptureError, match="closed"):
+        runs["one"].diff(none)

@@ -1,0 +1,192 @@
+"""The roll-up by subtree, compared with a loop that cuts paths into their components."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from plain_rows import plain_answer, plain_rows, simulated
+from procmon_oracle import csv_rows
+from small_capture import write_capture
+from workloads import events, write_workload
+
+from analysis.capture import Capture, open_capture
+from analysis.filters import Filters
+from tracer.errors import UsageError
+from tracer.ingest import ingest
+from tracer.operations import find_operations
+from tracer.paths import compile_pattern
+from tracer.text import fold_name
+
+LOG = "pp-LogfileTests64bitUTC"
+SOFTWARE = r"HKLM\SOFTWARE"
+
+
+@pytest.fixture(scope="module")
+def capture(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Capture]:
+    folder = tmp_path_factory.mktemp("tree")
+    path = simulated(folder, seed=7, events=2000, hostile_names=0.2, nul_names=0.1, surrogate_names=0.1)
+    with open_capture(path, memory_limit="512MB", threads=2) as opened:
+        yield opened
+
+
+def components(path: str) -> list[str]:
+    first, *more = path[1:].split("\\")
+    return [path[0] + first, *more]
+
+
+def plain_tree(
+    capture: Capture, rows: list[dict[str, Any]], tops: set[str] | None, depth: int
+) -> list[dict[str, Any]]:
+    """Return the answer of `subtrees`, as a tree."""
+    keys = {key.key_id: key for key in capture.sql("SELECT * FROM keys").itertuples()}
+    own = {key.folded_path: key for key in reversed(keys.values()) if key.key_id == key.same_as}
+    nodes: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        if row["group"] is None:
+            continue
+        key = keys[row["group"]]
+        parts = components(key.folded_path)
+        paths = ["\\".join(parts[: place + 1]) for place in range(len(parts))]
+        start = next((place for place, path in enumerate(paths) if tops is None or path in tops), len(paths))
+        for level, path in enumerate(paths[start : start + depth + 1]):
+            spelled = own[path].display_path if path in own else key.display_path[: len(path)]
+            node = nodes.setdefault(
+                path, {"level": level, "rows": [], "own": 0, "spelled": set(), "path": path}
+            )
+            node["rows"].append(row)
+            node["own"] += path == key.folded_path
+            node["spelled"].add(spelled)
+    whole = sum(len(node["rows"]) for node in nodes.values() if node["level"] == 0)
+    answers = []
+    for path, node in nodes.items():
+        mine, level = node["rows"], node["level"]
+        shown = min(node["spelled"])
+        answers.append(
+            {
+                "display_key": shown,
+                "name": shown if level == 0 else shown.rpartition("\\")[2],
+                "level": level,
+                "events": len(mine),
+                "own_events": node["own"],
+                "share": pytest.approx(len(mine) / whole),
+                "reads": sum(row["operation"] in find_operations("read") for row in mine),
+                "writes": sum(
+                    row["operation"] in find_operations("write") and row["operation"] != "CreateKey" for row in mine
+                ),
+                "failures": sum(row["failed"] for row in mine),
+                "keys": len({row["group"] for row in mine}),
+                "processes": len({row["process_id"] for row in mine} - {None}),
+                "first_time": mine[0]["time"],
+                "last_time": mine[-1]["time"],
+                "key_id": own[path].key_id if path in own else None,
+                "first_sequence": mine[0]["sequence"],
+                "last_sequence": mine[-1]["sequence"],
+            }
+        )  # fmt: skip
+    return sorted(answers, key=lambda row: tree_place(fold_name(row["display_key"])))
+
+
+def tree_place(path: str) -> tuple[bool, str]:
+    return path.startswith("<OBJECT "), path.replace("\\", "\1")
+
+
+def some(found: list[dict[str, Any]], wanted: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    names = wanted[0] if wanted else {}
+    return [{name: row[name] for name in names} for row in found]
+
+
+@pytest.mark.parametrize("depth", [0, 9])
+def test_every_key_counts_in_all_keys_above_it(capture: Capture, depth: int) -> None:
+    wanted = plain_tree(capture, plain_rows(capture), None, depth)
+    found = plain_answer(capture.tree_table(Filters(), depth=depth))
+    assert some(found, wanted) == wanted
+    assert len(wanted) > 2
+
+
+def test_hostile_names_and_keys_without_parents_have_their_place(tmp_path: Path) -> None:
+    with open_capture(write_capture(tmp_path / "small.regtrace", events=240)) as small:
+        wanted = plain_tree(small, plain_rows(small), None, 4)
+        assert some(plain_answer(small.tree_table(Filters(), depth=4)), wanted) == wanted
+
+
+@pytest.mark.parametrize(
+    "under", [SOFTWARE, [r"HKLM\SOFTWARE\*", SOFTWARE, "HKU"], r"HKLM\**\S*", r"HKLM\**\None"]
+)
+def test_a_tree_begins_at_the_highest_keys_asked_for(capture: Capture, under: str | list[str]) -> None:
+    asked = Filters(key=under, subtree=True)
+    patterns = [compile_pattern(text) for text in ([under] if isinstance(under, str) else under)]
+    keys = capture.sql(
+        "SELECT k.folded_path AS path, g.folded_path AS top FROM keys k, keys g WHERE k.same_as = g.key_id"
+    )
+    tops = {
+        top
+        for path, top in keys.itertuples(index=False)
+        if any(pattern.matches(path) for pattern in patterns)
+    }
+    wanted = plain_tree(capture, plain_rows(capture, asked), tops, 1)
+    found = plain_answer(capture.tree_table(asked, depth=1))
+    assert some(found, wanted) == wanted
+
+
+@pytest.mark.parametrize("sort", ["failures", "keys"])
+def test_the_largest_come_first_where_a_size_is_asked_for(capture: Capture, sort: str) -> None:
+    rows = plain_answer(capture.tree_table(Filters(), sort=sort))
+    known = [row for row in rows if row[sort] is not None]
+    assert known == sorted(known, key=lambda row: (-row[sort], tree_place(fold_name(row["display_key"]))))
+    assert plain_answer(capture.tree_table(Filters(), sort=sort, limit=3)) == rows[:3]
+
+
+def test_rows_that_do_not_fit_do_not_count(capture: Capture) -> None:
+    asked = Filters(process="*s*", status="error")
+    wanted = plain_tree(capture, plain_rows(capture, asked), None, 2)
+    assert some(plain_answer(capture.tree_table(asked)), wanted) == wanted
+
+
+@settings(max_examples=2)
+@given(st.lists(events(), min_size=10, max_size=60), st.integers(0, 4))
+def test_any_workload_is_rolled_up_as_a_loop_does(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, Any]], depth: int
+) -> None:
+    path = write_workload(tmp_path_factory.mktemp("any") / "any.regtrace", rows, [])
+    with open_capture(path, memory_limit="512MB", threads=1) as capture:
+        wanted = plain_tree(capture, plain_rows(capture), None, depth)
+        assert some(plain_answer(capture.tree_table(Filters(), depth=depth)), wanted) == wanted
+
+
+def test_mistakes_are_refused(capture: Capture) -> None:
+    for words, message in (
+        ({"sort": "colour"}, "failures"),
+        ({"depth": -1}, "0 to 30"),
+        ({"depth": 31}, "0 to 30"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            capture.tree(**words)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="one of them"):
+        capture.tree("HKLM", key="HKU")
+    assert len(capture.tree(start="+1d")) == 0
+
+
+def test_subtrees_of_a_procmon_log_are_those_of_its_own_csv(
+    corpus: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.mktemp("log") / "log.regtrace"
+    ingest([corpus / "pml" / f"{LOG}.pml"], path)
+    rows = csv_rows(corpus / "pml" / f"{LOG}.csv.gz")
+    with open_capture(path) as log:
+        found = {row.display_key: row for row in log.tree(r"HKLM\SYSTEM", depth=3).itertuples()}
+    for key in (
+        "",
+        r"\CurrentControlSet",
+        r"\CurrentControlSet\Control",
+        r"\CurrentControlSet\Services",
+        r"\Setup",
+    ):
+        top = rf"HKLM\SYSTEM{key}".upper()
+        mine = [row for row in rows if (row["Path"].upper() + "\\").startswith(top + "\\")]
+        node = found[rf"HKLM\SYSTEM{key}"]
+        assert node.events == len(mine) > 5
+        assert node.processes == len({row["PID"] for row in mine})
+        assert node.not_found == sum(row["Result"] == "NAME NOT FOUND" for row in mine)
