@@ -9,6 +9,7 @@ hashes, and nothing be loaded.
 import base64
 import hashlib
 import json
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -81,7 +82,7 @@ class Picture:
         image: bytes = vl_convert.vegalite_to_png(
             self.spec(), vl_version=_version(), scale=scale, allowed_base_urls=[]
         )
-        return image
+        return _packed(image)
 
     def svg(self) -> str:
         """Return the picture as SVG."""
@@ -127,6 +128,23 @@ class Picture:
 
     def __repr__(self) -> str:
         return f"<Picture of {self.rows:,} rows; .save('NAME.html') keeps it>"
+
+
+def _packed(image: bytes) -> bytes:
+    """Return a PNG with its pixels compressed well: the drawing library does it in haste, four times as large."""
+    chunks, at = [], 8
+    while at < len(image):
+        end = at + 12 + int.from_bytes(image[at : at + 4])
+        chunks.append((image[at + 4 : at + 8], image[at + 8 : end - 4]))
+        at = end
+    pixels = b"".join(body for kind, body in chunks if kind == b"IDAT")
+    packed = (b"IDAT", zlib.compress(zlib.decompress(pixels), 9))
+    first = next(place for place, (kind, _) in enumerate(chunks) if kind == b"IDAT")
+    kept = [chunk for chunk in chunks if chunk[0] != b"IDAT"]
+    kept.insert(first, packed)
+    return image[:8] + b"".join(
+        len(body).to_bytes(4) + kind + body + zlib.crc32(kind + body).to_bytes(4) for kind, body in kept
+    )
 
 
 def _harmless(value: Any) -> Any:  # noqa: ANN401

@@ -18,6 +18,7 @@ __all__ = ["diff_lines", "diff_summary"]
 _SIDES = {"only_a": "only a", "only_b": "only b", "differs": "differs"}
 _STYLES = {"only_a": "red", "only_b": "yellow", "differs": ""}
 _DATA_WIDTH = 200  # letters of one value; the whole data is in CSV, JSONL and Parquet
+_SHOWN_WIDTH = 60  # of one value on a terminal, where two stand beside each other
 
 
 def diff_lines(
@@ -31,6 +32,7 @@ def diff_lines(
         if common:  # said once, above the table, instead of in every row
             path = cut_middle(visible(common), width)
             yield with_style(path, "bold") if color else path
+    limit = _DATA_WIDTH if width is None else _SHOWN_WIDTH
     sides = text_cells(rows, "side")
     columns = [
         TextColumn("side", [_SIDES[side] for side in sides], styles=[_STYLES[side] for side in sides]),
@@ -38,8 +40,8 @@ def diff_lines(
         TextColumn("key", keys, shrink="middle", least=24),
         TextColumn("value", value_cells(rows), shrink="middle", least=8),
         TextColumn("process", _processes(rows), shrink="middle", least=12),
-        TextColumn("a", _state(rows, "a"), shrink="end", least=10),
-        TextColumn("b", _state(rows, "b"), shrink="end", least=10),
+        TextColumn("a", _state(rows, "a", limit), shrink="end", least=10),
+        TextColumn("b", _state(rows, "b", limit), shrink="end", least=10),
     ]
     if width is not None:
         columns = [column for column in columns if any(column.cells)] or columns
@@ -70,7 +72,7 @@ def _processes(rows: pa.Table) -> list[str]:
     return text_cells(rows, "process")
 
 
-def _state(rows: pa.Table, side: str) -> list[str]:
+def _state(rows: pa.Table, side: str, limit: int) -> list[str]:
     """Return what a side knows: a value's content, or a word, or how often."""
     cells = []
     for what, known, text, count in zip(
@@ -83,9 +85,7 @@ def _state(rows: pa.Table, side: str) -> list[str]:
         if what in ("operation", "process"):
             cells.append("" if count is None else f"{count:,}x")
         elif known in ("write", "read"):
-            cells.append(
-                cut_end(text, _DATA_WIDTH) if text else "[empty]" if text == "" else "[not captured]"
-            )
+            cells.append(cut_end(text, limit) if text else "[empty]" if text == "" else "[not captured]")
         else:
             cells.append(known or "")
     return cells

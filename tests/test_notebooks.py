@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -47,3 +48,15 @@ def test_a_notebook_runs_from_top_to_bottom_and_leaves_nothing(path, tmp_path, m
     assert [output for output in outputs if output.output_type in ("error", "stream")] == []
     assert any("image/png" in output.get("data", {}) for output in outputs)
     assert list((tmp_path / "TMPDIR").glob("regtrace-*")) == []
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_the_page_of_a_notebook_has_its_cells_and_pictures(path):
+    page = (ROOT / "docs" / "notebooks" / f"{path.stem}.md").read_text(encoding="utf-8")
+    stale = "run: python notebooks/render.py"
+    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+        text = "".join(cell["source"])
+        assert (text if cell["cell_type"] == "markdown" else f"```python\n{text}\n```") in page, stale
+    pictures = re.findall(r"^!\[.+\]\((.+)\)$", page, re.MULTILINE)
+    assert pictures
+    assert all((ROOT / "docs" / "notebooks" / name).exists() for name in pictures)

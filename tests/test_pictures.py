@@ -3,9 +3,12 @@
 import base64
 import hashlib
 import importlib
+import io
 import json
 import re
+import struct
 import sys
+import zlib
 from collections import Counter
 from pathlib import Path
 
@@ -173,6 +176,31 @@ def test_nothing_acts_in_a_picture_of_hostile_names(kind, capture, busy):
         svg = picture.svg()
         assert not [bad for bad in ("<script", "\u202e", "\0") if bad in svg]
         assert picture.png().startswith(b"\x89PNG")
+
+
+def pixels(image: bytes) -> tuple[bytes, bytes]:
+    """Return the header and the pixels of a PNG; every chunk's checksum must fit."""
+    header, body = b"", b""
+    stream = io.BytesIO(image)
+    assert stream.read(8) == b"\x89PNG\r\n\x1a\n"
+    kind = b""
+    while kind != b"IEND":
+        size, kind = struct.unpack(">I4s", stream.read(8))
+        data = stream.read(size)
+        assert stream.read(4) == struct.pack(">I", zlib.crc32(kind + data))
+        header += data if kind == b"IHDR" else b""
+        body += data if kind == b"IDAT" else b""
+    assert stream.read() == b""
+    return header, zlib.decompress(body)
+
+
+def test_a_png_is_packed_well_and_keeps_its_pixels(capture, monkeypatch):
+    picture = PICTURES["activity"](capture)
+    packed = picture.png()
+    monkeypatch.setattr("analysis.picture._packed", lambda image: image)
+    drawn = picture.png()
+    assert pixels(packed) == pixels(drawn)
+    assert len(packed) < len(drawn) / 2
 
 
 def test_a_title_with_markup_and_a_nul_is_only_text(capture):
