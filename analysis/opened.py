@@ -285,28 +285,37 @@ def key_condition(texts: Sequence[str], subtree: bool, user_sid: str | None, con
     return " OR ".join(pattern.sql("folded_path") for pattern in patterns) or "false"
 
 
-def by_capture(ask: "Callable[Concatenate[_Self, Filters, _More], Table]") -> "Callable[..., Table]":
+def by_capture(
+    largest: "Callable[[Mapping[str, Any]], Sequence[str]]" = lambda named: (),  # noqa: ARG005
+) -> "Callable[[Callable[Concatenate[_Self, Filters, _More], Table]], Callable[..., Table]]":
     """Make a question that is asked of a whole dataset one that is asked of each capture by itself.
 
     That is needed where rows are matched by times or paths, for these are not a capture's own as ids are.
-    The answers follow each other, in the order of the captures.
+
+    Args:
+        largest: returns, given the keyword arguments of the question, by which columns its answer is sorted,
+            largest first; so are the answers together. None: they follow each other, capture by capture.
     """
 
-    @wraps(ask)
-    def asked(self: "_Self", filters: Filters, *more: "_More.args", **named: "_More.kwargs") -> Table:
-        answers = [ask(one, filters, *more, **named) for one in self.apart(filters)]  # type: ignore[arg-type]
-        if len(answers) == 1:
-            return answers[0]
-        # A union promises no order, so each row keeps its place.
-        placed = [
-            rows.mutate(capture_place=ibis.literal(place, "int64"), row_place=ibis.row_number())
-            for place, rows in enumerate(answers)
-        ]
-        rows, limit = ibis.union(*placed).order_by("capture_place", "row_place"), named.get("limit")
-        rows = rows.drop("capture_place", "row_place")
-        return rows if limit is None else rows.limit(limit)
+    def of_each(ask: "Callable[Concatenate[_Self, Filters, _More], Table]") -> "Callable[..., Table]":
+        @wraps(ask)
+        def asked(self: "_Self", filters: Filters, *more: "_More.args", **named: "_More.kwargs") -> Table:
+            answers = [ask(one, filters, *more, **named) for one in self.apart(filters)]  # type: ignore[arg-type]
+            if len(answers) == 1:
+                return answers[0]
+            # A union promises no order, so each row keeps its place.
+            placed = [
+                rows.mutate(capture_place=ibis.literal(place, "int64"), row_place=ibis.row_number())
+                for place, rows in enumerate(answers)
+            ]
+            rows, limit = ibis.union(*placed), named.get("limit")
+            first = [rows[name].desc() for name in largest(named)]
+            rows = rows.order_by(*first, "capture_place", "row_place").drop("capture_place", "row_place")
+            return rows if limit is None else rows.limit(limit)
 
-    return asked
+        return asked
+
+    return of_each
 
 
 def _close(backend: Backend, spill: Path) -> None:

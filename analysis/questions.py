@@ -88,7 +88,7 @@ class Questions(Usage, Findings):
         asked = Filters(key=key, value=value, **filters)
         return self._told(self.history_table(asked, limit=limit), told, asked)
 
-    @by_capture
+    @by_capture()
     def history_table(self, filters: Filters, *, limit: int | None = None) -> Table:
         """Return the lazy, ordered table of which `analysis.answers.history.told` makes the answer of `history`."""
         from analysis.answers.history import value_history
@@ -147,7 +147,7 @@ class Questions(Usage, Findings):
             asked = replace(asked, end=at)
         return self._told(self.state_table(asked, limit=limit), told, asked)
 
-    @by_capture
+    @by_capture()
     def state_table(self, filters: Filters, *, limit: int | None = None) -> Table:
         """Return the lazy, ordered table of which `analysis.answers.state.told` makes the answer of `state`."""
         from analysis.answers.state import state_at
@@ -204,7 +204,7 @@ class Questions(Usage, Findings):
         frame.attrs["notes"] = found.sentences
         return frame
 
-    @by_capture
+    @by_capture()
     def changes_table(self, filters: Filters) -> Table:
         """Return the lazy table of which `net_changes` makes the answer of `changes`."""
         from analysis.answers.changes import touched_values_and_keys

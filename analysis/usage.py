@@ -129,7 +129,7 @@ class Usage(OpenCapture):
             asked = replace(asked, key=under, subtree=True)
         return self.frame(self.tree_table(asked, depth=depth, sort=sort, limit=limit), asked)
 
-    @by_capture
+    @by_capture(lambda named: () if named.get("sort", "path") == "path" else (named["sort"],))
     def tree_table(
         self, filters: Filters, *, depth: int = 2, sort: str = "path", limit: int | None = None
     ) -> Table:
@@ -177,7 +177,7 @@ class Usage(OpenCapture):
         table = self.handles_table(asked, by=by, late_s=late_s, least=least, problems=problems, limit=limit)
         return self.frame(table, asked)
 
-    @by_capture
+    @by_capture(lambda named: ("growth", "brief", "handles") if named.get("by") == "key" else ())
     def handles_table(
         self,
         filters: Filters,
@@ -238,7 +238,7 @@ class Usage(OpenCapture):
         asked = Filters(**filters)
         return self.frame(self.redundant_table(asked, least=least, polling=polling, limit=limit), asked)
 
-    @by_capture
+    @by_capture(lambda named: ("redundant", "reads"))  # noqa: ARG005
     def redundant_table(
         self, filters: Filters, *, least: int = 1, polling: bool = False, limit: int | None = None
     ) -> Table:

@@ -38,7 +38,12 @@ def child(case: str, form: str, capture: str) -> None:
         rows = forms[form][case](Path(capture))
     wall = time.perf_counter() - start
     used = resource.getrusage(resource.RUSAGE_SELF)
-    found = {"rows": rows, "wall_s": wall, "cpu_s": used.ru_utime + used.ru_stime, "mib": used.ru_maxrss // 1024}
+    found = {
+        "rows": rows,
+        "wall_s": wall,
+        "cpu_s": used.ru_utime + used.ru_stime,
+        "mib": used.ru_maxrss // 1024,
+    }
     print(json.dumps(found))
 
 
@@ -96,7 +101,9 @@ def main() -> None:
         folder = arguments.folder or Path(name)
         capture = large_capture(folder, arguments.events, arguments.base_events)
         print(f"{describe_machine()}; {arguments.events:,} events", flush=True)
-        print(f"{'case':22} {'rows':>11}  {'s':>7} {'CPU s':>7} {'MiB':>6}  {'pandas s':>8} {'CPU s':>7} {'MiB':>6}  ratio")
+        print(
+            f"{'case':22} {'rows':>11}  {'s':>7} {'CPU s':>7} {'MiB':>6}  {'pandas s':>8} {'CPU s':>7} {'MiB':>6}  ratio"
+        )
         chosen = arguments.only.split(",") if arguments.only else list(CASES)
         for case in chosen:
             ours, theirs = {}, {}
@@ -109,7 +116,9 @@ def main() -> None:
                         best.setdefault("stopped", found)
                     elif not best or found["wall_s"] < best.get("wall_s", float("inf")):
                         best.update(found)
-            print(f"{case:22} {_shown(ours)}  {_shown(theirs, rows=False)}  {_ratio(ours, theirs)}", flush=True)
+            print(
+                f"{case:22} {_shown(ours)}  {_shown(theirs, rows=False)}  {_ratio(ours, theirs)}", flush=True
+            )
 
 
 def _shown(found: dict, *, rows: bool = True) -> str:

@@ -9,7 +9,14 @@ import numpy as np
 import pandas as pd
 from analyses_common import BUSY_KEY, SUBTREE
 
-READS = ("QueryKey", "QueryValueKey", "EnumerateKey", "EnumerateValueKey", "QueryMultipleValueKey", "QuerySecurityKey")
+READS = (
+    "QueryKey",
+    "QueryValueKey",
+    "EnumerateKey",
+    "EnumerateValueKey",
+    "QueryMultipleValueKey",
+    "QuerySecurityKey",
+)
 WRITES = ("SetValueKey", "DeleteValueKey", "DeleteKey", "RenameKey", "SetInformationKey", "SetSecurityKey")
 NOT_FOUND = 0xC0000034
 
@@ -81,7 +88,9 @@ def keys(path: Path) -> int:
 
 def who(path: Path) -> int:
     """Left out: the last change, with key, value and data."""
-    rows = flags(events(path, "sequence", "time", "key_id", "process_id", "operation", "status", "value_name"))
+    rows = flags(
+        events(path, "sequence", "time", "key_id", "process_id", "operation", "status", "value_name")
+    )
     rows["value_name"] = rows["value_name"].str.upper()
     found = grouped(path, rows).groupby("process_id").agg(
         events=("read", "size"), **SUMS, keys=("same_as", "nunique"), values=("value_name", "nunique"), **ENDS, **ORDER
@@ -93,7 +102,9 @@ def _most(rows: pd.DataFrame, by: str, what: str) -> pd.DataFrame:
     """Return of each group what occurs most in it, the earlier where two do."""
     counted = rows.groupby([by, what]).agg(n=("sequence", "size"), first=("sequence", "min")).reset_index()
     counted = counted.sort_values([by, "n", "first"], ascending=[True, False, True])
-    return counted.drop_duplicates(by)[[by, what, "n"]].rename(columns={what: f"top_{what}", "n": f"top_{what}_n"})
+    return counted.drop_duplicates(by)[[by, what, "n"]].rename(
+        columns={what: f"top_{what}", "n": f"top_{what}_n"}
+    )
 
 
 def _hot(path: Path, by: str) -> pd.DataFrame:
@@ -124,7 +135,9 @@ def hot_by_second(path: Path) -> int:
 def hot_by_storm(path: Path) -> int:
     """Nothing is left out but case of value names by the registry's rule."""
     rows = events(path, "sequence", "time", "time_ns", "key_id", "process_id", "status", "value_name")
-    rows = rows[(rows["status"] == NOT_FOUND) & rows["process_id"].notna()].sort_values(["process_id", "sequence"])
+    rows = rows[(rows["status"] == NOT_FOUND) & rows["process_id"].notna()].sort_values(
+        ["process_id", "sequence"]
+    )
     rows["storm"] = (rows.groupby("process_id")["time_ns"].diff().fillna(2**62) > 1_000_000_000).cumsum()
     rows = grouped(path, rows)
     rows["value_name"] = rows["value_name"].str.upper()
@@ -140,7 +153,9 @@ def hot_by_storm(path: Path) -> int:
 
 def tree(path: Path) -> int:
     """Left out: bytes, time spent, ids of keys that stand above."""
-    rows = grouped(path, flags(events(path, "sequence", "time", "key_id", "process_id", "operation", "status")))
+    rows = grouped(
+        path, flags(events(path, "sequence", "time", "key_id", "process_id", "operation", "status"))
+    )
     names = pd.read_parquet(path / "keys.parquet", columns=["key_id", "display_path"]).set_index("key_id")
     parts = names["display_path"].str.split("\\").loc[rows["same_as"].unique()]
     levels = []
@@ -170,9 +185,18 @@ def _lives(path: Path) -> pd.DataFrame:
     lives = pd.read_parquet(path / "handles.parquet")
     uses = uses.merge(lives[["handle_id", "opened_sequence", "closed_sequence"]], on="handle_id")
     own = (uses["sequence"] != uses["opened_sequence"]) & (uses["sequence"] != uses["closed_sequence"])
-    counted = uses[own].groupby("handle_id").agg(uses=("read", "size"), reads=("read", "sum"), writes=("write", "sum"))
+    counted = (
+        uses[own]
+        .groupby("handle_id")
+        .agg(uses=("read", "size"), reads=("read", "sum"), writes=("write", "sum"))
+    )
     lives = lives.merge(counted, on="handle_id", how="left").fillna({"uses": 0, "reads": 0, "writes": 0})
-    times = uses[own].merge(events(path, "sequence", "time_ns"), on="sequence").groupby("handle_id")["time_ns"].max()
+    times = (
+        uses[own]
+        .merge(events(path, "sequence", "time_ns"), on="sequence")
+        .groupby("handle_id")["time_ns"]
+        .max()
+    )
     lives["last_use_ns"] = lives["handle_id"].map(times)
     lives["lifetime_ns"] = lives["closed_ns"] - lives["opened_ns"]
     lives["idle_ns"] = lives["closed_ns"] - lives["last_use_ns"].fillna(lives["opened_ns"])
@@ -232,7 +256,9 @@ VALUES = ("SetValueKey", "DeleteValueKey", "QueryValueKey")
 def _of_values(path: Path, **more: object) -> pd.DataFrame:
     """Return what says something of values, in order, with the group of each value and its key's last end."""
     rows = events(path, *PROOF, "previous_type", "previous_size", "previous_data", **more)
-    ended = (rows["operation"] == "DeleteKey") | ((rows["operation"] == "CreateKey") & (rows["disposition"] == 1))
+    ended = (rows["operation"] == "DeleteKey") | (
+        (rows["operation"] == "CreateKey") & (rows["disposition"] == 1)
+    )
     rows = grouped(path, rows[rows["operation"].isin(VALUES) | ended]).sort_values("sequence")
     rows["folded"] = rows["value_name"].str.upper()
     ends = rows["sequence"].where(~rows["operation"].isin(VALUES))
@@ -280,7 +306,9 @@ def changes(path: Path) -> int:
     last = each.tail(1).merge(first, on=["same_as", "folded"], suffixes=("", "_first"))
     counted = each.agg(writes=("sequence", "size"), processes=("process_id", "nunique")).reset_index()
     last = last.merge(counted, on=["same_as", "folded"])
-    differs = (last["data_type"] != last["previous_type_first"]) | (last["data"] != last["previous_data_first"])
+    differs = (last["data_type"] != last["previous_type_first"]) | (
+        last["data"] != last["previous_data_first"]
+    )
     return len(named(path, last[differs]).sort_values("sequence_first"))
 
 

@@ -53,7 +53,9 @@ def large_capture(folder: Path, events: int, base_events: int = 5_000_000) -> Pa
             shift = {kind: copy * number for kind, number in size.items()}
             for file in event_files(base, manifest):
                 part = pq.read_table(file)
-                writer.write_part(lambda part=part, shift=shift: _row_groups(_events(part, shift)), part.num_rows)
+                writer.write_part(
+                    lambda part=part, shift=shift: _row_groups(_events(part, shift)), part.num_rows
+                )
             writer.append("handles", [_shifted(tables["handles"], shift)])
             writer.append("processes", [_shifted(tables["processes"], shift | {"key_id": 0})])
             writer.append("keys", [_keys(tables["keys"], shift, copy)])
@@ -96,7 +98,9 @@ def _keys(keys: pa.Table, shift: dict[str, int], copy: int) -> pa.Table:
     moved = _shifted(keys, shift)
     shared = pa.array([True] * keys.num_rows)
     for name in ("path", "display_path", "folded_path", "name"):
-        own = pc.replace_substring_regex(keys["display_path" if name == "name" else name], _OWN, rf"\1~{copy}")
+        own = pc.replace_substring_regex(
+            keys["display_path" if name == "name" else name], _OWN, rf"\1~{copy}"
+        )
         if name == "path":
             shared = pc.equal(own, keys["path"])
         if name == "name":
