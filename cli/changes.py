@@ -92,9 +92,9 @@ def changes(
     The files are for regedit (version 5.00), for the machine that was traced. Each ends with a list of what
     it cannot do, which is also said here: data never seen or cut, and names that no .reg file can hold.
     """
-    from cli.changes_table import change_lines
     from cli.output import Output
     from cli.questions import asking, filters_of
+    from cli.tables.changes import change_lines
     from cli.zones import find_zone
 
     target = Output.of(output, format, force=force, wide=wide, zone=find_zone(tz))

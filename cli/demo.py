@@ -131,7 +131,7 @@ def _show_timeline(capture: "Capture", key: str, files: list[Path]) -> None:
     from analysis.filters import Filters
     from cli.captures import timeline_reader
     from cli.output import Output, write_rows
-    from cli.timeline_table import timeline_lines
+    from cli.tables.timeline import timeline_lines
 
     rows = timeline_reader(capture, Filters(key=key)).read_all()
     screen = Output.of(None, "table")

@@ -105,9 +105,9 @@ def diff(
     from contextlib import ExitStack
 
     from cli.captures import opened
-    from cli.diff_table import diff_lines, diff_summary
     from cli.output import Output
     from cli.questions import Question, filters_of
+    from cli.tables.diff import diff_lines, diff_summary
     from cli.zones import find_zone
 
     target = Output.of(output, format, force=force, wide=wide, zone=find_zone(tz))

@@ -85,9 +85,9 @@ def errors(
     another, as Windows programs look for the user's key and then the machine's (hkcu-hklm), in both views
     (wow64), for policies and then preferences (policy), and for classes (com). These misses mean nothing.
     """
-    from cli.errors_table import error_lines
     from cli.output import Output
     from cli.questions import asking, filters_of
+    from cli.tables.errors import error_lines
     from cli.zones import find_zone
 
     target = Output.of(output, format, force=force, wide=wide, zone=find_zone(tz))

@@ -93,9 +93,9 @@ def handles(
     """
     from analysis.collect import fetch
     from cli.durations import parse_duration
-    from cli.handles_table import handle_lines, handle_use_lines
     from cli.output import Output
     from cli.questions import asking, filters_of
+    from cli.tables.handles import handle_lines, handle_use_lines
     from cli.zones import find_zone
 
     target = Output.of(output, format, force=force, wide=wide, zone=find_zone(tz))

@@ -81,9 +81,9 @@ def history(
     from analysis.answers.history import told
     from analysis.collect import fetch
     from analysis.engine import engine_errors
-    from cli.history_table import history_lines
     from cli.output import Output
     from cli.questions import asking, filters_of
+    from cli.tables.history import history_lines
     from cli.zones import find_zone
 
     target = Output.of(output, format, force=force, wide=wide, zone=find_zone(tz))

@@ -114,9 +114,9 @@ def hot(
     not exist (NAME NOT FOUND) without a longer pause than --gap.
     """
     from cli.durations import parse_duration
-    from cli.hot_table import hot_lines, storm_lines
     from cli.output import Output
     from cli.questions import asking, filters_of
+    from cli.tables.hot import hot_lines, storm_lines
     from cli.zones import find_zone
 
     target = Output.of(output, format, force=force, wide=wide, zone=find_zone(tz))

@@ -78,8 +78,8 @@ def keys(
     from analysis.engine import engine_errors
     from analysis.filters import Filters
     from cli.captures import check_keys, fail_if_lossy, opened, print_rows
-    from cli.keys_table import key_lines
     from cli.output import Output
+    from cli.tables.keys import key_lines
     from cli.zones import find_zone
 
     target = Output.of(output, format, force=force, wide=wide, zone=find_zone(tz))

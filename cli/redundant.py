@@ -81,7 +81,7 @@ def redundant(
     """
     from cli.output import Output
     from cli.questions import asking, filters_of
-    from cli.redundant_table import redundant_lines
+    from cli.tables.redundant import redundant_lines
     from cli.zones import find_zone
 
     target = Output.of(output, format, force=force, wide=wide, zone=find_zone(tz))

@@ -63,7 +63,7 @@ def sql(
     from analysis.filters import Filters
     from cli.output import Output
     from cli.questions import asking
-    from cli.sql_table import sql_lines
+    from cli.tables.sql import sql_lines
     from cli.zones import find_zone
 
     target = Output.of(output, format, force=force, wide=wide, zone=find_zone(tz))

@@ -81,7 +81,7 @@ def state(
     from analysis.engine import engine_errors
     from cli.output import Output
     from cli.questions import asking, filters_of
-    from cli.state_table import state_lines
+    from cli.tables.state import state_lines
     from cli.zones import find_zone
 
     target = Output.of(output, format, force=force, wide=wide, zone=find_zone(tz))

@@ -102,7 +102,7 @@ def timeline(
     from analysis.filters import Filters
     from cli.captures import check_keys, fail_if_lossy, opened, print_rows, timeline_reader
     from cli.output import Output
-    from cli.timeline_table import timeline_lines
+    from cli.tables.timeline import timeline_lines
     from cli.zones import find_zone
 
     target = Output.of(output, format, force=force, wide=wide, zone=find_zone(tz))

@@ -95,7 +95,7 @@ def tree(
     """
     from cli.output import Output
     from cli.questions import asking, filters_of
-    from cli.tree_table import tree_lines
+    from cli.tables.tree import tree_lines
     from cli.zones import find_zone
 
     target = Output.of(output, format, force=force, wide=wide, zone=find_zone(tz))

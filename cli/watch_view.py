@@ -16,7 +16,7 @@ from cli.console import has_color
 from cli.progress import duration_text, size_text
 from cli.safe import visible
 from cli.table import cell_width, cut_end, cut_middle
-from cli.timeline_table import data_cells, note_cells, process_cells, value_cells
+from cli.tables.timeline import data_cells, note_cells, process_cells, value_cells
 from tracer.operations import BY_NAME
 from tracer.statuses import is_failure, status_name
 

@@ -82,7 +82,7 @@ def who(
     """
     from cli.output import Output
     from cli.questions import asking, filters_of
-    from cli.who_table import who_lines
+    from cli.tables.who import who_lines
     from cli.zones import find_zone
 
     target = Output.of(output, format, force=force, wide=wide, zone=find_zone(tz))

@@ -20,8 +20,8 @@ from analysis.answers.net_changes import NET_CHANGES
 from analysis.capture import open_capture
 from analysis.filters import Filters
 from analysis.regfile_text import encode_file
-from cli.changes_table import change_lines
 from cli.safe import from_spreadsheet
+from cli.tables.changes import change_lines
 
 
 @pytest.fixture(scope="module")

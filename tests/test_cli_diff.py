@@ -15,8 +15,8 @@ from analysis.answers.diff import KINDS
 from analysis.answers.differences import DIFFERENCES
 from analysis.capture import open_capture
 from analysis.filters import Filters
-from cli.diff_table import diff_lines
 from cli.exits import Exit
+from cli.tables.diff import diff_lines
 
 V = "HKLM\\SOFTWARE\\Vendor"
 SID, OTHER_SID = "S-1-5-21-1-2-3-1001", "S-1-5-21-7-8-9-1005"

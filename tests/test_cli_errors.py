@@ -14,7 +14,7 @@ from test_cli_verbs import as_on_a_terminal, invoke
 from analysis.capture import open_capture
 from analysis.collect import fetch
 from analysis.filters import Filters
-from cli.errors_table import error_lines
+from cli.tables.errors import error_lines
 
 USER = "HKU\\S-1-5-21-1-2-3-1001\\Software"
 EVENTS = [

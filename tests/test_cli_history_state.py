@@ -19,8 +19,8 @@ from analysis.answers.history import HISTORY_COLUMNS
 from analysis.answers.state import STATE_COLUMNS
 from analysis.capture import open_capture
 from cli.app import app
-from cli.history_table import content_cell
 from cli.safe import from_spreadsheet
+from cli.tables.history import content_cell
 
 COLUMNS = {"history": HISTORY_COLUMNS, "state": STATE_COLUMNS}
 ASKED = {"history": ("**",), "state": ("--at", "+3s")}

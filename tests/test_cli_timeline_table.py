@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import cli
 from cli.returned import returned_text
-from cli.timeline_table import timeline_lines
+from cli.tables.timeline import timeline_lines
 from tracer.schema import EVENTS, FLAGS, NAME_SOURCES
 
 NAME = "Größe".encode("utf-16-le")

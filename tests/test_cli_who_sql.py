@@ -15,7 +15,7 @@ from analysis.capture import open_capture
 from analysis.collect import fetch
 from analysis.filters import Filters
 from cli.app import app
-from cli.who_table import who_lines
+from cli.tables.who import who_lines
 
 RUN = r"HKLM\SOFTWARE\Vendor\Run"
 HOSTILE_KEY = r"HKLM\SOFTWARE\Hostile"

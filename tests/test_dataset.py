@@ -48,7 +48,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("fleet")
     for seed, name in enumerate(("a", "b")):
         trace = folder / f"{name}.etl"
-        simulate(trace, Knobs(events=700, seed=seed, lost_events=0.02 * seed), truth=False)
+        simulate(trace, Knobs(events=400, seed=seed, lost_events=0.02 * seed), truth=False)
         ingest([trace], folder / f"{name}.regtrace")
     small = write_capture(folder / "inner" / "c.regtrace")
     change(small, **recorded_on("DESKTOP-C"), control_set=2)

@@ -10,7 +10,7 @@ from cli.columns import text_cells
 from cli.console import with_style
 from cli.safe import visible
 from cli.table import TextColumn, cut_middle, lay_out
-from cli.timeline_table import below_common, data_cells, process_cells, value_cells
+from cli.tables.timeline import below_common, data_cells, process_cells, value_cells
 
 __all__ = ["who_lines"]
 

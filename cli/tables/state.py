@@ -9,10 +9,10 @@ import pyarrow as pa
 from cli.answer_columns import with_hosts
 from cli.columns import text_cells
 from cli.console import with_style
-from cli.history_table import content_cell
 from cli.safe import visible
 from cli.table import TextColumn, cut_middle, lay_out
-from cli.timeline_table import below_common, process_cells, time_cells, value_cells
+from cli.tables.history import content_cell
+from cli.tables.timeline import below_common, process_cells, time_cells, value_cells
 from tracer.values import type_name
 
 __all__ = ["state_lines"]

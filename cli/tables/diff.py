@@ -10,7 +10,7 @@ from cli.columns import text_cells
 from cli.console import with_style
 from cli.safe import visible
 from cli.table import TextColumn, cut_end, cut_middle, lay_out
-from cli.timeline_table import below_common, value_cells
+from cli.tables.timeline import below_common, value_cells
 from cli.words import plural
 
 __all__ = ["diff_lines", "diff_summary"]

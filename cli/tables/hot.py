@@ -10,7 +10,7 @@ from cli.amounts import duration_cells, rate_cells, share_cells
 from cli.answer_columns import only_told, times_column
 from cli.columns import text_cells
 from cli.table import TextColumn, lay_out
-from cli.timeline_table import process_cells
+from cli.tables.timeline import process_cells
 
 __all__ = ["hot_lines", "storm_lines"]
 

@@ -12,7 +12,7 @@ from cli.columns import text_cells
 from cli.console import with_style
 from cli.safe import visible
 from cli.table import TextColumn, cut_end, cut_middle, lay_out
-from cli.timeline_table import below_common, process_cells, time_cells, value_cells
+from cli.tables.timeline import below_common, process_cells, time_cells, value_cells
 from tracer.values import decode_value
 
 __all__ = ["content_cell", "history_lines"]

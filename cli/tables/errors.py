@@ -10,7 +10,7 @@ from cli.columns import text_cells
 from cli.console import with_style
 from cli.safe import visible
 from cli.table import TextColumn, cut_middle, lay_out
-from cli.timeline_table import below_common, process_cells, value_cells
+from cli.tables.timeline import below_common, process_cells, value_cells
 from tracer.operations import BY_NAME
 
 __all__ = ["error_lines"]
