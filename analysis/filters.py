@@ -19,7 +19,7 @@ class Filters:
     Attributes:
         key: a key or a pattern (`tracer.paths.compile_pattern`), or several of which one must match.
         subtree: keys below a matching key are asked for too.
-        value: value name, or a pattern with ``*`` and ``?``, any case; "" is the default value.
+        value: value name, or a pattern with ``*`` and ``?``, any case; "" and "(default)" are the default value.
         process: image name, or a pattern with ``*`` and ``?``; digits also name a pid; text with a
             backslash is compared with the image's path.
         pid: process id, or several.
@@ -42,6 +42,10 @@ class Filters:
     end: str | datetime | None = None
     where: str | None = None
     user_sid: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.value is not None and self.value.lower() == "(default)":  # as registry editors show it
+            object.__setattr__(self, "value", "")
 
     def __str__(self) -> str:
         stated = [(item.name, getattr(self, item.name)) for item in fields(self)]

@@ -100,7 +100,7 @@ class Questions(Usage, Findings):
             keys=tables["keys"],
             processes=tables["processes"],
             losses=tables["losses"],
-            value=_default_value(filters.value),
+            value=filters.value,
             shown=self._shown(filters),
             events=events,
         )
@@ -160,7 +160,7 @@ class Questions(Usage, Findings):
             processes=tables["processes"],
             losses=tables["losses"],
             at_ns=self.interval(filters)[1],
-            value=_default_value(filters.value),
+            value=filters.value,
             shown=self._shown(replace(filters, end=None)),
             events=events,
         )
@@ -219,7 +219,7 @@ class Questions(Usage, Findings):
             tables["processes"],
             start_ns=self.interval(filters)[0],
             asked=self.rows(replace(filters, value=None), joined=False) if _is_narrow(filters) else None,
-            value=_default_value(filters.value),
+            value=filters.value,
         )
 
     def net_changes(self, filters: Filters) -> "NetChanges":
@@ -285,11 +285,6 @@ class Questions(Usage, Findings):
         with engine_errors():
             rows = told(fetch(table))
         return with_doubts(to_frame(self.labelled(rows)), self.doubts(filters))
-
-
-def _default_value(value: str | None) -> str | None:
-    """Return the value name that is meant: the default value has none."""
-    return "" if value is not None and value.lower() == "(default)" else value
 
 
 def _under(filters: Filters, under: Words) -> Filters:

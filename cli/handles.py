@@ -12,6 +12,7 @@ from cli.options import (
     EndTime,
     Example,
     FailOnLoss,
+    FewRows,
     Force,
     FormatOption,
     KeyWords,
@@ -72,12 +73,7 @@ def handles(
     end: EndTime = None,
     where: Where = None,
     user_sid: UserSid = None,
-    limit: Annotated[
-        int | None,
-        typer.Option(
-            "--limit", metavar="N", min=1, help="Show the first N rows only.  [default: 20 in a table, else all]"
-        ),
-    ] = None,
+    limit: FewRows = None,
     format: FormatOption = None,  # noqa: A002
     output: OutputFile = None,
     force: Force = False,

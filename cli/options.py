@@ -12,18 +12,23 @@ __all__ = [
     "EndTime",
     "Example",
     "FailOnLoss",
+    "FewRows",
     "Force",
     "Format",
     "FormatOption",
     "KeyWords",
     "Limit",
+    "OperationWords",
     "OutputFile",
     "ProcessWord",
     "RowFormat",
     "RowFormatOption",
     "StartTime",
+    "StatusWords",
+    "Subtree",
     "UnderWords",
     "UserSid",
+    "ValueWord",
     "Where",
     "Wide",
     "Zone",
@@ -88,6 +93,20 @@ KeyWords = Annotated[
     ),
 ]
 Limit = Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="Show the first N rows only.")]
+FewRows = Annotated[
+    int | None,
+    typer.Option(
+        "--limit", metavar="N", min=1, help="Show the first N rows only.  [default: 20 in a table, else all]"
+    ),
+]
+OperationWords = Annotated[
+    str | None,
+    typer.Option(
+        "--operation",
+        metavar="WORDS",
+        help="Only these, separated by commas: set, delete, read, write ... (regtrace list operations).",
+    ),
+]
 OutputFile = Annotated[
     Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to FILE; - is standard output.")
 ]
@@ -114,6 +133,15 @@ StartTime = Annotated[
         help="First time: 2026-11-22T10:00:00Z, +90s after the start, -5m before the end.",
     ),
 ]
+StatusWords = Annotated[
+    str | None,
+    typer.Option(
+        "--status",
+        metavar="WORDS",
+        help="Only these results: success, error, a name, a code (regtrace list statuses).",
+    ),
+]
+Subtree = Annotated[bool, typer.Option("--subtree", help="Keys below KEY as well.")]
 UnderWords = Annotated[
     list[str] | None,
     typer.Option(
@@ -123,6 +151,14 @@ UnderWords = Annotated[
 UserSid = Annotated[
     str | None,
     typer.Option("--user-sid", metavar="SID", help="Whose key HKCU is, such as S-1-5-21-...-1001."),
+]
+ValueWord = Annotated[
+    str | None,
+    typer.Option(
+        "--value",
+        metavar="NAME",
+        help="Only this value; * and ? allowed, '' or (default) is the default value.",
+    ),
 ]
 Where = Annotated[
     str | None,

@@ -10,14 +10,18 @@ from cli.options import (
     EndTime,
     Example,
     FailOnLoss,
+    FewRows,
     Force,
     FormatOption,
     KeyWords,
+    OperationWords,
     OutputFile,
     ProcessWord,
     StartTime,
+    StatusWords,
     UnderWords,
     UserSid,
+    ValueWord,
     Where,
     Wide,
     Zone,
@@ -44,28 +48,15 @@ def redundant(
     ] = 1,
     key: KeyWords = None,
     under: UnderWords = None,
-    value: Annotated[
-        str | None, typer.Option("--value", metavar="NAME", help="Only this value; * and ? allowed.")
-    ] = None,
+    value: ValueWord = None,
     process: ProcessWord = None,
-    operation: Annotated[
-        str | None,
-        typer.Option("--operation", metavar="WORDS", help="Only these: query, querykey, enumkey, enumvalue ..."),
-    ] = None,
-    status: Annotated[
-        str | None,
-        typer.Option("--status", metavar="WORDS", help="Only these results: success, error, a name, a code."),
-    ] = None,
+    operation: OperationWords = None,
+    status: StatusWords = None,
     start: StartTime = None,
     end: EndTime = None,
     where: Where = None,
     user_sid: UserSid = None,
-    limit: Annotated[
-        int | None,
-        typer.Option(
-            "--limit", metavar="N", min=1, help="Show the first N rows only.  [default: 20 in a table, else all]"
-        ),
-    ] = None,
+    limit: FewRows = None,
     format: FormatOption = None,  # noqa: A002
     output: OutputFile = None,
     force: Force = False,

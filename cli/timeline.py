@@ -14,8 +14,12 @@ from cli.options import (
     Force,
     FormatOption,
     Limit,
+    OperationWords,
     OutputFile,
+    StatusWords,
+    Subtree,
     UserSid,
+    ValueWord,
     Where,
     Wide,
     Zone,
@@ -54,27 +58,15 @@ def timeline(
                      help="The key: HKLM\\... or \\REGISTRY\\..., any case. * stands for any letters "
                      "of a component, ** for any components. Repeatable."),
     ] = None,
-    subtree: Annotated[bool, typer.Option("--subtree", help="Keys below KEY as well.")] = False,
-    value: Annotated[
-        str | None,
-        typer.Option("--value", metavar="NAME", help="Only this value; * and ? allowed, '' is the default."),
-    ] = None,
+    subtree: Subtree = False,
+    value: ValueWord = None,
     process: Annotated[
         str | None,
         typer.Option("--process", "-p", metavar="NAME|PID",
                      help="Only processes of this image name (* and ? allowed), or this id."),
     ] = None,
-    operation: Annotated[
-        str | None,
-        typer.Option("--operation", metavar="WORDS",
-                     help="Only these, separated by commas: set, delete, read, write ... "
-                     "(regtrace list operations)."),
-    ] = None,
-    status: Annotated[
-        str | None,
-        typer.Option("--status", metavar="WORDS", help="Only these results: success, error, a name, a code "
-                     "(regtrace list statuses)."),
-    ] = None,
+    operation: OperationWords = None,
+    status: StatusWords = None,
     start: Annotated[
         str | None,
         typer.Option("--from", metavar="TIME",

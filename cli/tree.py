@@ -15,11 +15,14 @@ from cli.options import (
     FormatOption,
     KeyWords,
     Limit,
+    OperationWords,
     OutputFile,
     ProcessWord,
     StartTime,
+    StatusWords,
     UnderWords,
     UserSid,
+    ValueWord,
     Where,
     Wide,
     Zone,
@@ -63,18 +66,10 @@ def tree(
         Sort, typer.Option("--sort", "-s", help="The order: path is a tree, all others show the largest first.")
     ] = Sort.PATH,
     key: KeyWords = None,
-    value: Annotated[
-        str | None, typer.Option("--value", metavar="NAME", help="Only this value; * and ? allowed.")
-    ] = None,
+    value: ValueWord = None,
     process: ProcessWord = None,
-    operation: Annotated[
-        str | None,
-        typer.Option("--operation", metavar="WORDS", help="Only these: set, delete, read, write ..."),
-    ] = None,
-    status: Annotated[
-        str | None,
-        typer.Option("--status", metavar="WORDS", help="Only these results: success, error, a name, a code."),
-    ] = None,
+    operation: OperationWords = None,
+    status: StatusWords = None,
     start: StartTime = None,
     end: EndTime = None,
     where: Where = None,

@@ -13,9 +13,12 @@ from cli.options import (
     Force,
     FormatOption,
     Limit,
+    OperationWords,
     OutputFile,
     ProcessWord,
     StartTime,
+    StatusWords,
+    Subtree,
     UserSid,
     Where,
     Wide,
@@ -49,19 +52,13 @@ def who(
             metavar="VALUE", help="Only this value of the key; * and ? allowed, '' is the default value."
         ),
     ] = None,
-    subtree: Annotated[bool, typer.Option("--subtree", help="Keys below KEY as well.")] = False,
+    subtree: Subtree = False,
     each: Annotated[
         bool, typer.Option("--each", help="One row per key, value and process, instead of one per process.")
     ] = False,
     process: ProcessWord = None,
-    operation: Annotated[
-        str | None,
-        typer.Option("--operation", metavar="WORDS", help="Only these: set, delete, read, write ..."),
-    ] = None,
-    status: Annotated[
-        str | None,
-        typer.Option("--status", metavar="WORDS", help="Only these results: success, error, a name, a code."),
-    ] = None,
+    operation: OperationWords = None,
+    status: StatusWords = None,
     start: StartTime = None,
     end: EndTime = None,
     where: Where = None,

@@ -130,3 +130,11 @@ def test_operation_words_are_read_in_order_and_once() -> None:
 def test_filters_say_what_was_asked() -> None:
     assert str(Filters(key="HKLM", subtree=True)) == "key='HKLM', subtree=True"
     assert str(Filters(value="", pid=0)) == "value='', pid=0"
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [("(default)", ""), ("(Default)", ""), ("", ""), ("(default)x", "(default)x"), (None, None)],
+)
+def test_the_default_value_can_be_named_as_editors_show_it(given, meant):
+    assert Filters(value=given).value == meant
