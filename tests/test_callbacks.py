@@ -112,7 +112,7 @@ def test_details_have_the_names_of_the_structures():
     assert (made[3].desired_access, made[3].granted_access) == (1, None)
 
 
-@pytest.mark.parametrize("kind", set(CLASSES.values()), ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", list(dict.fromkeys(CLASSES.values())), ids=lambda kind: kind.__name__)
 def test_a_notification_is_frozen_small_and_documented(kind):
     made = kind(None, "x", 0, 0)
     assert not hasattr(made, "__dict__")
