@@ -18,6 +18,7 @@ from analysis.doubts import Doubts, find_doubts, with_doubts
 from analysis.engine import (
     HELPERS,
     answer,
+    bind,
     bound,
     condition_view,
     connect,
@@ -171,6 +172,16 @@ class OpenCapture:
         query = f"SELECT count(*) FROM keys WHERE {self._key_condition([text], subtree, user_sid)}"
         with engine_errors("the key cannot be looked up"):
             return bool(answer(self.engine(), query).column(0)[0].as_py())
+
+    def kept(self, rows: Table) -> Table:
+        """Return rows, few of many, from a table of their own: they are looked for once, whoever asks how often."""
+        backend, query = self.engine(), ibis.to_sql(rows, dialect="duckdb")
+        with engine_errors():
+            if query not in self._helpers:
+                name = f"kept_{len(self._helpers)}"
+                backend.con.execute(f"CREATE TABLE {HELPERS}.{name} AS {query}")
+                self._helpers[query] = name
+        return bind(backend, self._helpers[query], rows.schema(), HELPERS)
 
     def suggest_keys(self, text: str, n: int = 5) -> list[str]:
         """Return up to `n` display paths of this capture that are close to what a user wrote, best first."""

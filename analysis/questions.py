@@ -266,11 +266,11 @@ class Questions(Usage, Findings):
 
     def _evidence(self, filters: Filters) -> tuple[Table, Table]:
         """Return all evidence of the keys asked for, whatever else is asked, and the rows of the events it is made of."""
-        from analysis.answers.evidence import evidence, told_by
+        from analysis.answers.evidence import evidence, of_subtrees, told_by
 
         of_keys = Filters(key=filters.key, subtree=filters.subtree, user_sid=filters.user_sid)
         events, tables = self.rows(of_keys, joined=False), self.tables
-        everywhere = None if filters.key is None else tables["stored_events"]
+        everywhere = None if filters.key is None else self.kept(of_subtrees(tables["stored_events"]))
         return evidence(events, tables["keys"], everywhere), told_by(events, everywhere)
 
     def _shown(self, filters: Filters) -> Table | None:

@@ -18,6 +18,7 @@ __all__ = [
     "first_spellings",
     "lost_between",
     "of_key",
+    "of_subtrees",
     "real_losses",
     "same_key",
     "told_by",
@@ -101,7 +102,7 @@ def told_by(events: Table, everywhere: Table | None = None) -> Table:
     """Return the event rows that evidence of the same arguments is made of, each once."""
     if everywhere is None:
         return events
-    return events.union(_of_subtrees(everywhere).anti_join(events, "sequence"))
+    return events.union(of_subtrees(everywhere).anti_join(events, "sequence"))
 
 
 def of_key(rows: Table, prefix: str) -> dict[str, str]:
@@ -232,7 +233,7 @@ def _changes_hive(rows: Table) -> BooleanValue:
     return changes | ((operation == "HiveWork") & told.fill_null(False))
 
 
-def _of_subtrees(events: Table) -> Table:
+def of_subtrees(events: Table) -> Table:
     """Return the events that may change a whole subtree."""
     names = ["RenameKey", "LoadKey", "UnloadKey", "RestoreKey", "ReplaceKey", "HiveWork"]
     return events.filter(events["operation"].isin(names))
