@@ -173,8 +173,13 @@ class OpenCapture:
         with engine_errors("the key cannot be looked up"):
             return bool(answer(self.engine(), query).column(0)[0].as_py())
 
-    def kept(self, rows: Table) -> Table:
-        """Return rows, few of many, from a table of their own: they are looked for once, whoever asks how often."""
+    def kept(self, events: Table, sift: "Callable[[Table], Table]") -> Table:
+        """Return the few event rows that `sift` leaves, from a table of their own: they are looked for once."""
+        # By sequence first: an engine that sifts rows reads every column that it is to return of them.
+        few = self._keep(sift(events).select("sequence"))
+        return self._keep(events.semi_join(few, "sequence"))
+
+    def _keep(self, rows: Table) -> Table:
         backend, query = self.engine(), ibis.to_sql(rows, dialect="duckdb")
         with engine_errors():
             if query not in self._helpers:

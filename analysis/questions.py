@@ -270,7 +270,7 @@ class Questions(Usage, Findings):
 
         of_keys = Filters(key=filters.key, subtree=filters.subtree, user_sid=filters.user_sid)
         events, tables = self.rows(of_keys, joined=False), self.tables
-        everywhere = None if filters.key is None else self.kept(of_subtrees(tables["stored_events"]))
+        everywhere = None if filters.key is None else self.kept(tables["stored_events"], of_subtrees)
         return evidence(events, tables["keys"], everywhere), told_by(events, everywhere)
 
     def _shown(self, filters: Filters) -> Table | None:
