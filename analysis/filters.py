@@ -1,15 +1,25 @@
 """The filters that every question shares: what a user may say, and what it means for rows."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 
 from ibis.expr.types import BooleanValue, Table
 
 from analysis.events import is_failure
+from tracer.errors import UsageError
 from tracer.words import Codes, Words, name_regex, operation_names, status_words
 
-__all__ = ["Codes", "Filters", "Words", "find_processes", "name_regex", "operation_names", "status_condition"]
+__all__ = [
+    "Codes",
+    "Filters",
+    "Words",
+    "below",
+    "find_processes",
+    "name_regex",
+    "operation_names",
+    "status_condition",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +62,19 @@ class Filters:
         return ", ".join(
             f"{name}={value!r}" for name, value in stated if value is not None and value is not False
         )
+
+
+def below(filters: Filters, under: Words) -> Filters:
+    """Return the filters for a key and the keys below it.
+
+    Raises:
+        UsageError: they name a key already.
+    """
+    if under is None:
+        return filters
+    if filters.key is not None:
+        raise UsageError("under and key are two answers to one question: give one of them")
+    return replace(filters, key=under, subtree=True)
 
 
 def status_condition(table: Table, words: Codes) -> BooleanValue:

@@ -180,13 +180,17 @@ class OpenCapture:
         return self._keep(events.semi_join(few, "sequence"))
 
     def _keep(self, rows: Table) -> Table:
-        backend, query = self.engine(), ibis.to_sql(rows, dialect="duckdb")
         with engine_errors():
-            if query not in self._helpers:
-                name = f"kept_{len(self._helpers)}"
-                backend.con.execute(f"CREATE TABLE {HELPERS}.{name} AS {query}")
-                self._helpers[query] = name
-        return bind(backend, self._helpers[query], rows.schema(), HELPERS)
+            name = self._answered("kept", ibis.to_sql(rows, dialect="duckdb"))
+        return bind(self.engine(), name, rows.schema(), HELPERS)
+
+    def _answered(self, kind: str, query: str) -> str:
+        """Return the name of the helper table that holds the answer to a query, made when it is first asked."""
+        if query not in self._helpers:
+            name = f"{kind}_{len(self._helpers)}"
+            self.engine().con.execute(f"CREATE TABLE {HELPERS}.{name} AS {query}")
+            self._helpers[query] = name
+        return self._helpers[query]
 
     def suggest_keys(self, text: str, n: int = 5) -> list[str]:
         """Return up to `n` display paths of this capture that are close to what a user wrote, best first."""
@@ -275,18 +279,16 @@ class OpenCapture:
             return None
         texts = [filters.key] if isinstance(filters.key, str) else list(filters.key)
         condition = self._key_condition(texts, filters.subtree, filters.user_sid)
-        query = f"SELECT key_id FROM keys WHERE same_as IN (SELECT same_as FROM keys WHERE {condition})"
-        backend = self.engine()
+        same = f"SELECT same_as FROM keys WHERE {condition}"
         with engine_errors("the key pattern cannot be used"):
-            if query not in self._helpers:
-                name = f"keys_{len(self._helpers)}"
-                backend.con.execute(f"CREATE TABLE {HELPERS}.{name} AS {query} ORDER BY key_id")
-                self._helpers[query] = name
-            some = f"SELECT key_id FROM {HELPERS}.{self._helpers[query]} LIMIT {_FEW_KEYS + 1}"
-            ids: list[int] = answer(backend, some).column(0).to_pylist()
+            name = self._answered(
+                "keys", f"SELECT key_id FROM keys WHERE same_as IN ({same}) ORDER BY key_id"
+            )
+            some = f"SELECT key_id FROM {HELPERS}.{name} LIMIT {_FEW_KEYS + 1}"
+            ids: list[int] = answer(self.engine(), some).column(0).to_pylist()
         if len(ids) <= _FEW_KEYS:
             return ids
-        return self._table("keys", self._helpers[query]).select("key_id")
+        return self._table("keys", name).select("key_id")
 
     def _key_condition(self, texts: Sequence[str], subtree: bool, user_sid: str | None) -> str:
         """Return the SQL condition for rows of `keys` that one of some texts means."""

@@ -10,7 +10,7 @@ from ibis.expr.types import Table
 from analysis.collect import fetch, to_frame
 from analysis.doubts import with_doubts
 from analysis.engine import engine_errors
-from analysis.filters import Codes, Filters, Words
+from analysis.filters import Codes, Filters, Words, below
 from analysis.findings import Findings
 from analysis.opened import by_capture
 from analysis.usage import Usage
@@ -142,7 +142,7 @@ class Questions(Usage, Findings):
         """
         from analysis.answers.state import told
 
-        asked = _under(Filters(key=key, value=value, **filters), under)
+        asked = below(Filters(key=key, value=value, **filters), under)
         if at is not None:
             asked = replace(asked, end=at)
         return self._told(self.state_table(asked, limit=limit), told, asked)
@@ -198,7 +198,7 @@ class Questions(Usage, Findings):
         Raises:
             UsageError: a filter cannot be understood.
         """
-        asked = _under(Filters(key=key, value=value, **filters), under)
+        asked = below(Filters(key=key, value=value, **filters), under)
         found = self.net_changes(asked)
         frame = with_doubts(to_frame(self.labelled(found.rows)), self.doubts(asked))
         frame.attrs["notes"] = found.sentences
@@ -244,7 +244,7 @@ class Questions(Usage, Findings):
         Raises:
             UsageError: a filter cannot be understood, or there is more than one capture.
         """
-        asked = _under(Filters(key=key, value=value, **filters), under)
+        asked = below(Filters(key=key, value=value, **filters), under)
         return self.reg_files_of(self.net_changes(asked), asked)
 
     def reg_files_of(self, found: "NetChanges", filters: Filters) -> "RegFiles":
@@ -285,19 +285,6 @@ class Questions(Usage, Findings):
         with engine_errors():
             rows = told(fetch(table))
         return with_doubts(to_frame(self.labelled(rows)), self.doubts(filters))
-
-
-def _under(filters: Filters, under: Words) -> Filters:
-    """Return the filters for a key and the keys below it.
-
-    Raises:
-        UsageError: they name a key already.
-    """
-    if under is None:
-        return filters
-    if filters.key is not None:
-        raise UsageError("under and key are two answers to one question: give one of them")
-    return replace(filters, key=under, subtree=True)
 
 
 def _is_narrow(filters: Filters) -> bool:

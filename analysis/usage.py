@@ -1,6 +1,5 @@
 """The questions about how much was done, and whether it had to be: busy keys, subtrees, handles, repeated reads."""
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Unpack
 
 import ibis
@@ -8,7 +7,7 @@ from ibis.expr.types import Table
 
 from analysis.collect import fetch
 from analysis.engine import engine_errors
-from analysis.filters import Filters, Words
+from analysis.filters import Filters, Words, below
 from analysis.opened import OpenCapture, by_capture
 from tracer.errors import UsageError
 
@@ -122,11 +121,7 @@ class Usage(OpenCapture):
         Raises:
             UsageError: a filter or the order cannot be understood.
         """
-        asked = Filters(**filters)
-        if under is not None:
-            if asked.key is not None:
-                raise UsageError("under and key are two answers to one question: give one of them")
-            asked = replace(asked, key=under, subtree=True)
+        asked = below(Filters(**filters), under)
         return self.frame(self.tree_table(asked, depth=depth, sort=sort, limit=limit), asked)
 
     @by_capture(lambda named: () if named.get("sort", "path") == "path" else (named["sort"],))

@@ -36,7 +36,6 @@ EXAMPLES = (
         "one program's handles below a key",
     ),
 )
-_ROWS = 20  # of a table, where nothing else is asked for
 
 
 class By(StrEnum):
@@ -90,7 +89,7 @@ def handles(
     from analysis.collect import fetch
     from cli.durations import parse_duration
     from cli.output import Output
-    from cli.questions import asking, filters_of
+    from cli.questions import asking, few_rows, filters_of
     from cli.tables.handles import handle_lines, handle_use_lines
     from cli.zones import find_zone
 
@@ -99,8 +98,7 @@ def handles(
     filters = filters_of(
         key=key, under=under, process=process, start=start, end=end, where=where, user_sid=user_sid
     )
-    if limit is None and target.format == "table":
-        limit = _ROWS
+    limit = few_rows(limit, target)
     with asking(capture, filters, target, fail_on_loss=fail_on_loss) as question:
         source = question.capture
         table = source.handles_table(

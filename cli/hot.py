@@ -66,9 +66,6 @@ class Sort(StrEnum):
     FIRST_TIME = "first_time"
 
 
-_ROWS = 20  # of a table, where nothing else is asked for
-
-
 def hot(
     capture: CapturePath,
     by: Annotated[By, typer.Option("--by", "-b", help="What is counted.")] = By.KEY,
@@ -106,7 +103,7 @@ def hot(
     """
     from cli.durations import parse_duration
     from cli.output import Output
-    from cli.questions import asking, filters_of
+    from cli.questions import asking, few_rows, filters_of
     from cli.tables.hot import hot_lines, storm_lines
     from cli.zones import find_zone
 
@@ -116,8 +113,7 @@ def hot(
         key=key, under=under, value=value, process=process, operation=operation, status=status,
         start=start, end=end, where=where, user_sid=user_sid,
     )  # fmt: skip
-    if limit is None and target.format == "table":
-        limit = _ROWS
+    limit = few_rows(limit, target)
     with asking(capture, filters, target, fail_on_loss=fail_on_loss) as question:
         table = question.capture.hot_table(
             filters, by=by.value, sort=sort.value, every_s=every_s, gap_s=gap_s, least=least, limit=limit

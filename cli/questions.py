@@ -22,7 +22,9 @@ from tracer.errors import UsageError
 if TYPE_CHECKING:
     from ibis.expr.types import Table
 
-__all__ = ["Question", "asking", "filters_of"]
+__all__ = ["Question", "asking", "few_rows", "filters_of"]
+
+_FEW_ROWS = 20  # of a table, where nothing else is asked for (`cli.options.FewRows` says so)
 
 
 def filters_of(
@@ -57,6 +59,11 @@ def filters_of(
         where=where,
         user_sid=user_sid,
     )
+
+
+def few_rows(limit: int | None, output: Output) -> int | None:
+    """Return how many rows are shown: what --limit said, else few in a table and all elsewhere."""
+    return _FEW_ROWS if limit is None and output.format == "table" else limit
 
 
 @dataclass(frozen=True, slots=True)

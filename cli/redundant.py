@@ -37,7 +37,6 @@ EXAMPLES = (
         "what one program asks for in vain, again and again",
     ),
 )
-_ROWS = 20  # of a table, where nothing else is asked for
 
 
 def redundant(
@@ -71,7 +70,7 @@ def redundant(
     read at equal intervals of 10 ms or more; its period is shown.
     """
     from cli.output import Output
-    from cli.questions import asking, filters_of
+    from cli.questions import asking, few_rows, filters_of
     from cli.tables.redundant import redundant_lines
     from cli.zones import find_zone
 
@@ -80,8 +79,7 @@ def redundant(
         key=key, under=under, value=value, process=process, operation=operation, status=status,
         start=start, end=end, where=where, user_sid=user_sid,
     )  # fmt: skip
-    if limit is None and target.format == "table":
-        limit = _ROWS
+    limit = few_rows(limit, target)
     with asking(capture, filters, target, fail_on_loss=fail_on_loss) as question:
         question.print(
             question.capture.redundant_table(filters, least=least, polling=polling, limit=limit),

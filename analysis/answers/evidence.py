@@ -14,6 +14,7 @@ __all__ = [
     "CHANGES",
     "EXISTING_KEY",
     "LONGEST_NS",
+    "changes_hive",
     "evidence",
     "first_spellings",
     "lost_between",
@@ -213,7 +214,7 @@ def _key_cases(rows: Table, done: BooleanValue) -> list[tuple[BooleanValue, Stri
         ((operation == "DeleteKey") & done, "key_deleted"),
         ((operation == "RenameKey") & done, "key_renamed"),
         (
-            (operation.isin(["DeleteKey", "RenameKey"]) | _changes_hive(rows))
+            (operation.isin(["DeleteKey", "RenameKey"]) | changes_hive(rows))
             & ~(status >= _FAILED).fill_null(False),
             "key_unknown",
         ),
@@ -221,7 +222,7 @@ def _key_cases(rows: Table, done: BooleanValue) -> list[tuple[BooleanValue, Stri
     ]
 
 
-def _changes_hive(rows: Table) -> BooleanValue:
+def changes_hive(rows: Table) -> BooleanValue:
     """Tell which rows put another hive in the place of what was there; the manifest provider's have no status."""
     operation, detail = rows["operation"], rows["detail"]
     told = reduce(

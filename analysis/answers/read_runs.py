@@ -1,10 +1,9 @@
 """Reads in runs between which nothing changed what they ask for; how many of them were needed is told by others."""
 
-from functools import reduce
-
 import ibis
 from ibis.expr.types import BooleanValue, Table
 
+from analysis.answers.evidence import changes_hive
 from analysis.folding import folded
 from analysis.nanoseconds import rest
 from tracer.schema import FLAGS
@@ -19,8 +18,6 @@ _OF_KEYS = ("QueryKey", "QuerySecurityKey")
 _BY_INDEX = ("EnumerateKey", "EnumerateValueKey")
 _OF_VALUES = ("SetValueKey", "DeleteValueKey")
 _OF_FACTS = ("SetInformationKey", "SetSecurityKey")
-_OF_HIVES = ("LoadKey", "UnloadKey", "RestoreKey", "ReplaceKey")
-_HIVE_EVENTS = ("UnloadHiveStart", "HiveDestroy", "HiveLink")  # of HiveWork, those that change what keys hold
 # What is compared as bytes: structures without padding, for nobody clears that, and of keys those that are
 # the same whichever handle asks. KEY_INFORMATION_CLASS: full, cached; KEY_VALUE_...: partial, partial aligned.
 _COMPARED = {"QueryKey": (2, 4), "QueryValueKey": (2, 4), "EnumerateValueKey": (2, 4)}
@@ -167,12 +164,7 @@ def _changes(events: Table, keys: Table, groups: Table) -> Table:
 def _unclear(events: Table, keys: Table) -> Table:
     """Return steps for the keys at and below one whose hive was changed, that was renamed, or that got its name."""
     operation, status = events["operation"], events["status"]
-    told = reduce(
-        lambda some, name: some | events["detail"].contains(f'"event": "{name}"'),
-        _HIVE_EVENTS,
-        ibis.literal(False),
-    )
-    whole = operation.isin((*_OF_HIVES, "RenameKey")) | ((operation == "HiveWork") & told.fill_null(False))
+    whole = changes_hive(events) | (operation == "RenameKey")
     whole = whole & ~(status >= _FAILED).fill_null(False)
     paths = keys.filter(keys["key_id"] == keys["same_as"]).select(group_id="key_id", path="folded_path")
     groups = keys.select(grouped_id="key_id", top_id="same_as")
