@@ -1,13 +1,17 @@
 """The cases of benchmarks/analyses.py in pandas, as one would write them; each docstring says what it leaves out.
 
-Returned is how many rows the answer had. What decoding, conflicts, losses and ambiguous names cost is left out of all.
+Each returns the answer, with our columns in our order of rows; benchmarks/analyses_agree.py compares them with ours.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from analyses_common import BUSY_KEY, SUBTREE
+from analyses_pandas_errors import errors
+from analyses_pandas_handles import handles, handles_by_key
+from analyses_pandas_usage import hot_by_key, hot_by_second, hot_by_storm, keys, timeline_of_a_key, tree, who
+from analyses_pandas_values import history, history_of_a_subtree, state
 
 READS = (
     "QueryKey",
@@ -66,168 +70,7 @@ def ids_of(path: Path, *, subtree: str | None = None, key: str | None = None) ->
     return keys[keys["same_as"].isin(keys[asked]["same_as"])]["key_id"].tolist()
 
 
-def timeline_of_a_key(path: Path) -> int:
-    """Nothing is left out; pyarrow looks for the key's rows."""
-    rows = pd.read_parquet(path / "events", filters=[("key_id", "in", ids_of(path, key=BUSY_KEY))])
-    return len(named(path, rows, key="key_id").sort_values("sequence"))
-
-
-def keys(path: Path) -> int:
-    """Left out: failures that are none, sizes that are unknown."""
-    rows = flags(events(path, "key_id", "process_id", "operation", "status", "disposition", "value_name",
-                        "data_size", "time"))  # fmt: skip
-    rows["made"] = (rows["operation"] == "CreateKey") & (rows["disposition"] == 1)
-    rows["written"] = rows["data_size"].where((rows["operation"] == "SetValueKey") & ~rows["failure"])
-    rows["value_name"] = rows["value_name"].str.upper()
-    found = grouped(path, rows).groupby("same_as").agg(
-        events=("read", "size"), **SUMS, created=("made", "sum"), processes=("process_id", "nunique"),
-        values=("value_name", "nunique"), bytes_written=("written", "sum"), **ENDS,
-    ).reset_index()  # fmt: skip
-    return len(named(path, found).sort_values(["events", "display_path"], ascending=[False, True]))
-
-
-def who(path: Path) -> int:
-    """Left out: the last change, with key, value and data."""
-    rows = flags(
-        events(path, "sequence", "time", "key_id", "process_id", "operation", "status", "value_name")
-    )
-    rows["value_name"] = rows["value_name"].str.upper()
-    found = grouped(path, rows).groupby("process_id").agg(
-        events=("read", "size"), **SUMS, keys=("same_as", "nunique"), values=("value_name", "nunique"), **ENDS, **ORDER
-    ).reset_index()  # fmt: skip
-    return len(named(path, found).sort_values(["writes", "first_sequence"], ascending=[False, True]))
-
-
-def _most(rows: pd.DataFrame, by: str, what: str) -> pd.DataFrame:
-    """Return of each group what occurs most in it, the earlier where two do."""
-    counted = rows.groupby([by, what]).agg(n=("sequence", "size"), first=("sequence", "min")).reset_index()
-    counted = counted.sort_values([by, "n", "first"], ascending=[True, False, True])
-    return counted.drop_duplicates(by)[[by, what, "n"]].rename(
-        columns={what: f"top_{what}", "n": f"top_{what}_n"}
-    )
-
-
-def _hot(path: Path, by: str) -> pd.DataFrame:
-    rows = flags(events(path, "sequence", "time", "key_id", "process_id", "operation", "status", "data_size"))
-    if by == "second":
-        rows["second"] = rows["time"].dt.floor("s")
-    rows = grouped(path, rows)
-    rows["written"] = rows["data_size"].where((rows["operation"] == "SetValueKey") & ~rows["failure"])
-    found = rows.groupby(by).agg(
-        events=("read", "size"), **SUMS, keys=("same_as", "nunique"), processes=("process_id", "nunique"),
-        bytes_written=("written", "sum"), **ENDS, **ORDER,
-    ).reset_index()  # fmt: skip
-    for what in {"same_as", "process_id"} - {by}:
-        found = found.merge(_most(rows, by, what), on=by, how="left")
-    return named(path, found).sort_values(["events", "first_sequence"], ascending=[False, True])
-
-
-def hot_by_key(path: Path) -> int:
-    """Left out: bytes that were read, time spent."""
-    return len(_hot(path, "same_as"))
-
-
-def hot_by_second(path: Path) -> int:
-    """Left out: bytes that were read, time spent."""
-    return len(_hot(path, "second"))
-
-
-def hot_by_storm(path: Path) -> int:
-    """Nothing is left out but case of value names by the registry's rule."""
-    rows = events(path, "sequence", "time", "time_ns", "key_id", "process_id", "status", "value_name")
-    rows = rows[(rows["status"] == NOT_FOUND) & rows["process_id"].notna()].sort_values(
-        ["process_id", "sequence"]
-    )
-    rows["storm"] = (rows.groupby("process_id")["time_ns"].diff().fillna(2**62) > 1_000_000_000).cumsum()
-    rows = grouped(path, rows)
-    rows["value_name"] = rows["value_name"].str.upper()
-    rows["name"] = rows.groupby(["same_as", "value_name"], dropna=False).ngroup()
-    found = rows.groupby("storm").agg(
-        process_id=("process_id", "first"), misses=("status", "size"), keys=("same_as", "nunique"),
-        names=("name", "nunique"), **ENDS, **ORDER,
-    )  # fmt: skip
-    found = found[found["misses"] >= 20].reset_index()
-    found = found.merge(_most(rows, "storm", "same_as"), on="storm")
-    return len(named(path, found).sort_values(["misses", "first_sequence"], ascending=[False, True]))
-
-
-def tree(path: Path) -> int:
-    """Left out: bytes, time spent, ids of keys that stand above."""
-    rows = grouped(
-        path, flags(events(path, "sequence", "time", "key_id", "process_id", "operation", "status"))
-    )
-    names = pd.read_parquet(path / "keys.parquet", columns=["key_id", "display_path"]).set_index("key_id")
-    parts = names["display_path"].str.split("\\").loc[rows["same_as"].unique()]
-    levels = []
-    for depth in range(1, 5):
-        above = parts[parts.str.len() >= depth].str[:depth].str.join("\\")
-        level = rows.assign(node=rows["same_as"].map(above)).dropna(subset=["node"])
-        levels.append(level.groupby("node").agg(
-            events=("read", "size"), **SUMS, keys=("same_as", "nunique"), processes=("process_id", "nunique"), **ENDS,
-            **ORDER,
-        ).reset_index())  # fmt: skip
-    return len(pd.concat(levels).sort_values("node"))
-
-
-def errors(path: Path) -> int:
-    """Left out: all of the search chains, that is most of the work."""
-    rows = events(path, "sequence", "time", "key_id", "process_id", "operation", "status", "value_name")
-    rows = grouped(path, rows[rows["status"] >= 0x80000000])
-    rows["folded"] = rows["value_name"].str.upper()
-    found = rows.groupby(["process_id", "operation", "status", "same_as", "folded"], dropna=False).agg(
-        value_name=("value_name", "first"), failures=("status", "size"), **ENDS, **ORDER
-    ).reset_index()  # fmt: skip
-    return len(named(path, found).sort_values(["failures", "first_sequence"], ascending=[False, True]))
-
-
-def _lives(path: Path) -> pd.DataFrame:
-    uses = flags(events(path, "sequence", "handle_id", "operation", "status"))
-    lives = pd.read_parquet(path / "handles.parquet")
-    uses = uses.merge(lives[["handle_id", "opened_sequence", "closed_sequence"]], on="handle_id")
-    own = (uses["sequence"] != uses["opened_sequence"]) & (uses["sequence"] != uses["closed_sequence"])
-    counted = (
-        uses[own]
-        .groupby("handle_id")
-        .agg(uses=("read", "size"), reads=("read", "sum"), writes=("write", "sum"))
-    )
-    lives = lives.merge(counted, on="handle_id", how="left").fillna({"uses": 0, "reads": 0, "writes": 0})
-    times = (
-        uses[own]
-        .merge(events(path, "sequence", "time_ns"), on="sequence")
-        .groupby("handle_id")["time_ns"]
-        .max()
-    )
-    lives["last_use_ns"] = lives["handle_id"].map(times)
-    lives["lifetime_ns"] = lives["closed_ns"] - lives["opened_ns"]
-    lives["idle_ns"] = lives["closed_ns"] - lives["last_use_ns"].fillna(lives["opened_ns"])
-    late = lives["idle_ns"] > 10_000_000_000
-    lives["verdict"] = np.select(
-        [lives["ended"] == "open", lives["ended"] == "reuse", late], ["never closed", "unseen close", "closed late"],
-        "closed",
-    )  # fmt: skip
-    return grouped(path, lives)
-
-
-def handles(path: Path) -> int:
-    """Left out: who closed it, losses."""
-    return len(named(path, _lives(path)).sort_values("first_sequence"))
-
-
-def handles_by_key(path: Path) -> int:
-    """Left out: how many were open at once, losses."""
-    lives = _lives(path)
-    lives["open"], lives["shut"] = lives["opened_sequence"].notna(), lives["closed_sequence"].notna()
-    lives["never"] = lives["verdict"] == "never closed"
-    found = lives.groupby(["process_id", "same_as"], dropna=False).agg(
-        handles=("handle_id", "size"), opened=("open", "sum"), closed=("shut", "sum"), never=("never", "sum"),
-        uses=("uses", "sum"), reads=("reads", "sum"), writes=("writes", "sum"),
-        median=("lifetime_ns", "median"), longest=("lifetime_ns", "max"), first=("opened_ns", "min"),
-        last=("opened_ns", "max"),
-    ).reset_index()  # fmt: skip
-    return len(named(path, found).sort_values(["never", "handles"], ascending=False))
-
-
-def redundant(path: Path) -> int:
+def redundant(path: Path) -> pd.DataFrame:
     """Left out: changes but of values and of their keys; what was returned; periods of polling."""
     rows = events(path, "sequence", "time_ns", "key_id", "process_id", "operation", "status", "value_name", "index",
                   "information_class", "data_size")  # fmt: skip
@@ -245,7 +88,7 @@ def redundant(path: Path) -> int:
         first_ns=("time_ns", "min"), last_ns=("time_ns", "max"), first=("sequence", "min"), last=("sequence", "max"),
     ).reset_index()  # fmt: skip
     found = found[found["redundant"] > 0]
-    return len(named(path, found).sort_values(["redundant", "first"], ascending=[False, True]))
+    return named(path, found).sort_values(["redundant", "first"], ascending=[False, True])
 
 
 PROOF = ("sequence", "time", "time_ns", "key_id", "process_id", "operation", "status", "disposition", "value_name",
@@ -271,33 +114,7 @@ def _of_values(path: Path, **more: object) -> pd.DataFrame:
     return rows
 
 
-def _history(path: Path, rows: pd.DataFrame) -> int:
-    before = rows.groupby(["same_as", "folded"])["told"]
-    rows["old_sequence"] = before.ffill().groupby([rows["same_as"], rows["folded"]]).shift()
-    rows.loc[rows["old_sequence"] < rows["ended"], "old_sequence"] = np.nan
-    found = rows[rows["operation"].isin(["SetValueKey", "DeleteValueKey"])]
-    old = rows[rows["told"].notna()][["sequence", "data_type", "data_size", "data"]].add_prefix("old_")
-    return len(named(path, found.merge(old, on="old_sequence", how="left")).sort_values("sequence"))
-
-
-def history(path: Path) -> int:
-    """Left out: values that went with their keys, losses, decoding of what was read, renames and hives."""
-    return _history(path, _of_values(path))
-
-
-def history_of_a_subtree(path: Path) -> int:
-    """Likewise; pyarrow looks for the rows."""
-    return _history(path, _of_values(path, filters=[("key_id", "in", ids_of(path, subtree=SUBTREE))]))
-
-
-def state(path: Path) -> int:
-    """Left out: keys, losses, misses, decoding of what was read, renames and hives."""
-    rows = _of_values(path)
-    last = rows.groupby(["same_as", "folded"]).tail(1)
-    return len(named(path, last).sort_values(["display_path", "folded"]))
-
-
-def changes(path: Path) -> int:
+def changes(path: Path) -> pd.DataFrame:
     """Left out: keys, what others changed, what was read before and after, decoding."""
     rows = _of_values(path)
     rows = rows[rows["operation"].isin(["SetValueKey", "DeleteValueKey"]) & (rows["status"] < 0x80000000)]
@@ -309,10 +126,10 @@ def changes(path: Path) -> int:
     differs = (last["data_type"] != last["previous_type_first"]) | (
         last["data"] != last["previous_data_first"]
     )
-    return len(named(path, last[differs]).sort_values("sequence_first"))
+    return named(path, last[differs]).sort_values("sequence_first")
 
 
-CASES = {
+FORMS = {
     "timeline of a key": timeline_of_a_key,
     "keys": keys,
     "who": who,
@@ -329,3 +146,11 @@ CASES = {
     "state": state,
     "changes": changes,
 }
+
+
+def counted(form: Callable[[Path], pd.DataFrame]) -> Callable[[Path], int]:
+    """Return a case that makes the whole answer and says how many rows it had."""
+    return lambda path: len(form(path))
+
+
+CASES = {name: counted(form) for name, form in FORMS.items()}

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import ibis
 from analyses_common import BUSY_KEY, ENGINE_LIMIT, SUBTREE
@@ -10,46 +11,50 @@ import regtrace as rt
 from analysis.engine import engine_errors, stream
 from analysis.filters import Filters
 
+if TYPE_CHECKING:
+    import pandas as pd
 
-def table(ask: Callable[[rt.Capture], ibis.Table]) -> Callable[[Path], int]:
-    """Return a case that reads the whole answer of a lazy question, batch by batch."""
+Ask = Callable[[rt.Capture], "ibis.Table | pd.DataFrame"]
+
+# Where the answer is a lazy table it is read whole, batch by batch, else it is a whole DataFrame.
+QUESTIONS: dict[str, Ask] = {
+    "timeline of a key": lambda capture: capture.timeline(BUSY_KEY),
+    "keys": lambda capture: capture.keys_table(),
+    "who": lambda capture: capture.who_table(Filters()),
+    "hot by key": lambda capture: capture.hot_table(Filters(), by="key"),
+    "hot by second": lambda capture: capture.hot_table(Filters(), by="second"),
+    "hot by storm": lambda capture: capture.hot_table(Filters(), by="storm"),
+    "tree": lambda capture: capture.tree_table(Filters(), depth=3),
+    "errors": lambda capture: capture.errors_table(Filters()),
+    "handles": lambda capture: capture.handles_table(Filters()),
+    "handles by key": lambda capture: capture.handles_table(Filters(), by="key"),
+    "redundant": lambda capture: capture.redundant_table(Filters()),
+    "history": lambda capture: capture.history_table(Filters()),
+    "history of a subtree": lambda capture: capture.history(SUBTREE, subtree=True),
+    "state": lambda capture: capture.state_table(Filters()),
+    "changes": lambda capture: capture.changes(),
+}
+
+
+def counted(ask: Ask) -> Callable[[Path], int]:
+    """Return a case that makes the whole answer and says how many rows it had."""
 
     def case(path: Path) -> int:
         with rt.open(path, memory_limit=ENGINE_LIMIT) as capture, engine_errors():
-            sql = ibis.to_sql(ask(capture), dialect="duckdb")
+            answer = ask(capture)
+            if not isinstance(answer, ibis.Table):
+                return len(answer)
+            sql = ibis.to_sql(answer, dialect="duckdb")
             return sum(batch.num_rows for batch in stream(capture.engine(), sql, 65_536))
 
     return case
 
 
-def frame(ask: Callable[[rt.Capture], object]) -> Callable[[Path], int]:
-    """Return a case that makes the whole DataFrame."""
-
-    def case(path: Path) -> int:
-        with rt.open(path, memory_limit=ENGINE_LIMIT) as capture:
-            return len(ask(capture))  # type: ignore[arg-type]
-
-    return case
+CASES = {name: counted(ask) for name, ask in QUESTIONS.items()}
 
 
-def of_subtree() -> Filters:
-    return Filters(key=SUBTREE, subtree=True)
-
-
-CASES: dict[str, Callable[[Path], int]] = {
-    "timeline of a key": frame(lambda capture: capture.timeline(BUSY_KEY)),
-    "keys": table(lambda capture: capture.keys_table()),
-    "who": table(lambda capture: capture.who_table(Filters())),
-    "hot by key": table(lambda capture: capture.hot_table(Filters(), by="key")),
-    "hot by second": table(lambda capture: capture.hot_table(Filters(), by="second")),
-    "hot by storm": table(lambda capture: capture.hot_table(Filters(), by="storm")),
-    "tree": table(lambda capture: capture.tree_table(Filters(), depth=3)),
-    "errors": table(lambda capture: capture.errors_table(Filters())),
-    "handles": table(lambda capture: capture.handles_table(Filters())),
-    "handles by key": table(lambda capture: capture.handles_table(Filters(), by="key")),
-    "redundant": table(lambda capture: capture.redundant_table(Filters())),
-    "history": table(lambda capture: capture.history_table(Filters())),
-    "history of a subtree": frame(lambda capture: capture.history(SUBTREE, subtree=True)),
-    "state": table(lambda capture: capture.state_table(Filters())),
-    "changes": frame(lambda capture: capture.changes()),
-}
+def answer(case: str, path: Path) -> "pd.DataFrame":
+    """Return the whole answer of a case."""
+    with rt.open(path, memory_limit=ENGINE_LIMIT) as capture:
+        found = QUESTIONS[case](capture)
+        return capture.frame(found) if isinstance(found, ibis.Table) else found

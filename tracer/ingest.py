@@ -32,6 +32,7 @@ from tracer.progress import Progress
 from tracer.resolve.catalog import Catalog
 from tracer.resolve.lives import find_lives
 from tracer.resolve.losses import LossTimes
+from tracer.resolve.names import KeyNumbers
 from tracer.resolve.resolver import Resolver
 from tracer.resolve.touches import DEFERRED, SOURCES, Resolved
 from tracer.resolve.tree import KeyTree
@@ -131,14 +132,17 @@ class _EtlIngest:
         self.diagnostics = [Diagnostics() for _ in paths]
         self.compiled = _is_worth_compiling(paths) if compiled is None else compiled
         self.names, self.long_map, self.tree, self.find_lives = NameTable(), LongMap, KeyTree(), find_lives
+        self.key_numbers: type[KeyNumbers] = KeyNumbers
         if self.compiled:
             from tracer.compiled import lives
+            from tracer.compiled.keys import CompiledKeyNumbers
             from tracer.compiled.longs import CompiledLongMap
             from tracer.compiled.names import CompiledNameTable
             from tracer.compiled.tree import CompiledKeyTree
 
             self.names, self.long_map = CompiledNameTable(), CompiledLongMap
             self.tree, self.find_lives = CompiledKeyTree(), lives.find_lives
+            self.key_numbers = CompiledKeyNumbers
         self.processes = ProcessTable()
         self.rows = EventRows(self.names.texts)
         self.events = self.records = 0
@@ -156,7 +160,12 @@ class _EtlIngest:
             self.digests = [hashing.submit(sha256, path) for path in self.paths]
             self.losses, self.losses_known = LossTimes([]), 0
             self.resolver = Resolver(
-                self.tree, self.names.texts, self.losses, long_map=self.long_map, find_lives=self.find_lives
+                self.tree,
+                self.names.texts,
+                self.losses,
+                long_map=self.long_map,
+                find_lives=self.find_lives,
+                key_numbers=self.key_numbers,
             )
             if self.live is not None:
                 reader.losses[:] = place_losses(reader.losses, self.live.losses)

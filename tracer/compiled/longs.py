@@ -14,7 +14,7 @@ _MIX, _FOLD = np.uint64(0x9E3779B97F4A7C15), np.uint64(32)
 
 
 class CompiledLongMap(LongMap):
-    """An open-addressed table of pairs; a place is free where its value is ABSENT."""
+    """An open-addressed table of pairs (see `find_place`); a place is free where its value is ABSENT."""
 
     def __init__(self) -> None:
         self.clear()
@@ -24,38 +24,43 @@ class CompiledLongMap(LongMap):
 
     def clear(self) -> None:
         """Forget everything."""
-        self._pairs = np.full((_FIRST_PLACES, 2), ABSENT, np.int64)
+        self.pairs = np.full((_FIRST_PLACES, 2), ABSENT, np.int64)
         self._count = 0
 
     def keys(self) -> Longs:
         """Return the keys by rising value."""
-        held = self._pairs[self._pairs[:, 1] != ABSENT]
+        held = self.pairs[self.pairs[:, 1] != ABSENT]
         return held[np.argsort(held[:, 1]), 0]
 
     def get(self, keys: Longs) -> Longs:
         """Return the value of each key; ABSENT where it has none."""
-        return _get(self._pairs, keys)
+        return _get(self.pairs, keys)
 
     def number(self, keys: Longs) -> Longs:
         """Return the value of each key; new keys get the numbers from len(self) on, in order."""
-        self._reserve(len(keys))
+        self.reserve(len(keys))
         values = np.empty(len(keys), np.int64)
-        self._count = _number(self._pairs, keys, values, self._count)
+        self._count = _number(self.pairs, keys, values, self._count)
         return values
 
     def put(self, keys: Longs, values: Longs) -> None:
         """Give keys their values, none of them negative."""
-        self._reserve(len(keys))
-        self._count += _put(self._pairs, keys, values)
+        self.reserve(len(keys))
+        self._count += _put(self.pairs, keys, values)
 
-    def _reserve(self, more: int) -> None:
-        size = len(self._pairs)
+    def added(self, count: int) -> None:
+        """Take note that `count` keys were put into `pairs` from outside, for which there was room."""
+        self._count += count
+
+    def reserve(self, more: int) -> None:
+        """Make room for `more` keys."""
+        size = len(self.pairs)
         while size < 2 * (self._count + more):
             size *= 2
-        if size > len(self._pairs):
-            old = self._pairs[self._pairs[:, 1] != ABSENT]
-            self._pairs = np.full((size, 2), ABSENT, np.int64)
-            _put(self._pairs, old[:, 0].copy(), old[:, 1].copy())
+        if size > len(self.pairs):
+            old = self.pairs[self.pairs[:, 1] != ABSENT]
+            self.pairs = np.full((size, 2), ABSENT, np.int64)
+            _put(self.pairs, old[:, 0].copy(), old[:, 1].copy())
 
 
 @kernel

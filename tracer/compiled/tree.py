@@ -1,6 +1,7 @@
 """Twin of the KeyTree: many names are followed below their keys at once, without Python objects of known ones."""
 
 from array import array
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +11,7 @@ from tracer.compiled.longs import find_place
 from tracer.longs import ABSENT
 from tracer.resolve.tree import TOO_LONG, KeyTree
 
-__all__ = ["CompiledKeyTree"]
+__all__ = ["CompiledKeyTree", "follow_one"]
 
 _UNROOTED, _LONGER = 1, 2  # bits of a node
 _FIRST_NODES, _FIRST_NAMES = 1 << 14, 1 << 15
@@ -21,7 +22,7 @@ class CompiledKeyTree(KeyTree):
     """A KeyTree whose children and nodes are arrays as well; the lists of a KeyTree follow them.
 
     A *spelling* is a component as written. `_parts` holds the spellings of every name that was followed,
-    name `n` from `_begin[n]` to `_end[n]`.
+    name `n` from `begin[n]` (ABSENT: not yet) to `end[n]`.
     """
 
     compiled = True
@@ -33,7 +34,7 @@ class CompiledKeyTree(KeyTree):
         self._spelling_numbers: dict[str, int] = {}
         self._spelling_texts: list[str] = []
         self._fold_of, self._size_of = array("q"), array("q")
-        self._begin, self._end = np.full(_FIRST_NAMES, ABSENT, np.int64), np.zeros(_FIRST_NAMES, np.int64)
+        self.begin, self.end = np.full(_FIRST_NAMES, ABSENT, np.int64), np.zeros(_FIRST_NAMES, np.int64)
         self._parts = array("q")
 
     def child(self, parent: int, name: str, mention: int = KeyTree.LATEST) -> int:
@@ -60,37 +61,59 @@ class CompiledKeyTree(KeyTree):
         texts: list[str],
     ) -> NDArray[np.int64]:
         """Return the node of each name, given by its number in `texts`, below its parent."""
-        if len(self._begin) < len(texts):
+        self.split(names, texts)
+        return self._follow_parts(parents, self.parts(), self.begin[names], self.end[names], mentions)
+
+    def split(self, names: NDArray[np.int64], texts: list[str]) -> None:
+        """Make sure that the components of each name, given by its number in `texts`, are known."""
+        if len(self.begin) < len(texts):
             more = np.full(len(texts), ABSENT, np.int64)
-            self._begin = np.concatenate([self._begin, more])
-            self._end = np.concatenate([self._end, more])
+            self.begin = np.concatenate([self.begin, more])
+            self.end = np.concatenate([self.end, more])
         known, spell, new = self._spelling_numbers, self._spelling, self._parts
-        for name in np.unique(names[self._begin[names] == ABSENT]).tolist():
-            self._begin[name] = len(new)
+        for name in np.unique(names[self.begin[names] == ABSENT]).tolist():
+            self.begin[name] = len(new)
             new.extend(
                 [known[part] if part in known else spell(part) for part in texts[name].split("\\") if part]
             )
-            self._end[name] = len(new)
-        parts = np.frombuffer(self._parts, np.int64) if self._parts else np.zeros(0, np.int64)
-        return self._follow_parts(parents, parts, self._begin[names], self._end[names], mentions)
+            self.end[name] = len(new)
+
+    def parts(self) -> NDArray[np.int64]:
+        """Return the spellings of all names that were split, one name after the other; not a copy."""
+        return np.frombuffer(self._parts, np.int64) if self._parts else np.zeros(0, np.int64)
 
     def _follow_parts(self, *arguments: object) -> NDArray[np.int64]:
         parents, parts, begin, end, mentions = (np.asarray(argument, np.int64) for argument in arguments)
         found = np.empty(len(parents), np.int64)
+        self.grow_by(
+            begin, end, lambda done, *room: _follow(done, found, parents, parts, begin, end, mentions, *room)
+        )
+        return found
+
+    def grow_by(
+        self,
+        begin: NDArray[np.int64],
+        end: NDArray[np.int64],
+        follow: Callable[..., tuple[int, int, int]],
+    ) -> None:
+        """Call `follow` until it has followed all names, with what `follow_one` needs; row n's is begin[n]:end[n] of `parts()`.
+
+        It gets the row to begin at, and returns the row it had no room for, how many nodes there are, and how
+        many of the nodes in `respelled` it filled in.
+        """
         respelled = np.empty(int((end - begin).sum()), np.int64)
-        fold_of, size_of = (np.frombuffer(column, np.int64) for column in (self._fold_of, self._size_of))
         done = 0
-        while done < len(parents):
+        while done < len(begin):
             before = len(self)
-            done, count, changed = _follow(
-                before, found, respelled, done, self.MOST_DEPTH, self.MOST_LENGTH,
-                parents, parts, begin, end, mentions, fold_of, size_of, self._pairs, *self._nodes.values(),
+            fold_of, size_of = (np.frombuffer(column, np.int64) for column in (self._fold_of, self._size_of))
+            done, count, changed = follow(
+                done, before, respelled, self.MOST_DEPTH, self.MOST_LENGTH, fold_of, size_of, self._pairs,
+                *self._nodes.values(),
             )  # fmt: skip
             self._catch_up(before, count)
             self._respell(respelled[:changed])
-            if done < len(parents):
+            if done < len(begin):
                 self._reserve(int(end[done] - begin[done]))
-        return found
 
     def _spelling(self, text: str) -> int:
         number = self._spelling_numbers.get(text)
@@ -169,42 +192,54 @@ def _place_all(pairs, old):
 
 @kernel
 def _follow(
-    count, found, respelled, done, most_depth, most_length,
-    parents, parts, begins, ends, mentions, fold_of, size_of, pairs,
+    done, found, parents, parts, begins, ends, mentions,
+    count, respelled, most_depth, most_length, fold_of, size_of, pairs,
     parent_of, spelling_of, mention_of, depth_of, length_of, bits_of,
 ):  # fmt: skip
-    """Follow names from `done` on; stops before the first one there is no room for.
-
-    Returns where it stopped, how many nodes there are now, and how often one got another spelling, which
-    `respelled` lists.
-    """
+    """Follow names from `done` on; as CompiledKeyTree.grow_by wants it."""
     changed = 0
     for row in range(done, len(parents)):
         if count + ends[row] - begins[row] > len(parent_of):
             return row, count, changed
-        node = parents[row]
-        for at in range(begins[row], ends[row]):
-            spelling = parts[at]
-            key = node + 1 << 32 | fold_of[spelling]
-            place = find_place(pairs, key)
-            child = pairs[place, 1]
-            if child == ABSENT:
-                above = bits_of[node] if node >= 0 else 0
-                if above & _LONGER:
-                    continue
-                child = count
-                count += 1
-                pairs[place, 0], pairs[place, 1] = key, child
-                depth = depth_of[node] + 1 if node >= 0 else 1
-                length = (length_of[node] if node >= 0 else 0) + 1 + size_of[spelling]
-                longer = depth > most_depth or length > most_length
-                parent_of[child], spelling_of[child], mention_of[child] = node, spelling, mentions[row]
-                depth_of[child], length_of[child] = depth, length
-                bits_of[child] = above & _UNROOTED | (_LONGER if longer else 0)
-            elif mentions[row] < mention_of[child]:
-                mention_of[child], spelling_of[child] = mentions[row], spelling
-                respelled[changed] = child
-                changed += 1
-            node = child
-        found[row] = node
+        found[row], count, changed = follow_one(
+            parents[row], parts, begins[row], ends[row], mentions[row], changed,
+            count, respelled, most_depth, most_length, fold_of, size_of, pairs,
+            parent_of, spelling_of, mention_of, depth_of, length_of, bits_of,
+        )  # fmt: skip
     return len(parents), count, changed
+
+
+@kernel
+def follow_one(
+    node, parts, begin, end, mention, changed,
+    count, respelled, most_depth, most_length, fold_of, size_of, pairs,
+    parent_of, spelling_of, mention_of, depth_of, length_of, bits_of,
+):  # fmt: skip
+    """Follow the name `parts[begin:end]` below `node`, for which there is room.
+
+    Returns its node, how many nodes there are now, and how often one got another spelling, which `respelled` lists.
+    """
+    for at in range(begin, end):
+        spelling = parts[at]
+        key = node + 1 << 32 | fold_of[spelling]
+        place = find_place(pairs, key)
+        child = pairs[place, 1]
+        if child == ABSENT:
+            above = bits_of[node] if node >= 0 else 0
+            if above & _LONGER:
+                continue
+            child = count
+            count += 1
+            pairs[place, 0], pairs[place, 1] = key, child
+            depth = depth_of[node] + 1 if node >= 0 else 1
+            length = (length_of[node] if node >= 0 else 0) + 1 + size_of[spelling]
+            longer = depth > most_depth or length > most_length
+            parent_of[child], spelling_of[child], mention_of[child] = node, spelling, mention
+            depth_of[child], length_of[child] = depth, length
+            bits_of[child] = above & _UNROOTED | (_LONGER if longer else 0)
+        elif mention < mention_of[child]:
+            mention_of[child], spelling_of[child] = mention, spelling
+            respelled[changed] = child
+            changed += 1
+        node = child
+    return node, count, changed

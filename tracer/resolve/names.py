@@ -1,26 +1,70 @@
 """Names by number to keys by number, remembering every pair that was looked up once."""
 
+from dataclasses import dataclass
+
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
-from tracer.longs import LongMap
+from tracer.resolve.touches import EVENT, OPEN
 from tracer.resolve.tree import KeyTree
 
-__all__ = ["KeyNumbers"]
+__all__ = ["ACROSS_LOSS", "DOUBTFUL", "REMEMBERED", "Asks", "Bindings", "KeyNumbers"]
 
 Numbers = NDArray[np.int32]
 Longs = NDArray[np.int64]
-_REMEMBERED = 300_000  # pairs of key and name whose answer is kept
+Marks = NDArray[np.bool_]
+REMEMBERED = 300_000  # pairs of key and name whose answer is kept
+ACROSS_LOSS, DOUBTFUL = np.uint8(1), np.uint8(2)  # what a name may be tainted by
+
+
+@dataclass(frozen=True, slots=True)
+class Bindings:
+    """What is known of the names of a batch's bindings (see `tracer.resolve.lives`).
+
+    Attributes:
+        key: key_id; -1 until it is known.
+        source: code in SOURCES, or DEFERRED.
+        tainted: ACROSS_LOSS and DOUBTFUL.
+    """
+
+    key: Numbers
+    source: NDArray[np.int8]
+    tainted: NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Asks:
+    """Rows of a batch that ask for a key by its name, in time order.
+
+    Attributes:
+        name: number of the name.
+        base: binding of the object below which the name stands; -1 where the record has no such object.
+        made: binding of the object which the row opened; -1 where none.
+        own: whether the record itself carried the path of its base.
+        across: whether a loss lies between the row and what its base was known from.
+        mention: number of the place at which the name was met, as in KeyTree.child.
+        key: key_id, given for absolute names; -1 else, and filled in.
+        source: code in SOURCES, or DEFERRED; filled in.
+        tainted: DOUBTFUL, given where the record is; filled in.
+    """
+
+    name: Numbers
+    base: Longs
+    made: Longs
+    own: Marks
+    across: Marks
+    mention: Longs
+    key: Numbers
+    source: NDArray[np.int8]
+    tainted: NDArray[np.uint8]
 
 
 class KeyNumbers:
     """Looks up keys in a KeyTree by the numbers of names; `texts` may grow, numbers keep their meaning."""
 
-    def __init__(self, tree: KeyTree, texts: list[str], long_map: type[LongMap] = LongMap) -> None:
+    def __init__(self, tree: KeyTree, texts: list[str]) -> None:
         self._tree, self._texts = tree, texts
-        self._pairs = long_map()
-        self._fresh_pairs: list[tuple[Longs, Longs]] = []
+        self._pairs: dict[tuple[int, int], int] = {}
         self._fresh_rooted: list[tuple[Numbers, Longs]] = []
         self._absolute = np.zeros(0, bool)
         self._rooted = np.zeros(0, np.int32)
@@ -31,18 +75,13 @@ class KeyNumbers:
         return self._absolute[names]
 
     def settle(self) -> None:
-        """Begin a batch: what was looked up before it needs no further look.
+        """Begin a batch: absolute names that were looked up before it need no further look.
 
-        Inside a batch names are not looked up in time order, so a name is shown to the tree each time: an
-        earlier mention decides the spelling.
+        They are not looked up in time order, so inside a batch each is shown to the tree: an earlier mention
+        decides the spelling.
         """
-        if len(self._pairs) > _REMEMBERED:
-            self._pairs.clear()  # it only saves looking the tree up
-        for pairs, keys in self._fresh_pairs:
-            self._pairs.put(pairs, keys)
         for names, keys in self._fresh_rooted:
             self._rooted[names] = keys
-        self._fresh_pairs.clear()
         self._fresh_rooted.clear()
 
     def rooted(self, names: Numbers, mentions: Longs) -> Numbers:
@@ -66,27 +105,39 @@ class KeyNumbers:
             keys[new] = by_name.take(codes)
         return keys
 
-    def below(self, parents: Numbers, names: Numbers, mentions: Longs) -> Numbers:
-        """Return the key that each name stands for below its parent; an empty name is the parent itself.
+    def name(self, asks: Asks, bindings: Bindings) -> None:
+        """Name the rows and, as they are, the bindings of what they opened: `asks` and `bindings` are filled in.
 
-        `mentions` rise.
+        It goes in time order, for a row's base may have been opened by a row before it. A row that has the
+        name from its base is as sure of it as the base is.
         """
-        pairs = parents.astype(np.int64) << 32 | names
-        keys = self._pairs.get(pairs).astype(np.int32)
-        new = np.flatnonzero(keys < 0)
-        if len(new):
-            encoded = pa.array(pairs[new]).dictionary_encode()
-            codes, distinct = encoded.indices.to_numpy(), encoded.dictionary.to_numpy()
-            first = np.empty(len(distinct), np.int64)
-            first[codes[::-1]] = mentions[new[::-1]]
-            found = self._tree.follow_names(distinct >> 32, distinct & 0xFFFFFFFF, first, self._texts)
-            self._fresh_pairs.append((distinct, found))
-            keys[new] = found.astype(np.int32).take(codes)
-        return keys
-
-    def one_below(self, parent: int, name: int, mention: int) -> int:
-        """Return the key that a name stands for below its parent, as `below` does for many."""
-        return self._tree.below(parent, self._texts[name], mention)
+        if len(self._pairs) > REMEMBERED:
+            self._pairs.clear()  # it only saves looking the tree up
+        pairs, below, texts = self._pairs, self._tree.below, self._texts
+        no_base = self._tree.no_base() if ((asks.base < 0) & (asks.key < 0)).any() else -1
+        rows = zip(*(getattr(asks, name).tolist() for name in Asks.__slots__), strict=True)
+        keys, sources, taints = (getattr(bindings, name).tolist() for name in Bindings.__slots__)
+        named: list[tuple[int, int, int]] = []
+        for name, base, made, own, across, mention, key, source, tainted in rows:
+            if key >= 0:
+                source = EVENT
+            else:
+                parent = no_base
+                if base >= 0:
+                    parent = keys[base]
+                    source = EVENT if own else sources[base]
+                    tainted |= taints[base] & DOUBTFUL
+                    if not own:
+                        tainted |= taints[base] & ACROSS_LOSS | across * ACROSS_LOSS
+                key = pairs.get((parent, name))
+                if key is None:
+                    key = pairs[parent, name] = below(parent, texts[name], mention)
+            named.append((key, source, tainted))
+            if made >= 0:
+                keys[made], sources[made], taints[made] = key, max(source, OPEN), tainted
+        if named:
+            asks.key[:], asks.source[:], asks.tainted[:] = zip(*named, strict=True)
+        bindings.key[:], bindings.source[:], bindings.tainted[:] = keys, sources, taints
 
     def _grow(self) -> None:
         known, size = len(self._absolute), len(self._texts)

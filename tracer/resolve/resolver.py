@@ -14,16 +14,14 @@ from tracer.radix import stable_order
 from tracer.resolve.handles import HandleLog
 from tracer.resolve.lives import CARRIED, NEVER, OPENED, TAUGHT, UNSEEN, FindLives, find_lives
 from tracer.resolve.losses import LossTimes
-from tracer.resolve.names import KeyNumbers
+from tracer.resolve.names import ACROSS_LOSS, DOUBTFUL, Asks, Bindings, KeyNumbers
 from tracer.resolve.touches import DEFERRED, EVENT, GRACE_NS, NO_NAME, OPEN, RUNDOWN, SEED, Resolved, Touches
 from tracer.resolve.tree import KeyTree
 
 __all__ = ["Resolver"]
 
 Column = NDArray[np.int64]
-_ACROSS_LOSS, _DOUBTFUL = np.uint8(1), np.uint8(2)  # what a name may be tainted by
 _ROOMY = 50_000  # addresses below which none is forgotten
-_FEW = 64  # openings left over after the vectorised rounds that are worth stepping through
 
 
 @dataclass(slots=True)
@@ -61,6 +59,7 @@ class Resolver:
         losses: times at which events were lost, for the flag across_loss.
         long_map: the form of LongMap to look numbers up in.
         find_lives: the form of `tracer.resolve.lives.find_lives` to use.
+        key_numbers: the form of KeyNumbers to name rows with; it has to suit the tree.
     """
 
     def __init__(
@@ -71,9 +70,10 @@ class Resolver:
         *,
         long_map: type[LongMap] = LongMap,
         find_lives: FindLives = find_lives,
+        key_numbers: type[KeyNumbers] = KeyNumbers,
     ) -> None:
         self._tree = tree
-        self._keys = KeyNumbers(tree, texts, long_map)
+        self._keys = key_numbers(tree, texts)
         self._losses = losses if losses is not None else LossTimes([])
         self._find_lives = find_lives
         self._slot_of = long_map()
@@ -178,61 +178,70 @@ class _Batch:
         t, state, keys = self.t, self.state, self.resolver._keys
         at, kind = self.lives.binding_at, self.lives.kind
         count = len(at)
-        self.binding_key = np.full(count + 1, -1, np.int32)  # the last, index -1, is of no binding
-        self.binding_source = np.full(count, DEFERRED, np.int8)
-        self.binding_evidence = self.lives.time[at].copy()
-        self.binding_tainted = np.zeros(count, np.uint8)
+        self.bindings = Bindings(
+            np.full(count, -1, np.int32), np.full(count, DEFERRED, np.int8), np.zeros(count, np.uint8)
+        )
+        self.evidence_ns = self.lives.time[at]  # when what names each binding was recorded
         carried = np.flatnonzero(kind == CARRIED)
         slot = self.lives.slot[at[carried]]
-        self.binding_key[carried], self.binding_source[carried] = state.key[slot], state.source[slot]
-        self.binding_evidence[carried], self.binding_tainted[carried] = (
-            state.evidence_ns[slot],
-            state.tainted[slot],
-        )
+        self._know(carried, state.key[slot], state.source[slot], state.tainted[slot])
+        self.evidence_ns[carried] = state.evidence_ns[slot]
         taught = np.flatnonzero(kind == TAUGHT)
         if len(taught):
-            self.binding_key[taught] = keys.rooted(
-                self.lives.taught[at[taught]], self._mentions(self.lives.row[at[taught]], 0)
+            teachers = self.lives.row[at[taught]]
+            self._know(
+                taught,
+                keys.rooted(self.lives.taught[at[taught]], self._mentions(teachers, 0)),
+                np.where(t.rundown[teachers], RUNDOWN, OPEN),
+                t.doubtful[teachers] * DOUBTFUL,
             )
-            self.binding_source[taught] = np.where(t.rundown[self.lives.row[at[taught]]], RUNDOWN, OPEN)
-            self.binding_tainted[taught] = t.doubtful[self.lives.row[at[taught]]] * _DOUBTFUL
         self._name_unseen()
 
-        # Which binding each row's own object has, at the row.
+        # Which binding each row's own object has, at the row, and which one it made.
+        self.row_binding, made_binding = np.full(self.size, -1), np.full(self.size, -1)
         uses = ~self.lives.makes
-        self.row_binding = np.full(self.size, -1)
         self.row_binding[self.lives.row[uses]] = self.lives.binding[uses]
-        row_key = np.full(self.size, -1, np.int32)
-        row_source = np.full(self.size, DEFERRED, np.int8)
-        row_tainted = t.doubtful * _DOUBTFUL
-        asks = t.asked != NO_NAME
-        absolute = asks & keys.is_absolute(t.asked)
-        rows = np.flatnonzero(absolute)
-        if len(rows):
-            row_key[rows], row_source[rows] = keys.rooted(t.asked[rows], self._mentions(rows, 1)), EVENT
-        made_binding = np.full(self.size, -1)
         opened = np.flatnonzero(kind == OPENED)
         made_binding[self.lives.row[at[opened]]] = opened
-        self._settle(
-            np.flatnonzero(absolute & (made_binding >= 0)), made_binding, row_key, row_source, row_tainted
-        )
-        asking = asks & ~absolute
-        waiting = np.flatnonzero(asking & (made_binding >= 0))
-        while len(waiting):
-            base = self.row_binding[waiting]
-            ready = (base < 0) | (self.binding_key[base] >= 0)
-            rows, waiting = waiting[ready], waiting[~ready]
-            self._below(rows, row_key, row_source, row_tainted)
-            self._settle(rows, made_binding, row_key, row_source, row_tainted)
-            if len(waiting) < _FEW or len(rows) < _FEW:
-                self._step(waiting, made_binding, row_key, row_source, row_tainted)
-                break
-        self._below(np.flatnonzero(asking & (made_binding < 0)), row_key, row_source, row_tainted)
-        rows = np.flatnonzero(~asks & (self.row_binding >= 0))
-        row_key[rows] = self.binding_key[self.row_binding[rows]]
-        self._source_from_binding(rows, row_source, row_tainted)
+        row_key = np.full(self.size, -1, np.int32)
+        row_source = np.full(self.size, DEFERRED, np.int8)
+        row_tainted = t.doubtful * DOUBTFUL
+        asking = t.asked != NO_NAME
+        absolute = np.flatnonzero(asking & keys.is_absolute(t.asked))
+        if len(absolute):
+            row_key[absolute] = keys.rooted(t.asked[absolute], self._mentions(absolute, 1))
+        rows = np.flatnonzero(asking)
+        base = self.row_binding[rows]
+        asks = Asks(
+            t.asked[rows], base, made_binding[rows], self._is_own(rows), self._is_across(rows, base),
+            self._mentions(rows, 1), row_key[rows], row_source[rows], row_tainted[rows],
+        )  # fmt: skip
+        keys.name(asks, self.bindings)
+        row_key[rows], row_source[rows], row_tainted[rows] = asks.key, asks.source, asks.tainted
+        rows = np.flatnonzero(~asking & (self.row_binding >= 0))
+        self._name_as_base(rows, row_key, row_source, row_tainted)
         self._name_later()
         return row_key, row_source, row_tainted
+
+    def _know(
+        self,
+        which: Column,
+        key: NDArray[np.int32],
+        source: NDArray[np.int8],
+        tainted: NDArray[np.uint8],
+    ) -> None:
+        bindings = self.bindings
+        bindings.key[which], bindings.source[which], bindings.tainted[which] = key, source, tainted
+
+    def _is_own(self, rows: Column) -> NDArray[np.bool_]:
+        """Return whether each record carried the path of its own object."""
+        return (self.t.taught[rows] != NO_NAME) & ~self.t.rundown[rows]
+
+    def _is_across(self, rows: Column, binding: Column) -> NDArray[np.bool_]:
+        """Return whether a loss lies between each row and what names its binding."""
+        if not self.resolver._losses or not len(self.evidence_ns):
+            return np.zeros(len(rows), bool)
+        return self.resolver._losses.between(self.evidence_ns[binding], self.t.time_ns[rows])
 
     def _mentions(self, rows: Column, which: int) -> Column:
         """Number the places of names, so that the first spelling in time order is the one shown."""
@@ -246,16 +255,16 @@ class _Batch:
             rank = np.argsort(self.lives.row[at[unseen]], kind="stable")
             unseen = unseen[rank]
             addresses = self.t.address[self.lives.row[at[unseen]]].tolist()
-            self.binding_key[unseen] = [tree.unnamed(address) for address in addresses]
+            self.bindings.key[unseen] = [tree.unnamed(address) for address in addresses]
         taught = np.flatnonzero(kind == TAUGHT)
         seeded = taught[self.lives.carried[self.lives.life_at[self.lives.life[at[taught]]]]]
         slots = self.lives.slot[at[seeded]]
-        conflict = (self.state.source[slots] == SEED) & (self.state.key[slots] != self.binding_key[seeded])
+        conflict = (self.state.source[slots] == SEED) & (self.state.key[slots] != self.bindings.key[seeded])
         self.resolver.seed_conflicts += int(conflict.sum())
 
     def _name_later(self) -> None:
         """Bind the unrooted key that an object had until a record carried its path."""
-        tree, at, key = self.resolver._tree, self.lives.binding_at, self.binding_key
+        tree, at, key = self.resolver._tree, self.lives.binding_at, self.bindings.key
         taught = np.flatnonzero(self.lives.kind == TAUGHT)
         taught = taught[~self.lives.starts[at[taught]]]  # else nothing used the object before
         taught = taught[
@@ -273,61 +282,19 @@ class _Batch:
                 source = "rundown" if self.t.rundown[self.lives.row[at[taught[place]]]] else "later"
                 tree.bind(int(before[place]), int(key[taught[place]]), source)
 
-    def _below(
+    def _name_as_base(
         self, rows: Column, key: NDArray[np.int32], source: NDArray[np.int8], tainted: NDArray[np.uint8]
     ) -> None:
-        """Name rows that ask for something below an object whose key is known."""
-        base = self.row_binding[rows]
-        parent = self.binding_key[base]
-        if (base < 0).any():
-            parent = np.where(base < 0, self.resolver._tree.no_base(), parent)
-        key[rows] = self.resolver._keys.below(parent, self.t.asked[rows], self._mentions(rows, 1))
-        based = rows[base >= 0]
-        self._source_from_binding(based, source, tainted)
-
-    def _step(
-        self,
-        rows: Column,
-        made: Column,
-        key: NDArray[np.int32],
-        source: NDArray[np.int8],
-        tainted: NDArray[np.uint8],
-    ) -> None:
-        """Name the rows of long chains one by one: in time order every base is ready."""
-        mentions = self._mentions(rows, 1).tolist()
-        names = self.t.asked[rows].tolist()
-        for row, name, mention in zip(rows.tolist(), names, mentions, strict=True):
-            parent = int(self.binding_key[self.row_binding[row]])
-            key[row] = self.resolver._keys.one_below(parent, name, mention)
-            one = slice(row, row + 1)
-            self._source_from_binding(one, source, tainted)
-            self._settle(one, made, key, source, tainted)
-
-    def _source_from_binding(
-        self, rows: Column | slice, source: NDArray[np.int8], tainted: NDArray[np.uint8]
-    ) -> None:
-        binding = self.row_binding[rows]
-        own = (self.t.taught[rows] != NO_NAME) & ~self.t.rundown[rows]
-        source[rows] = np.where(own, EVENT, self.binding_source[binding])
+        """Name rows that ask for nothing as their own object is named."""
+        binding, bindings = self.row_binding[rows], self.bindings
+        own = self._is_own(rows)
+        key[rows] = bindings.key[binding]
+        source[rows] = np.where(own, EVENT, bindings.source[binding])
         if self.resolver._doubts:
-            tainted[rows] |= self.binding_tainted[binding] & _DOUBTFUL
+            tainted[rows] |= bindings.tainted[binding] & DOUBTFUL
         if self.resolver._losses:
-            across = self.resolver._losses.between(self.binding_evidence[binding], self.t.time_ns[rows])
-            tainted[rows] |= (self.binding_tainted[binding] | across) & ~own & _ACROSS_LOSS
-
-    def _settle(
-        self,
-        rows: Column | slice,
-        made: Column,
-        key: NDArray[np.int32],
-        source: NDArray[np.int8],
-        tainted: NDArray[np.uint8],
-    ) -> None:
-        """Let the objects that `rows` opened have the rows' names."""
-        binding = made[rows]
-        self.binding_key[binding] = key[rows]
-        self.binding_source[binding] = np.maximum(source[rows], OPEN)
-        self.binding_tainted[binding] = tainted[rows]
+            across = self._is_across(rows, binding)
+            tainted[rows] |= (bindings.tainted[binding] | across) & ~own & ACROSS_LOSS
 
     def _result(
         self, key: NDArray[np.int32], source: NDArray[np.int8], tainted: NDArray[np.uint8]
@@ -344,8 +311,8 @@ class _Batch:
         if len(named):
             unrooted[named] = np.frombuffer(self.resolver._tree.unrooted, np.uint8)[key[named]]
         source = np.where((key < 0) | unrooted, DEFERRED, source).astype(np.int8)
-        across_loss = (tainted & _ACROSS_LOSS != 0) & (source != DEFERRED)
-        return Resolved(key, handle, source, after_close, across_loss, tainted & _DOUBTFUL != 0)
+        across_loss = (tainted & ACROSS_LOSS != 0) & (source != DEFERRED)
+        return Resolved(key, handle, source, after_close, across_loss, tainted & DOUBTFUL != 0)
 
     def _keep(self) -> None:
         """Write the finished lives to the log and keep each slot's last one."""
@@ -364,7 +331,7 @@ class _Batch:
             self.t,
             slot=self.lives.slot[self.lives.life_at],
             handle=self.life_handle,
-            key=self.binding_key[self.lives.binding[life_end]],
+            key=self.bindings.key[self.lives.binding[life_end]],
             carried=~self.lives.starts[self.lives.life_at],
             opened=self.lives.makes[self.lives.life_at],
             first_row=self.lives.row[self.lives.life_at],
@@ -379,9 +346,7 @@ class _Batch:
         closed[self.lives.life[closing]] = closing
         state.closed_ns[slot] = np.where(closed[life] >= 0, self.lives.time[closed[life]], was_closed)
         state.alive[slot] = True
-        state.key[slot], state.source[slot] = self.binding_key[binding], self.binding_source[binding]
-        state.handle[slot] = self.life_handle[life]
-        state.evidence_ns[slot], state.tainted[slot] = (
-            self.binding_evidence[binding],
-            self.binding_tainted[binding],
-        )
+        bindings = self.bindings
+        state.key[slot], state.source[slot] = bindings.key[binding], bindings.source[binding]
+        state.handle[slot], state.tainted[slot] = self.life_handle[life], bindings.tainted[binding]
+        state.evidence_ns[slot] = self.evidence_ns[binding]

@@ -1,0 +1,180 @@
+"""What events say of values and of keys, in pandas: the ground of history, state and changes."""
+
+import struct
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from analyses_pandas_common import (
+    FAILED,
+    HIVES,
+    NOT_FOUND,
+    OPENS,
+    PATH_NOT_FOUND,
+    TOO_SHORT,
+    events,
+    folded,
+)
+
+from tracer.statuses import NOT_FAILURES
+from tracer.values import decode_value
+
+COLUMNS = ("sequence", "time", "time_ns", "process_id", "handle_id", "operation", "status", "value_name",
+           "requested_name", "information_class", "data_type", "data_size", "data", "previous_type", "previous_size",
+           "previous_data", "flags", "key_id", "disposition", "detail")  # fmt: skip
+OF_SUBTREES = ("RenameKey", *HIVES, "HiveWork")
+CHANGES_OF_VALUES = ("SetValueKey", "DeleteValueKey")
+PENDING = 0x103
+
+# what a value or its key was last known by -> the facts that say so
+VALUE_FACTS = {"write": ["write"], "read": ["read"], "seen": ["seen"], "missed": ["miss"], "deleted": ["delete"],
+               "unclear": ["unclear"]}  # fmt: skip
+KEY_FACTS = {"key_absent": ["key_created", "key_missing"], "key_deleted": ["key_deleted", "key_renamed"],
+             "key_unknown": ["key_unknown"]}  # fmt: skip
+EXISTING_KEY = ["key_created", "key_opened", "key_used", "write", "delete", "read", "seen", "miss"]
+PARTS = ("type", "size", "data")
+
+# KEY_VALUE_INFORMATION_CLASS: where its structure has the type, the size of the data and the data
+FULL, PARTIAL, FULL_64, PARTIAL_64 = 1, 2, 3, 4
+LAYOUTS = {0: (4, None, None, 8), FULL: (4, 12, 8, 20), PARTIAL: (4, 8, 12, 12), FULL_64: (4, 12, 8, 20),
+           PARTIAL_64: (0, 4, 8, 8)}  # fmt: skip
+
+
+def evidence(path: Path, ids: Sequence[int] | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return one row for each event and key it says something of, by sequence; and the event rows.
+
+    Added are `fact`, and `value`, the folded name; `key_id` is that of the group. With `ids` only those keys.
+    """
+    keys = pd.read_parquet(path / "keys.parquet", columns=["key_id", "same_as", "folded_path"])
+    chosen = {} if ids is None else {"filters": [[("key_id", "in", ids)], [("operation", "in", OF_SUBTREES)]]}
+    rows = events(path, *COLUMNS, **chosen).sort_values("sequence")
+    found = rows.assign(key_id=rows["key_id"].map(keys.set_index("key_id")["same_as"])).dropna(subset="key_id")
+    found["fact"] = _facts(found)
+    found = found.dropna(subset="fact")
+    found["value"] = folded(found["value_name"]).mask(found["fact"].str.startswith("key_"))
+    paths = keys[keys["key_id"] == keys["same_as"]]
+    found = pd.concat([found, *_below(found, paths)]).sort_values("sequence", kind="stable")
+    if ids is not None:
+        asked = keys["key_id"].isin(rows.loc[rows["key_id"].isin(ids), "key_id"])
+        found = found[found["key_id"].isin(keys.loc[asked, "same_as"])]
+    return found, rows
+
+
+def _facts(rows: pd.DataFrame) -> np.ndarray:
+    operation, status = rows["operation"], rows["status"]
+    done, failed, missed = (status < FAILED) & (status != PENDING), status >= FAILED, status == NOT_FOUND
+    named = rows["value_name"].notna()
+    changes = operation.isin(CHANGES_OF_VALUES) & named
+    queries = (operation == "QueryValueKey") & named
+    reads = queries | ((operation == "EnumerateValueKey") & named)
+    told = rows["data"].notna() & rows["information_class"].isin([FULL, PARTIAL, FULL_64, PARTIAL_64])
+    opens, made = operation.isin(OPENS), (operation == "CreateKey") & (rows["disposition"] == 1)
+    answered = done | status.isin(NOT_FAILURES)
+    whose = rows["information_class"].notna() & ~rows["information_class"].isin([3, 7])  # else: of the handle
+    asked = operation.isin(["EnumerateKey", "EnumerateValueKey", "SetInformationKey"])
+    cases = [
+        (changes & done & (operation == "SetValueKey"), "write"),
+        (changes & done, "delete"),
+        ((queries | ((operation == "DeleteValueKey") & named)) & missed, "miss"),
+        (changes & failed, "failed"),
+        (changes, "unclear"),
+        (reads & done & told, "read"),
+        (reads & (done | status.isin(TOO_SHORT)), "seen"),
+        (opens & (status == 0) & made, "key_created"),
+        (opens & (status == 0), "key_opened"),
+        (opens & status.isin([NOT_FOUND, PATH_NOT_FOUND]), "key_missing"),
+        ((operation == "DeleteKey") & done, "key_deleted"),
+        ((operation == "RenameKey") & done, "key_renamed"),
+        ((operation.isin(["DeleteKey", "RenameKey"]) | changes_hive(rows)) & ~failed, "key_unknown"),
+        ((asked | ((operation == "QueryKey") & whose)) & answered, "key_used"),
+    ]
+    return np.select(*zip(*cases, strict=True), None)
+
+
+def changes_hive(rows: pd.DataFrame) -> pd.Series:
+    """Tell which rows put another hive in the place of what was there."""
+    other = rows["detail"].str.contains(r'"event": "(?:UnloadHiveStart|HiveDestroy|HiveLink)"', na=False)
+    return rows["operation"].isin(HIVES) | ((rows["operation"] == "HiveWork") & other.astype(bool))
+
+
+def _below(found: pd.DataFrame, paths: pd.DataFrame) -> list[pd.DataFrame]:
+    """Return what renames and changes of hives say of the keys below, and of those at and below a new name."""
+    tops = found[found["fact"].isin(["key_renamed", "key_unknown"]) & (found["operation"] != "DeleteKey")]
+    tops = tops.merge(paths, on="key_id")
+    new_names = folded(tops["requested_name"])
+    says = []
+    for place, old in enumerate(tops["folded_path"]):  # they are few
+        top = tops.iloc[[place]].drop(columns=["same_as", "folded_path"]).assign(value=None)
+        below = paths.loc[paths["folded_path"].str.startswith(old + "\\"), ["key_id"]]
+        says.append(top.drop(columns="key_id").merge(below, how="cross"))
+        new = old.rpartition("\\")[0] + "\\" + str(new_names[place])
+        if tops["operation"][place] == "RenameKey" and isinstance(new_names[place], str) and new != old:
+            same = (paths["folded_path"] == new) | paths["folded_path"].str.startswith(new + "\\")
+            other = top.drop(columns="key_id").assign(fact="key_unknown")
+            says.append(other.merge(paths.loc[same, ["key_id"]], how="cross"))
+    return says
+
+
+def first_spellings(found: pd.DataFrame) -> pd.DataFrame:
+    """Return how each value was spelled first; the rows are in order."""
+    return found.dropna(subset="value").drop_duplicates(["key_id", "value"])[["key_id", "value", "value_name"]]
+
+
+def known_value(rows: pd.DataFrame) -> tuple[np.ndarray, pd.Series]:
+    """Return how values were known, and the sequences of the events by which they were.
+
+    The columns VALUE_FACTS and KEY_FACTS are the newest sequence of such evidence, NULL where there is none.
+    """
+    last = rows.reindex(columns=[*VALUE_FACTS, *KEY_FACTS]).astype("float64").fillna(-1)
+    data, seen = last[["write", "read"]].max(axis=1), last["seen"]
+    deleted = last[["deleted", "key_deleted"]].max(axis=1)
+    absent = last[["missed", "key_absent"]].max(axis=1)
+    gone, unsure = np.maximum(deleted, absent), last[["unclear", "key_unknown"]].max(axis=1)
+    some = np.maximum(np.maximum(data, seen), gone)
+    unknown, held = unsure > some, (data > gone) & (data > unsure)
+    word = np.select(
+        [(some < 0) & (unsure < 0), unknown, held & (last["write"] == data), held, seen > gone, deleted > absent],
+        [None, "unknown", "write", "read", "read", "deleted"], "absent",
+    )  # fmt: skip
+    before = np.select([data > gone, seen > gone, gone >= 0], [data, seen, gone], unsure)
+    sequence = np.select([unknown, held, seen > gone], [before, data, seen], gone)
+    return word, pd.Series(sequence, rows.index).replace(-1, np.nan)
+
+
+def returned(information_class: float, data: bytes | None) -> tuple[int | None, int | None, bytes | None]:
+    """Return type, size and data of a value out of the structure that a read returned."""
+    if data is None or information_class not in LAYOUTS:
+        return None, None, None
+    type_at, size_at, data_at, fixed = LAYOUTS[int(information_class)]
+    if len(data) < fixed:
+        return None, None, None
+    kind = struct.unpack_from("<I", data, type_at)[0]
+    if size_at is None:  # basic information has no data
+        return kind, None, None
+    size = struct.unpack_from("<I", data, size_at)[0]
+    start = data_at
+    if information_class in (FULL, FULL_64):  # an offset says where
+        start, name_size = struct.unpack_from("<I", data, data_at)[0], struct.unpack_from("<I", data, 16)[0]
+        if size and start < fixed + name_size:
+            return None, None, None
+    return kind, size, data[start : start + size]
+
+
+def contents(rows: pd.DataFrame, information_class: str, data: str) -> pd.DataFrame:
+    """Return what reads returned as the columns type, size and data."""
+    read = [returned(*row) for row in zip(rows[information_class], rows[data], strict=True)]
+    return pd.DataFrame(read, rows.index, PARTS).astype({"type": "float64", "size": "float64", "data": object})
+
+
+def value_texts(kind: pd.Series, size: pd.Series, data: pd.Series) -> list[str | None]:
+    """Return values as people read them."""
+    texts = []
+    for row in zip(kind, data, size, strict=True):
+        number, content, length = (None if pd.isna(part) else part for part in row)
+        if number is None and content is None and length is None:
+            texts.append(None)
+            continue
+        number, length = (None if part is None else int(part) for part in (number, length))
+        texts.append(decode_value(number, b"" if content is None and length == 0 else content, length))
+    return texts

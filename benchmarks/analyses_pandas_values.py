@@ -1,0 +1,188 @@
+"""History and state of values in pandas."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from analyses_common import SUBTREE
+from analyses_pandas_common import (
+    NOT_FOUND,
+    ids_of,
+    lost_between,
+    real_losses,
+    status_names,
+    with_key_names,
+    with_process_names,
+)
+from analyses_pandas_evidence import (
+    CHANGES_OF_VALUES,
+    EXISTING_KEY,
+    KEY_FACTS,
+    PARTS,
+    VALUE_FACTS,
+    contents,
+    evidence,
+    first_spellings,
+    known_value,
+    value_texts,
+)
+
+
+def history(path: Path) -> pd.DataFrame:
+    """Nothing is left out; contents are as recorded, as in our lazy table."""
+    return _history(path, *evidence(path))
+
+
+def history_of_a_subtree(path: Path) -> pd.DataFrame:
+    """Nothing is left out; pyarrow looks for the rows."""
+    return _told(_history(path, *evidence(path, ids_of(path, subtree=SUBTREE))))
+
+
+def _history(path: Path, found: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+    marks = found[["sequence", "key_id", "fact", "value", "operation"]].assign(rank=1)
+    marks = marks[~marks["fact"].isin(["key_opened", "key_used"])]
+    # A key that is deleted or renamed takes the values with it that were heard of before.
+    gone = marks[marks["fact"].isin(KEY_FACTS["key_deleted"])]
+    heard = marks.dropna(subset="value").groupby(["key_id", "value"])["sequence"].min().rename("first").reset_index()
+    taken = gone.drop(columns="value").merge(heard, on="key_id")
+    taken = taken[taken["sequence"] > taken["first"]].drop(columns="first").assign(rank=0)
+    marks = pd.concat([marks, taken]).sort_values(["sequence", "rank"])
+    by_value = [marks["key_id"], marks["value"]]
+    for facts, by in ((VALUE_FACTS, by_value), (KEY_FACTS, [marks["key_id"]])):
+        for name, words in facts.items():
+            said = marks["fact"].isin(words) & (marks["rank"] == 1)
+            newest = marks["sequence"].where(said).groupby(by, dropna=False).ffill()
+            marks[name] = newest.groupby(by, dropna=False).shift()  # before this row
+    marks["own_from"], marks["own_sequence"] = known_value(marks)
+    change = marks["operation"].isin(CHANGES_OF_VALUES) & marks["value"].notna()
+    marks = marks[change | ((marks["rank"] == 0) & marks["own_from"].isin(["write", "read"]))]
+    answer = marks[["sequence", "key_id", "fact", "value", "own_from", "own_sequence"]]
+    answer = answer.merge(rows.drop(columns=["key_id", "value_name", "information_class"]), on="sequence")
+    own = rows[["sequence", "time_ns", "operation", "information_class", "data_type", "data_size", "data"]]
+    own.columns = ["own_sequence", "own_ns", "own_operation", "own_class", "own_type", "own_size", "own_data"]
+    own = own.astype({"own_ns": "Int64"})
+    answer = answer.merge(own, on="own_sequence", how="left")
+    answer["lost"] = lost_between(answer["own_ns"], answer["time_ns"], real_losses(path))
+    answer["own_fact"] = np.where(answer["own_operation"] == "SetValueKey", "write", "read")
+    done = ~answer["fact"].isin(["failed", "miss"])
+    answer["done"] = done.astype("boolean").mask(answer["fact"] == "unclear")
+    answer = answer.merge(first_spellings(found), on=["key_id", "value"], how="left")
+    answer = with_key_names(path, answer, "key_id", display_key="display_path")
+    answer = with_process_names(path, answer)
+    return answer.sort_values(["sequence", "key_id", "value_name"])[[
+        "sequence", "time", "display_key", "operation", "status", "process", "pid", "data_type", "data_size", "data",
+        "previous_type", "previous_size", "previous_data", "own_from", "own_sequence", "own_class", "own_type",
+        "own_size", "own_data", "lost", "key_id", "process_id", "handle_id", "flags", "value_name", "own_fact", "done",
+    ]]  # fmt: skip
+
+
+def _told(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return rows of `_history` as people read them: contents decoded, sources compared."""
+    operation, source = rows["operation"], rows["own_from"]
+    recorded = rows[[f"previous_{name}" for name in PARTS]].notna().any(axis=1)
+    missed = (operation == "DeleteValueKey") & (rows["status"] == NOT_FOUND)
+    held, absent = source.isin(["write", "read"]), source.isin(["absent", "deleted"])
+    written = rows["own_fact"] == "write"
+    own = contents(rows, "own_class", "own_data")
+    own["type"] = own["type"].fillna(rows["own_type"])
+    stated = {"type": "data_type", "size": "data_size", "data": "data"}
+    for name in PARTS:
+        own[name] = own[name].mask(written, rows[f"own_{name}"])
+        rows[f"new_{name}"] = rows[stated[name]].where(operation == "SetValueKey")
+        known = own[name].where(held & ~missed)
+        rows[f"old_{name}"] = known.mask(recorded, rows[f"previous_{name}"])
+    for side in ("new", "old"):
+        rows[f"{side}_value"] = value_texts(*(rows[f"{side}_{name}"] for name in PARTS))
+    rows["old_from"] = np.select(
+        [recorded, missed | absent, held & (source == "write"), held], ["event", "absent", "write", "read"], None
+    )
+    by_itself = recorded | missed | ~(held | absent)
+    rows["old_sequence"] = rows["own_sequence"].mask(by_itself)
+    rows["across_loss"] = rows["lost"].mask(by_itself)
+    differs = pd.Series(False, rows.index)
+    for name in ("type", "size"):
+        before = rows[f"previous_{name}"]
+        differs |= (own[name] != before) & own[name].notna() & before.notna()
+    both = own["data"].notna() & rows["previous_data"].notna()
+    pairs = zip(own["data"][both], rows["previous_data"][both], strict=True)
+    differs[both] |= np.array([one[: len(other)] != other[: len(one)] for one, other in pairs], bool)
+    deleted = (operation == "DeleteValueKey") & rows["done"].fillna(False)
+    rows["conflict"] = np.select(
+        [absent & (recorded | deleted), held & missed, held & recorded & differs], ["absent", "present", "data"], None
+    )
+    rows["status_name"] = status_names(rows["status"])
+    return rows[[
+        "sequence", "time", "display_key", "value_name", "operation", "done", "status", "status_name", "process",
+        "pid", "new_type", "new_size", "new_data", "new_value", "old_from", "old_type", "old_size", "old_data",
+        "old_value", "old_sequence", "across_loss", "conflict", "key_id", "process_id", "handle_id", "flags",
+    ]]  # fmt: skip
+
+
+def state(path: Path) -> pd.DataFrame:
+    """Nothing is left out; contents are as recorded, as in our lazy table."""
+    found, _ = evidence(path)
+    known = pd.concat([_values(found), _keys(found)])
+    facts = found[[
+        "sequence", "key_id", "fact", "time", "time_ns", "process_id", "handle_id", "flags", "operation",
+        "information_class", "data_type", "data_size", "data",
+    ]]  # fmt: skip
+    own = {"fact": "own_fact", "information_class": "own_class", "data_type": "own_type", "data_size": "own_size",
+           "data": "own_data"}  # fmt: skip
+    rows = known.merge(facts.rename(columns=own), on=["sequence", "key_id"])
+    lost_until = real_losses(path)["to_ns"].fillna(2**63 - 1).max()
+    rows["lost_since"] = False if pd.isna(lost_until) else rows["time_ns"] <= lost_until
+    rows["known"] = rows["known"].mask(rows["lost_since"], "unknown")
+    rows["last_known"] = _meaning(rows)
+    rows = rows.merge(first_spellings(found), on=["key_id", "value"], how="left")
+    rows = with_key_names(path, rows, "key_id", key="path", display_key="display_path")
+    rows = with_process_names(path, rows)
+    return rows.sort_values(["display_key", "key_id", "value"], na_position="first")[[
+        "display_key", "value_name", "known", "last_known", "lost_since", "sequence", "time", "process", "pid", "key",
+        "key_id", "process_id", "handle_id", "flags", "own_fact", "own_class", "own_type", "own_size", "own_data",
+        "operation",
+    ]]  # fmt: skip
+
+
+def _newest(found: pd.DataFrame, by: list[str], facts: dict[str, list[str]]) -> pd.DataFrame:
+    """Return the newest sequence of each kind of facts, one column each."""
+    kinds = {word: name for name, words in facts.items() for word in words}
+    newest = found.groupby([*by, found["fact"].map(kinds)])["sequence"].max().unstack()
+    return newest.reindex(columns=list(facts))
+
+
+def _values(found: pd.DataFrame) -> pd.DataFrame:
+    values = _newest(found.dropna(subset="value"), ["key_id", "value"], VALUE_FACTS).reset_index()
+    of_keys = _newest(found[found["value"].isna()], ["key_id"], KEY_FACTS).reset_index()
+    values = values.merge(of_keys, on="key_id", how="left")
+    values["known"], values["sequence"] = known_value(values)
+    return values.dropna(subset="known")[["key_id", "value", "known", "sequence"]]
+
+
+def _keys(found: pd.DataFrame) -> pd.DataFrame:
+    kinds = {"there": EXISTING_KEY, "missing": ["key_missing"], "gone": KEY_FACTS["key_deleted"],
+             "unsure": ["key_unknown"]}  # fmt: skip
+    keys = _newest(found, ["key_id"], kinds).fillna(-1).reset_index()
+    last = keys[["there", "missing", "gone"]].max(axis=1)
+    keys["known"] = np.select(
+        [keys["unsure"] > last, keys["there"] == last, keys["missing"] == last],
+        ["unknown", "exists", "absent"], "deleted",
+    )  # fmt: skip
+    keys["sequence"] = last.mask(last < 0, keys["unsure"])
+    return keys[keys["sequence"] >= 0][["key_id", "known", "sequence"]]
+
+
+def _meaning(rows: pd.DataFrame) -> np.ndarray:
+    """Return what the event said when it happened; NULL where it only made things uncertain."""
+    fact, of_value = rows["own_fact"], rows["value"].notna()
+    return np.select(
+        [
+            fact.isin(KEY_FACTS["key_deleted"]) | (of_value & (fact == "delete")),
+            of_value & (fact == "write"),
+            of_value & fact.isin(["read", "seen"]),
+            of_value & fact.isin(["miss", "key_missing", "key_created"]),
+            fact == "key_missing",
+            fact.isin(EXISTING_KEY),
+        ],
+        ["deleted", "write", "read", "absent", "absent", "exists"],
+        None,
+    )
