@@ -230,8 +230,8 @@ class _EtlIngest:
             self.last_ns[number] = max(int(times.max()), self.last_ns.get(number, int(times.max())))
 
     def _note_foreign(self, reader: EtlReader, records: Records, operations: Operations) -> None:
-        known = [number for number, name in enumerate(reader.providers) if name in PROVIDER_NAMES]
-        foreign = ~np.isin(records.provider, known)
+        strange = np.array([name not in PROVIDER_NAMES for name in reader.providers] + [True])
+        foreign = strange.take(records.provider)  # -1, no provider, is the last
         rundown = np.flatnonzero(PlanTables.operation[operations.plan] == ABSENT)
         for number, found in enumerate(self.diagnostics):
             mine = records.source == number

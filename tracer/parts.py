@@ -143,10 +143,19 @@ def _table(joined: _Joined, order: Column, texts: list[str]) -> pa.Table:
     def number(name: str) -> NDArray[np.uint32]:
         return joined.numbers[name].take(order) if name in joined.numbers else np.zeros(rows, np.uint32)
 
-    def names(numbers: NDArray[np.int32]) -> pa.DictionaryArray:
-        codes = pa.array(numbers, mask=numbers == NONE).dictionary_encode()
-        few = [texts[number] for number in codes.dictionary.to_pylist()]
-        return pa.DictionaryArray.from_arrays(codes.indices, pa.array(few, pa.string()))
+    def names(known: NDArray[np.bool_]) -> pa.DictionaryArray:
+        """Return the last names of the rows that have one, as a dictionary of just these, by first row."""
+        rows_known = np.flatnonzero(known)
+        numbers = last_name.take(rows_known).astype(np.intp)
+        code = np.full(int(numbers.max(initial=NONE)) + 1, NONE, np.int32)
+        code[numbers[::-1]] = np.arange(len(numbers) - 1, -1, -1, dtype=np.int32)  # the first row of each
+        distinct = np.flatnonzero(code != NONE)
+        distinct = distinct[np.argsort(code[distinct])]
+        code[distinct] = np.arange(len(distinct), dtype=np.int32)
+        codes = np.zeros(rows, np.int32)
+        codes[rows_known] = code.take(numbers)
+        few = pa.array([texts[number] for number in distinct.tolist()], pa.string())
+        return pa.DictionaryArray.from_arrays(_known(codes, known), few)
 
     def bytes_of(name: str) -> pa.Array:
         blobs = joined.blobs[name]
@@ -177,8 +186,8 @@ def _table(joined: _Joined, order: Column, texts: list[str]) -> pa.Table:
         "status": _known(status, lookup.status.take(plan)),
         "key_id": _known(key, key >= 0),
         "handle_id": _known(handle, handle >= 0),
-        "requested_name": names(np.where(lookup.requested.take(plan), last_name, NONE)),
-        "value_name": names(np.where(no_value, NONE, last_name)),
+        "requested_name": names(lookup.requested.take(plan) & (last_name != NONE)),
+        "value_name": names(~no_value & (last_name != NONE)),
         "disposition": _known(disposition, lookup.creates.take(plan) & (disposition != 0) & (status == 0)),
         "information_class": _known(
             np.where(lookup.classic_class.take(plan), index, information), lookup.information.take(plan)

@@ -21,9 +21,11 @@ def process_records(
         operations: its registry records.
         providers: names of providers, by number.
     """
-    wanted = [n for n, name in enumerate(providers) if name in (KERNEL_PROCESS, CLASSIC_PROCESS)]
-    mine = np.isin(records.provider, wanted)
     found: list[tuple[int, ProcessRecord]] = []
+    wanted = np.array([name in (KERNEL_PROCESS, CLASSIC_PROCESS) for name in providers] + [False])
+    if not wanted.any():
+        return found
+    mine = wanted.take(records.provider)  # -1, no provider, is the last
     if not mine.any():
         return found
     is_row = np.zeros(len(records), bool)

@@ -230,7 +230,9 @@ class ProcessTable:
         codes = self._encode(pids)
         record_codes = [self._code(record.pid) for _, record in records]
         self._reserve(max(int(codes.max(initial=-1)), max(record_codes, default=-1)))
-        unknown = np.flatnonzero((codes >= 0) & (self._current[codes] < 0))
+        found = self._current.take(codes)
+        nobody = codes < 0
+        unknown = np.flatnonzero((found < 0) & ~nobody)
         first_codes, first_rows = np.unique(codes[unknown], return_index=True)
         busy = np.array(sorted(set(record_codes)), np.int64)
         changes = [(code, 0, int(self._current[code])) for code in busy.tolist()]
@@ -248,7 +250,9 @@ class ProcessTable:
             else:
                 self._current[code] = self._apply(records[number][1], int(self._current[code]))
             changes.append((code, position, int(self._current[code])))
-        found = np.where(codes >= 0, self._current[codes], np.int32(-1))
+        if changes:
+            found = self._current.take(codes)
+        found[nobody] = -1
         if len(busy):
             self._follow(found, codes, busy, changes)
         return found

@@ -4,6 +4,8 @@ from array import array
 from collections.abc import Callable
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tracer.compiled import kernel
@@ -70,13 +72,21 @@ class CompiledKeyTree(KeyTree):
             more = np.full(len(texts), ABSENT, np.int64)
             self.begin = np.concatenate([self.begin, more])
             self.end = np.concatenate([self.end, more])
-        known, spell, new = self._spelling_numbers, self._spelling, self._parts
-        for name in np.unique(names[self.begin[names] == ABSENT]).tolist():
-            self.begin[name] = len(new)
-            new.extend(
-                [known[part] if part in known else spell(part) for part in texts[name].split("\\") if part]
-            )
-            self.end[name] = len(new)
+        new = np.unique(names[self.begin[names] == ABSENT])
+        if not len(new):
+            return
+        listed = pc.split_pattern(pa.array([texts[name] for name in new.tolist()], pa.string()), "\\")
+        encoded = listed.values.dictionary_encode()
+        distinct = encoded.dictionary.to_pylist()
+        spellings = list(map(self._spelling_numbers.get, distinct))
+        for place, part in enumerate(distinct):
+            if spellings[place] is None:
+                spellings[place] = self._spelling(part) if part else ABSENT
+        parts = np.array(spellings, np.int64).take(encoded.indices.to_numpy())
+        kept = parts != ABSENT
+        ends = (np.concatenate([[0], np.cumsum(kept)]) + len(self._parts)).take(listed.offsets.to_numpy())
+        self.begin[new], self.end[new] = ends[:-1], ends[1:]
+        self._parts.frombytes(parts[kept].tobytes())
 
     def parts(self) -> NDArray[np.int64]:
         """Return the spellings of all names that were split, one name after the other; not a copy."""

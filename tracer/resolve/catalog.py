@@ -56,37 +56,66 @@ class Catalog:
 
     def tables(self) -> Iterator[pa.Table]:
         """Yield the table `keys` in slices, by key_id."""
-        tree = self._tree
-        start = 0
+        tree, start = self._tree, 0
         while start < len(tree):
-            spellings: list[_Spelling] = []
-            characters = 0
-            for node in range(start, min(start + _SLICE, len(tree))):
-                spellings.append(self._spell(node))
-                characters += len(spellings[-1].path)
-                if characters > _MOST_CHARACTERS:
-                    break
-            nodes = range(start, start + len(spellings))
-            start = nodes.stop
-            same = [self._same_as(node, spelling) for node, spelling in zip(nodes, spellings, strict=True)]
-            parents = [tree.parents[tree.bound[node][0] if node in tree.bound else node] for node in nodes]
-            paths = [spelling.path for spelling in spellings]
+            paths, shown, folded, depths = self._spell_slice(start)
+            nodes = range(start, start + len(paths))
+            parents = np.frombuffer(tree.parents, np.int32)[start : nodes.stop].copy()
+            names = tree.names[start : nodes.stop]
+            for node in [node for node in tree.bound if node in nodes]:
+                parents[node - start] = tree.parents[tree.bound[node][0]]
+                names[node - start] = paths[node - start].rpartition("\\")[2]
             yield pa.table(
                 [
                     pa.array(nodes, pa.int32()),
                     pa.array(paths, pa.string()),
-                    pa.array([spelling.shown for spelling in spellings], pa.string()),
-                    pa.array([spelling.folded for spelling in spellings], pa.string()),
-                    pa.array([None if parent < 0 else parent for parent in parents], pa.int32()),
-                    pa.array(
-                        [path if path == "\\" else path.rpartition("\\")[2] for path in paths], pa.string()
-                    ),
-                    pa.array([spelling.depth for spelling in spellings], pa.int16()),
-                    pa.array(same, pa.int32()),
+                    pa.array(shown, pa.string()),
+                    pa.array(folded, pa.string()),
+                    pa.array(parents, pa.int32(), mask=parents < 0),
+                    pa.array(names, pa.string()),
+                    pa.array(depths, pa.int16()),
+                    pa.array(self._same[start : nodes.stop], pa.int32()),
                     pa.array([self.name_source(node) for node in nodes], pa.string()),
                 ],
                 schema=KEYS.arrow(),
             )
+            start = nodes.stop
+
+    def _spell_slice(self, start: int) -> tuple[list[str], list[str], list[str], list[int]]:
+        """Return paths of the keys from `start` on, as recorded, shown, and folded, and depths; notes `same_as`."""
+        tree, spellings = self._tree, self._spellings
+        paths: list[str] = []
+        shown: list[str] = []
+        folded: list[str] = []
+        depths: list[int] = []
+        characters = 0
+        for node in range(start, min(start + _SLICE, len(tree))):
+            parent = tree.parents[node]
+            above = spellings.get(parent)
+            if above is not None and above.depth >= _ROOT_DEPTH and node not in tree.bound:
+                # Most keys: nothing but their name and their parent's path matters. Written out for its speed.
+                name = tree.names[node]
+                path, depth = f"{above.path}\\{name}", above.depth + 1
+                paths.append(path)
+                shown.append(f"{above.shown}\\{name}")
+                folded.append(f"{above.folded}\\{tree.fold(name)}")
+                depths.append(depth)
+                if self._above[node]:
+                    self._keep(node, _Spelling(path, shown[-1], folded[-1], depth))
+                if self._same[parent] != parent:
+                    self._find_same(node, depth, folded[-1])
+            else:
+                spelling = self._spell(node)
+                path = spelling.path
+                paths.append(path)
+                shown.append(spelling.shown)
+                folded.append(spelling.folded)
+                depths.append(spelling.depth)
+                self._find_same(node, spelling.depth, spelling.folded)
+            characters += len(path)
+            if characters > _MOST_CHARACTERS:
+                break
+        return paths, shown, folded, depths
 
     def name_source(self, node: int) -> str | None:
         """Return later, rundown, partial or none for what had no name at first; else None."""
@@ -113,9 +142,6 @@ class Catalog:
     def _spell(self, node: int) -> _Spelling:
         """Return a key's spelling, from that of the nearest key above it that is still known."""
         parents = self._tree.parents
-        above = self._spellings.get(parents[node])
-        if above is not None and not self._above[node] and node not in self._tree.bound:
-            return self._spell_below(node, above)  # most keys: nothing stands below them
         chain = []
         known = self._spellings.get(node)
         while known is None:
@@ -158,8 +184,8 @@ class Catalog:
         shown = display_path(path, control_set=self._control_set)
         return _Spelling(path, shown, fold_name(shown), depth)
 
-    def _same_as(self, node: int, spelling: _Spelling) -> int:
-        """Return the key that `node` is another spelling of (itself where it is none), and note it.
+    def _find_same(self, node: int, depth: int, folded: str) -> None:
+        """Note the key that `node` is another spelling of (itself where it is none).
 
         A parent's is known before, but for what an unnamed object turned out to be, which may be numbered
         later: that key stands for itself then.
@@ -175,10 +201,9 @@ class Catalog:
                 if found is None
                 else self._same[found]
             )
-        elif spelling.depth > _ROOT_DEPTH or self.name_source(node) in _NAMELESS:
+        elif depth > _ROOT_DEPTH or self.name_source(node) in _NAMELESS:
             same = node
         else:
-            link = _CLASSES_LINK.match(spelling.folded)
-            same = self._roots.setdefault(f"HKU\\{link[1]}_CLASSES" if link else spelling.folded, node)
+            link = _CLASSES_LINK.match(folded)
+            same = self._roots.setdefault(f"HKU\\{link[1]}_CLASSES" if link else folded, node)
         self._same[node] = same
-        return same

@@ -91,26 +91,29 @@ class HandleLog:
             "last_sequence": sequence[last_row],
             "began": began,
         }
-        if carried.any():
+        old = np.flatnonzero(carried)
+        if len(old):
+            before = {name: column.take(slot[old]) for name, column in self._slots.items()}
             for name in ("address", "process", "opened_sequence", "opened_ns", "began"):
-                lives[name] = np.where(carried, self._slots[name][slot], lives[name])
-            before = self._slots["first_sequence"][slot]
-            lives["first_sequence"] = np.where(carried & (before >= 0), before, lives["first_sequence"])
+                lives[name][old] = before[name]
+            known = before["first_sequence"] >= 0
+            lives["first_sequence"][old[known]] = before["first_sequence"][known]
+            known = before["closed_sequence"] != _UNKNOWN
             for name in ("closed_sequence", "closed_ns"):
-                old = self._slots[name][slot]
-                lives[name] = np.where(carried & (old != _UNKNOWN), old, lives[name])
+                lives[name][old[known]] = before[name][known]
         # Lives whose address this batch took over at once were kept until now.
         first_of_slot = np.ones(len(slot), bool)
         first_of_slot[1:] = slot[1:] != slot[:-1]
         replaced = slot[first_of_slot & ~carried & self._alive[slot]]
         if len(replaced):
-            self._emit({name: column[replaced] for name, column in self._slots.items()}, reused=True)
-        if finished.any():
-            self._emit({name: column[finished] for name, column in lives.items()}, reused=True)
-        kept = ~finished
+            self._emit({name: column.take(replaced) for name, column in self._slots.items()}, reused=True)
+        done, kept = np.flatnonzero(finished), np.flatnonzero(~finished)
+        if len(done):
+            self._emit({name: column.take(done) for name, column in lives.items()}, reused=True)
+        slots = slot.take(kept)
         for name, column in lives.items():
-            self._slots[name][slot[kept]] = column[kept]
-        self._alive[slot[kept]] = True
+            self._slots[name][slots] = column.take(kept)
+        self._alive[slots] = True
 
     def forget(self, kept: NDArray[np.bool_]) -> None:
         """Write the lives of the slots that are not `kept` (all closed) and move the others together."""
