@@ -3,8 +3,9 @@
     python benchmarks/analyses.py [--events 50000000] [--cap-s 900] [--only hot,tree] [--folder DIR]
 
 Each case runs in a process of its own: opening the capture, the question, and its whole answer as Arrow batches.
-pandas reads the columns it needs with pyarrow and does the same, straightforwardly, which is often less: the pandas
-form of a case says what it leaves out. Whoever needs more than 8 GiB or more than the cap is stopped.
+pandas reads the columns it needs with pyarrow and makes the same answer, straightforwardly, as one DataFrame:
+benchmarks/analyses_agree.py compares both forms, value by value. Whoever needs more than 8 GiB or more than the cap is
+stopped.
 """
 
 import argparse

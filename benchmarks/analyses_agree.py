@@ -1,8 +1,8 @@
 """Whether both forms of each case of benchmarks/analyses.py give the same answer: values, and order of rows.
 
-    python benchmarks/analyses_agree.py [--events 100000] [--only who,keys] [--folder DIR]
+    python benchmarks/analyses_agree.py [--events 100000] [--only who,keys] [--folder DIR] [--capture NAME.regtrace]
 
-Said is how many of our columns the pandas form gives, and which it does not. The exit code is 1 where one differs.
+Values are compared row by row and exactly, but for the last digits of quotients. Said is how many of our columns the pandas form gives, and which it does not. The exit code is 1 where one differs.
 """
 
 import argparse
@@ -58,11 +58,12 @@ def main() -> int:
     parser.add_argument("--events", type=int, default=100_000)
     parser.add_argument("--only", default="", help="cases, separated by commas")
     parser.add_argument("--folder", type=Path, help="where the capture is kept; None: a temporary folder")
+    parser.add_argument("--capture", type=Path, help="a capture to compare on; None: one that is made")
     arguments = parser.parse_args()
     differ = False
     with tempfile.TemporaryDirectory() as name:
         folder = arguments.folder or Path(name)
-        path = large_capture(folder, arguments.events, max(1, arguments.events // 2))
+        path = arguments.capture or large_capture(folder, arguments.events, max(1, arguments.events // 2))
         for case in arguments.only.split(",") if arguments.only else QUESTIONS:
             ours, theirs = answer(case, path), FORMS[case](path)
             found = difference(ours, theirs)

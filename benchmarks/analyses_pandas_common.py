@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from tracer.statuses import NOT_FAILURES, status_name
@@ -35,7 +36,9 @@ def events(path: Path, *columns: str, **more: object) -> pd.DataFrame:
 
 def table(path: Path, name: str, *columns: str) -> pd.DataFrame:
     """Return columns of a small table; those with NULLs keep whole numbers, which floats would round."""
-    return pd.read_parquet(path / f"{name}.parquet", columns=list(columns) or None, dtype_backend="numpy_nullable")
+    return pd.read_parquet(
+        path / f"{name}.parquet", columns=list(columns) or None, dtype_backend="numpy_nullable"
+    )
 
 
 def groups(path: Path, key_id: pd.Series) -> pd.Series:
@@ -51,7 +54,9 @@ def with_key_names(path: Path, rows: pd.DataFrame, column: str, **names: str) ->
     return rows.merge(keys, on=column, how="left")
 
 
-def with_process_names(path: Path, rows: pd.DataFrame, column: str = "process_id", **names: str) -> pd.DataFrame:
+def with_process_names(
+    path: Path, rows: pd.DataFrame, column: str = "process_id", **names: str
+) -> pd.DataFrame:
     """Add image and pid, or other columns of `processes`, likewise."""
     names = names or {"process": "image", "pid": "pid"}
     processes = pd.read_parquet(path / "processes.parquet", columns=["process_id", *names.values()])
@@ -87,11 +92,13 @@ def lost_between(after: pd.Series, before: pd.Series, losses: pd.DataFrame) -> p
 
     A bound of a loss that is not known is the end of time.
     """
-    lost = losses.fillna({"from_ns": -LAST_NS, "to_ns": LAST_NS}).sort_values(["from_ns", "to_ns"])
-    found = pd.Series(False, after.index, dtype="boolean")
-    for one in lost.itertuples():  # they are few
-        found |= (before >= one.from_ns) & (after <= one.to_ns)
-    return found.mask(after.isna())
+    lost = losses.fillna({"from_ns": -LAST_NS, "to_ns": LAST_NS}).astype(
+        {"from_ns": "int64", "to_ns": "int64"}
+    )
+    lost = lost.sort_values("from_ns")
+    begun = lost["from_ns"].searchsorted(before.astype("int64"), side="right")  # losses that began by then
+    until = np.concatenate([[-LAST_NS], lost["to_ns"].cummax()])[begun]
+    return (after <= until).astype("boolean").mask(after.isna())
 
 
 def real_losses(path: Path) -> pd.DataFrame:

@@ -114,7 +114,9 @@ def _chains(rows: pd.DataFrame, places: pd.DataFrame) -> pd.DataFrame:
         hit=(there & ~made).where(opens, there | missed | (status == NO_MORE_ENTRIES)),
     )
     of_values = rows[(operation == "QueryValueKey") & rows["value_name"].notna()]
-    of_values = of_values.assign(of_key=False, folded=folded(of_values["value_name"]), missed=missed, hit=there)
+    of_values = of_values.assign(
+        of_key=False, folded=folded(of_values["value_name"]), missed=missed, hit=there
+    )
     asked = pd.concat([of_keys, of_values]).sort_values("sequence")
     thing = ["process_id", "thread_id", "search", "of_key", "folded"]
     asked["other"] = asked["sequence"].where(~asked["missed"])

@@ -49,16 +49,19 @@ def evidence(path: Path, ids: Sequence[int] | None = None) -> tuple[pd.DataFrame
     keys = pd.read_parquet(path / "keys.parquet", columns=["key_id", "same_as", "folded_path"])
     chosen = {} if ids is None else {"filters": [[("key_id", "in", ids)], [("operation", "in", OF_SUBTREES)]]}
     rows = events(path, *COLUMNS, **chosen).sort_values("sequence")
-    found = rows.assign(key_id=rows["key_id"].map(keys.set_index("key_id")["same_as"])).dropna(subset="key_id")
+    found = rows.assign(key_id=rows["key_id"].map(keys.set_index("key_id")["same_as"])).dropna(
+        subset="key_id"
+    )
     found["fact"] = _facts(found)
     found = found.dropna(subset="fact")
     found["value"] = folded(found["value_name"]).mask(found["fact"].str.startswith("key_"))
     paths = keys[keys["key_id"] == keys["same_as"]]
     found = pd.concat([found, *_below(found, paths)]).sort_values("sequence", kind="stable")
-    if ids is not None:
-        asked = keys["key_id"].isin(rows.loc[rows["key_id"].isin(ids), "key_id"])
-        found = found[found["key_id"].isin(keys.loc[asked, "same_as"])]
-    return found, rows
+    # Of keys that nothing was asked of, what was done to those above says nothing.
+    touched = rows["key_id"].drop_duplicates()
+    touched = touched if ids is None else touched[touched.isin(ids)]
+    asked = keys.loc[keys["key_id"].isin(touched), "same_as"]
+    return found[found["key_id"].isin(asked)], rows
 
 
 def _facts(rows: pd.DataFrame) -> np.ndarray:
@@ -118,7 +121,9 @@ def _below(found: pd.DataFrame, paths: pd.DataFrame) -> list[pd.DataFrame]:
 
 def first_spellings(found: pd.DataFrame) -> pd.DataFrame:
     """Return how each value was spelled first; the rows are in order."""
-    return found.dropna(subset="value").drop_duplicates(["key_id", "value"])[["key_id", "value", "value_name"]]
+    return found.dropna(subset="value").drop_duplicates(["key_id", "value"])[
+        ["key_id", "value", "value_name"]
+    ]
 
 
 def known_value(rows: pd.DataFrame) -> tuple[np.ndarray, pd.Series]:
@@ -164,7 +169,9 @@ def returned(information_class: float, data: bytes | None) -> tuple[int | None, 
 def contents(rows: pd.DataFrame, information_class: str, data: str) -> pd.DataFrame:
     """Return what reads returned as the columns type, size and data."""
     read = [returned(*row) for row in zip(rows[information_class], rows[data], strict=True)]
-    return pd.DataFrame(read, rows.index, PARTS).astype({"type": "float64", "size": "float64", "data": object})
+    return pd.DataFrame(read, rows.index, PARTS).astype(
+        {"type": "float64", "size": "float64", "data": object}
+    )
 
 
 def value_texts(kind: pd.Series, size: pd.Series, data: pd.Series) -> list[str | None]:

@@ -49,14 +49,24 @@ def timeline_of_a_key(path: Path) -> pd.DataFrame:
 
 def keys(path: Path) -> pd.DataFrame:
     """Nothing is left out."""
-    rows = events(path, "key_id", "process_id", "operation", "status", "disposition", "value_name", "data_size",
-                  "time")  # fmt: skip
-    operation = rows["operation"]
+    rows = events(
+        path,
+        "key_id",
+        "process_id",
+        "operation",
+        "status",
+        "disposition",
+        "value_name",
+        "data_size",
+        "time",
+    )
+    operation, status = rows.pop("operation"), rows.pop("status")
     rows["key_id"] = groups(path, rows["key_id"])
     rows["read"], rows["write"], rows["open"] = (operation.isin(some) for some in (READS, WRITES, OPENS))
-    rows["made"] = (operation == "CreateKey") & (rows["disposition"] == 1)
-    rows["failure"] = failures(rows["status"])
-    rows["written"] = rows["data_size"].where((operation == "SetValueKey") & (rows["status"] < FAILED))
+    rows["made"] = (operation == "CreateKey") & (rows.pop("disposition") == 1)
+    rows["failure"] = failures(status)
+    rows["written"] = rows.pop("data_size").where((operation == "SetValueKey") & (status < FAILED))
+    del operation, status
     by_key = rows.groupby("key_id")
     found = by_key.agg(
         events=("read", "size"), reads=("read", "sum"), opens=("open", "sum"), writes=("write", "sum"),
@@ -82,14 +92,15 @@ def who(path: Path) -> pd.DataFrame:
     writes = ("SetValueKey", "SetSecurityKey", "RenameKey", *HIVES)
     rows = events(path, "sequence", "time", "key_id", "process_id", "operation", "status", "disposition",
                   "value_name")  # fmt: skip
-    operation, failed = rows["operation"], failures(rows["status"])
+    operation, failed = rows.pop("operation"), failures(rows.pop("status"))
     rows["key_id"] = groups(path, rows["key_id"])
     rows["failure"] = failed
     rows["write"], rows["delete"], rows["read"], rows["open"] = (
         operation.isin(some) & ~failed for some in (writes, deletes, READS, OPENS)
     )
-    rows["made"] = (operation == "CreateKey") & (rows["disposition"] == 1) & ~failed
+    rows["made"] = (operation == "CreateKey") & (rows.pop("disposition") == 1) & ~failed
     rows["failed_change"] = operation.isin([*writes, *deletes, "CreateKey"]) & failed
+    del operation
     by_process = rows.groupby("process_id", dropna=False)
     found = by_process.agg(
         events=("read", "size"), writes=("write", "sum"), created=("made", "sum"), deletes=("delete", "sum"),
@@ -100,7 +111,7 @@ def who(path: Path) -> pd.DataFrame:
     values["value_name"] = folded(values["value_name"])
     values = values.groupby("process_id", dropna=False)["value_name"].nunique().rename("values")
     found = found.merge(values, on="process_id", how="left").fillna({"values": 0})
-    changes = rows[rows["write"] | rows["made"] | rows["delete"]]
+    changes = rows.loc[rows["write"] | rows["made"] | rows["delete"], ["process_id", "sequence"]]
     last = changes.groupby("process_id", dropna=False)["sequence"].max()
     found = found.merge(last.rename("last_change_sequence"), on="process_id", how="left")
     del rows, by_process, changes
@@ -157,7 +168,9 @@ def _hot(rows: pd.DataFrame, by: str, **more: tuple[str, str]) -> pd.DataFrame:
 
 def hot_by_key(path: Path) -> pd.DataFrame:
     """Nothing is left out."""
-    found = _hot(_measured(path, "time_ns"), "key_id", first_ns=("time_ns", "min"), last_ns=("time_ns", "max"))
+    found = _hot(
+        _measured(path, "time_ns"), "key_id", first_ns=("time_ns", "min"), last_ns=("time_ns", "max")
+    )
     span = found["last_ns"] - found["first_ns"]
     found["per_second"] = found["events"] * SECOND_NS / span.where(span != 0)
     found = with_key_names(path, found, "key_id", display_key="display_path")
@@ -192,8 +205,8 @@ def hot_by_storm(path: Path) -> pd.DataFrame:
     rows = events(path, "sequence", "time", "time_ns", "key_id", "process_id", "status", "value_name")
     rows = rows[(rows["status"] == NOT_FOUND) & rows["process_id"].notna()]
     rows = rows.sort_values(["process_id", "sequence"])
-    pause = rows.groupby("process_id")["time_ns"].diff()
-    rows["storm"] = (pause.isna() | (pause > SECOND_NS)).cumsum()
+    before = rows.groupby("process_id")["time_ns"].shift(fill_value=0)
+    rows["storm"] = (rows["time_ns"] - before > SECOND_NS).cumsum()
     rows["key_id"] = groups(path, rows["key_id"])
     rows["value_name"] = folded(rows["value_name"])
     rows["name"] = rows.groupby(["key_id", "value_name"], dropna=False).ngroup()
@@ -227,7 +240,7 @@ def tree(path: Path) -> pd.DataFrame:
     touched = names[names["key_id"].isin(parts["key_id"])]
     levels = []
     for level in range(4):
-        first = rf"^(\\?[^\\]*(?:\\[^\\]*){{{level}}})(?:\\|$)"  # as many components, where there are so many
+        first = rf"^(\\?[^\\]+(?:\\[^\\]*){{{level}}})(?:\\|$)"  # as many components, where there are so many
         nodes = touched.assign(
             level=level,
             node=touched["folded_path"].str.extract(first, expand=False),

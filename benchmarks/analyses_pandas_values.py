@@ -43,7 +43,13 @@ def _history(path: Path, found: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFram
     marks = marks[~marks["fact"].isin(["key_opened", "key_used"])]
     # A key that is deleted or renamed takes the values with it that were heard of before.
     gone = marks[marks["fact"].isin(KEY_FACTS["key_deleted"])]
-    heard = marks.dropna(subset="value").groupby(["key_id", "value"])["sequence"].min().rename("first").reset_index()
+    heard = (
+        marks.dropna(subset="value")
+        .groupby(["key_id", "value"])["sequence"]
+        .min()
+        .rename("first")
+        .reset_index()
+    )
     taken = gone.drop(columns="value").merge(heard, on="key_id")
     taken = taken[taken["sequence"] > taken["first"]].drop(columns="first").assign(rank=0)
     marks = pd.concat([marks, taken]).sort_values(["sequence", "rank"])
@@ -94,7 +100,9 @@ def _told(rows: pd.DataFrame) -> pd.DataFrame:
     for side in ("new", "old"):
         rows[f"{side}_value"] = value_texts(*(rows[f"{side}_{name}"] for name in PARTS))
     rows["old_from"] = np.select(
-        [recorded, missed | absent, held & (source == "write"), held], ["event", "absent", "write", "read"], None
+        [recorded, missed | absent, held & (source == "write"), held],
+        ["event", "absent", "write", "read"],
+        None,
     )
     by_itself = recorded | missed | ~(held | absent)
     rows["old_sequence"] = rows["own_sequence"].mask(by_itself)
@@ -108,7 +116,9 @@ def _told(rows: pd.DataFrame) -> pd.DataFrame:
     differs[both] |= np.array([one[: len(other)] != other[: len(one)] for one, other in pairs], bool)
     deleted = (operation == "DeleteValueKey") & rows["done"].fillna(False)
     rows["conflict"] = np.select(
-        [absent & (recorded | deleted), held & missed, held & recorded & differs], ["absent", "present", "data"], None
+        [absent & (recorded | deleted), held & missed, held & recorded & differs],
+        ["absent", "present", "data"],
+        None,
     )
     rows["status_name"] = status_names(rows["status"])
     return rows[[
@@ -146,7 +156,8 @@ def state(path: Path) -> pd.DataFrame:
 def _newest(found: pd.DataFrame, by: list[str], facts: dict[str, list[str]]) -> pd.DataFrame:
     """Return the newest sequence of each kind of facts, one column each."""
     kinds = {word: name for name, words in facts.items() for word in words}
-    newest = found.groupby([*by, found["fact"].map(kinds)])["sequence"].max().unstack()
+    kind = found["fact"].map(kinds).fillna("else")  # of which nothing follows, but there is a row
+    newest = found.groupby([*by, kind])["sequence"].max().unstack()
     return newest.reindex(columns=list(facts))
 
 
