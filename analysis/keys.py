@@ -1,9 +1,10 @@
 """Per key: how much happened to it, by how many, and when."""
 
+import ibis
 from ibis.expr.types import Table
 
-from analysis.events import is_failure
 from analysis.folding import folded
+from analysis.marks import FAILED, added, failure, marked
 from tracer.errors import UsageError
 from tracer.operations import find_operations
 
@@ -42,29 +43,37 @@ def key_summary(events: Table, keys: Table) -> Table:
     """
     groups = keys.select(grouped_id="key_id", same_as="same_as")
     names = keys.select(named_id="key_id", key="path", display_key="display_path")
-    # Summed up by key and process first: that leaves few rows for what costs more.
-    operation, status = events["operation"], events["status"]
-    writes = [name for name in find_operations("write") if name != "CreateKey"]
-    written = (operation == "SetValueKey") & (status < 0x80000000)
-    parts = events.group_by("key_id", "process_id").aggregate(
-        events=events.count(),
-        reads=events.count(where=operation.isin(find_operations("read"))),
-        opens=events.count(where=operation.isin(["OpenKey", "CreateKey"])),
-        writes=events.count(where=operation.isin(writes)),
-        created=events.count(where=(operation == "CreateKey") & (events["disposition"] == 1)),
-        failures=events.count(where=is_failure(status)),
-        bytes_written=events["data_size"].sum(where=written),
-        first_time=events["time"].min(),
-        last_time=events["time"].max(),
+    rows = marked(
+        events.select("key_id", "operation", "status", "disposition", "data_size", "time"),
+        reads=find_operations("read"),
+        opens=("OpenKey", "CreateKey"),
+        writes=[name for name in find_operations("write") if name != "CreateKey"],
+        creates=("CreateKey",),
+        sets=("SetValueKey",),
+    )
+    done = ibis.ifelse(rows["status"] < FAILED, rows["data_size"], None)
+    parts = rows.group_by("key_id").aggregate(
+        events=rows.count(),
+        reads=added(rows["reads"]),
+        opens=added(rows["opens"]),
+        writes=added(rows["writes"]),
+        created=added(ibis.ifelse(rows["disposition"] == 1, rows["creates"], 0)),
+        failures=added(failure(rows["status"])),
+        bytes_written=ibis.ifelse(rows["sets"] == 1, done, None).sum().cast("int64"),
+        first_time=rows["time"].min(),
+        last_time=rows["time"].max(),
     )
     parts = parts.inner_join(groups, parts["key_id"] == groups["grouped_id"])
     sums = ("events", "reads", "opens", "writes", "created", "failures", "bytes_written")
     summary = parts.group_by("same_as").aggregate(
         **{name: parts[name].sum().cast("int64") for name in sums},
-        processes=parts["process_id"].nunique(),
         first_time=parts["first_time"].min(),
         last_time=parts["last_time"].max(),
     )
+    pairs = events.select("key_id", "process_id").distinct()
+    pairs = pairs.inner_join(groups, pairs["key_id"] == groups["grouped_id"])
+    pairs = pairs.group_by(used_id="same_as").aggregate(processes=pairs["process_id"].nunique())
+    summary = summary.inner_join(pairs, summary["same_as"] == pairs["used_id"])
     of_values = events.filter(events["value_name"].notnull()).select("key_id", "value_name").distinct()
     of_values = of_values.inner_join(groups, of_values["key_id"] == groups["grouped_id"])
     of_values = of_values.group_by(valued_id="same_as").aggregate(

@@ -46,6 +46,7 @@ _More = ParamSpec("_More")
 _Self = TypeVar("_Self", bound="OpenCapture")
 
 
+_FEW_ROWS = 100_000  # event rows that are worth a table of their own in memory
 _FEW_KEYS = 16  # up to so many ids go into the query as a list, which prunes row groups; more are joined
 
 
@@ -178,6 +179,20 @@ class OpenCapture:
         # By sequence first: an engine that sifts rows reads every column that it is to return of them.
         few = self._keep(sift(events).select("sequence"))
         return self._keep(events.semi_join(few, "sequence"))
+
+    def few(self, events: Table) -> Table:
+        """Return event rows, from a table of their own where they are few: for what looks at them several times."""
+        with engine_errors():
+            count = fetch(events.select("sequence").limit(_FEW_ROWS + 1)).num_rows
+        return self._keep(events) if count <= _FEW_ROWS else events
+
+    def operations(self) -> frozenset[str]:
+        """Return the names of the operations that occur; looked for once."""
+        query = ibis.to_sql(self._table("stored_events").select("operation").distinct(), dialect="duckdb")
+        with engine_errors():
+            name = self._answered("operations", query)
+            found = answer(self.engine(), f"SELECT operation FROM {HELPERS}.{name}").column(0)
+        return frozenset(found.to_pylist())
 
     def _keep(self, rows: Table) -> Table:
         with engine_errors():

@@ -20,6 +20,7 @@ from tracer.store.reader import event_files, table_files
 from tracer.store.writer import ROW_GROUP, CaptureWriter
 
 _GAP_NS = 1_000_000_000  # between two copies
+_MICROSECOND_NS = 1_000
 _OWN = r"^((?:HK[^\\]*|\\REGISTRY\\[^\\]+)(?:\\[^\\]+){2})"  # what gets the number of its copy
 
 
@@ -39,14 +40,16 @@ def large_capture(folder: Path, events: int, base_events: int = 5_000_000) -> Pa
     manifest = Manifest.load(base)
     files = table_files(base, manifest)
     tables = {name: pq.read_table(files[name][0]) for name in ("keys", "handles", "processes")}
+    lasted_ns = max(part["last_ns"] for part in manifest.parts) - min(
+        part["first_ns"] for part in manifest.parts
+    )
     size = {
         "sequence": max(part["last_sequence"] for part in manifest.parts) + 1,
         "key_id": pc.max(tables["keys"]["key_id"]).as_py() + 1,
         "handle_id": pc.max(tables["handles"]["handle_id"]).as_py() + 1,
         "process_id": tables["processes"].num_rows,
-        "ns": max(part["last_ns"] for part in manifest.parts)
-        - min(part["first_ns"] for part in manifest.parts)
-        + _GAP_NS,
+        # Whole microseconds, so that `time` stays `time_ns` without its last three digits.
+        "ns": (lasted_ns // _MICROSECOND_NS + 1) * _MICROSECOND_NS + _GAP_NS,
     }
     with CaptureWriter(target) as writer:
         for copy in range(copies):
@@ -73,7 +76,7 @@ def _row_groups(part: pa.Table) -> Iterator[pa.Table]:
 def _events(part: pa.Table, shift: dict[str, int]) -> pa.Table:
     part = _shifted(part, shift)
     place = part.schema.get_field_index("time")
-    moved = pc.add(part["time"].cast(pa.int64()), shift["ns"] // 1000)
+    moved = pc.add(part["time"].cast(pa.int64()), shift["ns"] // _MICROSECOND_NS)
     return part.set_column(place, "time", moved.cast(part.schema.field("time").type))
 
 

@@ -1,12 +1,13 @@
 """Events summed by key and process: few rows, of which answers about busy keys and subtrees are made."""
 
+import ibis
 from ibis.expr.types import Table, Value
 
-from analysis.events import is_failure
+from analysis.marks import FAILED, added, failure, marked
 from analysis.nanoseconds import SECOND_NS, rest
 from tracer.operations import find_operations
 
-__all__ = ["NAME_NOT_FOUND", "SUMS", "cells", "named_keys", "named_processes", "summed"]
+__all__ = ["NAME_NOT_FOUND", "SUMS", "cells", "named_keys", "named_processes", "summed", "summed_with_top"]
 
 NAME_NOT_FOUND = 0xC0000034
 SUMS = ("events", "reads", "writes", "opens", "failures", "not_found", "bytes_read", "bytes_written",
@@ -39,20 +40,24 @@ def cells(events: Table, keys: Table, *more: str, every_ns: int = SECOND_NS) -> 
         "data_size",
         "duration_ns",
     )
-    rows = rows.mutate(bucket_ns=rows["time_ns"] - rest(rows["time_ns"], every_ns))
-    operation, status, size = rows["operation"], rows["status"], rows["data_size"]
-    reads = operation.isin(find_operations("read"))
-    writes = operation.isin([name for name in find_operations("write") if name != "CreateKey"])
-    done = status < 0x80000000
+    rows = marked(
+        rows.mutate(bucket_ns=rows["time_ns"] - rest(rows["time_ns"], every_ns)),
+        reads=find_operations("read"),
+        writes=[name for name in find_operations("write") if name != "CreateKey"],
+        opens=("OpenKey", "CreateKey"),
+        sets=("SetValueKey",),
+    )
+    status = rows["status"]
+    size = ibis.ifelse(status < FAILED, rows["data_size"], None)
     found = rows.group_by(*dict.fromkeys(["key_id", "process_id", *more])).aggregate(
         events=rows.count().cast("int64"),
-        reads=rows.count(where=reads).cast("int64"),
-        writes=rows.count(where=writes).cast("int64"),
-        opens=rows.count(where=operation.isin(["OpenKey", "CreateKey"])).cast("int64"),
-        failures=rows.count(where=is_failure(status)).cast("int64"),
-        not_found=rows.count(where=(status == NAME_NOT_FOUND).fill_null(False)).cast("int64"),
-        bytes_read=size.sum(where=reads & done).cast("int64"),
-        bytes_written=size.sum(where=(operation == "SetValueKey") & done).cast("int64"),
+        reads=added(rows["reads"]),
+        writes=added(rows["writes"]),
+        opens=added(rows["opens"]),
+        failures=added(failure(status)),
+        not_found=added(ibis.ifelse(status == NAME_NOT_FOUND, 1, 0)),
+        bytes_read=ibis.ifelse(rows["reads"] == 1, size, None).sum().cast("int64"),
+        bytes_written=ibis.ifelse(rows["sets"] == 1, size, None).sum().cast("int64"),
         time_spent_ns=rows["duration_ns"].sum().cast("int64"),
         first_time=rows["time"].min(),
         last_time=rows["time"].max(),
@@ -67,13 +72,38 @@ def cells(events: Table, keys: Table, *more: str, every_ns: int = SECOND_NS) -> 
 
 def summed(parts: Table, column: str) -> Table:
     """Return rows of `cells` summed by a column, with keys and processes: how many different ones."""
+    return parts.group_by(column).aggregate(
+        **_sums(parts),
+        keys=parts["group_id"].nunique().cast("int64"),
+        processes=parts["process_id"].nunique().cast("int64"),
+    )
+
+
+def summed_with_top(parts: Table, column: str, other: str, *, count: str, top: str) -> Table:
+    """Return rows of `cells` summed by a column, with what is said of another one, in columns of these names.
+
+    `count`: how many different `other` there are. `top`_id and `top`_events: the one with most events, and how many;
+    the earlier where several have as many.
+    """
+    pairs = parts.group_by(column, other).aggregate(**_sums(parts))
+    busier = ibis.struct({"events": pairs["events"], "earlier": -pairs["first_sequence"]})
+    known = pairs[other].notnull()
+    return pairs.group_by(column).aggregate(
+        **_sums(pairs),
+        **{
+            count: pairs[other].count().cast("int64"),
+            f"{top}_id": pairs[other].argmax(busier, where=known),
+            f"{top}_events": pairs["events"].max(where=known),
+        },
+    )
+
+
+def _sums(parts: Table) -> dict[str, Value]:
     measures: dict[str, Value] = {name: parts[name].sum().cast("int64") for name in SUMS}
     for name in ("time", "ns", "sequence"):
         measures[f"first_{name}"] = parts[f"first_{name}"].min()
         measures[f"last_{name}"] = parts[f"last_{name}"].max()
-    measures["keys"] = parts["group_id"].nunique().cast("int64")
-    measures["processes"] = parts["process_id"].nunique().cast("int64")
-    return parts.group_by(column).aggregate(**measures)
+    return measures
 
 
 def named_keys(table: Table, keys: Table, column: str, *, name: str) -> Table:

@@ -14,6 +14,7 @@ __all__ = [
     "CHANGES",
     "EXISTING_KEY",
     "LONGEST_NS",
+    "OF_SUBTREES",
     "changes_hive",
     "evidence",
     "first_spellings",
@@ -33,6 +34,9 @@ ABSENT_KEY = ("key_created", "key_missing", "key_deleted", "key_renamed")
 # what proves that a key is there
 EXISTING_KEY = ("key_created", "key_opened", "key_used", "write", "delete", "read", "seen", "miss")
 
+# operations that may change a whole subtree
+OF_SUBTREES = ("RenameKey", "LoadKey", "UnloadKey", "RestoreKey", "ReplaceKey", "HiveWork")
+
 LONGEST_NS = 2**63 - 1
 _FAILED = 0x80000000
 _PENDING = 0x103
@@ -50,7 +54,7 @@ _EVENT_COLUMNS = (
 _COLUMNS = ("sequence", "key_id", "fact", "value", *(name for name in _EVENT_COLUMNS if name != "sequence"))
 
 
-def evidence(events: Table, keys: Table, everywhere: Table | None = None) -> Table:
+def evidence(events: Table, keys: Table, everywhere: Table | None = None, *, subtrees: bool = True) -> Table:
     r"""Return one row for each event that says something of a value or of a key, in no order.
 
     Columns: sequence, key_id (`keys.same_as`: spellings of one key are one key), fact, value (its name,
@@ -89,7 +93,10 @@ def evidence(events: Table, keys: Table, everywhere: Table | None = None) -> Tab
         keys: the table `keys`.
         everywhere: the event rows in which to look for what changed whole subtrees, where `events` are those
             of some keys only; None: `events`.
+        subtrees: False where it is known that there is no event of OF_SUBTREES.
     """
+    if not subtrees:
+        return _facts_of(events, keys).select(*_COLUMNS)
     rows = _facts_of(told_by(events, everywhere), keys)
     below = _below(rows.filter(rows["fact"].isin(["key_renamed", "key_unknown"])), keys)
     asked = keys.semi_join(events, "key_id").select(key_id="same_as").distinct()
@@ -236,8 +243,7 @@ def changes_hive(rows: Table) -> BooleanValue:
 
 def of_subtrees(events: Table) -> Table:
     """Return the events that may change a whole subtree."""
-    names = ["RenameKey", "LoadKey", "UnloadKey", "RestoreKey", "ReplaceKey", "HiveWork"]
-    return events.filter(events["operation"].isin(names))
+    return events.filter(events["operation"].isin(OF_SUBTREES))
 
 
 def _below(tops: Table, keys: Table) -> Table:

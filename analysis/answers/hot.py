@@ -3,7 +3,7 @@
 import ibis
 from ibis.expr.types import Table
 
-from analysis.answers.cells import cells, named_keys, named_processes, summed
+from analysis.answers.cells import cells, named_keys, named_processes, summed, summed_with_top
 from analysis.events import named_status
 from analysis.nanoseconds import SECOND_NS, moment
 from tracer.errors import UsageError
@@ -82,13 +82,20 @@ def hot(
     column = HOT_BY[by]
     more = () if by == "key" else (column,)
     parts = cells(events, keys, *more, every_ns=every_ns)
-    found = summed(parts, column)
+    if by == "key":
+        found = summed_with_top(parts, column, "process_id", count="processes", top="top_process")
+    elif by == "process":
+        found = summed_with_top(parts, column, "group_id", count="keys", top="top_key")
+    else:
+        found = summed(parts, column)
+        found = _with_top(found, parts, column, "group_id", "top_key")
+        found = _with_top(found, parts, column, "process_id", "top_process")
     everything = found["events"].sum().over(ibis.window()).cast("float64")
     found = found.mutate(share=found["events"].cast("float64") / everything)
-    found = _with_top(found, parts, column, "group_id", "top_key")
-    found = _with_top(found, parts, column, "process_id", "top_process")
-    found = named_keys(found, keys, "top_key_id", name="top_key")
-    found = named_processes(found, processes, "top_process_id", process="top_process", pid="top_pid")
+    if by != "key":
+        found = named_keys(found, keys, "top_key_id", name="top_key")
+    if by != "process":
+        found = named_processes(found, processes, "top_process_id", process="top_process", pid="top_pid")
     width = ibis.literal(every_ns, "int64")
     span = width if by == "second" else found["last_ns"] - found["first_ns"]
     found = found.mutate(per_second=found["events"] * float(SECOND_NS) / span.nullif(0).cast("float64"))
@@ -122,9 +129,6 @@ def busiest_first(found: Table, sort: str) -> Table:
 
 def _with_top(found: Table, parts: Table, column: str, other: str, name: str) -> Table:
     """Return the table with the columns `name`_id and `name`_events: the busiest `other` of each row."""
-    if column == other:
-        none = ibis.null("int64")
-        return found.mutate(**{f"{name}_id": none, f"{name}_events": none})
     sums = parts.filter(parts[other].notnull()).group_by(column, other).aggregate(
         most=parts["events"].sum().cast("int64"), since=parts["first_sequence"].min()
     )  # fmt: skip

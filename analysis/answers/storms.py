@@ -5,7 +5,7 @@ from ibis.expr.types import Table
 
 from analysis.answers.cells import NAME_NOT_FOUND, named_keys, named_processes
 from analysis.folding import folded
-from analysis.nanoseconds import SECOND_NS
+from analysis.nanoseconds import SECOND_NS, moment, rest
 
 __all__ = ["storms"]
 
@@ -16,7 +16,7 @@ def storms(
     """Return one row per storm, the one with most misses first, ties by first_sequence.
 
     A miss is an operation that ended with STATUS_OBJECT_NAME_NOT_FOUND: of a key that was to be opened, or
-    of a value. A storm is a run of misses by one process, in order of `sequence`, in which each comes at most
+    of a value. A storm is a run of misses by one process, in order of time, in which each comes at most
     `gap_ns` after the one before it, and which has at least `least` of them. Misses of which the process is
     not known belong to no storm.
 
@@ -35,37 +35,41 @@ def storms(
         least: the fewest misses of a storm.
     """
     misses = events.filter(events["status"] == NAME_NOT_FOUND, events["process_id"].notnull())
-    misses = misses.select("sequence", "time", "time_ns", "process_id", "key_id", "value_name")
-    in_order = ibis.window(group_by="process_id", order_by="sequence")
-    before = misses["time_ns"].lag().over(in_order)
-    begins = (before.isnull() | (misses["time_ns"] - before > gap_ns)).cast("int64")
-    misses = misses.mutate(begins=begins)
-    so_far = ibis.window(group_by="process_id", order_by="sequence", rows=(None, 0))
-    misses = misses.mutate(storm=misses["begins"].sum().over(so_far).cast("int64"))
+    # Misses of one stretch of time, no longer than the gap, are of one storm: only stretches have to be put in order.
+    stretch_ns = misses["time_ns"] - rest(misses["time_ns"], max(gap_ns, 1))
+    misses = misses.select("sequence", "time_ns", "process_id", "key_id", "value_name", stretch_ns=stretch_ns)
+    stretches = _stretches(misses, gap_ns, least)
+    found = stretches.group_by("storm").aggregate(
+        process_id=stretches["process_id"].min(),
+        misses=stretches["misses"].sum().cast("int64"),
+        **_spans(stretches),
+    )
+    places = stretches.select("process_id", "stretch_ns", "storm")
     groups = keys.select(grouped_id="key_id", group_id="same_as")
-    misses = misses.left_join(groups, misses["key_id"] == groups["grouped_id"])
-    misses = misses.mutate(folded_value=folded(misses["value_name"]))
-    names = misses.group_by("process_id", "storm", "group_id", "folded_value").aggregate(
-        misses=misses.count().cast("int64"),
-        first_time=misses["time"].min(),
-        last_time=misses["time"].max(),
-        first_ns=misses["time_ns"].min(),
-        last_ns=misses["time_ns"].max(),
-        first_sequence=misses["sequence"].min(),
-        last_sequence=misses["sequence"].max(),
+    rows = misses.left_join(groups, misses["key_id"] == groups["grouped_id"])
+    rows = rows.inner_join(places, ["process_id", "stretch_ns"])
+    rows = rows.mutate(folded_value=folded(rows["value_name"]))
+    names = rows.group_by("storm", "group_id", "folded_value").aggregate(
+        misses=rows.count().cast("int64"), first_sequence=rows["sequence"].min()
     )
-    found = names.group_by("process_id", "storm").aggregate(
+    of_keys = names.group_by("storm", "group_id").aggregate(
         misses=names["misses"].sum().cast("int64"),
-        keys=names["group_id"].nunique().cast("int64"),
         names=names.count().cast("int64"),
-        first_time=names["first_time"].min(),
-        last_time=names["last_time"].max(),
-        lasted_ns=names["last_ns"].max() - names["first_ns"].min(),
         first_sequence=names["first_sequence"].min(),
-        last_sequence=names["last_sequence"].max(),
     )
-    found = found.filter(found["misses"] >= least)
-    found = _with_top_key(found, names)
+    known = of_keys["group_id"].notnull()
+    most = ibis.struct({"misses": of_keys["misses"], "earlier": -of_keys["first_sequence"]})
+    tops = of_keys.group_by(top_storm="storm").aggregate(
+        keys=of_keys["group_id"].count().cast("int64"),
+        names=of_keys["names"].sum().cast("int64"),
+        top_key_id=of_keys["group_id"].argmax(most, where=known),
+        top_key_misses=of_keys["misses"].max(where=known),
+    )
+    found = found.inner_join(tops, found["storm"] == tops["top_storm"])
+    ends = {name: moment(found[f"{name}_ns"]).cast(events["time"].type()) for name in ("first", "last")}
+    found = found.mutate(
+        lasted_ns=found["last_ns"] - found["first_ns"], first_time=ends["first"], last_time=ends["last"]
+    )
     found = named_keys(found, keys, "top_key_id", name="top_key")
     found = named_processes(found, processes, "process_id", process="process", pid="pid")
     seconds = found["lasted_ns"].nullif(0).cast("float64") / float(SECOND_NS)
@@ -76,16 +80,30 @@ def storms(
     )  # fmt: skip
 
 
-def _with_top_key(found: Table, names: Table) -> Table:
-    of_keys = names.filter(names["group_id"].notnull())
-    of_keys = of_keys.group_by("process_id", "storm", "group_id").aggregate(
-        top_key_misses=of_keys["misses"].sum().cast("int64"), since=of_keys["first_sequence"].min()
+def _stretches(misses: Table, gap_ns: int, least: int) -> Table:
+    """Return the stretches that are of a storm: process_id, stretch_ns, storm (a number of its own), misses, ends."""
+    stretches = misses.group_by("process_id", "stretch_ns").aggregate(
+        misses=misses.count().cast("int64"),
+        first_ns=misses["time_ns"].min(),
+        last_ns=misses["time_ns"].max(),
+        first_sequence=misses["sequence"].min(),
+        last_sequence=misses["sequence"].max(),
     )
-    order = [of_keys["top_key_misses"].desc(), of_keys["since"].asc()]
-    place = ibis.row_number().over(ibis.window(group_by=["process_id", "storm"], order_by=order))
-    best = of_keys.mutate(place=place)
-    best = best.filter(best["place"] == 0).select(
-        best_process="process_id", best_storm="storm", top_key_id="group_id", top_key_misses="top_key_misses"
+    in_order = ibis.window(group_by="process_id", order_by="stretch_ns")
+    before = stretches["last_ns"].lag().over(in_order)
+    begins = (before.isnull() | (stretches["first_ns"] - before > gap_ns)).cast("int64")
+    stretches = stretches.mutate(begins=begins)
+    so_far = ibis.window(group_by="process_id", order_by="stretch_ns", rows=(None, 0))
+    stretches = stretches.mutate(place=stretches["begins"].sum().over(so_far).cast("int64"))
+    of_storm = ibis.window(group_by=["process_id", "place"])
+    stretches = stretches.mutate(
+        of_storm=stretches["misses"].sum().over(of_storm),
+        storm=stretches["first_sequence"].min().over(of_storm),
     )
-    same = [found["process_id"] == best["best_process"], found["storm"] == best["best_storm"]]
-    return found.left_join(best, same).drop("best_process", "best_storm")
+    return stretches.filter(stretches["of_storm"] >= least)
+
+
+def _spans(parts: Table) -> dict[str, ibis.Value]:
+    """Return the ends of several parts together."""
+    firsts = {name: parts[name].min() for name in ("first_ns", "first_sequence")}
+    return firsts | {name: parts[name].max() for name in ("last_ns", "last_sequence")}

@@ -1,7 +1,6 @@
 """Who touched keys and values: one row per process, or per process, key and value."""
 
-import ibis
-from ibis.expr.types import BooleanColumn, Table
+from ibis.expr.types import BooleanValue, IntegerValue, Table, Value
 
 from analysis.events import is_failure
 from analysis.folding import folded
@@ -46,21 +45,20 @@ def who(events: Table, keys: Table, processes: Table) -> Table:
         keys: the table `keys`.
         processes: the table `processes`.
     """
-    rows = _marked(events)
-    parts = rows.group_by("process_id", "key_id").aggregate(
-        **_measures(rows)
-    )  # few rows, for what costs more
-    parts = _grouped(parts, keys)
-    found = parts.group_by("process_id").aggregate(
-        **_added(parts), keys=parts["group_id"].nunique().cast("int64")
+    found = _counted(_parts(events), "process_id")
+    touched = _grouped(events.select("process_id", "key_id").distinct(), keys)
+    touched = touched.group_by(of_process="process_id").aggregate(
+        keys=touched["group_id"].nunique().cast("int64")
     )
-    named = rows.filter(rows["value_name"].notnull()).select("process_id", "value_name").distinct()
+    named = events.filter(events["value_name"].notnull()).select("process_id", "value_name").distinct()
     values = named.group_by(of_process="process_id").aggregate(
         values=folded(named["value_name"]).nunique().cast("int64")
     )
     found = _with_last_change(found, events, keys)
-    found = found.left_join(values, found["process_id"].identical_to(values["of_process"]))
-    found = found.mutate(values=found["values"].fill_null(0)).drop("of_process")
+    for counts in (touched, values):
+        same = found["process_id"].identical_to(counts["of_process"])
+        found = found.left_join(counts, same).drop("of_process")
+    found = found.mutate(values=found["values"].fill_null(0))
     answer = _with_names(found, processes)
     answer = answer.order_by(*_most_changes(answer))
     return answer.select(*_PROCESS, *_COUNTS, "keys", "values", *_TIMES, *_LAST_CHANGE)
@@ -73,19 +71,17 @@ def touched_by(events: Table, keys: Table, processes: Table) -> Table:
     group, `keys.same_as`), and those of `who` without keys and values. Rows of operations without a key are
     left out.
     """
-    rows = _grouped(_marked(events), keys)
-    rows = rows.filter(rows["group_id"].notnull())
-    found = rows.group_by("process_id", "group_id", "folded_value").aggregate(**_measures(rows))
-    spelled = rows.group_by("group_id", "folded_value").aggregate(spelled_at=rows["sequence"].min())
-    spellings = rows.select(spelling_at="sequence", value_name="value_name")
-    spelled = spelled.inner_join(spellings, spelled["spelled_at"] == spellings["spelling_at"]).select(
-        spelled_id="group_id", spelled_value="folded_value", value_name="value_name"
+    parts = _grouped(_parts(events, "key_id", "value_name"), keys)
+    parts = parts.filter(parts["group_id"].notnull()).mutate(folded_value=folded(parts["value_name"]))
+    found = _counted(parts, "process_id", "group_id", "folded_value")
+    spelled = parts.group_by(spelled_id="group_id", spelled_folded="folded_value").aggregate(
+        value_name=parts["value_name"].argmin(parts["first_sequence"])
     )
     found = found.left_join(
         spelled,
         [
             found["group_id"] == spelled["spelled_id"],
-            found["folded_value"].identical_to(spelled["spelled_value"]),
+            found["folded_value"].identical_to(spelled["spelled_folded"]),
         ],
     )
     names = keys.select(named_id="key_id", display_key="display_path", folded_path="folded_path")
@@ -98,18 +94,15 @@ def touched_by(events: Table, keys: Table, processes: Table) -> Table:
     )
 
 
-def _marked(events: Table) -> Table:
-    """Return what is counted of the rows, and what each is."""
-    rows = events.select(
-        "sequence", "time", "process_id", "key_id", "operation", "status", "disposition", "value_name"
-    )
-    operation, failed = rows["operation"], is_failure(rows["status"])
-    made = (operation == "CreateKey") & (rows["disposition"] == 1).fill_null(False)
-    return rows.mutate(
-        folded_value=folded(rows["value_name"]),
-        failed=failed,
-        created=made & ~failed,
-        changed=(made | operation.isin((*_WRITES, *_DELETES))) & ~failed,
+def _parts(events: Table, *more: str) -> Table:
+    """Return the rows added up by process, what was done, how it ended and more columns: few, for what costs more."""
+    by = ("process_id", *more, "operation", "status", "disposition")
+    return events.group_by(*by).aggregate(
+        events=events.count().cast("int64"),
+        first_time=events["time"].min(),
+        last_time=events["time"].max(),
+        first_sequence=events["sequence"].min(),
+        last_sequence=events["sequence"].max(),
     )
 
 
@@ -119,34 +112,30 @@ def _grouped(rows: Table, keys: Table) -> Table:
     return rows.left_join(groups, rows["key_id"] == groups["grouped_id"]).drop("grouped_id")
 
 
-def _measures(rows: Table) -> dict[str, ibis.Value]:
-    operation, done = rows["operation"], ~rows["failed"]
+def _counted(parts: Table, *by: str) -> Table:
+    """Return parts added up by some columns: the counts, the times, and the last change's sequence."""
+    operation, failed = parts["operation"], is_failure(parts["status"])
+    made = (operation == "CreateKey") & (parts["disposition"] == 1).fill_null(False)
+    changes = operation.isin((*_WRITES, *_DELETES))
 
-    def times(which: BooleanColumn) -> ibis.Value:
-        return rows.count(where=which).cast("int64")
+    def times(which: BooleanValue) -> IntegerValue:
+        return parts["events"].sum(where=which).fill_null(0).cast("int64")
 
-    return {
-        "events": rows.count().cast("int64"),
-        "writes": times(operation.isin(_WRITES) & done),
-        "created": times(rows["created"]),
-        "deletes": times(operation.isin(_DELETES) & done),
-        "reads": times(operation.isin(find_operations("read")) & done),
-        "opens": times(operation.isin(_OPENS) & done),
-        "failures": times(rows["failed"]),
-        "failed_changes": times(operation.isin((*_WRITES, *_DELETES, "CreateKey")) & rows["failed"]),
-        "first_time": rows["time"].min(),
-        "last_time": rows["time"].max(),
-        "first_sequence": rows["sequence"].min(),
-        "last_sequence": rows["sequence"].max(),
-        "last_change_sequence": rows["sequence"].max(where=rows["changed"]),
-    }
-
-
-def _added(parts: Table) -> dict[str, ibis.Value]:
-    """Return the measures of several parts together."""
-    ends = {name: parts[name].min() for name in ("first_time", "first_sequence")}
-    ends |= {name: parts[name].max() for name in ("last_time", "last_sequence", "last_change_sequence")}
-    return {name: parts[name].sum().cast("int64") for name in _COUNTS} | ends
+    return parts.group_by(*by).aggregate(
+        events=parts["events"].sum().cast("int64"),
+        writes=times(operation.isin(_WRITES) & ~failed),
+        created=times(made & ~failed),
+        deletes=times(operation.isin(_DELETES) & ~failed),
+        reads=times(operation.isin(find_operations("read")) & ~failed),
+        opens=times(operation.isin(_OPENS) & ~failed),
+        failures=times(failed),
+        failed_changes=times((changes | (operation == "CreateKey")) & failed),
+        first_time=parts["first_time"].min(),
+        last_time=parts["last_time"].max(),
+        first_sequence=parts["first_sequence"].min(),
+        last_sequence=parts["last_sequence"].max(),
+        last_change_sequence=parts["last_sequence"].max(where=(made | changes) & ~failed),
+    )
 
 
 def _with_last_change(found: Table, events: Table, keys: Table) -> Table:
@@ -176,7 +165,7 @@ def _with_names(found: Table, processes: Table) -> Table:
     return found.left_join(named, found["process_id"] == named["named_process_id"])
 
 
-def _most_changes(answer: Table) -> list[ibis.Value]:
+def _most_changes(answer: Table) -> list[Value]:
     """Return the order: most changes first, then most failed changes, then most events; ties by first event."""
     changes = answer["writes"] + answer["created"] + answer["deletes"]
     return [
