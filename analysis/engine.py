@@ -73,6 +73,7 @@ def connect(
     spill = Path(tempfile.mkdtemp(prefix="regtrace-"))
     settings: dict[str, Any] = {"memory_limit": memory_limit}
     settings |= {"python_enable_replacements": "false", "autoinstall_known_extensions": "false"}
+    settings["parquet_metadata_cache"] = "true"  # a question reads the same files several times
     if threads is not None:
         settings["threads"] = threads
     try:

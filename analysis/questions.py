@@ -266,19 +266,18 @@ class Questions(Usage, Findings):
 
     def _evidence(self, filters: Filters) -> tuple[Table, Table]:
         """Return all evidence of the keys asked for, whatever else is asked, and the rows of the events it is made of."""
-        from analysis.answers.evidence import OF_SUBTREES, evidence, of_subtrees, told_by
+        from analysis.answers.evidence import NEEDED, OF_SUBTREES, evidence, of_subtrees, told_by
 
         of_keys = Filters(key=filters.key, subtree=filters.subtree, user_sid=filters.user_sid)
-        events, tables = self._events_of(of_keys), self.tables
+        events, tables = self.rows(of_keys, joined=False).select(*NEEDED), self.tables
+        if filters.key is not None:
+            events = self.few(events)
         if self.operations().isdisjoint(OF_SUBTREES):  # mostly so, and then half of the work falls away
             return evidence(events, tables["keys"], subtrees=False), events
-        everywhere = None if filters.key is None else self.kept(tables["stored_events"], of_subtrees)
+        everywhere = None
+        if filters.key is not None:
+            everywhere = self.kept(tables["stored_events"], of_subtrees).select(*NEEDED)
         return evidence(events, tables["keys"], everywhere), told_by(events, everywhere)
-
-    def _events_of(self, of_keys: Filters) -> Table:
-        """Return the event rows of some keys, or of all."""
-        events = self.rows(of_keys, joined=False)
-        return events if of_keys.key is None else self.few(events)
 
     def _shown(self, filters: Filters) -> Table | None:
         """Return the sequence of the events that fit what is not asked of keys and values; None where all do."""

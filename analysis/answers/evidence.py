@@ -14,6 +14,7 @@ __all__ = [
     "CHANGES",
     "EXISTING_KEY",
     "LONGEST_NS",
+    "NEEDED",
     "OF_SUBTREES",
     "changes_hive",
     "evidence",
@@ -51,6 +52,7 @@ _EVENT_COLUMNS = (
     "requested_name", "information_class", "data_type", "data_size", "data", "previous_type",
     "previous_size", "previous_data", "flags",
 )  # fmt: skip
+NEEDED = ("key_id", "disposition", "detail", *_EVENT_COLUMNS)  # columns of events
 _COLUMNS = ("sequence", "key_id", "fact", "value", *(name for name in _EVENT_COLUMNS if name != "sequence"))
 
 
@@ -166,8 +168,7 @@ def lost_between(rows: Table, losses: Table, *, after: str, before: str, name: s
 def _facts_of(events: Table, keys: Table) -> Table:
     """Return the events that say something of their own key, with `key_id`, `fact` and `value`."""
     groups = keys.select(grouped_id="key_id", group_id="same_as")
-    names = dict.fromkeys(("key_id", "disposition", "detail", *_EVENT_COLUMNS))
-    rows = events.filter(events["key_id"].notnull()).select(*names)
+    rows = events.filter(events["key_id"].notnull()).select(*NEEDED)
     rows = rows.inner_join(groups, rows["key_id"] == groups["grouped_id"])
     status = rows["status"]
     done = (status < _FAILED) & (status != _PENDING)
