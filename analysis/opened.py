@@ -182,12 +182,16 @@ class OpenCapture:
 
     def few(self, events: Table) -> Table:
         """Return event rows, from a table of their own where they are few: for what looks at them several times."""
+        some = self._keep(events.limit(_FEW_ROWS + 1))
         with engine_errors():
-            count = fetch(events.select("sequence").limit(_FEW_ROWS + 1)).num_rows
-        return self._keep(events) if count <= _FEW_ROWS else events
+            is_all = fetch(some.count().as_table())[0][0].as_py() <= _FEW_ROWS
+        return some if is_all else events
 
     def operations(self) -> frozenset[str]:
-        """Return the names of the operations that occur; looked for once."""
+        """Return the names of the operations that occur: as the manifest counts them, or looked for once."""
+        counted = [manifest.totals.get("operations") for _, manifest in self.stores]
+        if all(isinstance(counts, dict) for counts in counted):
+            return frozenset(name for counts in counted for name in counts)
         query = ibis.to_sql(self._table("stored_events").select("operation").distinct(), dialect="duckdb")
         with engine_errors():
             name = self._answered("operations", query)

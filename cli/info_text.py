@@ -160,6 +160,10 @@ def _capture(facts: Mapping[str, Any]) -> Iterator[_Section]:
             ),
         )
     yield _names(totals)
+    operations = totals.get("operations")
+    if operations:
+        most_first = sorted(operations.items(), key=lambda counted: -counted[1])
+        yield _counts("operations", dict(most_first), "row")
 
 
 def _dataset(facts: Mapping[str, Any]) -> Iterator[_Section]:

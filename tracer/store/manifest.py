@@ -48,7 +48,7 @@ class Manifest:
             went and how it ended, where regtrace made it.
         parts: file, rows, first_sequence, last_sequence, first_ns and last_ns of each part of `events`.
         tables: file and rows of each other table, by its name.
-        totals: events, records, keys, processes and names (rows by name source).
+        totals: events, records, keys, processes, names (rows by name source) and operations (rows by name).
         regtrace_version: version that wrote the capture.
         format_version: version of the layout (`tracer.schema.FORMAT_VERSION`).
         format: always "regtrace".

@@ -6,6 +6,7 @@ So a capture is there whole or not at all; a killed run leaves a folder that the
 import contextlib
 import os
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -48,6 +49,7 @@ class CaptureWriter:
         self._partial = target.with_name(target.name + ".partial")
         self._replaced = target.with_name(target.name + ".replaced")
         self._parts: list[dict[str, Any]] = []
+        self._operations: Counter[str] = Counter()
         self._tables: dict[str, dict[str, Any]] = {}
         self._open: dict[str, pq.ParquetWriter] = {}
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="regtrace-parts")
@@ -100,7 +102,7 @@ class CaptureWriter:
             self._tables[name]["rows"] += table.num_rows
 
     def publish(self, manifest: Manifest) -> Manifest:
-        """Finish all files, write the manifest (parts and tables filled in) and rename the capture into place."""
+        """Finish all files, write the manifest (parts, tables and operations filled in) and rename the capture into place."""
         self._wait()
         for name in TABLES:
             if name != "events" and name not in OPTIONAL and name not in self._tables:
@@ -111,6 +113,7 @@ class CaptureWriter:
                 writer.close()
             self._open.clear()
             manifest.parts[:] = self._parts
+            manifest.totals["operations"] = dict(sorted(self._operations.items()))
             manifest.tables.update({name: self._tables[name] for name in TABLES if name in self._tables})
             for entry in (*self._parts, *self._tables.values()):
                 _sync(self._partial / entry["file"])
@@ -162,6 +165,8 @@ class CaptureWriter:
                         pq.ParquetWriter(self._partial / file, table.schema, **_options(table.schema))
                     )
                 writer.write_table(table)
+                for each in pa.compute.value_counts(table["operation"]).to_pylist():
+                    self._operations[each["values"]] += each["counts"]
                 for name, column in (("sequence", "sequence"), ("ns", "time_ns")):
                     span = pa.compute.min_max(table[column]).as_py()
                     spans[name] += [span["min"], span["max"]]
