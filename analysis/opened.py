@@ -189,9 +189,11 @@ class OpenCapture:
 
     def operations(self) -> frozenset[str]:
         """Return the names of the operations that occur: as the manifest counts them, or looked for once."""
-        counted = [manifest.totals.get("operations") for _, manifest in self.stores]
-        if all(isinstance(counts, dict) for counts in counted):
-            return frozenset(name for counts in counted for name in counts)
+        counted: list[dict[str, int] | None] = [
+            manifest.totals.get("operations") for _, manifest in self.stores
+        ]
+        if None not in counted:
+            return frozenset(name for counts in counted for name in counts or ())
         query = ibis.to_sql(self._table("stored_events").select("operation").distinct(), dialect="duckdb")
         with engine_errors():
             name = self._answered("operations", query)

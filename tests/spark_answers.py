@@ -5,7 +5,7 @@ from functools import partial
 
 from ibis.expr.types import Table
 
-from analysis.answers.cells import cells
+from analysis.answers.cells import measured
 from analysis.answers.changes import touched_values_and_keys
 from analysis.answers.diff import candidates, side
 from analysis.answers.errors import errors
@@ -81,9 +81,9 @@ ANSWERS: dict[str, Callable[[Tables], Table]] = {
     "who": lambda tables: who(*of(tables, "stored_events", "keys", "processes")),
     "who: each": lambda tables: touched_by(*of(tables, "stored_events", "keys", "processes")),
     "evidence": lambda tables: proof(tables).order_by("sequence", "key_id"),
-    "cells": lambda tables: cells(*of(tables, "stored_events", "keys"), "operation").order_by(
-        "first_sequence"
-    ),
+    "measured": lambda tables: measured(
+        *of(tables, "stored_events", "keys"), "group_id", "process_id", "operation"
+    ).order_by("first_sequence"),
     **{f"hot: {by}": partial(hottest, by=by) for by in HOT_BY},
     "storms": lambda tables: storms(*of(tables, "stored_events", "keys", "processes"), least=3),
     "tree": lambda tables: subtrees(*of(tables, "stored_events", "keys")),

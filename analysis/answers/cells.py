@@ -1,4 +1,6 @@
-"""Events summed by key and process: few rows, of which answers about busy keys and subtrees are made."""
+"""Events summed by key, process, time and so on: few rows, of which answers about busy keys and subtrees are made."""
+
+from collections.abc import Callable, Sequence
 
 import ibis
 from ibis.expr.types import Table, Value
@@ -7,18 +9,18 @@ from analysis.marks import FAILED, added, failure, marked
 from analysis.nanoseconds import SECOND_NS, rest
 from tracer.operations import find_operations
 
-__all__ = ["NAME_NOT_FOUND", "SUMS", "cells", "named_keys", "named_processes", "summed", "summed_with_top"]
+__all__ = ["NAME_NOT_FOUND", "SUMS", "counted", "measured", "named_keys", "named_processes", "sums"]
 
 NAME_NOT_FOUND = 0xC0000034
 SUMS = ("events", "reads", "writes", "opens", "failures", "not_found", "bytes_read", "bytes_written",
         "time_spent_ns")  # fmt: skip
 
 
-def cells(events: Table, keys: Table, *more: str, every_ns: int = SECOND_NS) -> Table:
-    """Return the events summed by key_id, process_id and more columns, in no order.
+def measured(events: Table, keys: Table, *by: str, every_ns: int = SECOND_NS) -> Table:
+    """Return the events summed by some columns, in no order.
 
-    Columns: these; group_id (`keys.same_as`); events (rows); reads, opens (OpenKey and CreateKey) and writes
-    (changes other than CreateKey), each tried or done; failures (`tracer.statuses.is_failure`); not_found
+    Columns: these; events (rows); reads, opens (OpenKey and CreateKey) and writes (changes other than
+    CreateKey), each tried or done; failures (`tracer.statuses.is_failure`); not_found
     (STATUS_OBJECT_NAME_NOT_FOUND); bytes_read and bytes_written (of successful reads and SetValueKey), NULL
     where no size is known; time_spent_ns (sum of durations), NULL where none is known; first_ and last_
     time, ns and sequence.
@@ -26,10 +28,11 @@ def cells(events: Table, keys: Table, *more: str, every_ns: int = SECOND_NS) -> 
     Args:
         events: stored or joined event rows.
         keys: the table `keys`.
-        more: columns of `events`, or bucket_ns: the time rounded down to a whole number of `every_ns`.
+        by: columns of `events`, or group_id: the key that stands for all spellings of one (`keys.same_as`), NULL
+            for operations without a key, or bucket_ns: the time rounded down to a whole number of `every_ns`.
         every_ns: nanoseconds, above 0.
     """
-    rows = events.select(
+    needed = (
         "sequence",
         "time",
         "time_ns",
@@ -41,7 +44,7 @@ def cells(events: Table, keys: Table, *more: str, every_ns: int = SECOND_NS) -> 
         "duration_ns",
     )
     rows = marked(
-        rows.mutate(bucket_ns=rows["time_ns"] - rest(rows["time_ns"], every_ns)),
+        _in_buckets(events.select(*needed), every_ns),
         reads=find_operations("read"),
         writes=[name for name in find_operations("write") if name != "CreateKey"],
         opens=("OpenKey", "CreateKey"),
@@ -49,7 +52,7 @@ def cells(events: Table, keys: Table, *more: str, every_ns: int = SECOND_NS) -> 
     )
     status = rows["status"]
     size = ibis.ifelse(status < FAILED, rows["data_size"], None)
-    found = rows.group_by(*dict.fromkeys(["key_id", "process_id", *more])).aggregate(
+    found = rows.group_by(*_of_keys(by)).aggregate(
         events=rows.count().cast("int64"),
         reads=added(rows["reads"]),
         writes=added(rows["writes"]),
@@ -66,44 +69,48 @@ def cells(events: Table, keys: Table, *more: str, every_ns: int = SECOND_NS) -> 
         first_sequence=rows["sequence"].min(),
         last_sequence=rows["sequence"].max(),
     )
-    groups = keys.select(grouped_id="key_id", group_id="same_as")
-    return found.left_join(groups, found["key_id"] == groups["grouped_id"]).drop("grouped_id")
+    return _of_groups(found, keys, by, sums)
 
 
-def summed(parts: Table, column: str) -> Table:
-    """Return rows of `cells` summed by a column, with keys and processes: how many different ones."""
-    return parts.group_by(column).aggregate(
-        **_sums(parts),
-        keys=parts["group_id"].nunique().cast("int64"),
-        processes=parts["process_id"].nunique().cast("int64"),
+def counted(events: Table, keys: Table, *by: str, every_ns: int = SECOND_NS) -> Table:
+    """Return events (rows) and first_sequence by some columns; arguments as of `measured`."""
+    rows = _in_buckets(events, every_ns)
+    found = rows.group_by(*_of_keys(by)).aggregate(
+        events=rows.count().cast("int64"), first_sequence=rows["sequence"].min()
     )
+    return _of_groups(found, keys, by, _counts)
 
 
-def summed_with_top(parts: Table, column: str, other: str, *, count: str, top: str) -> Table:
-    """Return rows of `cells` summed by a column, with what is said of another one, in columns of these names.
-
-    `count`: how many different `other` there are. `top`_id and `top`_events: the one with most events, and how many;
-    the earlier where several have as many.
-    """
-    pairs = parts.group_by(column, other).aggregate(**_sums(parts))
-    busier = ibis.struct({"events": pairs["events"], "earlier": -pairs["first_sequence"]})
-    known = pairs[other].notnull()
-    return pairs.group_by(column).aggregate(
-        **_sums(pairs),
-        **{
-            count: pairs[other].count().cast("int64"),
-            f"{top}_id": pairs[other].argmax(busier, where=known),
-            f"{top}_events": pairs["events"].max(where=known),
-        },
-    )
-
-
-def _sums(parts: Table) -> dict[str, Value]:
+def sums(parts: Table) -> dict[str, Value]:
+    """Return the measures of several rows of `measured` together."""
     measures: dict[str, Value] = {name: parts[name].sum().cast("int64") for name in SUMS}
     for name in ("time", "ns", "sequence"):
         measures[f"first_{name}"] = parts[f"first_{name}"].min()
         measures[f"last_{name}"] = parts[f"last_{name}"].max()
     return measures
+
+
+def _counts(parts: Table) -> dict[str, Value]:
+    return {"events": parts["events"].sum().cast("int64"), "first_sequence": parts["first_sequence"].min()}
+
+
+def _in_buckets(rows: Table, every_ns: int) -> Table:
+    return rows.mutate(bucket_ns=rows["time_ns"] - rest(rows["time_ns"], every_ns))
+
+
+def _of_keys(by: Sequence[str]) -> list[str]:
+    """Return by what rows are summed first: keys of a group one by one, for few rows are left to be grouped then."""
+    return ["key_id" if name == "group_id" else name for name in by]
+
+
+def _of_groups(
+    parts: Table, keys: Table, by: Sequence[str], together: Callable[[Table], dict[str, Value]]
+) -> Table:
+    if "group_id" not in by:
+        return parts
+    groups = keys.select(grouped_id="key_id", group_id="same_as")
+    parts = parts.left_join(groups, parts["key_id"] == groups["grouped_id"])
+    return parts.group_by(*by).aggregate(**together(parts))
 
 
 def named_keys(table: Table, keys: Table, column: str, *, name: str) -> Table:

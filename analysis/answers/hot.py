@@ -3,7 +3,7 @@
 import ibis
 from ibis.expr.types import Table
 
-from analysis.answers.cells import cells, named_keys, named_processes, summed, summed_with_top
+from analysis.answers.cells import counted, measured, named_keys, named_processes
 from analysis.events import named_status
 from analysis.nanoseconds import SECOND_NS, moment
 from tracer.errors import UsageError
@@ -80,16 +80,13 @@ def hot(
     if not 0 < every_ns < 2**62 or every_ns % _MICROSECOND_NS:
         raise UsageError(f"stretches of {every_ns} ns cannot be counted: the width is in whole microseconds")
     column = HOT_BY[by]
-    more = () if by == "key" else (column,)
-    parts = cells(events, keys, *more, every_ns=every_ns)
-    if by == "key":
-        found = summed_with_top(parts, column, "process_id", count="processes", top="top_process")
-    elif by == "process":
-        found = summed_with_top(parts, column, "group_id", count="keys", top="top_key")
-    else:
-        found = summed(parts, column)
-        found = _with_top(found, parts, column, "group_id", "top_key")
-        found = _with_top(found, parts, column, "process_id", "top_process")
+    found = measured(events, keys, column, every_ns=every_ns)
+    if by != "key":
+        of_keys = counted(events, keys, column, "group_id", every_ns=every_ns)
+        found = _with_top(found, of_keys, column, "group_id", count="keys", top="top_key")
+    if by != "process":
+        of_processes = counted(events, keys, column, "process_id", every_ns=every_ns)
+        found = _with_top(found, of_processes, column, "process_id", count="processes", top="top_process")
     everything = found["events"].sum().over(ibis.window()).cast("float64")
     found = found.mutate(share=found["events"].cast("float64") / everything)
     if by != "key":
@@ -127,14 +124,20 @@ def busiest_first(found: Table, sort: str) -> Table:
     return found.order_by(first, found["first_sequence"])
 
 
-def _with_top(found: Table, parts: Table, column: str, other: str, name: str) -> Table:
-    """Return the table with the columns `name`_id and `name`_events: the busiest `other` of each row."""
-    sums = parts.filter(parts[other].notnull()).group_by(column, other).aggregate(
-        most=parts["events"].sum().cast("int64"), since=parts["first_sequence"].min()
-    )  # fmt: skip
-    order = ibis.window(group_by=column, order_by=[sums["most"].desc(), sums["since"].asc()])
-    ranked = sums.mutate(place=ibis.row_number().over(order))
-    best = ranked.filter(ranked["place"] == 0).select(
-        best_of=column, **{f"{name}_id": ranked[other], f"{name}_events": ranked["most"]}
+def _with_top(found: Table, pairs: Table, column: str, other: str, *, count: str, top: str) -> Table:
+    """Return the table with what `pairs`, events counted by both columns, say of the other one.
+
+    In columns of these names: `count`, how many different ones; `top`_id and `top`_events, the one with most events
+    and how many, the earlier where several have as many.
+    """
+    pairs = pairs.filter(pairs[other].notnull())
+    busier = ibis.struct({"events": pairs["events"], "earlier": -pairs["first_sequence"]})
+    tops = pairs.group_by(top_of=column).aggregate(
+        **{
+            count: pairs[other].count().cast("int64"),
+            f"{top}_id": pairs[other].argmax(busier),
+            f"{top}_events": pairs["events"].max(),
+        }
     )
-    return found.left_join(best, found[column].identical_to(best["best_of"])).drop("best_of")
+    found = found.left_join(tops, found[column].identical_to(tops["top_of"])).drop("top_of")
+    return found.mutate(**{count: found[count].fill_null(0)})

@@ -6,7 +6,7 @@ from functools import reduce
 import ibis
 from ibis.expr.types import IntegerValue, StringValue, Table
 
-from analysis.answers.cells import SUMS, cells, summed
+from analysis.answers.cells import SUMS, counted, measured, sums
 from tracer.errors import UsageError
 
 __all__ = ["MOST_LEVELS", "TREE_SORTS", "levels_of", "subtrees", "tops_of"]
@@ -15,6 +15,7 @@ MOST_LEVELS = 30
 # largest first, but for path: as a tree
 TREE_SORTS = ("path", "events", "reads", "writes", "opens", "failures", "not_found", "keys", "time_spent_ns")
 
+_MOST_KEYS = 1 << 40
 _BEFORE_ALL = (
     "\x01"  # stands for the backslash when paths are ordered, so that a key stands right above its own
 )
@@ -60,16 +61,22 @@ def subtrees(
         raise UsageError(f"a tree cannot be sorted by {sort!r}: the orders are {', '.join(TREE_SORTS)}")
     if not 0 <= depth <= MOST_LEVELS:
         raise UsageError(f"a tree of depth {depth} cannot be made: ask for 0 to {MOST_LEVELS}")
-    parts = cells(events, keys)
+    parts = measured(events, keys, "group_id")
     paths = _paths(keys)
-    places = _places(paths.semi_join(parts, "group_id"), tops, top_levels, depth)
+    places = _numbered(_places(paths.semi_join(parts, "group_id"), tops, top_levels, depth))
     parts = parts.inner_join(places, "group_id")
-    own = parts.group_by("node").aggregate(
+    found = parts.group_by("number").aggregate(
+        **sums(parts),
+        keys=parts.count().cast("int64"),
+        node=parts["node"].min(),
         level=parts["level"].min(),
         node_shown=parts["node_shown"].min(),
         own_events=parts["events"].sum(where=parts["is_node"]).fill_null(0).cast("int64"),
     )
-    found = summed(parts, "node").drop("first_ns", "last_ns").inner_join(own, "node")
+    used = counted(events, keys, "group_id", "process_id")
+    used = used.inner_join(places.select("group_id", used_number="number"), "group_id")
+    used = used.group_by("used_number").aggregate(processes=used["process_id"].nunique().cast("int64"))
+    found = found.inner_join(used, found["number"] == used["used_number"])
     whole = ibis.ifelse(found["level"] == 0, found["events"], 0).sum().over(ibis.window())
     found = _named(found.mutate(share=found["events"].cast("float64") / whole.cast("float64")), paths)
     as_tree = found["node"].replace("\\", _BEFORE_ALL)
@@ -136,6 +143,16 @@ def _places(paths: Table, tops: Table | None, top_levels: Sequence[int], depth: 
             )
         )  # fmt: skip
     return reduce(lambda some, more: some.union(more), steps)
+
+
+def _numbered(places: Table) -> Table:
+    """Return the places with a number for each node: engines compare it sooner than a path."""
+    nodes = places.group_by(numbered="node").aggregate(
+        first=places["group_id"].min(), at=places["level"].min()
+    )
+    # Nodes of one level have no key in common, so each has a first key of its own.
+    nodes = nodes.select("numbered", number=nodes["at"] * _MOST_KEYS + nodes["first"])
+    return places.inner_join(nodes, places["node"] == nodes["numbered"]).drop("numbered")
 
 
 def _named(found: Table, paths: Table) -> Table:

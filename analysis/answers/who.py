@@ -95,7 +95,7 @@ def touched_by(events: Table, keys: Table, processes: Table) -> Table:
 
 
 def _parts(events: Table, *more: str) -> Table:
-    """Return the rows added up by process, what was done, how it ended and more columns: few, for what costs more."""
+    """Return the rows added up by process, operation, result and more columns: few, for what costs more."""
     by = ("process_id", *more, "operation", "status", "disposition")
     return events.group_by(*by).aggregate(
         events=events.count().cast("int64"),

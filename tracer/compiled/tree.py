@@ -106,10 +106,10 @@ class CompiledKeyTree(KeyTree):
         end: NDArray[np.int64],
         follow: Callable[..., tuple[int, int, int]],
     ) -> None:
-        """Call `follow` until it has followed all names, with what `follow_one` needs; row n's is begin[n]:end[n] of `parts()`.
+        """Call `follow` until it has followed all names, with what `follow_one` needs of the tree.
 
         It gets the row to begin at, and returns the row it had no room for, how many nodes there are, and how
-        many of the nodes in `respelled` it filled in.
+        many of the nodes in `respelled` it filled in. The name of row `n` is `begin[n]` to `end[n]` of `parts()`.
         """
         respelled = np.empty(int((end - begin).sum()), np.int64)
         done = 0

@@ -118,6 +118,7 @@ class KeyNumbers:
         rows = zip(*(getattr(asks, name).tolist() for name in Asks.__slots__), strict=True)
         keys, sources, taints = (getattr(bindings, name).tolist() for name in Bindings.__slots__)
         named: list[tuple[int, int, int]] = []
+        doubtful, lost = int(DOUBTFUL), int(ACROSS_LOSS)
         for name, base, made, own, across, mention, key, source, tainted in rows:
             if key >= 0:
                 source = EVENT
@@ -126,9 +127,9 @@ class KeyNumbers:
                 if base >= 0:
                     parent = keys[base]
                     source = EVENT if own else sources[base]
-                    tainted |= taints[base] & DOUBTFUL
+                    tainted |= taints[base] & doubtful
                     if not own:
-                        tainted |= taints[base] & ACROSS_LOSS | across * ACROSS_LOSS
+                        tainted |= lost if across else taints[base] & lost
                 key = pairs.get((parent, name))
                 if key is None:
                     key = pairs[parent, name] = below(parent, texts[name], mention)
