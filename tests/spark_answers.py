@@ -5,7 +5,6 @@ from functools import partial
 
 from ibis.expr.types import Table
 
-from analysis.answers.cells import measured
 from analysis.answers.changes import touched_values_and_keys
 from analysis.answers.diff import candidates, side
 from analysis.answers.errors import errors
@@ -14,6 +13,7 @@ from analysis.answers.handle_use import handle_use
 from analysis.answers.handles import handle_lives
 from analysis.answers.history import value_history
 from analysis.answers.hot import HOT_BY, hot
+from analysis.answers.measures import measured
 from analysis.answers.read_runs import nameless_changes, read_runs
 from analysis.answers.redundant import redundant_reads
 from analysis.answers.search_chains import search_chains

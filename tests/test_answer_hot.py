@@ -173,7 +173,7 @@ def test_names_are_those_of_the_ids(capture: Capture) -> None:
 
 def plain_storms(rows: list[dict[str, Any]], gap_ns: int, least: int) -> list[dict[str, Any]]:
     runs: dict[int, list[list[dict[str, Any]]]] = defaultdict(list)
-    for row in rows:
+    for row in sorted(rows, key=lambda row: row["time_ns"]):
         if row["status"] == NOT_FOUND and row["process_id"] is not None:
             mine = runs[row["process_id"]]
             if not mine or row["time_ns"] - mine[-1][-1]["time_ns"] > gap_ns:
@@ -196,8 +196,8 @@ def plain_storms(rows: list[dict[str, Any]], gap_ns: int, least: int) -> list[di
                     "last_time": run[-1]["time"],
                     "top_key_misses": times,
                     "top_key_id": top,
-                    "first_sequence": run[0]["sequence"],
-                    "last_sequence": run[-1]["sequence"],
+                    "first_sequence": min(row["sequence"] for row in run),
+                    "last_sequence": max(row["sequence"] for row in run),
                 }
             )
     found = [answer for answer in answers if answer["misses"] >= least]
@@ -236,6 +236,18 @@ def test_a_pause_of_just_the_gap_does_not_end_a_storm(tmp_path: Path) -> None:
         assert list(capture.hot("storm", least=1)["misses"]) == [2, 2]
         assert list(capture.hot("storm", least=1, gap_s=1.1)["misses"]) == [4]
         assert list(capture.hot("storm", least=5)["misses"]) == []
+
+
+def test_a_miss_that_was_recorded_late_belongs_to_the_storm_of_its_time(tmp_path: Path) -> None:
+    second = 10**9
+    path = write_workload(
+        tmp_path / "late.regtrace", [row_at(gap) for gap in (0, 5 * second, -4 * second)], []
+    )
+    with open_capture(path) as capture:
+        found = capture.hot("storm", least=1)
+        assert list(found["misses"]) == [2, 1]
+        assert list(found["lasted_ns"]) == [second, 0]
+        assert (found["last_sequence"] - found["first_sequence"]).tolist() == [2, 0]
 
 
 @settings(max_examples=2)

@@ -3,7 +3,7 @@
 import ibis
 from ibis.expr.types import Table
 
-from analysis.answers.cells import named_keys, named_processes
+from analysis.answers.measures import named_keys, named_processes
 from analysis.nanoseconds import SECOND_NS
 
 __all__ = ["handle_use"]

@@ -3,7 +3,7 @@
 import ibis
 from ibis.expr.types import Table
 
-from analysis.answers.cells import counted, measured, named_keys, named_processes
+from analysis.answers.measures import counted, measured, named_keys, named_processes
 from analysis.events import named_status
 from analysis.nanoseconds import SECOND_NS, moment
 from tracer.errors import UsageError

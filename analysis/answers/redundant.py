@@ -3,8 +3,8 @@
 import ibis
 from ibis.expr.types import Table
 
-from analysis.answers.cells import named_keys, named_processes
 from analysis.answers.evidence import lost_between
+from analysis.answers.measures import named_keys, named_processes
 from analysis.answers.read_runs import QUESTION
 from analysis.events import named_status
 from analysis.nanoseconds import SECOND_NS

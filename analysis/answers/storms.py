@@ -3,7 +3,7 @@
 import ibis
 from ibis.expr.types import Table
 
-from analysis.answers.cells import NAME_NOT_FOUND, named_keys, named_processes
+from analysis.answers.measures import NAME_NOT_FOUND, named_keys, named_processes
 from analysis.folding import folded
 from analysis.nanoseconds import SECOND_NS, moment, rest
 

@@ -6,7 +6,7 @@ from functools import reduce
 import ibis
 from ibis.expr.types import IntegerValue, StringValue, Table
 
-from analysis.answers.cells import SUMS, counted, measured, sums
+from analysis.answers.measures import SUMS, counted, measured, sums
 from tracer.errors import UsageError
 
 __all__ = ["MOST_LEVELS", "TREE_SORTS", "levels_of", "subtrees", "tops_of"]
