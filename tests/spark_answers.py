@@ -81,7 +81,7 @@ ANSWERS: dict[str, Callable[[Tables], Table]] = {
     "who": lambda tables: who(*of(tables, "stored_events", "keys", "processes")),
     "who: each": lambda tables: touched_by(*of(tables, "stored_events", "keys", "processes")),
     "evidence": lambda tables: proof(tables).order_by("sequence", "key_id"),
-    "measured": lambda tables: measured(
+    "measures": lambda tables: measured(
         *of(tables, "stored_events", "keys"), "group_id", "process_id", "operation"
     ).order_by("first_sequence"),
     **{f"hot: {by}": partial(hottest, by=by) for by in HOT_BY},
