@@ -25,6 +25,10 @@ _POINTER_SIZES = np.where(PlanTables.wide, 8, 4)
 _WIDTHS = np.stack(
     [np.full(len(PlanTables.wide), 8) if name == "InitialTime" else _POINTER_SIZES for name in _FIELDS]
 )
+# The fields that a plan has, one plan after the other: plan `n` has those from _FIRST[n] to _FIRST[n + 1].
+_PLAN, _FIELD = np.nonzero(_OFFSETS.T >= 0)
+_FIRST = np.searchsorted(_PLAN, np.arange(_OFFSETS.shape[1] + 1))
+_OFFSET, _WIDTH = _OFFSETS[_FIELD, _PLAN], _WIDTHS[_FIELD, _PLAN]
 _ONES, _TOPS = np.uint64(0x0001000100010001), np.uint64(0x8000800080008000)  # of four 16-bit units
 
 
@@ -48,7 +52,7 @@ class CompiledChunk(Chunk):
         doubts = np.empty(count, np.int64)
         firsts, lasts, datas, olds, doubted, has_previous = _find(
             self.raw.view(np.uint32), self.halves, self.raw, self.payload, self.end, self.plan, self.exact,
-            _OFFSETS, _WIDTHS, slots, PlanTables.fixed, PlanTables.names, PlanTables.tail, PlanTables.scalar,
+            _FIRST, _FIELD, _OFFSET, _WIDTH, slots, PlanTables.fixed, PlanTables.names, PlanTables.tail, PlanTables.scalar,
             longs, words, self.first_name, self.last_name, previous, self.slow, doubts, *spans,
         )  # fmt: skip
         self.fields = {
@@ -130,7 +134,7 @@ def _another_pair_fits(raw, unit, end, data_size):
 @kernel
 def _find(
     words, halves, raw, payloads, ends, plans, exacts,
-    offsets, widths, slots, fixed, name_counts, tail_counts, scalars,
+    first_fields, fields, offsets, widths, slots, fixed, name_counts, tail_counts, scalars,
     long_fields, word_fields, first_names, last_names, previous, slows, doubts,
     first_row, first_start, first_size, last_row, last_start_at, last_size,
     data_row, data_start, data_length, previous_row, previous_start, previous_length,
@@ -141,14 +145,12 @@ def _find(
     for row in range(len(payloads)):
         payload, end, plan, exact = payloads[row], ends[row], plans[row], exacts[row]
         data_size = 0
-        for field in range(_MOST_FIELDS):
-            offset = offsets[field, plan]
-            if offset < 0:
-                continue
-            place = payload + offset >> 2
+        for at_field in range(first_fields[plan], first_fields[plan + 1]):
+            field = fields[at_field]
+            place = payload + offsets[at_field] >> 2
             if field < _LONGS:
                 value = np.uint64(words[place])
-                if widths[field, plan] == 8:
+                if widths[at_field] == 8:
                     value |= np.uint64(words[place + 1]) << np.uint64(32)
                 long_fields[slots[field], row] = value
             else:
