@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import ibis
 from ibis.expr.types import BooleanValue, IntegerValue, StringValue, Table
 
-from tracer.statuses import NOT_FAILURES, STATUSES
+from tracer.statuses import NOT_FAILURES, NOT_SUCCESS, STATUSES
 
 __all__ = ["EVENT_COLUMNS", "is_failure", "join_names", "named_status"]
 
@@ -82,7 +82,7 @@ def join_names(events: Table, keys: Table, processes: Table, *, first: Sequence[
 
 def is_failure(status: IntegerValue) -> BooleanValue:
     """Tell which rows a user would call failed (`tracer.statuses.is_failure`); never NULL."""
-    return ((status >= 0x80000000) & ~status.isin(NOT_FAILURES)).fill_null(False)
+    return ((status >= NOT_SUCCESS) & ~status.isin(NOT_FAILURES)).fill_null(False)
 
 
 def named_status(status: IntegerValue) -> StringValue:

@@ -8,6 +8,7 @@ from ibis.expr.types import BooleanValue, Table
 
 from analysis.events import is_failure
 from tracer.errors import UsageError
+from tracer.statuses import NOT_SUCCESS
 from tracer.words import Codes, Words, name_regex, operation_names, status_words
 
 __all__ = [
@@ -86,7 +87,7 @@ def status_condition(table: Table, words: Codes) -> BooleanValue:
     column, words_for = table["status"], status_words(words)
     condition = None
     if words_for.success:
-        condition = column < 0x80000000
+        condition = column < NOT_SUCCESS
     if words_for.failure:
         condition = is_failure(column) if condition is None else condition | is_failure(column)
     if words_for.codes:

@@ -4,9 +4,10 @@ import ibis
 from ibis.expr.types import Table
 
 from analysis.folding import folded
-from analysis.marks import FAILED, added, failure, marked
+from analysis.marks import added, failure, marked
 from tracer.errors import UsageError
 from tracer.operations import find_operations
+from tracer.statuses import NOT_SUCCESS
 
 __all__ = ["SORTS", "key_summary", "sort_keys"]
 
@@ -51,7 +52,7 @@ def key_summary(events: Table, keys: Table) -> Table:
         creates=("CreateKey",),
         sets=("SetValueKey",),
     )
-    done = ibis.ifelse(rows["status"] < FAILED, rows["data_size"], None)
+    done = ibis.ifelse(rows["status"] < NOT_SUCCESS, rows["data_size"], None)
     parts = rows.group_by("key_id").aggregate(
         events=rows.count(),
         reads=added(rows["reads"]),

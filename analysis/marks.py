@@ -10,16 +10,17 @@ import ibis
 from ibis.expr.types import IntegerColumn, IntegerValue, Table
 
 from tracer.operations import OPERATIONS
-from tracer.statuses import NOT_FAILURES
+from tracer.statuses import NOT_FAILURES, NOT_SUCCESS
 
-__all__ = ["FAILED", "added", "failure", "marked"]
+__all__ = ["added", "failure", "marked"]
 
-FAILED = 0x80000000  # a status from here on is a warning or an error, not a success
 _OPERATION = "marked_operation"
 
 
 def marked(rows: Table, **groups: Sequence[str]) -> Table:
-    """Return the rows with an int8 column for each group: 1 where the operation is one of it, 0 where not.
+    """Return the rows with an int8 column for each group: 1 where the operation is one of it, else 0.
+
+    Of an operation that `tracer.operations` does not know it is NULL.
 
     Args:
         rows: a table with the column `operation`.
@@ -40,7 +41,7 @@ def failure(status: IntegerValue) -> IntegerValue:
     """Return 1 where a user would call the row failed (`tracer.statuses.is_failure`), else 0; never NULL."""
     one, none = ibis.literal(1, "int8"), ibis.literal(0, "int8")
     # The few that failed are looked at closer: a condition on all rows would cost more.
-    return ibis.ifelse(status >= FAILED, ibis.ifelse(status.isin(NOT_FAILURES), none, one), none)
+    return ibis.ifelse(status >= NOT_SUCCESS, ibis.ifelse(status.isin(NOT_FAILURES), none, one), none)
 
 
 def added(marks: IntegerColumn) -> IntegerValue:

@@ -1,6 +1,6 @@
 """NTSTATUS codes by name, and which of them a user would call a failure."""
 
-__all__ = ["NOT_FAILURES", "STATUSES", "find_status", "is_failure", "status_name"]
+__all__ = ["NOT_FAILURES", "NOT_SUCCESS", "STATUSES", "find_status", "is_failure", "status_name"]
 
 STATUSES = {  # ntstatus.h; the names leave out STATUS_
     0x00000000: "SUCCESS",
@@ -47,6 +47,7 @@ STATUSES = {  # ntstatus.h; the names leave out STATUS_
     0xC0190003: "TRANSACTION_NOT_ACTIVE",
 }
 
+NOT_SUCCESS = 0x80000000  # NT_SUCCESS is false from here on: warnings and errors (ntdef.h)
 # Probes for a size and the end of an enumeration: negative, but nothing went wrong.
 NOT_FAILURES = (0x80000005, 0x8000001A, 0xC0000023)
 
@@ -81,4 +82,4 @@ def find_status(word: str) -> int | None:
 
 def is_failure(code: int) -> bool:
     """Tell whether a user would call the status a failure: negative, and neither probe nor end of a list."""
-    return code >= 0x80000000 and code not in NOT_FAILURES
+    return code >= NOT_SUCCESS and code not in NOT_FAILURES

@@ -6,7 +6,7 @@ import ibis
 from ibis.expr.types import BooleanValue, IntegerValue, StringValue, Table
 
 from analysis.folding import folded
-from tracer.statuses import NOT_FAILURES
+from tracer.statuses import NOT_FAILURES, NOT_SUCCESS
 
 __all__ = [
     "ABSENT_KEY",
@@ -39,7 +39,6 @@ EXISTING_KEY = ("key_created", "key_opened", "key_used", "write", "delete", "rea
 OF_SUBTREES = ("RenameKey", "LoadKey", "UnloadKey", "RestoreKey", "ReplaceKey", "HiveWork")
 
 LONGEST_NS = 2**63 - 1
-_FAILED = 0x80000000
 _PENDING = 0x103
 _NAME_NOT_FOUND, _PATH_NOT_FOUND = 0xC0000034, 0xC000003A
 _TOO_SHORT = (0x80000005, 0xC0000023)  # BUFFER_OVERFLOW, BUFFER_TOO_SMALL: it is there, and longer
@@ -171,7 +170,7 @@ def _facts_of(events: Table, keys: Table) -> Table:
     rows = events.filter(events["key_id"].notnull()).select(*NEEDED)
     rows = rows.inner_join(groups, rows["key_id"] == groups["grouped_id"])
     status = rows["status"]
-    done = (status < _FAILED) & (status != _PENDING)
+    done = (status < NOT_SUCCESS) & (status != _PENDING)
     fact = reduce(
         lambda otherwise, case: ibis.ifelse(*case, otherwise),
         reversed([*_value_cases(rows, done), *_key_cases(rows, done)]),
@@ -194,7 +193,7 @@ def _value_cases(rows: Table, done: BooleanValue) -> list[tuple[BooleanValue, St
     return [
         (changes & done, ibis.ifelse(operation == "SetValueKey", "write", "delete")),
         ((queries | ((operation == "DeleteValueKey") & named)) & missed, "miss"),
-        (changes & (status >= _FAILED), "failed"),
+        (changes & (status >= NOT_SUCCESS), "failed"),
         (changes, "unclear"),
         (reads & done & told, "read"),
         (reads & (done | status.isin(_TOO_SHORT)), "seen"),
@@ -223,7 +222,7 @@ def _key_cases(rows: Table, done: BooleanValue) -> list[tuple[BooleanValue, Stri
         ((operation == "RenameKey") & done, "key_renamed"),
         (
             (operation.isin(["DeleteKey", "RenameKey"]) | changes_hive(rows))
-            & ~(status >= _FAILED).fill_null(False),
+            & ~(status >= NOT_SUCCESS).fill_null(False),
             "key_unknown",
         ),
         (asked & answered, "key_used"),

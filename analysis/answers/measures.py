@@ -5,9 +5,10 @@ from collections.abc import Callable, Sequence
 import ibis
 from ibis.expr.types import Table, Value
 
-from analysis.marks import FAILED, added, failure, marked
+from analysis.marks import added, failure, marked
 from analysis.nanoseconds import SECOND_NS, rest
 from tracer.operations import find_operations
+from tracer.statuses import NOT_SUCCESS
 
 __all__ = ["NAME_NOT_FOUND", "SUMS", "counted", "measured", "named_keys", "named_processes", "sums"]
 
@@ -51,7 +52,7 @@ def measured(events: Table, keys: Table, *by: str, every_ns: int = SECOND_NS) ->
         sets=("SetValueKey",),
     )
     status = rows["status"]
-    size = ibis.ifelse(status < FAILED, rows["data_size"], None)
+    size = ibis.ifelse(status < NOT_SUCCESS, rows["data_size"], None)
     found = rows.group_by(*_of_keys(by)).aggregate(
         events=rows.count().cast("int64"),
         reads=added(rows["reads"]),

@@ -7,13 +7,13 @@ from analysis.answers.evidence import changes_hive
 from analysis.folding import folded
 from analysis.nanoseconds import rest
 from tracer.schema import FLAGS
+from tracer.statuses import NOT_SUCCESS
 
 __all__ = ["QUESTION", "nameless_changes", "read_runs"]
 
 # what makes reads by one process identical
 QUESTION = ("process_id", "group_id", "operation", "value", "index", "information_class")
 
-_FAILED = 0x80000000
 _OF_KEYS = ("QueryKey", "QuerySecurityKey")
 _BY_INDEX = ("EnumerateKey", "EnumerateValueKey")
 _OF_VALUES = ("SetValueKey", "DeleteValueKey")
@@ -99,7 +99,7 @@ def _reads(events: Table, groups: Table) -> Table:
     plain = ibis.literal(False)
     for name, classes in _COMPARED.items():
         plain = plain | ((operation == name) & class_.isin(classes).fill_null(False))
-    done, no_size = rows["status"] < _FAILED, ibis.null()
+    done, no_size = rows["status"] < NOT_SUCCESS, ibis.null()
     whole = done & rows["data"].notnull() & ((rows["flags"] & _CUT) == 0)
     zero = ibis.literal(0, "int64")
     return rows.mutate(
@@ -131,7 +131,7 @@ def _done(events: Table) -> Table:
     operation, status = events["operation"], events["status"]
     made = (operation == "CreateKey") & (events["disposition"] != 2).fill_null(True)
     changes = operation.isin(["DeleteKey", "RenameKey", *_OF_VALUES, *_OF_FACTS]) | made
-    failed = (status >= _FAILED).fill_null(False)
+    failed = (status >= NOT_SUCCESS).fill_null(False)
     return events.filter(changes & ~failed).select(
         "sequence", "time_ns", "key_id", "operation", "value_name", "flags"
     )
@@ -165,7 +165,7 @@ def _unclear(events: Table, keys: Table) -> Table:
     """Return steps for the keys at and below one whose hive was changed, that was renamed, or that got its name."""
     operation, status = events["operation"], events["status"]
     whole = changes_hive(events) | (operation == "RenameKey")
-    whole = whole & ~(status >= _FAILED).fill_null(False)
+    whole = whole & ~(status >= NOT_SUCCESS).fill_null(False)
     paths = keys.filter(keys["key_id"] == keys["same_as"]).select(group_id="key_id", path="folded_path")
     groups = keys.select(grouped_id="key_id", top_id="same_as")
     tops = events.filter(whole).select("sequence", "key_id", "operation", "requested_name")

@@ -13,6 +13,7 @@ __all__ = ["FILETIME_EPOCH", "LogfileHeader", "parse_logfile_header"]
 FILETIME_EPOCH = 116_444_736_000_000_000  # 1970 in FILETIME units (100 ns since 1601)
 CLOCKS = {0: "qpc", 1: "qpc", 2: "system", 3: "cycles"}
 _LATEST = 2**62  # nanoseconds; year 2116: later start times are damage
+_MOST = 2**63 - 1
 _TICKS = 10_000_000
 _MODE_KILOBYTES = 0x2000  # EVENT_TRACE_USE_KBYTES_FOR_SIZE
 
@@ -47,7 +48,16 @@ class LogfileHeader:
     clock_is_odd: bool
 
     def to_ns(self, stamps: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return raw time stamps as UTC nanoseconds, rounded down to what the clock resolves."""
+        """Return raw time stamps as UTC nanoseconds, rounded down to what the clock resolves.
+
+        Stamps of a damaged record may lie beyond what nanoseconds can say; they are as near to it as these get,
+        and do not wrap around to another time.
+        """
+        most_s = (_MOST - abs(self.start_ns)) // 1_000_000_000 - 1
+        far = min(_MOST, most_s * self.frequency)
+        lowest, highest = max(self.first_stamp - far, -_MOST), min(self.first_stamp + far, _MOST)
+        if len(stamps) and (stamps.min() < lowest or stamps.max() > highest):
+            stamps = stamps.clip(lowest, highest)
         ticks = stamps - np.int64(self.first_stamp)
         if self.frequency == _TICKS:
             return ticks * 100 + self.start_ns

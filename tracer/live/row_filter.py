@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tracer.selection import Selection
-from tracer.statuses import NOT_FAILURES
+from tracer.statuses import NOT_FAILURES, NOT_SUCCESS
 from tracer.words import Codes, Words, name_regex, operation_names, status_words
 
 __all__ = ["RowFilter"]
@@ -79,7 +79,7 @@ class RowFilter:
         assert self._status is not None
         codes = pc.fill_null(status.cast(pa.int64()), -1).to_numpy()
         mask: Bools = np.isin(codes, self._status.codes)
-        failed = codes >= 0x80000000
+        failed = codes >= NOT_SUCCESS
         if self._status.success:
             mask |= (codes >= 0) & ~failed
         if self._status.failure:
