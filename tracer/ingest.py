@@ -25,14 +25,11 @@ from tracer.etl.reader import EtlReader
 from tracer.etl.records import Records
 from tracer.events import EventRows, Order, make_touches, time_order
 from tracer.facts import LiveFacts, place_losses
-from tracer.longs import LongMap
 from tracer.process_records import process_records
 from tracer.processes import ProcessTable
 from tracer.progress import Progress
 from tracer.resolve.catalog import Catalog
-from tracer.resolve.lives import find_lives
 from tracer.resolve.losses import LossTimes
-from tracer.resolve.names import KeyNumbers
 from tracer.resolve.resolver import Resolver
 from tracer.resolve.touches import DEFERRED, SOURCES, Resolved
 from tracer.resolve.tree import KeyTree
@@ -131,20 +128,7 @@ class _EtlIngest:
         self.control_set = control_set
         self.diagnostics = [Diagnostics() for _ in paths]
         self.compiled = _is_worth_compiling(paths) if compiled is None else compiled
-        self.names, self.long_map, self.tree, self.find_lives = NameTable(), LongMap, KeyTree(), find_lives
-        self.key_numbers: type[KeyNumbers] = KeyNumbers
-        if self.compiled:
-            from tracer.compiled import lives
-            from tracer.compiled.keys import CompiledKeyNumbers
-            from tracer.compiled.longs import CompiledLongMap
-            from tracer.compiled.names import CompiledNameTable
-            from tracer.compiled.tree import CompiledKeyTree
-
-            self.names, self.long_map = CompiledNameTable(), CompiledLongMap
-            self.tree, self.find_lives = CompiledKeyTree(), lives.find_lives
-            self.key_numbers = CompiledKeyNumbers
         self.processes = ProcessTable()
-        self.rows = EventRows(self.names.texts)
         self.events = self.records = 0
         self.deferred = np.zeros(0, np.int64)
         self.sure = np.zeros(len(SOURCES), np.int64)
@@ -159,14 +143,10 @@ class _EtlIngest:
         ):
             self.digests = [hashing.submit(sha256, path) for path in self.paths]
             self.losses, self.losses_known = LossTimes([]), 0
-            self.resolver = Resolver(
-                self.tree,
-                self.names.texts,
-                self.losses,
-                long_map=self.long_map,
-                find_lives=self.find_lives,
-                key_numbers=self.key_numbers,
-            )
+            self.names, self.resolver = (
+                self._make_resolver()
+            )  # loads compiled code while the files are hashed
+            self.tree, self.rows = self.resolver.tree, EventRows(self.names.texts)
             if self.live is not None:
                 reader.losses[:] = place_losses(reader.losses, self.live.losses)
             addresses, seeded = self._read_seed()
@@ -179,6 +159,27 @@ class _EtlIngest:
             self._flush()
             self.processes.assign(np.zeros(0, np.int64), [(0, seen) for seen in self.seen])
             return self._publish(reader)
+
+    def _make_resolver(self) -> tuple[NameTable, Resolver]:
+        if not self.compiled:
+            names = NameTable()
+            return names, Resolver(KeyTree(), names.texts, self.losses)
+        from tracer.compiled.keys import CompiledKeyNumbers
+        from tracer.compiled.lives import find_lives
+        from tracer.compiled.longs import CompiledLongMap
+        from tracer.compiled.names import CompiledNameTable
+        from tracer.compiled.tree import CompiledKeyTree
+
+        names = CompiledNameTable()
+        resolver = Resolver(
+            CompiledKeyTree(),
+            names.texts,
+            self.losses,
+            long_map=CompiledLongMap,
+            find_lives=find_lives,
+            key_numbers=CompiledKeyNumbers,
+        )
+        return names, resolver
 
     def _read_seed(self) -> tuple[list[int], list[str]]:
         if self.seed is not None:

@@ -84,10 +84,6 @@ class EtlReader:
         self._walk: Callable[..., Walk] = walk
         self._stable_order = stable_order
         self._compiled = compiled
-        if compiled:
-            from tracer.compiled import scan
-
-            self._walk, self._stable_order = scan.walk, scan.stable_order
         self._files: list[BufferFile] = []
         self._diagnostics = list(diagnostics)
         self._chunk_bytes = chunk_bytes
@@ -130,6 +126,10 @@ class EtlReader:
 
     def __iter__(self) -> Iterator[Records]:
         """Yield Records; each begins no earlier than the one before it ended."""
+        if self._compiled:  # loaded only now: whoever opens the files may have something else to do meanwhile
+            from tracer.compiled import scan
+
+            self._walk, self._stable_order = scan.walk, scan.stable_order
         pieces = self._in_time_order()
         carried: tuple[NDArray[np.uint8], _Raw] | None = None
         released = _TIMELESS

@@ -42,7 +42,7 @@ def renewed(old: Resolver, tree: KeyTree, texts: list[str], now_ns: int) -> Reso
     for slot in np.flatnonzero(state.alive[:count]).tolist():
         node = int(state.key[slot])
         if node not in moved:
-            moved[node] = _move(old._tree, tree, node, int(addresses[slot]) & (1 << 64) - 1, moved)
+            moved[node] = _move(old.tree, tree, node, int(addresses[slot]) & (1 << 64) - 1, moved)
         state.key[slot] = moved[node]
     return new
 

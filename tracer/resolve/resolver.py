@@ -72,7 +72,7 @@ class Resolver:
         find_lives: FindLives = find_lives,
         key_numbers: type[KeyNumbers] = KeyNumbers,
     ) -> None:
-        self._tree = tree
+        self.tree = tree
         self._keys = key_numbers(tree, texts)
         self._losses = losses if losses is not None else LossTimes([])
         self._find_lives = find_lives
@@ -90,7 +90,7 @@ class Resolver:
         slots = self._number(np.array(addresses, np.uint64))
         state = self._slots
         for slot, address, path in zip(slots.tolist(), addresses, paths, strict=True):
-            state.alive[slot], state.key[slot], state.source[slot] = True, self._tree.rooted(path, -1), SEED
+            state.alive[slot], state.key[slot], state.source[slot] = True, self.tree.rooted(path, -1), SEED
             state.handle[slot], state.closed_ns[slot] = self._next_handle, NEVER
             state.evidence_ns[slot] = time_ns
             self.handles.seed(slot, self._next_handle, address, int(state.key[slot]))
@@ -119,7 +119,7 @@ class Resolver:
             return None
         if self._losses and self._losses.between(state.evidence_ns[[slot]], np.array([time_ns]))[0]:
             return None
-        return self._tree.path(int(state.key[slot]))
+        return self.tree.path(int(state.key[slot]))
 
     def _forget(self, now_ns: int) -> None:
         """Let go of addresses whose object was closed too long ago to matter; memory follows what is open."""
@@ -249,7 +249,7 @@ class _Batch:
 
     def _name_unseen(self) -> None:
         """Give lives that nothing explains an unnamed node."""
-        tree, at, kind = self.resolver._tree, self.lives.binding_at, self.lives.kind
+        tree, at, kind = self.resolver.tree, self.lives.binding_at, self.lives.kind
         unseen = np.flatnonzero(kind == UNSEEN)
         if len(unseen):
             rank = np.argsort(self.lives.row[at[unseen]], kind="stable")
@@ -264,7 +264,7 @@ class _Batch:
 
     def _name_later(self) -> None:
         """Bind the unrooted key that an object had until a record carried its path."""
-        tree, at, key = self.resolver._tree, self.lives.binding_at, self.bindings.key
+        tree, at, key = self.resolver.tree, self.lives.binding_at, self.bindings.key
         taught = np.flatnonzero(self.lives.kind == TAUGHT)
         taught = taught[~self.lives.starts[at[taught]]]  # else nothing used the object before
         taught = taught[
@@ -309,7 +309,7 @@ class _Batch:
         unrooted = np.zeros(self.size, bool)
         named = np.flatnonzero(key >= 0)
         if len(named):
-            unrooted[named] = np.frombuffer(self.resolver._tree.unrooted, np.uint8)[key[named]]
+            unrooted[named] = np.frombuffer(self.resolver.tree.unrooted, np.uint8)[key[named]]
         source = np.where((key < 0) | unrooted, DEFERRED, source).astype(np.int8)
         across_loss = (tainted & ACROSS_LOSS != 0) & (source != DEFERRED)
         return Resolved(key, handle, source, after_close, across_loss, tainted & DOUBTFUL != 0)
