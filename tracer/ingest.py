@@ -225,8 +225,9 @@ class _EtlIngest:
             self.writer.write_part(lambda: part.row_groups(ROW_GROUP), part.rows)
 
     def _note_times(self, records: Records) -> None:
-        for number in np.unique(records.source).tolist():
-            times = records.time_ns[records.source == number]
+        for number in np.flatnonzero(np.bincount(records.source)).tolist():
+            whole = len(self.paths) == 1
+            times = records.time_ns if whole else records.time_ns[records.source == number]
             self.first_ns.setdefault(number, int(times.min()))
             self.last_ns[number] = max(int(times.max()), self.last_ns.get(number, int(times.max())))
 
