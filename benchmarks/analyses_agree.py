@@ -2,7 +2,8 @@
 
     python benchmarks/analyses_agree.py [--events 100000] [--only who,keys] [--folder DIR] [--capture NAME.regtrace]
 
-Values are compared row by row and exactly, but for the last digits of quotients. Said is how many of our columns the pandas form gives, and which it does not. The exit code is 1 where one differs.
+Values are compared row by row and exactly, but for the last digits of quotients. It says how many of our columns the
+pandas form gives, and which it does not. The exit code is 1 where one differs.
 """
 
 import argparse
@@ -46,7 +47,7 @@ def difference(ours: pd.DataFrame, theirs: pd.DataFrame) -> str | None:
             shown = {"ours": ours.iloc[row].to_dict(), "pandas": theirs.iloc[row].to_dict()}
             return (
                 f"{name} in {len(wrong):,} of {len(ours):,} rows, first in row {row}: "
-                f"{ours[name].iloc[row]!r} is ours, {theirs[name].iloc[row]!r} pandas'\n    {shown}"
+                f"{ours[name].iloc[row]!r} is ours, {theirs[name].iloc[row]!r} is of pandas\n    {shown}"
             )
     return None
 
