@@ -143,9 +143,8 @@ class _EtlIngest:
         ):
             self.digests = [hashing.submit(sha256, path) for path in self.paths]
             self.losses, self.losses_known = LossTimes([]), 0
-            self.names, self.resolver = (
-                self._make_resolver()
-            )  # loads compiled code while the files are hashed
+            # Compiled code is loaded while the files are hashed.
+            self.names, self.resolver = self._make_resolver()
             self.tree, self.rows = self.resolver.tree, EventRows(self.names.texts)
             if self.live is not None:
                 reader.losses[:] = place_losses(reader.losses, self.live.losses)

@@ -10,7 +10,16 @@ from analysis.nanoseconds import SECOND_NS, rest
 from tracer.operations import find_operations
 from tracer.statuses import NOT_SUCCESS
 
-__all__ = ["NAME_NOT_FOUND", "SUMS", "counted", "measured", "named_keys", "named_processes", "sums"]
+__all__ = [
+    "NAME_NOT_FOUND",
+    "SUMS",
+    "counted",
+    "grouped",
+    "measured",
+    "named_keys",
+    "named_processes",
+    "sums",
+]
 
 NAME_NOT_FOUND = 0xC0000034
 SUMS = ("events", "reads", "writes", "opens", "failures", "not_found", "bytes_read", "bytes_written",
@@ -109,9 +118,14 @@ def _of_groups(
 ) -> Table:
     if "group_id" not in by:
         return parts
-    groups = keys.select(grouped_id="key_id", group_id="same_as")
-    parts = parts.left_join(groups, parts["key_id"] == groups["grouped_id"])
+    parts = grouped(parts, keys)
     return parts.group_by(*by).aggregate(**together(parts))
+
+
+def grouped(rows: Table, keys: Table) -> Table:
+    """Return the rows with group_id: the key that stands for all spellings of theirs; NULL where they have none."""
+    groups = keys.select(grouped_id="key_id", group_id="same_as")
+    return rows.left_join(groups, rows["key_id"] == groups["grouped_id"]).drop("grouped_id")
 
 
 def named_keys(table: Table, keys: Table, column: str, *, name: str) -> Table:

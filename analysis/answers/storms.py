@@ -3,7 +3,7 @@
 import ibis
 from ibis.expr.types import Table
 
-from analysis.answers.measures import NAME_NOT_FOUND, named_keys, named_processes
+from analysis.answers.measures import NAME_NOT_FOUND, grouped, named_keys, named_processes
 from analysis.folding import folded
 from analysis.nanoseconds import SECOND_NS, moment, rest
 
@@ -45,8 +45,7 @@ def storms(
         **_spans(stretches),
     )
     places = stretches.select("process_id", "stretch_ns", "storm")
-    groups = keys.select(grouped_id="key_id", group_id="same_as")
-    rows = misses.left_join(groups, misses["key_id"] == groups["grouped_id"])
+    rows = grouped(misses, keys)
     # Those of no storm fall out at the end: told sooner, engines would think that hardly any row is left.
     rows = rows.left_join(places, ["process_id", "stretch_ns"])
     rows = rows.mutate(folded_value=folded(rows["value_name"]))

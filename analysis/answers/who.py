@@ -2,6 +2,7 @@
 
 from ibis.expr.types import BooleanValue, IntegerValue, Table, Value
 
+from analysis.answers.measures import grouped
 from analysis.events import is_failure
 from analysis.folding import folded
 from tracer.operations import find_operations
@@ -46,7 +47,7 @@ def who(events: Table, keys: Table, processes: Table) -> Table:
         processes: the table `processes`.
     """
     found = _counted(_parts(events), "process_id")
-    touched = _grouped(events.select("process_id", "key_id").distinct(), keys)
+    touched = grouped(events.select("process_id", "key_id").distinct(), keys)
     touched = touched.group_by(of_process="process_id").aggregate(
         keys=touched["group_id"].nunique().cast("int64")
     )
@@ -71,7 +72,7 @@ def touched_by(events: Table, keys: Table, processes: Table) -> Table:
     group, `keys.same_as`), and those of `who` without keys and values. Rows of operations without a key are
     left out.
     """
-    parts = _grouped(_parts(events, "key_id", "value_name"), keys)
+    parts = grouped(_parts(events, "key_id", "value_name"), keys)
     parts = parts.filter(parts["group_id"].notnull()).mutate(folded_value=folded(parts["value_name"]))
     found = _counted(parts, "process_id", "group_id", "folded_value")
     spelled = parts.group_by(spelled_id="group_id", spelled_folded="folded_value").aggregate(
@@ -104,12 +105,6 @@ def _parts(events: Table, *more: str) -> Table:
         first_sequence=events["sequence"].min(),
         last_sequence=events["sequence"].max(),
     )
-
-
-def _grouped(rows: Table, keys: Table) -> Table:
-    """Add the group of each row's key."""
-    groups = keys.select(grouped_id="key_id", group_id="same_as")
-    return rows.left_join(groups, rows["key_id"] == groups["grouped_id"]).drop("grouped_id")
 
 
 def _counted(parts: Table, *by: str) -> Table:
