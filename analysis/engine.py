@@ -102,9 +102,9 @@ def make_tables(backend: Backend, files: dict[str, list[Path]]) -> None:
     `events` is the view with the names joined.
     """
     for name, table in TABLES.items():
-        backend.con.execute(f"CREATE VIEW {stored_name(name)} AS {scan(table, files[name])}")
-    joined = join_names(*(bound(backend, name) for name in ("stored_events", "keys", "processes")))
-    backend.con.execute(f"CREATE VIEW events AS {ibis.to_sql(joined, dialect='duckdb')}")
+        with engine_errors(f"the table {name} cannot be read"):
+            backend.con.execute(f"CREATE VIEW {stored_name(name)} AS {scan(table, files[name])}")
+    backend.con.execute(f"CREATE VIEW events AS {_joined_query()}")
 
 
 def stored_name(table: str) -> str:
@@ -161,8 +161,17 @@ def schemas_of_many(*, labelled: bool) -> dict[str, ibis.Schema]:
 
 
 def _joined_schema(stored: dict[str, ibis.Schema], labels: Sequence[str] = ()) -> ibis.Schema:
+    return _joined(stored, labels).schema()
+
+
+@cache
+def _joined_query() -> str:
+    return str(ibis.to_sql(_joined(schemas_of_one()), dialect="duckdb"))
+
+
+def _joined(stored: dict[str, ibis.Schema], labels: Sequence[str] = ()) -> ibis.Table:
     unbound = (ibis.table(stored[name], name=name) for name in ("stored_events", "keys", "processes"))
-    return join_names(*unbound, first=labels).schema()
+    return join_names(*unbound, first=labels)
 
 
 def scan(table: Table, files: Sequence[Path]) -> str:
@@ -226,6 +235,10 @@ def engine_errors(what: str = "the query cannot be run") -> Iterator[None]:
         raise UsageError(f"{what}: {_located(str(error))}") from error
     except (duckdb.InvalidInputException, duckdb.InterruptException) as error:
         raise UsageError(f"{what}: {_first_line(error)}") from error
+    except duckdb.Error as error:  # what has no class of its own: bytes that no reader expects
+        raise CaptureError(
+            f"{what}, a file of the capture is damaged: {_first_line(error)}; run the ingest again"
+        ) from error
 
 
 def quoted(text: str) -> str:

@@ -4,6 +4,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pandas as pd
@@ -14,7 +15,7 @@ from analysis.capture import Capture, open_capture
 from analysis.collect import collect
 from analysis.events import EVENT_COLUMNS
 from analysis.filters import Filters
-from tracer.errors import CaptureError, UsageError
+from tracer.errors import CaptureError, RegtraceError, UsageError
 from tracer.operations import find_operations
 from tracer.paths import compile_pattern
 from tracer.statuses import is_failure, status_name
@@ -465,3 +466,22 @@ def test_a_damaged_capture_is_refused_at_the_door(tmp_path: Path) -> None:
     (directory / "events" / "part-00001.parquet").unlink()
     with pytest.raises(CaptureError, match="missing"):
         open_capture(directory)
+
+
+@pytest.mark.parametrize("file", ["events/part-00001.parquet", "keys.parquet"])
+def test_damage_inside_a_file_is_told_in_a_sentence(tmp_path: Path, file: str) -> None:
+    directory = write_capture(tmp_path / "small.regtrace")
+    sound, random, refused = (directory / file).read_bytes(), Random(file), 0
+    for _ in range(40):
+        damaged, size = bytearray(sound), random.choice((1, 4, 64))
+        start = random.randrange(4, len(sound) - 8 - size)
+        damaged[start : start + size] = random.randbytes(size)
+        (directory / file).write_bytes(damaged)
+        try:
+            with open_capture(directory, check_rows=False) as capture:
+                capture.timeline()
+                capture.sql("SELECT * FROM stored_events, keys")
+        except RegtraceError as error:
+            assert str(error)
+            refused += 1
+    assert refused > 10

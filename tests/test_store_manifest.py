@@ -159,6 +159,17 @@ def test_a_part_with_other_rows_is_named(capture: Path) -> None:
     assert Manifest.load(capture, check_rows=False).parts
 
 
+def test_a_part_of_another_size_is_named_without_reading_it(capture: Path) -> None:
+    manifest = Manifest.load(capture)
+    for entry in manifest.files():
+        entry["bytes"] = (capture / entry["file"]).stat().st_size
+    manifest.save(capture)
+    assert Manifest.load(capture) == manifest
+    part = capture / "events" / "part-00002.parquet"
+    pq.write_table(pq.read_table(part), part, compression="none")
+    assert f"has {part.stat().st_size} bytes where capture.json says" in refusal(capture)
+
+
 def test_a_directory_in_place_of_a_part_is_refused(capture: Path) -> None:
     (capture / "keys.parquet").unlink()
     (capture / "keys.parquet").mkdir()

@@ -46,8 +46,9 @@ class Manifest:
         sources: name, kind, size, sha256, first_ns, last_ns, simulated and header facts of each source.
         settings: what the ingest was asked for; under `recording` what the recording was asked for, how it
             went and how it ended, where regtrace made it.
-        parts: file, rows, first_sequence, last_sequence, first_ns and last_ns of each part of `events`.
-        tables: file and rows of each other table, by its name.
+        parts: file, rows, bytes (size of the file; absent in captures of older versions), first_sequence,
+            last_sequence, first_ns and last_ns of each part of `events`.
+        tables: file, rows and bytes of each other table, by its name.
         totals: events, records, keys, processes, names (rows by name source) and operations (rows by name).
         regtrace_version: version that wrote the capture.
         format_version: version of the layout (`tracer.schema.FORMAT_VERSION`).
@@ -73,7 +74,8 @@ class Manifest:
 
         Args:
             directory: the capture, `NAME.regtrace`.
-            check_rows: also compare each part's row count with the manifest's (needs pyarrow).
+            check_rows: also compare each part's row count with the manifest's, where this does not tell the size
+                of its file (needs pyarrow).
 
         Raises:
             CaptureError: the directory, its manifest or a part is missing, damaged or of another format.
@@ -82,14 +84,14 @@ class Manifest:
         values = _read(directory)
         _check_shape(directory, values)
         manifest = cls(**{item.name: values[item.name] for item in fields(cls) if item.name in values})
-        for file, rows in manifest.files():
-            _check_part(directory, file, rows if check_rows else None)
+        for entry in manifest.files():
+            _check_part(directory, entry, check_rows=check_rows)
         return manifest
 
-    def files(self) -> Iterator[tuple[str, int]]:
-        """Yield (file below the capture directory, its rows) of every part and table."""
-        for entry in (*self.parts, *self.tables.values()):
-            yield entry["file"], entry["rows"]
+    def files(self) -> Iterator[dict[str, Any]]:
+        """Yield what is said of every part and table."""
+        yield from self.parts
+        yield from self.tables.values()
 
     def as_dict(self) -> dict[str, Any]:
         """Return the content of `capture.json`, in its stated order."""
@@ -189,15 +191,14 @@ def _is_inside(file: str) -> bool:
     return bool(path.parts) and not path.is_absolute() and ".." not in path.parts and not odd
 
 
-def _check_part(directory: Path, file: str, rows: int | None) -> None:
-    """Raise unless a part is there and whole, and has `rows` rows (None: do not count)."""
-    path = directory / file
+def _check_part(directory: Path, entry: dict[str, Any], *, check_rows: bool) -> None:
+    """Raise unless a part is there and whole, and is the one that the manifest describes."""
+    path = directory / entry["file"]
     advice = f"run the ingest again, or restore the file named in {MANIFEST_NAME}"
     try:
         with path.open("rb") as part:
             head = part.read(4)
-            part.seek(0, os.SEEK_END)
-            size = part.tell()
+            size = part.seek(0, os.SEEK_END)
             part.seek(max(0, size - 8))
             tail = part.read(8)
     except FileNotFoundError as error:
@@ -207,8 +208,14 @@ def _check_part(directory: Path, file: str, rows: int | None) -> None:
     footer = int.from_bytes(tail[:4], "little")
     if head != _MAGIC or tail[4:] != _MAGIC or footer + 12 > size:
         raise CaptureError(f"{path} is cut short or damaged: {advice}")
-    if rows is None:
-        return
+    expected = entry.get("bytes")
+    if expected is not None and expected != size:
+        raise CaptureError(f"{path} has {size} bytes where {MANIFEST_NAME} says {expected}: {advice}")
+    if check_rows and expected is None:
+        _check_rows(path, entry["rows"], advice)
+
+
+def _check_rows(path: Path, expected: int, advice: str) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -216,8 +223,8 @@ def _check_part(directory: Path, file: str, rows: int | None) -> None:
         found = pq.read_metadata(path).num_rows
     except (OSError, pa.ArrowException) as error:
         raise CaptureError(f"{path} is damaged: {advice}") from error
-    if found != rows:
-        raise CaptureError(f"{path} has {found} rows where {MANIFEST_NAME} says {rows}: {advice}")
+    if found != expected:
+        raise CaptureError(f"{path} has {found} rows where {MANIFEST_NAME} says {expected}: {advice}")
 
 
 def _sync_directory(directory: Path) -> None:

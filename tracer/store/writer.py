@@ -115,8 +115,8 @@ class CaptureWriter:
             manifest.parts[:] = self._parts
             manifest.totals["operations"] = dict(sorted(self._operations.items()))
             manifest.tables.update({name: self._tables[name] for name in TABLES if name in self._tables})
-            for entry in (*self._parts, *self._tables.values()):
-                _sync(self._partial / entry["file"])
+            for entry in manifest.files():
+                entry["bytes"] = _sync(self._partial / entry["file"])
             manifest.save(self._partial)
             if self.target.exists():
                 shutil.rmtree(self._replaced, ignore_errors=True)
@@ -193,10 +193,12 @@ def _is_replaceable(target: Path) -> bool:
     return target.is_dir() and ((target / MANIFEST_NAME).exists() or not any(target.iterdir()))
 
 
-def _sync(path: Path) -> None:
+def _sync(path: Path) -> int:
+    """Make a file durable and return its size."""
     descriptor = os.open(path, os.O_RDWR)
     try:
         os.fsync(descriptor)
+        return os.fstat(descriptor).st_size
     finally:
         os.close(descriptor)
 
