@@ -194,7 +194,7 @@ class Capture(Questions):
             if filters.key is not None:
                 raise UsageError("under and filters.key are two answers to one question: give one of them")
             filters = replace(filters, key=under, subtree=True)
-        summary = key_summary(self.rows(filters, joined=False), self.tables["keys"])
+        summary = key_summary(self.rows(filters, joined=False), self.tables["keys"], self.usage(filters))
         ordered = sort_keys(summary, sort)
         return ordered if limit is None else ordered.limit(limit)
 

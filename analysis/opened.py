@@ -31,7 +31,7 @@ from analysis.timeline import chosen
 from analysis.times import parse_time
 from tracer.errors import CaptureError, UsageError
 from tracer.paths import compile_pattern, display_path, escape_argument, native_path
-from tracer.schema import TABLES
+from tracer.schema import TABLES, USAGE
 from tracer.store.manifest import Manifest
 from tracer.store.reader import table_files
 from tracer.text import fold_name
@@ -163,6 +163,16 @@ class OpenCapture:
             start_ns=start_ns,
             end_ns=end_ns,
         )
+
+    def usage(self, filters: Filters) -> Table | None:
+        """Return what was done to the keys asked for, as the capture has it summed (the table `usage`).
+
+        None where it has not, or where filters choose among the events of a key.
+        """
+        of_keys = Filters(key=filters.key, subtree=filters.subtree, user_sid=filters.user_sid)
+        if filters != of_keys or not all(USAGE.name in manifest.tables for _, manifest in self.stores):
+            return None
+        return chosen(self._table(USAGE.name), key_ids=self._key_ids(of_keys))
 
     def has_key(self, text: str, *, subtree: bool = False, user_sid: str | None = None) -> bool:
         """Tell whether the capture knows a key, or one that a pattern fits.

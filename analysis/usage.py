@@ -90,6 +90,7 @@ class Usage(OpenCapture):
                     by=by,
                     sort=sort,
                     every_ns=every_ns,
+                    usage=one.usage(filters),
                 )
                 for one in self.apart(filters)
             ]
@@ -138,7 +139,9 @@ class Usage(OpenCapture):
             tops = tops_of(keys, [] if ids is None else ids)
             with engine_errors():
                 levels = fetch(tops.select("levels").distinct()).column(0).to_pylist()
-        tree = subtrees(rows, keys, depth=depth, tops=tops, top_levels=levels, sort=sort)
+        tree = subtrees(
+            rows, keys, depth=depth, tops=tops, top_levels=levels, sort=sort, usage=self.usage(filters)
+        )
         return tree if limit is None else tree.limit(limit)
 
     def handles(

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from tracer.operations import BY_NAME
 from tracer.paths import display_path
-from tracer.schema import TABLES
+from tracer.schema import OPTIONAL, TABLES
 from tracer.store.manifest import Manifest
 from tracer.text import fold_name
 
@@ -54,7 +54,7 @@ def write_events(directory: Path, events: Sequence[dict[str, Any]], *, control_s
     ]
     tables = {}
     for name, table in TABLES.items():
-        if name == "counters" or (name == "events" and not rows):
+        if name in OPTIONAL or (name == "events" and not rows):
             continue
         file = "events/part-00000.parquet" if name == "events" else f"{name}.parquet"
         filled = [{column: row.get(column) for column in table.names} for row in files.get(name, ())]

@@ -78,6 +78,9 @@ ANSWERS: dict[str, Callable[[Tables], Table]] = {
         )
     ),
     "keys": lambda tables: sort_keys(key_summary(*of(tables, "stored_events", "keys")), "events"),
+    "keys: usage": lambda tables: sort_keys(
+        key_summary(*of(tables, "stored_events", "keys", "usage")), "events"
+    ),
     "who": lambda tables: who(*of(tables, "stored_events", "keys", "processes")),
     "who: each": lambda tables: touched_by(*of(tables, "stored_events", "keys", "processes")),
     "evidence": lambda tables: proof(tables).order_by("sequence", "key_id"),

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tracer.operations import BY_NAME
 from tracer.paths import display_path
-from tracer.schema import TABLES
+from tracer.schema import OPTIONAL, TABLES
 from tracer.store.manifest import Manifest
 from tracer.text import fold_name
 
@@ -128,6 +128,8 @@ def write_workload(directory: Path, rows: list[dict[str, Any]], lost: list[dict[
     contents = {"events": timed, "keys": keys, "processes": people, "losses": lost}
     tables = {}
     for name, table in TABLES.items():
+        if name in OPTIONAL:
+            continue
         filled = [{column: row.get(column) for column in table.names} for row in contents.get(name, [])]
         pq.write_table(pa.Table.from_pylist(filled, schema=table.arrow()), directory / f"{name}.parquet")
         tables[name] = {"file": f"{name}.parquet", "rows": len(filled)}

@@ -56,15 +56,15 @@ class Batch:
 
 
 def row_groups(batches: list[Batch], texts: list[str], most: int) -> Iterator[pa.Table]:
-    """Yield the rows as tables `events` of at most `most` rows; `texts` are names by number.
+    """Yield the rows as tables `events` of about as many rows, at most `most`; `texts` are names by number.
 
     The batches are used up on the way, so that the rows are in memory once. Text columns are dictionaries
     of just their table.
     """
     joined = _join(batches)
     order = _part_order(joined.columns["key"], joined.columns["sequence"])
-    for start in range(0, len(order), most):
-        yield _table(joined, order[start : start + most], texts)
+    for some in np.array_split(order, -(-len(order) // most)):
+        yield _table(joined, some, texts)
 
 
 def rows_in_order(batches: list[Batch], texts: list[str]) -> pa.Table:

@@ -24,6 +24,7 @@ __all__ = [
     "PROCESSES",
     "SEED",
     "TABLES",
+    "USAGE",
     "Column",
     "Table",
 ]
@@ -310,6 +311,29 @@ COUNTERS = Table(
     ),
 )
 
+USAGE = Table(
+    "usage",
+    "What was done to each key that events touch, summed over the capture, so that questions about load need not read "
+    "every event. Captures of older versions have no such table and are asked all the same.",
+    (
+        Column("key_id", "int32", "row of `keys`; NULL: operations without a key"),
+        Column("events", "int64", "event rows"),
+        Column("reads", "int64", "those that read (tracer.operations), done or tried, as in the next two"),
+        Column("writes", "int64", "those that change something, CreateKey left out"),
+        Column("opens", "int64", "OpenKey and CreateKey"),
+        Column("created", "int64", "those that made a key (disposition 1)"),
+        Column("failures", "int64", "those that failed (tracer.statuses.is_failure)"),
+        Column("not_found", "int64", "those with STATUS_OBJECT_NAME_NOT_FOUND"),
+        Column("bytes_read", "int64", "data_size of successful reads; NULL where none is known"),
+        Column("bytes_written", "int64", "data_size of successful SetValueKey; NULL where none is known"),
+        Column("time_spent_ns", "int64", "sum of duration_ns; NULL where none is known"),
+        Column("first_ns", "int64", "earliest time_ns"),
+        Column("last_ns", "int64", "latest time_ns"),
+        Column("first_sequence", "int64", "first of the events"),
+        Column("last_sequence", "int64", "last of the events"),
+    ),
+)
+
 SEED = Table(
     "seed",
     "Names of objects that were open before the trace, given beside an .etl (Parquet or CSV).",
@@ -322,6 +346,9 @@ SEED = Table(
 )
 
 TABLES = {
-    table.name: table for table in (EVENTS, KEYS, HANDLES, PROCESSES, EXTENDED, LOSSES, DIAGNOSTICS, COUNTERS)
+    table.name: table
+    for table in (EVENTS, KEYS, HANDLES, PROCESSES, EXTENDED, LOSSES, DIAGNOSTICS, COUNTERS, USAGE)
 }
-OPTIONAL = frozenset({COUNTERS.name})  # a capture without such a table is read as if it were empty
+OPTIONAL = frozenset(
+    {COUNTERS.name, USAGE.name}
+)  # a capture without such a table is read as if it were empty

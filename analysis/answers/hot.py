@@ -35,7 +35,14 @@ _FIRST = {
 
 
 def hot(
-    events: Table, keys: Table, processes: Table, *, by: str, every_ns: int = SECOND_NS, sort: str = "events"
+    events: Table,
+    keys: Table,
+    processes: Table,
+    *,
+    by: str,
+    every_ns: int = SECOND_NS,
+    sort: str = "events",
+    usage: Table | None = None,
 ) -> Table:
     """Return one row per key, process, stretch of time, operation or status, the busiest first.
 
@@ -69,6 +76,7 @@ def hot(
         by: a word of HOT_BY.
         every_ns: width of a stretch of time, nanoseconds; whole microseconds.
         sort: a word of HOT_SORTS.
+        usage: the rows of the table `usage` that sum up just these events, where there are such.
 
     Raises:
         UsageError: there is no such word, or the width is not a number of microseconds.
@@ -80,7 +88,7 @@ def hot(
     if not 0 < every_ns < 2**62 or every_ns % _MICROSECOND_NS:
         raise UsageError(f"stretches of {every_ns} ns cannot be counted: the width is in whole microseconds")
     column = HOT_BY[by]
-    found = measured(events, keys, column, every_ns=every_ns)
+    found = measured(events, keys, column, every_ns=every_ns, usage=usage)
     if by != "key":
         of_keys = counted(events, keys, column, "group_id", every_ns=every_ns)
         found = _with_top(found, of_keys, column, "group_id", count="keys", top="top_key")

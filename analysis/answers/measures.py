@@ -6,7 +6,7 @@ import ibis
 from ibis.expr.types import Table, Value
 
 from analysis.marks import added, failure, marked
-from analysis.nanoseconds import SECOND_NS, rest
+from analysis.nanoseconds import SECOND_NS, moment, rest
 from tracer.operations import find_operations
 from tracer.statuses import NOT_SUCCESS
 
@@ -26,11 +26,13 @@ SUMS = ("events", "reads", "writes", "opens", "failures", "not_found", "bytes_re
         "time_spent_ns")  # fmt: skip
 
 
-def measured(events: Table, keys: Table, *by: str, every_ns: int = SECOND_NS) -> Table:
+def measured(
+    events: Table, keys: Table, *by: str, every_ns: int = SECOND_NS, usage: Table | None = None
+) -> Table:
     """Return the events summed by some columns, in no order.
 
     Columns: these; events (rows); reads, opens (OpenKey and CreateKey) and writes (changes other than
-    CreateKey), each tried or done; failures (`tracer.statuses.is_failure`); not_found
+    CreateKey), each tried or done; created (creates that made the key); failures (`tracer.statuses.is_failure`); not_found
     (STATUS_OBJECT_NAME_NOT_FOUND); bytes_read and bytes_written (of successful reads and SetValueKey), NULL
     where no size is known; time_spent_ns (sum of durations), NULL where none is known; first_ and last_
     time, ns and sequence.
@@ -41,7 +43,11 @@ def measured(events: Table, keys: Table, *by: str, every_ns: int = SECOND_NS) ->
         by: columns of `events`, or group_id: the key that stands for all spellings of one (`keys.same_as`), NULL
             for operations without a key, or bucket_ns: the time rounded down to a whole number of `every_ns`.
         every_ns: nanoseconds, above 0.
+        usage: the rows of the table `usage` that sum up just these events, where there are such; of use by
+            group_id alone.
     """
+    if usage is not None and by == ("group_id",):
+        return _of_groups(_timed(usage, events), keys, by, sums)
     needed = (
         "sequence",
         "time",
@@ -50,6 +56,7 @@ def measured(events: Table, keys: Table, *by: str, every_ns: int = SECOND_NS) ->
         "key_id",
         "operation",
         "status",
+        "disposition",
         "data_size",
         "duration_ns",
     )
@@ -58,6 +65,7 @@ def measured(events: Table, keys: Table, *by: str, every_ns: int = SECOND_NS) ->
         reads=find_operations("read"),
         writes=[name for name in find_operations("write") if name != "CreateKey"],
         opens=("OpenKey", "CreateKey"),
+        creates=("CreateKey",),
         sets=("SetValueKey",),
     )
     status = rows["status"]
@@ -67,6 +75,7 @@ def measured(events: Table, keys: Table, *by: str, every_ns: int = SECOND_NS) ->
         reads=added(rows["reads"]),
         writes=added(rows["writes"]),
         opens=added(rows["opens"]),
+        created=added(ibis.ifelse(rows["disposition"] == 1, rows["creates"], 0)),
         failures=added(failure(status)),
         not_found=added(ibis.ifelse(status == NAME_NOT_FOUND, 1, 0)),
         bytes_read=ibis.ifelse(rows["reads"] == 1, size, None).sum().cast("int64"),
@@ -93,11 +102,17 @@ def counted(events: Table, keys: Table, *by: str, every_ns: int = SECOND_NS) -> 
 
 def sums(parts: Table) -> dict[str, Value]:
     """Return the measures of several rows of `measured` together."""
-    measures: dict[str, Value] = {name: parts[name].sum().cast("int64") for name in SUMS}
+    measures: dict[str, Value] = {name: parts[name].sum().cast("int64") for name in (*SUMS, "created")}
     for name in ("time", "ns", "sequence"):
         measures[f"first_{name}"] = parts[f"first_{name}"].min()
         measures[f"last_{name}"] = parts[f"last_{name}"].max()
     return measures
+
+
+def _timed(usage: Table, events: Table) -> Table:
+    """Return rows of the table `usage` with first_time and last_time, as `events` has times."""
+    times = {f"{name}_time": moment(usage[f"{name}_ns"]) for name in ("first", "last")}
+    return usage.mutate(**{name: time.cast(events["time"].type()) for name, time in times.items()})
 
 
 def _counts(parts: Table) -> dict[str, Value]:

@@ -29,6 +29,7 @@ def subtrees(
     tops: Table | None = None,
     top_levels: Sequence[int] = (1,),
     sort: str = "path",
+    usage: Table | None = None,
 ) -> Table:
     r"""Return one row per key that events touch, or that stands above such a key, down to a depth.
 
@@ -53,6 +54,7 @@ def subtrees(
             first component of each path, such as HKLM.
         top_levels: numbers of components that the paths of tops have (`levels_of`).
         sort: a word of TREE_SORTS: path is the order of a tree, every key above those below it.
+        usage: the rows of the table `usage` that sum up just these events, where there are such.
 
     Raises:
         UsageError: there is no such order, or the depth is negative.
@@ -61,7 +63,7 @@ def subtrees(
         raise UsageError(f"a tree cannot be sorted by {sort!r}: the orders are {', '.join(TREE_SORTS)}")
     if not 0 <= depth <= MOST_LEVELS:
         raise UsageError(f"a tree of depth {depth} cannot be made: ask for 0 to {MOST_LEVELS}")
-    parts = measured(events, keys, "group_id")
+    parts = measured(events, keys, "group_id", usage=usage)
     paths = _paths(keys)
     places = _numbered(_places(paths.semi_join(parts, "group_id"), tops, top_levels, depth))
     parts = parts.inner_join(places, "group_id")

@@ -120,6 +120,6 @@ def _row_groups(batches: list[pa.RecordBatch]) -> Iterator[pa.Table]:
     """Yield the batches as tables of one row group each, sorted by (key_id, sequence)."""
     table = pa.Table.from_batches(batches).combine_chunks()
     keys = pc.fill_null(table["key_id"], -1).combine_chunks().to_numpy()
-    order = pa.array(stable_order(keys.astype(np.int64) + 1))
-    for start in range(0, len(order), ROW_GROUP):
-        yield table.take(order[start : start + ROW_GROUP])
+    order = stable_order(keys.astype(np.int64) + 1)
+    for some in np.array_split(order, -(-len(order) // ROW_GROUP)):
+        yield table.take(pa.array(some))

@@ -17,18 +17,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tracer.errors import TargetError
-from tracer.schema import OPTIONAL, TABLES
+from tracer.schema import OPTIONAL, TABLES, USAGE
 from tracer.store.manifest import MANIFEST_NAME, Manifest
+from tracer.usage import Usage
 
 __all__ = ["PART_ROWS", "ROW_GROUP", "CaptureWriter"]
 
 PART_ROWS = 150_000  # a part holds at least this many; two are in memory at most
-ROW_GROUP = 122_880
+ROW_GROUP = 196_608  # so that most parts are one: each costs a reader what a thousand rows do
 # Numbers that differ from row to row pack best as differences, which zstd cannot make smaller; everything
-# else repeats and is worth a dictionary. Statistics serve key_id (pruning) and the order columns only: on text they cost more than all.
+# else repeats and is worth a dictionary. Statistics serve key_id (pruning, by page too) and the order columns only: on text they
+# cost more than all.
 _DELTA = (
     "sequence", "time", "time_ns", "handle_id", "record_offset", "address", "opened_sequence", "opened_ns",
-    "closed_sequence", "closed_ns", "first_sequence", "last_sequence",
+    "closed_sequence", "closed_ns", "first_sequence", "last_sequence", "first_ns", "last_ns",
 )  # fmt: skip
 # These hardly repeat, or are one value throughout: a dictionary would only be built and thrown away.
 _PLAIN = ("key_id", "source_id", "flags", "data", "previous_data", "detail")
@@ -52,6 +54,7 @@ class CaptureWriter:
         self._operations: Counter[str] = Counter()
         self._tables: dict[str, dict[str, Any]] = {}
         self._open: dict[str, pq.ParquetWriter] = {}
+        self._usage = Usage()
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="regtrace-parts")
         self._pending: Future[None] | None = None
         with _disk(target):
@@ -98,12 +101,13 @@ class CaptureWriter:
                     self._partial / f"{name}.parquet", table.schema, **_options(table.schema)
                 )
                 self._tables[name] = {"file": f"{name}.parquet", "rows": 0}
-            self._open[name].write_table(table)
+            self._open[name].write_table(table, ROW_GROUP)
             self._tables[name]["rows"] += table.num_rows
 
     def publish(self, manifest: Manifest) -> Manifest:
         """Finish all files, write the manifest (parts, tables and operations filled in) and rename the capture into place."""
         self._wait()
+        self.append(USAGE.name, [self._usage.arrow()])
         for name in TABLES:
             if name != "events" and name not in OPTIONAL and name not in self._tables:
                 self.append(name, [TABLES[name].arrow().empty_table()])
@@ -165,6 +169,7 @@ class CaptureWriter:
                         pq.ParquetWriter(self._partial / file, table.schema, **_options(table.schema))
                     )
                 writer.write_table(table)
+                self._usage.add(table)
                 for each in pa.compute.value_counts(table["operation"]).to_pylist():
                     self._operations[each["values"]] += each["counts"]
                 for name, column in (("sequence", "sequence"), ("ns", "time_ns")):
@@ -184,6 +189,7 @@ def _options(schema: pa.Schema) -> dict[str, Any]:
         "column_encoding": dict.fromkeys(delta, "DELTA_BINARY_PACKED") or None,
         "write_statistics": [name for name in _STATISTICS if name in schema.names],
         "store_schema": False,
+        "write_page_index": True,
         "version": "2.6",
     }
 

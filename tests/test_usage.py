@@ -1,0 +1,203 @@
+"""The table `usage`: the sums of the event rows by key, and answers that are the same with it and without."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import tracer.usage
+from analysis.capture import Capture, open_capture
+from analysis.filters import Filters
+from tracer.ingest import ingest
+from tracer.operations import OPERATIONS, find_operations
+from tracer.schema import EVENTS, USAGE
+from tracer.simulate import Knobs, simulate
+from tracer.statuses import is_failure
+from tracer.store.manifest import MANIFEST_NAME
+from tracer.usage import Usage
+
+PML = Path(__file__).parents[2] / "shared" / "corpus" / "pml" / "pp-LogfileTests64bitUTC.pml"
+READS, WRITES = find_operations("read"), find_operations("write")
+ROWS = st.lists(
+    st.fixed_dictionaries(
+        {
+            "key_id": st.sampled_from([None, 0, 1, 2, 7, 40]),
+            "operation": st.sampled_from([one.name for one in OPERATIONS]),
+            "status": st.sampled_from([None, 0, 0, 0x104, 0x80000005, 0x8000001A, 0xC0000022, 0xC0000034]),
+            "disposition": st.sampled_from([None, 1, 2]),
+            "data_size": st.none() | st.sampled_from([0, 1, 2**32 - 1]),
+            "duration_ns": st.none() | st.sampled_from([0, 5, -3, 2**62]),
+            "time_ns": st.integers(-(2**62), 2**62),
+        }
+    ),
+    max_size=40,
+)
+
+
+def plain(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the rows of the table `usage`, as a loop makes them."""
+    found: dict[int | None, dict[str, Any]] = {}
+    for row in rows:
+        sums = found.setdefault(row["key_id"], dict.fromkeys(USAGE.names[1:8], 0))
+        operation, status, size = row["operation"], row["status"], row["data_size"]
+        sums["events"] += 1
+        sums["reads"] += operation in READS
+        sums["writes"] += operation in WRITES and operation != "CreateKey"
+        sums["opens"] += operation in ("OpenKey", "CreateKey")
+        sums["created"] += operation == "CreateKey" and row["disposition"] == 1
+        sums["failures"] += status is not None and is_failure(status)
+        sums["not_found"] += status == 0xC0000034
+        is_done = status is not None and status < 0x80000000
+        for name, amount in (
+            ("bytes_read", size if is_done and operation in READS else None),
+            ("bytes_written", size if is_done and operation == "SetValueKey" else None),
+            ("time_spent_ns", row["duration_ns"]),
+        ):
+            known = sums.get(name)
+            sums[name] = known if amount is None else amount + (known or 0)
+        for name in ("ns", "sequence"):
+            value = row["time_ns" if name == "ns" else name]
+            sums[f"first_{name}"] = min(value, sums.get(f"first_{name}", value))
+            sums[f"last_{name}"] = max(value, sums.get(f"last_{name}", value))
+    ordered = sorted(found, key=lambda key: -1 if key is None else key)
+    return [{name: ({"key_id": key} | found[key])[name] for name in USAGE.names} for key in ordered]
+
+
+def wraps(rows: list[dict[str, Any]]) -> bool:
+    """Tell whether durations add up to more than 64 bits hold, which no log of a real machine makes."""
+    return any(abs(row["time_spent_ns"] or 0) >= 2**63 for row in plain(rows))
+
+
+@given(rows=ROWS, block=st.sampled_from([1, 2, 7, 1 << 15]), cut=st.integers(0, 40), encoded=st.booleans())
+def test_the_sums_are_those_of_a_loop(rows, block, cut, encoded):
+    rows = [row | {"sequence": number} for number, row in enumerate(rows)]
+    if wraps(rows):
+        return
+    tables = []
+    for part in (rows[:cut], rows[cut:]):  # two row groups, each sorted
+        part = sorted(part, key=lambda row: (-1 if row["key_id"] is None else row["key_id"], row["sequence"]))
+        filled = [{name: row.get(name) for name in EVENTS.names} for row in part]
+        table = pa.Table.from_pylist(filled, schema=EVENTS.arrow())
+        if encoded:
+            place = EVENTS.names.index("operation")
+            table = table.set_column(place, "operation", table["operation"].dictionary_encode())
+        tables.append(table)
+    usage = Usage()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tracer.usage, "_BLOCK", block)
+        for table in tables:
+            usage.add(table)
+    assert usage.arrow().schema.equals(USAGE.arrow())
+    assert usage.arrow().to_pylist() == plain(rows)
+
+
+SQL = """
+    SELECT key_id, count(*)::BIGINT AS events,
+        count(*) FILTER (operation IN {reads}) AS reads,
+        count(*) FILTER (operation IN {writes} AND operation <> 'CreateKey') AS writes,
+        count(*) FILTER (operation IN ('OpenKey', 'CreateKey')) AS opens,
+        count(*) FILTER (operation = 'CreateKey' AND disposition = 1) AS created,
+        count(*) FILTER (status >= 2147483648 AND status NOT IN (2147483653, 2147483674, 3221225507)) AS failures,
+        count(*) FILTER (status = 3221225524) AS not_found,
+        sum(data_size) FILTER (operation IN {reads} AND status < 2147483648)::BIGINT AS bytes_read,
+        sum(data_size) FILTER (operation = 'SetValueKey' AND status < 2147483648)::BIGINT AS bytes_written,
+        sum(duration_ns)::BIGINT AS time_spent_ns,
+        min(time_ns) AS first_ns, max(time_ns) AS last_ns,
+        min(sequence) AS first_sequence, max(sequence) AS last_sequence
+    FROM stored_events GROUP BY key_id ORDER BY key_id NULLS FIRST
+""".format(reads=tuple(READS), writes=tuple(WRITES))
+
+
+@pytest.fixture(scope="module", params=["manifest", "classic", "losses", "none", "procmon"])
+def directory(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp(request.param)
+    if request.param == "procmon":
+        if not PML.exists():
+            pytest.skip("the corpus is not here")
+        source = PML
+    else:
+        knobs: dict[str, Any] = {
+            "manifest": {"events": 9_000, "option_word": 7, "nul_names": 0.1, "preopened": 50},
+            "classic": {"events": 5_000, "classic": True, "rundown_begin": True},
+            "losses": {"events": 5_000, "lost_buffers": 0.1, "buffer_size": 8192},
+            "none": {"events": 0},
+        }[request.param]
+        source = simulate(folder / "a.etl", Knobs(seed=3, **knobs), truth=False).path
+    ingest([source], folder / "a.regtrace")
+    return folder / "a.regtrace"
+
+
+def test_the_table_has_what_the_engine_adds_up(directory: Path) -> None:
+    with open_capture(directory) as capture:
+        stored = capture.sql("SELECT * FROM usage ORDER BY key_id NULLS FIRST")
+        expected = capture.sql(SQL)
+        assert bool(len(stored)) == bool(capture.manifest.totals["events"])
+    pd.testing.assert_frame_equal(stored, expected, check_dtype=False)
+
+
+def without_usage(directory: Path, target: Path) -> Path:
+    """Return a copy as an older version would have written it: without the table."""
+    shutil.copytree(directory, target)
+    (target / "usage.parquet").unlink()
+    manifest = json.loads((target / MANIFEST_NAME).read_text())
+    del manifest["tables"]["usage"]
+    (target / MANIFEST_NAME).write_text(json.dumps(manifest))
+    return target
+
+
+def answers(capture: Capture, filters: Filters) -> list[pd.DataFrame]:
+    tables = [
+        capture.keys_table(filters=filters),
+        capture.hot_table(filters, by="key"),
+        capture.tree_table(filters, depth=3),
+    ]
+    return [capture.frame(table, filters) for table in tables]
+
+
+OF_KEYS = [
+    Filters(),
+    Filters(key="HKLM", subtree=True),
+    Filters(key="HKLM\\SOFTWARE\\*"),
+    Filters(key="HKLM\\no such key"),
+]
+OF_EVENTS = [
+    Filters(process="*svc*"),
+    Filters(pid=4),
+    Filters(operation="read"),
+    Filters(status="error"),
+    Filters(value="*"),
+    Filters(start="+0.01s"),
+    Filters(end="+0.05s"),
+    Filters(where="data_size > 4"),
+    Filters(key="HKLM", subtree=True, operation="write"),
+]
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_answers_are_the_same_without_the_table(directory: Path, tmp_path: Path, several: bool) -> None:
+    old = without_usage(directory, tmp_path / "old.regtrace")
+    captures: list[Any] = [directory, old]
+    if several:
+        for name in ("new", "old"):
+            (tmp_path / name).mkdir()
+            for number in (1, 2):
+                shutil.copytree((directory, old)[name == "old"], tmp_path / name / f"{number}.regtrace")
+        captures = [tmp_path / "new", tmp_path / "old"]
+    with open_capture(captures[0]) as new, open_capture(captures[1]) as older:
+        assert new.usage(Filters()) is not None
+        assert older.usage(Filters()) is None
+        for filters in OF_KEYS if directory.parent.name.startswith("manifest") else OF_KEYS[:1]:
+            for one, other in zip(answers(new, filters), answers(older, filters), strict=True):
+                pd.testing.assert_frame_equal(one, other)
+
+
+def test_filters_among_the_events_of_a_key_are_not_answered_by_sums(directory: Path) -> None:
+    with open_capture(directory) as capture:
+        assert None not in [capture.usage(filters) for filters in OF_KEYS]
+        assert {capture.usage(filters) for filters in OF_EVENTS} == {None}

@@ -1,0 +1,158 @@
+"""What was done to each key, summed while its events are written: the table `usage`."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from tracer.operations import find_operations
+from tracer.schema import USAGE
+from tracer.statuses import NOT_FAILURES, NOT_SUCCESS
+
+__all__ = ["Usage"]
+
+Column = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+_NAME_NOT_FOUND = 0xC0000034
+_OTHER, _READ, _CHANGE, _SET, _OPEN, _CREATE = range(6)  # kinds of operations
+_KINDS = {
+    **dict.fromkeys(find_operations("read"), _READ),
+    **dict.fromkeys(find_operations("write"), _CHANGE),
+    "SetValueKey": _SET,
+    "OpenKey": _OPEN,
+    "CreateKey": _CREATE,
+}
+_BLOCK = 1 << 15  # rows at a time: what is made of them on the way stays near the processor
+# Reads, writes and opens are counted as one number each row: a block is far from 2 to the 21st.
+_BITS = 21
+_MOST = (1 << _BITS) - 1
+_COUNTS = np.array([0, 1, 1 << _BITS, 1 << _BITS, 1 << 2 * _BITS, 1 << 2 * _BITS])
+_SUMS = ("events", "reads", "writes", "opens", "created", "failures", "not_found")
+_KNOWN_SUMS = ("bytes_read", "bytes_written", "time_spent_ns")  # NULL where none is known
+_FIRSTS = ("first_ns", "first_sequence")
+_LASTS = ("last_ns", "last_sequence")
+_STARTS = {  # what is summed, and what it is before the first row
+    **dict.fromkeys((*_SUMS, *_KNOWN_SUMS, *(f"known {name}" for name in _KNOWN_SUMS)), 0),
+    **dict.fromkeys(_FIRSTS, np.iinfo(np.int64).max),
+    **dict.fromkeys(_LASTS, np.iinfo(np.int64).min),
+}
+
+
+class Usage:
+    """Sums by key, row group by row group; the first row is of operations without a key."""
+
+    def __init__(self) -> None:
+        self._sums = {name: np.empty(0, np.int64) for name in _STARTS}
+
+    def add(self, events: pa.Table) -> None:
+        """Add rows of a table `events`, sorted by (key_id, sequence)."""
+        for start in range(0, events.num_rows, _BLOCK):
+            self._add(events.slice(start, _BLOCK))
+
+    def _add(self, events: pa.Table) -> None:
+        key = _numbers(events, "key_id").or_else(-1)
+        begins = np.append(0, np.flatnonzero(key[1:] != key[:-1]) + 1)
+        rows = key.take(begins).astype(np.int64) + 1
+        self._make_room(int(rows.max()) + 1)
+        for name, sums in _summed(events, begins).items():
+            own = self._sums[name]
+            if name in _FIRSTS:
+                own[rows] = np.minimum(own[rows], sums)
+            elif name in _LASTS:
+                own[rows] = np.maximum(own[rows], sums)
+            else:
+                own[rows] += sums
+
+    def arrow(self) -> pa.Table:
+        """Return the table `usage`: one row per key that has events, those without a key first."""
+        rows = np.flatnonzero(self._sums["events"])
+        columns = {name: self._sums[name].take(rows) for name in self._sums}
+        arrays = {"key_id": pa.array(rows - 1, mask=rows == 0)}
+        for name in (*_SUMS, *_KNOWN_SUMS, *_FIRSTS, *_LASTS):
+            mask = columns[f"known {name}"] == 0 if name in _KNOWN_SUMS else None
+            arrays[name] = pa.array(columns[name], mask=mask)
+        return pa.table(arrays).select(USAGE.names).cast(USAGE.arrow())
+
+    def _make_room(self, rows: int) -> None:
+        room = len(self._sums["events"])
+        if rows > room:
+            room = max(rows, room + room // 2)
+            for name, sums in self._sums.items():
+                self._sums[name] = np.append(sums, np.full(room - len(sums), _STARTS[name]))
+
+
+def _summed(events: pa.Table, begins: Column) -> dict[str, Column]:
+    """Return the sums of the rows from each of `begins` up to the next one, by the names of _STARTS."""
+    rows, count = events.num_rows, len(begins)
+    ends = np.append(begins[1:], rows)
+    run = np.repeat(np.arange(count), ends - begins)
+
+    def counted(some: Column) -> Column:
+        return np.bincount(run.take(some), minlength=count)
+
+    def added_up(name: str, values: NDArray, some: Column) -> dict[str, Column]:  # type: ignore[type-arg]
+        found = np.zeros(count, np.int64)
+        np.add.at(found, run.take(some), values.take(some).astype(np.int64))
+        return {name: found, f"known {name}": counted(some)}
+
+    kind = _kinds(events["operation"])
+    counts = np.add.reduceat(_COUNTS.take(kind), begins)
+    status, disposition = _numbers(events, "status"), _numbers(events, "disposition")
+    size, duration = _numbers(events, "data_size"), _numbers(events, "duration_ns")
+    not_done = np.flatnonzero(status.known & (status.values >= NOT_SUCCESS))
+    code = status.values.take(not_done)
+    made = np.flatnonzero(disposition.known & (disposition.values == 1))
+    sized = np.flatnonzero(size.known & status.known & (status.values < NOT_SUCCESS))
+    time_ns, sequence = (_numbers(events, name).values for name in ("time_ns", "sequence"))
+    return {
+        "events": ends - begins,
+        "reads": counts & _MOST,
+        "writes": counts >> _BITS & _MOST,
+        "opens": counts >> 2 * _BITS,
+        "created": counted(made[kind.take(made) == _CREATE]),
+        "failures": counted(not_done[~np.isin(code, NOT_FAILURES)]),
+        "not_found": counted(not_done[code == _NAME_NOT_FOUND]),
+        **added_up("bytes_read", size.values, sized[kind.take(sized) == _READ]),
+        **added_up("bytes_written", size.values, sized[kind.take(sized) == _SET]),
+        **added_up("time_spent_ns", duration.values, np.flatnonzero(duration.known)),
+        "first_ns": np.minimum.reduceat(time_ns, begins),
+        "last_ns": np.maximum.reduceat(time_ns, begins),
+        "first_sequence": sequence.take(begins),
+        "last_sequence": sequence.take(ends - 1),
+    }
+
+
+def _kinds(operation: pa.ChunkedArray) -> NDArray[np.uint8]:
+    """Return the kind of each row's operation."""
+    if not pa.types.is_dictionary(operation.type):
+        operation = operation.dictionary_encode()
+    operation = operation.combine_chunks()
+    kinds = [_KINDS.get(name, _OTHER) for name in operation.dictionary.to_pylist()]
+    return np.array(kinds, np.uint8).take(operation.indices.to_numpy())
+
+
+@dataclass(frozen=True, slots=True)
+class _Numbers:
+    """A column of numbers: anything where `known` is False."""
+
+    values: NDArray  # type: ignore[type-arg]
+    known: Bools
+
+    def or_else(self, unknown: int) -> NDArray:  # type: ignore[type-arg]
+        return np.where(self.known, self.values, unknown)
+
+
+def _numbers(events: pa.Table, name: str) -> _Numbers:
+    """Return a column of whole numbers without copying them."""
+    column = events[name].combine_chunks()
+    bits, values = column.buffers()
+    kind = np.dtype(column.type.to_pandas_dtype())
+    found = np.frombuffer(values, kind, len(column), column.offset * kind.itemsize)
+    if bits is None:
+        return _Numbers(found, np.ones(len(column), bool))
+    first, skipped = divmod(column.offset, 8)
+    known = np.unpackbits(
+        np.frombuffer(bits, np.uint8)[first:], count=skipped + len(column), bitorder="little"
+    )
+    return _Numbers(found, known[skipped:].view(bool))
