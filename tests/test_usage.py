@@ -32,7 +32,7 @@ ROWS = st.lists(
             "status": st.sampled_from([None, 0, 0, 0x104, 0x80000005, 0x8000001A, 0xC0000022, 0xC0000034]),
             "disposition": st.sampled_from([None, 1, 2]),
             "data_size": st.none() | st.sampled_from([0, 1, 2**32 - 1]),
-            "duration_ns": st.none() | st.sampled_from([0, 5, -3, 2**62]),
+            "duration_ns": st.none() | st.sampled_from([0, 2**50, -(2**50), 2**60, 3 * 2**61]),
             "time_ns": st.integers(-(2**62), 2**62),
         }
     ),
@@ -65,20 +65,16 @@ def plain(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
             value = row["time_ns" if name == "ns" else name]
             sums[f"first_{name}"] = min(value, sums.get(f"first_{name}", value))
             sums[f"last_{name}"] = max(value, sums.get(f"last_{name}", value))
+    for sums in found.values():
+        if abs(sums["time_spent_ns"] or 0) >= 2**62:  # damage
+            sums["time_spent_ns"] = None
     ordered = sorted(found, key=lambda key: -1 if key is None else key)
     return [{name: ({"key_id": key} | found[key])[name] for name in USAGE.names} for key in ordered]
-
-
-def wraps(rows: list[dict[str, Any]]) -> bool:
-    """Tell whether durations add up to more than 64 bits hold, which no log of a real machine makes."""
-    return any(abs(row["time_spent_ns"] or 0) >= 2**63 for row in plain(rows))
 
 
 @given(rows=ROWS, block=st.sampled_from([1, 2, 7, 1 << 15]), cut=st.integers(0, 40), encoded=st.booleans())
 def test_the_sums_are_those_of_a_loop(rows, block, cut, encoded):
     rows = [row | {"sequence": number} for number, row in enumerate(rows)]
-    if wraps(rows):
-        return
     tables = []
     for part in (rows[:cut], rows[cut:]):  # two row groups, each sorted
         part = sorted(part, key=lambda row: (-1 if row["key_id"] is None else row["key_id"], row["sequence"]))

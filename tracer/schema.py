@@ -326,7 +326,7 @@ USAGE = Table(
         Column("not_found", "int64", "those with STATUS_OBJECT_NAME_NOT_FOUND"),
         Column("bytes_read", "int64", "data_size of successful reads; NULL where none is known"),
         Column("bytes_written", "int64", "data_size of successful SetValueKey; NULL where none is known"),
-        Column("time_spent_ns", "int64", "sum of duration_ns; NULL where none is known"),
+        Column("time_spent_ns", "int64", "sum of duration_ns; NULL where none is known, or beyond 62 bits"),
         Column("first_ns", "int64", "earliest time_ns"),
         Column("last_ns", "int64", "latest time_ns"),
         Column("first_sequence", "int64", "first of the events"),

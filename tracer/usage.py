@@ -32,8 +32,12 @@ _SUMS = ("events", "reads", "writes", "opens", "created", "failures", "not_found
 _KNOWN_SUMS = ("bytes_read", "bytes_written", "time_spent_ns")  # NULL where none is known
 _FIRSTS = ("first_ns", "first_sequence")
 _LASTS = ("last_ns", "last_sequence")
+_ROUGH = (
+    "rough time_spent_ns"  # as a float, which tells whether damaged durations added up to more than 64 bits
+)
 _STARTS = {  # what is summed, and what it is before the first row
     **dict.fromkeys((*_SUMS, *_KNOWN_SUMS, *(f"known {name}" for name in _KNOWN_SUMS)), 0),
+    _ROUGH: 0.0,
     **dict.fromkeys(_FIRSTS, np.iinfo(np.int64).max),
     **dict.fromkeys(_LASTS, np.iinfo(np.int64).min),
 }
@@ -43,7 +47,7 @@ class Usage:
     """Sums by key, row group by row group; the first row is of operations without a key."""
 
     def __init__(self) -> None:
-        self._sums = {name: np.empty(0, np.int64) for name in _STARTS}
+        self._sums = {name: np.full(0, start) for name, start in _STARTS.items()}
 
     def add(self, events: pa.Table) -> None:
         """Add rows of a table `events`, sorted by (key_id, sequence)."""
@@ -67,7 +71,8 @@ class Usage:
     def arrow(self) -> pa.Table:
         """Return the table `usage`: one row per key that has events, those without a key first."""
         rows = np.flatnonzero(self._sums["events"])
-        columns = {name: self._sums[name].take(rows) for name in self._sums}
+        columns = {name: sums.take(rows) for name, sums in self._sums.items()}
+        columns["known time_spent_ns"][np.abs(columns[_ROUGH]) >= 2.0**62] = 0
         arrays = {"key_id": pa.array(rows - 1, mask=rows == 0)}
         for name in (*_SUMS, *_KNOWN_SUMS, *_FIRSTS, *_LASTS):
             mask = columns[f"known {name}"] == 0 if name in _KNOWN_SUMS else None
@@ -104,6 +109,7 @@ def _summed(events: pa.Table, begins: Column) -> dict[str, Column]:
     code = status.values.take(not_done)
     made = np.flatnonzero(disposition.known & (disposition.values == 1))
     sized = np.flatnonzero(size.known & status.known & (status.values < NOT_SUCCESS))
+    timed = np.flatnonzero(duration.known)
     time_ns, sequence = (_numbers(events, name).values for name in ("time_ns", "sequence"))
     return {
         "events": ends - begins,
@@ -115,7 +121,8 @@ def _summed(events: pa.Table, begins: Column) -> dict[str, Column]:
         "not_found": counted(not_done[code == _NAME_NOT_FOUND]),
         **added_up("bytes_read", size.values, sized[kind.take(sized) == _READ]),
         **added_up("bytes_written", size.values, sized[kind.take(sized) == _SET]),
-        **added_up("time_spent_ns", duration.values, np.flatnonzero(duration.known)),
+        **added_up("time_spent_ns", duration.values, timed),
+        _ROUGH: np.bincount(run.take(timed), duration.values.take(timed), count),
         "first_ns": np.minimum.reduceat(time_ns, begins),
         "last_ns": np.maximum.reduceat(time_ns, begins),
         "first_sequence": sequence.take(begins),
