@@ -113,6 +113,21 @@ def test_parts_follow_each_other_and_say_what_they_hold(tmp_path, trace):
     assert next_sequence == manifest.totals["events"]
 
 
+def test_a_part_is_few_row_groups_of_the_same_size_in_which_the_pages_of_a_key_are_found(
+    tmp_path, trace, monkeypatch
+):
+    monkeypatch.setattr("tracer.ingest.ROW_GROUP", 15_000)
+    manifest = ingest([trace], tmp_path / "a.regtrace")
+    (part,) = manifest.parts
+    found = pq.read_metadata(tmp_path / "a.regtrace" / part["file"])
+    sizes = [found.row_group(number).num_rows for number in range(found.num_row_groups)]
+    assert len(sizes) == 3
+    assert max(sizes) - min(sizes) <= 1
+    key = found.row_group(0).column(found.schema.names.index("key_id"))
+    assert key.has_column_index
+    assert key.has_offset_index
+
+
 # --- targets ----------------------------------------------------------------------------------------------
 
 
