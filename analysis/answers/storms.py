@@ -48,24 +48,26 @@ def storms(
     rows = grouped(misses, keys)
     # Those of no storm fall out at the end: told sooner, engines would think that hardly any row is left.
     rows = rows.left_join(places, ["process_id", "stretch_ns"])
-    rows = rows.mutate(folded_value=folded(rows["value_name"]))
-    names = rows.group_by("storm", "group_id", "folded_value").aggregate(
-        misses=rows.count().cast("int64"), first_sequence=rows["sequence"].min()
-    )
-    of_keys = names.group_by("storm", "group_id").aggregate(
-        misses=names["misses"].sum().cast("int64"),
-        names=names.count().cast("int64"),
-        first_sequence=names["first_sequence"].min(),
+    rows = rows.select("storm", "group_id", "value_name", "sequence")
+    of_keys = rows.group_by("storm", "group_id").aggregate(
+        misses=rows.count().cast("int64"),
+        nameless=ibis.ifelse(rows["value_name"].isnull(), 1, 0).max(),  # the key itself was missed
+        first_sequence=rows["sequence"].min(),
     )
     known = of_keys["group_id"].notnull()
     most = ibis.struct({"misses": of_keys["misses"], "earlier": -of_keys["first_sequence"]})
     tops = of_keys.group_by(top_storm="storm").aggregate(
         keys=of_keys["group_id"].count().cast("int64"),
-        names=of_keys["names"].sum().cast("int64"),
+        missed_keys=of_keys["nameless"].sum().cast("int64"),
         top_key_id=of_keys["group_id"].argmax(most, where=known),
         top_key_misses=of_keys["misses"].max(where=known),
     )
+    named = rows.filter(rows["value_name"].notnull())
+    named = named.select("storm", "group_id", folded_value=folded(named["value_name"])).distinct()
+    named = named.group_by(named_storm="storm").aggregate(missed_values=named.count().cast("int64"))
     found = found.inner_join(tops, found["storm"] == tops["top_storm"])
+    found = found.left_join(named, found["storm"] == named["named_storm"])
+    found = found.mutate(names=found["missed_keys"] + found["missed_values"].fill_null(0))
     ends = {name: moment(found[f"{name}_ns"]).cast(events["time"].type()) for name in ("first", "last")}
     found = found.mutate(
         lasted_ns=found["last_ns"] - found["first_ns"], first_time=ends["first"], last_time=ends["last"]
