@@ -314,7 +314,7 @@ COUNTERS = Table(
 USAGE = Table(
     "usage",
     "What was done to each key that events touch, summed over the capture, so that questions about load need not read "
-    "every event. Captures of older versions have no such table and are asked all the same.",
+    "every event. It is empty in captures that older versions made; these are asked all the same.",
     (
         Column("key_id", "int32", "row of `keys`; NULL: operations without a key"),
         Column("events", "int64", "event rows"),
@@ -349,6 +349,4 @@ TABLES = {
     table.name: table
     for table in (EVENTS, KEYS, HANDLES, PROCESSES, EXTENDED, LOSSES, DIAGNOSTICS, COUNTERS, USAGE)
 }
-OPTIONAL = frozenset(
-    {COUNTERS.name, USAGE.name}
-)  # a capture without such a table is read as if it were empty
+OPTIONAL = frozenset({COUNTERS.name, USAGE.name})  # a capture without such a table shows it empty

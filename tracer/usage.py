@@ -32,9 +32,7 @@ _SUMS = ("events", "reads", "writes", "opens", "created", "failures", "not_found
 _KNOWN_SUMS = ("bytes_read", "bytes_written", "time_spent_ns")  # NULL where none is known
 _FIRSTS = ("first_ns", "first_sequence")
 _LASTS = ("last_ns", "last_sequence")
-_ROUGH = (
-    "rough time_spent_ns"  # as a float, which tells whether damaged durations added up to more than 64 bits
-)
+_ROUGH = "rough time_spent_ns"  # a float: it tells whether damaged durations add up to more than 64 bits
 _STARTS = {  # what is summed, and what it is before the first row
     **dict.fromkeys((*_SUMS, *_KNOWN_SUMS, *(f"known {name}" for name in _KNOWN_SUMS)), 0),
     _ROUGH: 0.0,

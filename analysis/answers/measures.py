@@ -32,10 +32,10 @@ def measured(
     """Return the events summed by some columns, in no order.
 
     Columns: these; events (rows); reads, opens (OpenKey and CreateKey) and writes (changes other than
-    CreateKey), each tried or done; created (creates that made the key); failures (`tracer.statuses.is_failure`); not_found
-    (STATUS_OBJECT_NAME_NOT_FOUND); bytes_read and bytes_written (of successful reads and SetValueKey), NULL
-    where no size is known; time_spent_ns (sum of durations), NULL where none is known; first_ and last_
-    time, ns and sequence.
+    CreateKey), each tried or done; created (creates that made the key); failures
+    (`tracer.statuses.is_failure`); not_found (STATUS_OBJECT_NAME_NOT_FOUND); bytes_read and bytes_written (of
+    successful reads and SetValueKey), NULL where no size is known; time_spent_ns (sum of durations), NULL
+    where none is known; first_ and last_ time, ns and sequence.
 
     Args:
         events: stored or joined event rows.
