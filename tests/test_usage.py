@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import tracer.usage
+import tracer.store.usage
 from analysis.capture import Capture, open_capture
 from analysis.filters import Filters
 from tracer.ingest import ingest
@@ -20,7 +20,7 @@ from tracer.schema import EVENTS, USAGE
 from tracer.simulate import Knobs, simulate
 from tracer.statuses import is_failure
 from tracer.store.manifest import MANIFEST_NAME
-from tracer.usage import Usage
+from tracer.store.usage import Usage
 
 PML = Path(__file__).parents[2] / "shared" / "corpus" / "pml" / "pp-LogfileTests64bitUTC.pml"
 READS, WRITES = find_operations("read"), find_operations("write")
@@ -86,7 +86,7 @@ def test_the_sums_are_those_of_a_loop(rows, block, cut, encoded):
         tables.append(table)
     usage = Usage()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tracer.usage, "_BLOCK", block)
+        patch.setattr(tracer.store.usage, "_BLOCK", block)
         for table in tables:
             usage.add(table)
     assert usage.arrow().schema.equals(USAGE.arrow())

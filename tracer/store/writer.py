@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from tracer.errors import TargetError
 from tracer.schema import OPTIONAL, TABLES, USAGE
 from tracer.store.manifest import MANIFEST_NAME, Manifest
-from tracer.usage import Usage
+from tracer.store.usage import Usage
 
 __all__ = ["PART_ROWS", "ROW_GROUP", "CaptureWriter"]
 
