@@ -208,18 +208,30 @@ class Questions(Usage, Findings):
     def changes_table(self, filters: Filters) -> Table:
         """Return the lazy table of which `net_changes` makes the answer of `changes`."""
         from analysis.answers.changes import touched_values_and_keys
+        from analysis.answers.evidence import OF_SUBTREES, of_subtrees
 
         of_keys = Filters(
             key=filters.key, subtree=filters.subtree, user_sid=filters.user_sid, end=filters.end
         )
-        tables = self.tables
+        tables, subtrees = self.tables, not self.operations().isdisjoint(OF_SUBTREES)
+        asked = everywhere = None
+        if subtrees and filters.key is not None:
+            everywhere = self.kept(self.rows(Filters(end=filters.end), joined=False), of_subtrees)
+        if _is_narrow(filters):
+            asked = self.rows(replace(filters, value=None), joined=False).select("sequence", "operation")
+            if everywhere is not None:  # what was done above a key was done to it
+                above = replace(filters, key=None, subtree=False, user_sid=None, value=None)
+                above_asked = everywhere.semi_join(self.rows(above, joined=False), "sequence")
+                asked = asked.union(above_asked.select("sequence", "operation"))
         return touched_values_and_keys(
             self.rows(of_keys, joined=False),
             tables["keys"],
             tables["processes"],
             start_ns=self.interval(filters)[0],
-            asked=self.rows(replace(filters, value=None), joined=False) if _is_narrow(filters) else None,
+            asked=asked,
             value=filters.value,
+            everywhere=everywhere,
+            subtrees=subtrees,
         )
 
     def net_changes(self, filters: Filters) -> "NetChanges":

@@ -1,5 +1,6 @@
 """Net changes, compared with a plain loop over the same rows; and what each kind of change is, one by one."""
 
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -7,13 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import ibis
+import pandas as pd
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hand_capture import write_events
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from plain_changes import plain_changes
 from plain_rows import folded_key, group_of, plain_rows, simulated
 from small_capture import HOSTILE, write_capture
+from workloads import PATHS, write_workload
+from workloads import events as workload_events
 
 from analysis.answers.changes import touched_values_and_keys
 from analysis.answers.net_changes import NET_CHANGES, NetChanges, net_changes
@@ -371,6 +376,46 @@ def test_any_workload_equals_a_plain_loop(rows: list[Row], window: tuple[int | N
         asked=lambda one: one["sequence"] >= (start or 0) and process in (None, one["process_id"]),
     )
     assert found == expected
+
+
+def test_a_key_is_renamed_with_the_one_above_it_whatever_is_asked_for(tmp_path: Path) -> None:
+    above, key = "HKLM\\SOFTWARE\\A", "HKLM\\SOFTWARE\\A\\B"
+    write = {"operation": "SetValueKey", "key": key, "status": 0, "value_name": "x", "data_type": 4,
+             "data_size": 4, "data": b"\1\0\0\0"}  # fmt: skip
+    rename = {"operation": "RenameKey", "key": above, "status": 0, "requested_name": "C", "process": "b.exe"}
+    events = [write, write, rename]
+    with open_capture(write_events(tmp_path / "a.regtrace", events)) as capture:
+        asked: list[dict[str, Any]] = [{}, {"under": "HKLM\\SOFTWARE"}, {"under": key}, {"key": key}]
+        for words in asked:
+            frame = capture.changes(**words)
+            own = frame[frame["display_key"] == key]
+            assert own["change"].tolist() == ["removed", "renamed"]
+            assert own["value_name"].tolist()[0] == "x"
+        # That only the key above was renamed by b.exe is its change of the key below too.
+        for words in ({"process": "b.exe"}, {"process": "b.exe", "key": key}):
+            frame = capture.changes(**words)
+            assert "renamed" in frame[frame["display_key"] == key]["change"].tolist()
+        # Before the rename the value is there.
+        before = capture.changes(key=key, end="+0.0000005s")
+        assert before["change"].tolist() == ["set"]
+
+
+@settings(deadline=None, max_examples=3, phases=[Phase.reuse, Phase.generate])  # shrinking takes too long
+@given(rows=st.lists(workload_events(), min_size=10, max_size=40), process=st.sampled_from([None, "a.exe"]))
+def test_what_changed_of_a_key_is_what_changed_of_it_in_all(rows: list[Row], process: str | None) -> None:
+    """A rename or an unloaded hive above the key is a change of it, though it is no event of the key."""
+    rename = {"operation": "RenameKey", "key_id": 1, "status": 0, "requested_name": "Z", "value_name": None}
+    rows = [*rows, rows[0] | rename | {"process_id": 0}]
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        open_capture(write_workload(Path(folder) / "a.regtrace", rows, [])) as capture,
+    ):
+        whole = capture.changes(process=process)
+        groups = {number: number if same is None else same for number, (_, same) in enumerate(PATHS)}
+        for number in (2, 6):  # the first has keys above it, the second is another spelling
+            expected = whole[whole["key_id"] == groups[number]].reset_index(drop=True)
+            found = capture.changes(key=PATHS[number][0], process=process)
+            pd.testing.assert_frame_equal(found, expected, check_dtype=False)
 
 
 def test_no_change_and_no_event_give_no_rows(tmp_path: Path) -> None:

@@ -30,6 +30,8 @@ def touched_values_and_keys(
     start_ns: int | None = None,
     asked: Table | None = None,
     value: str | None = None,
+    everywhere: Table | None = None,
+    subtrees: bool = True,
 ) -> Table:
     """Return one row for each value and key that was changed, with what is known of it before and after.
 
@@ -53,8 +55,12 @@ def touched_values_and_keys(
         start_ns: the time's beginning, UTC nanoseconds; None: the capture's.
         asked: the event rows whose changes were asked for; None: all since the beginning.
         value: value name or pattern, and no keys; None: all.
+        everywhere: the event rows of the same time in which to look for what changed whole subtrees, where
+            `events` are those of some keys only; None: `events`.
+        subtrees: False where it is known that there is no such event (`analysis.answers.evidence.OF_SUBTREES`).
     """
-    marks = _marks(events, keys, start_ns, asked)
+    found = _evidence_of_changed(events, keys, start_ns, everywhere, subtrees=subtrees)
+    marks = _marks(found, start_ns, asked)
     touched_keys = _keys(marks)
     rows = _values(marks, touched_keys)
     if value is None:
@@ -64,8 +70,10 @@ def touched_values_and_keys(
     return _with_names(_with_data(rows, events), keys, processes)
 
 
-def _marks(events: Table, keys: Table, start_ns: int | None, asked: Table | None) -> Table:
-    """Return the evidence about keys that were changed: what, when, and whether it is a change asked for."""
+def _evidence_of_changed(
+    events: Table, keys: Table, start_ns: int | None, everywhere: Table | None, *, subtrees: bool
+) -> Table:
+    """Return the evidence about keys that were changed."""
     operation = events["operation"]
     changing = events.filter(
         operation.isin(_CHANGING) & ((operation != "CreateKey") | (events["disposition"] == 1))
@@ -74,7 +82,12 @@ def _marks(events: Table, keys: Table, start_ns: int | None, asked: Table | None
         changing = changing.filter(changing["time_ns"] >= start_ns)
     groups = keys.semi_join(changing.select("key_id").distinct(), "key_id").select("same_as").distinct()
     members = keys.semi_join(groups, "same_as").select("key_id")
-    found = evidence(events.semi_join(members, "key_id"), keys, events)
+    of_members = events.semi_join(members, "key_id")
+    return evidence(of_members, keys, events if everywhere is None else everywhere, subtrees=subtrees)
+
+
+def _marks(found: Table, start_ns: int | None, asked: Table | None) -> Table:
+    """Return of evidence what tells what changed, when, and whether it is a change asked for."""
     in_time = ibis.literal(True) if start_ns is None else found["time_ns"] >= start_ns
     found = found.select(
         "key_id", "value", "value_name", "fact", "sequence", "time", "process_id", in_time=in_time
