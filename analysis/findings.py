@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Findings"]
 
 _SIDE_ROWS = "side_rows"  # view of the rows of a side that is compared
+_SIDE_EVERYWHERE = "side_everywhere"  # and of those that changed whole subtrees, of any key
 
 
 class Findings(OpenCapture):
@@ -239,6 +240,7 @@ class Findings(OpenCapture):
         """Return the answer of `diff` about two sides as an Arrow table."""
         from analysis.answers.diff import candidates, parse_kinds
         from analysis.answers.differences import differences
+        from analysis.answers.evidence import OF_SUBTREES, of_subtrees
         from analysis.answers.meaning import parse_folds
         from analysis.beside import as_view, beside
 
@@ -246,10 +248,22 @@ class Findings(OpenCapture):
         with ExitStack() as stack:
             tables = []
             for capture, asked in sides:
-                rows, engine = capture.rows(replace(asked, value=None), joined=False), capture.engine()
+                of_side = replace(asked, value=None)
+                rows, engine = capture.rows(of_side, joined=False), capture.engine()
+                subtrees = not capture.operations().isdisjoint(OF_SUBTREES)
+                everywhere = None
+                if subtrees and asked.key is not None:
+                    anywhere = replace(of_side, key=None, subtree=False, user_sid=None)
+                    everywhere = capture.kept(capture.rows(anywhere, joined=False), of_subtrees)
                 known = (capture.tables[name].schema() for name in ("keys", "processes", "losses"))
-                sql, schema = _side_query(rows.schema(), *known, kinds=kinds, folds=folds, value=asked.value)
-                with as_view(rows, engine, _SIDE_ROWS):
+                sql, schema = _side_query(
+                    rows.schema(), *known, kinds=kinds, folds=folds, value=asked.value,
+                    subtrees=subtrees, apart=everywhere is not None,
+                )  # fmt: skip
+                with (
+                    as_view(rows, engine, _SIDE_ROWS),
+                    as_view(rows if everywhere is None else everywhere, engine, _SIDE_EVERYWHERE),
+                ):
                     tables.append(stack.enter_context(beside(sql, schema, engine, self.engine())))
             with engine_errors():
                 return differences(fetch(candidates(*tables, counts=counts)))
@@ -265,6 +279,8 @@ def _side_query(
     kinds: tuple[str, ...],
     folds: tuple[str, ...],
     value: str | None,
+    subtrees: bool,
+    apart: bool,
 ) -> tuple[str, ibis.Schema]:
     """Return what `analysis.answers.diff.side` is in SQL, and its columns: to say it once takes long."""
     from analysis.answers.diff import side
@@ -277,5 +293,7 @@ def _side_query(
         kinds=kinds,
         folds=folds,
         value=value,
+        everywhere=ibis.table(rows, name=_SIDE_EVERYWHERE, database=HELPERS) if apart else None,
+        subtrees=subtrees,
     )
     return ibis.to_sql(found, dialect="duckdb"), found.schema()

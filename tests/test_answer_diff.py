@@ -292,3 +292,19 @@ def test_nothing_is_left_of_a_comparison(runs: Any, tmp_path: Path) -> None:
         assert none.diff(none, only=KINDS).empty
     with pytest.raises(CaptureError, match="closed"):
         runs["one"].diff(none)
+
+
+def test_a_key_that_went_with_the_one_above_it_differs_whatever_is_asked_for(tmp_path: Path) -> None:
+    above, key = "HKLM\\SOFTWARE\\A", "HKLM\\SOFTWARE\\A\\B"
+    write = event("SetValueKey", key, "x", data_type=4, data_size=4, data=b"\1\0\0\0")
+    rename = event("RenameKey", above, requested_name="C")
+    with (
+        open_capture(write_events(tmp_path / "a.regtrace", [write])) as a,
+        open_capture(write_events(tmp_path / "b.regtrace", [write, rename])) as b,
+    ):
+        asked: list[dict[str, Any]] = [{}, {"key": above, "subtree": True}, {"key": key}]
+        for words in asked:
+            found = a.diff(b, **words)
+            own = found[found["key"] == key]
+            assert own["what"].tolist() == ["key", "value"]
+            assert own["b_known"].tolist() == ["deleted", "deleted"]

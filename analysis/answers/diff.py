@@ -51,6 +51,8 @@ def side(
     kinds: Collection[str] = KINDS,
     folds: Collection[str] = (),
     value: str | None = None,
+    everywhere: Table | None = None,
+    subtrees: bool = True,
 ) -> Table:
     """Return what the rows of one side tell, one row per thing, in no order.
 
@@ -78,10 +80,14 @@ def side(
         kinds: some of KINDS.
         folds: as for `analysis.answers.meaning.meaning`.
         value: value name or pattern; None: all. Of keys themselves nothing is told then.
+        everywhere: the rows of this side in which to look for what changed whole subtrees, where `events` are
+            those of some keys only; None: `events`.
+        subtrees: False where it is known that there is no such event (`analysis.answers.evidence.OF_SUBTREES`).
     """
     parts = []
     if "values" in kinds or "keys" in kinds:
-        states = _states(events, keys, processes, losses, folds, value)
+        found = evidence(events, keys, everywhere, subtrees=subtrees)
+        states = _states(found, keys, processes, losses, folds, value)
         wanted = [what for what in ("value", "key") if f"{what}s" in kinds]
         parts.append(states.filter(states["what"].isin(wanted)))
     if value is not None:
@@ -129,15 +135,14 @@ def candidates(a: Table, b: Table, *, counts: bool = False) -> Table:
 
 
 def _states(
-    events: Table,
+    found: Table,
     keys: Table,
     processes: Table,
     losses: Table,
     folds: Collection[str],
     value: str | None,
 ) -> Table:
-    """Return what is known of keys and values at the end of this side, from this side alone."""
-    found = evidence(events, keys)
+    """Return what is known of keys and values at the end of this side, by the evidence of this side alone."""
     changes = found.group_by("key_id", "value").aggregate(
         changes=found.count(where=found["fact"].isin(_CHANGES)).cast("int64")
     )
