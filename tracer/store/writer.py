@@ -4,6 +4,7 @@ So a capture is there whole or not at all; a killed run leaves a folder that the
 """
 
 import contextlib
+import inspect
 import os
 import shutil
 from collections import Counter
@@ -35,6 +36,10 @@ _DELTA = (
 # These hardly repeat, or are one value throughout: a dictionary would only be built and thrown away.
 _PLAIN = ("key_id", "source_id", "flags", "data", "previous_data", "detail")
 _STATISTICS = ["key_id", "sequence", "time_ns", "process_id"]
+# A path asked for is looked up among all of them: a Bloom filter tells which row groups cannot hold it. An older pyarrow makes
+# none, and readers do without.
+_LOOKED_UP = "folded_path"
+_MAKES_BLOOM_FILTERS = "bloom_filter_options" in inspect.signature(pq.ParquetWriter.__init__).parameters
 
 
 class CaptureWriter:
@@ -98,7 +103,7 @@ class CaptureWriter:
         with _disk(self.target):
             if name not in self._open:
                 self._open[name] = pq.ParquetWriter(
-                    self._partial / f"{name}.parquet", table.schema, **_options(table.schema)
+                    self._partial / f"{name}.parquet", table.schema, **_options(table.schema, table.num_rows)
                 )
                 self._tables[name] = {"file": f"{name}.parquet", "rows": 0}
             self._open[name].write_table(table, ROW_GROUP)
@@ -180,7 +185,11 @@ class CaptureWriter:
         self._parts.append({"file": file, "rows": rows, **first, **last})
 
 
-def _options(schema: pa.Schema) -> dict[str, Any]:
+def _options(schema: pa.Schema, rows: int = 0) -> dict[str, Any]:
+    """Return how a table is written of which a row group has about so many rows."""
+    bloom = {}
+    if _MAKES_BLOOM_FILTERS and rows and _LOOKED_UP in schema.names:
+        bloom["bloom_filter_options"] = {_LOOKED_UP: {"ndv": rows, "fpp": 0.01}}
     delta = [name for name in _DELTA if name in schema.names]
     return {
         "compression": {name: "none" if name in delta else "zstd" for name in schema.names},
@@ -191,6 +200,7 @@ def _options(schema: pa.Schema) -> dict[str, Any]:
         "store_schema": False,
         "write_page_index": True,
         "version": "2.6",
+        **bloom,
     }
 
 
