@@ -1,6 +1,14 @@
 """NTSTATUS codes by name, and which of them a user would call a failure."""
 
-__all__ = ["NOT_FAILURES", "NOT_SUCCESS", "STATUSES", "find_status", "is_failure", "status_name"]
+__all__ = [
+    "NAME_NOT_FOUND",
+    "NOT_FAILURES",
+    "NOT_SUCCESS",
+    "STATUSES",
+    "find_status",
+    "is_failure",
+    "status_name",
+]
 
 STATUSES = {  # ntstatus.h; the names leave out STATUS_
     0x00000000: "SUCCESS",
@@ -47,6 +55,7 @@ STATUSES = {  # ntstatus.h; the names leave out STATUS_
     0xC0190003: "TRANSACTION_NOT_ACTIVE",
 }
 
+NAME_NOT_FOUND = 0xC0000034  # what misses end with, of a key or of a value
 NOT_SUCCESS = 0x80000000  # NT_SUCCESS is false from here on: warnings and errors (ntdef.h)
 # Probes for a size and the end of an enumeration: negative, but nothing went wrong.
 NOT_FAILURES = (0x80000005, 0x8000001A, 0xC0000023)

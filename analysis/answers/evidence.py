@@ -6,7 +6,7 @@ import ibis
 from ibis.expr.types import BooleanValue, IntegerValue, StringValue, Table
 
 from analysis.folding import folded
-from tracer.statuses import NOT_FAILURES, NOT_SUCCESS
+from tracer.statuses import NAME_NOT_FOUND, NOT_FAILURES, NOT_SUCCESS
 
 __all__ = [
     "ABSENT_KEY",
@@ -40,7 +40,7 @@ OF_SUBTREES = ("RenameKey", "LoadKey", "UnloadKey", "RestoreKey", "ReplaceKey", 
 
 LONGEST_NS = 2**63 - 1
 _PENDING = 0x103
-_NAME_NOT_FOUND, _PATH_NOT_FOUND = 0xC0000034, 0xC000003A
+_PATH_NOT_FOUND = 0xC000003A
 _TOO_SHORT = (0x80000005, 0xC0000023)  # BUFFER_OVERFLOW, BUFFER_TOO_SMALL: it is there, and longer
 _WITH_DATA = (1, 2, 3, 4)  # KEY_VALUE_INFORMATION_CLASS: full, partial, and both aligned; basic has no data
 _OF_THE_NAME = (3, 7)  # KEY_INFORMATION_CLASS: what a handle knows even after its key was deleted
@@ -189,7 +189,7 @@ def _value_cases(rows: Table, done: BooleanValue) -> list[tuple[BooleanValue, St
     queries = (operation == "QueryValueKey") & named
     reads = queries | ((operation == "EnumerateValueKey") & named)
     told = rows["data"].notnull() & rows["information_class"].isin(_WITH_DATA)
-    missed = status == _NAME_NOT_FOUND
+    missed = status == NAME_NOT_FOUND
     return [
         (changes & done, ibis.ifelse(operation == "SetValueKey", "write", "delete")),
         ((queries | ((operation == "DeleteValueKey") & named)) & missed, "miss"),
@@ -217,7 +217,7 @@ def _key_cases(rows: Table, done: BooleanValue) -> list[tuple[BooleanValue, Stri
                 "key_opened",
             ),
         ),
-        (opens & status.isin([_NAME_NOT_FOUND, _PATH_NOT_FOUND]), "key_missing"),
+        (opens & status.isin([NAME_NOT_FOUND, _PATH_NOT_FOUND]), "key_missing"),
         ((operation == "DeleteKey") & done, "key_deleted"),
         ((operation == "RenameKey") & done, "key_renamed"),
         (

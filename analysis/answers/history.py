@@ -11,7 +11,7 @@ from analysis.answers.evidence import first_spellings, lost_between, of_key, sam
 from analysis.answers.known import KEY_FACTS, VALUE_FACTS, known_value
 from analysis.answers.returned import by_batch, content, value_texts
 from analysis.filters import name_regex
-from tracer.statuses import status_name
+from tracer.statuses import NAME_NOT_FOUND, status_name
 
 __all__ = ["HISTORY_COLUMNS", "told", "value_history"]
 
@@ -22,7 +22,6 @@ HISTORY_COLUMNS = (
 )  # fmt: skip
 _PARTS = ("type", "size", "data")
 _OF_EVENT = {"type": "data_type", "size": "data_size", "data": "data"}
-_NOT_FOUND = 0xC0000034
 _PLACE = ("sequence", "key_id")  # what a row of evidence is known by
 _BEFORE = (None, -1)  # rows of a window: all before this one
 
@@ -150,7 +149,7 @@ def told(rows: pa.Table) -> pa.Table:
 def _told(columns: dict[str, pa.Array]) -> dict[str, pa.Array]:
     operation, source = columns["operation"], columns["own_from"]
     recorded = np.any([np.asarray(columns[f"previous_{name}"].is_valid()) for name in _PARTS], axis=0)
-    missed = _is(operation, "DeleteValueKey") & _is(columns["status"], _NOT_FOUND)
+    missed = _is(operation, "DeleteValueKey") & _is(columns["status"], NAME_NOT_FOUND)
     held = _is(source, "write", "read")
     own_from = _where(held, source, _where(_is(source, "absent", "deleted"), "absent", None))
     own = dict(zip(_PARTS, content(columns), strict=True))

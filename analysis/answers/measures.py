@@ -8,10 +8,9 @@ from ibis.expr.types import Table, Value
 from analysis.marks import added, failure, marked
 from analysis.nanoseconds import SECOND_NS, moment, rest
 from tracer.operations import find_operations
-from tracer.statuses import NOT_SUCCESS
+from tracer.statuses import NAME_NOT_FOUND, NOT_SUCCESS
 
 __all__ = [
-    "NAME_NOT_FOUND",
     "SUMS",
     "counted",
     "grouped",
@@ -21,7 +20,6 @@ __all__ = [
     "sums",
 ]
 
-NAME_NOT_FOUND = 0xC0000034
 SUMS = ("events", "reads", "writes", "opens", "failures", "not_found", "bytes_read", "bytes_written",
         "time_spent_ns")  # fmt: skip
 

@@ -3,9 +3,10 @@
 import ibis
 from ibis.expr.types import Table
 
-from analysis.answers.measures import NAME_NOT_FOUND, grouped, named_keys, named_processes
+from analysis.answers.measures import grouped, named_keys, named_processes
 from analysis.folding import folded
 from analysis.nanoseconds import SECOND_NS, moment, rest
+from tracer.statuses import NAME_NOT_FOUND
 
 __all__ = ["storms"]
 

@@ -8,13 +8,12 @@ from numpy.typing import NDArray
 
 from tracer.operations import find_operations
 from tracer.schema import USAGE
-from tracer.statuses import NOT_FAILURES, NOT_SUCCESS
+from tracer.statuses import NAME_NOT_FOUND, NOT_FAILURES, NOT_SUCCESS
 
 __all__ = ["Usage"]
 
 Column = NDArray[np.int64]
 Bools = NDArray[np.bool_]
-_NAME_NOT_FOUND = 0xC0000034
 _OTHER, _READ, _CHANGE, _SET, _OPEN, _CREATE = range(6)  # kinds of operations
 _KINDS = {
     **dict.fromkeys(find_operations("read"), _READ),
@@ -116,7 +115,7 @@ def _summed(events: pa.Table, begins: Column) -> dict[str, Column]:
         "opens": counts >> 2 * _BITS,
         "created": counted(made[kind.take(made) == _CREATE]),
         "failures": counted(not_done[~np.isin(code, NOT_FAILURES)]),
-        "not_found": counted(not_done[code == _NAME_NOT_FOUND]),
+        "not_found": counted(not_done[code == NAME_NOT_FOUND]),
         **added_up("bytes_read", size.values, sized[kind.take(sized) == _READ]),
         **added_up("bytes_written", size.values, sized[kind.take(sized) == _SET]),
         **added_up("time_spent_ns", duration.values, timed),
