@@ -58,6 +58,14 @@ class Filters:
         if self.value is not None and self.value.lower() == "(default)":  # as registry editors show it
             object.__setattr__(self, "value", "")
 
+    def of_keys(self) -> "Filters":
+        """Return what is asked of keys alone."""
+        return Filters(key=self.key, subtree=self.subtree, user_sid=self.user_sid)
+
+    def of_events(self) -> "Filters":
+        """Return what is asked neither of keys nor of values."""
+        return replace(self, key=None, subtree=False, user_sid=None, value=None)
+
     def __str__(self) -> str:
         stated = [(item.name, getattr(self, item.name)) for item in fields(self)]
         return ", ".join(

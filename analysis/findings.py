@@ -240,7 +240,6 @@ class Findings(OpenCapture):
         """Return the answer of `diff` about two sides as an Arrow table."""
         from analysis.answers.diff import candidates, parse_kinds
         from analysis.answers.differences import differences
-        from analysis.answers.evidence import OF_SUBTREES, of_subtrees
         from analysis.answers.meaning import parse_folds
         from analysis.beside import as_view, beside
 
@@ -250,11 +249,7 @@ class Findings(OpenCapture):
             for capture, asked in sides:
                 of_side = replace(asked, value=None)
                 rows, engine = capture.rows(of_side, joined=False), capture.engine()
-                subtrees = not capture.operations().isdisjoint(OF_SUBTREES)
-                everywhere = None
-                if subtrees and asked.key is not None:
-                    anywhere = replace(of_side, key=None, subtree=False, user_sid=None)
-                    everywhere = capture.kept(capture.rows(anywhere, joined=False), of_subtrees)
+                subtrees, everywhere = capture.subtree_changes(asked)
                 known = (capture.tables[name].schema() for name in ("keys", "processes", "losses"))
                 sql, schema = _side_query(
                     rows.schema(), *known, kinds=kinds, folds=folds, value=asked.value,

@@ -169,10 +169,11 @@ class OpenCapture:
 
         None where it has not, or where filters choose among the events of a key.
         """
-        of_keys = Filters(key=filters.key, subtree=filters.subtree, user_sid=filters.user_sid)
-        if filters != of_keys or not all(USAGE.name in manifest.tables for _, manifest in self.stores):
+        if filters != filters.of_keys() or not all(
+            USAGE.name in manifest.tables for _, manifest in self.stores
+        ):
             return None
-        return chosen(self._table(USAGE.name), key_ids=self._key_ids(of_keys))
+        return chosen(self._table(USAGE.name), key_ids=self._key_ids(filters))
 
     def has_key(self, text: str, *, subtree: bool = False, user_sid: str | None = None) -> bool:
         """Tell whether the capture knows a key, or one that a pattern fits.
@@ -209,6 +210,19 @@ class OpenCapture:
             name = self._answered("operations", query)
             found = answer(self.engine(), f"SELECT operation FROM {HELPERS}.{name}").column(0)
         return frozenset(found.to_pylist())
+
+    def subtree_changes(self, filters: Filters) -> tuple[bool, Table | None]:
+        """Tell whether the capture has events that may change a whole subtree; return those to look at beside `rows`.
+
+        These are of any key, but fit the filters otherwise. None: those among `rows` are all, or there are none.
+        """
+        from analysis.answers.evidence import OF_SUBTREES, of_subtrees
+
+        if self.operations().isdisjoint(OF_SUBTREES):  # mostly so, and then half of the work falls away
+            return False, None
+        if filters.key is None:
+            return True, None
+        return True, self.kept(self.rows(filters.of_events(), joined=False), of_subtrees)
 
     def _keep(self, rows: Table) -> Table:
         with engine_errors():

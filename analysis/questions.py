@@ -208,23 +208,17 @@ class Questions(Usage, Findings):
     def changes_table(self, filters: Filters) -> Table:
         """Return the lazy table of which `net_changes` makes the answer of `changes`."""
         from analysis.answers.changes import touched_values_and_keys
-        from analysis.answers.evidence import OF_SUBTREES, of_subtrees
 
-        of_keys = Filters(
-            key=filters.key, subtree=filters.subtree, user_sid=filters.user_sid, end=filters.end
-        )
-        tables, subtrees = self.tables, not self.operations().isdisjoint(OF_SUBTREES)
-        asked = everywhere = None
-        if subtrees and filters.key is not None:
-            everywhere = self.kept(self.rows(Filters(end=filters.end), joined=False), of_subtrees)
+        until_end = replace(filters.of_keys(), end=filters.end)
+        subtrees, everywhere = self.subtree_changes(until_end)
+        tables, asked = self.tables, None
         if _is_narrow(filters):
             asked = self.rows(replace(filters, value=None), joined=False).select("sequence", "operation")
             if everywhere is not None:  # what was done above a key was done to it
-                above = replace(filters, key=None, subtree=False, user_sid=None, value=None)
-                above_asked = everywhere.semi_join(self.rows(above, joined=False), "sequence")
-                asked = asked.union(above_asked.select("sequence", "operation"))
+                above = everywhere.semi_join(self.rows(filters.of_events(), joined=False), "sequence")
+                asked = asked.union(above.select("sequence", "operation"))
         return touched_values_and_keys(
-            self.rows(of_keys, joined=False),
+            self.rows(until_end, joined=False),
             tables["keys"],
             tables["processes"],
             start_ns=self.interval(filters)[0],
@@ -278,22 +272,20 @@ class Questions(Usage, Findings):
 
     def _evidence(self, filters: Filters) -> tuple[Table, Table]:
         """Return all evidence of the keys asked for, whatever else is asked, and the rows of the events it is made of."""
-        from analysis.answers.evidence import NEEDED, OF_SUBTREES, evidence, of_subtrees, told_by
+        from analysis.answers.evidence import NEEDED, evidence, told_by
 
-        of_keys = Filters(key=filters.key, subtree=filters.subtree, user_sid=filters.user_sid)
-        events, tables = self.rows(of_keys, joined=False).select(*NEEDED), self.tables
+        of_keys, keys = filters.of_keys(), self.tables["keys"]
+        events = self.rows(of_keys, joined=False).select(*NEEDED)
         if filters.key is not None:
             events = self.few(events)
-        if self.operations().isdisjoint(OF_SUBTREES):  # mostly so, and then half of the work falls away
-            return evidence(events, tables["keys"], subtrees=False), events
-        everywhere = None
-        if filters.key is not None:
-            everywhere = self.kept(tables["stored_events"], of_subtrees).select(*NEEDED)
-        return evidence(events, tables["keys"], everywhere), told_by(events, everywhere)
+        subtrees, everywhere = self.subtree_changes(of_keys)
+        if everywhere is not None:
+            everywhere = everywhere.select(*NEEDED)
+        return evidence(events, keys, everywhere, subtrees=subtrees), told_by(events, everywhere)
 
     def _shown(self, filters: Filters) -> Table | None:
         """Return the sequence of the events that fit what is not asked of keys and values; None where all do."""
-        of_events = replace(filters, key=None, subtree=False, value=None, user_sid=None)
+        of_events = filters.of_events()
         if of_events == Filters():
             return None
         return self.rows(of_events, joined=False).select("sequence")
@@ -307,8 +299,7 @@ class Questions(Usage, Findings):
 
 def _is_narrow(filters: Filters) -> bool:
     """Tell whether only some of the changes of a key are asked for: more than keys and times is said."""
-    whole = replace(filters, key=None, subtree=False, user_sid=None, value=None, start=None, end=None)
-    return whole != Filters()
+    return replace(filters.of_events(), start=None, end=None) != Filters()
 
 
 def _words_of(filters: Filters) -> list[str]:

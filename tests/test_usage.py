@@ -22,7 +22,7 @@ from tracer.statuses import is_failure
 from tracer.store.manifest import MANIFEST_NAME
 from tracer.store.usage import Usage
 
-PML = Path(__file__).parents[2] / "shared" / "corpus" / "pml" / "pp-LogfileTests64bitUTC.pml"
+LOG = "pml/pp-LogfileTests64bitUTC.pml"
 READS, WRITES = find_operations("read"), find_operations("write")
 ROWS = st.lists(
     st.fixed_dictionaries(
@@ -114,9 +114,7 @@ SQL = """
 def directory(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp(request.param)
     if request.param == "procmon":
-        if not PML.exists():
-            pytest.skip("the corpus is not here")
-        source = PML
+        source = request.getfixturevalue("corpus") / LOG
     else:
         knobs: dict[str, Any] = {
             "manifest": {"events": 9_000, "option_word": 7, "nul_names": 0.1, "preopened": 50},
