@@ -32,7 +32,6 @@ __all__ = [
     "connect",
     "engine_errors",
     "identifier",
-    "lock",
     "make_tables",
     "only_reads",
     "quoted",
@@ -59,21 +58,34 @@ _SQL_TYPES = {
 _LOCATION = re.compile(r"LINE \d+: ")
 
 
-def connect(
-    make: Callable[[Backend], None], *, memory_limit: str, threads: int | None
-) -> tuple[Backend, Path]:
-    """Return an Ibis backend with the tables that `make` makes, and its folder for what does not fit in memory.
+# Whatever a statement says, the engine itself neither fetches nor loads an extension, nor reads the secrets that a user keeps
+# for it, nor looks names up among the variables of the calling program.
+_CLOSED = (
+    "python_enable_replacements", "python_scan_all_frames", "autoinstall_known_extensions",
+    "autoload_known_extensions", "allow_community_extensions", "allow_persistent_secrets",
+)  # fmt: skip
 
-    Nothing can be found by accident: variables of the calling program are not tables, and no extension is
-    fetched from a network.
+
+def connect(
+    make: Callable[[Backend], None],
+    *,
+    directories: Sequence[Path],
+    memory_limit: str,
+    threads: int | None,
+) -> tuple[Backend, Path]:
+    """Return a locked Ibis backend with the tables that `make` makes, and its folder for what does not fit in memory.
+
+    Args:
+        make: makes the tables.
+        directories: the captures: nothing but what lies in them can be read later on.
+        memory_limit: what the engine may use.
+        threads: how many it may use; None for one per processor.
 
     Raises:
         UsageError: the memory limit or the number of threads is not one.
     """
     spill = Path(tempfile.mkdtemp(prefix="regtrace-"))
     settings: dict[str, Any] = {"memory_limit": memory_limit}
-    settings |= {"python_enable_replacements": "false", "autoinstall_known_extensions": "false"}
-    settings["parquet_metadata_cache"] = "true"  # a question reads the same files several times
     if threads is not None:
         settings["threads"] = threads
     try:
@@ -86,8 +98,14 @@ def connect(
     try:
         with engine_errors():
             backend.con.execute("SET GLOBAL TimeZone = 'UTC'")
+            backend.con.execute(
+                "SET parquet_metadata_cache = true"
+            )  # a question reads the same files several times
+            for setting in _CLOSED:
+                backend.con.execute(f"SET {setting} = false")
             backend.con.execute(f"CREATE SCHEMA {HELPERS}")
             make(backend)
+            _lock(backend, directories)
     except BaseException:
         backend.disconnect()
         shutil.rmtree(spill, ignore_errors=True)
@@ -112,15 +130,18 @@ def stored_name(table: str) -> str:
     return "stored_events" if table == "events" else table
 
 
-def lock(backend: Backend, directories: Sequence[Path]) -> None:
-    """Let the engine reach no file but those in some directories, and no network; this cannot be undone."""
+def _lock(backend: Backend, directories: Sequence[Path]) -> None:
+    """Let the engine reach no file but those in some directories and in its own, and no network.
+
+    This cannot be undone, and it comes before a user's first word: what `analysis.statements` refuses by name would not
+    be read here either.
+    """
     spellings = {spelled(directory.absolute()) for directory in directories for spelled in (str, _as_pattern)}
     reached = ", ".join(map(quoted, sorted(spellings)))
     with engine_errors("the engine cannot be locked"):
-        if backend.con.execute("SELECT current_setting('lock_configuration')").fetchone() != (True,):
-            backend.con.execute(f"SET allowed_directories = [{reached}]")
-            backend.con.execute("SET enable_external_access = false")
-            backend.con.execute("SET lock_configuration = true")
+        backend.con.execute(f"SET allowed_directories = [{reached}]")
+        backend.con.execute("SET enable_external_access = false")
+        backend.con.execute("SET lock_configuration = true")
 
 
 def bound(backend: Backend, name: str, helper: str | None = None) -> ibis.Table:
@@ -228,6 +249,10 @@ def engine_errors(what: str = "the query cannot be run") -> Iterator[None]:
     except duckdb.OutOfMemoryException as error:
         raise RegtraceError(
             f"{what}: {_first_line(error)}; open the capture with a larger memory_limit"
+        ) from error
+    except duckdb.PermissionException as error:  # the lock, where `analysis.statements` did not see it
+        raise UsageError(
+            f"{what}: it reaches for what is not in the capture: {_first_line(error)}"
         ) from error
     except duckdb.IOException as error:
         raise CaptureError(f"{what}, a file of the capture cannot be read: {_first_line(error)}") from error

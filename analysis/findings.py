@@ -11,7 +11,7 @@ import ibis
 from ibis.expr.types import Table
 
 from analysis.collect import fetch, to_frame
-from analysis.engine import HELPERS, answer, engine_errors, lock
+from analysis.engine import HELPERS, answer, engine_errors
 from analysis.filters import Filters, Words
 from analysis.opened import OpenCapture
 from tracer.errors import UsageError
@@ -66,7 +66,6 @@ class Findings(OpenCapture):
         from analysis.sql import read_sql
 
         backend = self.engine()
-        lock(backend, [directory for directory, _ in self.stores])
         return read_sql(
             backend,
             query,

@@ -56,13 +56,17 @@ class OpenCapture:
     Attributes:
         path: the directory.
         manifest: what `capture.json` says.
-        backend: the Ibis backend, for questions this class does not know.
+        backend: the Ibis backend, for questions this class does not know; it reads nothing outside the capture,
+            and its settings cannot be changed.
     """
 
     def __init__(self, path: Path, manifest: Manifest, *, memory_limit: str, threads: int | None) -> None:
         self.path = path
         self.manifest = manifest
-        self.backend, spill = connect(self._make_tables, memory_limit=memory_limit, threads=threads)
+        directories = [directory for directory, _ in self.stores]
+        self.backend, spill = connect(
+            self._make_tables, directories=directories, memory_limit=memory_limit, threads=threads
+        )
         self._closer = weakref.finalize(self, _close, self.backend, spill)
         self._helpers: dict[str, str] = {}  # question -> name of the table or view that answers it
 

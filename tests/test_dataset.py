@@ -219,8 +219,12 @@ def test_the_card_lists_the_captures(dataset):
 
 def test_settings_of_the_engine_are_passed_on(fleet):
     with rt.open([fleet / "a.regtrace", fleet / "b.regtrace"], memory_limit="300MB", threads=1) as opened:
-        assert int(opened.sql("SELECT current_setting('threads') AS n")["n"][0]) == 1
-        assert opened.sql("SELECT current_setting('memory_limit') AS n")["n"][0].startswith("286")
+        settings = opened.backend.con.execute(
+            "SELECT current_setting('threads'), current_setting('memory_limit')"
+        )
+        threads, memory = settings.fetchone() or (None, None)
+        assert int(threads) == 1
+        assert memory.startswith("286")
         assert opened.path.name == "2 captures"
     with pytest.raises(CaptureError, match="closed"):
         opened.timeline()
