@@ -99,6 +99,7 @@ def install(monkeypatch: pytest.MonkeyPatch, script: Script) -> Script:
     consumer = type("Consumer", (FakeConsumer,), {"script": script})
     monkeypatch.setattr("tracer.session.Session", session)
     monkeypatch.setattr("tracer.session.Consumer", consumer)
+    monkeypatch.setattr("tracer.session.list_sessions", list)
     monkeypatch.setattr("tracer.session.require_windows", lambda what: None)
     monkeypatch.setattr("tracer.live.watch.Watch", partial(Watch, clock=lambda: script.now))
     monkeypatch.setattr(process_snapshot, "snapshot_processes", list)

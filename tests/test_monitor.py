@@ -13,7 +13,7 @@ import pytest
 from live_raw import raw_records
 
 import regtrace as rt
-from tracer.live.monitor import MONITOR_SESSION, Monitor
+from tracer.live.monitor import Monitor
 from tracer.live.options import KEYWORDS, NAMING_KEYWORDS
 from tracer.live.records import RawRecord
 from tracer.live.registry import current_control_set
@@ -50,8 +50,12 @@ def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[etw_double.EtwService]:
     found = etw_double.install(monkeypatch)
     yield found
     assert found.errors == []
-    assert found.running(MONITOR_SESSION) == []
-    assert [thread.name for thread in threading.enumerate() if thread.name == MONITOR_SESSION] == []
+    assert found.running() == []
+    assert monitor_threads() == []
+
+
+def monitor_threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "regtrace-monitor"]
 
 
 def batches(trace: Path, size: int = 333) -> list[list[RawRecord]]:
@@ -159,7 +163,7 @@ def test_filters_of_the_monitor_narrow_every_callback(trace):
 
 def test_the_provider_is_asked_for_what_is_wanted_and_for_what_names_need(service):
     with Monitor(operations="set,delete", option_word=3, snapshot=(), seed=([], [])):
-        [session] = service.running(MONITOR_SESSION)
+        [session] = service.running()
         asked = {guid: enabled.any for guid, enabled in session.providers.items()}
     wanted = NAMING_KEYWORDS | KEYWORDS["SetValueKey"] | KEYWORDS["DeleteKey"] | KEYWORDS["DeleteValueKey"]
     assert asked["70eb4f03-c1de-4f73-a051-33d13d5413bd"] == wanted
@@ -332,7 +336,7 @@ def test_elsewhere_than_on_windows_one_sentence_says_so():
 def test_an_error_inside_the_block_ends_the_session(service):
     def fail() -> None:
         with Monitor(snapshot=(), seed=([], [])):
-            assert len(service.running(MONITOR_SESSION)) == 1
+            assert len(service.running()) == 1
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -362,7 +366,7 @@ def test_a_session_that_somebody_else_stops_ends_the_wait(service, trace):
     with Monitor(snapshot=(), seed=([], [])) as monitor:
         monitor.register(got.append)
         service.play(trace)
-        service.stop_externally(MONITOR_SESSION)
+        service.stop_externally(monitor.session_name)
         assert monitor.wait(30)
     assert len(got) == 2000
     assert monitor.ended_by_other
@@ -382,7 +386,7 @@ def test_a_callback_that_hangs_does_not_keep_the_monitor_and_is_the_last_to_be_c
     monitor.register(hang)
     with monitor:
         assert began.wait(30)
-    thread = next(thread for thread in threading.enumerate() if thread.name == MONITOR_SESSION)
+    [thread] = monitor_threads()
     release.set()
     thread.join(30)
     assert not thread.is_alive()

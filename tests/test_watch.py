@@ -1,6 +1,7 @@
 """`regtrace watch`: filters, lines, the table, Ctrl-C, and losses that are said."""
 
 import json
+import os
 import signal
 import tracemalloc
 from datetime import UTC
@@ -21,7 +22,8 @@ from tracer.decode.layouts import KERNEL_PROCESS, KERNEL_REGISTRY
 from tracer.errors import RegtraceError, SessionError, UsageError
 from tracer.etl.logfile import FILETIME_EPOCH
 from tracer.ingest import ingest
-from tracer.live.options import ALL_OPTIONS, NAMING_KEYWORDS, OPTION_NAMES, WATCH_SESSION, LogMode
+from tracer.live.options import ALL_OPTIONS, NAMING_KEYWORDS, OPTION_NAMES, LogMode
+from tracer.live.owners import owner_of
 from tracer.live.pipeline import LivePipeline
 from tracer.live.row_filter import RowFilter
 from tracer.live.watch import Watch, WatchStatus, watched_keywords
@@ -143,7 +145,8 @@ def test_the_session_is_ours_real_time_and_asks_for_what_is_shown(script):
     result = run("--operation", "set", "--duration", "1s", "-f", "jsonl")
     assert result.exit_code == 0, result.output
     options = script.done[0][1]
-    assert (options.name, options.mode) == (WATCH_SESSION, LogMode.REAL_TIME)
+    assert options.mode == LogMode.REAL_TIME
+    assert (owner_of(options.name).verb, owner_of(options.name).pid) == ("watch", os.getpid())
     registry = next(
         step[1] for step in script.done if step[0] == "enable" and step[1].guid == KERNEL_REGISTRY
     )

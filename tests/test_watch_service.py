@@ -16,7 +16,6 @@ from cli.app import app
 from cli.exits import Exit
 from tracer.ingest import ingest
 from tracer.live import handle_table, process_snapshot
-from tracer.live.options import WATCH_SESSION
 from tracer.live.row_filter import RowFilter
 from tracer.live.watch import Watch
 from tracer.seed import read_seed
@@ -58,9 +57,7 @@ def meanwhile(service, act, *, interrupt=True):
             while not any(trace.processing for trace in list(service.traces.values())):
                 assert time.monotonic() < end, "nobody watches"
                 threading.Event().wait(0.01)
-            while len(service.option_words) == 0 and not any(
-                s.enabled for s in service.running(WATCH_SESSION)
-            ):
+            while len(service.option_words) == 0 and not any(s.enabled for s in service.running()):
                 assert time.monotonic() < end, "nothing was enabled"
                 threading.Event().wait(0.01)
             act()
@@ -128,7 +125,7 @@ def test_a_loss_of_the_service_is_told(service, trace):
 def test_a_session_that_is_stopped_from_outside_ends_the_watch(service, trace):
     def act():
         service.play(trace[0])
-        service.stop_externally(WATCH_SESSION)
+        service.stop_externally(service.running()[0].name)
 
     with meanwhile(service, act, interrupt=False):
         result = CliRunner().invoke(app, ["watch", "-f", "jsonl"])

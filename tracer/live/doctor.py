@@ -12,6 +12,7 @@ from tracer.errors import RegtraceError
 from tracer.live.autologger import BOOT_SESSION
 from tracer.live.machine import Machine
 from tracer.live.options import CAPTURE_SESSION, PROCESS_SESSION, SessionStatus
+from tracer.live.owners import owner_of
 from tracer.live.selftest import Report
 
 __all__ = ["STATES", "Finding", "examine", "stop_leftovers"]
@@ -80,7 +81,7 @@ def examine(
 def stop_leftovers(machine: Machine | None = None) -> list[str]:
     """Stop sessions of ours that no recording uses, and return their names.
 
-    A running `regtrace watch` cannot be told from one that died; it ends, and says that its session was stopped.
+    A watch or monitor whose process runs, or cannot be asked, is left alone.
 
     Raises:
         PlatformError: this is not Windows, or the rights are missing.
@@ -171,9 +172,16 @@ def _session_room(machine: Machine, sessions: list[SessionStatus] | RegtraceErro
 
 def _leftovers(machine: Machine, sessions: list[SessionStatus]) -> list[SessionStatus]:
     ours = [found for found in sessions if found.is_ours and found.name.lower() != BOOT_SESSION]
+    ours = [found for found in ours if not _may_be_in_use(found)]
     if ours and machine.claimed_sessions():
         ours = [found for found in ours if found.name.lower() not in (CAPTURE_SESSION, PROCESS_SESSION)]
     return ours
+
+
+def _may_be_in_use(session: SessionStatus) -> bool:
+    """Whether its name says a process that runs, or that cannot be asked; fixed names say none."""
+    owner = owner_of(session.name)
+    return owner is not None and owner.is_running() is not False
 
 
 def _leftover_finding(machine: Machine, sessions: list[SessionStatus] | RegtraceError) -> Finding:
@@ -185,7 +193,7 @@ def _leftover_finding(machine: Machine, sessions: list[SessionStatus] | Regtrace
         "leftovers",
         "warn",
         f"running without a recording that owns them: {names}",
-        "`regtrace doctor --fix` stops them; end a running `regtrace watch` first",
+        "`regtrace doctor --fix` stops them",
     )
 
 

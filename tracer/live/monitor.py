@@ -25,6 +25,7 @@ from tracer.live.options import (
     SessionOptions,
     keyword_mask,
 )
+from tracer.live.owners import own_session_name, stop_leftovers
 from tracer.live.pipeline import LivePipeline
 from tracer.live.record_sources import Batches, RecordSource
 from tracer.live.records import RawRecord
@@ -35,9 +36,9 @@ from tracer.paths import display_paths
 from tracer.processes import ProcessRecord
 from tracer.selection import Names, Notifies, Processes, Selection
 
-__all__ = ["MONITOR_SESSION", "Monitor"]
+__all__ = ["Monitor"]
 
-MONITOR_SESSION = "regtrace-monitor"
+_THREAD = "regtrace-monitor"
 _PROCESS_KEYWORD = 0x10  # WINEVENT_KEYWORD_PROCESS of Microsoft-Windows-Kernel-Process
 _TURN = 0.25  # seconds for which a turn waits for records
 _POLL = 1.0  # seconds between two looks at the session's counters
@@ -74,8 +75,10 @@ class Monitor:
 
     Attributes:
         registrations: the callbacks.
+        session_name: its session's, which no other monitor has.
         counters: what the session said of itself last; None without a session.
-        notes: sentences on what could not be had (names of objects open before, processes).
+        notes: sentences on what could not be had (names of objects open before, processes), and on sessions
+            of dead processes that were stopped.
 
     Raises:
         UsageError: a filter cannot be understood.
@@ -99,6 +102,7 @@ class Monitor:
         snapshot: Sequence[ProcessRecord] | None = None,
     ) -> None:
         self.registrations = Registrations() if registrations is None else registrations
+        self.session_name = own_session_name("monitor") if source is None else ""
         self.counters: SessionCounters | None = None
         self.notes: list[str] = []
         self._selection = Selection(keys=keys, processes=processes, subtree=subtree, user_sid=user_sid)
@@ -223,22 +227,23 @@ class Monitor:
         if self._control_set is None and self._given is None:
             self._control_set = current_control_set()
         self._thread = threading.Thread(
-            target=self._run, args=(pipeline, self._source), name=MONITOR_SESSION, daemon=True
+            target=self._run, args=(pipeline, self._source), name=_THREAD, daemon=True
         )
         self._thread.start()
 
     def _start_session(self) -> None:
         """Start a session, a consumer of it, and read what is open and what runs."""
-        from tracer.session import Consumer, Session, require_windows
+        from tracer.session import Consumer, Session, list_sessions, require_windows, stop_session
 
         require_windows("a monitor")
-        self._session = Session(SessionOptions(MONITOR_SESSION, LogMode.REAL_TIME, buffer_kib=64))
+        self.notes += stop_leftovers(("watch", "monitor"), list_sessions, stop_session)
+        self._session = Session(SessionOptions(self.session_name, LogMode.REAL_TIME, buffer_kib=64))
         self._session.start()
         # Processes first: of those that start now nothing is missed.
         self._session.enable(Provider(KERNEL_PROCESS, any_keywords=_PROCESS_KEYWORD))
         keywords = keyword_mask(self._operations)
         self._session.enable(Provider(KERNEL_REGISTRY, any_keywords=keywords, option_word=self._option_word))
-        consumer = Consumer(MONITOR_SESSION)
+        consumer = Consumer(self.session_name)
         self._source = consumer
         consumer.start()
         self.counters = self._session.counters()

@@ -19,13 +19,13 @@ from tracer.live.options import (
     ALL_OPTIONS,
     KEYWORDS,
     OPTION_NAMES,
-    WATCH_SESSION,
     LogMode,
     Provider,
     SessionCounters,
     SessionOptions,
     keyword_mask,
 )
+from tracer.live.owners import own_session_name, stop_leftovers
 from tracer.live.pipeline import LivePipeline
 from tracer.live.registry import current_control_set
 from tracer.live.row_filter import RowFilter
@@ -96,7 +96,8 @@ class Watch:
         clock: seconds that only rise.
 
     Attributes:
-        notes: what could not be had, one sentence each; the watch goes on without it.
+        session_name: its session's, which no other watch has.
+        notes: what could not be had, and sessions of dead watches that were stopped, one sentence each.
         ended_by_other: whether somebody else stopped the session.
     """
 
@@ -112,6 +113,7 @@ class Watch:
         self._session: Any = None
         self._consumer: Any = None
         self._pipeline = LivePipeline(clock=clock)
+        self.session_name = own_session_name("watch")
         self.notes: list[str] = []
         self.ended_by_other = False
         self._counters: SessionCounters | None = None
@@ -121,15 +123,16 @@ class Watch:
         self._over = False
 
     def __enter__(self) -> Self:
-        from tracer.session import Consumer, Session, require_windows
+        from tracer.session import Consumer, Session, list_sessions, require_windows, stop_session
 
         require_windows("regtrace watch")
+        self.notes += stop_leftovers(("watch", "monitor"), list_sessions, stop_session)
         try:
             self._session = Session(
-                SessionOptions(WATCH_SESSION, LogMode.REAL_TIME, smallest_count=64, largest_count=256)
+                SessionOptions(self.session_name, LogMode.REAL_TIME, smallest_count=64, largest_count=256)
             )
             self._session.start()
-            self._consumer = Consumer(WATCH_SESSION, most_bytes=QUEUE_BYTES)
+            self._consumer = Consumer(self.session_name, most_bytes=QUEUE_BYTES)
             self._consumer.start()
             # Processes first: of those that start from now on nothing is missed.
             self._session.enable(Provider(KERNEL_PROCESS, any_keywords=_PROCESS_KEYWORD))
