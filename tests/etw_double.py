@@ -1,4 +1,4 @@
-"""A tracing service in pure Python: the functions that pywintrace and tracer.session call, with their rules.
+r"""A tracing service in pure Python: the functions that pywintrace and tracer.session call, with their rules.
 
     def test_something(monkeypatch, tmp_path):
         service = etw_double.install(monkeypatch)      # or the fixture `etw_service` of this module
@@ -15,36 +15,83 @@
   there are any, have been handed everything. Returns how many records each session was offered.
 * fail(function, code, times=1, after=0): the next call of that function returns code and does nothing else.
 * lose(events=, buffers=, name=): counters of running sessions grow, and the file's header says so.
-* stop_externally(name), start_foreign(name), limit, elevated, performance_log_user, calls, option_words,
-  rundowns, errors (exceptions inside the double, which a test should find empty).
+* stop_externally(name), start_foreign(name), calls, option_words, rundowns, errors (exceptions inside the
+  double, which a test should find empty).
+* Who calls: elevated, performance_log_user, profile_privilege. Sessions belong to nobody: another process, or
+  another user with the rights, sees and controls them; a test changes who calls between two calls.
+* What there is: limit, system_limit, provider_limit, largest_array, free_bytes (None: plenty), locked_files (open in
+  another program), forbidden_folders, playback_bytes, linger_starts (starts under a name that a stop leaves taken).
 
 On Linux pywintrace is imported with ctypes as on Windows (etw_windows_types); on Windows the real ctypes is
 used and only the functions are replaced. Structures are read at fixed offsets, never through pywintrace's own.
 
-What it believes, and how sure that is (documented: Microsoft's pages; unknown: nobody has looked here)
+What it believes, and why (a page of Microsoft Learn with its part; headers: Windows SDK; observed: others' public
+reports; unknown: nobody has looked here, where there is a knob it is named)
 
-| belief | |
-|---|---|
-| sizes and offsets of the structures on x64 | documented (headers) |
-| names stand at offsets inside Wnode.BufferSize; too small a buffer is 24 | documented |
-| neither file, real time nor buffering: 161; sequential with circular, or buffering with a file: 87 | documented |
-| circular without MaximumFileSize: 87 | documented |
-| same name or GUID: 183; session limit: 1450; nobody by that name: 4201 | documented |
-| not an administrator: 5; Performance Log Users may start, but not enable a kernel provider | documented; observed |
-| a level of 0 or 0xFF, and a keyword mask of 0, let everything pass; event id filter, at most 64 ids | documented |
-| filter type 0 of 4 bytes is the registry provider's machine-wide option word and outlives the session | observed |
-| type 0 together with an event id filter in one call (knob `option_with_filters`) | unknown |
-| process filters do nothing for kernel providers | documented |
-| zero EnableFlags group masks, then the true ones: a rundown of key control blocks | observed |
-| OpenTraceW of a session that does not run succeeds, ProcessTrace then says 4201 | documented |
-| CloseTrace while ProcessTrace runs: 7007, and it ends after the records at hand | documented |
-| ProcessTrace ends with 0 when its session stops; what a second call says (knob `second_process_trace`) | unknown |
-| ControlTrace on a stopped session: 4201, EnableTraceEx2 with its handle: 6 | documented; unknown |
-| CloseTrace with a session's handle: 6, and nothing happens | unknown |
-| the first record of a real-time stream is the header event, class 68fdd900 (knob `header_event`) | observed |
-| EVENT_HEADER.HeaderType is 0 on delivery; Flags tell width, extended items and classic records | documented; unknown |
-| the record's memory is used again after the callback: it is poisoned here with 0xDD | documented |
-| a snapshot of a buffering session leaves its memory as it is | unknown |
+* who may control sessions: elevated administrators, Performance Log Users, three services; others get 5.
+  [ControlTraceW, Return value; StartTraceW, Return value]
+* for a caller who may not, QueryAllTraces succeeds and leaves out what it may not query. [QueryAllTracesW,
+  Remarks; QueryAllTracesA, LoggerCount]
+* QueryAllTraces takes 1 to as many properties as sessions are possible, else 87; no private sessions.
+  [QueryAllTracesW, Return value, Remarks]
+* consuming in real time wants the same rights, 5 from OpenTrace. [OpenTraceW, Return value]
+* OpenTrace with neither a session nor a file: 161. [OpenTraceW, Return value]
+* a name that nobody runs: 4201, also for a caller without rights (knob `denied_before_lookup`: 5).
+  [ControlTraceW, Return value; the order of the two checks: unknown]
+* ControlTrace goes by the name where one is given, whatever the handle; neither: 87. [ControlTraceW,
+  TraceHandle, Return value]
+* a system logger is controlled by administrators only. [ControlTraceW and StartTraceW, Return value (of the
+  NT Kernel Logger)]
+* EnableFlags want the right to profile the system; without it 1314. [Configuring and Starting a
+  SystemTraceProvider Session, Note; the number: unknown]
+* sessions go on without the process that started them, until stopped, restarted or full. [StartTraceW,
+  Remarks; EnableTraceEx2, Remarks]
+* another session writes the file: 161, from StartTrace and from ControlTrace. [StartTraceW and
+  ControlTraceW, Return value]
+* another program has the file open: 32; its folder may not be written: 5. [observed; StartTraceW, Return
+  value]
+* MaximumFileSize ends a session whose file is not circular; in KB with USE_KBYTES_FOR_SIZE. [StartTraceW,
+  Remarks; Logging Mode Constants]
+* less free than MaximumFileSize, or than 200 MB where that is 0: 112. [StartTraceW, Return value]
+* a file without a file mode is sequential; real time goes with a file, not with APPEND or PRIVATE. [Logging
+  Mode Constants]
+* real time without a consumer fills a playback file; when that is full nothing is logged, to no file
+  either. [EVENT_TRACE_PROPERTIES, LogFileMode; its size: unknown (knob `playback_bytes`; None: as the
+  buffers)]
+* eight system loggers at most; not with paged memory. [StartTraceW, Remarks; the number 1450: unknown]
+* eight sessions enable one manifest provider, the ninth gets 1450. [EnableTraceEx2, Remarks, Return value]
+* a stopped session's name may be taken for a moment: 183 (knob `linger_starts`). [observed]
+* sizes and offsets of the structures on x64. [headers]
+* names stand at offsets inside Wnode.BufferSize; too small a buffer is 24. [StartTraceW, Return value]
+* neither file, real time nor buffering: 161. [StartTraceW, Return value]
+* sequential with circular, or buffering with a file: 87. [Logging Mode Constants]
+* circular without MaximumFileSize: 87. [EVENT_TRACE_PROPERTIES, MaximumFileSize]
+* same name or GUID: 183; session limit: 1450. [StartTraceW, Return value]
+* Performance Log Users may start, but not enable a kernel provider. [observed]
+* a level of 0 or 0xFF, and a keyword mask of 0, let everything pass; event id filter, at most 64 ids.
+  [EnableTraceEx2, Level, Remarks]
+* filter type 0 of 4 bytes is the registry provider's machine-wide option word and outlives the session.
+  [observed]
+* type 0 together with an event id filter in one call (knob `option_with_filters`). [unknown]
+* process filters do nothing for kernel providers.
+  [EVENT_FILTER_DESCRIPTOR, EVENT_FILTER_TYPE_PID]
+* zero EnableFlags group masks, then the true ones: a rundown of key control blocks. [observed]
+* OpenTraceW of a session that does not run succeeds, ProcessTrace then says 4201. [ProcessTrace, Return
+  value]
+* CloseTrace while ProcessTrace runs: 7007, and it ends after the records at hand. [CloseTrace, Return
+  value]
+* ProcessTrace ends when its session stops. [ProcessTrace, Remarks] What a second call says (knob
+  `second_process_trace`). [unknown]
+* ControlTrace on a stopped session: 4201, EnableTraceEx2 with its handle: 6. [ControlTraceW, Return
+  value; unknown]
+* CloseTrace with a session's handle: 6, and nothing happens. [unknown]
+* the first record of a real-time stream is the header event, class 68fdd900 (knob `header_event`).
+  [observed]
+* EVENT_HEADER.HeaderType is 0 on delivery; Flags tell width, extended items and classic records.
+  [EVENT_HEADER; unknown]
+* the record's memory is used again after the callback: it is poisoned here with 0xDD.
+  [observed]
+* a snapshot of a buffering session leaves its memory as it is. [unknown]
 """
 
 import ctypes
@@ -72,7 +119,7 @@ from etw_double_records import (
     neutral,
     wanted,
 )
-from etw_double_structures import FILE_MODES, Mode
+from etw_double_structures import FILE_MODES, Mode, file_limit
 from etw_windows_types import MODULES, EtwFinder, Ole32, windows_ctypes
 
 from tracer.diagnostics import Diagnostics
@@ -112,11 +159,13 @@ class EtwService(EtwFunctions):
         with self._lock:
             self._end(self.sessions[name.lower()])
 
-    def start_foreign(self, name: str, mode: int = Mode.REAL_TIME, guid: str | None = None) -> Running:
+    def start_foreign(
+        self, name: str, mode: int = Mode.REAL_TIME, guid: str | None = None, log_file: str = ""
+    ) -> Running:
         """Start a session of somebody else's."""
         with self._lock:
             raw = uuid.UUID(guid).bytes_le if guid else uuid.uuid4().bytes_le
-            session = Running(next(self._numbers), name, raw, 64, 4, 24, 0, mode, 1, 1, 0, "")
+            session = Running(next(self._numbers), name, raw, 64, 4, 24, 0, mode, 1, 1, 0, log_file)
             self.sessions[name.lower()] = session
             return session
 
@@ -189,6 +238,7 @@ class EtwService(EtwFunctions):
         fresh = [
             s for s in self.running()
             if s.mode & Mode.SEQUENTIAL and not s.mode & Mode.REAL_TIME and s.writer is None and not s.whole
+            and path.stat().st_size <= (file_limit(s.largest_mib, s.mode) or 1 << 60)
         ]  # fmt: skip
         all_of_it = {s.number: True for s in fresh}
         counts = dict.fromkeys(all_of_it, 0)
@@ -218,13 +268,27 @@ class EtwService(EtwFunctions):
             if session.writer is None:
                 session.writer = file_writer(Path(session.log_file), session, header)
             session.source = header
-            append_to_file(session.writer, records, rows)
+            if session.is_full:
+                return  # the playback file is full; what is lost is counted where it is offered
+            limit = file_limit(session.largest_mib, session.mode)
+            sizes = session.file_bytes + np.cumsum(records.end[rows] - records.start[rows], dtype=np.int64)
+            fits = int(np.searchsorted(sizes, limit, side="right")) if limit else len(rows)
+            append_to_file(session.writer, records, rows[:fits])
+            session.file_bytes = int(sizes[fits - 1]) if fits else session.file_bytes
             if not session.mode & Mode.REAL_TIME:
-                session.offered += len(rows)
-                session.delivered += len(rows)
+                session.offered += fits
+                session.delivered += fits
+            if fits < len(rows):
+                session.written = max(session.written, session.file_bytes // (session.buffer_kib << 10))
+                self._end(session)
+
+    def _room(self, session: Running) -> int:
+        if self.playback_bytes is not None and session not in self._consumed():
+            return self.playback_bytes
+        return session.largest * session.buffer_kib << 10
 
     def _offer(self, session: Running, items: list[Item], header: Any, *, wait: bool, timeout: float) -> None:
-        room = session.largest * session.buffer_kib << 10
+        room = self._room(session)
         end = time.monotonic() + timeout
         with self._changed:
             session.source = header
@@ -245,6 +309,7 @@ class EtwService(EtwFunctions):
                         raise TimeoutError(f"nobody takes the records of {session.name}")
                 if session.stopped:
                     return
+                session.is_full = session.backlog_bytes + size > room and session not in self._consumed()
                 if session.backlog_bytes + size > room:
                     session.events_lost += 1
                     continue

@@ -4,6 +4,7 @@ import ctypes
 import struct
 import threading
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from etw_double_records import Item, Running, header_item
@@ -33,6 +34,8 @@ class ConsumerFunctions:
     """OpenTraceW, ProcessTrace and CloseTrace, and the sessions they find."""
 
     def __init__(self) -> None:
+        self.elevated = True
+        self.performance_log_user = False
         self.header_event = True
         self.second_process_trace = Code.OK
         self.calls: list[tuple[str, Any]] = []
@@ -47,6 +50,10 @@ class ConsumerFunctions:
         """Return the sessions that somebody is consuming."""
         return [t.session for t in self.traces.values() if t.session and t.processing and not t.closing]
 
+    def may_control(self) -> bool:
+        """Whether the caller is one of those who may control, list and consume sessions."""
+        return self.elevated or self.performance_log_user
+
     def _note(self, name: str, what: Any) -> None:
         self.calls.append((name, what))
 
@@ -56,8 +63,14 @@ class ConsumerFunctions:
         (callback,) = struct.unpack("<Q", ctypes.string_at(at + 424, 8))
         (context,) = struct.unpack("<Q", ctypes.string_at(at + 440, 8))
         self._note("OpenTraceW", read_wide(name) or read_wide(file_name))
+        if not name and not Path(read_wide(file_name) or "?").is_file():
+            self.last_error = Code.BAD_PATH
+            return INVALID_HANDLE
         if not mode & 0x1000_0000 or not callback or not mode & Mode.REAL_TIME or not name:
             self.last_error = Code.INVALID
+            return INVALID_HANDLE
+        if not self.may_control():
+            self.last_error = Code.DENIED
             return INVALID_HANDLE
         with self._lock:
             number = next(self._numbers)

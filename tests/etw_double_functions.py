@@ -17,6 +17,7 @@ from etw_double_structures import (
     check_mode,
     read_ids,
     read_properties,
+    with_file_mode,
 )
 from etw_double_tdh import tdh_functions
 from etw_windows_types import read_wide
@@ -29,6 +30,7 @@ KERNEL_PROVIDERS = {
     "70eb4f03-c1de-4f73-a051-33d13d5413bd",  # Kernel-Registry
     "22fb2cd6-0e7b-422b-a0c7-2fad1fd0e716",  # Kernel-Process
 }
+SPARE_BYTES = 200 << 20
 _U, _L, _P, _B = ctypes.c_uint32, ctypes.c_uint64, ctypes.c_void_p, ctypes.c_ubyte
 _SIGNATURES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "StartTraceW": (_U, (_P, _P, _P)),
@@ -49,9 +51,18 @@ class EtwFunctions(ConsumerFunctions):
 
     def __init__(self) -> None:
         super().__init__()
-        self.elevated = True
-        self.performance_log_user = False
         self.limit = 64
+        self.system_limit = 8
+        self.provider_limit = 8
+        self.largest_array = 256
+        self.profile_privilege = True
+        self.denied_before_lookup = False
+        self.free_bytes: int | None = None
+        self.locked_files: set[str] = set()
+        self.forbidden_folders: set[str] = set()
+        self.lingering: dict[str, int] = {}
+        self.linger_starts = 0
+        self.playback_bytes: int | None = None
         self.option_with_filters = True
         self.errors: list[BaseException] = []
         self.option_words: dict[str, int] = {}
@@ -101,19 +112,23 @@ class EtwFunctions(ConsumerFunctions):
         status = check_mode(mode, log_file, given)
         if status:
             return status
-        if not (self.elevated or self.performance_log_user) or (given["EnableFlags"] and not self.elevated):
+        mode = with_file_mode(mode, log_file)
+        if not self.may_control() or (given["EnableFlags"] and not self.elevated):
             return Code.DENIED
+        if given["EnableFlags"] and not self.profile_privilege:
+            return Code.NO_PRIVILEGE
         with self._lock:
             guid = given["Guid"] if any(given["Guid"]) else uuid.uuid4().bytes_le
             if name.lower() in self.sessions or any(s.guid == guid for s in self.sessions.values()):
                 return Code.EXISTS
-            if len(self.sessions) >= self.limit:
+            if self.lingering.get(name.lower(), 0):
+                self.lingering[name.lower()] -= 1
+                return Code.EXISTS
+            if len(self.sessions) >= self.limit or (mode & Mode.SYSTEM and self._is_system_full()):
                 return Code.NO_ROOM
-            if log_file:
-                if any(s.log_file == log_file for s in self.sessions.values()):
-                    return Code.SHARING
-                if not Path(log_file).parent.is_dir():
-                    return Code.NO_PATH
+            status = self._check_file(log_file, given["MaximumFileSize"], mode) if log_file else 0
+            if status:
+                return status
             smallest = max(given["MinimumBuffers"], 2)
             session = Running(
                 next(self._numbers), name, guid, given["BufferSize"] or 64, smallest,
@@ -133,14 +148,20 @@ class EtwFunctions(ConsumerFunctions):
         given = read_properties(at)
         if given is None:
             return Code.BAD_LENGTH
+        if not name and not handle:
+            return Code.INVALID
         with self._changed:
             found = [
                 s for s in self.sessions.values()
-                if (s.number == handle if handle else s.name.lower() == name.lower())
+                if (s.name.lower() == name.lower() if name else s.number == handle)
             ]  # fmt: skip
+            if not self.may_control() and (found or self.denied_before_lookup):
+                return Code.DENIED
             if not found:
                 return Code.NO_INSTANCE
             session = found[0]
+            if session.flags and not self.elevated:
+                return Code.DENIED
             file_name = ""
             if given["LogFileNameOffset"] and 120 <= given["LogFileNameOffset"] < given["size"] - 2:
                 file_name = read_wide(at + given["LogFileNameOffset"])
@@ -192,8 +213,11 @@ class EtwFunctions(ConsumerFunctions):
             if code == 0:
                 session.providers.pop(guid, None)
                 return Code.OK
-            if guid in KERNEL_PROVIDERS and not self.elevated:
+            if not self.may_control() or (guid in KERNEL_PROVIDERS and not self.elevated):
                 return Code.DENIED
+            users = [s for s in self.sessions.values() if guid in s.providers and s is not session]
+            if len(users) >= self.provider_limit:
+                return Code.NO_ROOM
             enabled = Enabled(level, any_, all_)
             word = None
             if at:
@@ -231,8 +255,10 @@ class EtwFunctions(ConsumerFunctions):
 
     def _QueryAllTracesW(self, array: int, count: int, out: int) -> int:  # noqa: N802
         self._note("QueryAllTracesW", count)
+        if not array or not 1 <= count <= self.largest_array:
+            return Code.INVALID
         with self._lock:
-            sessions = list(self.sessions.values())
+            sessions = [s for s in self.sessions.values() if self.may_control() and not s.mode & Mode.PRIVATE]
             for place, session in enumerate(sessions[:count]):
                 self._fill(session, ctypes.c_uint64.from_address(array + 8 * place).value)
             ctypes.c_uint32.from_address(out).value = len(sessions)
@@ -248,6 +274,8 @@ class EtwFunctions(ConsumerFunctions):
             return Code.OK if kind == 3 else 50
         if not found[0].mode & Mode.SYSTEM or size != 32:
             return Code.INVALID
+        if not self.profile_privilege:
+            return Code.NO_PRIVILEGE
         (flags,) = struct.unpack_from("<I", data)
         if flags & ~found[0].flags & 0x0002_0000:
             self.rundowns += 1
@@ -266,9 +294,27 @@ class EtwFunctions(ConsumerFunctions):
 
     # ------------------------------------------------------------------ sessions
 
+    def _is_system_full(self) -> bool:
+        return sum(bool(s.mode & Mode.SYSTEM) for s in self.sessions.values()) >= self.system_limit
+
+    def _check_file(self, log_file: str, largest: int, mode: int) -> int:
+        """Return 0, or why a session cannot write this file."""
+        same = log_file.lower()
+        if any(s.log_file.lower() == same for s in self.sessions.values()):
+            return Code.BAD_PATH
+        if same in {path.lower() for path in self.locked_files}:
+            return Code.SHARING
+        if not Path(log_file).parent.is_dir():
+            return Code.NO_PATH
+        if str(Path(log_file).parent) in self.forbidden_folders:
+            return Code.DENIED
+        wanted = largest << (10 if mode & Mode.KILOBYTES else 20) or SPARE_BYTES
+        return Code.DISK_FULL if self.free_bytes is not None and self.free_bytes < wanted else Code.OK
+
     def _end(self, session: Running) -> None:
         with self._changed:
-            self.sessions.pop(session.name.lower(), None)
+            if self.sessions.pop(session.name.lower(), None) is not None and self.linger_starts:
+                self.lingering[session.name.lower()] = self.linger_starts
             session.stopped = True
             if session.writer is not None:
                 session.writer.finish()
@@ -278,10 +324,9 @@ class EtwFunctions(ConsumerFunctions):
             self._changed.notify_all()
 
     def _snapshot(self, session: Running, file_name: str) -> int:
-        if not file_name:
-            return Code.BAD_PATH
-        if not Path(file_name).parent.is_dir():
-            return Code.NO_PATH
+        status = self._check_file(file_name, 0, session.mode) if file_name else Code.BAD_PATH
+        if status:
+            return status
         writer = file_writer(Path(file_name), session, session.source)
         for item in session.kept:
             writer.append(item.cpu, item.raw, item.ticks)

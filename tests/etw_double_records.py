@@ -74,12 +74,14 @@ class Running:
     real_time_lost: int = 0
     written: int = 1
     writer: EtlWriter | None = None
+    file_bytes: int = 0  # of records in its file
     whole: bool = False  # its file is a copy of the file that was played
     kept: deque[Item] = field(default_factory=deque)  # of a buffering session
     kept_bytes: int = 0
     source: Any = None  # log file header of what was played last
     backlog: deque[Item] = field(default_factory=deque)  # for a consumer
     backlog_bytes: int = 0
+    is_full: bool = False  # nobody consumes it, and its playback file has no room
     stopped: bool = False
     offered: int = 0
     delivered: int = 0

@@ -6,8 +6,8 @@ from enum import IntEnum
 from typing import Any
 
 __all__ = [
-    "FILE_MODES", "INVALID_HANDLE", "PROPERTIES", "Code", "Mode", "check_mode", "extended_table", "read_ids",
-    "read_properties",
+    "FILE_MODES", "INVALID_HANDLE", "PROPERTIES", "Code", "Mode", "check_mode", "extended_table", "file_limit",
+    "read_ids", "read_properties", "with_file_mode",
 ]  # fmt: skip
 
 
@@ -23,8 +23,10 @@ class Code(IntEnum):
     INVALID = 87
     BAD_PATH = 161
     EXISTS = 183
+    DISK_FULL = 112
     MORE = 234
     NOT_FOUND = 1168
+    NO_PRIVILEGE = 1314
     NO_ROOM = 1450
     NO_INSTANCE = 4201
     CLOSE_PENDING = 7007
@@ -39,6 +41,9 @@ class Mode(IntEnum):
     NEWFILE = 0x8
     REAL_TIME = 0x100
     BUFFERING = 0x400
+    PRIVATE = 0x800
+    KILOBYTES = 0x2000
+    PAGED = 0x0100_0000
     SYSTEM = 0x0200_0000
 
 
@@ -61,11 +66,27 @@ def read_properties(at: int | None) -> dict[str, Any] | None:
     return dict(zip(_FIELDS, PROPERTIES.unpack(ctypes.string_at(at, 120)), strict=True))
 
 
+def with_file_mode(mode: int, log_file: str) -> int:
+    """Return the mode as it works: a file without a file mode is written sequentially."""
+    return mode | Mode.SEQUENTIAL if log_file and not mode & (FILE_MODES | Mode.BUFFERING) else mode
+
+
+def file_limit(largest: int, mode: int) -> int | None:
+    """Return the bytes after which a file that is not circular ends its session; None for no limit."""
+    if not largest or mode & Mode.CIRCULAR:
+        return None
+    return largest << (10 if mode & Mode.KILOBYTES else 20)
+
+
 def check_mode(mode: int, log_file: str, given: dict[str, Any]) -> int:
     """Return 0, or the error that StartTrace has for such properties."""
     if not given["Flags"] & 0x20000 or given["ClientContext"] > 3 or given["BufferSize"] > 16384:
         return Code.INVALID
-    if mode & Mode.SEQUENTIAL and mode & Mode.CIRCULAR:
+    if (mode & FILE_MODES).bit_count() > 1 and mode & FILE_MODES != Mode.SEQUENTIAL | Mode.APPEND:
+        return Code.INVALID
+    if mode & Mode.REAL_TIME and mode & (Mode.APPEND | Mode.PRIVATE):
+        return Code.INVALID
+    if mode & Mode.SYSTEM and mode & Mode.PAGED:
         return Code.INVALID
     if mode & Mode.BUFFERING and (mode & (FILE_MODES | Mode.REAL_TIME) or log_file):
         return Code.INVALID
@@ -75,10 +96,8 @@ def check_mode(mode: int, log_file: str, given: dict[str, Any]) -> int:
         return Code.INVALID
     if given["EnableFlags"] and not mode & Mode.SYSTEM:
         return Code.INVALID
-    if not mode & (FILE_MODES | Mode.REAL_TIME | Mode.BUFFERING) or (mode & FILE_MODES and not log_file):
+    if not log_file and (mode & FILE_MODES or not mode & (Mode.REAL_TIME | Mode.BUFFERING)):
         return Code.BAD_PATH
-    if log_file and not mode & FILE_MODES:
-        return Code.INVALID
     return Code.OK
 
 
