@@ -9,7 +9,7 @@ from ibis.expr.types import BooleanValue, Table
 from analysis.events import is_failure
 from tracer.errors import UsageError
 from tracer.statuses import NOT_SUCCESS
-from tracer.words import Codes, Words, name_regex, operation_names, status_words
+from tracer.words import Codes, Words, name_regex, operation_names, status_words, value_pattern
 
 __all__ = [
     "Codes",
@@ -30,7 +30,8 @@ class Filters:
     Attributes:
         key: a key or a pattern (`tracer.paths.compile_pattern`), or several of which one must match.
         subtree: keys below a matching key are asked for too.
-        value: value name, or a pattern with ``*`` and ``?``, any case; "" and "(default)" are the default value.
+        value: value name, or a pattern with ``*`` and ``?``, any case; "" and "(default)" are the default value,
+            a name in double quotes is meant letter by letter.
         process: image name, or a pattern with ``*`` and ``?``; digits also name a pid; text with a
             backslash is compared with the image's path.
         pid: process id, or several.
@@ -55,8 +56,8 @@ class Filters:
     user_sid: str | None = None
 
     def __post_init__(self) -> None:
-        if self.value is not None and self.value.lower() == "(default)":  # as registry editors show it
-            object.__setattr__(self, "value", "")
+        if self.value is not None:
+            object.__setattr__(self, "value", value_pattern(self.value))
 
     def of_keys(self) -> "Filters":
         """Return what is asked of keys alone."""

@@ -12,7 +12,7 @@ from analysis.picture_parts import MOST_LANES, Lanes, Span, compose, moment_text
 from tracer.errors import UsageError
 from tracer.statuses import is_failure
 from tracer.text import fold_name
-from tracer.values import ValueType, decode_value
+from tracer.values import ValueType, show_value
 
 if TYPE_CHECKING:
     from analysis.capture import Capture
@@ -114,7 +114,7 @@ def _content(kind: int | None, data: bytes | None, size: int | None) -> dict[str
         order, wanted = _NUMBERS[ValueType(kind)]
         if len(data) == wanted:
             number = int.from_bytes(data, "big" if order == "big" else "little")
-    return {"text": decode_value(kind, data, size, limit=16), "number": number}
+    return {"text": show_value(kind, data, size, limit=16), "number": number}
 
 
 def _ends(life: dict[str, Any], span: Span) -> tuple[float, float]:

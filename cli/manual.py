@@ -40,7 +40,8 @@ shows more than 200 letters, or 32 bytes in hex. Beyond 50,000 rows the headings
 Names and data are written by strangers, so every character that Unicode does
 not call printable (control characters, terminal escapes, newlines, bidi overrides, invisible letters, odd
 spaces) is shown as `\\u{HEX}`; where a name itself holds `\\u{`, its backslash is shown as `\\u{5C}`. CSV
-is shown so too when it goes to a terminal. Colour is used on a terminal only, and not where `NO_COLOR` is
+is shown so too when it goes to a terminal. In tables a name or string that could be read as one of our own
+words, such as `(default)` or `1 (0x1)`, stands in double quotes ([escaping.md](escaping.md)). Colour is used on a terminal only, and not where `NO_COLOR` is
 set.
 
 **CSV** follows RFC 4180, in UTF-8, lines ending with LF. Text is quoted; a NULL is an empty cell, empty

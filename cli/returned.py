@@ -8,7 +8,7 @@ import struct
 from struct import unpack_from
 
 from tracer.text import decode_name
-from tracer.values import decode_value, type_name
+from tracer.values import show_value, type_name
 
 __all__ = ["returned_text"]
 
@@ -38,15 +38,15 @@ def returned_text(operation: str | None, information_class: int | None, data: by
 def _value(operation: str, information_class: int, data: bytes) -> str | None:
     if information_class == _VALUE_PARTIAL:
         kind, size = unpack_from("<4xII", data)
-        return decode_value(kind, data[12 : 12 + size], size)
+        return show_value(kind, data[12 : 12 + size], size)
     if information_class == _VALUE_PARTIAL_64:
         kind, size = unpack_from("<II", data)
-        return decode_value(kind, data[8 : 8 + size], size)
+        return show_value(kind, data[8 : 8 + size], size)
     if information_class in (_VALUE_FULL, _VALUE_FULL_64):
         kind, at, size, name_size = unpack_from("<4xIIII", data)
         if at < 20 + name_size:
             return None
-        shown = decode_value(kind, data[at : at + size], size)
+        shown = show_value(kind, data[at : at + size], size)
         return f"{_name(data, 20, name_size)} = {shown}" if operation == "EnumerateValueKey" else shown
     if information_class == _VALUE_BASIC:
         kind, name_size = unpack_from("<4xII", data)

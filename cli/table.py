@@ -7,8 +7,9 @@ from functools import cache, lru_cache
 
 from cli.console import with_style
 from cli.safe import visible
+from tracer.quoting import quote_name
 
-__all__ = ["TextColumn", "cell_width", "cut_end", "cut_middle", "lay_out"]
+__all__ = ["TextColumn", "cell_width", "cut_end", "cut_middle", "lay_out", "path_line"]
 
 _GAP = "  "
 _SHORTEST = 4
@@ -24,6 +25,7 @@ class TextColumn:
         right: align to the right (numbers).
         shrink: how a cell that is too long is shortened: middle (paths), end, or None (never).
         least: width below which it is not shortened.
+        most: width beyond which a cell is always shortened at its end; None: none.
         optional: left out, last ones first, where the table is too wide even when shortened.
         styles: a style of `cli.console.STYLES` for each cell, "" for none; None: all plain.
     """
@@ -33,6 +35,7 @@ class TextColumn:
     right: bool = False
     shrink: str | None = None
     least: int = 12
+    most: int | None = None
     optional: bool = False
     styles: Sequence[str] | None = None
 
@@ -73,7 +76,7 @@ def lay_out(
         color: whether `styles` are shown, and headings in bold.
         mark: what stands for text that was left out.
     """
-    shown = [_made_visible(column) for column in columns]
+    shown = [_made_visible(column, mark, shortens=width is not None) for column in columns]
     widths = [max([cell_width(column.title), *map(cell_width, column.cells)], default=0) for column in shown]
     if width is not None:
         shown, widths = _fit(shown, widths, width)
@@ -86,8 +89,24 @@ def lay_out(
         yield _line(cells, shown, widths, mark, styles)
 
 
-def _made_visible(column: TextColumn) -> TextColumn:
-    return replace(column, title=visible(column.title), cells=[visible(cell) for cell in column.cells])
+def path_line(path: str, width: int, *, color: bool = False, mark: str = "…") -> str:
+    """Return the line above a table that says which key its rows are of, or lie below."""
+    line = cut_middle(_marked(visible(quote_name(path)), mark), width, mark)
+    return with_style(line, "bold") if color else line
+
+
+def _made_visible(column: TextColumn, mark: str, *, shortens: bool) -> TextColumn:
+    cells = [visible(cell) for cell in column.cells]
+    if shortens or column.most is not None:
+        cells = [_marked(cell, mark) for cell in cells]
+    if column.most is not None:
+        cells = [cut_end(cell, column.most, mark) for cell in cells]
+    return replace(column, title=visible(column.title), cells=cells)
+
+
+def _marked(text: str, mark: str) -> str:
+    """Return visible text in which `mark` does not occur: where it stands later, something was left out."""
+    return text.replace(mark, f"\\u{{{ord(mark[0]):X}}}{mark[1:]}") if mark in text else text
 
 
 def _fit(columns: list[TextColumn], widths: list[int], width: int) -> tuple[list[TextColumn], list[int]]:

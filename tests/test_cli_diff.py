@@ -61,7 +61,7 @@ def test_differences_are_the_same_in_every_format(pair: tuple[Path, Path], tmp_p
     lines = invoke("diff", *pair).stdout.splitlines()
     assert len(lines) == len(rows) + 1
     assert lines[1].split() == ["differs", "value", V, "=1+1\\u{1B}[2J", "old\\u{1B}[31m", "new"]
-    assert lines[2].split() == ["only", "b", "value", f"{V}\\b", "(default)", "[empty]"]
+    assert lines[2].split() == ["only", "b", "value", f"{V}\\b", "(default)", '""']
 
 
 def test_folding_and_kinds_leave_less(pair: tuple[Path, Path]) -> None:

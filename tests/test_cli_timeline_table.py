@@ -58,7 +58,7 @@ def test_a_write_shows_what_was_there_before():
     before = {"previous_type": 1, "previous_data": b"o\0n\0\0\0", "previous_size": 6}
     empty = {"previous_type": 1, "previous_data": b"", "previous_size": 0}
     shown = cells(row, row | before, row | empty)
-    assert [cell["data"] for cell in shown] == ["1 (0x1)", "1 (0x1), was on", "1 (0x1), was empty"]
+    assert [cell["data"] for cell in shown] == ["1 (0x1)", "1 (0x1), was on", "1 (0x1), was [empty]"]
 
 
 def test_what_was_not_captured_is_said():

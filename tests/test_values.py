@@ -1,11 +1,11 @@
 """Values and statuses as people read them."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tracer.statuses import STATUSES, find_status, is_failure, status_name
-from tracer.values import ValueType, decode_value, type_name
+from tracer.values import ValueType, decode_value, show_value, type_name
 
 
 def wide(text: str) -> bytes:
@@ -68,6 +68,22 @@ def test_no_value_whatsoever_fails_to_be_shown(
 @given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]).filter(lambda c: c != "<")))
 def test_whole_text_is_shown_as_it_is(text: str) -> None:
     assert decode_value(1, wide(text + "\0")) == text
+    assert show_value(1, wide(text + "\0")) in (text, '"' + text.replace('"', '""') + '"')
+
+
+@settings(deadline=None)
+@given(
+    st.one_of(st.none(), st.sampled_from([0, 1, 2, 3, 4, 5, 6, 7, 11, 99])),
+    st.one_of(st.none(), st.binary(max_size=12), st.text("a1 []()0x;", max_size=6).map(wide)),
+    st.one_of(st.none(), st.integers(0, 12)),
+)
+@example(4, b"\1\0\0\0", 4)
+@example(1, wide("x [empty]"), 20)
+@example(7, wide("a\0\0"), 6)
+def test_no_text_passes_for_another_value(kind: int | None, data: bytes | None, size: int | None) -> None:
+    shown = show_value(kind, data, size)
+    is_plain_text = kind in (1, 2, 6) and data == wide(shown + "\0") and (size is None or size <= len(data))
+    assert is_plain_text or shown == "" or show_value(1, wide(shown + "\0")) != shown
 
 
 def test_types_have_their_names_and_other_numbers_their_hex() -> None:

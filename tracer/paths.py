@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from tracer.errors import UsageError
+from tracer.quoting import as_pattern
 from tracer.text import fold_name
 
 __all__ = [
@@ -122,8 +123,8 @@ def escape_argument(text: str) -> str:
 
 
 def has_wildcard(text: str) -> bool:
-    """Tell whether a pattern holds ``*`` or ``?`` outside an escape such as ``[*]``."""
-    return bool(re.search(r"[*?]", _LITERAL.sub("", text)))
+    """Tell whether a pattern holds ``*`` or ``?`` outside an escape such as ``[*]`` and outside double quotes."""
+    return bool(re.search(r"[*?]", _LITERAL.sub("", as_pattern(text))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +178,8 @@ def compile_pattern(
 
     ``*`` stands for any run of characters within one component, ``**`` for any run at all, ``?`` for one
     character that is no backslash. ``[*]``, ``[?]`` and ``[[]`` stand for the character itself; any other
-    bracket is a letter like any other. Without a wildcard the pattern is one key. Names compare by the
+    bracket is a letter like any other. A key in double quotes is meant letter by letter. Without a wildcard
+    the pattern is one key. Names compare by the
     registry's folding.
 
     A key matches when one of its spellings does: CurrentControlSet and ControlSet00N (where `control_set`
@@ -192,7 +194,7 @@ def compile_pattern(
     """
     if not text:
         raise UsageError(f"an empty text names no key: {_ADVICE}")
-    tidy = _tidy(text)
+    tidy = _tidy(as_pattern(text))
     below = _OBJECT.match(tidy)
     rooted = None if below else _rooted(tidy, user_sid, pattern=True)
     if rooted is not None:

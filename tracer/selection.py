@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tracer.errors import UsageError
 from tracer.notify import REPORTED, Notify
 from tracer.paths import KeyPattern, compile_pattern, escape_argument
+from tracer.quoting import as_pattern
 from tracer.text import fold_name
 
 __all__ = ["Names", "Notifies", "Processes", "Selection"]
@@ -183,7 +184,7 @@ def _pids_and_images(words: tuple[str | int, ...] | None) -> tuple[list[int], li
 
 def _image_pattern(word: str) -> re.Pattern[str]:
     out = []
-    for literal, letter in _TOKEN.findall(escape_argument(word)):
+    for literal, letter in _TOKEN.findall(escape_argument(as_pattern(word))):
         wild = {"*": ".*", "?": "."}.get(letter)
         out.append(wild or re.escape(fold_name(literal or letter)))
     return re.compile("".join(out), re.DOTALL)

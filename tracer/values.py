@@ -6,11 +6,13 @@ a terminal must not see is dealt with where it is shown.
 """
 
 import json
+from collections.abc import Callable
 from enum import IntEnum
 
+from tracer.quoting import quote_text
 from tracer.text import decode_name
 
-__all__ = ["ValueType", "decode_value", "type_name"]
+__all__ = ["ValueType", "decode_value", "show_value", "type_name"]
 
 
 class ValueType(IntEnum):
@@ -53,12 +55,31 @@ def decode_value(kind: int | None, data: bytes | None, size: int | None = None, 
     >>> decode_value(4, b"\x01\0\0\0")
     '1 (0x1)'
     """
+    return _decode(kind, data, size, limit, str)
+
+
+def show_value(kind: int | None, data: bytes | None, size: int | None = None, *, limit: int = 64) -> str:
+    r"""Return a value as tables show it, where its type may not stand beside it: texts that look like our words in quotes.
+
+    Arguments as for `decode_value`; a value of no bytes is ``[empty]``.
+
+    >>> show_value(1, "10\0".encode("utf-16-le")), show_value(3, b"\x10"), show_value(1, b"")
+    ('"10"', '10', '[empty]')
+    """
+    if data is not None and not data and not size:
+        return "[empty]"
+    return _decode(kind, data, size, limit, quote_text)
+
+
+def _decode(
+    kind: int | None, data: bytes | None, size: int | None, limit: int, quote: Callable[[str], str]
+) -> str:
     if data is None:
         return "" if size is None else f"[{size} bytes, not captured]"
     cut = size is not None and len(data) < size
     notes = [f"truncated: {len(data)} of {size} bytes"] if cut else []
     if kind in _TEXTS:
-        shown = _text(data, notes, cut=cut)
+        shown = _text(data, notes, quote, cut=cut)
     elif kind == ValueType.MULTI_SZ:
         shown = _texts(data, notes, cut=cut)
     elif kind in _NUMBERS and len(data) == _NUMBERS[ValueType(kind)]:
@@ -73,15 +94,15 @@ def decode_value(kind: int | None, data: bytes | None, size: int | None = None, 
     return " ".join([*([shown] if shown else []), *(f"[{note}]" for note in notes)])
 
 
-def _text(data: bytes, notes: list[str], *, cut: bool) -> str:
+def _text(data: bytes, notes: list[str], quote: Callable[[str], str], *, cut: bool) -> str:
     """Return the text of a string value, and note what is odd about it."""
     _note_odd(data, notes)
     text = decode_name(data)
     if text.endswith("<U+0000>"):  # decode_name writes a NUL so, and never writes a name's own text so
-        return text.removesuffix("<U+0000>")
+        return quote(text.removesuffix("<U+0000>"))
     if data and not cut:
         notes.append("unterminated")
-    return text
+    return quote(text) if data else ""
 
 
 def _texts(data: bytes, notes: list[str], *, cut: bool) -> str:

@@ -7,10 +7,19 @@ from dataclasses import dataclass
 from tracer.errors import UsageError
 from tracer.operations import OPERATIONS, find_operations
 from tracer.paths import escape_argument
+from tracer.quoting import as_pattern
 from tracer.statuses import STATUSES, find_status
 from tracer.text import fold_name
 
-__all__ = ["Codes", "StatusWords", "Words", "name_regex", "operation_names", "status_words"]
+__all__ = [
+    "Codes",
+    "StatusWords",
+    "Words",
+    "name_regex",
+    "operation_names",
+    "status_words",
+    "value_pattern",
+]
 
 Words = str | Sequence[str] | None
 Codes = str | int | Sequence[str | int] | None
@@ -19,12 +28,13 @@ Codes = str | int | Sequence[str | int] | None
 def name_regex(pattern: str, *, whole: bool = True) -> str:
     r"""Return a regular expression for names, by the registry's folding and without folding the names.
 
-    ``*`` stands for any run of characters, ``?`` for one; ``[*]``, ``[?]`` and ``[[]`` for the character.
+    ``*`` stands for any run of characters, ``?`` for one; ``[*]``, ``[?]`` and ``[[]`` for the character. What
+    stands in double quotes is meant letter by letter.
     With `whole` it must match the name from end to end, in RE2's and Java's syntax; without, it is for
     Python's `re.fullmatch`.
     """
     out = []
-    for match in re.finditer(r"\[([*?\[])\]|(.)", escape_argument(pattern), re.DOTALL):
+    for match in re.finditer(r"\[([*?\[])\]|(.)", escape_argument(as_pattern(pattern)), re.DOTALL):
         literal, letter = match.groups()
         if letter == "*":
             out.append("(?s:.*)")
@@ -39,6 +49,15 @@ def name_regex(pattern: str, *, whole: bool = True) -> str:
             )
     body = "".join(out)
     return rf"\A(?:{body})\z" if whole else body
+
+
+def value_pattern(word: str) -> str:
+    """Return the pattern of value names that a word asks for: (default) is the default value, as in registry editors.
+
+    >>> value_pattern("(Default)"), value_pattern("Run*"), value_pattern('"(default)"')
+    ('', 'Run*', '"(default)"')
+    """
+    return "" if word.lower() == "(default)" else word
 
 
 def operation_names(words: Words) -> tuple[str, ...] | None:

@@ -8,11 +8,9 @@ import pyarrow as pa
 
 from cli.answer_columns import with_hosts
 from cli.columns import text_cells
-from cli.console import with_style
-from cli.safe import visible
-from cli.table import TextColumn, cut_middle, lay_out
+from cli.table import TextColumn, lay_out, path_line
 from cli.tables.history import content_cell
-from cli.tables.timeline import process_cells, time_cells, value_cells
+from cli.tables.timeline import DATA_WIDTH, process_cells, time_cells, value_cells
 
 __all__ = ["change_lines"]
 
@@ -40,8 +38,7 @@ def change_lines(
     yield next(lines)
     for place, line in enumerate(lines):
         if place in starts:
-            path = cut_middle(visible(starts[place]), width)
-            yield with_style(path, "bold") if color else path
+            yield path_line(starts[place], width, color=color)
         yield line
     used = {note for some in _notes(rows) for note in some}
     yield from (f"{letter}: {meaning}" for note, (letter, meaning) in _NOTES.items() if note in used)
@@ -113,8 +110,8 @@ def _cells(rows: pa.Table) -> tuple[TextColumn, TextColumn, TextColumn, TextColu
     return (
         TextColumn("change", words, styles=[_STYLES.get(word, "") for word in changes]),
         TextColumn("value", value_cells(rows), shrink="middle", least=12),
-        TextColumn("before", _contents(rows, "before", is_key), shrink="end", least=10),
-        TextColumn("after", _contents(rows, "after", is_key), shrink="end", least=10),
+        TextColumn("before", _contents(rows, "before", is_key), shrink="end", least=10, most=DATA_WIDTH),
+        TextColumn("after", _contents(rows, "after", is_key), shrink="end", least=10, most=DATA_WIDTH),
     )
 
 

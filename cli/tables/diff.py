@@ -7,17 +7,17 @@ from datetime import UTC, tzinfo
 import pyarrow as pa
 
 from cli.columns import text_cells
-from cli.console import with_style
-from cli.safe import visible
-from cli.table import TextColumn, cut_end, cut_middle, lay_out
+from cli.table import TextColumn, lay_out, path_line
 from cli.tables.timeline import below_common, value_cells
 from cli.words import plural
+from tracer.values import show_value
 
 __all__ = ["diff_lines", "diff_summary"]
 
 _SIDES = {"only_a": "only a", "only_b": "only b", "differs": "differs"}
 _STYLES = {"only_a": "red", "only_b": "yellow", "differs": ""}
 _DATA_WIDTH = 200  # letters of one value; the whole data is in CSV, JSONL and Parquet
+_BYTES = 64  # of a value in hex
 _SHOWN_WIDTH = 60  # of one value on a terminal, where two stand beside each other
 
 
@@ -30,9 +30,8 @@ def diff_lines(
     if width is not None:
         common, keys = below_common(keys)
         if common:  # said once, above the table, instead of in every row
-            path = cut_middle(visible(common), width)
-            yield with_style(path, "bold") if color else path
-    limit = _DATA_WIDTH if width is None else _SHOWN_WIDTH
+            yield path_line(common, width, color=color)
+    most = _DATA_WIDTH if width is None else _SHOWN_WIDTH
     sides = text_cells(rows, "side")
     columns = [
         TextColumn("side", [_SIDES[side] for side in sides], styles=[_STYLES[side] for side in sides]),
@@ -40,8 +39,8 @@ def diff_lines(
         TextColumn("key", keys, shrink="middle", least=24),
         TextColumn("value", value_cells(rows), shrink="middle", least=8),
         TextColumn("process", _processes(rows), shrink="middle", least=12),
-        TextColumn("a", _state(rows, "a", limit), shrink="end", least=10),
-        TextColumn("b", _state(rows, "b", limit), shrink="end", least=10),
+        TextColumn("a", _state(rows, "a"), shrink="end", least=10, most=most),
+        TextColumn("b", _state(rows, "b"), shrink="end", least=10, most=most),
     ]
     if width is not None:
         columns = [column for column in columns if any(column.cells)] or columns
@@ -72,20 +71,23 @@ def _processes(rows: pa.Table) -> list[str]:
     return text_cells(rows, "process")
 
 
-def _state(rows: pa.Table, side: str, limit: int) -> list[str]:
+def _state(rows: pa.Table, side: str) -> list[str]:
     """Return what a side knows: a value's content, or a word, or how often."""
     cells = []
-    for what, known, text, count in zip(
+    for what, known, text, count, *content in zip(
         *(
             rows.column(name).to_pylist()
-            for name in ("what", f"{side}_known", f"{side}_text", f"{side}_count")
+            for name in (
+                "what",
+                *(f"{side}_{name}" for name in ("known", "text", "count", "type", "data", "size")),
+            )
         ),
         strict=True,
     ):
         if what in ("operation", "process"):
             cells.append("" if count is None else f"{count:,}x")
         elif known in ("write", "read"):
-            cells.append(cut_end(text, limit) if text else "[empty]" if text == "" else "[not captured]")
+            cells.append("[not captured]" if text is None else show_value(*content, limit=_BYTES))
         else:
             cells.append(known or "")
     return cells

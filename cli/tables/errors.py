@@ -7,9 +7,7 @@ import pyarrow as pa
 
 from cli.answer_columns import with_hosts
 from cli.columns import text_cells
-from cli.console import with_style
-from cli.safe import visible
-from cli.table import TextColumn, cut_middle, lay_out
+from cli.table import TextColumn, lay_out, path_line
 from cli.tables.timeline import below_common, process_cells, value_cells
 from tracer.operations import BY_NAME
 
@@ -26,8 +24,7 @@ def error_lines(
     if width is not None:
         common, keys = below_common(keys)
         if common:  # said once, above the table, instead of in every row
-            path = cut_middle(visible(common), width)
-            yield with_style(path, "bold") if color else path
+            yield path_line(common, width, color=color)
     chains = text_cells(rows, "chain")
     harmless = rows.column("harmless").to_pylist()
     statuses = text_cells(rows, "status_name")

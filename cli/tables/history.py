@@ -9,17 +9,14 @@ import pyarrow as pa
 
 from cli.answer_columns import with_hosts
 from cli.columns import text_cells
-from cli.console import with_style
-from cli.safe import visible
-from cli.table import TextColumn, cut_end, cut_middle, lay_out
-from cli.tables.timeline import below_common, process_cells, time_cells, value_cells
-from tracer.values import decode_value
+from cli.table import TextColumn, lay_out, path_line
+from cli.tables.timeline import DATA_WIDTH, below_common, process_cells, time_cells, value_cells
+from tracer.values import show_value
 
 __all__ = ["content_cell", "history_lines"]
 
 _NARROW = 100
-_DATA_WIDTH = 200  # letters of one value, and
-_BYTES = 16  # bytes of one in hex; the whole data is in CSV, JSONL and Parquet
+_BYTES = 16  # of a value in hex; the whole data is in CSV, JSONL and Parquet
 _ACTIONS = {
     "SetValueKey": ("set", ""),
     "DeleteValueKey": ("delete", "(deleted)"),
@@ -40,7 +37,7 @@ def content_cell(kind: int | None, data: bytes | None, size: int | None) -> str:
         return ""
     if data is None and size == 0:  # nothing was captured because there is nothing
         data = b""
-    return cut_end(decode_value(kind, data, size, limit=_BYTES) or '""', _DATA_WIDTH)
+    return show_value(kind, data, size, limit=_BYTES)
 
 
 def history_lines(
@@ -65,8 +62,8 @@ def history_lines(
         TextColumn("key", keys, shrink="middle", least=24),
         TextColumn("value", value_cells(rows), shrink="middle", least=8),
         TextColumn("action", actions),
-        TextColumn("old data", _old_cells(values), shrink="end", least=10),
-        TextColumn("new data", new, shrink="end", least=10),
+        TextColumn("old data", _old_cells(values), shrink="end", least=10, most=DATA_WIDTH),
+        TextColumn("new data", new, shrink="end", least=10, most=DATA_WIDTH),
         TextColumn("status", statuses, shrink="end", least=9, styles=failed),
     ]
     if width is None:
@@ -81,11 +78,13 @@ def history_lines(
             f"{action}: {status}" if status else cell
             for action, status, cell in zip(actions, statuses, new, strict=True)
         ]
-        columns[4:] = [columns[5], TextColumn("new data", told, shrink="end", least=10, styles=failed)]
+        columns[4:] = [
+            columns[5],
+            TextColumn("new data", told, shrink="end", least=10, most=DATA_WIDTH, styles=failed),
+        ]
     common, below = below_common(keys)
     if common:
-        path = cut_middle(visible(common), width)
-        yield with_style(path, "bold") if color else path
+        yield path_line(common, width, color=color)
     columns[2] = replace(columns[2], cells=below, least=16)
     letters = ["".join(_NOTES[note][0] for note in some) for some in notes]
     columns.append(TextColumn("", letters, styles=["yellow"] * len(letters)))

@@ -8,11 +8,9 @@ import pyarrow as pa
 
 from cli.answer_columns import with_hosts
 from cli.columns import text_cells
-from cli.console import with_style
-from cli.safe import visible
-from cli.table import TextColumn, cut_middle, lay_out
+from cli.table import TextColumn, lay_out, path_line
 from cli.tables.history import content_cell
-from cli.tables.timeline import below_common, process_cells, time_cells, value_cells
+from cli.tables.timeline import DATA_WIDTH, below_common, process_cells, time_cells, value_cells
 from tracer.values import type_name
 
 __all__ = ["state_lines"]
@@ -49,15 +47,14 @@ def state_lines(
         ),
         TextColumn("known", how, styles=[_STYLES.get(word, "") for word in known]),
         TextColumn("type", types, optional=True),
-        TextColumn("data", data, shrink="end", least=12),
+        TextColumn("data", data, shrink="end", least=12, most=DATA_WIDTH),
         TextColumn("by", process_cells(rows), shrink="middle", least=12),
         TextColumn("time" if width is None else title, times, styles=["dim"] * len(times), optional=True),
     ]
     if width is not None:
         common, below = below_common(keys)
         if common:
-            path = cut_middle(visible(common), width)
-            yield with_style(path, "bold") if color else path
+            yield path_line(common, width, color=color)
         columns[0] = replace(columns[0], cells=below, least=16)
         columns = [column for column in columns if any(column.cells)] or columns
     yield from lay_out(with_hosts(rows, columns), width=width, color=color)

@@ -8,15 +8,15 @@ from typing import Any
 import pyarrow as pa
 
 from cli.columns import host_cells, text_cells
-from cli.console import with_style
 from cli.returned import returned_text
-from cli.safe import visible
-from cli.table import TextColumn, cut_end, cut_middle, lay_out
+from cli.table import TextColumn, lay_out, path_line
+from tracer.quoting import quote_name
 from tracer.schema import FLAGS
 from tracer.statuses import is_failure, status_name
-from tracer.values import decode_value
+from tracer.values import show_value
 
 __all__ = [
+    "DATA_WIDTH",
     "below_common",
     "data_cells",
     "note_cells",
@@ -40,7 +40,7 @@ _EXPLAINED = {  # note -> (what it means, its letter on a terminal)
     "layout_prefix": ("a newer version of the event, read as far as it is known", "v"),
 }
 _NARROW = 100
-_DATA_WIDTH = 200  # letters of one value, and
+DATA_WIDTH = 200  # letters of one value, and
 _BYTES = 32  # bytes of one in hex; the whole data is in CSV, JSONL and Parquet
 
 
@@ -75,19 +75,18 @@ def timeline_lines(
         TextColumn(time_title, times, styles=["dim"] * len(times)),
         TextColumn("process", process_cells(rows), shrink="middle", least=12),
         TextColumn("operation", [name or "?" for name in names], shrink="end", least=13),
-        TextColumn("key", keys, shrink="middle", least=24),
+        TextColumn("key", [quote_name(key) if key else "" for key in keys], shrink="middle", least=24),
         TextColumn("value", value_cells(rows), shrink="middle", least=8),
         TextColumn("status", results, shrink="end", least=9,
                    styles=["red" if code is not None and is_failure(code) else "" for code in statuses]),
-        TextColumn("data", data_cells(rows), shrink="end", least=10),
+        TextColumn("data", data_cells(rows), shrink="end", least=10, most=DATA_WIDTH),
         TextColumn("note" if width is None else "", [("" if legend else ", ").join(words) for words in notes],
                    styles=["yellow"] * len(times)),
     ]  # fmt: skip
     if width is not None:
         common, below = below_common(keys)
         if common:  # said once, above the table, instead of in every row
-            path = cut_middle(visible(common), width)
-            yield with_style(path, "bold") if color else path
+            yield path_line(common, width, color=color)
         columns[3] = replace(columns[3], cells=below, least=16)
         columns = [column for column in columns if any(column.cells)] or columns
     if hosts := host_cells(rows):
@@ -114,7 +113,9 @@ def below_common(keys: Sequence[str]) -> tuple[str, list[str]]:
     if not any(first[:depth]):
         return "", list(keys)
     alone = "" if len(paths) == 1 else "."
-    return "\\".join(first[:depth]), ["\\".join(paths[key][depth:]) or alone if key else "" for key in keys]
+    below = {key: "\\".join(parts[depth:]) for key, parts in paths.items()}
+    shown = {key: quote_name(rest) if rest else alone for key, rest in below.items()}
+    return "\\".join(first[:depth]), [shown.get(key, "") for key in keys]
 
 
 def _values(rows: pa.Table, name: str) -> list[Any]:
@@ -138,14 +139,24 @@ def time_cells(rows: pa.Table, zone: tzinfo, width: int | None) -> tuple[str, li
 def process_cells(rows: pa.Table) -> list[str]:
     """Return image and pid of each row, a question mark for what is not known."""
     return [
-        f"{image or '?'} ({pid})" if pid is not None else image or "?"
+        f"{_image(image)} ({pid})" if pid is not None else _image(image)
         for image, pid in zip(_values(rows, "process"), _values(rows, "pid"), strict=True)
     ]
 
 
+def _image(name: str | None) -> str:
+    if not name:
+        return "?"
+    # Behind an image stands its pid, in brackets.
+    return quote_name(name) if not name.endswith(")") or name.startswith("(") else f'"{name}"'
+
+
 def value_cells(rows: pa.Table) -> list[str]:
     """Return the value name of each row, "" where it has none."""
-    return ["" if name is None else name or "(default)" for name in _values(rows, "value_name")]
+    return [
+        "" if name is None else quote_name(name) if name else "(default)"
+        for name in _values(rows, "value_name")
+    ]
 
 
 def data_cells(rows: pa.Table) -> list[str]:
@@ -176,16 +187,15 @@ def _one_data(
     if operation == "RenameKey" and requested:
         parts.append(f"to {requested}")
     returned = returned_text(operation, information_class, data) if kind is None and data else None
-    text = decode_value(kind, data, size, limit=_BYTES) if returned is None else returned
+    text = show_value(kind, data, size, limit=_BYTES) if returned is None else returned
     if data is None and size == 0:
         text = ""  # nothing came back, so nothing is missing
     if previous is not None or previous_size is not None:
-        before = decode_value(previous_kind, previous, previous_size, limit=_BYTES) or "empty"
+        before = show_value(previous_kind, previous, previous_size, limit=_BYTES)
         text = f"{text}, was {before}".removeprefix(", ")
     if text:
         parts.append(text)
-    shown = "; ".join(parts)
-    return cut_end(shown, _DATA_WIDTH)
+    return "; ".join(parts)
 
 
 def note_cells(rows: pa.Table) -> list[str]:

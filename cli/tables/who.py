@@ -7,10 +7,8 @@ import pyarrow as pa
 
 from cli.answer_columns import with_hosts
 from cli.columns import text_cells
-from cli.console import with_style
-from cli.safe import visible
-from cli.table import TextColumn, cut_middle, lay_out
-from cli.tables.timeline import below_common, data_cells, process_cells, value_cells
+from cli.table import TextColumn, lay_out, path_line
+from cli.tables.timeline import DATA_WIDTH, below_common, data_cells, process_cells, value_cells
 
 __all__ = ["who_lines"]
 
@@ -34,8 +32,7 @@ def who_lines(
         if width is not None:
             common, keys = below_common(keys)
             if common:  # said once, above the table, instead of in every row
-                path = cut_middle(visible(common), width)
-                yield with_style(path, "bold") if color else path
+                yield path_line(common, width, color=color)
         columns = [
             TextColumn("key", keys, shrink="middle", least=20),
             TextColumn("value", value_cells(rows), shrink="middle", least=8),
@@ -79,4 +76,4 @@ def _last_changes(rows: pa.Table, *, each: bool) -> list[TextColumn]:
             TextColumn("of key", text_cells(rows, "last_change_key"), shrink="middle", least=20),
             TextColumn("of value", values, shrink="middle", least=8, optional=True),
         ]
-    return [*columns, TextColumn("to", data, shrink="end", least=10, optional=True)]
+    return [*columns, TextColumn("to", data, shrink="end", least=10, most=DATA_WIDTH, optional=True)]

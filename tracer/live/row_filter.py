@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from tracer.selection import Selection
 from tracer.statuses import NOT_FAILURES, NOT_SUCCESS
-from tracer.words import Codes, Words, name_regex, operation_names, status_words
+from tracer.words import Codes, Words, name_regex, operation_names, status_words, value_pattern
 
 __all__ = ["RowFilter"]
 
@@ -26,7 +26,7 @@ class RowFilter:
         processes: image names (patterns with ``*`` and ``?``), image paths (with a backslash), or pids.
         operation: words separated by commas: SetValueKey, set, delete, read, write ...
         status: success, error, a status name or code; several separated by commas.
-        value: value name or pattern; "" is the default value.
+        value: value name or pattern; "" and "(default)" are the default value.
 
     Attributes:
         operations: the operations asked for by name; None for all.
@@ -50,7 +50,7 @@ class RowFilter:
         self._processes = [(name_regex(word), word) for word in processes or ()]
         self.operations = operation_names(operation)
         self._status = None if status is None else status_words(status)
-        self._value = None if value is None else name_regex(value)
+        self._value = None if value is None else name_regex(value_pattern(value))
 
     def chosen(self, rows: pa.Table, *, control_set: int | None = None) -> pa.Table:
         """Return the rows that were asked for.
