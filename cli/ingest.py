@@ -91,4 +91,6 @@ def ingest_with_progress(
         f"({count_text(round(events / max(seconds, 1e-9)))} events/s)"
     )
     console.say(name_summary(totals.get("names", {})))
+    for note in manifest.settings.get("notes", ()):
+        console.warn(note)
     return manifest

@@ -62,17 +62,19 @@ def logfile_record(
     mode: int = 1,
     largest_mib: int = 0,
     cpus: int = 4,
+    build: int = 19045,
+    boot: int = START_FILETIME - 999,
     written: int = 1,
     events_lost: int = 0,
     buffers_lost: int = 0,
     names: str = "session\0file.etl\0",
 ) -> bytes:
     """Return hook 0: a SYSTEM header and TRACE_LOGFILE_HEADER."""
-    body = struct.pack("<I4BII", buffer_size, 1, 5, 1, 5, 19045, cpus)
+    body = struct.pack("<I4BII", buffer_size, 1, 5, 1, 5, build, cpus)
     body += struct.pack("<qIII", end, 156250, largest_mib, mode)
     body += struct.pack("<IIIII", written, 1, 8 if wide else 4, events_lost, mhz)
     body += bytes(16 if wide else 8) + bytes(176)
-    body += struct.pack("<qqqII", START_FILETIME - 999, frequency, start, clock, buffers_lost)
+    body += struct.pack("<qqqII", boot, frequency, start, clock, buffers_lost)
     assert len(body) == (0x118 if wide else 0x110)
     return system(0, 0, stamp, body + names.encode("utf-16-le"), wide=wide)
 

@@ -1,5 +1,6 @@
 """Procmon logs to captures: the whole way, one log and several."""
 
+import pml_writer as pml
 import pytest
 
 import regtrace as rt
@@ -22,13 +23,36 @@ def test_every_registry_operation_of_a_real_log_is_a_row_of_the_capture(corpus, 
         assert bool(order.iloc[0, 0])
 
 
-def test_two_logs_keep_their_own_processes(corpus, tmp_path):
-    other = corpus / "pml/pp-LogFileUTC64Process.pml"
-    one = rt.ingest(corpus / LOG, tmp_path / "one.regtrace")
-    both = rt.ingest([corpus / LOG, other], tmp_path / "both.regtrace")
-    assert both.totals["events"] == one.totals["events"]
-    assert both.totals["processes"] > one.totals["processes"]
+def test_two_logs_keep_their_own_processes(tmp_path):
+    first = pml.write_log([pml.opened("HKLM\\SOFTWARE\\A", time=5)])
+    other = pml.Process(7, pid=99, texts=("Medium", "HOST\\ann", "b.exe", "C:\\b.exe", "b"))
+    second = pml.write_log([pml.opened("HKLM\\SOFTWARE\\B", time=9)], (other,))
+    for name, log in (("a", first), ("b", second)):
+        (tmp_path / f"{name}.pml").write_bytes(log.raw)
+    both = rt.ingest([tmp_path / "a.pml", tmp_path / "b.pml"], tmp_path / "both.regtrace")
+    with rt.open(tmp_path / "both.regtrace") as capture:
+        rows = capture.sql("SELECT process, pid FROM events ORDER BY sequence")
+    assert rows.values.tolist() == [["tool.exe", 1234], ["b.exe", 99]]
     assert [source["kind"] for source in both.sources] == ["pml", "pml"]
+
+
+def test_logs_of_two_machines_are_refused(corpus, tmp_path):
+    other = corpus / "pml/pp-LogFileUTC64Process.pml"
+    with pytest.raises(UsageError, match="two machines: Windows builds 16299 and 18362"):
+        rt.ingest([corpus / LOG, other], tmp_path / "x.regtrace")
+
+
+def test_logs_of_two_computers_are_refused_and_a_copy_is_read_once(tmp_path):
+    log = pml.write_log([pml.opened("HKLM\\SOFTWARE\\A", time=5)])
+    named = bytearray(log.raw)
+    named[0xC:0x2C] = "OTHER".encode("utf-16-le").ljust(0x20, b"\0")
+    for name, content in (("a", log.raw), ("copy", log.raw), ("b", bytes(named))):
+        (tmp_path / f"{name}.pml").write_bytes(content)
+    with pytest.raises(UsageError, match="computers HOST and OTHER"):
+        rt.ingest([tmp_path / "a.pml", tmp_path / "b.pml"], tmp_path / "x.regtrace")
+    once = rt.ingest([tmp_path / "a.pml", tmp_path / "copy.pml"], tmp_path / "x.regtrace")
+    assert once.totals["events"] == 1
+    assert "read once" in once.settings["notes"][0]
 
 
 def test_a_log_and_a_trace_do_not_go_into_one_capture(corpus, tmp_path):

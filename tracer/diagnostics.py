@@ -52,6 +52,16 @@ COUNTERS = {
     "merged_header": Counter(
         "info", "A further log file header (merged files): only the first one sets the clock."
     ),
+    "joined_trace": Counter(
+        "info",
+        "A further trace stands behind the first in this file; it is read as a source with its own clock.",
+    ),
+    "copied_source": Counter(
+        "info", "A file that was given holds the same bytes as another one, or is the same; it was read once."
+    ),
+    "repeated_buffers": Counter(
+        "info", "Buffers that another source holds too (parts of one recording that overlap); read once."
+    ),
     "odd_extended_items": Counter(
         "warning", "The extended items of a record do not fit its size; its payload was left out."
     ),

@@ -42,6 +42,7 @@ def describe_etl(path: Path) -> dict[str, Any]:
             first_ns = earliest if first_ns is None else min(first_ns, earliest)
             last_ns = latest if last_ns is None else max(last_ns, latest)
         header, names, losses = reader.headers[0], list(reader.providers), list(reader.losses)
+        oddities = [row for number, each in enumerate(reader.diagnostics) for row in each.rows(number)]
     kinds: Counter[int] = Counter()
     for (kind, *_), count in counts.items():
         kinds[kind] += count
@@ -58,7 +59,7 @@ def describe_etl(path: Path) -> dict[str, Any]:
         "header_types": {header_name(kind): kinds[kind] for kind in sorted(kinds)},
         "providers": _providers(counts, names),
         "losses": [_loss(loss) for loss in losses],
-        "diagnostics": found.rows(0),
+        "diagnostics": oddities,
     }
 
 

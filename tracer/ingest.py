@@ -25,6 +25,8 @@ from tracer.etl.reader import EtlReader
 from tracer.etl.records import Records
 from tracer.events import EventRows, Order, make_touches, time_order
 from tracer.facts import LiveFacts, place_losses
+from tracer.machines import check_one_machine, etl_machine
+from tracer.notes import notes
 from tracer.process_records import process_records
 from tracer.processes import ProcessTable
 from tracer.progress import Progress
@@ -35,7 +37,7 @@ from tracer.resolve.touches import DEFERRED, SOURCES, Resolved
 from tracer.resolve.tree import KeyTree
 from tracer.schema import COUNTERS, LOSSES
 from tracer.seed import read_seed, unchanged_objects
-from tracer.sources import Source, sha256, source_kind
+from tracer.sources import Source, sha256, source_kind, without_copies
 from tracer.store.manifest import Manifest
 from tracer.store.writer import PART_ROWS, ROW_GROUP, CaptureWriter
 
@@ -71,7 +73,7 @@ def ingest(
     Raises:
         SourceError: a source is not readable as what it should be.
         TargetError: the target exists, or cannot be written.
-        UsageError: sources of different kinds, or a seed for .pml files.
+        UsageError: sources of different kinds, of different machines or boots, or a seed for .pml files.
     """
     paths = [Path(source) for source in sources]
     if not paths:
@@ -81,6 +83,7 @@ def ingest(
         raise UsageError(
             "the sources are of different kinds; ingest .etl and .pml files into captures of their own"
         )
+    paths, copies = without_copies(paths)
     with _no_collector(), CaptureWriter(Path(target), force=force) as writer:
         if kinds == {"pml"}:
             from tracer.pml.ingest import ingest_pml
@@ -89,8 +92,8 @@ def ingest(
                 raise UsageError(
                     "a seed table names the objects of .etl files; .pml files hold names already"
                 )
-            return ingest_pml(paths, writer, control_set=control_set, progress=progress)
-        return _EtlIngest(paths, writer, seed, control_set, progress, compiled, live).run()
+            return ingest_pml(paths, writer, control_set=control_set, progress=progress, copies=copies)
+        return _EtlIngest(paths, copies, writer, seed, control_set, progress, compiled, live).run()
 
 
 @contextmanager
@@ -115,6 +118,7 @@ class _EtlIngest:
     def __init__(
         self,
         paths: list[Path],
+        copies: dict[Path, list[str]],
         writer: CaptureWriter,
         seed: Path | None,
         control_set: int | None,
@@ -124,9 +128,9 @@ class _EtlIngest:
     ) -> None:
         self.live, self.arrival = live, Arrival()
         self.seen = sorted(live.processes, key=lambda seen: seen.time_ns) if live else []
-        self.paths, self.writer, self.progress, self.seed = paths, writer, progress, seed
+        self.paths, self.copies = paths, copies
+        self.writer, self.progress, self.seed = writer, progress, seed
         self.control_set = control_set
-        self.diagnostics = [Diagnostics() for _ in paths]
         self.compiled = _is_worth_compiling(paths) if compiled is None else compiled
         self.processes = ProcessTable()
         self.events = self.records = 0
@@ -139,9 +143,13 @@ class _EtlIngest:
     def run(self) -> Manifest:
         with (
             ThreadPoolExecutor(1, "regtrace-sha256") as hashing,
-            EtlReader(self.paths, self.diagnostics, reuse=True, compiled=self.compiled) as reader,
+            EtlReader(
+                self.paths, [Diagnostics() for _ in self.paths], reuse=True, compiled=self.compiled
+            ) as reader,
         ):
-            self.digests = [hashing.submit(sha256, path) for path in self.paths]
+            self.diagnostics = reader.diagnostics
+            check_one_machine([etl_machine(trace.name, trace.header) for trace in reader.sources])
+            self.digests = {path: hashing.submit(sha256, path) for path in self.paths}
             self.losses, self.losses_known = LossTimes([]), 0
             # Compiled code is loaded while the files are hashed.
             self.names, self.resolver = self._make_resolver()
@@ -225,7 +233,7 @@ class _EtlIngest:
 
     def _note_times(self, records: Records) -> None:
         for number in np.flatnonzero(np.bincount(records.source)).tolist():
-            whole = len(self.paths) == 1
+            whole = len(self.diagnostics) == 1
             times = records.time_ns if whole else records.time_ns[records.source == number]
             self.first_ns.setdefault(number, int(times.min()))
             self.last_ns[number] = max(int(times.max()), self.last_ns.get(number, int(times.max())))
@@ -282,6 +290,9 @@ class _EtlIngest:
         found.count("unnamed_objects", len(self.tree.objects) - later)
         found.count("key_too_long", len(self.tree.too_long))
         found.count("seed_conflict", self.resolver.seed_conflicts)
+        for trace, each in zip(reader.sources, self.diagnostics, strict=True):
+            if not trace.at:
+                each.count("copied_source", len(self.copies.get(trace.path, ())))
         losses = [
             {"source_id": loss.source, **{n: getattr(loss, n) for n in LOSSES.names if n != "source_id"}}
             for loss in [*reader.losses, *(self.live.blind if self.live else ())]
@@ -292,6 +303,9 @@ class _EtlIngest:
         sure = {name: int(count) for name, count in zip(SOURCES, self.sure, strict=True) if count}
         header = reader.headers[0]
         settings: dict[str, Any] = {"seed": self.seed.name if self.seed else None}
+        if self.copies:
+            settings["copies"] = {path.name: names for path, names in self.copies.items()}
+        settings["notes"] = notes([trace.path.name for trace in reader.sources], self.diagnostics)
         if self.live is not None:
             counters = [dict.fromkeys(COUNTERS.names) | row for row in self.live.counters]
             writer.append_rows("counters", counters)
@@ -307,7 +321,7 @@ class _EtlIngest:
                 windows_build=header.build,
                 clock=header.clock,
                 control_set=self.control_set,
-                sources=[self._source(number, reader) for number in range(len(self.paths))],
+                sources=[self._source(number, reader) for number in range(len(reader.sources))],
                 settings=settings,
                 totals={
                     "events": self.events,
@@ -321,15 +335,18 @@ class _EtlIngest:
         )
 
     def _source(self, number: int, reader: EtlReader) -> dict[str, Any]:
-        path, header = self.paths[number], reader.headers[number]
+        trace = reader.sources[number]
+        path, header = trace.path, trace.header
         facts = asdict(header)
         facts["version"] = ".".join(map(str, header.version))
+        if trace.at:
+            facts["offset"] = trace.at
         return Source(
             source_id=number,
             name=path.name,
             kind="etl",
             size=path.stat().st_size,
-            sha256=self.digests[number].result(),
+            sha256=self.digests[path].result(),
             first_ns=self.first_ns.get(number),
             last_ns=self.last_ns.get(number),
             simulated=header.logger_name.startswith(_SIMULATED),

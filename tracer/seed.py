@@ -68,13 +68,12 @@ def unchanged_objects(
     from tracer.diagnostics import Diagnostics
     from tracer.etl.reader import EtlReader
 
-    found = [Diagnostics() for _ in sources]
     touched = [np.zeros(0, np.uint64)]
-    with EtlReader(sources, found) as reader:
+    with EtlReader(sources, [Diagnostics() for _ in sources]) as reader:
         for records in reader:
             if int(records.time_ns.min()) > until_ns:
                 break
-            operations = decode_operations(records, reader.providers, NameTable(), found)
+            operations = decode_operations(records, reader.providers, NameTable(), reader.diagnostics)
             begins_or_ends = PlanTables.creates.take(operations.plan) | PlanTables.closes.take(
                 operations.plan
             )

@@ -23,7 +23,8 @@ class LogfileHeader:
     """Facts of one log file header; times are UTC nanoseconds, None where the file does not say.
 
     `first_stamp` is the raw time stamp of the record that carried the header: the clock is anchored
-    there, at `start_ns`. `largest_file` is the limit in bytes at which a circular file wraps. BootTime is no anchor: it was seen 10 s off.
+    there, at `start_ns`. `frequency` is the clock's rate, `counter_hz` that of the performance counter, whichever
+    clock the session used. `largest_file` is the limit in bytes at which a circular file wraps. BootTime is no anchor: it was seen 10 s off.
     """
 
     pointer_size: int
@@ -41,6 +42,7 @@ class LogfileHeader:
     buffers_lost: int
     cpu_mhz: int
     frequency: int
+    counter_hz: int | None
     clock: str
     first_stamp: int
     logger_name: str
@@ -90,6 +92,7 @@ def parse_logfile_header(record: bytes, pointer_size: int, stamp: int) -> Logfil
         stop = next((at for at in range(0, len(names) - 1, 2) if names[at : at + 2] == b"\0\0"), len(names))
         texts.append(decode_name(names[:stop]))
         names = names[stop + 2 :]
+    counter_hz = frequency if frequency > 0 else None
     if clock == 3:
         frequency = mhz * 1_000_000
     elif clock == 2:
@@ -113,6 +116,7 @@ def parse_logfile_header(record: bytes, pointer_size: int, stamp: int) -> Logfil
         buffers_lost=buffers_lost,
         cpu_mhz=mhz,
         frequency=frequency if 0 < frequency < 9_000_000_000 else _TICKS,
+        counter_hz=counter_hz,
         clock=CLOCKS.get(clock, "qpc"),
         first_stamp=stamp,
         logger_name=texts[0],

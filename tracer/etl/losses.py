@@ -55,7 +55,7 @@ def find_losses(source: int, file: BufferFile, diagnostics: Diagnostics) -> list
     elif not file.circular and header.buffers_written > len(file.buffers):
         missing = header.buffers_written - len(file.buffers)
         diagnostics.count("missing_buffers", missing)
-        before, after = _around(file, file.size)
+        before, after = _around(file, file.at + file.size)
         losses.append(
             Loss(
                 source,
@@ -152,7 +152,7 @@ def _flagged(source: int, file: BufferFile, diagnostics: Diagnostics) -> Iterato
     before: dict[int, Buffer] = {}
     for buffer in sorted(file.buffers, key=lambda b: (b.flushed, b.at)):
         for bit, kind, name in _FLAGS:
-            if buffer.flags & bit:
+            if buffer.flags & bit and buffer.at not in file.repeated:
                 diagnostics.count(name, offset=buffer.at)
                 previous = before.get(buffer.cpu)
                 # Events are lost between the last record that found room before and the buffer's writing;

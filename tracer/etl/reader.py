@@ -15,11 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracer.diagnostics import Diagnostics
-from tracer.etl.buffers import BUFFER_HEADER, Buffer, BufferFile, open_buffers
+from tracer.etl.buffers import BUFFER_HEADER, Buffer, BufferFile, open_traces
 from tracer.etl.extended import BAD, NO_ITEMS, read_items
 from tracer.etl.headers import MESSAGE, MESSAGE_MARK, TIME_AT
 from tracer.etl.logfile import LogfileHeader
 from tracer.etl.losses import Loss, find_losses
+from tracer.etl.overlap import find_repeated
 from tracer.etl.records import ProviderTable, Records, message_time_at, read_facts
 from tracer.etl.walk import Walk, walk
 from tracer.etl.xpress import inflate
@@ -59,8 +60,12 @@ class _Raw:
 class EtlReader:
     """One or several .etl files, merged by time.
 
+    A source is a trace: nearly always a file, but files may hold several (`tracer.etl.buffers`).
+
     Attributes:
-        headers: the log file header of each file.
+        sources: the traces, file by file; `Records.source` points into it.
+        diagnostics: the counters of each.
+        headers: the log file header of each.
         providers: names of the providers met so far; `Records.provider` points into it.
         losses: what the headers and buffers say is missing; complete once the reader is exhausted.
         bytes_done, bytes_total: progress, in bytes of the files.
@@ -84,8 +89,8 @@ class EtlReader:
         self._walk: Callable[..., Walk] = walk
         self._stable_order = stable_order
         self._compiled = compiled
-        self._files: list[BufferFile] = []
-        self._diagnostics = list(diagnostics)
+        self.sources: list[BufferFile] = []
+        self.diagnostics: list[Diagnostics] = []
         self._chunk_bytes = chunk_bytes
         self._room = np.empty(0, np.uint8) if reuse else None
         self._providers = ProviderTable()
@@ -93,18 +98,21 @@ class EtlReader:
         self.bytes_done = 0
         try:
             for path, found in zip(paths, diagnostics, strict=True):
-                self._files.append(open_buffers(Path(path), found))
+                traces = open_traces(Path(path), found)
+                self.sources += traces
+                self.diagnostics += [found, *(Diagnostics() for _ in traces[1:])]
+            find_repeated(self.sources, self.diagnostics)
         except BaseException:
             self.close()
             raise
-        self.bytes_total = sum(file.size for file in self._files)
-        for number, file in enumerate(self._files):
-            self.losses += find_losses(number, file, diagnostics[number])
+        self.bytes_total = sum(file.size for file in self.sources)
+        for number, file in enumerate(self.sources):
+            self.losses += find_losses(number, file, self.diagnostics[number])
 
     @property
     def headers(self) -> list[LogfileHeader]:
-        """The log file header of each file, in the order given."""
-        return [file.header for file in self._files]
+        """The log file header of each source, in the order given."""
+        return [file.header for file in self.sources]
 
     @property
     def providers(self) -> list[str]:
@@ -113,7 +121,7 @@ class EtlReader:
 
     def close(self) -> None:
         """Close the files."""
-        for file in self._files:
+        for file in self.sources:
             file.file.close()
 
     def __enter__(self) -> Self:
@@ -157,8 +165,8 @@ class EtlReader:
 
     def _in_time_order(self) -> list[_Piece]:
         pieces = []
-        for number, file in enumerate(self._files):
-            buffers = [b for b in file.buffers if b.filled > BUFFER_HEADER]
+        for number, file in enumerate(self.sources):
+            buffers = [b for b in file.buffers if b.filled > BUFFER_HEADER and b.at not in file.repeated]
             stamps = np.array([b.stamp if b.stamp is not None else 0 for b in buffers], np.int64)
             times = file.header.to_ns(stamps).tolist()
             # A buffer whose first record has no time is read first: early is safe, late is not.
@@ -222,7 +230,7 @@ class EtlReader:
     def _load(self, pieces: Sequence[_Piece], starts: Sequence[int], raw: NDArray[np.uint8]) -> list[int]:
         """Put the records of one run at their places in `raw`; return where the good bytes of each end."""
         first, last = pieces[0], pieces[-1]
-        file = self._files[first.source].file
+        file = self.sources[first.source].file
         file.seek(first.buffer.at + BUFFER_HEADER)
         ends = [
             start + piece.buffer.filled - BUFFER_HEADER for piece, start in zip(pieces, starts, strict=True)
@@ -254,13 +262,13 @@ class EtlReader:
             self._stamp_messages(raw, start, size, messages, lane, stamps, pieces)
         times = np.empty(len(start), np.int64)
         for number in np.unique(sources).tolist():
-            mine = slice(None) if len(self._files) == 1 else sources[lane] == number
-            times[mine] = self._files[number].header.to_ns(stamps[mine])
+            mine = slice(None) if len(self.sources) == 1 else sources[lane] == number
+            times[mine] = self.sources[number].header.to_ns(stamps[mine])
         back = (np.diff(times) < 0) & (np.diff(lane) == 0)
         if back.any():
             row = int(np.argmax(back)) + 1
             piece = pieces[int(lane[row])]
-            self._diagnostics[piece.source].count("time_backwards", int(back.sum()), offset=piece.buffer.at)
+            self.diagnostics[piece.source].count("time_backwards", int(back.sum()), offset=piece.buffer.at)
         return times
 
     def _stamp_messages(
@@ -285,7 +293,7 @@ class EtlReader:
             if row and lane[row - 1] == lane[row]:
                 stamps[row] = stamps[row - 1]
             else:
-                stamps[row] = self._files[pieces[int(lane[row])].source].header.first_stamp
+                stamps[row] = self.sources[pieces[int(lane[row])].source].header.first_stamp
 
     def _records(self, raw: NDArray[np.uint8], found: _Raw) -> Records:
         order = self._time_order(found)
@@ -329,17 +337,18 @@ class EtlReader:
         return order
 
     def _count_headers(self, found: _Raw, provider: NDArray[np.int32], opcode: NDArray[np.int16]) -> None:
-        """Count log file headers (hook 0) other than each file's first record."""
+        """Count log file headers (hook 0) other than each source's first record."""
         if _LOGFILE_GROUP in self.providers:
             rows = (provider == self.providers.index(_LOGFILE_GROUP)) & (opcode == 0)
-            rows &= (found.kind <= _SYSTEM64) & (found.offset != BUFFER_HEADER)
+            first = np.array([file.at + BUFFER_HEADER for file in self.sources])
+            rows &= (found.kind <= _SYSTEM64) & (found.offset != first[found.source])
             if rows.any():
                 self._count("merged_header", found, rows)
 
     def _damage(self, piece: _Piece, name: str, offset: int, size: int) -> None:
-        self._diagnostics[piece.source].count(name, offset=offset)
+        self.diagnostics[piece.source].count(name, offset=offset)
         time = None if piece.time_ns == _TIMELESS else piece.time_ns
-        until = self._files[piece.source].header.one_to_ns(piece.buffer.flushed)
+        until = self.sources[piece.source].header.one_to_ns(piece.buffer.flushed)
         self.losses.append(
             Loss(piece.source, "damage", size, time, until, piece.buffer.cpu, f"{name} at offset {offset}")
         )
@@ -347,7 +356,7 @@ class EtlReader:
     def _count(self, name: str, found: _Raw, rows: NDArray[np.bool_]) -> None:
         for number in np.unique(found.source[rows]).tolist():
             mine = rows & (found.source == number)
-            self._diagnostics[number].count(name, int(mine.sum()), offset=int(found.offset[mine].min()))
+            self.diagnostics[number].count(name, int(mine.sum()), offset=int(found.offset[mine].min()))
 
 
 def _lay_out(pieces: Sequence[_Piece], at: int) -> tuple[list[int], list[slice]]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from tracer.diagnostics import Diagnostics
 from tracer.errors import SourceError
+from tracer.machines import Machine
 from tracer.pml.header import HEADER_SIZE, Header, read_header
 from tracer.pml.index import EventIndex, index_events
 from tracer.pml.names import KeyNames, KeyTreeLike, find_user_sid
@@ -57,6 +58,17 @@ class PmlFile:
         self._user_sid = find_user_sid(answers)
         self.facts: dict[str, object] = {**self._header.facts(), "hkcu_sid": self._user_sid}
         self._processes = self._read_processes()
+
+    def machine(self, source: str) -> Machine:
+        """Return what the header says of the machine; `source` is how the file is called in a sentence."""
+        header = self._header
+        return Machine(
+            source,
+            computer=header.computer_name or None,
+            build=header.windows[2] or None,
+            processors=header.processors or None,
+            bits=8 * header.pointer_size,
+        )
 
     def processes(self, source_id: int, first_process_id: int) -> "pa.Table":
         """Return the file's processes as rows of the table `processes`, numbered from `first_process_id`.

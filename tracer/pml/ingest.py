@@ -1,6 +1,6 @@
 """Procmon .pml files to a published capture."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tracer.diagnostics import Diagnostics
+from tracer.machines import check_one_machine
+from tracer.notes import notes
 from tracer.pml.file import PmlFile
 from tracer.progress import Progress
 from tracer.radix import stable_order
@@ -27,19 +29,34 @@ def ingest_pml(
     *,
     control_set: int | None,
     progress: Callable[[Progress], None] | None,
+    copies: Mapping[Path, Sequence[str]],
 ) -> Manifest:
     """Read Procmon files, the oldest first, and publish them as one capture.
+
+    Args:
+        paths: the files.
+        writer: where rows go.
+        control_set: which ControlSet00N is CurrentControlSet, where the user knows it.
+        progress: called after every batch.
+        copies: names of files that hold the same bytes as one of `paths` and are left out, by it.
 
     Raises:
         SourceError: a file is not readable at all.
         TargetError: the capture cannot be written.
+        UsageError: the files are of several computers.
     """
     run = _PmlIngest(writer, progress)
     diagnostics = [Diagnostics() for _ in paths]
     files = [PmlFile(path, found) for path, found in zip(paths, diagnostics, strict=True)]
+    check_one_machine([file.machine(str(path)) for path, file in zip(paths, files, strict=True)])
+    for path, found in zip(paths, diagnostics, strict=True):
+        found.count("copied_source", len(copies.get(path, ())))
     total = sum(path.stat().st_size for path in paths)
     sources = [run.add(number, paths[number], file, total) for number, file in enumerate(files)]
-    return run.publish(sources, diagnostics, control_set)
+    settings: dict[str, Any] = {"notes": notes([path.name for path in paths], diagnostics)}
+    if copies:
+        settings["copies"] = {path.name: list(names) for path, names in copies.items()}
+    return run.publish(sources, diagnostics, control_set, settings)
 
 
 class _PmlIngest:
@@ -81,7 +98,11 @@ class _PmlIngest:
         ).as_dict()
 
     def publish(
-        self, sources: list[dict[str, Any]], diagnostics: Sequence[Diagnostics], control_set: int | None
+        self,
+        sources: list[dict[str, Any]],
+        diagnostics: Sequence[Diagnostics],
+        control_set: int | None,
+        settings: dict[str, Any],
     ) -> Manifest:
         """Write what is left and publish."""
         self._flush()
@@ -98,6 +119,7 @@ class _PmlIngest:
                 clock="procmon",
                 control_set=control_set,
                 sources=sources,
+                settings=settings,
                 totals={
                     "events": self._events,
                     "records": self._events,

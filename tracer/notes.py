@@ -1,0 +1,24 @@
+"""Notes: what a user should hear about the sources as soon as they are ingested.
+
+A note is a counter of `tracer.diagnostics` that changes what a capture is, not only how complete it is. The manifest
+keeps them under `settings`, `notes`.
+"""
+
+from collections.abc import Sequence
+
+from tracer.diagnostics import COUNTERS, Diagnostics
+
+__all__ = ["NOTED", "notes"]
+
+NOTED = ("copied_source", "joined_trace", "repeated_buffers")
+
+
+def notes(names: Sequence[str], diagnostics: Sequence[Diagnostics]) -> list[str]:
+    """Return one sentence for each noted counter of each source; `names` are the sources'."""
+    sentences = []
+    for name, counters in zip(names, diagnostics, strict=True):
+        for counter in NOTED:
+            if count := counters[counter]:
+                times = f" ({count:,} times)" if count > 1 else ""
+                sentences.append(f"{name}: {COUNTERS[counter].meaning}{times}")
+    return sentences
