@@ -11,7 +11,7 @@ from cli.console import console
 from cli.exits import Exit
 from cli.options import Example, FailOnLoss, Force, OutputFile, RowFormatOption
 from cli.progress import ProgressLine
-from cli.words import is_procmon_log, plural, quoted
+from cli.words import plural, quoted, say_pipes
 from tracer.errors import SourceError
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ EXAMPLES = (
 
 def dump(
     traces: Annotated[
-        list[Path], typer.Argument(metavar="TRACE", help="One or more .etl files, merged by time.")
+        list[Path], typer.Argument(metavar="TRACE", help="One or more .etl files, merged by time; also packed, in a folder, or - for standard input.")
     ],
     provider: Annotated[
         list[str] | None,
@@ -53,18 +53,23 @@ def dump(
     from cli.output import Output, write_rows
     from tracer.diagnostics import COUNTERS, Diagnostics
     from tracer.dump import dump_schema, find_provider
+    from tracer.source_files import open_sources
 
-    for trace in traces:
-        if is_procmon_log(trace):
-            raise SourceError(
-                f"{trace} is a Procmon log; dump reads .etl files. Make a capture of it: regtrace ingest"
-            )
-    found = [Diagnostics() for _ in traces]
+    say_pipes(traces)
     providers = [find_provider(word) for word in provider] if provider else None
-    facts_of_headers = dump_schema([], sources=len(traces)).names[:-1]  # all but the payload
-    target = Output.of(output, format, default="jsonl", force=force, always=frozenset(facts_of_headers))
-    with ProgressLine("dump") as line:
-        count = write_rows(_reader(traces, providers, found, line), target, _no_table)
+    with ProgressLine("dump") as line, open_sources(traces, progress=line) as sources:
+        for file in sources.files:
+            if file.kind == "pml":
+                raise SourceError(
+                    f"{file.shown} is a Procmon log; dump reads .etl files. Make a capture of it: regtrace ingest"
+                )
+        paths = [file.path for file in sources.files]
+        found = [Diagnostics() for _ in paths]
+        facts_of_headers = dump_schema([], sources=len(paths)).names[:-1]  # all but the payload
+        target = Output.of(output, format, default="jsonl", force=force, always=frozenset(facts_of_headers))
+        count = write_rows(_reader(paths, providers, found, line), target, _no_table)
+    for sentence in sources.left_out:
+        console.say(sentence)
     if target.path is not None:
         console.say(f"wrote {plural(count, 'record')} to {target.path}")
     losses = [(name, times) for one in found for name, times, _ in one if COUNTERS[name].severity == "loss"]

@@ -3,15 +3,18 @@
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cli.console import console, has_color, is_terminal, terminal_width
 from cli.exits import Exit
 from cli.options import Example, FailOnLoss, Wide
-from cli.words import is_procmon_log, quoted
-from tracer.errors import CaptureError
+from cli.words import quoted, say_pipes
+from tracer.errors import CaptureError, SourceError
+
+if TYPE_CHECKING:
+    from tracer.source_files import SourceFile
 
 __all__ = ["EXAMPLES", "describe", "info", "is_lossy"]
 
@@ -28,7 +31,11 @@ EXAMPLES = (
 
 def info(
     path: Annotated[
-        Path, typer.Argument(metavar="TRACE|CAPTURE", help="An .etl, a Procmon .pml, or a capture.")
+        Path,
+        typer.Argument(
+            metavar="TRACE|CAPTURE",
+            help="An .etl, a Procmon .pml (also packed, or - for standard input), or a capture.",
+        ),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object for a program.")] = False,
     wide: Wide = False,
@@ -41,7 +48,9 @@ def info(
     each with a sentence.
     """
     from cli.output import write_lines
+    from tracer.source_files import bare_name
 
+    say_pipes([path])
     facts = describe(path)
     if as_json:
         write_lines([json.dumps(facts, indent=2, default=str)])
@@ -50,6 +59,8 @@ def info(
 
         width = terminal_width() if is_terminal(sys.stdout) and not wide else None
         write_lines(info_lines(facts, width, color=has_color(sys.stdout), most_losses=None if wide else 40))
+    for sentence in facts.get("left_out", ()):
+        console.say(sentence)
     if is_lossy(facts):
         console.warn(f"{path.name} is incomplete: events were lost or are unreadable")
     if facts["kind"] in ("capture", "dataset"):
@@ -57,7 +68,7 @@ def info(
             f"regtrace keys {quoted(path)} --limit 20", f"regtrace timeline {quoted(path)} --key KEY"
         )
     else:
-        console.hint(f"regtrace ingest {quoted(path)} -o {quoted(path.with_suffix('.regtrace').name)}")
+        console.hint(f"regtrace ingest {quoted(path)} -o {quoted(bare_name(path) + '.regtrace')}")
     if fail_on_loss and is_lossy(facts):
         raise typer.Exit(Exit.LOSS)
 
@@ -67,22 +78,34 @@ def describe(path: Path) -> dict[str, Any]:
 
     Raises:
         CaptureError: a folder is no capture, or is damaged.
-        SourceError: a file is no trace.
+        SourceError: a file is no trace, or holds several.
     """
-    if path.is_dir():
+    from tracer.source_files import holds_traces, open_sources
+    from tracer.unpack import waits
+
+    if path.is_dir() and not holds_traces(path):
         from analysis.capture import open_capture
 
         with open_capture(path) as capture:
             known = capture.info()
             kind = "dataset" if "captures" in known else "capture"
             return {"kind": kind, "name": path.name, **known}
-    if not path.exists():
+    if not waits(path) and not any(place.exists() for place in (path, *path.parents[:-1])):
         raise CaptureError(f"{path} does not exist; name an .etl, a .pml or a capture")
-    if is_procmon_log(path):
-        return _describe_pml(path)
+    with open_sources([path]) as sources:
+        if len(sources.files) > 1:
+            names = ", ".join(file.shown for file in sources.files[:4])
+            raise SourceError(f"{path}: holds {len(sources.files)} traces; name one of them: {names}")
+        file = sources.files[0]
+        return {**_describe(file), "name": file.name, "wrapper": file.wrapper, "left_out": sources.left_out}
+
+
+def _describe(file: "SourceFile") -> dict[str, Any]:
+    if file.kind == "pml":
+        return _describe_pml(file.path)
     from tracer.info import describe_etl
 
-    return describe_etl(path)
+    return describe_etl(file.path)
 
 
 def is_lossy(facts: dict[str, Any]) -> bool:

@@ -154,6 +154,7 @@ def _capture(facts: Mapping[str, Any]) -> Iterator[_Section]:
                     "kind": source.get("kind"),
                     "size": size_text(source["size"]) if isinstance(source.get("size"), int) else None,
                     "sha256": source.get("sha256"),
+                    "unpacked from": _wrapper(source.get("wrapper")),
                     "recorded": _span(source),
                     **(source.get("facts") or {}),
                 }
@@ -164,6 +165,12 @@ def _capture(facts: Mapping[str, Any]) -> Iterator[_Section]:
     if operations:
         most_first = sorted(operations.items(), key=lambda counted: -counted[1])
         yield _counts("operations", dict(most_first), "row")
+
+
+def _wrapper(wrapper: Mapping[str, Any] | None) -> str | None:
+    if not wrapper:
+        return None
+    return f"{wrapper['name']}, {size_text(wrapper['size'])}, sha256 {wrapper['sha256']}"
 
 
 def _dataset(facts: Mapping[str, Any]) -> Iterator[_Section]:

@@ -9,7 +9,7 @@ from cli.console import console
 from cli.exits import Exit
 from cli.options import Example, FailOnLoss
 from cli.progress import ProgressLine, count_text, duration_text
-from cli.words import name_summary, plural, quoted
+from cli.words import name_summary, plural, quoted, say_pipes
 
 if TYPE_CHECKING:
     from tracer.store.manifest import Manifest
@@ -23,13 +23,15 @@ EXAMPLES = (
         "regtrace ingest part1.etl part2.etl -o whole.regtrace",
         "several files of one machine, merged by time",
     ),
+    Example("regtrace ingest PerfViewData.etl.zip", "the traces in an archive; also .gz, .bz2, .xz and .zst"),
+    Example("zstd -dc boot.etl.zst | regtrace ingest - -o boot.regtrace", "what another program writes"),
     Example("regtrace ingest app.etl --seed handles.csv", "names of keys that were open before the trace"),
 )
 
 
 def ingest(
     sources: Annotated[
-        list[Path], typer.Argument(metavar="SOURCE", help="Traces: .etl files, or Procmon .pml files.")
+        list[Path], typer.Argument(metavar="SOURCE", help="Traces: .etl files, or Procmon .pml files; folders of them; packed ones; - for standard input.")
     ],
     output: Annotated[
         Path | None,
@@ -52,11 +54,16 @@ def ingest(
     """Read traces, name their keys, and publish a capture.
 
     What a source is, is told by its content: a Windows event trace (.etl, plain or compressed, also cut
-    short or never finished) or a Procmon log (.pml). The capture is a folder of Parquet files that appears
+    short or never finished) or a Procmon log (.pml). A .zip and what is packed as .gz, .bz2, .xz or .zst is unpacked
+    beside the capture for as long as it is read; of a folder or a .zip all traces are read, and what is left out is
+    said. The capture is a folder of Parquet files that appears
     when it is whole. Sources are only read; nothing is ever written to them. Damage and losses are counted
     and shown, not hidden.
     """
-    target = output or Path(sources[0].with_suffix(".regtrace").name)
+    from tracer.source_files import bare_name
+
+    target = output or Path(bare_name(sources[0]) + ".regtrace")
+    say_pipes(sources)
     manifest = ingest_with_progress(sources, target, force=force, seed=seed, control_set=control_set)
     if not manifest.complete:
         console.warn(f"the trace is incomplete; `regtrace info {quoted(target)}` says what is missing")

@@ -2,12 +2,13 @@
 
 import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from cli.console import console
 from tracer.schema import NAME_SOURCES
 
-__all__ = ["is_procmon_log", "name_lines", "name_summary", "percent", "plural", "quoted"]
+__all__ = ["name_lines", "name_summary", "percent", "plural", "quoted", "say_pipes"]
 
 
 def quoted(argument: Path | str) -> str:
@@ -18,13 +19,14 @@ def quoted(argument: Path | str) -> str:
     return shlex.quote(text)
 
 
-def is_procmon_log(path: Path) -> bool:
-    """Tell whether a file starts as Procmon's logs do; a file that cannot be read is left to its reader."""
-    try:
-        with path.open("rb") as file:
-            return file.read(4) == b"PML_"
-    except OSError:
-        return False
+def say_pipes(sources: Iterable[Path]) -> None:
+    """Say which sources are read until somebody else ends them, so that nobody waits without knowing for what."""
+    from tracer.unpack import waits
+
+    for source in sources:
+        if waits(source):
+            name = "standard input" if str(source) == "-" else str(source)
+            console.say(f"reading {name} until its writer ends it")
 
 
 def plural(count: int, noun: str) -> str:

@@ -37,11 +37,12 @@ from tracer.resolve.touches import DEFERRED, SOURCES, Resolved
 from tracer.resolve.tree import KeyTree
 from tracer.schema import COUNTERS, LOSSES
 from tracer.seed import read_seed, unchanged_objects
-from tracer.sources import Source, sha256, source_kind, without_copies
+from tracer.source_files import SourceFile, open_sources
+from tracer.sources import Source, sha256
 from tracer.store.manifest import Manifest
 from tracer.store.writer import PART_ROWS, ROW_GROUP, CaptureWriter
 
-__all__ = ["Progress", "ingest", "source_kind"]
+__all__ = ["Progress", "ingest"]
 
 _SIMULATED = "regtrace simulated trace"  # the logger name our simulator writes
 
@@ -60,7 +61,8 @@ def ingest(
     """Read the sources and publish them as the capture `target`.
 
     Args:
-        sources: .etl files (merged by time) or Procmon .pml files; one kind a capture, told by content.
+        sources: .etl files (merged by time) or Procmon .pml files; one kind a capture, told by content. Also folders of
+            them, .zip archives, files packed as .gz, .bz2, .xz or .zst, pipes, and `-` for standard input.
         target: the capture directory to make.
         force: replace an existing capture.
         seed: table of objects open before the trace (schema.SEED), Parquet or CSV.
@@ -78,22 +80,26 @@ def ingest(
     paths = [Path(source) for source in sources]
     if not paths:
         raise UsageError("no source was given; name one or more .etl or .pml files")
-    kinds = {source_kind(path) for path in paths}
-    if len(kinds) > 1:
-        raise UsageError(
-            "the sources are of different kinds; ingest .etl and .pml files into captures of their own"
-        )
-    paths, copies = without_copies(paths)
-    with _no_collector(), CaptureWriter(Path(target), force=force) as writer:
-        if kinds == {"pml"}:
-            from tracer.pml.ingest import ingest_pml
+    target = Path(target)
+    with open_sources(paths, folder=target.parent, progress=progress) as found:
+        kinds = {file.kind for file in found.files}
+        if len(kinds) > 1:
+            raise UsageError(
+                "the sources are of different kinds; ingest .etl and .pml files into captures of their own"
+            )
+        files, left_out = found.without_copies(), found.left_out
+        with _no_collector(), CaptureWriter(target, force=force) as writer:
+            if kinds == {"pml"}:
+                from tracer.pml.ingest import ingest_pml
 
-            if seed is not None:
-                raise UsageError(
-                    "a seed table names the objects of .etl files; .pml files hold names already"
+                if seed is not None:
+                    raise UsageError(
+                        "a seed table names the objects of .etl files; .pml files hold names already"
+                    )
+                return ingest_pml(
+                    files, writer, control_set=control_set, left_out=left_out, progress=progress
                 )
-            return ingest_pml(paths, writer, control_set=control_set, progress=progress, copies=copies)
-        return _EtlIngest(paths, copies, writer, seed, control_set, progress, compiled, live).run()
+            return _EtlIngest(files, left_out, writer, seed, control_set, progress, compiled, live).run()
 
 
 @contextmanager
@@ -117,8 +123,8 @@ class _EtlIngest:
 
     def __init__(
         self,
-        paths: list[Path],
-        copies: dict[Path, list[str]],
+        files: list[SourceFile],
+        left_out: list[str],
         writer: CaptureWriter,
         seed: Path | None,
         control_set: int | None,
@@ -128,10 +134,11 @@ class _EtlIngest:
     ) -> None:
         self.live, self.arrival = live, Arrival()
         self.seen = sorted(live.processes, key=lambda seen: seen.time_ns) if live else []
-        self.paths, self.copies = paths, copies
+        self.paths, self.left_out = [file.path for file in files], left_out
+        self.files = dict(zip(self.paths, files, strict=True))
         self.writer, self.progress, self.seed = writer, progress, seed
         self.control_set = control_set
-        self.compiled = _is_worth_compiling(paths) if compiled is None else compiled
+        self.compiled = _is_worth_compiling(self.paths) if compiled is None else compiled
         self.processes = ProcessTable()
         self.events = self.records = 0
         self.deferred = np.zeros(0, np.int64)
@@ -292,7 +299,7 @@ class _EtlIngest:
         found.count("seed_conflict", self.resolver.seed_conflicts)
         for trace, each in zip(reader.sources, self.diagnostics, strict=True):
             if not trace.at:
-                each.count("copied_source", len(self.copies.get(trace.path, ())))
+                each.count("copied_source", len(self.files[trace.path].copies))
         losses = [
             {"source_id": loss.source, **{n: getattr(loss, n) for n in LOSSES.names if n != "source_id"}}
             for loss in [*reader.losses, *(self.live.blind if self.live else ())]
@@ -303,9 +310,11 @@ class _EtlIngest:
         sure = {name: int(count) for name, count in zip(SOURCES, self.sure, strict=True) if count}
         header = reader.headers[0]
         settings: dict[str, Any] = {"seed": self.seed.name if self.seed else None}
-        if self.copies:
-            settings["copies"] = {path.name: names for path, names in self.copies.items()}
-        settings["notes"] = notes([trace.path.name for trace in reader.sources], self.diagnostics)
+        copies = {file.name: list(file.copies) for file in self.files.values() if file.copies}
+        if copies:
+            settings["copies"] = copies
+        names = [self.files[trace.path].name for trace in reader.sources]
+        settings["notes"] = [*self.left_out, *notes(names, self.diagnostics)]
         if self.live is not None:
             counters = [dict.fromkeys(COUNTERS.names) | row for row in self.live.counters]
             writer.append_rows("counters", counters)
@@ -336,19 +345,20 @@ class _EtlIngest:
 
     def _source(self, number: int, reader: EtlReader) -> dict[str, Any]:
         trace = reader.sources[number]
-        path, header = trace.path, trace.header
+        file, header = self.files[trace.path], trace.header
         facts = asdict(header)
         facts["version"] = ".".join(map(str, header.version))
         if trace.at:
             facts["offset"] = trace.at
         return Source(
             source_id=number,
-            name=path.name,
+            name=file.name,
             kind="etl",
-            size=path.stat().st_size,
-            sha256=self.digests[path].result(),
+            size=file.path.stat().st_size,
+            sha256=self.digests[file.path].result(),
             first_ns=self.first_ns.get(number),
             last_ns=self.last_ns.get(number),
             simulated=header.logger_name.startswith(_SIMULATED),
             facts=facts,
+            wrapper=file.wrapper,
         ).as_dict()

@@ -1,7 +1,6 @@
 """Procmon .pml files to a published capture."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from tracer.progress import Progress
 from tracer.radix import stable_order
 from tracer.resolve.catalog import Catalog
 from tracer.resolve.tree import KeyTree
+from tracer.source_files import SourceFile
 from tracer.sources import Source, sha256
 from tracer.store.manifest import Manifest
 from tracer.store.writer import PART_ROWS, ROW_GROUP, CaptureWriter
@@ -24,21 +24,21 @@ __all__ = ["ingest_pml"]
 
 
 def ingest_pml(
-    paths: Sequence[Path],
+    sources: Sequence[SourceFile],
     writer: CaptureWriter,
     *,
     control_set: int | None,
     progress: Callable[[Progress], None] | None,
-    copies: Mapping[Path, Sequence[str]],
+    left_out: Sequence[str],
 ) -> Manifest:
     """Read Procmon files, the oldest first, and publish them as one capture.
 
     Args:
-        paths: the files.
+        sources: the files.
         writer: where rows go.
         control_set: which ControlSet00N is CurrentControlSet, where the user knows it.
         progress: called after every batch.
-        copies: names of files that hold the same bytes as one of `paths` and are left out, by it.
+        left_out: a sentence for each folder or archive of which something is no source.
 
     Raises:
         SourceError: a file is not readable at all.
@@ -46,17 +46,19 @@ def ingest_pml(
         UsageError: the files are of several computers.
     """
     run = _PmlIngest(writer, progress)
-    diagnostics = [Diagnostics() for _ in paths]
-    files = [PmlFile(path, found) for path, found in zip(paths, diagnostics, strict=True)]
-    check_one_machine([file.machine(str(path)) for path, file in zip(paths, files, strict=True)])
-    for path, found in zip(paths, diagnostics, strict=True):
-        found.count("copied_source", len(copies.get(path, ())))
-    total = sum(path.stat().st_size for path in paths)
-    sources = [run.add(number, paths[number], file, total) for number, file in enumerate(files)]
-    settings: dict[str, Any] = {"notes": notes([path.name for path in paths], diagnostics)}
+    diagnostics = [Diagnostics() for _ in sources]
+    files = [PmlFile(source.path, found) for source, found in zip(sources, diagnostics, strict=True)]
+    check_one_machine([file.machine(source.shown) for source, file in zip(sources, files, strict=True)])
+    for source, found in zip(sources, diagnostics, strict=True):
+        found.count("copied_source", len(source.copies))
+    total = sum(source.path.stat().st_size for source in sources)
+    entries = [run.add(number, sources[number], file, total) for number, file in enumerate(files)]
+    sentences = notes([source.name for source in sources], diagnostics)
+    settings: dict[str, Any] = {"notes": [*left_out, *sentences]}
+    copies = {source.name: list(source.copies) for source in sources if source.copies}
     if copies:
-        settings["copies"] = {path.name: list(names) for path, names in copies.items()}
-    return run.publish(sources, diagnostics, control_set, settings)
+        settings["copies"] = copies
+    return run.publish(entries, diagnostics, control_set, settings)
 
 
 class _PmlIngest:
@@ -68,7 +70,7 @@ class _PmlIngest:
         self._events = self._processes = self._keyless = self._bytes = 0
         self._waiting: list[pa.RecordBatch] = []
 
-    def add(self, number: int, path: Path, file: PmlFile, total: int) -> dict[str, Any]:
+    def add(self, number: int, source: SourceFile, file: PmlFile, total: int) -> dict[str, Any]:
         """Read one file; return its entry in the manifest."""
         first_ns = last_ns = None
         processes = file.processes(number, self._processes)
@@ -89,12 +91,22 @@ class _PmlIngest:
                 self._progress(Progress(self._bytes, total, self._events))
         self._writer.append("processes", [processes])
         self._processes += processes.num_rows
-        self._bytes += path.stat().st_size
+        size = source.path.stat().st_size
+        self._bytes += size
         if self._progress:
             self._progress(Progress(self._bytes, total, self._events))
         facts = {**file.facts, "registry_operations": self._events - before}
         return Source(
-            number, path.name, "pml", path.stat().st_size, sha256(path), first_ns, last_ns, False, facts
+            number,
+            source.name,
+            "pml",
+            size,
+            sha256(source.path),
+            first_ns,
+            last_ns,
+            False,
+            facts,
+            source.wrapper,
         ).as_dict()
 
     def publish(

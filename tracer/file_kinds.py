@@ -1,0 +1,169 @@
+"""What a file is, told by its first bytes, and what to do with one that is no trace.
+
+Signatures are those that each format's own description publishes. An .etl file has none: it is known by its first
+buffer header, so everything else is asked first.
+"""
+
+import struct
+import zlib
+from dataclasses import dataclass
+
+__all__ = ["HEAD_BYTES", "TRACES", "WRAPPERS", "FileKind", "file_kind"]
+
+HEAD_BYTES = 4096  # what `file_kind` wants to see of a file
+TRACES = frozenset({"etl", "pml"})
+WRAPPERS = frozenset({"zip", "gz", "bz2", "xz", "zst"})
+
+_BUFFER_SIZES = range(73, (16 << 20) + 1)  # WMI_BUFFER_HEADER and a byte, to what Windows 8 and later allow
+_RECORD_AGAIN = "record with `regtrace capture`, wpr or logman, or save Procmon's log as .pml"
+_UNPACK = "unpack it, and name the .etl or .pml file in it"
+
+
+@dataclass(frozen=True, slots=True)
+class FileKind:
+    """A kind of file.
+
+    Attributes:
+        word: "etl", "pml", one of WRAPPERS, "unknown", or "foreign": known, and nothing that can be read.
+        name: what it is, with its article.
+        advice: what to do with it instead.
+    """
+
+    word: str
+    name: str = ""
+    advice: str = ""
+
+    def sentence(self, shown: str) -> str:
+        """Return why the file `shown` is not read, and what to do next."""
+        return f"{shown}: this is {self.name}, not a trace; {self.advice}"
+
+
+_ETL, _PML = FileKind("etl"), FileKind("pml")
+_EVENT_LOG = "it has no record of each registry operation; " + _RECORD_AGAIN
+_SIGNATURES = (
+    (b"PML_", _PML),
+    (b"PK\x03\x04", FileKind("zip")),
+    (b"PK\x05\x06", FileKind("zip")),
+    (b"BZh", FileKind("bz2")),
+    (b"\xfd7zXZ\0", FileKind("xz")),
+    (b"\x28\xb5\x2f\xfd", FileKind("zst")),
+    (b"PK\x07\x08", FileKind("foreign", "a part of a .zip of several parts", "join or " + _UNPACK)),
+    (b"7z\xbc\xaf\x27\x1c", FileKind("foreign", "a 7-Zip archive (.7z)", _UNPACK)),
+    (b"Rar!\x1a\x07", FileKind("foreign", "a RAR archive (.rar)", _UNPACK)),
+    (b"MSCF", FileKind("foreign", "a cabinet (.cab)", "unpack it with `expand -F:*`, and name the .etl file in it")),
+    (b"MSWIM\0\0\0", FileKind("foreign", "a Windows image (.wim)", _UNPACK)),
+    (b"\x04\x22\x4d\x18", FileKind("foreign", "an LZ4 file (.lz4)", _UNPACK)),
+    (b"ElfFile\0", FileKind("foreign", "a Windows event log (.evtx)", _EVENT_LOG)),
+    (b"\x30\0\0\0LfLe", FileKind("foreign", "an old Windows event log (.evt)", _EVENT_LOG)),
+    (b"regf", FileKind(
+        "foreign", "a registry hive", "it holds what keys are, not what happened to them; " + _RECORD_AGAIN)),
+    (b"PAR1", FileKind(
+        "foreign", "a Parquet file", "if it belongs to a capture, name that folder to the verb that asks it")),
+    (b"Nettrace", FileKind("foreign", "a .NET runtime trace (.nettrace)", _RECORD_AGAIN)),
+    (b"\x14\0\0\0!FastSerialization.1", FileKind(
+        "foreign", "PerfView's own copy of a trace (.etlx)", "name the .etl file that it was made of")),
+    (b"MDMP", FileKind("foreign", "a minidump (.dmp)", _RECORD_AGAIN)),
+    (b"PAGEDU", FileKind(
+        "foreign", "a dump of Windows (.dmp)", "write the sessions in it to .etl files with WinDbg's !wmitrace.logsave")),
+    (b"SQLite format 3\0", FileKind("foreign", "an SQLite database", _RECORD_AGAIN)),
+    (b"\x7fELF", FileKind("foreign", "a program", _RECORD_AGAIN)),
+    (b"%PDF-", FileKind("foreign", "a PDF file", "name the trace itself")),
+)  # fmt: skip
+_TEXTS = (
+    ("version https://git-lfs.github.com/spec/", FileKind(
+        "foreign", "a Git LFS pointer", "fetch the file that it stands for with `git lfs pull`")),
+    ("Windows Registry Editor Version", FileKind(
+        "foreign", "a .reg file", "it holds what keys are, not what happened to them; " + _RECORD_AGAIN)),
+    ("REGEDIT4", FileKind(
+        "foreign", "a .reg file", "it holds what keys are, not what happened to them; " + _RECORD_AGAIN)),
+    ("<?xml", FileKind("foreign", "XML text", _RECORD_AGAIN)),
+    ("<!doctype html", FileKind("foreign", "a web page (HTML)", "the download went wrong: fetch the trace again")),
+    ("<html", FileKind("foreign", "a web page (HTML)", "the download went wrong: fetch the trace again")),
+    ("{", FileKind("foreign", "JSON text", "name the trace that it was made of")),
+)  # fmt: skip
+_PROCMON_EXPORT = "an export is not read: open the log in Procmon and save it in the native format (.pml)"
+_PROCMON_CSV = FileKind("foreign", "a Procmon log exported as CSV", _PROCMON_EXPORT)
+_PROCMON_XML = FileKind("foreign", "a Procmon log exported as XML", _PROCMON_EXPORT)
+_PROFILE = FileKind(
+    "foreign", "a profile of Windows Performance Recorder (.wprp)", "record with it: wpr -start"
+)
+_TEXT = FileKind("foreign", "text", "name the trace that it was made of")
+_TAR = FileKind("foreign", "a tar archive", _UNPACK)
+_PROGRAM = FileKind("foreign", "a Windows program (.exe or .dll)", _RECORD_AGAIN)
+_ZEROS = FileKind(
+    "foreign",
+    "a file that begins with zeros only",
+    "a copy or a download may not have ended: fetch the trace again",
+)
+_EMPTY = FileKind("foreign", "an empty file", "record the trace again, or name another file")
+
+
+def file_kind(head: bytes) -> FileKind:
+    """Tell what a file is.
+
+    Args:
+        head: its first HEAD_BYTES bytes, fewer where it is shorter.
+    """
+    if not head:
+        return _EMPTY
+    for signature, kind in _SIGNATURES:
+        if head.startswith(signature):
+            return kind
+    if head.startswith(b"\x1f\x8b\x08") and _inflates(head):
+        return FileKind("gz")
+    if head[257:262] == b"ustar":
+        return _TAR
+    text = _as_text(head)
+    if text is not None:
+        return _text_kind(text)
+    if head.startswith(b"MZ") and len(head) > 0x40:
+        return _PROGRAM
+    if len(head) > 72 and not any(head):
+        return _ZEROS
+    return _ETL if _starts_with_buffer(head) else FileKind("unknown")
+
+
+def _starts_with_buffer(head: bytes) -> bool:
+    """Tell whether a buffer header stands here, and behind it, unless compressed, a record of the system (ntwmi.h)."""
+    if len(head) < 80:
+        return False
+    size, filled, flags = struct.unpack_from("<I44xIH", head)
+    record = bool(flags & 0x40) or (head[74] in (1, 2) and head[75] == 0xC0 and head[78:80] == b"\0\0")
+    return record and size in _BUFFER_SIZES and filled in _BUFFER_SIZES
+
+
+def _inflates(head: bytes) -> bool:
+    """Tell whether a gzip stream begins here; a buffer of an .etl may have a size that looks like one."""
+    try:
+        zlib.decompressobj(31).decompress(head, 64)
+    except zlib.error:
+        return False
+    return True
+
+
+def _as_text(head: bytes) -> str | None:
+    """Return the start of a text file (UTF-8, or UTF-16 with its mark); None where it is none."""
+    if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        text = head[: len(head) & ~1].decode("utf-16", "replace")
+    else:
+        text = head.decode("utf-8-sig", "replace")
+        if "\ufffd" in text[:-3]:  # the last character may be cut
+            return None
+    if len(text) < 2 or any(character < " " and character not in "\t\r\n\f\x1a" for character in text):
+        return None
+    return text
+
+
+def _text_kind(text: str) -> FileKind:
+    start = text.lstrip().lower()
+    if start.startswith(("<?xml", "<")):
+        for mark, kind in (("<procmon", _PROCMON_XML), ("<windowsperformancerecorder", _PROFILE)):
+            if mark in start:
+                return kind
+    for first, kind in _TEXTS:
+        if start.startswith(first.lower()):
+            return kind
+    titles = start.split("\n", 1)[0]
+    if all(f'"{title}"' in titles for title in ("process name", "operation", "path")):
+        return _PROCMON_CSV
+    return _TEXT
