@@ -62,6 +62,14 @@ COUNTERS = {
     "repeated_buffers": Counter(
         "info", "Buffers that another source holds too (parts of one recording that overlap); read once."
     ),
+    "double_reports": Counter(
+        "info", "Operations that both registry providers reported; each is one row, with what both say of it."
+    ),
+    "single_reports": Counter(
+        "warning",
+        "Operations that only one of the two registry providers in the trace reported, or whose two reports "
+        "were not recognised as one: these are two rows.",
+    ),
     "odd_extended_items": Counter(
         "warning", "The extended items of a record do not fit its size; its payload was left out."
     ),

@@ -20,7 +20,7 @@ from tracer.parts import NO_DURATION, Batch, row_groups, rows_in_order
 from tracer.resolve.touches import CLASSIC_SPACE, NO_NAME, Resolved, Touches
 from tracer.schema import FLAGS
 
-__all__ = ["EventRows", "Order", "make_touches", "time_order"]
+__all__ = ["EventRows", "Order", "durations", "make_touches", "time_order"]
 
 Column = NDArray[np.int64]
 Order = Column | slice
@@ -103,9 +103,14 @@ class EventRows:
         order: Order,
         touches: Touches,
         resolved: Resolved,
-        headers: list[LogfileHeader],
+        duration: Column | None,
+        repeated: NDArray[np.bool_] | None = None,
     ) -> None:
-        """Add a batch; `touches` and `resolved` are in time order, as `order` says."""
+        """Add a batch; `touches` and `resolved` are in time order, as `order` says.
+
+        `duration` is as `durations` returns it; `repeated` marks rows that are left out because another says what they
+        say. Both are in the order of `operations`.
+        """
 
         def at_place(column: NDArray) -> NDArray:  # type: ignore[type-arg]
             if isinstance(order, slice):
@@ -116,6 +121,8 @@ class EventRows:
 
         keep: slice | Column = slice(None)
         is_row = PlanTables.operation[operations.plan] != ABSENT
+        if repeated is not None:
+            is_row &= ~repeated
         if not is_row.all():
             keep = np.flatnonzero(is_row)
         rows = operations.rows[keep]
@@ -140,7 +147,7 @@ class EventRows:
                 "last_name": operations.last_name[keep],
                 "source": records.source[rows],
                 "offset": records.offset[rows],
-                "duration": _durations(records, operations, headers, keep),
+                "duration": None if duration is None else duration[keep],
             },
             fields={
                 name: column.astype(np.uint32, copy=False)[keep]
@@ -154,6 +161,7 @@ class EventRows:
                     sort_keys=False,
                 )
                 for row, payload in operations.payloads.items()
+                if is_row[row]
             },
             rows=len(rows),
         )
@@ -190,10 +198,11 @@ def _plain(fields: Mapping[str, object]) -> dict[str, object]:
     }
 
 
-def _durations(
-    records: Records, operations: Operations, headers: list[LogfileHeader], keep: slice | Column
-) -> Column | None:
-    """Return how long classic operations took (they carry the time at which they began); None without any."""
+def durations(records: Records, operations: Operations, headers: list[LogfileHeader]) -> Column | None:
+    """Return how long classic operations took (they carry the time at which they began); None without any.
+
+    One row an operation, in nanoseconds, NO_DURATION where the record does not say.
+    """
     timed = PlanTables.offsets["InitialTime"][operations.plan] >= 0
     if not timed.any():
         return None
@@ -203,4 +212,4 @@ def _durations(
         mine = timed & (source == number)
         began = header.to_ns(operations.fields["InitialTime"][mine].view(np.int64))
         out[mine] = records.time_ns[operations.rows[mine]] - began
-    return out[keep]
+    return out

@@ -14,16 +14,17 @@ from numpy.typing import NDArray
 from tracer.arrival import Arrival
 from tracer.compiled import WORTH_BYTES, is_available
 from tracer.decode.columns import Operations, decode_operations
-from tracer.decode.layouts import PROVIDER_NAMES
+from tracer.decode.layouts import CLASSIC_REGISTRY, KERNEL_REGISTRY, PROVIDER_NAMES
 from tracer.decode.plans import ABSENT, PlanTables
 from tracer.decode.strings import NameTable
 from tracer.diagnostics import Diagnostics
+from tracer.double_reports import DoubleReports, Pairs, reports_of
 from tracer.doubts import Doubts
 from tracer.errors import UsageError
 from tracer.etl.extended import gather_items
 from tracer.etl.reader import EtlReader
 from tracer.etl.records import Records
-from tracer.events import EventRows, Order, make_touches, time_order
+from tracer.events import EventRows, Order, durations, make_touches, time_order
 from tracer.facts import LiveFacts, place_losses
 from tracer.machines import check_one_machine, etl_machine
 from tracer.notes import notes
@@ -33,7 +34,7 @@ from tracer.progress import Progress
 from tracer.resolve.catalog import Catalog
 from tracer.resolve.losses import LossTimes
 from tracer.resolve.resolver import Resolver
-from tracer.resolve.touches import DEFERRED, SOURCES, Resolved
+from tracer.resolve.touches import DEFERRED, NO_NAME, SOURCES, Resolved, Touches
 from tracer.resolve.tree import KeyTree
 from tracer.schema import COUNTERS, LOSSES
 from tracer.seed import read_seed, unchanged_objects
@@ -140,6 +141,7 @@ class _EtlIngest:
         self.control_set = control_set
         self.compiled = _is_worth_compiling(self.paths) if compiled is None else compiled
         self.processes = ProcessTable()
+        self.reports = DoubleReports()
         self.events = self.records = 0
         self.deferred = np.zeros(0, np.int64)
         self.sure = np.zeros(len(SOURCES), np.int64)
@@ -212,7 +214,11 @@ class _EtlIngest:
         self._note_foreign(reader, records, operations)
         order = time_order(records, operations)
         process = self._assign_processes(reader, records, operations, order)
+        duration = durations(records, operations, reader.headers)
+        pairs = self._pair_reports(reader, records, operations, order, duration)
         is_row = PlanTables.operation[operations.plan[order]] != ABSENT
+        if pairs is not None:
+            is_row[pairs.classic] = False
         sequence = self.events + np.cumsum(is_row) - is_row
         touches = make_touches(records, operations, order, process, sequence, self.names)
         doubts = Doubts(records, operations, order, self.names, self.diagnostics)
@@ -221,7 +227,10 @@ class _EtlIngest:
         if self.live is not None:
             self.arrival.add(operations)
         self._note_control_set(operations)
-        self.rows.add(records, operations, order, touches, resolved, reader.headers)
+        repeated = None
+        if pairs is not None:
+            repeated = self._merge_reports(pairs, operations, order, duration, touches, resolved)
+        self.rows.add(records, operations, order, touches, resolved, duration, repeated)
         self.events += int(is_row.sum())
         if len(records.extended):
             numbers = np.full(len(records), -1)
@@ -268,6 +277,51 @@ class _EtlIngest:
             found.sort(key=lambda one: (one[0], one[1].time_ns))
         return self.processes.assign(records.pid[rows], found)
 
+    def _pair_reports(
+        self,
+        reader: EtlReader,
+        records: Records,
+        operations: Operations,
+        order: Order,
+        duration: NDArray[np.int64] | None,
+    ) -> Pairs | None:
+        """Return which operations both providers reported; None where the trace has not both."""
+        if not {KERNEL_REGISTRY, CLASSIC_REGISTRY} <= set(reader.providers):
+            return None
+        rows = operations.rows[order]
+        took = np.zeros(len(rows), np.int64) if duration is None else duration[order]
+        status = operations.fields["Status"][order]
+        calls = reports_of(operations.plan[order], status, records.tid[rows], records.time_ns[rows], took)
+        pairs = self.reports.find(calls)
+        self.diagnostics[0].count("double_reports", len(pairs.classic))
+        self.diagnostics[0].count("single_reports", pairs.alone)
+        return pairs
+
+    def _merge_reports(
+        self,
+        pairs: Pairs,
+        operations: Operations,
+        order: Order,
+        duration: NDArray[np.int64] | None,
+        touches: Touches,
+        resolved: Resolved,
+    ) -> NDArray[np.bool_]:
+        """Give the rows that stay what only their partners say; return which rows go, in decoded order."""
+        place = np.arange(len(operations))[order]
+        repeated = np.zeros(len(operations), bool)
+        repeated[place[pairs.classic]] = True
+        here = pairs.by_callback >= 0
+        callback, classic = pairs.by_callback[here], pairs.classic[here]
+        if duration is not None:
+            duration[place[callback]] = duration[place[classic]]
+        # Where neither asks for a name, the key of both is that of the object they use.
+        same = (touches.asked[callback] == NO_NAME) & (touches.asked[classic] == NO_NAME)
+        same &= ~resolved.across_loss[callback] & ~resolved.across_loss[classic]
+        keys = np.stack([resolved.key[callback[same]], resolved.key[classic[same]]], axis=1)
+        for one, other in np.unique(keys[(keys >= 0).all(axis=1)], axis=0).tolist():
+            self.tree.same_key(one, other)
+        return repeated
+
     def _count_names(self, resolved: Resolved, is_row: NDArray[np.bool_]) -> None:
         source, key = resolved.source[is_row], resolved.key[is_row]
         self.sure += np.bincount(source[source >= 0], minlength=len(SOURCES))
@@ -289,6 +343,7 @@ class _EtlIngest:
     def _publish(self, reader: EtlReader) -> Manifest:
         writer, found = self.writer, self.diagnostics[0]
         writer.append("handles", [self.resolver.handles.finish()])
+        self.tree.bind_same()
         catalog = Catalog(self.tree, control_set=self.control_set)
         writer.append("keys", catalog.tables())
         writer.append("processes", [self.processes.arrow()])

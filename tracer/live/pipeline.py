@@ -17,7 +17,7 @@ from tracer.decode.strings import NameTable
 from tracer.diagnostics import Diagnostics
 from tracer.doubts import Doubts
 from tracer.etl.records import ProviderTable, Records
-from tracer.events import EventRows, make_touches, time_order
+from tracer.events import EventRows, durations, make_touches, time_order
 from tracer.live.key_names import KeyNames
 from tracer.live.records import RawRecord, ReorderWindow, records_from_raw
 from tracer.process_records import process_records
@@ -167,7 +167,7 @@ class LivePipeline:
             self._plant(touches)
         doubts = Doubts(records, operations, order, self._names, [self.diagnostics])
         resolved = doubts.resolve(self._resolver, touches)
-        self._rows.add(records, operations, order, touches, resolved, [])
+        self._rows.add(records, operations, order, touches, resolved, durations(records, operations, []))
         self.rows += int(is_row.sum())
         rows = self._named(touches, is_row) if is_row.any() else _EMPTY
         self._renew(records, operations)

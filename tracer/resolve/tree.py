@@ -49,6 +49,7 @@ class KeyTree:
         self.bare: set[int] = set()
         self._bare_roots: dict[str, int] = {}
         self._no_base: int | None = None
+        self._same: dict[tuple[int, int], None] = {}  # nodes that are one key, of which one had no name
         self._components: dict[int, tuple[int, ...]] = {}  # of names by number
         self._children: dict[int, int] = {}  # parent and folded component, packed -> node
         self._spellings: dict[str, int] = {}  # component -> number of its folded form
@@ -189,6 +190,19 @@ class KeyTree:
             top = self.parents[top]
         if top != self._no_base:
             self.bound.setdefault(node, (target, source))
+
+    def same_key(self, node: int, other: int) -> None:
+        """Say that two nodes are one key, which names one of them as soon as the other has a name (`bind_same`)."""
+        if self.unrooted[node] or self.unrooted[other]:
+            self._same[node, other] = None
+
+    def bind_same(self) -> None:
+        """Bind the unnamed of nodes that are one key to what the other turned out to be; once, at the end."""
+        for pair in self._same:
+            for node, other in (pair, pair[::-1]):
+                target, source = self.bound.get(other, (other, "later"))
+                if self.unrooted[node] and node not in self.bound and not self.unrooted[target]:
+                    self.bind(node, target, source)
 
     def _bare_root(self, name: str, mention: int) -> int:
         folded = fold_name(name)
