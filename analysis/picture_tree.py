@@ -8,6 +8,7 @@ import altair as alt
 from analysis.collect import fetch
 from analysis.engine import engine_errors
 from analysis.filters import Filters
+from analysis.links import link_target
 from analysis.picture import Picture
 from analysis.picture_parts import WIDTH, shorten
 from tracer.errors import UsageError
@@ -66,6 +67,7 @@ def icicle(capture: "Capture", filters: Filters, *, levels: int) -> Picture:
     if not 1 <= levels <= 30:
         raise UsageError(f"a tree of {levels} levels cannot be drawn: ask for 1 to 30")
     summary = capture.keys_table(filters=replace(filters, subtree=filters.key is not None))
+    summary = summary.mutate(display_key=link_target(summary["display_key"], as_shown=True))
     with engine_errors():
         rows = fetch(summary.select("display_key", "events", "failures")).to_pylist()
     if not rows:

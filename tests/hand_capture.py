@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from plain_rows import link_target
 
 from tracer.operations import BY_NAME
 from tracer.paths import display_path
@@ -110,7 +111,7 @@ def _key_rows(paths: dict[str, int], control_set: int | None) -> list[dict[str, 
                 "folded_path": folded,
                 "name": path.rpartition("\\")[2],
                 "depth": path.count("\\"),
-                "same_as": groups.setdefault(folded, key_id),
+                "same_as": groups.setdefault(link_target(folded), key_id),
             }
         )
     return rows

@@ -1,5 +1,6 @@
 """A capture's rows as plain dictionaries, and captures to ask: what the references of the answers loop over."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from analysis.filters import Filters
 from tracer.statuses import is_failure
 from tracer.text import fold_name
 
-__all__ = ["failed", "folded_key", "group_of", "plain_answer", "plain_rows", "simulated"]
+__all__ = ["failed", "folded_key", "group_of", "link_target", "plain_answer", "plain_rows", "simulated"]
 
 Row = dict[str, Any]
 
@@ -42,9 +43,21 @@ def group_of(capture: Capture) -> dict[int | None, int]:
 
 
 def folded_key(capture: Capture) -> dict[int, str]:
-    """Return the folded path of each key."""
+    """Return the folded path of each key, links followed."""
     keys = capture.sql("SELECT key_id, folded_path FROM keys")
-    return dict(zip(map(int, keys["key_id"]), keys["folded_path"], strict=True))
+    return dict(zip(map(int, keys["key_id"]), map(link_target, keys["folded_path"]), strict=True))
+
+
+def link_target(folded: str) -> str:
+    r"""Return a folded path with the link to a user's classes followed."""
+    parts = folded.split("\\")
+    if (
+        parts[:1] == ["HKU"]
+        and parts[2:4] == ["SOFTWARE", "CLASSES"]
+        and re.fullmatch("S-1-[0-9-]+", parts[1])
+    ):
+        return "\\".join(["HKU", f"{parts[1]}_CLASSES", *parts[4:]])
+    return folded
 
 
 def failed(row: Row) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from plain_rows import plain_answer, plain_rows, simulated
+from plain_rows import link_target, plain_answer, plain_rows, simulated
 from procmon_oracle import csv_rows
 from small_capture import write_capture
 from workloads import events, write_workload
@@ -37,27 +37,51 @@ def components(path: str) -> list[str]:
     return [path[0] + first, *more]
 
 
+def target_shown(path: str) -> str:
+    """Return a display path with the link to a user's classes followed."""
+    if link_target(fold_name(path)) == fold_name(path):
+        return path
+    hku, user, _, _, *rest = path.split("\\")
+    return "\\".join([hku, f"{user}_Classes", *rest])
+
+
+def place_of(key: Any, tops: set[str] | None) -> tuple[str, list[str], int]:
+    """Return a key's path as shown, the paths of all keys from the root to it, and which of these is its top."""
+    found = []
+    path = target_shown(key.display_path)
+    _, user, *rest = [*path.split("\\"), ""]
+    spellings = [path]
+    if tops is not None and path.upper().startswith("HKU\\S-1-") and user.upper().endswith("_CLASSES"):
+        through = "\\".join(["HKU", user[: -len("_Classes")], "Software", "Classes", *rest])
+        spellings.append(through.rstrip("\\"))
+    for by_link, shown in enumerate(spellings):
+        parts = components(fold_name(shown))
+        paths = ["\\".join(parts[: place + 1]) for place in range(len(parts))]
+        start = next((place for place, path in enumerate(paths) if tops is None or path in tops), len(paths))
+        found.append((start == len(paths), start, by_link, shown, paths))
+    _, start, _, shown, paths = min(found)
+    return shown, paths, start
+
+
 def plain_tree(
     capture: Capture, rows: list[dict[str, Any]], tops: set[str] | None, depth: int
 ) -> list[dict[str, Any]]:
     """Return the answer of `subtrees`, as a tree."""
     keys = {key.key_id: key for key in capture.sql("SELECT * FROM keys").itertuples()}
-    own = {key.folded_path: key for key in reversed(keys.values()) if key.key_id == key.same_as}
+    own = {link_target(key.folded_path): key for key in reversed(keys.values()) if key.key_id == key.same_as}
     nodes: dict[str, dict[str, Any]] = {}
     for row in rows:
         if row["group"] is None:
             continue
         key = keys[row["group"]]
-        parts = components(key.folded_path)
-        paths = ["\\".join(parts[: place + 1]) for place in range(len(parts))]
-        start = next((place for place, path in enumerate(paths) if tops is None or path in tops), len(paths))
+        shown, paths, start = place_of(key, tops)
         for level, path in enumerate(paths[start : start + depth + 1]):
-            spelled = own[path].display_path if path in own else key.display_path[: len(path)]
+            spelled = target_shown(own[path].display_path) if path in own else shown[: len(path)]
             node = nodes.setdefault(
                 path, {"level": level, "rows": [], "own": 0, "spelled": set(), "path": path}
             )
             node["rows"].append(row)
-            node["own"] += path == key.folded_path
+            node["own"] += path == paths[-1]
             node["spelled"].add(spelled)
     whole = sum(len(node["rows"]) for node in nodes.values() if node["level"] == 0)
     answers = []
@@ -81,7 +105,7 @@ def plain_tree(
                 "processes": len({row["process_id"] for row in mine} - {None}),
                 "first_time": mine[0]["time"],
                 "last_time": mine[-1]["time"],
-                "key_id": own[path].key_id if path in own else None,
+                "key_id": own[link_target(path)].key_id if link_target(path) in own else None,
                 "first_sequence": mine[0]["sequence"],
                 "last_sequence": mine[-1]["sequence"],
             }
@@ -122,7 +146,7 @@ def test_a_tree_begins_at_the_highest_keys_asked_for(capture: Capture, under: st
         "SELECT k.folded_path AS path, g.folded_path AS top FROM keys k, keys g WHERE k.same_as = g.key_id"
     )
     tops = {
-        top
+        link_target(top)
         for path, top in keys.itertuples(index=False)
         if any(pattern.matches(path) for pattern in patterns)
     }

@@ -140,7 +140,11 @@ def tokens_of(pattern: str) -> list[str]:
             place += 3
         elif pattern[place] == "*":
             run = len(pattern[place:]) - len(pattern[place:].lstrip("*"))
-            tokens.append("**" if run > 1 else "*")
+            after = pattern[place + run : place + run + 1]
+            if run > 1 and tokens[-1:] == ["=\\"] and after in ("", "\\"):
+                tokens[-1:] = ["components"]
+            else:
+                tokens.append("**" if run > 1 else "*")
             place += run
         else:
             tokens.append("?" if pattern[place] == "?" else "=" + pattern[place])
@@ -152,6 +156,8 @@ def naive_match(tokens: list[str], name: str) -> bool:
     if not tokens:
         return not name
     head, rest = tokens[0], tokens[1:]
+    if head == "components":  # none, or a backslash and anything
+        return naive_match(rest, name) or (name[:1] == "\\" and naive_match(["**", *rest], name[1:]))
     if head in ("*", "**"):
         if naive_match(rest, name):
             return True
@@ -247,7 +253,13 @@ def test_hostile_names_are_found_by_exact_and_by_wild_patterns(name: str) -> Non
     ("text", "matching", "other"),
     [
         ("HKLM\\SOFTWARE\\*", "HKLM\\Software\\A", "HKLM\\Software\\A\\B"),
-        ("HKLM\\SOFTWARE\\**", "HKLM\\Software\\A\\B", "HKLM\\Software"),
+        ("HKLM\\SOFTWARE\\**", "HKLM\\Software\\A\\B", "HKLM\\SoftwareX"),
+        ("HKLM\\SOFTWARE\\**", "HKLM\\Software", "HKLM"),
+        ("HKLM\\**\\Run", "HKLM\\Run", "HKLM\\aRun"),
+        ("HKLM\\**\\**\\Run", "HKLM\\Run", "Run"),
+        ("**\\HKLM", "HKLM", "XHKLM"),
+        ("**\\A\\**", "HKLM\\A", "HKLM\\AB"),
+        ("\\REGISTRY\\**\\Run", "\\REGISTRY\\A\\Run", "\\REGISTRY\\A\\aRun"),
         ("HKLM\\SOFTWARE\\Vendor", "hklm\\software\\vendor", "HKLM\\SOFTWARE\\VendorX"),
         ("**\\Run", "HKU\\a\\b\\RUN", "HKU\\a\\b\\RunOnce"),
         ("\\REGISTRY\\*\\Run", "HKLM\\Run", "HKLM\\a\\Run"),

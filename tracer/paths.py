@@ -46,11 +46,18 @@ _NATIVE = re.compile(r"\\+REGISTRY(?=\\|\Z)", re.ASCII | re.IGNORECASE)
 _DISPLAYED = re.compile(r"\\REGISTRY\\(?:(MACHINE)|USER)(?=\\|\Z)", re.ASCII | re.IGNORECASE)
 _OBJECT = re.compile(r"<object 0x", re.ASCII | re.IGNORECASE)
 _SID = re.compile(r"S-1(?:-[0-9]+)+|\.DEFAULT", re.ASCII | re.IGNORECASE)
+_ABOVE_CLASSES = re.compile(
+    r"(HKU\\S-1-[0-9-]+)(?:\\SOFTWARE)?"
+)  # folded; a link to the classes hive lies below
 _SEPARATORS = re.compile(r"\\{2,}")
 _NOT_TEXT = re.compile("[\x00\ud800-\udfff]")
 _WILD_ROOT = re.compile(r"[^\\/*?]*[*?]")  # a wildcard in the first component, and no slash before it
 _LITERAL = re.compile(r"\[([*?\[])\]")
-_TOKEN = re.compile(r"\[([*?\[])\]|(\*{2,})|(\*)|(\?)|([^*?\[]+|\[)")
+# `**` as whole components takes the backslash beside it along, for it may stand for none.
+_TOKEN = re.compile(
+    r"\[([*?\[])\]|(\A(?:\*{2,}\\)+)|((?:\\\*{2,})+(?=\\|\Z))|(\*{2,})|(\*)|(\?)"
+    r"|((?:[^*?\[\\]|\\(?!\*{2,}(?:\\|\Z)))+|\[)"
+)
 
 
 def native_path(text: str, *, user_sid: str | None = None) -> str:
@@ -161,7 +168,11 @@ class KeyPattern:
             listed = ", ".join(map(_quote, self.exact))
             conditions = [f"{column} IN ({listed})"]
             if self.subtree:
-                below = [_quote(path + "\\") for path in self.exact]
+                hives = [
+                    f"{above[1]}_CLASSES" for above in map(_ABOVE_CLASSES.fullmatch, self.exact) if above
+                ]
+                conditions += [f"{column} = {_quote(hive)}" for hive in hives]
+                below = [_quote(path + "\\") for path in (*self.exact, *hives)]
                 conditions += [f"starts_with({column}, {start})" for start in below]
             return f"({' OR '.join(conditions)})"
         spellings = [column, *_sql_links(column, self.control_set)]
@@ -176,10 +187,11 @@ def compile_pattern(
 ) -> KeyPattern:
     r"""Return the pattern of a key that a person wrote down, with or without wildcards.
 
-    ``*`` stands for any run of characters within one component, ``**`` for any run at all, ``?`` for one
-    character that is no backslash. ``[*]``, ``[?]`` and ``[[]`` stand for the character itself; any other
-    bracket is a letter like any other. A key in double quotes is meant letter by letter. Without a wildcard
-    the pattern is one key. Names compare by the
+    ``*`` stands for any run of characters within one component, ``?`` for one character that is no backslash,
+    ``**`` for any run at all; as a whole component it stands for any number of components, none included:
+    ``HKLM\**\Run`` fits ``HKLM\Run``, and ``HKLM\SOFTWARE\**`` fits ``HKLM\SOFTWARE``. ``[*]``, ``[?]`` and
+    ``[[]`` stand for the character itself; any other bracket is a letter like any other. A key in double quotes
+    is meant letter by letter. Without a wildcard the pattern is one key. Names compare by the
     registry's folding.
 
     A key matches when one of its spellings does: CurrentControlSet and ControlSet00N (where `control_set`
@@ -289,8 +301,12 @@ def _regex(folded: str) -> str:
     """Return the regular expression of a folded pattern, in the common part of Python's and RE2's syntax."""
     out = []
     for token in _TOKEN.finditer(folded):
-        literal, anything, run, one, plain = token.groups()
-        if anything:
+        literal, first, components, anything, run, one, plain = token.groups()
+        if first:
+            out.append(r"(?:(?s:.*)\\)?")
+        elif components:
+            out.append(r"(?:\\(?s:.*))?")
+        elif anything:
             out.append("(?s:.*)")
         elif run:
             out.append(r"[^\\]*")

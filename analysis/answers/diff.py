@@ -10,6 +10,7 @@ from analysis.answers.meaning import meaning
 from analysis.answers.state import state_at
 from analysis.filters import name_regex
 from analysis.folding import folded
+from analysis.links import link_target
 from tracer.errors import UsageError
 
 __all__ = ["CANDIDATES", "KINDS", "USUAL", "candidates", "parse_kinds", "side"]
@@ -217,7 +218,9 @@ def _operations(events: Table, keys: Table, processes: Table, folds: Collection[
 def _named_keys(keys: Table) -> Table:
     """Return the paths of keys that have one: an object's address means nothing on the other side."""
     named = keys.filter(~keys["folded_path"].startswith("<OBJECT 0X"))
-    return named.select(path_id="key_id", folded_path="folded_path", path_shown="display_path")
+    return named.select(
+        path_id="key_id", folded_path=link_target(named["folded_path"]), path_shown="display_path"
+    )
 
 
 def _with_last(found: Table, rows: Table, more: Sequence[str]) -> Table:

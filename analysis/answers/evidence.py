@@ -6,6 +6,7 @@ import ibis
 from ibis.expr.types import BooleanValue, IntegerValue, StringValue, Table
 
 from analysis.folding import folded
+from analysis.links import link_target, own_paths
 from tracer.statuses import NAME_NOT_FOUND, NOT_FAILURES, NOT_SUCCESS
 
 __all__ = [
@@ -249,12 +250,13 @@ def of_subtrees(events: Table) -> Table:
 def _below(tops: Table, keys: Table) -> Table:
     """Return what `key_renamed` and `key_unknown` of a key say of other keys: those below, and a new name's."""
     tops = tops.filter(tops["operation"] != "DeleteKey")  # a key that can be deleted has nothing below it
-    paths = keys.filter(keys["key_id"] == keys["same_as"]).select(at_id="key_id", at_path="folded_path")
+    paths = own_paths(keys).select(at_id="group_id", at_path="path")
     tops = tops.inner_join(paths, tops["key_id"] == paths["at_id"]).drop("at_id")
     renamed = tops.filter(tops["operation"] == "RenameKey")
     parent = renamed["at_path"].re_replace(r"[^\\]*$", "")
     renamed = renamed.mutate(
-        new_path=parent.concat(folded(renamed["requested_name"])), fact=ibis.literal("key_unknown")
+        new_path=link_target(parent.concat(folded(renamed["requested_name"]))),
+        fact=ibis.literal("key_unknown"),
     )
     renamed = renamed.filter(renamed["new_path"] != renamed["at_path"])
     others = paths.rename(other_id="at_id", other_path="at_path")

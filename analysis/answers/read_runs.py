@@ -5,6 +5,7 @@ from ibis.expr.types import BooleanValue, Table
 
 from analysis.answers.evidence import changes_hive
 from analysis.folding import folded
+from analysis.links import link_target, own_paths
 from analysis.nanoseconds import rest
 from tracer.schema import FLAGS
 from tracer.statuses import NOT_SUCCESS
@@ -166,13 +167,13 @@ def _unclear(events: Table, keys: Table) -> Table:
     operation, status = events["operation"], events["status"]
     whole = changes_hive(events) | (operation == "RenameKey")
     whole = whole & ~(status >= NOT_SUCCESS).fill_null(False)
-    paths = keys.filter(keys["key_id"] == keys["same_as"]).select(group_id="key_id", path="folded_path")
+    paths = own_paths(keys).select("group_id", "path")
     groups = keys.select(grouped_id="key_id", top_id="same_as")
     tops = events.filter(whole).select("sequence", "key_id", "operation", "requested_name")
     tops = tops.inner_join(groups, tops["key_id"] == groups["grouped_id"])
     tops = tops.inner_join(paths, tops["top_id"] == paths["group_id"])
     named = tops.filter((tops["operation"] == "RenameKey") & tops["requested_name"].notnull())
-    beside = named["path"].re_replace(r"[^\\]*$", "").concat(folded(named["requested_name"]))
+    beside = link_target(named["path"].re_replace(r"[^\\]*$", "").concat(folded(named["requested_name"])))
     all_tops = tops.select("sequence", top="path").union(named.select("sequence", top=beside))
     found = all_tops.inner_join(
         paths, (paths["path"] == all_tops["top"]) | paths["path"].startswith(all_tops["top"].concat("\\"))

@@ -7,6 +7,7 @@ import ibis
 from ibis.expr.types import IntegerValue, StringValue, Table
 
 from analysis.answers.measures import SUMS, counted, measured, sums
+from analysis.links import link_path, link_target, own_paths
 from tracer.errors import UsageError
 
 __all__ = ["MOST_LEVELS", "TREE_SORTS", "levels_of", "subtrees", "tops_of"]
@@ -33,7 +34,8 @@ def subtrees(
 ) -> Table:
     r"""Return one row per key that events touch, or that stands above such a key, down to a depth.
 
-    The tree is that of display paths; spellings of one key (`keys.same_as`) are one key.
+    The tree is that of display paths; spellings of one key (`keys.same_as`) are one key. What was recorded through
+    a link stands below the link's target, and below the link where a top is above that and none above the target.
 
     Columns: display_key; name (its last component; of a top the whole path); level (0 for a top); events
     (rows of the key and all keys below it, as all other counts); own_events (of the key alone); share, of
@@ -64,7 +66,7 @@ def subtrees(
     if not 0 <= depth <= MOST_LEVELS:
         raise UsageError(f"a tree of depth {depth} cannot be made: ask for 0 to {MOST_LEVELS}")
     parts = measured(events, keys, "group_id", usage=usage)
-    paths = _paths(keys)
+    paths = own_paths(keys)
     places = _numbered(_places(paths.semi_join(parts, "group_id"), tops, top_levels, depth))
     parts = parts.inner_join(places, "group_id")
     found = parts.group_by("number").aggregate(
@@ -97,12 +99,12 @@ def tops_of(keys: Table, key_ids: Sequence[int] | Table) -> Table:
         keys: the table `keys`.
         key_ids: ids, or a table with the column `key_id`.
     """
-    own = keys.filter(keys["key_id"] == keys["same_as"])
+    own = own_paths(keys)
     if isinstance(key_ids, Table):
-        own = own.semi_join(key_ids, "key_id")
+        own = own.semi_join(key_ids.select(group_id="key_id"), "group_id")
     else:
-        own = own.filter(own["key_id"].isin(list(key_ids)) if key_ids else ibis.literal(False))
-    return own.select(path="folded_path", levels=levels_of(own["folded_path"]))
+        own = own.filter(own["group_id"].isin(list(key_ids)) if key_ids else ibis.literal(False))
+    return own.select("path", levels=levels_of(own["path"])).distinct()
 
 
 def levels_of(path: StringValue) -> IntegerValue:
@@ -112,14 +114,17 @@ def levels_of(path: StringValue) -> IntegerValue:
     return levels
 
 
-def _paths(keys: Table) -> Table:
-    """Return group_id, the folded and the shown path of the keys that others are grouped with."""
-    keys = keys.filter(keys["key_id"] == keys["same_as"])
-    return keys.select(group_id="key_id", path="folded_path", shown="display_path")
-
-
 def _places(paths: Table, tops: Table | None, top_levels: Sequence[int], depth: int) -> Table:
     """Return group_id, node and level: the tops and the keys below them that each key is or lies below."""
+    paths = paths.mutate(by_link=ibis.literal(0))
+    if tops is not None:
+        linked = paths.filter(link_path(paths["path"]) != paths["path"])
+        linked = linked.mutate(
+            path=link_path(linked["path"]),
+            shown=link_path(linked["shown"], as_shown=True),
+            by_link=ibis.literal(1),
+        )
+        paths = paths.union(linked)
     paths = paths.mutate(levels=levels_of(paths["path"]))
     begins = []
     for level in sorted(set(top_levels)):
@@ -130,9 +135,9 @@ def _places(paths: Table, tops: Table | None, top_levels: Sequence[int], depth: 
     if not begins:
         begins = [paths.mutate(top=paths["path"], top_level=paths["levels"]).limit(0)]
     found = reduce(lambda some, more: some.union(more), begins)
-    highest = found["top_level"].min().over(ibis.window(group_by="group_id"))
-    found = found.mutate(highest=highest)
-    found = found.filter(found["top_level"] == found["highest"])
+    found = found.mutate(place=found["top_level"] * 2 + found["by_link"])
+    found = found.mutate(highest=found["place"].min().over(ibis.window(group_by="group_id")))
+    found = found.filter(found["place"] == found["highest"])
     below = found["path"].substr(found["top"].length())
     steps = []
     for level in range(depth + 1):
@@ -160,9 +165,11 @@ def _numbered(places: Table) -> Table:
 def _named(found: Table, paths: Table) -> Table:
     """Return the nodes with display_key, name and key_id: as the key itself is spelled, else as one below it."""
     ids = paths.group_by("path").aggregate(key_id=paths["group_id"].min())
-    found = found.left_join(ids, found["node"] == ids["path"]).drop("path")
-    known = paths.select(own_id="group_id", own_shown="shown")
-    found = found.left_join(known, found["key_id"] == known["own_id"]).drop("own_id")
+    found = found.mutate(target=link_target(found["node"]))
+    found = found.left_join(ids, found["target"] == ids["path"]).drop("path", "target")
+    known = paths.select(own_id="group_id", own_path="path", own_shown="shown")
+    same = [found["key_id"] == known["own_id"], found["node"] == known["own_path"]]
+    found = found.left_join(known, same).drop("own_id", "own_path")
     shown = ibis.coalesce(found["own_shown"], found["node_shown"])
     name = ibis.ifelse(found["level"] == 0, shown, shown.re_extract(r"[^\\]*$", 0))
     return found.mutate(display_key=shown, name=name)
