@@ -136,6 +136,8 @@ def _describe_pml(path: Path) -> dict[str, Any]:
             last_ns = times[batch.num_rows - 1].as_py()
     from tracer.info import time_text
 
+    if not operations:
+        found.count("pml_no_registry_events")
     return {
         "kind": "pml",
         "name": path.name,

@@ -70,6 +70,22 @@ COUNTERS = {
         "Operations that only one of the two registry providers in the trace reported, or whose two reports "
         "were not recognised as one: these are two rows.",
     ),
+    "no_registry_events": Counter(
+        "warning",
+        "No registry operation is in the trace: nothing was done, or the session that wrote it had not enabled "
+        "Microsoft-Windows-Kernel-Registry with the keywords of operations, or it is the file of another session "
+        "(process events alone are no registry trace); `regtrace capture` records them.",
+    ),
+    "no_opens": Counter(
+        "warning",
+        "Operations on key objects in a trace without one open or create: the keywords 0x3000 of the registry "
+        "provider were not enabled, so nothing names the objects; `regtrace capture` enables them.",
+    ),
+    "no_closes": Counter(
+        "warning",
+        "Opens in a trace without one close: the keyword 0x1 of the registry provider was not enabled, so objects "
+        "seem to live until their address is used again; `regtrace capture` enables it.",
+    ),
     "odd_extended_items": Counter(
         "warning", "The extended items of a record do not fit its size; its payload was left out."
     ),
@@ -110,6 +126,11 @@ COUNTERS = {
         "warning", "The detail of a Procmon event cannot be read; the row was kept without it."
     ),
     "pml_other_events": Counter("info", "Events of the Procmon file that are not registry operations."),
+    "pml_no_registry_events": Counter(
+        "warning",
+        "None of the log's events is a registry operation: Procmon's filter dropped them, or only events that were "
+        "shown were saved; record with Show Registry Activity on and save All events.",
+    ),
     "pml_cut": Counter(
         "loss", "Events the Procmon file promises but does not hold: it was cut, or never closed."
     ),

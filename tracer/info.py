@@ -42,6 +42,8 @@ def describe_etl(path: Path) -> dict[str, Any]:
             first_ns = earliest if first_ns is None else min(first_ns, earliest)
             last_ns = latest if last_ns is None else max(last_ns, latest)
         header, names, losses = reader.headers[0], list(reader.providers), list(reader.losses)
+        if not _holds_operations(counts, names):
+            found.count("no_registry_events")
         oddities = [row for number, each in enumerate(reader.diagnostics) for row in each.rows(number)]
     kinds: Counter[int] = Counter()
     for (kind, *_), count in counts.items():
@@ -116,6 +118,15 @@ def _count(records: Records, counts: Counter[_Key]) -> None:
         packed = int(events[which])
         key = (packed >> 24 & 0xFF, provider, (packed >> 32) - 1, packed >> 16 & 0xFF, packed & 0xFFFF)
         counts[key] += count
+
+
+def _holds_operations(counts: Counter[_Key], names: list[str]) -> bool:
+    """Tell whether any record is a registry operation."""
+    layouts = (
+        find_layout(names[provider], opcode if id_ < 0 else id_, version)[0]
+        for _, provider, id_, opcode, version in counts
+    )
+    return any(layout is not None and layout.operation is not None for layout in layouts)
 
 
 def _providers(counts: Counter[_Key], names: list[str]) -> list[dict[str, Any]]:

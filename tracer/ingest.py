@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tracer.absence import OperationCounts
 from tracer.arrival import Arrival
 from tracer.compiled import WORTH_BYTES, is_available
 from tracer.decode.columns import Operations, decode_operations
@@ -142,6 +143,7 @@ class _EtlIngest:
         self.compiled = _is_worth_compiling(self.paths) if compiled is None else compiled
         self.processes = ProcessTable()
         self.reports = DoubleReports()
+        self.counts = OperationCounts()
         self.events = self.records = 0
         self.deferred = np.zeros(0, np.int64)
         self.sure = np.zeros(len(SOURCES), np.int64)
@@ -214,6 +216,7 @@ class _EtlIngest:
         self._note_foreign(reader, records, operations)
         order = time_order(records, operations)
         process = self._assign_processes(reader, records, operations, order)
+        self.counts.add(operations.plan)
         duration = durations(records, operations, reader.headers)
         pairs = self._pair_reports(reader, records, operations, order, duration)
         is_row = PlanTables.operation[operations.plan[order]] != ABSENT
@@ -360,16 +363,20 @@ class _EtlIngest:
             for loss in [*reader.losses, *(self.live.blind if self.live else ())]
         ]
         writer.append_rows("losses", losses)
-        rows = [row for number, counters in enumerate(self.diagnostics) for row in counters.rows(number)]
-        writer.append_rows("diagnostics", rows)
         sure = {name: int(count) for name, count in zip(SOURCES, self.sure, strict=True) if count}
+        named = {**sure, **catalog.count_sources(self.deferred)}
+        whole = Diagnostics()
+        self.counts.find_absent(whole, unnamed=named.get("partial", 0) + named.get("none", 0))
+        rows = [row for number, counters in enumerate(self.diagnostics) for row in counters.rows(number)]
+        rows += whole.rows(None)
+        writer.append_rows("diagnostics", rows)
         header = reader.headers[0]
         settings: dict[str, Any] = {"seed": self.seed.name if self.seed else None}
         copies = {file.name: list(file.copies) for file in self.files.values() if file.copies}
         if copies:
             settings["copies"] = copies
         names = [self.files[trace.path].name for trace in reader.sources]
-        settings["notes"] = [*self.left_out, *notes(names, self.diagnostics)]
+        settings["notes"] = [*self.left_out, *notes([*names, "the recording"], [*self.diagnostics, whole])]
         if self.live is not None:
             counters = [dict.fromkeys(COUNTERS.names) | row for row in self.live.counters]
             writer.append_rows("counters", counters)
@@ -393,7 +400,7 @@ class _EtlIngest:
                     "keys": len(self.tree),
                     "processes": len(self.processes),
                     "rows_without_key": self.keyless,
-                    "names": {**sure, **catalog.count_sources(self.deferred)},
+                    "names": named,
                 },
             )
         )

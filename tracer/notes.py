@@ -10,7 +10,10 @@ from tracer.diagnostics import COUNTERS, Diagnostics
 
 __all__ = ["NOTED", "notes"]
 
-NOTED = ("copied_source", "joined_trace", "repeated_buffers")
+NOTED = (
+    "copied_source", "joined_trace", "repeated_buffers", "double_reports", "no_registry_events", "no_opens", "no_closes",
+    "pml_no_registry_events",
+)  # fmt: skip
 
 
 def notes(names: Sequence[str], diagnostics: Sequence[Diagnostics]) -> list[str]:

@@ -53,6 +53,8 @@ def ingest_pml(
         found.count("copied_source", len(source.copies))
     total = sum(source.path.stat().st_size for source in sources)
     entries = [run.add(number, sources[number], file, total) for number, file in enumerate(files)]
+    if not any(entry["facts"]["registry_operations"] for entry in entries):
+        diagnostics[0].count("pml_no_registry_events")
     sentences = notes([source.name for source in sources], diagnostics)
     settings: dict[str, Any] = {"notes": [*left_out, *sentences]}
     copies = {source.name: list(source.copies) for source in sources if source.copies}
