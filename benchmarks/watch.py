@@ -94,9 +94,11 @@ def main() -> None:
     queue = RawQueue(QUEUE_BYTES)
     offer = Offer(queue, 200_000, asked.rate, asked.seconds)
     watch = Watch(RowFilter(**FILTERS[asked.show]))
-    watch._consumer = queue
     zeros = SessionCounters(0, 0, 0, 0, 0, 64, 64)
-    watch._session = SimpleNamespace(counters=lambda: zeros, stop=lambda: zeros, ended_by_other=False)
+    watch._stream._session = SimpleNamespace(counters=lambda: zeros, stop=lambda: zeros, ended_by_other=False)
+    queue.trouble, queue.is_cut = None, False
+    queue.wait = queue.stop = lambda *_: None
+    watch._stream._consumer, watch.has_begun = queue, True
     stream, view = io.BytesIO(), None
     if asked.show == "table":
         from rich.console import Console
@@ -133,8 +135,8 @@ def main() -> None:
     print(f"named {standing.events:,}, shown {standing.shown:,}, dropped {queue.dropped:,}, late {standing.late:,}, "
           f"failures {queue.failures}, generations {watch._pipeline.generations}")  # fmt: skip
     records = watch._pipeline.records
-    print(f"records through the pipeline {records:,} + dropped {queue.dropped:,} = offered: "
-          f"{records + queue.dropped == offer.offered}")  # fmt: skip
+    print(f"records through the pipeline {records:,} + dropped {queue.dropped:,} + unread {standing.unread:,} = offered: "
+          f"{records + queue.dropped + standing.unread == offer.offered}")  # fmt: skip
     print(f"processor {(time.process_time() - cpu) / wall:.0%} of one core (the offering thread included)")
     print("dropped so far, second by second:", *dropped)
     print("resident MiB, second by second:", " ".join(f"{size:.0f}" for size in memory))

@@ -1,6 +1,7 @@
 """`regtrace watch`: what happens to the registry, as it happens."""
 
 import sys
+from contextlib import nullcontext
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
@@ -83,13 +84,14 @@ def watch(
     ] = None,
     tz: Zone = None,
     fail_on_loss: Annotated[
-        bool, typer.Option("--fail-on-loss", help="Return exit code 4 where events were lost.")
+        bool, typer.Option("--fail-on-loss", help="Return exit code 4 where events were lost, or may have been.")
     ] = False,
 ) -> None:  # fmt: skip
     """Show what happens to the registry, as it happens, until Ctrl-C.
 
-    Needs Windows and an elevated prompt. Events come about a second after the fact. What finds no room
-    is counted and shown, never left out in silence: ask for fewer operations if something is lost. A key
+    Needs Windows and an elevated prompt. Events come about a second after the fact. What finds no room,
+    cannot be read, or still waits a second after the end is counted and said, with its cause: ask for
+    fewer operations if something is lost. A table has room for the newest rows, jsonl has all. A key
     that was open before and is named by nothing shows as <object 0x...>. Filters mean what they mean to
     `regtrace timeline`.
     """
@@ -110,15 +112,23 @@ def watch(
         raise UsageError("a live table needs a terminal; use -f jsonl for a file or a pipe")
     require_windows("regtrace watch")
     stop = StopEvent()
-    with graceful(stop), Watch(rows, data=data) as running:
-        for note in running.notes:
-            console.warn(note)
-        show = _show_table if wanted is WatchFormat.TABLE else _write_lines
-        show(running, stop, seconds, zone)
+    running, view = Watch(rows, data=data), None
+    if wanted is WatchFormat.TABLE:
+        from cli.watch_view import WatchView
+
+        view = WatchView(zone)
+    try:
+        with graceful(stop), running:
+            for note in running.notes:
+                console.warn(note)
+            _follow(running, stop, seconds, view or _Lines(running, zone))
+    finally:  # also where Ctrl-C came twice, or the reader of a pipe went away
         standing = running.status()
-        ended_by_other = running.ended_by_other
-    _sum_up(standing)
-    if ended_by_other:
+        if running.has_begun:
+            _sum_up(standing, None if view is None else view.drawn)
+    if running.trouble is not None:
+        raise running.trouble
+    if running.ended_by_other:
         raise RegtraceError("another program stopped the session of this watch; start it again")
     if stop.is_set():
         raise typer.Exit(Exit.INTERRUPTED)
@@ -126,60 +136,65 @@ def watch(
         raise typer.Exit(Exit.LOSS)
 
 
-def _show_table(running: "Watch", stop: "Event", seconds: float | None, zone: "tzinfo") -> None:
-    from cli.watch_view import WatchView
-
-    with WatchView(zone) as view:
-        _follow(running, stop, seconds, view)
-
-
-def _follow(running: "Watch", stop: "Event", seconds: float | None, view: "WatchView") -> None:
-    for rows in running.batches():
-        standing = running.status()
-        view.show(rows, standing)
-        if stop.is_set() or (seconds is not None and standing.seconds >= seconds):
-            break
-    for rows in running.finish():
-        view.show(rows, running.status())
-    view.end(running.status())
+def _follow(running: "Watch", stop: "Event", seconds: float | None, screen: "WatchView | _Lines") -> None:
+    """Show rows until somebody asks to stop or the time is over, and what was on its way then."""
+    with screen:
+        for rows in running.batches():
+            standing = running.status()
+            screen.show(rows, standing)
+            if stop.is_set() or (seconds is not None and standing.seconds >= seconds):
+                break
+        for rows in running.finish():
+            screen.show(rows, running.status())
+        screen.end(running.status())
 
 
-def _write_lines(running: "Watch", stop: "Event", seconds: float | None, zone: "tzinfo") -> None:
-    from cli.files import binary_stdout
-    from cli.jsonl import write_jsonl
-    from cli.watch_rows import line_rows
+class _Lines(nullcontext[None]):
+    """Rows as JSON lines on standard output, each batch when it comes."""
 
-    stream = binary_stdout()
+    def __init__(self, running: "Watch", zone: "tzinfo") -> None:
+        from cli.files import binary_stdout
 
-    def write(rows: "pa.Table") -> None:
-        table = line_rows(rows)
-        if table.num_rows:
-            write_jsonl(table.to_reader(), stream, zone=zone)
-            stream.flush()
+        super().__init__()
+        self._running, self._zone, self._stream = running, zone, binary_stdout()
 
-    for rows in running.batches():
-        write(rows)
-        if stop.is_set() or (seconds is not None and running.status().seconds >= seconds):
-            break
-    for rows in running.finish():
-        write(rows)
+    def show(self, rows: "pa.Table", standing: "WatchStatus") -> None:  # noqa: ARG002
+        """Write rows; those that could not be written are taken back from what was shown."""
+        from cli.jsonl import write_jsonl
+        from cli.watch_rows import line_rows
+
+        if not rows.num_rows:
+            return
+        try:
+            write_jsonl(line_rows(rows).to_reader(), self._stream, zone=self._zone)
+            self._stream.flush()
+        except BaseException:
+            self._running.withdraw(rows.num_rows)
+            raise
+
+    def end(self, standing: "WatchStatus") -> None:
+        """Do nothing: every line is written."""
 
 
-def _sum_up(standing: "WatchStatus") -> None:
-    """Say what was seen, and what was not."""
+def _sum_up(standing: "WatchStatus", drawn: int | None) -> None:
+    """Say what was seen, and what was not and why; `drawn`: rows that were on the screen, None without one."""
     from cli.progress import duration_text
     from cli.words import plural
 
+    seen = (
+        f"{standing.shown:,} shown" if drawn is None else f"{standing.shown:,} fit, {drawn:,} on the screen"
+    )
     console.say(
-        f"watched for {duration_text(standing.seconds)}: {plural(standing.events, 'operation')}, "
-        f"{standing.shown:,} shown"
+        f"watched for {duration_text(standing.seconds)}: {plural(standing.events, 'operation')}, {seen}"
     )
     missing = [
-        plural(count, noun)
-        for count, noun in (
-            (standing.lost, "event"),
-            (standing.lost_buffers, "whole buffer"),
-            (standing.dropped, "event for which our queue had no room"),
+        plural(count, noun) + rest
+        for count, noun, rest in (
+            (standing.lost, "event", ""),
+            (standing.lost_buffers, "whole buffer", ""),
+            (standing.dropped, "event", " for which our queue had no room"),
+            (standing.unread, "record", " that came and could not be shown before the end"),
+            (standing.undecoded, "registry record", " that could not be read"),
         )
         if count
     ]
@@ -187,5 +202,7 @@ def _sum_up(standing: "WatchStatus") -> None:
         console.warn(
             f"lost {', '.join(missing)}; ask for fewer operations (--operation), or capture to a file"
         )
+    for sentence in standing.unknown:
+        console.warn(f"it is not known {sentence}")
     if standing.late:
         console.note(f"{plural(standing.late, 'event')} came too late to be shown in order")

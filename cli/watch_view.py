@@ -65,6 +65,9 @@ class WatchView:
         zone: the zone times are shown in.
         console: rich's console; None makes one for standard output.
         clock: seconds that only rise.
+
+    Attributes:
+        drawn: how many rows were on the screen so far; of many that come at once only the newest are.
     """
 
     def __init__(
@@ -80,7 +83,9 @@ class WatchView:
         self._console, self._zone, self._clock = console, zone, clock
         self._live = Live(console=console, auto_refresh=False, vertical_overflow="crop")
         self._tail: pa.Table | None = None
+        self._new = 0  # rows since the last picture
         self._next = 0.0
+        self.drawn = 0
 
     def __enter__(self) -> Self:
         self._live.__enter__()
@@ -94,6 +99,7 @@ class WatchView:
     def show(self, rows: pa.Table, standing: "WatchStatus") -> None:
         """Take new rows, and draw where it is time for the next picture."""
         if rows.num_rows:
+            self._new += rows.num_rows
             newest = rows.slice(max(rows.num_rows - _MOST_ROWS, 0))
             newest = newest.take(pa.array(range(newest.num_rows)))  # let go of the rest of the batch
             tail = newest if self._tail is None else pa.concat_tables([self._tail, newest])
@@ -108,15 +114,16 @@ class WatchView:
     def _draw(self, standing: "WatchStatus") -> None:
         self._next = self._clock() + 1 / _PER_SECOND
         self._live.update(self.picture(standing), refresh=True)
+        self.drawn += min(self._new, self._rows_that_fit())
+        self._new = 0
 
     def picture(self, standing: "WatchStatus") -> "Text":
         """Return what is drawn: the state, headings, and as many of the newest rows as fit."""
         from rich.text import Text
 
         width = max(self._console.width, 40)
-        height = self._console.height or shutil.get_terminal_size().lines
         lines = [_state(standing, width)]
-        count = max(height - 5, 3)  # state, empty line, headings, notes, and the line the cursor stands in
+        count = self._rows_that_fit()
         tail = self._tail.slice(max(self._tail.num_rows - count, 0)) if self._tail is not None else None
         if tail is None or not tail.num_rows:
             waits = "nothing yet" if not standing.events else "nothing that fits the filters yet"
@@ -125,13 +132,19 @@ class WatchView:
             lines += [Text(""), *_table(tail, width, self._zone)]
         return Text("\n").join(lines)
 
+    def _rows_that_fit(self) -> int:
+        height = self._console.height or shutil.get_terminal_size().lines
+        # State, empty line, headings, notes, and the line the cursor stands in.
+        return min(max(height - 5, 3), _MOST_ROWS)
+
 
 def _state(standing: "WatchStatus", width: int) -> "Text":
     """Return the line on how it goes; a loss is red, and the last thing that is left out for want of room."""
     from rich.text import Text
 
-    lost = standing.lost + standing.dropped
+    lost = standing.lost + standing.dropped + standing.undecoded + standing.unread
     loss = f"lost {lost:,}" + (f" + {standing.lost_buffers:,} buffers" if standing.lost_buffers else "")
+    loss += " or more" if standing.unknown else ""
     parts = [
         (duration_text(standing.seconds).split(".")[0] + " s" if standing.seconds < 60
          else duration_text(standing.seconds), "bold"),
@@ -140,7 +153,7 @@ def _state(standing: "WatchStatus", width: int) -> "Text":
         (f"{standing.shown:,} shown" if standing.shown != standing.events else "", ""),
         (loss, "bold red" if standing.is_lossy else "green"),
         (f"buffers {standing.buffers[0]}/{standing.buffers[1]}" if standing.buffers else "", "dim"),
-        (f"waiting {standing.held:,}", "dim"),
+        (f"waiting {standing.waiting:,}", "dim"),
         (f"queue {size_text(standing.queue_bytes)}" if standing.queue_bytes else "", "dim"),
         (f"late {standing.late:,}" if standing.late else "", "yellow"),
         ("Ctrl-C ends", "dim"),

@@ -70,7 +70,8 @@ class FakeConsumer:
     script: ClassVar[Script]
 
     def __init__(self, session_name: str, *, most_bytes: int = 64 << 20) -> None:
-        self.failures = 0
+        self.failures = self.taken = 0
+        self.is_cut, self.trouble = False, None
 
     @property
     def dropped(self) -> int:
@@ -83,11 +84,24 @@ class FakeConsumer:
         script = self.script
         script.now += script.tick
         if not script.running:
-            return script.after_stop.pop(0) if script.after_stop else None
-        batch = script.batches.pop(0) if script.batches else []
-        return batch() if callable(batch) else batch
+            batch = script.after_stop.pop(0) if script.after_stop else None
+        else:
+            batch = script.batches.pop(0) if script.batches else []
+        batch = batch() if callable(batch) else batch
+        self.taken += len(batch or ())
+        return batch
 
-    def stop(self) -> None:
+    @property
+    def received(self) -> int:
+        return self.taken + self.dropped + self.failures
+
+    def close(self) -> None:
+        pass
+
+    def wait(self, timeout: float) -> None:
+        pass
+
+    def stop(self, patience: float = 10) -> None:
         self.script.step("consumer stop")
 
 

@@ -309,7 +309,8 @@ def test_unregistering_inside_a_callback_takes_effect_at_once(trace):
 
 def test_what_found_no_room_is_a_loss():
     source = Waiting()
-    with Monitor(source=source) as monitor:
+    with_a_warning = pytest.warns(RuntimeWarning, match="6 records for which")
+    with with_a_warning, Monitor(source=source) as monitor:
         assert not monitor.lost
         source.dropped = 5
         source.failures = 1
@@ -363,7 +364,8 @@ def test_whatever_fails_on_entering_leaves_no_session(service, function, code, a
 
 def test_a_session_that_somebody_else_stops_ends_the_wait(service, trace):
     got: list[Notification] = []
-    with Monitor(snapshot=(), seed=([], [])) as monitor:
+    last_second = pytest.warns(RuntimeWarning, match="not known what the session lost in its last second")
+    with last_second, Monitor(snapshot=(), seed=([], [])) as monitor:
         monitor.register(got.append)
         service.play(trace)
         service.stop_externally(monitor.session_name)
@@ -384,7 +386,7 @@ def test_a_callback_that_hangs_does_not_keep_the_monitor_and_is_the_last_to_be_c
 
     monitor = Monitor(source=batches(trace))
     monitor.register(hang)
-    with monitor:
+    with pytest.warns(RuntimeWarning, match="records not delivered"), monitor:
         assert began.wait(30)
     [thread] = monitor_threads()
     release.set()
@@ -394,7 +396,8 @@ def test_a_callback_that_hangs_does_not_keep_the_monitor_and_is_the_last_to_be_c
 
 
 def test_losses_of_the_session_are_seen(service, trace):
-    with Monitor(snapshot=(), seed=([], [])) as monitor:
+    lossy = pytest.warns(RuntimeWarning, match="7 events lost by the session")
+    with lossy, Monitor(snapshot=(), seed=([], [])) as monitor:
         service.play(trace)
         service.lose(events=7)
     assert monitor.counters.events_lost == 7
@@ -439,8 +442,8 @@ def test_what_cannot_be_asked_is_noted_and_no_reason_to_stop(service, monkeypatc
     def refused() -> None:
         raise rt.PlatformError("no handle table here")
 
-    monkeypatch.setattr("tracer.live.monitor._handle_table", refused)
-    monkeypatch.setattr("tracer.live.monitor._snapshot", refused)
+    monkeypatch.setattr("tracer.live.handle_table.read_handle_table", refused)
+    monkeypatch.setattr("tracer.live.process_snapshot.snapshot_processes", refused)
     with Monitor() as monitor:
         assert len(monitor.notes) == 2
         assert all("no handle table here" in note for note in monitor.notes)

@@ -312,8 +312,8 @@ def test_what_is_no_length_of_time_is_refused(text):
 
 
 def status(**more) -> WatchStatus:
-    values = {"seconds": 12.0, "received": 1300, "events": 1234, "shown": 12, "rate": 98_765.4, "buffers": (3, 64), "held": 5,
-              "queue_bytes": None, "lost": 0, "lost_buffers": 0, "dropped": 0, "late": 0}  # fmt: skip
+    values = {"seconds": 12.0, "received": 1300, "events": 1234, "shown": 12, "rate": 98_765.4, "buffers": (3, 64), "waiting": 5,
+              "filtered": 1222, "other": 61, "undecoded": 0, "unread": 0, "queue_bytes": None, "lost": 0, "lost_buffers": 0, "dropped": 0, "late": 0}  # fmt: skip
     return WatchStatus(**{**values, **more})
 
 
@@ -403,7 +403,7 @@ def test_a_hundred_thousand_events_a_second_in_flat_memory(monkeypatch):
             for rows in running.batches():
                 seen += rows.num_rows
                 sizes.append(tracemalloc.get_traced_memory()[0])
-                if not script.batches and not running.status().held:
+                if not script.batches and not running.status().waiting:
                     break
             seen += sum(rows.num_rows for rows in running.finish())
             standing = running.status()

@@ -9,9 +9,9 @@ import ctypes
 import threading
 from typing import Any
 
-from tracer.errors import SessionError
+from tracer.errors import RegtraceError, SessionError
 from tracer.live.raw_queue import RawQueue, RawRecord
-from tracer.live.session_errors import INVALID_PARAMETER, error_for
+from tracer.live.session_errors import INSTANCE_NOT_FOUND, INVALID_PARAMETER, error_for
 
 __all__ = ["Consumer"]
 
@@ -26,12 +26,15 @@ class Consumer:
     Nothing is decoded in the callback, which runs once a record. The header event of the stream is passed on too.
 
     Attributes:
-        status: what ProcessTrace ended with; None while it runs.
+        status: what ProcessTrace ended with; None while it runs, or where it raised an exception.
+        is_cut: whether the stream was closed before ProcessTrace came back, so that the service may have had more.
     """
 
     def __init__(self, session_name: str, *, most_bytes: int = 64 << 20) -> None:
         self.session_name = session_name
         self.status: int | None = None
+        self.is_cut = False
+        self._error: BaseException | None = None
         self._records = RawQueue(most_bytes)
         self._reader: Any = None
         self._kept: list[object] = []
@@ -45,6 +48,28 @@ class Consumer:
     def failures(self) -> int:
         """Exceptions in the callback."""
         return self._records.failures
+
+    @property
+    def received(self) -> int:
+        """Records that the service handed over, whatever became of them."""
+        return self._records.received
+
+    @property
+    def queued_bytes(self) -> int:
+        """Bytes of the records that wait to be taken."""
+        return self._records.queued_bytes
+
+    @property
+    def trouble(self) -> RegtraceError | None:
+        """What broke the stream; None while it runs, and where it ended because its session did."""
+        if self._error is not None:
+            return SessionError(
+                f"the real-time stream of session '{self.session_name}' broke: {self._error!r:.200}"
+            )
+        # Of a session that was stopped before ProcessTrace looked for it, it says that there is none.
+        if self.status in (None, 0, INSTANCE_NOT_FOUND):
+            return None
+        return error_for(self.status, "read on in the real-time stream of", self.session_name)
 
     def start(self) -> None:
         """Open the stream and begin to take records.
@@ -93,24 +118,40 @@ class Consumer:
         """
         return self._records.take(timeout)
 
-    def stop(self) -> None:
-        """End the stream; what was copied before can still be taken. A second call does nothing."""
+    def close(self) -> None:
+        """Copy no more records; those that still come are counted (`received`)."""
+        self._records.close()
+
+    def wait(self, timeout: float) -> None:
+        """Wait until the stream has ended by itself, as it does once its session was stopped."""
+        if self._reader is not None:
+            self._reader.process_thread.join(timeout)
+
+    def stop(self, patience: float = _LAST_RECORDS_SECONDS) -> None:
+        """End the stream; what was copied before can still be taken. A second call does nothing.
+
+        Args:
+            patience: seconds that ProcessTrace may take to come back.
+        """
         if self._reader is None or self._reader.end_capture.is_set():
             return
         from tracer.session import pywintrace
 
+        self.is_cut = self._reader.process_thread.is_alive() and self.status is None
         self._reader.end_capture.set()
         atexit.unregister(self.stop)
         # 0 and CTX_CLOSE_PENDING are success; anything else means that it is closed already.
         pywintrace().CloseTrace(self._reader.trace_handle)
         thread = self._reader.process_thread
         if thread is not threading.current_thread():
-            thread.join(_LAST_RECORDS_SECONDS)
+            thread.join(patience)
 
     def _run(self, etw: Any, handle: Any) -> None:  # noqa: ANN401
         try:
             # Once: a second call on a finished stream may return at once, for ever.
             self.status = int(etw.ProcessTrace(ctypes.byref(handle), 1, None, None))
+        except BaseException as error:  # noqa: BLE001  (said by whoever takes the records)
+            self._error = error
         finally:
             self._records.end()
             _consumers.discard(self)

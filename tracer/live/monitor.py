@@ -5,31 +5,23 @@ It was exercised with a double of the tracing service and under Wine, not yet on
 
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Self
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from tracer.callbacks import DEFAULT_ALTITUDE, Callback, Registration, Registrations
-from tracer.decode.layouts import KERNEL_PROCESS, KERNEL_REGISTRY
 from tracer.errors import RegtraceError, UsageError
-from tracer.live.options import (
-    ALL_OPTIONS,
-    KEYWORDS,
-    LogMode,
-    Provider,
-    SessionCounters,
-    SessionOptions,
-    keyword_mask,
-)
-from tracer.live.owners import own_session_name, stop_leftovers
+from tracer.live.options import ALL_OPTIONS, KEYWORDS, SessionCounters, keyword_mask
 from tracer.live.pipeline import LivePipeline
-from tracer.live.record_sources import Batches, RecordSource
+from tracer.live.record_sources import PIECE, Intake, RecordSource, as_source
 from tracer.live.records import RawRecord
 from tracer.live.registry import current_control_set
+from tracer.live.stream import LossNotes, Stream
 from tracer.operations import find_operations
 from tracer.parts import SOURCE_TEXTS
 from tracer.paths import display_paths
@@ -39,9 +31,7 @@ from tracer.selection import Names, Notifies, Processes, Selection
 __all__ = ["Monitor"]
 
 _THREAD = "regtrace-monitor"
-_PROCESS_KEYWORD = 0x10  # WINEVENT_KEYWORD_PROCESS of Microsoft-Windows-Kernel-Process
 _TURN = 0.25  # seconds for which a turn waits for records
-_POLL = 1.0  # seconds between two looks at the session's counters
 _PATIENCE = 10.0  # seconds that the rest of a stream may take once its session was stopped
 _LAST_TURN = 2.0  # seconds for the callback that runs when that time is over
 
@@ -58,7 +48,9 @@ class Monitor:
     Callbacks run one after the other on the monitor's own thread, about a second after the fact, and a slow one
     holds up the rest; what finds no room meanwhile is counted (`dropped`). They observe: they can neither
     block nor change an operation. A name that only later evidence gives is missing here and in a replay is not.
-    Leaving stops the session and delivers what came until then, for ten seconds at most.
+    Leaving stops the session and delivers what came until then, for ten seconds at most. Every record that came is
+    one of `delivered`, `filtered`, `other`, `undecoded`, `dropped`, `waiting` and, at the end, `unread`. Where anything
+    is missing, leaving notes it and warns of it (RuntimeWarning).
 
     Args:
         keys: only these keys or patterns; None for all.
@@ -75,10 +67,10 @@ class Monitor:
 
     Attributes:
         registrations: the callbacks.
-        session_name: its session's, which no other monitor has.
-        counters: what the session said of itself last; None without a session.
-        notes: sentences on what could not be had (names of objects open before, processes), and on sessions
-            of dead processes that were stopped.
+        notes: sentences on what could not be had (names of objects open before, processes), on sessions
+            of dead processes that were stopped, and on what was missed.
+        delivered: operations for which at least one callback was called.
+        filtered: operations that no callback wanted, or that the monitor's own filters left out.
 
     Raises:
         UsageError: a filter cannot be understood.
@@ -102,22 +94,23 @@ class Monitor:
         snapshot: Sequence[ProcessRecord] | None = None,
     ) -> None:
         self.registrations = Registrations() if registrations is None else registrations
-        self.session_name = own_session_name("monitor") if source is None else ""
-        self.counters: SessionCounters | None = None
         self.notes: list[str] = []
+        self.delivered = self.filtered = 0
         self._selection = Selection(keys=keys, processes=processes, subtree=subtree, user_sid=user_sid)
         self._operations = _reported(operations)
         self._option_word = option_word
         self._control_set = control_set
-        self._given, self._seed, self._snapshot = source, seed, snapshot
+        self._seed, self._snapshot = seed, snapshot
         self._seed_ns: int | None = None
-        self._source: RecordSource | None = None
-        self._session: Any = None
+        self._stream = Stream("monitor", buffer_kib=64) if source is None else None
+        self._source: RecordSource = self._stream or as_source(source)
+        self._unknown = {} if self._stream is None else self._stream.unknown
+        self._intake = Intake(self._source)
+        self._pipeline = LivePipeline()
+        self._losses = LossNotes(self._pipeline, None)
         self._thread: threading.Thread | None = None
         self._ended, self._hurry = threading.Event(), threading.Event()
-        self._error: Exception | None = None
-        self._polled = 0.0
-        self._dropped = 0
+        self._error: BaseException | None = None
 
     def register(
         self,
@@ -156,7 +149,17 @@ class Monitor:
     @property
     def ended_by_other(self) -> bool:
         """Whether somebody else stopped the session; known once the monitor was left."""
-        return self._session is not None and bool(self._session.ended_by_other)
+        return self._stream is not None and self._stream.ended_by_other
+
+    @property
+    def session_name(self) -> str | None:
+        """Its session's name, which no other monitor has; None without a session."""
+        return None if self._stream is None else self._stream.session_name
+
+    @property
+    def counters(self) -> SessionCounters | None:
+        """What the session said of itself last; None without a session."""
+        return None if self._stream is None else self._stream.counters
 
     @property
     def failures(self) -> int:
@@ -166,13 +169,43 @@ class Monitor:
     @property
     def dropped(self) -> int:
         """How many records were lost because callbacks did not keep up."""
-        source = self._source
-        return 0 if source is None else source.dropped + source.failures
+        return self._source.dropped + self._source.failures
+
+    @property
+    def received(self) -> int:
+        """How many records came, of whatever kind and whatever became of them."""
+        return self._intake.received
+
+    @property
+    def other(self) -> int:
+        """How many records were no operations: starts of processes, rundowns, the header of the stream."""
+        return self._pipeline.records - self._pipeline.rows - self._pipeline.undecoded
+
+    @property
+    def undecoded(self) -> int:
+        """How many registry records could not be read."""
+        return self._pipeline.undecoded
+
+    @property
+    def waiting(self) -> int:
+        """How many records came and are still to be read or delivered; 0 once it ended."""
+        return 0 if self._ended.is_set() else self._rest()
+
+    @property
+    def unread(self) -> int:
+        """How many records came and were not delivered before it ended; 0 until then."""
+        return self._rest() if self._ended.is_set() else 0
 
     @property
     def lost(self) -> bool:
-        """Whether anything was lost so far: by the session, or on the way to the callbacks."""
-        return bool(self.dropped or (self.counters is not None and self.counters.lost))
+        """Whether anything was lost, or may be: by the session, on the way to the callbacks, or at the end."""
+        by_session = self.counters is not None and self.counters.lost
+        return bool(self.dropped or self.undecoded or self.unread or by_session or self._unknown)
+
+    def _rest(self) -> int:
+        # Whatever has no other end was not delivered: so nothing can be left out, whoever leaves, and where.
+        ended = self.dropped + self.other + self.undecoded + self.filtered + self.delivered
+        return self.received - ended
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the stream ends, which it does when somebody stops the session; Ctrl-C ends the wait.
@@ -210,6 +243,10 @@ class Monitor:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         problems = self._stop()
+        missed = self._missed()
+        self.notes += missed
+        if missed:
+            warnings.warn("; ".join(missed), RuntimeWarning, stacklevel=2)
         if error is not None:
             return
         if problems:
@@ -217,50 +254,28 @@ class Monitor:
         self.wait(0)  # raises what ended the stream
 
     def _start(self) -> None:
-        if self._given is None:
-            self._start_session()
-        elif hasattr(self._given, "take"):
-            self._source = cast(RecordSource, self._given)
-        else:
-            self._source = Batches(self._given)
-        pipeline = LivePipeline(self._seed, self._snapshot or (), seed_ns=self._seed_ns)
-        if self._control_set is None and self._given is None:
-            self._control_set = current_control_set()
-        self._thread = threading.Thread(
-            target=self._run, args=(pipeline, self._source), name=_THREAD, daemon=True
-        )
+        if self._stream is not None:
+            self._start_stream(self._stream)
+            if self._control_set is None:
+                self._control_set = current_control_set()
+        self._pipeline = LivePipeline(self._seed, self._snapshot or (), seed_ns=self._seed_ns)
+        self._losses = LossNotes(self._pipeline, self.counters)
+        self._thread = threading.Thread(target=self._run, name=_THREAD, daemon=True)
         self._thread.start()
 
-    def _start_session(self) -> None:
-        """Start a session, a consumer of it, and read what is open and what runs."""
-        from tracer.session import Consumer, Session, list_sessions, require_windows, stop_session
+    def _start_stream(self, stream: Stream) -> None:
+        """Start the session and its consumer, and read what is open and what runs."""
+        from tracer.session import require_windows
 
         require_windows("a monitor")
-        self.notes += stop_leftovers(("watch", "monitor"), list_sessions, stop_session)
-        self._session = Session(SessionOptions(self.session_name, LogMode.REAL_TIME, buffer_kib=64))
-        self._session.start()
-        # Processes first: of those that start now nothing is missed.
-        self._session.enable(Provider(KERNEL_PROCESS, any_keywords=_PROCESS_KEYWORD))
-        keywords = keyword_mask(self._operations)
-        self._session.enable(Provider(KERNEL_REGISTRY, any_keywords=keywords, option_word=self._option_word))
-        consumer = Consumer(self.session_name)
-        self._source = consumer
-        consumer.start()
-        self.counters = self._session.counters()
+        self.notes = stream.notes
+        stream.start(keyword_mask(self._operations), self._option_word)
         if self._snapshot is None:
-            self._snapshot = self._ask(_snapshot, "running processes could not be listed")
+            self._snapshot = stream.ask_processes()
         if self._seed is None:
-            table = self._ask(_handle_table, "objects open before could not be named")
+            table = stream.ask_handle_table()
             if table is not None:
                 self._seed, self._seed_ns = (table.addresses, table.paths), table.time_ns
-
-    def _ask(self, question: Callable[[], Any], trouble: str) -> Any:  # noqa: ANN401
-        """Return an answer without which the monitor is poorer, but works; None and a note where there is none."""
-        try:
-            return question()
-        except (RegtraceError, OSError, ImportError) as error:
-            self.notes.append(f"{trouble}: {error}")
-            return None
 
     def _stop(self) -> list[Exception]:
         """Stop everything, whatever fails, and return what failed; the rest of the stream is still delivered."""
@@ -272,37 +287,59 @@ class Monitor:
             except Exception as error:  # noqa: BLE001  (every other part must be stopped all the same)
                 problems.append(error)
 
-        if self._session is not None:
-            attempt(self._end_session)
-        elif self._source is not None:
-            attempt(self._source.stop)
         try:
+            attempt(self._source.stop if self._stream is None else self._stream.stop_session)
             self._join(_PATIENCE)
-        finally:
+        finally:  # also where Ctrl-C interrupts the wait
             self._hurry.set()
-            if self._source is not None and self._session is not None:
-                attempt(self._source.stop)
-            self._join(_LAST_TURN)
-            self._ended.set()
+            try:
+                if self._stream is not None:
+                    attempt(self._stream.stop)
+                self._join(_LAST_TURN)
+            finally:
+                self._ended.set()
+        if self._thread is not None and self._error is None:
+            attempt(self._intake.count_rest)
         return problems
 
-    def _end_session(self) -> None:
-        self.counters = self._session.stop() or self.counters
+    def _missed(self) -> list[str]:
+        """Return sentences on what was not delivered, or may be missing."""
+        counters = self.counters
+        buffers = counters.log_buffers_lost + counters.real_time_buffers_lost if counters else 0
+        missing = [
+            f"{count:,} {what}"
+            for count, what in (
+                (counters.events_lost if counters else 0, "events lost by the session"),
+                (buffers, "whole buffers lost by the session"),
+                (self.dropped, "records for which the queue had no room"),
+                (self.undecoded, "registry records that could not be read"),
+                (self.unread, "records not delivered when the monitor was left"),
+            )
+            if count
+        ]
+        sentences = [f"the monitor missed {', '.join(missing)}"] if missing else []
+        return sentences + [f"it is not known {sentence}" for sentence in self._unknown.values()]
 
     def _join(self, seconds: float) -> None:
         """Wait for the thread, unless it is the one that asks (a callback that leaves the monitor)."""
         if self._thread not in (None, threading.current_thread()) and self._thread.ident is not None:
             self._thread.join(seconds)
 
-    def _run(self, pipeline: LivePipeline, source: RecordSource) -> None:
+    def _run(self) -> None:
+        pipeline, stream = self._pipeline, self._stream
         try:
             while not self._hurry.is_set():
-                raw = source.take(_TURN)
-                self._dispatch(pipeline.flush() if raw is None else pipeline.push(raw))
-                self._poll(pipeline)
+                raw = self._intake.piece(_TURN)
+                if stream is not None:
+                    stream.poll()
+                self._losses.look(self.counters, self.dropped)
                 if raw is None:
+                    self._error = None if stream is None else stream.trouble
                     break
-        except Exception as error:  # noqa: BLE001  (told by wait() and when the monitor is left)
+                self._dispatch(pipeline.push(raw))
+            while pipeline.held and not self._hurry.is_set():
+                self._dispatch(pipeline.flush(PIECE))
+        except BaseException as error:  # noqa: BLE001  (raised by wait() and when the monitor is left)
             self._error = error
         finally:
             self._ended.set()
@@ -314,10 +351,15 @@ class Monitor:
         if self._operations is not None:
             kinds = rows.column("operation").cast(pa.string())
             mask &= pc.is_in(kinds, value_set=pa.array(self._operations)).to_numpy()
+        self.filtered += rows.num_rows - int(mask.sum())
         if not mask.all():
             rows = rows.take(pa.array(np.flatnonzero(mask)))
         if not rows.num_rows:
             return
+        self._deliver(self._displayed(rows))
+
+    def _displayed(self, rows: pa.Table) -> pa.Table:
+        """Return rows as callbacks get them: with the current control set in their keys, and their source."""
         if self._control_set is not None:
             keys = rows.column("key").combine_chunks()
             shown = pa.array(display_paths(keys.dictionary, control_set=self._control_set), pa.string())
@@ -326,25 +368,20 @@ class Monitor:
         source = pa.DictionaryArray.from_arrays(
             pa.array(np.zeros(rows.num_rows, np.int8)), pa.array(SOURCE_TEXTS[:1])
         )
-        rows = rows.append_column("source", source)
-        for _ in self.registrations.deliver(rows, control_set=self._control_set):
-            if self._hurry.is_set():  # the monitor was left, and callbacks are too slow for the rest
-                return
+        return rows.append_column("source", source)
 
-    def _poll(self, pipeline: LivePipeline) -> None:
-        """Look at the counters, once a second, and tell the pipeline of losses between two looks."""
-        now = time.monotonic()
-        if self._session is None or now - self._polled < _POLL or self._hurry.is_set():
-            return
-        self._polled = now
-        before, dropped = self.counters, self.dropped
-        try:
-            self.counters = self._session.counters()
-        except RegtraceError:  # the session is gone; the stream will end, and stop() tells who did it
-            return
-        if before is not None and (_lost(self.counters) > _lost(before) or dropped > self._dropped):
-            pipeline.note_loss(before.time_ns, self.counters.time_ns)
-        self._dropped = dropped
+    def _deliver(self, rows: pa.Table) -> None:
+        """Call who wants rows; what nobody wanted is known of the rows up to the last one that somebody did."""
+        called = 0
+        for notification in self.registrations.deliver(rows, control_set=self._control_set):
+            called += 1
+            self.delivered += 1
+            if self._hurry.is_set():  # the monitor was left, and callbacks are too slow for the rest
+                sequences = rows.column("sequence").to_numpy()
+                past = int(np.searchsorted(sequences, notification.sequence)) + 1
+                self.filtered += past - called
+                return
+        self.filtered += rows.num_rows - called
 
 
 def _reported(words: str | Sequence[str] | None) -> list[str] | None:
@@ -361,19 +398,3 @@ def _reported(words: str | Sequence[str] | None) -> list[str] | None:
             )
         names += found
     return names
-
-
-def _lost(counters: SessionCounters) -> int:
-    return counters.events_lost + counters.log_buffers_lost + counters.real_time_buffers_lost
-
-
-def _snapshot() -> Any:  # noqa: ANN401
-    from tracer.live.process_snapshot import snapshot_processes
-
-    return snapshot_processes()
-
-
-def _handle_table() -> Any:  # noqa: ANN401
-    from tracer.live.handle_table import read_handle_table
-
-    return read_handle_table()

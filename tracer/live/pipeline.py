@@ -47,6 +47,7 @@ _OWN = {
 }  # fmt: skip
 _MOST_NAMES = 100_000  # names, keys or process lives after which a new generation begins
 _MOST_LOSSES = 64
+_UNDECODED = ("short_payload", "unknown_registry_event")
 _LINGERS_NS = 60_000_000_000  # rows of an ended process may still come
 
 
@@ -81,7 +82,8 @@ class LivePipeline:
         clock: seconds that only rise.
 
     Attributes:
-        records, rows: how many came, and how many rows were handed out.
+        records, rows: how many were read, and how many rows they made.
+        undecoded: registry records among them of which no row could be made: too short, or of an unknown kind.
         generations: how often everything but open objects was forgotten.
         diagnostics: everything odd that was met, counted; late records are `late_record`.
         seed_dropped: names of the seed that records from before its reading made doubtful.
@@ -99,7 +101,7 @@ class LivePipeline:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.diagnostics = Diagnostics()
-        self.records = self.rows = self.generations = self.seed_dropped = 0
+        self.records = self.rows = self.undecoded = self.generations = self.seed_dropped = 0
         self._window = ReorderWindow(window_ns, clock=clock)
         self._most = self._room = most_names
         self._control_set = control_set
@@ -132,9 +134,11 @@ class LivePipeline:
         waits = self._seed_ns if self._seed is not None else None
         return self._take(self._window.push(raw, hold_until_ns=waits))
 
-    def flush(self) -> pa.Table:
-        """Return the rows of everything that is held back."""
-        return self._take(self._window.flush())
+    def flush(self, most: int | None = None) -> pa.Table:
+        """Return the rows of everything that is held back, or of the `most` oldest records of it."""
+        if self._seed is not None:  # what it is worth shows in all that came before it
+            most = None
+        return self._take(self._window.flush(most))
 
     def note_loss(self, from_ns: int | None, to_ns: int | None) -> None:
         """Note that events were lost between two times; names from before get the flag `across_loss` after it."""
@@ -155,7 +159,6 @@ class LivePipeline:
             return _EMPTY
         self.diagnostics.count("late_record", self._window.late - self.diagnostics["late_record"])
         records = records_from_raw(raw, self._providers, self.records, self.diagnostics)
-        self.records += len(records)
         operations = decode_operations(records, self._providers.names, self._names, [self.diagnostics])
         order = time_order(records, operations)
         changes = process_records(records, operations, self._providers.names)
@@ -168,9 +171,12 @@ class LivePipeline:
         doubts = Doubts(records, operations, order, self._names, [self.diagnostics])
         resolved = doubts.resolve(self._resolver, touches)
         self._rows.add(records, operations, order, touches, resolved, durations(records, operations, []))
-        self.rows += int(is_row.sum())
         rows = self._named(touches, is_row) if is_row.any() else _EMPTY
         self._renew(records, operations)
+        # Last: records are read when their rows are there, whatever was raised on the way.
+        self.records += len(records)
+        self.rows += rows.num_rows
+        self.undecoded = sum(self.diagnostics[name] for name in _UNDECODED)
         return rows
 
     def _plant(self, touches: Touches) -> None:

@@ -19,24 +19,42 @@ _OVERHEAD = 240  # bytes that Python needs for the objects around a record, abou
 
 
 class RawQueue:
-    """Copies of records, up to `most_bytes` of memory.
+    """Copies of records, up to `most_bytes` of memory; each call of the callback is counted, whatever becomes of it.
 
     Attributes:
-        dropped: records that found no room.
         failures: exceptions in the callback.
         sign: set when the first record came, or the end.
     """
 
     def __init__(self, most_bytes: int) -> None:
-        self.dropped = 0
         self.failures = 0
         self.sign = threading.Event()
+        self._refused = 0
+        self._refused_before_close: int | None = None
+        self._taken = 0
         self._most = most_bytes
         self._queue: list[RawRecord] = []
         self._bytes = 0
         self._ended = False
         self._lock = threading.Lock()
         self._news = threading.Event()
+
+    @property
+    def dropped(self) -> int:
+        """How many records found no room; those that came after `close` are not among them."""
+        before = self._refused_before_close
+        return self._refused if before is None else before
+
+    @property
+    def received(self) -> int:
+        """How many records were handed over: taken, waiting, dropped, failed, or come after `close`."""
+        with self._lock:
+            return self._taken + len(self._queue) + self._refused + self.failures
+
+    @property
+    def queued_bytes(self) -> int:
+        """Bytes of the records that wait."""
+        return self._bytes
 
     def on_record(
         self,
@@ -57,7 +75,7 @@ class RawQueue:
             with self._lock:
                 more = self._bytes + length + size + _OVERHEAD
                 if more > self._most:
-                    self.dropped += 1
+                    self._refused += 1
                     return
                 self._bytes = more
                 self._queue.append((record, data, items))
@@ -66,6 +84,12 @@ class RawQueue:
                 self.sign.set()
         except BaseException:  # noqa: BLE001
             self.failures += 1
+
+    def close(self) -> None:
+        """Copy no more: records that still come are counted in `received`, and nothing else. A second call does nothing."""
+        with self._lock:
+            if self._refused_before_close is None:
+                self._refused_before_close, self._most = self._refused, -1
 
     def end(self) -> None:
         """Say that no record will come any more."""
@@ -82,6 +106,7 @@ class RawQueue:
         self._news.wait(timeout)
         with self._lock:
             taken, self._queue, self._bytes = self._queue, [], 0
+            self._taken += len(taken)
             if self._ended:
                 return taken or None
             self._news.clear()

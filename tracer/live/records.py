@@ -239,14 +239,15 @@ class ReorderWindow:
             horizon = np.iinfo(np.int64).min
         return self._release(horizon)
 
-    def flush(self) -> list[RawRecord]:
-        """Return everything that is held, in time order."""
-        return self._release(np.iinfo(np.int64).max)
+    def flush(self, most: int | None = None) -> list[RawRecord]:
+        """Return everything that is held, or the `most` oldest, in time order."""
+        return self._release(np.iinfo(np.int64).max, most)
 
-    def _release(self, horizon: int) -> list[RawRecord]:
+    def _release(self, horizon: int, most: int | None = None) -> list[RawRecord]:
         order = stable_order(self._times - self._times.min()) if len(self._times) else np.empty(0, np.int64)
         count = int((self._times < horizon).sum())
         count = len(order) if horizon == np.iinfo(np.int64).max else max(count, len(order) - self._most)
+        count = count if most is None else min(count, most)
         if not count:
             return []
         gone, kept = order[:count], np.sort(order[count:])

@@ -13,67 +13,69 @@ from typing import Any, Self
 
 import pyarrow as pa
 
-from tracer.decode.layouts import KERNEL_PROCESS, KERNEL_REGISTRY
 from tracer.errors import RegtraceError
-from tracer.live.options import (
-    ALL_OPTIONS,
-    KEYWORDS,
-    OPTION_NAMES,
-    LogMode,
-    Provider,
-    SessionCounters,
-    SessionOptions,
-    keyword_mask,
-)
-from tracer.live.owners import own_session_name, stop_leftovers
+from tracer.live.options import ALL_OPTIONS, KEYWORDS, OPTION_NAMES, keyword_mask
 from tracer.live.pipeline import LivePipeline
+from tracer.live.record_sources import Intake
 from tracer.live.registry import current_control_set
 from tracer.live.row_filter import RowFilter
+from tracer.live.stream import LossNotes, Stream
 
 __all__ = ["QUEUE_BYTES", "Watch", "WatchStatus", "watched_keywords"]
 
-_PROCESS_KEYWORD = 0x10  # WINEVENT_KEYWORD_PROCESS: starts, stops, rundown
 _TURN = 0.1  # seconds for which records are waited for
-_POLL = 1.0  # seconds between two looks at the session's counters
-_PIECE = 20_000  # records that go through the pipeline at once; memory follows it, not the queue
+_LAST_PIECE = 5_000  # records that go through it at once where the end was asked for
 QUEUE_BYTES = 256 << 20  # room for the seconds it takes to look around, and for those a busy machine takes
-_PATIENCE = 10.0  # seconds that the rest of a stream may take once its session was stopped
+_PATIENCE = 1.0  # seconds for what is still on its way once the end was asked for; the rest is counted
+_PATIENCE_HELD = 0.5  # seconds more for records that were read and only wait to be put in order
 
 
 @dataclass(frozen=True, slots=True)
 class WatchStatus:
     """How a watch stands.
 
+    The parts of `received` are `shown`, `filtered`, `other`, `undecoded`, `dropped`, `waiting` and `unread`.
+
     Attributes:
         seconds: since it began.
-        received: records that came, of whatever kind.
-        events: registry operations named so far. shown: those that the filters let through.
+        received: records that the service handed over, of whatever kind and whatever became of them.
+        events: registry operations named so far. shown: those handed on. filtered: those that fit no filter.
+        other: records that are no operations: starts of processes, rundowns, the header of the stream.
+        undecoded: registry records of which no row could be made.
         rate: records that came in each of the last seconds, on average.
         buffers: (in use, all) of the session; None where it was not asked yet.
-        held: records held back to be put in order.
+        waiting: records that came and were not read yet; 0 once the watch is over.
+        unread: records that came and were never read, since the watch ended before; 0 until then.
         queue_bytes: bytes of records that wait in our queue; None where that is not known.
         lost: events that found no room in the session. lost_buffers: buffers that nobody took in time.
         dropped: records that found no room in our own queue, or failed on the way into it.
         late: records that came too late to be put in order.
+        unknown: sentences on what may be missing and cannot be counted.
     """
 
     seconds: float
     received: int
     events: int
     shown: int
+    filtered: int
+    other: int
+    undecoded: int
     rate: float
     buffers: tuple[int, int] | None
-    held: int
+    waiting: int
+    unread: int
     queue_bytes: int | None
     lost: int
     lost_buffers: int
     dropped: int
     late: int
+    unknown: tuple[str, ...] = ()
 
     @property
     def is_lossy(self) -> bool:
-        """Whether anything is missing."""
-        return bool(self.lost or self.lost_buffers or self.dropped)
+        """Whether anything is missing, or may be."""
+        counted = self.lost or self.lost_buffers or self.dropped or self.unread or self.undecoded
+        return bool(counted or self.unknown)
 
 
 def watched_keywords(operations: tuple[str, ...] | None) -> int:
@@ -96,9 +98,7 @@ class Watch:
         clock: seconds that only rise.
 
     Attributes:
-        session_name: its session's, which no other watch has.
-        notes: what could not be had, and sessions of dead watches that were stopped, one sentence each.
-        ended_by_other: whether somebody else stopped the session.
+        has_begun: whether it was entered: its session ran, and its records were taken.
     """
 
     def __init__(
@@ -110,41 +110,28 @@ class Watch:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._filter, self._data, self._control_set, self._clock = rows, data, control_set, clock
-        self._session: Any = None
-        self._consumer: Any = None
-        self._pipeline = LivePipeline(clock=clock)
-        self.session_name = own_session_name("watch")
-        self.notes: list[str] = []
-        self.ended_by_other = False
-        self._counters: SessionCounters | None = None
-        self._dropped = self._shown = self._received = 0
-        self._began = self._polled = clock()
+        self._stream = Stream("watch", largest_count=256, queue_bytes=QUEUE_BYTES, clock=clock)
+        self._intake = Intake(self._stream)
+        self._use(LivePipeline(clock=clock))
+        self._shown = self._filtered = 0
+        self._began = clock()
         self._recent: deque[tuple[float, int]] = deque([(self._began, 0)], maxlen=600)
-        self._over = False
+        self.has_begun = self._is_over = self._is_closed = False
 
     def __enter__(self) -> Self:
-        from tracer.session import Consumer, Session, list_sessions, require_windows, stop_session
+        from tracer.session import require_windows
 
         require_windows("regtrace watch")
-        self.notes += stop_leftovers(("watch", "monitor"), list_sessions, stop_session)
+        word = ALL_OPTIONS if self._data else OPTION_NAMES
         try:
-            self._session = Session(
-                SessionOptions(self.session_name, LogMode.REAL_TIME, smallest_count=64, largest_count=256)
-            )
-            self._session.start()
-            self._consumer = Consumer(self.session_name, most_bytes=QUEUE_BYTES)
-            self._consumer.start()
-            # Processes first: of those that start from now on nothing is missed.
-            self._session.enable(Provider(KERNEL_PROCESS, any_keywords=_PROCESS_KEYWORD))
-            word = ALL_OPTIONS if self._data else OPTION_NAMES
-            keywords = watched_keywords(self._filter.operations)
-            self._session.enable(Provider(KERNEL_REGISTRY, any_keywords=keywords, option_word=word))
-            self._counters = self._session.counters()
+            self._stream.start(watched_keywords(self._filter.operations), word)
             self._look_around()
         except BaseException:
             self._close()
             raise
-        self._began = self._polled = self._clock()
+        self._began = self._clock()
+        self._recent = deque([(self._began, self._intake.received)], maxlen=600)
+        self.has_begun = True
         return self
 
     def __exit__(
@@ -152,131 +139,129 @@ class Watch:
     ) -> None:
         self._close()
 
+    @property
+    def session_name(self) -> str:
+        """Its session's name, which no other watch has."""
+        return self._stream.session_name
+
+    @property
+    def notes(self) -> list[str]:
+        """What could not be had, and sessions of dead processes that were stopped, one sentence each."""
+        return self._stream.notes
+
+    @property
+    def ended_by_other(self) -> bool:
+        """Whether somebody else stopped the session."""
+        return self._stream.ended_by_other
+
+    @property
+    def trouble(self) -> RegtraceError | None:
+        """What broke the stream; None where nothing did."""
+        return self._stream.trouble
+
     def batches(self) -> Iterator[pa.Table]:
         """Yield the rows that were asked for as they come, and an empty table where a while brought none.
 
-        It ends when the session does. Columns are `tracer.live.pipeline.LIVE_COLUMNS`.
+        It ends when the session does. Whoever leaves it early calls `finish` for what was on its way, or
+        finds it counted as `unread`. Columns are `tracer.live.pipeline.LIVE_COLUMNS`.
         """
-        while not self._over:
-            raw = self._consumer.take(_TURN)
-            self._poll()
+        while not self._is_over:
+            raw = self._intake.piece(_TURN)
+            self._stream.poll()
+            self._look_for_losses()
             if raw is None:
-                self.ended_by_other = True
-                self._over = True
-                break
-            yield from self._rows(raw)
+                self._is_over = True
+            else:
+                yield self._rows(raw)
 
     def finish(self) -> Iterator[pa.Table]:
-        """Stop the session and yield the rows that were still on their way."""
-        if self._session is None:
+        """Stop the session and yield the rows that were still on their way, for a second; the rest is counted."""
+        if not self.has_begun or self._is_closed:
             return
-        self._note(self._session.stop())
-        self.ended_by_other = self.ended_by_other or bool(self._session.ended_by_other)
         end = self._clock() + _PATIENCE
-        while not self._over and self._clock() < end:
-            raw = self._consumer.take(_TURN)
+        self._stream.stop_session()
+        self._look_for_losses()
+        while not self._is_over and self._clock() < end:
+            raw = self._intake.piece(_TURN, _LAST_PIECE)
             if raw is None:
-                self._over = True
+                self._is_over = True
             else:
-                yield from self._rows(raw)
-        self._note(self._counters)
-        yield self._chosen(self._pipeline.flush())
+                yield self._rows(raw)
+        self._stream.stop()
+        while self._pipeline.held and self._clock() < end + _PATIENCE_HELD:
+            self._look_for_losses()
+            yield self._chosen(self._pipeline.flush(_LAST_PIECE))
+        self._is_closed = True
+
+    def withdraw(self, rows: int) -> None:
+        """Note that so many of the rows that were handed on could not be shown after all."""
+        self._shown -= rows
 
     def status(self) -> WatchStatus:
         """Return how the watch stands now."""
-        counters, now = self._counters, self._clock()
+        counters, pipeline, now = self._stream.counters, self._pipeline, self._clock()
         since, before = self._recent[0]
-        span = max(now - since, _TURN)
+        received, dropped = self._intake.received, self._refused()
+        # Whatever has no other end was not read: so nothing can be left out, whoever leaves, and where.
+        rest = received - dropped - (pipeline.records - pipeline.rows) - self._filtered - self._shown
         return WatchStatus(
             seconds=now - self._began,
-            received=self._received,
-            events=self._pipeline.rows,
+            received=received,
+            events=pipeline.rows,
             shown=self._shown,
-            rate=(self._received - before) / span,
+            filtered=self._filtered,
+            other=pipeline.records - pipeline.rows - pipeline.undecoded,
+            undecoded=pipeline.undecoded,
+            rate=(self._recent[-1][1] - before) / max(now - since, _TURN),
             buffers=(counters.buffers - counters.free_buffers, counters.buffers) if counters else None,
-            held=self._pipeline.held,
-            queue_bytes=getattr(self._consumer, "queued_bytes", None),
+            waiting=0 if self._is_closed else rest,
+            unread=rest if self._is_closed else 0,
+            queue_bytes=self._stream.queued_bytes,
             lost=counters.events_lost if counters else 0,
             lost_buffers=counters.real_time_buffers_lost + counters.log_buffers_lost if counters else 0,
-            dropped=self._dropped,
-            late=self._pipeline.diagnostics["late_record"],
+            dropped=dropped,
+            late=pipeline.diagnostics["late_record"],
+            unknown=tuple(self._stream.unknown.values()),
         )
 
     def _look_around(self) -> None:
         """Read which processes run and which keys are open, and make the pipeline that knows of them."""
-        processes = self._ask(_snapshot, "the running processes could not be listed") or ()
-        table = self._ask(_handle_table, "keys that were open before are not named")
+        processes, table = self._stream.ask_processes() or (), self._stream.ask_handle_table()
         seed = (table.addresses, table.paths) if table is not None else None
         seed_ns = table.time_ns if table is not None else None
         if self._control_set is None:
             self._control_set = current_control_set()
-        self._pipeline = LivePipeline(
-            seed, processes, seed_ns=seed_ns, control_set=self._control_set, clock=self._clock
+        self._use(
+            LivePipeline(seed, processes, seed_ns=seed_ns, control_set=self._control_set, clock=self._clock)
         )
 
-    def _ask(self, question: Callable[[], Any], trouble: str) -> Any:  # noqa: ANN401
-        """Return an answer without which the watch is poorer, but works; None and a note where there is none."""
-        try:
-            return question()
-        except (RegtraceError, OSError, ImportError) as error:
-            self.notes.append(f"{trouble}: {error}")
-            return None
+    def _use(self, pipeline: LivePipeline) -> None:
+        self._pipeline, self._losses = pipeline, LossNotes(pipeline, self._stream.counters)
 
-    def _rows(self, raw: list[Any]) -> Iterator[pa.Table]:
-        self._received += len(raw)
-        self._recent.append((self._clock(), self._received))
+    def _look_for_losses(self) -> None:
+        self._losses.look(self._stream.counters, self._refused())
+
+    def _rows(self, raw: list[Any]) -> pa.Table:
+        if raw:
+            self._recent.append((self._clock(), self._intake.received))
         while len(self._recent) > 2 and self._recent[0][0] < self._recent[-1][0] - 3:
             self._recent.popleft()
-        for start in range(0, max(len(raw), 1), _PIECE):
-            yield self._chosen(self._pipeline.push(raw[start : start + _PIECE]))
+        return self._chosen(self._pipeline.push(raw))
 
     def _chosen(self, rows: pa.Table) -> pa.Table:
         chosen = self._filter.chosen(rows, control_set=self._control_set)
+        self._filtered += rows.num_rows - chosen.num_rows
         self._shown += chosen.num_rows
         return chosen
 
-    def _poll(self) -> None:
-        """Ask the session for its counters once a second."""
-        if self._clock() - self._polled < _POLL:
-            return
-        self._polled = self._clock()
-        try:
-            self._note(self._session.counters())
-        except RegtraceError:  # it is gone: the stream says so as well, and what was counted stays
-            self.ended_by_other = True
-
-    def _note(self, counters: SessionCounters | None) -> None:
-        """Note what was lost since the last look: names from before it are no longer sure."""
-        before = self._counters
-        dropped = self._consumer.dropped + self._consumer.failures if self._consumer is not None else 0
-        counters = counters or before
-        worse = dropped > self._dropped or (
-            counters is not None and before is not None and _losses(counters) > _losses(before)
-        )
-        if worse:
-            until = None if counters is before or counters is None else counters.time_ns
-            self._pipeline.note_loss(before.time_ns if before else None, until)
-        self._dropped, self._counters = dropped, counters
+    def _refused(self) -> int:
+        """Return how many records found no room in our queue, or failed on the way into it."""
+        return self._stream.dropped + self._stream.failures
 
     def _close(self) -> None:
         """Stop everything; what goes wrong on the way hides nothing that came before it."""
-        for part in (self._session, self._consumer):
-            if part is not None:
-                with suppress(RegtraceError, OSError):
-                    part.stop()
-
-
-def _losses(counters: SessionCounters) -> int:
-    return counters.events_lost + counters.log_buffers_lost + counters.real_time_buffers_lost
-
-
-def _snapshot() -> Any:  # noqa: ANN401
-    from tracer.live.process_snapshot import snapshot_processes
-
-    return snapshot_processes()
-
-
-def _handle_table() -> Any:  # noqa: ANN401
-    from tracer.live.handle_table import read_handle_table
-
-    return read_handle_table()
+        try:
+            with suppress(RegtraceError, OSError):
+                self._stream.stop()
+        finally:
+            self._is_closed = True
