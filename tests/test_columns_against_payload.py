@@ -45,6 +45,8 @@ DATA = [
     b"abc",
     bytes(2048),
     b"\7" * 2050,
+    b"\1" * 6 + b"\0\0\x0c\0\1\1",  # with the next one as previous data a second reading fits every size
+    b"\1" * 4 + b"\x0a\0\0\0\x0a\0" + b"\1" * 10,
 ]
 
 
@@ -139,6 +141,42 @@ def test_columns_equal_the_sequential_decoder(tmp_path, seed):
     assert compared > 2000
     assert ambiguous > 100
     assert odd > 50
+
+
+def written(data: bytes, previous: bytes) -> bytes:
+    """The payload of a write to the value Mode."""
+    head = bytes(12) + (4).to_bytes(4, "little") + len(data).to_bytes(4, "little") + b"\0\0"
+    old = (
+        (4).to_bytes(4, "little") + len(previous).to_bytes(4, "little") + len(previous).to_bytes(2, "little")
+    )
+    return (
+        head + "Mode".encode("utf-16-le") + b"\0\0" + len(data).to_bytes(2, "little") + data + old + previous
+    )
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_zeros_that_were_captured_whole_are_no_doubt(tmp_path, compiled):
+    """Writes of DWORD 0 and MULTI_SZ: nobody could read their names in another way; of the last one somebody could."""
+    path = tmp_path / "zeros.etl"
+    plain = [bytes(4), bytes(8), b"a\0\0\0b\0\0\0\0\0", b"\0\0", bytes(2048)]
+    payloads = [written(data, previous) for data in plain for previous in (b"", bytes(4), data)]
+    payloads.append(written(*DATA[-2:]))
+    records = [
+        raw.event(5, raw.FIRST_STAMP + number, payload, guid=KERNEL_REGISTRY, version=0)
+        for number, payload in enumerate(payloads)
+    ]
+    path.write_bytes(raw.etl(raw.buffer(*records, size=32768)))
+    names = NameTable()
+    if compiled:
+        pytest.importorskip("numba", reason="Numba (extra fast) is not installed")
+        from tracer.compiled.names import CompiledNameTable
+
+        names = CompiledNameTable()
+    flags = []
+    with EtlReader([path], [Diagnostics()]) as reader:
+        for some in reader:
+            flags += decode_operations(some, reader.providers, names, [Diagnostics()]).flags.tolist()
+    assert [flag & FLAGS["name_ambiguous"] for flag in flags] == [0] * (len(payloads) - 1) + [1]
 
 
 def compare(columns, place: int, names: NameTable, layout, expected, where: str) -> None:

@@ -14,7 +14,7 @@ from tracer.decode.layouts import (
     find_layout,
 )
 from tracer.decode.payload import CAPTURE_LIMIT, COUNT_NAMES, decode_payload, split_layout
-from tracer.text import encode_name
+from tracer.text import encode_name, escape_name
 
 SIZES = {"u8": 1, "u16": 2, "u32": 4, "u64": 8, "i64": 8, "filetime": 8}
 ALL = sorted(LAYOUTS.values(), key=lambda layout: (layout.provider, layout.id, layout.version))
@@ -213,11 +213,29 @@ def test_an_embedded_nul_before_captured_data_is_found_by_the_tail():
     assert not found.ambiguous
 
 
-def test_a_dword_of_zero_is_ambiguous_and_the_first_reading_is_taken():
+@pytest.mark.parametrize("data", [bytes(4), bytes(8), b"a\0\0\0b\0\0\0\0\0", bytes(CAPTURE_LIMIT)])
+@pytest.mark.parametrize("previous", [b"", bytes(4), b"\4\0\0\0"])
+def test_zeros_that_were_captured_whole_are_no_doubt(data, previous):
+    """Read as a part of the name they would leave a size without a byte captured (etw-registry-facts 2.5)."""
+    found = decode_payload(layout(KERNEL_REGISTRY, 5), set_value("x", data, previous=previous), 8)
+    assert (found.fields["ValueName"], found.fields["CapturedData"]) == ("x", data)
+    assert found.fields["PreviousData"] == previous
+    assert not found.ambiguous
+
+
+def test_a_second_reading_that_fits_every_size_is_a_doubt():
+    data = b"\1" * 6 + b"\0\0\x0c\0" + b"\1\1"
+    previous = b"\1" * 4 + u32(10) + u16(10) + b"\1" * 10
+    found = decode_payload(layout(KERNEL_REGISTRY, 5), set_value("x", data, previous=previous), 8)
+    assert (found.fields["CapturedData"], found.fields["PreviousData"]) == (data, previous)
+    assert found.ambiguous
+
+
+def test_a_dword_of_zero_is_read_first_and_in_doubt_only_where_nothing_is_captured():
     raw = query_value("x", bytes(4))
     found = decode_payload(layout(KERNEL_REGISTRY, 7), raw, 8)
     assert (found.fields["ValueName"], found.fields["CapturedData"]) == ("x", bytes(4))
-    assert found.ambiguous
+    assert not found.ambiguous
     last = decode_payload(layout(KERNEL_REGISTRY, 7), raw, 8, nothing_captured=True)
     assert (last.fields["ValueName"], last.fields["CapturedData"]) == ("x<U+0000>\x04", b"")
     assert last.ambiguous
@@ -290,11 +308,11 @@ def test_two_names_need_two_nuls():
     assert (found.fields["KeyName"], found.fields["ValueName"], found.odd) == ("", None, True)
 
 
-def test_a_full_capture_of_a_longer_value_is_as_likely_as_none():
+def test_a_full_capture_of_a_longer_value_is_whole():
     raw = query_value("x", bytes(CAPTURE_LIMIT), size=100_000)
     found = decode_payload(layout(KERNEL_REGISTRY, 7), raw, 8)
     assert (found.fields["ValueName"], found.fields["CapturedDataSize"]) == ("x", CAPTURE_LIMIT)
-    assert found.ambiguous
+    assert not found.ambiguous
 
 
 def test_a_filled_key_name_without_nuls_is_not_ambiguous():
@@ -309,9 +327,12 @@ def test_the_known_path_settles_a_single_name_before_captured_data():
     # KeyName "\R" and eight zero bytes of data can also be read as a longer name and no data.
     raw = bytes(12) + u32(0) + u32(8) + wide("\\R") + u16(8) + bytes(8)
     what = layout(KERNEL_REGISTRY, 4)
-    assert decode_payload(what, raw, 8).ambiguous
-    known = decode_payload(what, raw, 8, known_path="\\r")
-    assert (known.fields["KeyName"], known.fields["CapturedData"]) == ("\\R", bytes(8))
+    plain = decode_payload(what, raw, 8)
+    assert (plain.fields["KeyName"], plain.fields["CapturedData"]) == ("\\R", bytes(8))
+    assert plain == decode_payload(what, raw, 8, known_path="\\r")
+    longer = escape_name("\\R\0\x08\0\0")
+    known = decode_payload(what, raw, 8, known_path=longer)
+    assert (known.fields["KeyName"], known.fields["CapturedData"]) == (longer, b"")
     assert not known.ambiguous
 
 

@@ -96,9 +96,15 @@ def _long(raw, at):
 
 
 @kernel
+def _is_copy(size, full):
+    """Whether a captured count is what the provider would have copied."""
+    return size == min(full, CAPTURE_LIMIT)
+
+
+@kernel
 def _is_likely(size, full):
     """Whether a captured count is 0 or what the provider would have copied."""
-    return size == 0 or size == min(full, CAPTURE_LIMIT)
+    return size == 0 or _is_copy(size, full)
 
 
 @kernel
@@ -114,8 +120,8 @@ def _next_nul(raw, at, limit):
 
 
 @kernel
-def _another_pair_fits(raw, unit, end, data_size):
-    """Whether a NUL from `unit` on could end the name just as well, with both counts behind it."""
+def _another_pair_fits(raw, unit, end, data_size, whole):
+    """Whether a NUL from `unit` on could end the name just as well, with both counts behind it; `whole`: of all bytes."""
     limit = end - 12 >> 1  # units behind which both counts, a type and a size can stand
     while True:
         unit = _next_nul(raw, unit, limit)
@@ -124,9 +130,10 @@ def _another_pair_fits(raw, unit, end, data_size):
         at = (unit + 1) * 2
         size = _word(raw, at)
         stop = at + 2 + size
-        if _is_likely(size, data_size) and stop + 10 <= end:
+        if (_is_copy(size, data_size) or (size == 0 and not whole)) and stop + 10 <= end:
             previous = _word(raw, stop + 8)
-            if _is_likely(previous, _long(raw, stop + 4)) and stop + 10 + previous == end:
+            fits = _is_copy(previous, _long(raw, stop + 4)) or (previous == 0 and not whole)
+            if fits and stop + 10 + previous == end:
                 return True
         unit += 1
 
@@ -180,12 +187,13 @@ def _find(
         size = previous_size = 0
         at = (last_end + 1) * 2
         stop = at + 2
-        other = False
+        other = whole = False
         if tail > 0 and not slow:
             good = at + 2 <= end
             size = np.int64(halves[at >> 1]) if good else 0
             stop += size
             good = good and stop <= end and _is_likely(size, data_size)
+            whole = good and _is_copy(size, data_size)
             reached = stop
             if tail == 2 and good:
                 good = stop + 10 <= end
@@ -194,17 +202,14 @@ def _find(
                     previous_size, full = _word(raw, stop + 8), _long(raw, stop + 4)
                     previous[0, row], previous[1, row] = _long(raw, stop), full
                     good = _is_likely(previous_size, full)
+                    whole = whole and _is_copy(previous_size, full)
                     reached = stop + 10 + previous_size
             slow = not (good and (reached == end if exact else reached <= end))
-            if not slow and exact and size + previous_size > 0 and (names == 2 or first_end > start):
-                # Would a later NUL end the name as well? Rules 1 to 4 of tracer.decode.payload.
-                if tail == 2:
-                    other = _another_pair_fits(raw, last_end + 1, end, data_size)
-                else:  # only "nothing was captured", which ends at two last zero units
-                    last = end - 2 >> 1
-                    other = (
-                        end & 1 == 0 and last - 1 > last_end and halves[last] == 0 and halves[last - 1] == 0
-                    )
+            # Would a later NUL end the name as well? Rules 1 to 4 of tracer.decode.payload. With one count, or no byte captured,
+            # nothing else that fits could end at the payload's end.
+            captured = tail == 2 and size + previous_size > 0
+            if not slow and exact and captured and (names == 2 or first_end > start):
+                other = _another_pair_fits(raw, last_end + 1, end, data_size, whole)
         slows[row] = slow
         if slow:
             continue

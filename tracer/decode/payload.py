@@ -14,8 +14,10 @@ a NUL. One NUL ends each name, so with n names:
    with a NUL it is empty, and only the first NUL can be a candidate.
 3. Candidates whose captured counts are each 0 or min(the value's full size, 2048) are preferred; where no
    candidate meets that, all stay.
-4. One candidate: it ends the last name. Several: the first (with `nothing_captured`, the last), and the
-   reading is `ambiguous`.
+4. One candidate: it ends the last name. Several: the first (with `nothing_captured`, the last). Where that one is
+   whole, each captured count being min(the value's full size, 2048), only whole ones contradict it; else all do. What
+   is contradicted is `ambiguous`. So a captured DWORD 0 is no doubt, though its zeros could belong to the name if
+   nothing had been captured: that would leave 4 bytes of data without a byte captured in a session that captures.
 5. Two names are parted at the first NUL. If that leaves the first name not empty and more NULs stand
    before the one that ends the second, the reading is `ambiguous` as well: the first may hold them.
 6. `known_path`, the path already known for the record's object, is a length: where the names start with it
@@ -125,11 +127,12 @@ def decode_payload(
 
     nuls: list[int] = []
     candidates: list[int] = []
+    whole: set[int] = set()
     known = None
     if names and layout.provider in (KERNEL_REGISTRY, CLASSIC_REGISTRY) and not prefix:
         nuls = [i for i in range(at, len(payload) - 1, 2) if not payload[i] and not payload[i + 1]]
         known = _known_end(payload, at, nuls, known_path)
-        candidates = _candidates(len(names), tail, payload, at, nuls, known, pointer_size, fields)
+        candidates, whole = _candidates(len(names), tail, payload, at, nuls, known, pointer_size, fields)
     if not candidates:
         at, read, cut = _sequence((*names, *tail), payload, at, pointer_size, fields)
         unread = read < len(names) + len(tail)
@@ -137,7 +140,8 @@ def decode_payload(
         return Payload(fields, at, odd=unread or cut or left_over)
 
     end = candidates[-1 if nothing_captured else 0]
-    ambiguous = len(candidates) > 1
+    rivals = [nul for nul in candidates if nul in whole] if end in whole else candidates
+    ambiguous = len(rivals) > 1
     if len(names) == 2:
         parting = nuls[0] if known is None or known >= end else known
         if parting > at and parting != known:
@@ -158,33 +162,36 @@ def _candidates(
     known: int | None,
     pointer_size: int,
     head: dict[str, Value],
-) -> list[int]:
-    """Return the NULs that may end the last of `names` names (rules 1 to 3 and 6), in order."""
+) -> tuple[list[int], set[int]]:
+    """Return the NULs that may end the last of `names` names (rules 1 to 3 and 6), in order; and which are whole (rule 4)."""
     possible = nuls[names - 1 :]
     if names == 1 and tail and nuls[:1] == [at]:
         possible = nuls[:1]
     exact: list[int] = []
     preferred: list[int] = []
+    whole: set[int] = set()
     for nul in possible:
         values = dict(head)
         end, read, _ = _sequence(tail, payload, nul + 2, pointer_size, values)
         if read == len(tail) and end == len(payload):
             exact.append(nul)
-            if _counts_are_likely(tail, values):
+            if _counts_fit(tail, values, or_zero=True):
                 preferred.append(nul)
+            if _counts_fit(tail, values, or_zero=False):
+                whole.add(nul)
     if known is not None:
         fitting = [nul for nul in exact if (nul == known if names == 1 else nul > known)]
         preferred = [nul for nul in preferred if nul in fitting] or fitting or preferred
-    return preferred or exact
+    return preferred or exact, whole
 
 
-def _counts_are_likely(tail: Sequence[Field], values: dict[str, Value]) -> bool:
-    """Whether every captured count is 0 or what the provider would have copied."""
+def _counts_fit(tail: Sequence[Field], values: dict[str, Value], *, or_zero: bool) -> bool:
+    """Whether every captured count is what the provider would have copied, or 0 where that is allowed."""
     for field in tail:
         if field.kind == "captured":
             count = values[COUNT_NAMES[field.name]]
             size = values[_FULL_SIZES[field.name]]
-            if count and isinstance(size, int) and count != min(size, CAPTURE_LIMIT):
+            if isinstance(size, int) and count != min(size, CAPTURE_LIMIT) and (count or not or_zero):
                 return False
     return True
 

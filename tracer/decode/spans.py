@@ -108,15 +108,16 @@ class ColumnChunk(Chunk):
         stop = at + 2 + size
         most = np.minimum(self.fields["DataSize"][rows].astype(np.int64), CAPTURE_LIMIT)
         good = room & (stop <= end) & ((size == 0) | (size == most))
-        twice = tail == 2
+        twice, whole = tail == 2, size == most
         previous_at, previous_size = stop + 10, np.zeros(len(rows), np.int64)
         pair = np.flatnonzero(twice & good)
         if len(pair):
             fits = stop[pair] + 10 <= end[pair]
             previous_size[pair] = np.where(fits, self._word(np.where(fits, stop[pair] + 8, 0)), 0)
             full = np.where(fits, self._long(np.where(fits, stop[pair] + 4, 0)), 0)
-            likely = (previous_size[pair] == 0) | (previous_size[pair] == np.minimum(full, CAPTURE_LIMIT))
-            good[pair] &= fits & likely
+            copied = previous_size[pair] == np.minimum(full, CAPTURE_LIMIT)
+            good[pair] &= fits & (copied | (previous_size[pair] == 0))
+            whole[pair] &= copied
             self._previous(rows[pair], stop[pair], fits)
         reached = np.where(twice, previous_at + previous_size, stop)
         exact = self.exact[rows]
@@ -125,7 +126,9 @@ class ColumnChunk(Chunk):
         columns = np.zeros((4, len(self.rows)), np.int64)
         columns[:, rows] = np.where(good, (at + 2, size, previous_at, previous_size), 0)
         self.data_start, self.data_size, self.previous_start, self.previous_size = columns
-        self._flag_other_readings(rows[good & exact & (size + previous_size > 0)])
+        # With one count, or no byte captured, nothing else that fits could end at the payload's end.
+        flagged = good & exact & twice & (size + previous_size > 0)
+        self._flag_other_readings(rows[flagged], whole[flagged])
 
     def _previous(self, rows: Column, at: Column, fits: NDArray[np.bool_]) -> None:
         for name, offset in (("PreviousDataType", 0), ("PreviousDataSize", 4)):
@@ -140,22 +143,14 @@ class ColumnChunk(Chunk):
         """Read u32 at any place."""
         return self._word(at) | self._word(at + 2) << 16
 
-    def _flag_other_readings(self, rows: Column) -> None:
-        """Flag rows in which a later NUL would end the name as well: rules 1 to 4 of tracer.decode.payload."""
-        # One name before a tail is a path: where it is empty, nothing else can be meant.
-        rows = rows[
-            (PlanTables.names[self.plan[rows]] == 2) | (self.first_end[rows] > self.first_start[rows])
-        ]
-        twice = PlanTables.tail[self.plan[rows]] == 2
-        # With one count the only other reading is that nothing was captured: it ends at two last zero units.
-        once = rows[~twice]
-        last = self.end[once] - 2 >> 1
-        nothing = (self.end[once] & 1 == 0) & (self.halves[last] == 0) & (self.halves[last - 1] == 0)
-        ambiguous = [once[nothing & (last - 1 > self.last_end[once])], self._other_pairs(rows[twice])]
-        self.doubt(np.sort(np.concatenate(ambiguous)))
+    def _flag_other_readings(self, rows: Column, whole: NDArray[np.bool_]) -> None:
+        """Flag rows (two counts) in which a later NUL would end the name as well: rules 1 to 4 of tracer.decode.payload.
 
-    def _other_pairs(self, rows: Column) -> Column:
-        """Return those of `rows` (two counts) in which a later NUL fits both counts."""
+        `whole` says which of them captured all they could: what contradicts them must have, too.
+        """
+        # One name before a tail is a path: where it is empty, nothing else can be meant.
+        possible = (PlanTables.names[self.plan[rows]] == 2) | (self.first_end[rows] > self.first_start[rows])
+        rows, whole = rows[possible], whole[possible]
         begin = self.last_end[rows] + 1
         length = np.maximum((self.end[rows] >> 1) - begin, 0)
         owner = np.repeat(np.arange(len(rows)), length)
@@ -169,13 +164,12 @@ class ColumnChunk(Chunk):
         size = self._word(at)
         stop = at + 2 + size
         most = np.minimum(self.fields["DataSize"][row].astype(np.int64), CAPTURE_LIMIT)
-        fits = ((size == 0) | (size == most)) & (stop + 10 <= end)
+        fits = ((size == most) | (size == 0) & ~whole[owner]) & (stop + 10 <= end)
         owner, stop, end = owner[fits], stop[fits], end[fits]
         previous, full = self._word(stop + 8), self._long(stop + 4)
-        match = ((previous == 0) | (previous == np.minimum(full, CAPTURE_LIMIT))) & (
-            stop + 10 + previous == end
-        )
-        return rows[np.bincount(owner[match], minlength=len(rows)) > 0]
+        copied = previous == np.minimum(full, CAPTURE_LIMIT)
+        match = (copied | (previous == 0) & ~whole[owner]) & (stop + 10 + previous == end)
+        self.doubt(rows[np.bincount(owner[match], minlength=len(rows)) > 0])
 
     def _encode_names(self, fast: NDArray[np.bool_]) -> None:
         two = fast & (PlanTables.names[self.plan] == 2)
