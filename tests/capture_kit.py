@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tracer import session
+from tracer.live import rights
 from tracer.live.handle_table import HandleTable
 from tracer.live.recorder import Service
 from tracer.processes import ProcessRecord
@@ -48,7 +49,9 @@ class Machine:
         return Service(
             session=counted("session", session.Session),
             attach=counted("attach", session.Session.attach),
+            find=counted("find", session.find_session),
             sessions=counted("sessions", session.list_sessions),
+            sees_all=counted("sees_all", rights.sees_all_sessions),
             handles=counted("handles", self._handles),
             processes=counted("processes", lambda: list(self.processes)),
             pids=counted("pids", lambda: [record.pid for record in self.processes]),

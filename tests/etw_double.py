@@ -341,7 +341,12 @@ def install(monkeypatch: pytest.MonkeyPatch) -> EtwService:
         )  # fmt: skip
         shim = windows_ctypes(libraries, lambda: service.last_error)
         monkeypatch.setattr(sys, "meta_path", [EtwFinder(shim), *sys.meta_path])
-    monkeypatch.setattr("tracer.session.is_supported", lambda: True, raising=False)
+    monkeypatch.setattr("tracer.session.is_supported", lambda: True)
+    monkeypatch.setattr("tracer.live.rights.is_elevated", lambda: service.elevated)
+    monkeypatch.setattr("tracer.live.rights.sees_all_sessions", service.may_control)
+    monkeypatch.setattr(
+        "tracer.live.rights.may_write", lambda folder: str(folder) not in service.forbidden_folders
+    )
     return service
 
 

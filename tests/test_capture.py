@@ -508,9 +508,14 @@ def test_a_trace_that_cannot_be_made_a_capture_is_kept_and_named(
     assert etw_service.sessions == {}
 
 
-def test_a_leftover_of_ours_is_replaced(etw_service, machine, trace, tmp_path):
-    etw_service.start_foreign("regtrace-capture")
-    assert recorded(etw_service, machine, trace, tmp_path / "live.regtrace").totals["events"] == 3000
+@pytest.mark.parametrize("name", ["regtrace-capture", "regtrace-processes"])
+def test_a_recording_of_somebody_else_is_named_and_left_alone(etw_service, machine, tmp_path, name):
+    etw_service.start_foreign(name, log_file="C:\\bob.etl")
+    sentence = refusal(machine, tmp_path / "live.regtrace")
+    assert f"'{name}', which writes C:\\bob.etl; whose it is cannot be told" in sentence
+    assert f"regtrace sessions --stop {name}" in sentence
+    assert {*etw_service.sessions} == {name}
+    assert list((tmp_path / "state").glob("*/*")) == []
 
 
 # ---------------------------------------------------------------- rings and the classic logger

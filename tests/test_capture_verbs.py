@@ -10,6 +10,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 from capture_kit import RECORDING_VERBS, Machine, make_trace, use_machine
 from etw_double import EtwService, etw_service
@@ -380,8 +381,8 @@ def test_start_status_stop_make_the_same_capture(etw_service: EtwService, machin
 
 def test_a_started_recording_is_not_stopped_when_its_command_ends(etw_service, machine, monkeypatch):
     registered = []
-    monkeypatch.setattr("tracer.session.atexit.register", registered.append)
-    monkeypatch.setattr("tracer.session.atexit.unregister", lambda _: registered.clear())
+    monkeypatch.setattr("tracer.live.endings.atexit.register", registered.append)
+    monkeypatch.setattr("tracer.live.endings.atexit.unregister", lambda _: registered.clear())
     assert run("start").exit_code == 0
     assert registered == []
     assert run("cancel").exit_code == 0
@@ -414,9 +415,17 @@ def test_what_a_killed_capture_left_running_can_still_be_published(
     assert Manifest.load(tmp_path / "d.regtrace").totals["events"] == 3000
 
 
+def parent() -> dict[str, int]:
+    """A process that runs, and is not this one."""
+    return {
+        "pid": os.getppid(),
+        "began_ms": int(psutil.Process(os.getppid()).create_time() * 1000),
+    }
+
+
 def test_a_recording_that_another_process_takes_care_of_is_left_to_it(etw_service, machine):
     run("start", "-o", "d.regtrace")
-    replace(load(), detached=False, pid=os.getppid()).save()
+    replace(load(), detached=False, **parent()).save()
     for verb in ("stop", "cancel"):
         assert f"belongs to process {os.getppid()}" in run(verb).stderr
     assert f"by process {os.getppid()}" in run("capture", "-o", "other.regtrace").stderr
@@ -442,20 +451,32 @@ def test_where_nothing_is_recorded_each_says_so(etw_service, machine, verb):
     assert "nothing is being recorded" in result.stderr
 
 
-@pytest.mark.parametrize("verb", ["stop", "status"])
-def test_a_recording_whose_session_is_gone_is_told_once_and_its_trace_kept(
-    etw_service, machine, tmp_path, trace, verb
+def test_a_recording_whose_session_is_gone_is_published_of_what_it_wrote(
+    etw_service, machine, tmp_path, trace
 ):
     run("start", "-o", "d.regtrace")
     etw_service.play(trace)
     etw_service.stop_externally("regtrace-capture")
-    result = run(verb)
+    result = run("status")
     assert result.exit_code == 1
     assert "does not run any more" in result.stderr
-    assert "d.etl" in result.stderr
-    assert (tmp_path / "d.etl").exists()
+    assert "`regtrace stop`" in result.stderr
+    assert "`regtrace stop`" in run("-q", "capture", "-o", "other.regtrace").stderr
+    result = run("stop")
+    assert result.exit_code == 0, result.stderr
+    assert "somebody else stopped its session" in result.stderr
+    assert Manifest.load(tmp_path / "d.regtrace").totals["events"] == 3000
     assert etw_service.sessions == {}
-    assert "nothing is being recorded" in run(verb).stderr
+    assert "nothing is being recorded" in run("stop").stderr
+
+
+def test_a_recording_that_left_nothing_is_no_lock(etw_service, machine, tmp_path):
+    run("start", "--ring", "1MB", "-o", "d.regtrace")
+    etw_service.stop_externally("regtrace-capture")
+    result = run("status")
+    assert "it left no trace" in result.stderr
+    assert etw_service.sessions == {}
+    assert "nothing is being recorded" in run("status").stderr
 
 
 def test_snapshot_saves_the_ring_and_the_recording_goes_on(etw_service, machine, tmp_path, trace):

@@ -1,9 +1,8 @@
 """The doctor: each thing that can be wrong is found, said in one sentence, and told what to do about."""
 
 import json
-import os
 import sys
-import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,8 +22,10 @@ from tracer.live.options import (
     SessionCounters,
     SessionStatus,
 )
+from tracer.live.owners import own_session_guid
 from tracer.live.recorder_plan import CaptureOptions
 from tracer.live.selftest import Report
+from tracer.live.standing import Kind, Standing
 from tracer.live.state import State
 
 GIB = 1 << 30
@@ -40,7 +41,8 @@ class Healthy(Machine):
     """A machine where all is well; tests change one thing."""
 
     supported, elevated, version, limit, free, table = True, True, "0.2.0", None, 100 * GIB, TABLE
-    bits64, windows_build, claimed, numba = True, 26100, False, True
+    bits64, windows_build, numba, sees_all = True, 26100, True, True
+    now = Standing(Kind.NONE, None)
     boot_state = BootStatus(False, None, None, None, ())
 
     def __init__(self, *names: str, **changes: object) -> None:
@@ -77,8 +79,14 @@ class Healthy(Machine):
     def stop(self, name):
         self.stopped.append(name)
 
-    def claimed_sessions(self):
-        return self.claimed
+    def recording(self):
+        return self.now
+
+    def sees_all_sessions(self):
+        return self.sees_all
+
+    def forget_recording(self):
+        self.stopped.append("state")
 
     def free_bytes(self, folder):
         return self.free
@@ -99,6 +107,12 @@ def states(machine: Machine, report: Report | None = REPORT) -> dict[str, str]:
     return {finding.name: finding.state for finding in examine(machine, Path(), report)}
 
 
+def state(**changes: object) -> State:
+    """What is known of a recording whose process is gone."""
+    facts = {"detached": False, "pid": 2**22 + 1, "target": Path("none/a.regtrace"), "started_ns": 0}
+    return State(options=CaptureOptions(), **(facts | changes))
+
+
 def invoke(*arguments: object):
     return CliRunner().invoke(app, ["doctor", *map(str, arguments)], prog_name="regtrace")
 
@@ -108,15 +122,20 @@ def test_a_healthy_machine_has_no_trouble():
 
 
 @pytest.mark.parametrize(
-    ("changes", "name", "state", "word"),
+    ("changes", "name", "expected", "word"),
     [
         ({"elevated": False}, "rights", "fail", "not elevated"),
+        ({"now": Standing(Kind.RUNNING, state(detached=True))}, "recording", "ok", "is running"),
+        ({"now": Standing(Kind.RUNNING, state())}, "recording", "warn", "left running by a process that is gone"),
+        ({"now": Standing(Kind.OWNED, state())}, "recording", "ok", "process 4194305 records"),
+        ({"now": Standing(Kind.ENDED, state())}, "recording", "warn", "left no trace"),
+        ({"now": Standing(Kind.NONE, None, (), session(CAPTURE_SESSION))}, "recording", "warn", "cannot be told"),
         ({"elevated": None}, "rights", "unknown", "cannot be told"),
         ({"version": None}, "pywintrace", "fail", "not installed"),
         ({"limit": 2}, "sessions", "fail", "1 of 2"),
         ({"limit": 4}, "sessions", "warn", "1 of 4"),
         ({"windows_build": 7601}, "system", "warn", "7601"),
-        ({"bits64": False}, "system", "warn", "32-bit"),
+        ({"bits64": False}, "system", "fail", "32-bit"),
         ({"free": 100 << 20}, "disk", "fail", "GiB free"),
         ({"free": GIB}, "disk", "warn", "1.0 GiB free"),
         ({"table": HandleTable([], [], 0, 0.1, 9, 0, 0, hidden=9)}, "handle table", "warn", "hides the addresses of 9"),
@@ -128,13 +147,13 @@ def test_a_healthy_machine_has_no_trouble():
         ({"boot_state": BootStatus(True, 0, {}, None, ())}, "boot trace", "ok", "every boot"),
     ],
 )  # fmt: skip
-def test_one_thing_that_is_wrong_is_one_finding(changes, name, state, word):
+def test_one_thing_that_is_wrong_is_one_finding(changes, name, expected, word):
     found = examine(Healthy(**changes), Path(), REPORT)
     troubled = [finding for finding in found if finding.state != "ok" or finding.name == name]
-    assert [(finding.name, finding.state) for finding in troubled] == [(name, state)]
+    assert [(finding.name, finding.state) for finding in troubled] == [(name, expected)]
     assert word in troubled[0].sentence
     assert "\n" not in troubled[0].sentence
-    assert state != "fail" or troubled[0].advice
+    assert expected != "fail" or troubled[0].advice
 
 
 def test_sessions_that_a_crash_left_behind_are_found_and_others_are_not():
@@ -142,45 +161,68 @@ def test_sessions_that_a_crash_left_behind_are_found_and_others_are_not():
         f.name: f for f in examine(Healthy(CAPTURE_SESSION, WATCH_SESSION, BOOT_SESSION), Path(), REPORT)
     }
     assert found["leftovers"].state == "warn"
-    assert CAPTURE_SESSION in found["leftovers"].sentence
+    assert CAPTURE_SESSION not in found["leftovers"].sentence  # perhaps of another user
     assert WATCH_SESSION in found["leftovers"].sentence
     assert BOOT_SESSION not in found["leftovers"].sentence
     assert "EventLog" not in found["leftovers"].sentence
     assert "--fix" in found["leftovers"].advice
 
 
-def test_the_sessions_of_a_recording_under_way_are_no_leftovers():
-    machine = Healthy(CAPTURE_SESSION, PROCESS_SESSION, claimed=True)
+@pytest.mark.parametrize("kind", [Kind.NONE, Kind.OWNED, Kind.RUNNING])
+def test_the_sessions_of_a_recording_are_no_leftovers(kind):
+    # Of another user, of a process, or what `regtrace stop` can still make a capture of
+    both = (session(CAPTURE_SESSION), session(PROCESS_SESSION))
+    now = Standing(kind, None if kind is Kind.NONE else state(), () if kind is Kind.NONE else both)
+    machine = Healthy(CAPTURE_SESSION, PROCESS_SESSION, now=now)
     assert states(machine)["leftovers"] == "ok"
     assert stop_leftovers(machine) == []
     assert machine.stopped == []
 
 
-@pytest.mark.parametrize(
-    ("changes", "claimed"),
-    [
-        ({}, True),
-        ({"started_ns": 0}, False),
-        ({"pid": 0x7FFF_FFF0}, False),
-        ({"pid": 0x7FFF_FFF0, "detached": True}, True),
-    ],
-    ids=["running", "pid-given-away", "ended", "detached"],
-)
-def test_a_recording_is_under_way_while_its_process_lives_or_it_was_detached(
-    monkeypatch, tmp_path, changes, claimed
-):
-    for name in ("XDG_STATE_HOME", "LOCALAPPDATA"):
-        monkeypatch.setenv(name, str(tmp_path))
-    assert not Machine().claimed_sessions()
-    facts = {"detached": False, "pid": os.getpid(), "started_ns": time.time_ns()} | changes
-    State(target=tmp_path / "a.regtrace", options=CaptureOptions(), **facts).save()
-    assert Machine().claimed_sessions() is claimed
+def test_what_is_left_of_a_recording_that_ended_is_stopped_and_forgotten():
+    now = Standing(Kind.ENDED, state(), (session(PROCESS_SESSION),))
+    machine = Healthy(PROCESS_SESSION, now=now)
+    assert states(machine)["leftovers"] == "warn"
+    assert stop_leftovers(machine) == [PROCESS_SESSION]
+    assert machine.stopped == [PROCESS_SESSION, "state"]
+
+
+def test_a_recording_that_left_a_trace_is_not_forgotten(tmp_path):
+    (tmp_path / "a.etl").write_bytes(b"trace")
+    machine = Healthy(now=Standing(Kind.ENDED, state(target=tmp_path / "a.regtrace")))
+    (finding,) = [f for f in examine(machine, Path(), REPORT) if f.name == "recording"]
+    assert (finding.state, "`regtrace stop`" in finding.advice) == ("warn", True)
+    stop_leftovers(machine)
+    assert machine.stopped == []
+
+
+def test_a_session_of_a_process_that_runs_is_no_leftover():
+    machine = Healthy(WATCH_SESSION)
+    machine.running[-1] = replace(machine.running[-1], guid=str(own_session_guid()))
+    assert stop_leftovers(machine) == []
+
+
+def test_what_this_user_cannot_see_is_unknown_and_no_good_news():
+    shown = states(Healthy(sees_all=False))
+    assert (shown["sessions"], shown["leftovers"]) == ("unknown", "unknown")
+    assert states(Healthy(sees_all=None))["leftovers"] == "unknown"
+    assert states(Healthy(WATCH_SESSION, sees_all=False))["leftovers"] == "warn"
+
+
+def test_a_recording_that_cannot_be_seen_is_unknown():
+    machine = Healthy()
+
+    def refuse():
+        raise NotElevated("whether the recording runs cannot be seen")
+
+    machine.recording = refuse
+    assert states(machine)["recording"] == "unknown"
 
 
 def test_fixing_stops_leftovers_and_nothing_else():
-    machine = Healthy(CAPTURE_SESSION, BOOT_SESSION, "other")
-    assert stop_leftovers(machine) == [CAPTURE_SESSION]
-    assert machine.stopped == [CAPTURE_SESSION]
+    machine = Healthy(WATCH_SESSION, CAPTURE_SESSION, BOOT_SESSION, "other")
+    assert stop_leftovers(machine) == [WATCH_SESSION]
+    assert machine.stopped == [WATCH_SESSION]
 
 
 def test_sessions_that_cannot_be_listed_are_unknown_and_the_rest_is_checked():
@@ -256,18 +298,18 @@ def test_a_folder_that_is_none_is_a_usage_error(tmp_path):
 
 
 def test_fix_says_what_it_stopped_and_then_looks_again(monkeypatch):
-    machine = Healthy(CAPTURE_SESSION)
+    machine = Healthy(WATCH_SESSION)
     machine.stop = lambda name: machine.running.pop()
     monkeypatch.setattr(doctor, "Machine", lambda: machine)
     shown = invoke("--fix")
     assert shown.exit_code == 0
-    assert CAPTURE_SESSION in shown.stderr
+    assert WATCH_SESSION in shown.stderr
     assert "ok       leftovers" in shown.stdout
     assert "no session to stop" in invoke("--fix").stderr
 
 
 def test_a_session_that_cannot_be_stopped_is_one_sentence(monkeypatch):
-    machine = Healthy(CAPTURE_SESSION)
+    machine = Healthy(WATCH_SESSION)
 
     def refuses(name):
         raise SessionError(f"cannot stop session '{name}'")
@@ -303,7 +345,7 @@ def test_this_machine_answers_every_question():
     assert machine.session_limit() is None or machine.session_limit() >= 32
     assert machine.free_bytes(Path()) > 0
     assert machine.boot([]).running is None
-    assert machine.claimed_sessions() in (True, False)
+    assert machine.recording().kind in Kind
 
 
 def test_a_finding_knows_whether_it_is_trouble():

@@ -17,6 +17,7 @@ from tracer.live import doctor, handle_table, process_snapshot
 from tracer.live.options import SessionCounters, SessionStatus
 from tracer.live.owners import Owner, own_session_name, owner_of, stop_leftovers
 from tracer.live.row_filter import RowFilter
+from tracer.live.standing import Kind, Standing
 from tracer.live.watch import Watch
 
 __all__ = ["etw_service"]
@@ -138,7 +139,7 @@ def test_the_doctor_stops_a_dead_watch_and_no_living_one(dead):
     stopped = []
     machine = SimpleNamespace(
         sessions=lambda: [status(mine), status(name_of(dead))],
-        claimed_sessions=lambda: False,
+        recording=lambda: Standing(Kind.NONE, None),
         stop=stopped.append,
     )
     assert doctor.stop_leftovers(machine) == stopped == [name_of(dead)]

@@ -2,9 +2,11 @@
 
 import atexit
 import logging
+import os
 import struct
 import threading
 import uuid
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,9 @@ from tracer import session as session_module
 from tracer.diagnostics import Diagnostics
 from tracer.errors import NotElevated, PlatformError, SessionError, SessionGone, SessionLimit
 from tracer.etl.reader import EtlReader
+from tracer.live import endings
 from tracer.live.options import CLASSIC_FLAGS, LogMode, Provider, SessionOptions, keyword_mask
+from tracer.live.owners import own_session_guid
 from tracer.session import Consumer, Session, list_sessions, require_windows, stop_session
 from tracer.simulate.knobs import Knobs
 from tracer.simulate.run import simulate
@@ -82,7 +86,7 @@ def test_the_properties_asked_for_are_those_that_windows_gets(
         assert status.is_ours
 
 
-def test_a_leftover_of_our_name_is_stopped_and_the_start_tried_again_once(etw_service: EtwService) -> None:
+def test_a_leftover_of_our_name_is_stopped_and_the_start_tried_again(etw_service: EtwService) -> None:
     etw_service.start_foreign(NAME)
     session = Session(LIVE)
     session.start()
@@ -92,11 +96,41 @@ def test_a_leftover_of_our_name_is_stopped_and_the_start_tried_again_once(etw_se
     assert not etw_service.sessions
 
 
-def test_a_name_that_stays_taken_is_an_error_after_one_retry(etw_service: EtwService) -> None:
-    etw_service.fail("StartTraceW", 183, times=2)
-    with pytest.raises(SessionError, match="a session of that name is running"):
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The pauses that were made, without making them."""
+    made: list[float] = []
+    monkeypatch.setattr(session_module, "pause", made.append)
+    return made
+
+
+@pytest.mark.parametrize("takes_over", [True, False])
+def test_a_name_that_is_taken_a_moment_longer_is_tried_again_after_pauses(
+    etw_service: EtwService, pauses: list[float], takes_over: bool
+) -> None:
+    etw_service.linger_starts = 4
+    with Session(LIVE):
+        pass
+    with Session(replace(LIVE, takes_over=takes_over)) as session:
+        assert not session.left_over
+    assert pauses == [0.1] * 3
+
+
+def test_a_name_that_stays_taken_is_an_error_in_the_end(etw_service: EtwService, pauses: list[float]) -> None:
+    etw_service.fail("StartTraceW", 183, times=99)
+    with pytest.raises(SessionError, match="Windows still keeps the name") as caught:
         Session(LIVE).start()
-    assert [call[0] for call in etw_service.calls].count("StartTraceW") == 2
+    assert 0.5 < sum(pauses) <= 2
+    assert "again" not in str(caught.value)
+
+
+def test_a_session_that_somebody_may_use_is_not_taken_over(etw_service: EtwService) -> None:
+    etw_service.start_foreign(NAME, log_file="C:\\Users\\bob\\a.etl", guid=str(own_session_guid()))
+    with pytest.raises(
+        SessionError, match=rf"bob.a\.etl; recording of process {os.getpid()}.* and runs; wait"
+    ):
+        Session(replace(LIVE, takes_over=False)).start()
+    assert [s.log_file for s in etw_service.running()] == ["C:\\Users\\bob\\a.etl"]
 
 
 def test_a_session_of_another_name_than_ours_is_never_started_or_stopped(etw_service: EtwService) -> None:
@@ -165,8 +199,8 @@ def test_an_interrupt_at_any_call_leaves_no_session(
 
     with pytest.raises(KeyboardInterrupt):
         capture()
-    assert session_module._running or not etw_service.sessions
-    session_module._stop_all()  # as at the exit of the process
+    assert endings._pending or not etw_service.sessions
+    endings.run_all()  # as at the exit of the process
     assert not etw_service.sessions
 
 
@@ -175,6 +209,7 @@ def test_what_this_process_started_is_stopped_at_its_exit(
 ) -> None:
     registered: list[object] = []
     monkeypatch.setattr(atexit, "register", registered.append)
+    monkeypatch.setattr(atexit, "unregister", lambda _: None)
     Session(LIVE).start()
     assert len(registered) == 1
     registered[0]()  # type: ignore[operator]
@@ -185,7 +220,7 @@ def test_a_session_left_to_itself_is_not_stopped_at_exit(etw_service: EtwService
     session = Session(LIVE)
     session.start()
     session.leave()
-    session_module._stop_all()
+    endings.run_all()
     assert etw_service.sessions
     assert Session.attach(NAME).stop().events_lost == 0
     assert not etw_service.sessions
@@ -312,10 +347,10 @@ def test_a_session_of_manifest_providers_has_no_rundown(etw_service: EtwService)
 @pytest.mark.parametrize(
     ("code", "kind", "exit_code", "words"),
     [
-        (5, NotElevated, 5, "Run as administrator"),
-        (1314, NotElevated, 5, "Run as administrator"),
+        (5, NotElevated, 5, "has administrator rights already"),
+        (1314, NotElevated, 5, "SeSystemProfilePrivilege"),
         (1450, SessionLimit, 1, "logman query -ets"),
-        (112, SessionError, 1, "disk is full"),
+        (112, SessionError, 1, "free some space"),
         (32, SessionError, 1, "in use"),
         (3, SessionError, 1, "folder does not exist"),
         (24, SessionError, 1, "report this"),

@@ -9,17 +9,17 @@ a session that does not run are an error, not zeros. Sessions outlive processes,
 process started is stopped when it exits, unless it was left to itself with `leave`.
 """
 
-import atexit
 import ctypes
 import sys
 import threading
-import uuid
+import time
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from tracer.errors import PlatformError, RegtraceError, SessionError, SessionGone
+from tracer.live import endings, rights
 from tracer.live.consumer import Consumer
 from tracer.live.options import (
     SESSION_PREFIX,
@@ -29,26 +29,19 @@ from tracer.live.options import (
     SessionOptions,
     SessionStatus,
 )
+from tracer.live.owners import own_session_guid, owner_text
 from tracer.live.raw_queue import RawRecord
-from tracer.live.session_answer import (
-    NAME_UNITS,
-    WHOLE_SIZE,
-    Answer,
-    empty_properties,
-)
+from tracer.live.session_answer import Answer
+from tracer.live.session_control import FLUSH, QUERY, STOP, all_sessions, check_same, control
 from tracer.live.session_errors import ALREADY_EXISTS, INVALID_PARAMETER, error_for
-from tracer.live.session_request import (
-    enable_provider,
-    put_file_name,
-    root_logger_kept,
-    start_properties,
-    status_of,
-)
+from tracer.live.session_request import enable_provider, root_logger_kept, start_properties, status_of
 
 __all__ = [
     "Consumer",
     "RawRecord",
     "Session",
+    "find_session",
+    "is_64_bit",
     "is_supported",
     "list_sessions",
     "pywintrace",
@@ -56,10 +49,11 @@ __all__ = [
     "stop_session",
 ]
 
-_QUERY, _STOP, _FLUSH = 0, 1, 3  # ControlTrace
 _GROUP_MASKS = 4  # TraceSystemTraceEnableFlagsInfo
-_MOST_SESSIONS = 256  # EtwMaxLoggers goes no further
-_MORE_DATA = 234
+_TAKEN_TRIES, _TAKEN_SECONDS = (
+    10,
+    0.1,
+)  # a name is free some 0.1 s after its session was stopped, as others saw
 
 
 def is_supported() -> bool:
@@ -67,14 +61,29 @@ def is_supported() -> bool:
     return sys.platform == "win32"
 
 
+def pause(seconds: float) -> None:
+    """Wait before something is tried again; tests put another in its place."""
+    time.sleep(seconds)
+
+
 def require_windows(what: str) -> None:
-    """Do nothing on Windows.
+    """Do nothing on 64-bit Windows with a 64-bit Python.
 
     Raises:
-        PlatformError: this is another system.
+        PlatformError: this is another system, or Python is a 32-bit program.
     """
     if not is_supported():
         raise PlatformError(f"{what} needs Windows; traces that were captured there can be read here")
+    if not is_64_bit():
+        # The structures are those of 64-bit programs: read as such, Windows' 32-bit ones are memory of others.
+        raise PlatformError(
+            f"{what} needs a 64-bit Python, this one is a 32-bit program; install a 64-bit Python and regtrace there"
+        )
+
+
+def is_64_bit() -> bool:
+    """Return whether this Python is a 64-bit program."""
+    return ctypes.sizeof(ctypes.c_void_p) == 8
 
 
 class Session:
@@ -93,12 +102,17 @@ class Session:
         self.running = False
         self.ended_by_other = False
         self.left_over = False
-        self._guid = uuid.uuid4()  # tells our session from a later one of the same name
+        self._guid = own_session_guid()  # tells our session from a later one of the same name
         self._handle = 0
         self._stopping = False  # an interrupted stop has stopped it all the same
         self._last: SessionCounters | None = None
         self._kept: list[object] = []  # memory that Windows was given addresses of
         self._lock = threading.RLock()
+
+    @property
+    def guid(self) -> str:
+        """Its GUID, which says whose it is: see tracer.live.owners."""
+        return str(self._guid)
 
     @classmethod
     def attach(cls, name: str) -> Self:
@@ -108,7 +122,7 @@ class Session:
             SessionGone: nobody runs it.
         """
         require_windows("attaching to a session")
-        found = _control(name, _QUERY, "find")
+        found = control(pywintrace(), name, QUERY, "find")
         session = cls(SessionOptions(name=name, mode=LogMode.REAL_TIME))
         session._guid, session._handle = found.guid, found.handle
         session.running, session._last = True, found.counters
@@ -129,7 +143,7 @@ class Session:
         self.stop()
 
     def start(self) -> None:
-        """Start the session; a session of the same name that regtrace left behind is stopped first, once.
+        """Start the session; where the options take over, a running one of the same name is stopped first, once.
 
         Raises:
             SessionError: it runs already or was started before; a name clash with a session of somebody else;
@@ -143,29 +157,56 @@ class Session:
             raise SessionError(
                 f"session '{self.name}' is not regtrace's; names begin with '{SESSION_PREFIX}'"
             )
-        _remember(self)
+        endings.remember(self, self._abandon)
         try:
             code = self._try_start()
             if code == ALREADY_EXISTS:
-                with suppress(SessionGone):  # it ended by itself in between
-                    _control(self.name, _STOP, "stop the leftover")
-                self.left_over = True
-                code = self._try_start()
+                self._make_way()
+                for _ in range(_TAKEN_TRIES):
+                    if (code := self._try_start()) != ALREADY_EXISTS:
+                        break
+                    pause(_TAKEN_SECONDS)
             self.running = not code
         except BaseException:  # an interrupt may come between Windows' start and our knowing of it
             self._abandon()
             raise
         if code:
-            _forget(self)
-            raise error_for(code, "start", self.name)
+            endings.forget(self)
+            raise self._start_error(code)
+
+    def _make_way(self) -> None:
+        """Stop the session that has our name, if that may be.
+
+        Raises:
+            SessionError: it may not; the sentence says whose it is.
+        """
+        holder = find_session(self.name)
+        if holder is None:
+            return  # it was stopped a moment ago, and its name is taken a little longer
+        if not self.options.takes_over:
+            raise SessionError(
+                f"cannot start session '{self.name}': one of that name is running, {owner_text(holder)}; wait for its "
+                f"end, or end it with `regtrace sessions --stop {self.name}`",
+                ALREADY_EXISTS,
+            )
+        with suppress(SessionGone):  # it ended by itself in between
+            control(pywintrace(), self.name, STOP, "stop the leftover")
+            self.left_over = True
+
+    def _start_error(self, code: int) -> RegtraceError:
+        about = "system logger" if self.options.classic_flags else "session"
+        folder = rights.forbidden_folder(self.options.log_file)
+        return error_for(
+            code, "start", self.name, about=about, elevated=rights.is_elevated(), forbidden_folder=folder
+        )
 
     def _abandon(self) -> None:
         """Stop the session if it runs, whatever is known of it here."""
         with suppress(RegtraceError, OSError):
             self.running = True
-            self._ask(_STOP, "stop")
+            self._ask(STOP, "stop")
         self.running = False
-        _forget(self)
+        endings.forget(self)
 
     def _try_start(self) -> int:
         etw = pywintrace()
@@ -199,7 +240,13 @@ class Session:
             raise
         if code:
             self._give_up()
-            raise error_for(code, f"enable provider {provider.guid} in", self.name)
+            raise error_for(
+                code,
+                f"enable provider {provider.guid} in",
+                self.name,
+                about="provider",
+                elevated=rights.is_elevated(),
+            )
 
     def _give_up(self) -> None:
         with suppress(RegtraceError):
@@ -233,7 +280,7 @@ class Session:
             SessionGone: nobody runs it, or another session has its name.
         """
         with self._lock:
-            self._last = self._ask(_QUERY, "ask").counters
+            self._last = self._ask(QUERY, "ask").counters
             return self._last
 
     def flush(self) -> None:
@@ -242,7 +289,7 @@ class Session:
         Raises:
             SessionGone, SessionError: it does not run, or Windows refuses.
         """
-        self._ask(_FLUSH, "flush")
+        self._ask(FLUSH, "flush")
 
     def save(self, path: Path) -> None:
         """Save the memory of a BUFFERING session to an .etl file; the session goes on.
@@ -250,7 +297,7 @@ class Session:
         Raises:
             SessionGone, SessionError: it does not run, or the file cannot be written.
         """
-        self._ask(_FLUSH, "save", path)
+        self._ask(FLUSH, "save", path)
 
     def stop(self) -> SessionCounters:
         """Stop the session and return its last counters; a second call returns them again.
@@ -265,28 +312,28 @@ class Session:
                 return self._known()
             if self.running:
                 with suppress(SessionGone):
-                    self._last = self._ask(_STOP, "stop").counters
+                    self._last = self._ask(STOP, "stop").counters
                     self.running = False
-            _forget(self)
+            endings.forget(self)
             return self._known()
 
     def leave(self) -> None:
         """Let the session go on after this process; it is found again by its name with `attach`."""
-        _forget(self)
+        endings.forget(self)
 
     def _ask(self, code: int, doing: str, path: Path | None = None) -> Answer:
         if not self.running:
             raise SessionGone(f"cannot {doing} session '{self.name}': it is not running; start it again")
         try:
             # By name, and only while the name is still that of our session: numbers and names are used again.
-            found = _control(self.name, _QUERY, doing)
-            _check_same(self.name, self._guid, found.guid, doing)
-            self._stopping = code == _STOP
-            return found if code == _QUERY else _control(self.name, code, doing, path)
+            found = control(pywintrace(), self.name, QUERY, doing)
+            check_same(self.name, self._guid, found.guid, doing)
+            self._stopping = code == STOP
+            return found if code == QUERY else control(pywintrace(), self.name, code, doing, path)
         except SessionGone:
             self.running = False
             self.ended_by_other = not self._stopping
-            _forget(self)
+            endings.forget(self)
             raise
 
     def _known(self) -> SessionCounters:
@@ -296,22 +343,27 @@ class Session:
 
 
 def list_sessions() -> list[SessionStatus]:
-    """Return the running sessions that this process may see.
+    """Return the running sessions that this process may see: without the rights some or all are missing, unsaid.
 
     Raises:
-        NotElevated, SessionError: Windows refuses.
+        SessionError: Windows refuses.
     """
     require_windows("listing sessions")
-    empty = empty_properties()
-    buffers = [ctypes.create_string_buffer(empty, WHOLE_SIZE) for _ in range(_MOST_SESSIONS)]
-    array = (ctypes.c_uint64 * _MOST_SESSIONS)(*(ctypes.addressof(buffer) for buffer in buffers))
-    count = ctypes.c_uint32()
-    code = pywintrace().library.QueryAllTracesW(
-        ctypes.byref(array), ctypes.c_uint32(_MOST_SESSIONS), ctypes.byref(count)
-    )
-    if code and code != _MORE_DATA:
-        raise error_for(code, "list", "*")
-    return [Answer(buffer.raw).status() for buffer in buffers[: count.value]]
+    return all_sessions(pywintrace())
+
+
+def find_session(name: str) -> SessionStatus | None:
+    """Return the running session of that name; None where nobody runs it.
+
+    Raises:
+        NotElevated: this process may not ask, so nobody knows.
+        SessionError: Windows refuses.
+    """
+    require_windows("asking for a session")
+    try:
+        return control(pywintrace(), name, QUERY, "ask for").status()
+    except SessionGone:
+        return None
 
 
 def stop_session(name: str) -> SessionCounters:
@@ -322,56 +374,7 @@ def stop_session(name: str) -> SessionCounters:
         NotElevated, SessionError: Windows refuses.
     """
     require_windows("stopping a session")
-    return _control(name, _STOP, "stop").counters
-
-
-def _control(name: str, code: int, doing: str, path: Path | None = None) -> Answer:
-    """Call ControlTrace by name and return what it says.
-
-    Raises:
-        SessionGone, NotElevated, SessionError: it failed.
-    """
-    etw = pywintrace()
-    properties = etw.TraceProperties(max_str_len=NAME_UNITS)
-    # A flush writes to the file that is named, so without one there must be no name at all.
-    ctypes.memmove(properties._buf, empty_properties(with_file_name=code != _FLUSH), WHOLE_SIZE)
-    if path is not None:
-        put_file_name(properties, path)
-    status = int(etw.ControlTraceW(etw.TRACEHANDLE(0), name, properties.get(), code))
-    if status and not (status == _MORE_DATA and code != _FLUSH):
-        raise error_for(status, doing, name)
-    return Answer(bytes(properties._buf))
-
-
-def _check_same(name: str, ours: uuid.UUID, found: uuid.UUID, doing: str) -> None:
-    # UNCONFIRMED that a query always says the session's GUID; without one there is nothing to compare.
-    if found.int and found != ours:
-        raise SessionGone(f"cannot {doing} session '{name}': it ended, and another one has its name")
-
-
-# ---------------------------------------------------------------------- what is ours ends with us
-
-_running: set[Session] = set()
-_guard = threading.Lock()
-
-
-def _remember(session: Session) -> None:
-    with _guard:
-        if not _running:
-            atexit.register(_stop_all)
-        _running.add(session)
-
-
-def _forget(session: Session) -> None:
-    with _guard:
-        _running.discard(session)
-        if not _running:
-            atexit.unregister(_stop_all)
-
-
-def _stop_all() -> None:
-    for session in list(_running):
-        session._abandon()
+    return control(pywintrace(), name, STOP, "stop").counters
 
 
 # ---------------------------------------------------------------------- pywintrace

@@ -18,7 +18,8 @@ from tracer.live.program import Program
 from tracer.live.recorder import Recorder, RecorderStatus, Service, real_service
 from tracer.live.recorder_notes import host_facts
 from tracer.live.recorder_plan import MIB, CaptureOptions, Files, settings_of
-from tracer.live.state import State, claim, release
+from tracer.live.standing import claim
+from tracer.live.state import State, release
 from tracer.progress import Progress
 from tracer.store.manifest import Manifest
 
@@ -63,7 +64,7 @@ def record(
         program.check()
     recorder = Recorder(options, Files(target), service)
     follow: Follow = progress or (lambda _: None)
-    claim(State.of(recorder, detached=False), service)
+    claim(State.of(recorder, detached=False), service.find, lambda name: service.attach(name).stop())
     try:
         follow(recorder.status("starting"))
         recorder.start()
@@ -76,15 +77,17 @@ def record(
             follow(recorder.status("saving"))
         finally:
             recorder.stop()
+        # From here on its files are enough: should this process be killed, `regtrace stop` goes on.
+        State.of(recorder, detached=False, ended_by=ended_by).save(recorder.notes.table)
+        outcome = {
+            "ended_by": ended_by,
+            "program": None
+            if program is None
+            else {"command": [*options.command], "pid": program.pid, "exit_code": program.exit_code},
+        }
+        return publish(recorder, outcome, follow)
     finally:
         release()
-    outcome = {
-        "ended_by": ended_by,
-        "program": None
-        if program is None
-        else {"command": [*options.command], "pid": program.pid, "exit_code": program.exit_code},
-    }
-    return publish(recorder, outcome, follow)
 
 
 def publish(

@@ -12,8 +12,9 @@ from tracer.errors import RegtraceError
 from tracer.live.autologger import BOOT_SESSION
 from tracer.live.machine import Machine
 from tracer.live.options import CAPTURE_SESSION, PROCESS_SESSION, SessionStatus
-from tracer.live.owners import owner_of
+from tracer.live.owners import owner_of, owner_of_guid, owner_text
 from tracer.live.selftest import Report
+from tracer.live.standing import Kind
 
 __all__ = ["STATES", "Finding", "examine", "stop_leftovers"]
 
@@ -67,6 +68,7 @@ def examine(
             _guarded("rights", lambda: _rights(machine)),
             _guarded("pywintrace", lambda: _pywintrace(machine)),
             _guarded("sessions", lambda: _session_room(machine, sessions)),
+            _guarded("recording", lambda: _recording(machine)),
             _guarded("leftovers", lambda: _leftover_finding(machine, sessions)),
             _guarded("handle table", lambda: _handle_table(machine)),
             _guarded("boot trace", lambda: _boot(machine, sessions)),
@@ -79,9 +81,10 @@ def examine(
 
 
 def stop_leftovers(machine: Machine | None = None) -> list[str]:
-    """Stop sessions of ours that no recording uses, and return their names.
+    """Stop sessions of ours that surely nobody uses, and return their names.
 
-    A watch or monitor whose process runs, or cannot be asked, is left alone.
+    A session whose process runs or cannot be asked is left alone, and so is a recording: it can be made a capture of,
+    or is another user's. What is known of a recording that ended and left nothing is forgotten.
 
     Raises:
         PlatformError: this is not Windows, or the rights are missing.
@@ -92,6 +95,9 @@ def stop_leftovers(machine: Machine | None = None) -> list[str]:
     for session in _leftovers(machine, machine.sessions()):
         machine.stop(session.name)
         stopped.append(session.name)
+    now = machine.recording()
+    if now.kind is Kind.ENDED and now.state is not None and not now.state.has_trace():
+        machine.forget_recording()
     return stopped
 
 
@@ -113,8 +119,8 @@ def _system(machine: Machine) -> Finding:
     build = machine.build()
     if not machine.is_64_bit():
         return Finding(
-            "system", "warn", "this Python is a 32-bit program; capturing was never tried with one",
-            "install a 64-bit Python",
+            "system", "fail", "this Python is a 32-bit program, and capturing needs a 64-bit one",
+            "install a 64-bit Python, and regtrace there",
         )  # fmt: skip
     if build is not None and build < _OLDEST_BUILD:
         return Finding(
@@ -159,10 +165,17 @@ def _listed(sessions: list[SessionStatus] | RegtraceError) -> list[SessionStatus
 
 def _session_room(machine: Machine, sessions: list[SessionStatus] | RegtraceError) -> Finding:
     count, limit = len(_listed(sessions)), machine.session_limit() or _DEFAULT_LIMIT
-    sentence = f"{count} of {limit} tracing sessions are in use, as far as this user may see"
+    sentence = f"{count} of {limit} tracing sessions are in use"
     advice = (
         "stop sessions that nobody needs: `logman query -ets` lists them, `logman stop NAME -ets` stops one"
     )
+    if machine.sees_all_sessions() is not True:
+        return Finding(
+            "sessions",
+            "unknown",
+            f"{count} of {limit} tracing sessions are shown to this user; Windows leaves out those that it may not ask",
+            "an elevated prompt shows all",
+        )
     if limit - count < _NEEDED:
         return Finding("sessions", "fail", f"{sentence}; a capture needs {_NEEDED}", advice)
     if limit - count < _ROOMY:
@@ -170,31 +183,78 @@ def _session_room(machine: Machine, sessions: list[SessionStatus] | RegtraceErro
     return Finding("sessions", "ok", sentence)
 
 
+def _recording(machine: Machine) -> Finding:
+    """Return how the recording of this user stands: whatever is in the way of the next one has a verb that ends it."""
+    now = machine.recording()
+    if now.foreign is not None:
+        return Finding(
+            "recording", "warn", f"a session that is no recording of this user runs: {owner_text(now.foreign)}",
+            f"wait for its end, or end it with `regtrace sessions --stop {now.foreign.name}`",
+        )  # fmt: skip
+    if now.state is None:
+        return Finding("recording", "ok", "this user records nothing")
+    target = now.state.target
+    if now.kind is Kind.RUNNING:
+        advice = "`regtrace stop` makes a capture of it, `regtrace cancel` discards it"
+        if now.state.detached:
+            return Finding("recording", "ok", f"a recording for {target} is running", advice)
+        return Finding(
+            "recording",
+            "warn",
+            f"a recording for {target} was left running by a process that is gone",
+            advice,
+        )
+    if now.kind is Kind.OWNED:
+        return Finding(
+            "recording", "ok", f"process {now.state.pid} records for {target}",
+            "end it there; `regtrace cancel --force` discards it if that process hangs",
+        )  # fmt: skip
+    if now.state.has_trace():
+        return Finding(
+            "recording", "warn", f"a recording for {target} ended before it became a capture",
+            "`regtrace stop` makes a capture of what it wrote, `regtrace cancel` discards it",
+        )  # fmt: skip
+    return Finding(
+        "recording", "warn", f"a recording for {target} ended and left no trace",
+        "`regtrace doctor --fix` or `regtrace cancel` forget it",
+    )  # fmt: skip
+
+
 def _leftovers(machine: Machine, sessions: list[SessionStatus]) -> list[SessionStatus]:
-    ours = [found for found in sessions if found.is_ours and found.name.lower() != BOOT_SESSION]
-    ours = [found for found in ours if not _may_be_in_use(found)]
-    if ours and machine.claimed_sessions():
-        ours = [found for found in ours if found.name.lower() not in (CAPTURE_SESSION, PROCESS_SESSION)]
-    return ours
+    """Return the sessions that surely nobody uses."""
+    ours = [one for one in sessions if one.is_ours and one.name.lower() != BOOT_SESSION]
+    ours = [one for one in ours if not _may_be_in_use(one)]
+    recordings = [one for one in ours if one.name.lower() in (CAPTURE_SESSION, PROCESS_SESSION)]
+    if not recordings:
+        return ours
+    now = machine.recording()  # one that was left running can still be made a capture of
+    orphans = {one.name for one in now.sessions} if now.kind is Kind.ENDED else set()
+    return [one for one in ours if one not in recordings or one.name in orphans]
 
 
 def _may_be_in_use(session: SessionStatus) -> bool:
-    """Whether its name says a process that runs, or that cannot be asked; fixed names say none."""
-    owner = owner_of(session.name)
+    """Whether its name or its GUID says a process that runs, or that cannot be asked."""
+    owner = owner_of(session.name) or owner_of_guid(session.guid)
     return owner is not None and owner.is_running() is not False
 
 
 def _leftover_finding(machine: Machine, sessions: list[SessionStatus] | RegtraceError) -> Finding:
-    found = _leftovers(machine, _listed(sessions))
-    if not found:
-        return Finding("leftovers", "ok", "no session of regtrace was left behind")
-    names = ", ".join(session.name for session in found)
-    return Finding(
-        "leftovers",
-        "warn",
-        f"running without a recording that owns them: {names}",
-        "`regtrace doctor --fix` stops them",
-    )
+    left = _leftovers(machine, _listed(sessions))
+    if left:
+        return Finding(
+            "leftovers",
+            "warn",
+            f"running without a process that owns them: {', '.join(session.name for session in left)}",
+            "`regtrace doctor --fix` stops them",
+        )
+    if machine.sees_all_sessions() is not True:
+        return Finding(
+            "leftovers",
+            "unknown",
+            "Windows does not show this user all sessions, so nobody can say whether one was left behind",
+            "an elevated prompt shows all",
+        )
+    return Finding("leftovers", "ok", "no session of regtrace was left behind")
 
 
 def _handle_table(machine: Machine) -> Finding:

@@ -1,24 +1,22 @@
 """This machine, as far as a check before a capture asks about it: plain answers, None where nobody can say."""
 
-import ctypes
 import importlib.metadata
 import shutil
 import sys
-from ctypes import c_uint32
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from tracer.live import rights
 from tracer.live.autologger import BootStatus, boot_status
 from tracer.live.handle_table import HandleTable, read_handle_table
-from tracer.live.kernel import bind
 from tracer.live.options import SessionStatus
 from tracer.live.registry import real_registry
+from tracer.live.standing import Standing, standing
 
 __all__ = ["Machine"]
 
 _WMI_KEY = "HKLM\\SYSTEM\\CurrentControlSet\\Control\\WMI"
-_CLOCK_NS = 2_000_000_000  # systems tell start times by a coarser clock
 _IS_WINDOWS = sys.platform == "win32"
 
 
@@ -49,13 +47,17 @@ class Machine:
 
     def is_elevated(self) -> bool | None:
         """Return whether this process has the rights of an administrator."""
-        if not _IS_WINDOWS:
-            return None
-        return bool(bind("shell32", IsUserAnAdmin=(c_uint32,)).IsUserAnAdmin())
+        return rights.is_elevated()
+
+    def sees_all_sessions(self) -> bool | None:
+        """Return whether `sessions` are all that run; None where nobody can say."""
+        return rights.sees_all_sessions()
 
     def is_64_bit(self) -> bool:
         """Whether this Python is a 64-bit program."""
-        return ctypes.sizeof(ctypes.c_void_p) == 8
+        from tracer.session import is_64_bit
+
+        return is_64_bit()
 
     def pywintrace_version(self) -> str | None:
         """Return the installed version of pywintrace."""
@@ -83,22 +85,21 @@ class Machine:
 
         stop_session(name)
 
-    def claimed_sessions(self) -> bool:
-        """Whether a recording of this user is under way, so that capture sessions are no leftovers."""
-        import psutil
+    def recording(self) -> Standing:
+        """Return how this user's recording stands.
 
-        from tracer.live.state import load
+        Raises:
+            RegtraceError: nobody can say.
+        """
+        from tracer.session import find_session
 
-        state = load()
-        if state is None or state.detached:
-            return state is not None
-        try:
-            begun_ns = psutil.Process(state.pid).create_time() * 1e9
-        except psutil.NoSuchProcess:
-            return False
-        except psutil.Error:
-            return True
-        return begun_ns <= state.started_ns + _CLOCK_NS  # else its pid was given to another process
+        return standing(find_session)
+
+    def forget_recording(self) -> None:
+        """Forget this user's recording."""
+        from tracer.live.state import release
+
+        release()
 
     def free_bytes(self, folder: Path) -> int:
         """Return the free space where a capture would be made."""

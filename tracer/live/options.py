@@ -109,6 +109,7 @@ class SessionOptions:
         buffer_kib, smallest_count, largest_count: size and number of buffers.
         flush_seconds: FlushTimer.
         classic_flags: EnableFlags of the system logger; 0 for a session of manifest providers.
+        takes_over: whether a running session of that name is stopped for it; else it is refused.
     """
 
     name: str
@@ -120,6 +121,7 @@ class SessionOptions:
     largest_count: int = 128
     flush_seconds: int = 1
     classic_flags: int = 0
+    takes_over: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,8 @@ from one that is in use: Windows gives a process number again, but not with the 
 import itertools
 import os
 import re
+import struct
+import uuid
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,13 +16,18 @@ from datetime import UTC, datetime
 from tracer.errors import RegtraceError, SessionGone
 from tracer.live.options import SESSION_PREFIX, SessionStatus
 
-__all__ = ["Owner", "own_session_name", "owner_of", "stop_leftovers"]
+__all__ = [
+    "Owner", "own_session_guid", "own_session_name", "owner_of", "owner_of_guid", "owner_text", "process_began_ms",
+    "stop_leftovers",
+]  # fmt: skip
 
 _NAME = re.compile(
     re.escape(SESSION_PREFIX) + r"(?P<verb>[a-z]+)-(?P<pid>[1-9][0-9]{0,9})-(?P<began>[0-9a-f]{8,16})"
     r"(?:-[0-9]{1,9})?",
     re.ASCII | re.IGNORECASE,
 )
+_GUID = struct.Struct("<4sIQ")  # whose it is, pid, and in 16 + 48 bits a number and when the process began
+_MARK = b"rgtr"
 _SAME_MS = 1000  # elsewhere than on Windows the time of creation is worked out, and may vary a little
 _numbers = itertools.count(1)
 
@@ -45,6 +52,15 @@ class Owner:
         began = datetime.fromtimestamp(self.began_ms / 1000, UTC)
         return f"{self.verb} of process {self.pid}, which began {began:%Y-%m-%d %H:%M:%S} UTC"
 
+    def user(self) -> str | None:
+        """Return the user of the process that has its number now; None where the system does not say."""
+        import psutil
+
+        try:
+            return psutil.Process(self.pid).username()
+        except (psutil.Error, KeyError):  # KeyError: a user without a name
+            return None
+
     def is_running(self) -> bool | None:
         """Whether that very process still runs; None where the system does not say."""
         import psutil
@@ -64,11 +80,45 @@ def own_session_name(verb: str) -> str:
     Args:
         verb: what the session is for, lower-case letters.
     """
+    number = next(_numbers)
+    return f"{SESSION_PREFIX}{verb}-{os.getpid()}-{process_began_ms():x}" + (
+        f"-{number}" if number > 1 else ""
+    )
+
+
+def process_began_ms() -> int:
+    """Return when this process began, milliseconds since 1970, UTC."""
     import psutil
 
-    began_ms = int(psutil.Process().create_time() * 1000)
-    number = next(_numbers)
-    return f"{SESSION_PREFIX}{verb}-{os.getpid()}-{began_ms:x}" + (f"-{number}" if number > 1 else "")
+    return int(psutil.Process().create_time() * 1000)
+
+
+def own_session_guid() -> uuid.UUID:
+    """Return a GUID for a session of this process, another one with each call; it says whose the session is.
+
+    Sessions of fixed names are told apart by it: Windows gives it back with a session's properties (Microsoft Learn,
+    QueryAllTracesW, Examples).
+    """
+    when = process_began_ms() << 16 | next(_numbers) & 0xFFFF
+    return uuid.UUID(bytes_le=_GUID.pack(_MARK, os.getpid(), when & 2**64 - 1))
+
+
+def owner_of_guid(guid: str | None) -> Owner | None:
+    """Return whose session has that GUID; None where it does not say."""
+    mark, pid, when = _GUID.unpack(uuid.UUID(guid).bytes_le) if guid else (b"", 0, 0)
+    return Owner("recording", pid, when >> 16) if mark == _MARK else None
+
+
+def owner_text(session: SessionStatus) -> str:
+    """Return a session with what is known of whose it is: its file, process and user."""
+    text = f"'{session.name}'" + (f", which writes {session.log_file}" if session.log_file else "")
+    owner = owner_of(session.name) or owner_of_guid(session.guid)
+    if owner is None:
+        return f"{text}; whose it is cannot be told"
+    runs = owner.is_running()
+    state = {True: "runs", False: "is gone", None: "may still run"}[runs]
+    user = owner.user() if runs else None
+    return f"{text}; {owner.sentence_part}" + (f", of {user}," if user else "") + f" and {state}"
 
 
 def owner_of(session_name: str) -> Owner | None:

@@ -21,6 +21,7 @@ from tracer.live.recorder_plan import MIB, CaptureOptions, Files, plan_providers
 from tracer.processes import ProcessRecord
 
 if TYPE_CHECKING:
+    from tracer.live.state import State
     from tracer.session import Session
 
 __all__ = ["LEAST_FREE", "Recorder", "RecorderStatus", "Service", "real_service"]
@@ -37,7 +38,9 @@ class Service:
     Attributes:
         session: makes a session from its options.
         attach: finds a running session by name; raises SessionGone.
-        sessions: all running sessions.
+        find: asks for a session by name: None where nobody runs it; raises NotElevated where it may not be asked.
+        sessions: the running sessions that this process may see.
+        sees_all: whether these are all; None where nobody can say.
         handles: reads the handle table.
         processes: looks at the running processes.
         pids: ids of the running processes, which is cheap.
@@ -45,7 +48,9 @@ class Service:
 
     session: Callable[[SessionOptions], "Session"]
     attach: Callable[[str], "Session"]
+    find: Callable[[str], SessionStatus | None]
     sessions: Callable[[], list[SessionStatus]]
+    sees_all: Callable[[], bool | None]
     handles: Callable[[], HandleTable]
     processes: Callable[[], list[ProcessRecord]]
     pids: Callable[[], list[int]]
@@ -58,6 +63,7 @@ def real_service() -> Service:
         PlatformError: it is not Windows.
     """
     from tracer import session
+    from tracer.live import rights
     from tracer.live.handle_table import read_handle_table
     from tracer.live.process_snapshot import snapshot_processes
 
@@ -71,7 +77,9 @@ def real_service() -> Service:
     return Service(
         session=session.Session,
         attach=session.Session.attach,
+        find=session.find_session,
         sessions=session.list_sessions,
+        sees_all=rights.sees_all_sessions,
         handles=read_handle_table,
         processes=snapshot_processes,
         pids=pids,
@@ -137,6 +145,25 @@ class Recorder:
             recorder._sessions.append(aside)
             recorder._running.append(aside)
         return recorder
+
+    @classmethod
+    def ended(cls, options: CaptureOptions, files: Files, service: Service, state: "State") -> "Recorder":
+        """Return the recorder of a recording whose sessions are gone: what it wrote is there.
+
+        Raises:
+            RegtraceError: its table of names cannot be read.
+        """
+        recorder = cls(options, files, service)
+        recorder.notes, recorder.gone = state.notes(), True
+        trace = files.registry
+        written_ns = trace.stat().st_mtime_ns if trace.exists() else state.started_ns
+        recorder.ended_ns = state.ended_ns or written_ns
+        return recorder
+
+    @property
+    def session_guids(self) -> tuple[str, ...]:
+        """The GUIDs of its sessions; none before they are made."""
+        return tuple(session.guid for session in self._sessions)
 
     def start(self) -> None:
         """Start recording; where that fails nothing keeps running.

@@ -154,6 +154,7 @@ def plan_sessions(
         smallest_count=smallest,
         largest_count=largest,
         classic_flags=CLASSIC_FLAGS if options.classic else 0,
+        takes_over=False,
     )
     ring = max(_PROCESS_RING_MIB * 1024 // 64, 2 * cpus) if options.is_in_memory else max(8, 2 * cpus)
     aside = SessionOptions(
@@ -163,6 +164,7 @@ def plan_sessions(
         buffer_kib=64,
         smallest_count=ring,
         largest_count=ring if options.is_in_memory else 4 * ring,
+        takes_over=False,
     )
     return main, aside
 

@@ -1,7 +1,7 @@
 """Which recording this user has running: one small file in the user's own folder, beside the kernel's sessions.
 
 A recording outlives the command that started it (`regtrace start`), and another command may want to save its ring
-(`regtrace snapshot`). The sessions themselves are the truth about whether it runs.
+(`regtrace snapshot`). The sessions themselves are the truth about whether it runs: `tracer.live.standing` asks them.
 """
 
 import contextlib
@@ -14,18 +14,20 @@ from typing import TYPE_CHECKING, Any
 
 from tracer.errors import RegtraceError, TargetError
 from tracer.live.handle_table import HandleTable, write_seed
-from tracer.live.options import CAPTURE_SESSION
+from tracer.live.options import SessionStatus
+from tracer.live.owners import Owner, process_began_ms
 from tracer.live.recorder_notes import Notes
-from tracer.live.recorder_plan import CaptureOptions
+from tracer.live.recorder_plan import CaptureOptions, Files
 from tracer.processes import ProcessRecord
 from tracer.seed import read_seed
 
 if TYPE_CHECKING:
-    from tracer.live.recorder import Recorder, Service
+    from tracer.live.recorder import Recorder
 
-__all__ = ["State", "claim", "load", "release", "state_folder"]
+__all__ = ["State", "load", "release", "state_folder"]
 
 _FILE, _SEED, _VERSION = "recording.json", "seed.parquet", 1
+_CLOCK_NS = 2_000_000_000  # systems tell start times by a coarser clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,9 @@ class State:
         started_ns: when, UTC nanoseconds.
         seed_facts, rundown, counters, processes: what was noted at the start (`recorder_notes.Notes`).
         seed_ns: time of the handle table that is stored beside it; None where there is none.
+        began_ms: when that process began, milliseconds since 1970, UTC; None in states of earlier versions.
+        session_guids: of its sessions; none before they were started, and in states of earlier versions.
+        ended_ns, ended_by: when and how it ended; None while it runs.
     """
 
     detached: bool
@@ -52,10 +57,14 @@ class State:
     rundown: bool | None = None
     counters: list[dict[str, Any]] = field(default_factory=list)
     processes: list[dict[str, Any]] = field(default_factory=list)
+    began_ms: int | None = None
+    session_guids: tuple[str, ...] = ()
+    ended_ns: int | None = None
+    ended_by: str | None = None
 
     @classmethod
-    def of(cls, recorder: "Recorder", *, detached: bool) -> "State":
-        """Return the state of a recorder."""
+    def of(cls, recorder: "Recorder", *, detached: bool, ended_by: str | None = None) -> "State":
+        """Return the state of a recorder; `ended_by` once it has ended."""
         notes = recorder.notes
         return cls(
             detached=detached,
@@ -68,14 +77,43 @@ class State:
             rundown=notes.rundown,
             counters=notes.counters,
             processes=[asdict(record) for record in notes.processes.values()],
+            began_ms=process_began_ms(),
+            session_guids=recorder.session_guids,
+            ended_ns=None if ended_by is None else recorder.ended_ns,
+            ended_by=ended_by,
         )
 
     @property
     def is_owned(self) -> bool:
-        """Whether a process, not this one, takes care of it: it was not detached, and its process still runs."""
+        """Whether a process, not this one, takes care of it, or may: it was not detached and is not known to be gone.
+
+        A process number alone says nothing: Windows gives it to others again.
+        """
+        return not self.detached and self.pid != os.getpid() and self._process_runs() is not False
+
+    def _process_runs(self) -> bool | None:
+        """Return whether the very process that started it still runs; None where the system does not say."""
+        if self.began_ms is not None:
+            return Owner("capture", self.pid, self.began_ms).is_running()
         import psutil
 
-        return not self.detached and self.pid != os.getpid() and bool(psutil.pid_exists(self.pid))
+        try:
+            began_ns = psutil.Process(self.pid).create_time() * 1e9
+        except psutil.NoSuchProcess:
+            return False
+        except psutil.Error:
+            return None
+        return bool(began_ns <= self.started_ns + _CLOCK_NS)
+
+    def has(self, session: SessionStatus) -> bool:
+        """Return whether a session of a recording's name is of this recording; where nobody can say, it is."""
+        # UNCONFIRMED that Windows always says the GUID that a session was started with.
+        return not self.session_guids or session.guid is None or session.guid in self.session_guids
+
+    def has_trace(self) -> bool:
+        """Return whether its trace of registry events is there."""
+        trace = Files(self.target).registry
+        return trace.is_file() and trace.stat().st_size > 0
 
     def notes(self) -> Notes:
         """Return what was noted at the start.
@@ -85,6 +123,7 @@ class State:
         """
         notes = Notes(self.started_ns, counters=[*self.counters], rundown=self.rundown)
         notes.seed_facts = self.seed_facts
+        notes.last = {row["session"]: row for row in self.counters}
         notes.add_processes(ProcessRecord(**record) for record in self.processes)
         if self.seed_ns is not None:
             addresses, paths = read_seed(state_folder() / _SEED)
@@ -125,39 +164,43 @@ def state_folder() -> Path:
 
 
 def load() -> State | None:
-    """Return the recording that was started last and not ended; None where there is none, or no readable word of it."""
-    try:
-        values = json.loads((state_folder() / _FILE).read_text(encoding="utf-8"))
-        if values.pop("version") != _VERSION:
-            return None
-        options: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in values.pop("options").items()
-        }
-        target = Path(values.pop("target"))
-        return State(target=target, options=CaptureOptions(**options), **values)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RegtraceError):
-        return None
-
-
-def claim(state: State, service: "Service") -> None:
-    """Store the state of a recording that is about to start.
+    """Return the recording that was started last and not ended; None where there is none.
 
     Raises:
-        RegtraceError: another one of this user is running.
-        TargetError: the user's folder cannot be written.
+        RegtraceError: there is word of one that cannot be read, so nobody knows.
     """
-    other = load()
-    if other is not None and other.is_owned:
-        raise RegtraceError(
-            f"a recording for {other.target} is running already, by process {other.pid}; end that one first"
-        )
-    if other is not None and any(session.name == CAPTURE_SESSION for session in service.sessions()):
-        how = "is running already" if other.detached else "was left running by a process that is gone"
-        raise RegtraceError(
-            f"a recording for {other.target} {how}; end it with `regtrace stop`, or discard it with `regtrace cancel`"
-        )
-    state.save()
+    path = state_folder() / _FILE
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error) from error
+    try:
+        return _parsed(text)
+    except (ValueError, KeyError, TypeError, AttributeError, RegtraceError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _parsed(text: str) -> State:
+    values = json.loads(text)
+    version = values.pop("version")
+    if version != _VERSION:
+        raise ValueError(f"it is of version {version}, this is {_VERSION}")
+    options: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in values.pop("options").items()
+    }
+    target, guids = Path(values.pop("target")), tuple(values.pop("session_guids", ()))
+    return State(target=target, options=CaptureOptions(**options), session_guids=guids, **values)
+
+
+def _unreadable(path: Path, error: Exception) -> RegtraceError:
+    why = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
+    return RegtraceError(
+        f"{path}, which keeps track of what is recorded, cannot be read: {why}; `regtrace sessions` shows what runs, "
+        "and `regtrace cancel --force` forgets this file"
+    )
 
 
 def release() -> None:
