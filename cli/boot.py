@@ -100,13 +100,14 @@ def boot(
             was = autologger.disable_boot(real_registry("tracing the boot"))
             console.say("no boot is traced any more" if was else "the boot trace was not configured")
     elif action is Action.STATUS:
-        write_lines(_status_lines(_status("the boot trace")))
+        write_lines(_status_lines())
     else:
         _collect(output, force=force, disable=disable)
 
 
 def _collect(output: Path, *, force: bool, disable: bool) -> None:
     from cli.ingest import ingest_with_progress
+    from cli.recording_text import lost_text
     from tracer.errors import TargetError
     from tracer.live import autologger
     from tracer.live.registry import real_registry
@@ -120,7 +121,8 @@ def _collect(output: Path, *, force: bool, disable: bool) -> None:
     if counters is None:
         console.say(f"no boot trace is running; {log} is of an earlier one")
     elif counters.lost:
-        console.warn(f"the boot trace lost {counters.events_lost:,} events; a larger --max-size may help")
+        lost = lost_text(counters.events_lost, counters.log_buffers_lost + counters.real_time_buffers_lost)
+        console.warn(f"the boot trace lost {lost}; a larger --max-size may help")
     if disable:
         autologger.disable_boot(real_registry("tracing the boot"))
     ingest_with_progress([log], output, force=force)
@@ -131,26 +133,39 @@ def _collect(output: Path, *, force: bool, disable: bool) -> None:
 
 
 def _status(what: str) -> "BootStatus":
-    from tracer.live.autologger import boot_status
+    from tracer.live.autologger import BOOT_SESSION, boot_status
     from tracer.live.registry import real_registry
-    from tracer.session import list_sessions
+    from tracer.session import find_session
 
     registry = real_registry(what)
-    return boot_status(registry, list_sessions())
+    running = find_session(BOOT_SESSION)
+    return boot_status(registry, [] if running is None else [running])
 
 
-def _status_lines(status: "BootStatus") -> "Iterator[str]":
+def _status_lines() -> "Iterator[str]":
+    from cli.recording_text import lost_text
     from cli.safe import visible
+    from tracer.errors import NotElevated
+    from tracer.live.autologger import boot_status
+    from tracer.live.registry import real_registry
 
+    is_seen = True
+    try:
+        status = _status("the boot trace")
+    except NotElevated:
+        is_seen, status = False, boot_status(real_registry("the boot trace"), [])
     configured = "configured, but switched off" if status.values is not None else "not configured"
     yield f"next boot:    {'will be traced' if status.enabled else configured}"
     if status.last_error is not None:
         yield f"last start:   {'worked' if status.last_error == 0 else f'failed with error {status.last_error}'}"
-    if status.running is None:
+    if not is_seen:
+        yield "this boot:    unknown: only an elevated prompt sees whether it is being traced"
+    elif status.running is None:
         yield "this boot:    not being traced"
     else:
-        lost = status.running.counters.events_lost
-        yield f"this boot:    being traced, {lost:,} events lost so far"
+        counters = status.running.counters
+        lost = lost_text(counters.events_lost, counters.log_buffers_lost + counters.real_time_buffers_lost)
+        yield f"this boot:    being traced, {lost or 'nothing'} lost so far"
     for file in status.log_files:
         yield f"trace:        {visible(str(file))}, {file.stat().st_size:,} bytes"
 

@@ -15,6 +15,7 @@ from cli.recording_options import (
     Classic,
     KeepEtl,
     NoData,
+    NoHandles,
     OperationWords,
     Ring,
     RingOnDisk,
@@ -60,6 +61,7 @@ def capture(
     ] = False,
     classic: Classic = False,
     stacks: Stacks = False,
+    no_handles: NoHandles = False,
     keep_etl: KeepEtl = False,
     buffer_size: BufferSize = None,
     buffers: Buffers = None,
@@ -80,15 +82,14 @@ def capture(
     service = real_service()
     options = make_options(
         operation=operation, no_data=no_data, ring=ring, ring_on_disk=ring_on_disk, classic=classic,
-        stacks=stacks, keep_etl=keep_etl, force=force, buffer_size=buffer_size, buffers=buffers,
+        stacks=stacks, no_handles=no_handles, keep_etl=keep_etl, force=force, buffer_size=buffer_size, buffers=buffers,
         largest=max_size, duration=duration, command=tuple(program or ()), children=children,
     )  # fmt: skip
     target = output or default_target()
-    if not classic:
-        console.say(option_note(options.option_word))
+    note = None if classic else option_note(options.option_word)
     stop = StopEvent()
     try:
-        with graceful(stop), RecordingLine(stop, hint=_hint(options.command)) as line:
+        with graceful(stop), RecordingLine(stop, hint=_hint(options.command), note=note) as line:
             manifest = record(options, target, stop=stop, progress=line, service=service)
     except KeyboardInterrupt:
         kept = kept_text(Files(target.absolute())) if stop.is_set() else ""

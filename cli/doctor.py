@@ -42,6 +42,9 @@ def doctor(
         bool,
         typer.Option("--selftest", help="Run the self-test too: a scratch key under HKCU is traced and removed."),
     ] = False,
+    no_handles: Annotated[
+        bool, typer.Option("--no-handles", help="Do not read the handle table, which opens the processes of others.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array for a program.")] = False,
 ) -> None:  # fmt: skip
     """Check this machine: system, rights, sessions, disk.
@@ -57,7 +60,9 @@ def doctor(
     if fix:
         stopped = stop_leftovers()
         console.say(f"stopped {', '.join(stopped)}" if stopped else "there was no session to stop")
-    findings = examine(folder=folder.absolute(), selftest=_tried() if selftest else None)
+    findings = examine(
+        folder=folder.absolute(), selftest=_tried() if selftest else None, handles=not no_handles
+    )
     if as_json:
         write_lines([json.dumps([asdict(finding) for finding in findings], indent=2)])
     else:

@@ -94,7 +94,7 @@ def ingest_with_progress(
     events = totals.get("events", 0)
     console.say(
         f"{target}: {plural(events, 'event')}, {plural(totals.get('keys', 0), 'key')}, "
-        f"{totals.get('processes', 0):,} processes, in {duration_text(seconds)} "
+        f"{plural(totals.get('processes', 0), 'process')}, in {duration_text(seconds)} "
         f"({count_text(round(events / max(seconds, 1e-9)))} events/s)"
     )
     console.say(name_summary(totals.get("names", {})))

@@ -1,4 +1,7 @@
-"""Ctrl-C while something is recorded: the first one asks to finish, a second one gives up."""
+"""Ctrl-C while something is recorded: the first one asks to finish, a second one gives up.
+
+So does a console window that is closed, as far as Windows gives it time.
+"""
 
 import signal
 import threading
@@ -7,9 +10,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from tracer.live.endings import before_console_ends
+
 __all__ = ["StopEvent", "graceful"]
 
 _SLICE_SECONDS = 0.05
+_CONSOLE_SECONDS = 4.0  # of the five that Windows gives a process whose console is closed
 
 
 class StopEvent(threading.Event):
@@ -50,7 +56,8 @@ class StopEvent(threading.Event):
 def graceful(stop: threading.Event) -> Iterator[None]:
     """Let the first Ctrl-C (on Windows Ctrl-Break too) set `stop`, and the next one interrupt as usual.
 
-    Where the main thread waits for `stop`, it must be a StopEvent.
+    A closed console window, a logoff and a shutdown set `stop` too, and wait a few seconds for the block's end. What is
+    not finished then can be finished with `regtrace stop`. Where the main thread waits for `stop`, it must be a StopEvent.
     Outside of the main thread, where signals cannot be caught, this does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
@@ -64,8 +71,18 @@ def graceful(stop: threading.Event) -> Iterator[None]:
 
     names = [name for name in ("SIGINT", "SIGBREAK") if hasattr(signal, name)]
     before = {name: signal.signal(getattr(signal, name), note) for name in names}
+    ended = threading.Event()
+
+    def end() -> None:
+        stop.set()
+        ended.wait(_CONSOLE_SECONDS)
+
     try:
-        yield
+        with before_console_ends(end):
+            try:
+                yield
+            finally:
+                ended.set()
     finally:
         for name, handler in before.items():
             signal.signal(getattr(signal, name), handler)

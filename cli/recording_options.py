@@ -19,6 +19,7 @@ __all__ = [
     "Classic",
     "KeepEtl",
     "NoData",
+    "NoHandles",
     "OperationWords",
     "Ring",
     "RingOnDisk",
@@ -52,6 +53,12 @@ Classic = Annotated[
 Stacks = Annotated[
     bool, typer.Option("--stacks", help="Record the stack of every operation: addresses, much larger.")
 ]
+NoHandles = Annotated[
+    bool,
+    typer.Option("--no-handles",
+                 help="Do not read the handle table: opening the processes of others, which it takes, may be reported by "
+                 "security programs. Keys that are open already then have no name until they are opened again."),
+]  # fmt: skip
 KeepEtl = Annotated[bool, typer.Option("--keep-etl", help="Keep the trace files beside the capture.")]
 BufferSize = Annotated[
     int | None,
@@ -74,6 +81,7 @@ def make_options(
     ring_on_disk: bool,
     classic: bool,
     stacks: bool,
+    no_handles: bool,
     keep_etl: bool,
     force: bool,
     buffer_size: int | None,
@@ -113,6 +121,7 @@ def make_options(
         stacks=stacks,
         command=command,
         children=children,
+        handles=not no_handles,
         keep_etl=keep_etl,
         force=force,
         buffer_kib=buffer_size,

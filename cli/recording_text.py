@@ -44,7 +44,17 @@ _ENDS = {
 class RecordingLine:
     """The line on standard error while a recording runs and becomes a capture; nothing where nobody looks."""
 
-    def __init__(self, stop: threading.Event | None = None, *, hint: str = "Ctrl-C ends it") -> None:
+    def __init__(
+        self, stop: threading.Event | None = None, *, hint: str = "Ctrl-C ends it", note: str | None = None
+    ) -> None:
+        """Show what a recording reports.
+
+        Args:
+            stop: set once it is asked to end.
+            hint: how to end it.
+            note: said once, when the recording runs: not before, for what it tells has not happened yet.
+        """
+        self._note = note
         self._shown = is_terminal(sys.stderr) and not console.quiet
         self._stop, self._hint = stop, hint
         self._next, self._dirty, self._phase = 0.0, False, ""
@@ -60,6 +70,10 @@ class RecordingLine:
         """Show how far it is, when the last time is a while ago or something else began."""
         phase = getattr(status, "phase", "reading")
         now = time.monotonic()
+        if self._note is not None and phase != "starting":
+            self._clear()
+            console.say(self._note)
+            self._note = None
         if phase == "reading" and self._phase != "reading":
             self._reading_since = now
         if not self._shown or (phase == self._phase and now < self._next):
@@ -147,7 +161,7 @@ def say_result(target: "Path", manifest: "Manifest") -> None:
     seconds = max(0.0, (recording["ended_ns"] - recording["started_ns"]) / 1e9)
     console.say(
         f"{target}: {plural(totals.get('events', 0), 'event')}, {plural(totals.get('keys', 0), 'key')}, "
-        f"{totals.get('processes', 0):,} processes, recorded for {duration_text(seconds)}; {ended_text(recording)}"
+        f"{plural(totals.get('processes', 0), 'process')}, recorded for {duration_text(seconds)}; {ended_text(recording)}"
     )
     console.say(name_summary(totals.get("names", {})))
     for line in _data_lines(recording):
@@ -174,8 +188,7 @@ def seed_text(seed: Mapping[str, Any]) -> str:
     if seed["unnamed"]:
         words += f", {seed['unnamed']:,} without a name"
     if seed["refused_processes"]:
-        noun = "process" if seed["refused_processes"] == 1 else "processes"
-        words += f", {seed['refused_processes']:,} {noun} refused"
+        words += f", {plural(seed['refused_processes'], 'process')} refused"
     return words
 
 

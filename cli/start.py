@@ -13,6 +13,7 @@ from cli.recording_options import (
     Classic,
     KeepEtl,
     NoData,
+    NoHandles,
     OperationWords,
     Ring,
     RingOnDisk,
@@ -43,6 +44,7 @@ def start(
     ring_on_disk: RingOnDisk = False,
     classic: Classic = False,
     stacks: Stacks = False,
+    no_handles: NoHandles = False,
     keep_etl: KeepEtl = False,
     buffer_size: BufferSize = None,
     buffers: Buffers = None,
@@ -60,12 +62,12 @@ def start(
     service = real_service()
     options = make_options(
         operation=operation, no_data=no_data, ring=ring, ring_on_disk=ring_on_disk, classic=classic,
-        stacks=stacks, keep_etl=keep_etl, force=force, buffer_size=buffer_size, buffers=buffers,
+        stacks=stacks, no_handles=no_handles, keep_etl=keep_etl, force=force, buffer_size=buffer_size, buffers=buffers,
     )  # fmt: skip
     target = output or default_target()
+    recorder = begin(options, target, service=service)
     if not classic:
         console.say(option_note(options.option_word))
-    recorder = begin(options, target, service=service)
     seed = recorder.notes.seed_facts or {}
     named = f", {plural(seed['named'], 'open key')} named" if "named" in seed else ""
     console.say(f"recording for {target}{named}")

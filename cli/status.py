@@ -48,6 +48,7 @@ def _lines(facts: dict[str, Any]) -> list[str]:
     from cli.progress import duration_text, size_text
     from cli.recording_text import lost_text
     from cli.safe import visible
+    from cli.words import plural
 
     lost = lost_text(facts["events_lost"], facts["buffers_lost"])
     size = facts["bytes"]
@@ -56,7 +57,7 @@ def _lines(facts: dict[str, Any]) -> list[str]:
         "started": f"{facts['started'][:19]}Z by {facts['started_by']}, {duration_text(facts['seconds'])} ago",
         "written": "in memory"
         if size is None
-        else f"{size_text(size)} in {facts['buffers_written']:,} buffers",
+        else f"{size_text(size)} in {plural(facts['buffers_written'], 'buffer')}",
         "lost": lost or "nothing",
     }
     if facts["ring_mib"] is not None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cli.console import console
 from tracer.schema import NAME_SOURCES
+from tracer.text import plural
 
 __all__ = ["name_lines", "name_summary", "percent", "plural", "quoted", "say_pipes"]
 
@@ -27,15 +28,6 @@ def say_pipes(sources: Iterable[Path]) -> None:
         if waits(source):
             name = "standard input" if str(source) == "-" else str(source)
             console.say(f"reading {name} until its writer ends it")
-
-
-def plural(count: int, noun: str) -> str:
-    """Return a count with its noun.
-
-    >>> plural(1, "key"), plural(1200, "key")
-    ('1 key', '1,200 keys')
-    """
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def percent(part: int, whole: int) -> str:

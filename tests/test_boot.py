@@ -267,7 +267,7 @@ def booted(monkeypatch, tmp_path):
         return COUNTERS
 
     monkeypatch.setattr("tracer.live.registry.real_registry", lambda what: registry)
-    monkeypatch.setattr("tracer.session.list_sessions", lambda: list(sessions))
+    monkeypatch.setattr("tracer.session.find_session", lambda name: next(iter(sessions), None))
     monkeypatch.setattr("tracer.session.stop_session", stop)
     return registry, sessions
 

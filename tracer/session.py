@@ -13,7 +13,7 @@ import ctypes
 import sys
 import threading
 import time
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -21,6 +21,7 @@ from typing import Any, Self
 from tracer.errors import PlatformError, RegtraceError, SessionError, SessionGone
 from tracer.live import endings, rights
 from tracer.live.consumer import Consumer
+from tracer.live.kernel import PROFILE, privilege
 from tracer.live.options import (
     SESSION_PREFIX,
     LogMode,
@@ -34,7 +35,13 @@ from tracer.live.raw_queue import RawRecord
 from tracer.live.session_answer import Answer
 from tracer.live.session_control import FLUSH, QUERY, STOP, all_sessions, check_same, control
 from tracer.live.session_errors import ALREADY_EXISTS, INVALID_PARAMETER, error_for
-from tracer.live.session_request import enable_provider, root_logger_kept, start_properties, status_of
+from tracer.live.session_request import (
+    enable_provider,
+    request_rundown,
+    root_logger_kept,
+    start_properties,
+    status_of,
+)
 
 __all__ = [
     "Consumer",
@@ -49,7 +56,6 @@ __all__ = [
     "stop_session",
 ]
 
-_GROUP_MASKS = 4  # TraceSystemTraceEnableFlagsInfo
 _TAKEN_TRIES, _TAKEN_SECONDS = (
     10,
     0.1,
@@ -212,7 +218,8 @@ class Session:
         etw = pywintrace()
         properties = start_properties(etw, self.options, self._guid)
         starter = etw.EventProvider(self.name, properties, [])
-        code = status_of(starter.start)
+        with privilege(PROFILE) if self.options.classic_flags else nullcontext():
+            code = status_of(starter.start)
         if not code:
             self._handle = int(starter.session_handle.value)
             self._last = Answer(bytes(properties._buf)).counters
@@ -253,25 +260,16 @@ class Session:
             self.stop()
 
     def request_rundown(self) -> bool:
-        """Have the system logger report all key control blocks now: no group mask, then the true ones again.
+        """Have the system logger report all key control blocks now.
 
         Returns False where it cannot: no classic session, or Windows refuses.
+
+        Raises:
+            SessionError: Windows took the flags away and does not take them back, so nothing would be recorded.
         """
         if not self.options.classic_flags or not self.running:
             return False
-        advapi = pywintrace().library
-        handle, kind, size = (
-            ctypes.c_uint64(self._handle),
-            ctypes.c_uint32(_GROUP_MASKS),
-            ctypes.c_uint32(32),
-        )
-        masks, nothing = (ctypes.c_uint32 * 8)(), (ctypes.c_uint32 * 8)()
-        if advapi.TraceQueryInformation(
-            handle, kind, ctypes.byref(masks), size, ctypes.byref(ctypes.c_uint32())
-        ):
-            masks[0] = self.options.classic_flags  # the flags up to 2**29 are group 0 of the masks
-        set_masks = advapi.TraceSetInformation
-        return not any(set_masks(handle, kind, ctypes.byref(each), size) for each in (nothing, masks))
+        return request_rundown(pywintrace(), self._handle, self.options.classic_flags, pause)
 
     def counters(self) -> SessionCounters:
         """Return what the session says of itself now.

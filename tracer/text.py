@@ -12,7 +12,7 @@ the store; what a terminal or a spreadsheet must not see is dealt with where it 
 
 import re
 
-__all__ = ["decode_name", "encode_name", "escape_name", "fold_name", "unescape_name"]
+__all__ = ["decode_name", "encode_name", "escape_name", "fold_name", "plural", "unescape_name"]
 
 _LOOKS_ESCAPED = re.compile(r"<(?=U\+[0-9A-F]{4}>)")
 _NOT_TEXT = re.compile("[\x00\ud800-\udfff]")
@@ -79,3 +79,16 @@ def fold_name(name: str) -> str:
     ('STRAßE', 'ıſµ')
     """
     return name.upper() if name.isascii() else name.translate(_UPCASE)
+
+
+def plural(count: int, noun: str) -> str:
+    """Return a count with its noun.
+
+    >>> plural(1, "key"), plural(1200, "key"), plural(2, "process"), plural(0, "entry")
+    ('1 key', '1,200 keys', '2 processes', '0 entries')
+    """
+    if count == 1:
+        return f"1 {noun}"
+    if noun.endswith("s"):
+        return f"{count:,} {noun}es"
+    return f"{count:,} {noun[:-1]}ies" if re.search("[^aeiou]y$", noun) else f"{count:,} {noun}s"

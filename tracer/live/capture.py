@@ -20,6 +20,7 @@ from tracer.live.recorder_notes import host_facts
 from tracer.live.recorder_plan import MIB, CaptureOptions, Files, settings_of
 from tracer.live.standing import claim
 from tracer.live.state import State, release
+from tracer.processes import ProcessRecord
 from tracer.progress import Progress
 from tracer.store.manifest import Manifest
 
@@ -72,7 +73,7 @@ def record(
             # Should this process be killed, `regtrace stop` can still publish what the kernel went on recording.
             State.of(recorder, detached=False).save(recorder.notes.table)
             if program:
-                recorder.notes.add_processes([program.start()])
+                recorder.notes.add_processes([_started(program, recorder)])
             ended_by = _wait(recorder, program, stop, follow)
             follow(recorder.status("saving"))
         finally:
@@ -88,6 +89,15 @@ def record(
         return publish(recorder, outcome, follow)
     finally:
         release()
+
+
+def _started(program: Program, recorder: Recorder) -> ProcessRecord:
+    """Start the program; where that fails the recording is none, and its trace files do not block the next one."""
+    try:
+        return program.start()
+    except BaseException:
+        recorder.abandon()
+        raise
 
 
 def publish(
@@ -164,7 +174,7 @@ def _wait(recorder: Recorder, program: Program | None, stop: threading.Event, fo
             follow(status)
             now = time.monotonic()
             if recorder.gone:
-                return "other"
+                return "size" if recorder.has_reached_largest() else "other"
             if program is not None and program.has_ended():
                 return "program"
             if options.seconds is not None and now - began >= options.seconds:

@@ -15,6 +15,7 @@ from tracer.live.options import CAPTURE_SESSION, PROCESS_SESSION, SessionStatus
 from tracer.live.owners import owner_of, owner_of_guid, owner_text
 from tracer.live.selftest import Report
 from tracer.live.standing import Kind
+from tracer.text import plural
 
 __all__ = ["STATES", "Finding", "examine", "stop_leftovers"]
 
@@ -52,6 +53,8 @@ def examine(
     machine: Machine | None = None,
     folder: Path | None = None,
     selftest: Report | RegtraceError | None = None,
+    *,
+    handles: bool = True,
 ) -> list[Finding]:
     """Return what every check found, in order.
 
@@ -59,6 +62,7 @@ def examine(
         machine: what to look at; None is this one.
         folder: where captures are to be made; None is the current folder.
         selftest: its report, or why it could not be run; None where nobody asked for it.
+        handles: whether the handle table is read, which opens the processes of others.
     """
     machine = machine or Machine()
     found = [_guarded("system", lambda: _system(machine))]
@@ -70,8 +74,8 @@ def examine(
             _guarded("sessions", lambda: _session_room(machine, sessions)),
             _guarded("recording", lambda: _recording(machine)),
             _guarded("leftovers", lambda: _leftover_finding(machine, sessions)),
-            _guarded("handle table", lambda: _handle_table(machine)),
-            _guarded("boot trace", lambda: _boot(machine, sessions)),
+            _guarded("handle table", lambda: _handle_table(machine, look=handles)),
+            _guarded("boot trace", lambda: _boot(machine)),
         ]
     if machine.is_supported() or selftest is not None:
         found += _option_word(selftest)
@@ -257,18 +261,19 @@ def _leftover_finding(machine: Machine, sessions: list[SessionStatus] | Regtrace
     return Finding("leftovers", "ok", "no session of regtrace was left behind")
 
 
-def _handle_table(machine: Machine) -> Finding:
+def _handle_table(machine: Machine, *, look: bool) -> Finding:
+    if not look:
+        return Finding("handle table", "unknown", "it was not read, as asked")
     table = machine.handle_table()
-    count = len(table.addresses)
     sentence = (
-        f"{count:,} open keys named in {table.seconds:.1f} s, {table.unnamed:,} without a name, "
-        f"{table.refused_processes:,} processes refused"
+        f"{plural(len(table.addresses), 'open key')} named in {table.seconds:.1f} s, {table.unnamed:,} without a name, "
+        f"{plural(table.refused_processes, 'process')} refused"
     )
     if table.hidden:
         return Finding(
             "handle table",
             "warn",
-            f"Windows hides the addresses of {table.hidden:,} of {table.handles:,} handles to keys, "
+            f"Windows hides the addresses of {table.hidden:,} of {plural(table.handles, 'handle')} to keys, "
             "so keys that are open before a capture stay unnamed",
             None if table.privileged else "run elevated, with the right to debug programs",
         )
@@ -282,8 +287,8 @@ def _handle_table(machine: Machine) -> Finding:
     return Finding("handle table", "ok", sentence)
 
 
-def _boot(machine: Machine, sessions: list[SessionStatus] | RegtraceError) -> Finding:
-    status = machine.boot([] if isinstance(sessions, RegtraceError) else sessions)
+def _boot(machine: Machine) -> Finding:
+    status = machine.boot()
     if status is None or (status.values is None and status.running is None):
         return Finding("boot trace", "ok", "not configured")
     if status.last_error:
@@ -326,7 +331,7 @@ def _option_word(report: Report | RegtraceError | None) -> Iterator[Finding]:
         yield Finding(name, "ok", "the self-test got values and previous values")
     if report.findings:
         yield Finding(
-            "self-test", "warn", f"{len(report.findings)} findings, the first: {report.findings[0]}",
+            "self-test", "warn", f"{plural(len(report.findings), 'finding')}, the first: {report.findings[0]}",
             "`regtrace selftest` says more",
         )  # fmt: skip
     else:

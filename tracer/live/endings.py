@@ -15,13 +15,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["CONSOLE_ENDS", "before_console_ends", "forget", "remember", "run_all"]
+__all__ = [
+    "CONSOLE_ENDS", "add_console_handler", "before_console_ends", "console_event", "forget", "remember", "run_all",
+]  # fmt: skip
 
 CONSOLE_ENDS = (2, 5, 6)  # CTRL_CLOSE_EVENT, CTRL_LOGOFF_EVENT, CTRL_SHUTDOWN_EVENT
 _IS_WINDOWS = sys.platform == "win32"
 
 _pending: dict[object, Callable[[], object]] = {}
-_guard = threading.Lock()
+_first: list[Callable[[], object]] = []
+_guard = threading.RLock()
 _undo: list[Callable[[], object]] = []
 
 
@@ -30,8 +33,8 @@ def remember(key: object, action: Callable[[], object]) -> None:
     with _guard:
         if not _pending:
             atexit.register(run_all)
-            _undo.append(_add_handler(lambda _: run_all()))
         _pending[key] = action
+        _handle()
 
 
 def forget(key: object) -> None:
@@ -39,8 +42,7 @@ def forget(key: object) -> None:
     with _guard:
         if _pending.pop(key, None) is not None and not _pending:
             atexit.unregister(run_all)
-            while _undo:
-                _undo.pop()()
+        _handle()
 
 
 def run_all() -> None:
@@ -53,40 +55,47 @@ def run_all() -> None:
 def before_console_ends(action: Callable[[], object]) -> Iterator[None]:
     """Call `action` in the block where the console is closed, the user logs off, or Windows shuts down.
 
-    It runs in another thread, before what `remember` asked for, and has a few seconds.
+    It runs in another thread and before what `remember` asked for; together they have a few seconds.
     """
-    undo = _add_handler(lambda _: action())
+    with _guard:
+        _first.append(action)
+        _handle()
     try:
         yield
     finally:
-        undo()
+        with _guard:
+            _first.remove(action)
+            _handle()
 
 
-def _add_handler(action: Callable[[int], object]) -> Callable[[], object]:
-    """Add a console handler for the ends of a process, and return what removes it."""
+def console_event(event: int) -> int:
+    """Do what is to be done before the process ends; return 0: then Windows' own handler ends it."""
+    if event in CONSOLE_ENDS:
+        for action in reversed(_first):
+            action()
+        run_all()
+    return 0
+
+
+def _handle() -> None:
+    """Have Windows call us as long as there is something to be done, and no longer."""
+    wanted = bool(_pending or _first)
+    if wanted and not _undo:
+        _undo.append(add_console_handler(console_event))
+    while _undo and not wanted:
+        _undo.pop()()
+
+
+def add_console_handler(handle: Callable[[int], int]) -> Callable[[], object]:
+    """Add a console handler to this process, and return what removes it; nothing elsewhere than on Windows."""
     if not _IS_WINDOWS:
         return lambda: None
-    prototype: Any = vars(ctypes)["WINFUNCTYPE"](ctypes.c_int, ctypes.c_uint32)
-    return _add(prototype, action, _set_handler())
-
-
-def _set_handler() -> Callable[[Any, int], int]:
     from tracer.live.kernel import bind
 
-    kernel = bind("kernel32", SetConsoleCtrlHandler=(ctypes.c_int, ctypes.c_void_p, ctypes.c_int))
-    return lambda handler, add: kernel.SetConsoleCtrlHandler(ctypes.cast(handler, ctypes.c_void_p), add)
-
-
-def _add(
-    prototype: Any,  # noqa: ANN401
-    action: Callable[[int], object],
-    set_handler: Callable[[Any, int], int],
-) -> Callable[[], object]:
-    def handle(event: int) -> int:
-        if event in CONSOLE_ENDS:
-            action(event)
-        return 0  # the next handler's turn, in the end Windows' own, which ends the process
-
+    prototype: Any = vars(ctypes)["WINFUNCTYPE"](ctypes.c_int, ctypes.c_uint32)
+    kernel = bind("kernel32", SetConsoleCtrlHandler=(ctypes.c_int, prototype, ctypes.c_int))
     handler = prototype(handle)
-    set_handler(handler, 1)
-    return lambda: set_handler(handler, 0)  # keeps the handler's memory as long as Windows has its address
+    kernel.SetConsoleCtrlHandler(handler, 1)
+    return lambda: kernel.SetConsoleCtrlHandler(
+        handler, 0
+    )  # and keeps the memory that Windows has an address of

@@ -20,10 +20,12 @@ __all__ = [
     "BUFFER_OVERFLOW",
     "BUFFER_TOO_SMALL",
     "INFO_LENGTH_MISMATCH",
+    "PROFILE",
     "SUCCESS",
     "Kernel",
     "WindowsKernel",
     "bind",
+    "privilege",
     "real_kernel",
 ]
 
@@ -34,6 +36,8 @@ BUFFER_OVERFLOW = 0x8000_0005
 BUFFER_TOO_SMALL = 0xC000_0023
 INFO_LENGTH_MISMATCH = 0xC000_0004
 
+PROFILE = "SeSystemProfilePrivilege"
+_DEBUG = "SeDebugPrivilege"
 _EXTENDED_HANDLES = 64  # SystemExtendedHandleInformation
 _KEY_NAME = 3  # KeyNameInformation
 _DUP_HANDLE = 0x0040  # PROCESS_DUP_HANDLE
@@ -89,6 +93,16 @@ def real_kernel() -> "WindowsKernel":
     return WindowsKernel()
 
 
+@contextmanager
+def privilege(name: str) -> Iterator[bool | None]:
+    """Turn a privilege on in the block, where the user has it; the value says whether, None elsewhere than on Windows."""
+    if not _IS_WINDOWS:
+        yield None
+        return
+    with WindowsKernel().privilege(name) as is_on:
+        yield is_on
+
+
 def bind(library: str, **functions: tuple[Any, ...]) -> Any:  # noqa: ANN401
     """Load a system library of Windows and declare its functions.
 
@@ -130,15 +144,19 @@ class WindowsKernel:
         )
         self._us = self._kernel32.GetCurrentProcess()
 
+    def debug_privilege(self) -> Any:  # noqa: ANN401
+        """Return a context in which SeDebugPrivilege is on where the token holds it."""
+        return self.privilege(_DEBUG)
+
     @contextmanager
-    def debug_privilege(self) -> Iterator[bool]:
-        """Turn SeDebugPrivilege on where the token holds it, and back as it was afterwards."""
+    def privilege(self, name: str) -> Iterator[bool]:
+        """Turn a privilege on where the token holds it, and back as it was afterwards."""
         token, before = c_void_p(), ctypes.create_string_buffer(16)
         if not self._advapi32.OpenProcessToken(self._us, _ADJUST_AND_QUERY, ctypes.byref(token)):
             yield False
             return
         try:
-            enabled = self._adjust(token, before)
+            enabled = self._adjust(token, before, name)
             try:
                 yield enabled
             finally:
@@ -147,9 +165,9 @@ class WindowsKernel:
         finally:
             self.close(token.value or 0)
 
-    def _adjust(self, token: Any, before: Any) -> bool:  # noqa: ANN401
+    def _adjust(self, token: Any, before: Any, name: str) -> bool:  # noqa: ANN401
         luid = c_uint64()
-        if not self._advapi32.LookupPrivilegeValueW(None, "SeDebugPrivilege", ctypes.byref(luid)):
+        if not self._advapi32.LookupPrivilegeValueW(None, name, ctypes.byref(luid)):
             return False
         # TOKEN_PRIVILEGES of one: count u32, LUID (two u32, so no padding), attributes u32: 16 bytes.
         wanted = (1).to_bytes(4, "little") + luid.value.to_bytes(8, "little") + _ENABLED.to_bytes(4, "little")

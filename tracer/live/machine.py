@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tracer.live import rights
-from tracer.live.autologger import BootStatus, boot_status
+from tracer.live.autologger import BOOT_SESSION, BootStatus, boot_status
 from tracer.live.handle_table import HandleTable, read_handle_table
 from tracer.live.options import SessionStatus
 from tracer.live.registry import real_registry
@@ -109,9 +109,18 @@ class Machine:
         """Read the handle table."""
         return read_handle_table()
 
-    def boot(self, sessions: list[SessionStatus]) -> BootStatus | None:
-        """Return how the boot trace stands; None outside of Windows."""
-        return boot_status(real_registry("the boot trace"), sessions) if _IS_WINDOWS else None
+    def boot(self) -> BootStatus | None:
+        """Return how the boot trace stands; None outside of Windows.
+
+        Raises:
+            NotElevated: its session may not be asked.
+        """
+        from tracer.session import find_session
+
+        if not _IS_WINDOWS:
+            return None
+        running = find_session(BOOT_SESSION)
+        return boot_status(real_registry("the boot trace"), [] if running is None else [running])
 
     def has_numba(self) -> bool:
         """Whether the compiled loops can run."""

@@ -227,6 +227,9 @@ class Recorder:
     def check_disk(self, *, at_start: bool = False) -> bool:
         """Return whether the disk has room to go on.
 
+        Windows starts no session whose largest file is larger than what is free (Microsoft Learn, StartTraceW,
+        ERROR_DISK_FULL).
+
         Raises:
             TargetError: at the start, where it has not.
         """
@@ -239,12 +242,25 @@ class Recorder:
             free = shutil.disk_usage(folder).free
         except OSError:
             return True  # the system will say so itself
-        if at_start and free < LEAST_FREE:
+        largest = self.plans[0].largest_mib * MIB
+        if at_start and free < LEAST_FREE + largest:
+            smaller = ", give a smaller size" if largest else ""
             raise TargetError(
-                f"{folder} has {free // MIB:,} MB free, a recording needs at least {LEAST_FREE // MIB}; "
-                "make room, or record to another disk with -o"
+                f"{folder} has {free // MIB:,} MB free, this recording needs {(LEAST_FREE + largest) // MIB:,}; "
+                f"make room{smaller}, or record to another disk with -o"
             )
         return free >= LEAST_FREE
+
+    def has_reached_largest(self) -> bool:
+        """Return whether its trace has the size at which Windows itself ends the session (StartTraceW, Remarks)."""
+        main = self.plans[0]
+        limit = main.largest_mib * MIB
+        if not limit or self.options.is_ring:
+            return False
+        try:
+            return self.files.registry.stat().st_size > limit - 2 * main.buffer_kib * 1024
+        except OSError:
+            return False
 
     def save(self, files: Files) -> None:
         """Save a recording in memory to trace files, without ending it.
@@ -329,6 +345,9 @@ class Recorder:
         """Read the handle table; a recording without it is worth having, so a refusal is only noted."""
         if self.options.classic:
             return  # its records are about key control blocks, which no handle table lists
+        if not self.options.handles:
+            self.notes.seed_facts = {"read": None, "failed": "the handle table was left out, as asked"}
+            return
         try:
             self.notes.add_handles(self.service.handles(), at=at)
         except (PlatformError, TargetError, OSError) as error:

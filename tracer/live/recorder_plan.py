@@ -52,6 +52,7 @@ class CaptureOptions:
         stacks: record the stack of every registry event (True), of these event ids, or of none (False).
         command: a program to run, and to end with; empty for none.
         children: end when all processes that the program started have ended too.
+        handles: read the handle table for names of keys that are open already: it opens the processes of others.
         keep_etl: keep the trace files beside the capture.
         force: replace what exists.
     """
@@ -70,6 +71,7 @@ class CaptureOptions:
     stacks: bool | tuple[int, ...] = False
     command: tuple[str, ...] = ()
     children: bool = False
+    handles: bool = True
     keep_etl: bool = False
     force: bool = False
 
@@ -206,6 +208,7 @@ def settings_of(options: CaptureOptions, sessions: Sequence[SessionOptions]) -> 
         "seconds": options.seconds,
         "command": [*options.command] or None,
         "children": options.children,
+        "handles": options.handles,
         "sessions": [
             {
                 "name": session.name,

@@ -16,14 +16,19 @@ from pathlib import Path
 from typing import Any
 
 from tracer.errors import SessionError
+from tracer.live.kernel import PROFILE, privilege
 from tracer.live.options import Provider, SessionOptions
 from tracer.live.session_answer import FILE_NAME_AT, NAME_UNITS, TRACED_GUID
 
-__all__ = ["enable_provider", "put_file_name", "root_logger_kept", "start_properties", "status_of"]
+__all__ = [
+    "enable_provider", "put_file_name", "request_rundown", "root_logger_kept", "start_properties", "status_of",
+]  # fmt: skip
 
 _QPC_CLOCK, _SYSTEM_LOGGER = 1, 0x0200_0000
 _FILTER_NONE, _FILTER_EVENT_ID, _FILTER_STACKWALK = 0x0000_0000, 0x8000_0200, 0x8000_1000
 _PROPERTY_STACK = 0x4
+_GROUP_MASKS, _MASKS = 4, 8  # TraceSystemTraceEnableFlagsInfo, PERFINFO_GROUPMASK
+_MASK_TRIES, _MASK_SECONDS = 5, 0.1
 
 
 def start_properties(etw: Any, options: SessionOptions, guid: uuid.UUID) -> Any:
@@ -102,6 +107,49 @@ def enable_provider(
             info.any_bitmask, info.all_bitmask, 0, info.params,
         )
     )  # fmt: skip
+
+
+def request_rundown(etw: Any, handle: int, flags: int, pause: Callable[[float], None]) -> bool:
+    """Have a system logger report all key control blocks now: no group mask, then the true ones again.
+
+    Args:
+        etw: pywintrace, as tracer.session has it.
+        handle: of the session.
+        flags: its EnableFlags; those up to 2**29 are group 0 of the masks.
+        pause: waits some seconds.
+
+    Returns:
+        False where Windows refuses at once: then the masks are as they were.
+
+    Raises:
+        SessionError: Windows took the masks away and does not take them back: the session records nothing.
+    """
+    advapi = etw.library
+    which = (ctypes.c_uint64(handle), ctypes.c_uint32(_GROUP_MASKS))
+    size, written = ctypes.c_uint32(4 * _MASKS), ctypes.c_uint32()
+
+    def read() -> Any:
+        masks = (ctypes.c_uint32 * _MASKS)()
+        status = advapi.TraceQueryInformation(*which, ctypes.byref(masks), size, ctypes.byref(written))
+        return None if status else masks
+
+    def write(masks: Any) -> int:
+        return int(advapi.TraceSetInformation(*which, ctypes.byref(masks), size))
+
+    masks = read() or (ctypes.c_uint32 * _MASKS)(flags)
+    with privilege(PROFILE):
+        if write((ctypes.c_uint32 * _MASKS)()):
+            return False
+        for _ in range(_MASK_TRIES):
+            status = write(masks)
+            now = None if status else read()
+            if not status and (now is None or now[0] & flags == flags):
+                return True
+            pause(_MASK_SECONDS)
+    raise SessionError(
+        f"the system logger lost its flags (Windows error {status}), so it would record nothing; record without --classic",
+        status,
+    )
 
 
 def status_of(call: Callable[[], object]) -> int:
