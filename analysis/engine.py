@@ -2,7 +2,6 @@
 
 import glob
 import re
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from analysis.statements import check_query
 from tracer.errors import CaptureError, RegtraceError, UsageError
 from tracer.paths import escape_argument
 from tracer.schema import TABLES, Table
+from tracer.workspace import Workspace
 
 __all__ = [
     "HELPERS",
@@ -72,7 +72,7 @@ def connect(
     directories: Sequence[Path],
     memory_limit: str,
     threads: int | None,
-) -> tuple[Backend, Path]:
+) -> tuple[Backend, Workspace]:
     """Return a locked Ibis backend with the tables that `make` makes, and its folder for what does not fit in memory.
 
     Args:
@@ -84,14 +84,14 @@ def connect(
     Raises:
         UsageError: the memory limit or the number of threads is not one.
     """
-    spill = Path(tempfile.mkdtemp(prefix="regtrace-"))
+    spill = Workspace(Path(tempfile.gettempdir()))
     settings: dict[str, Any] = {"memory_limit": memory_limit}
     if threads is not None:
         settings["threads"] = threads
     try:
-        backend = ibis.duckdb.connect(temp_directory=spill, **settings)
+        backend = ibis.duckdb.connect(temp_directory=spill.path / "spill", **settings)
     except duckdb.Error as error:
-        spill.rmdir()
+        spill.close()
         raise UsageError(
             f"the engine refuses memory_limit={memory_limit!r}, threads={threads!r}: {error}"
         ) from error
@@ -108,7 +108,7 @@ def connect(
             _lock(backend, directories)
     except BaseException:
         backend.disconnect()
-        shutil.rmtree(spill, ignore_errors=True)
+        spill.close()
         raise
     return backend, spill
 

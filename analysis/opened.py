@@ -1,6 +1,5 @@
 """A capture that is open: its engine, its tables, the rows that fit a filter, and the doubts about an answer."""
 
-import shutil
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
@@ -35,6 +34,7 @@ from tracer.schema import TABLES, USAGE
 from tracer.store.manifest import Manifest
 from tracer.store.reader import table_files
 from tracer.text import fold_name
+from tracer.workspace import Workspace
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -385,9 +385,9 @@ def by_capture(
     return of_each
 
 
-def _close(backend: Backend, spill: Path) -> None:
+def _close(backend: Backend, spill: Workspace) -> None:
     backend.disconnect()
-    shutil.rmtree(spill, ignore_errors=True)
+    spill.close()
 
 
 def _in_range(nanoseconds: int) -> int:

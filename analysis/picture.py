@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from analysis.card import printable
-from tracer.errors import TargetError, UsageError
+from tracer.errors import UsageError
+from tracer.targets import open_target
 
 try:
     import altair as alt
@@ -98,10 +99,8 @@ class Picture:
         """
         path = Path(path)
         content = self.render(path.suffix.lower())
-        try:
-            path.write_bytes(content)
-        except OSError as error:
-            raise TargetError(f"{path} cannot be written: {error.strerror or error}") from error
+        with open_target(path, force=True) as stream:
+            stream.write(content)
         return path
 
     def render(self, ending: str) -> bytes:

@@ -5,9 +5,7 @@ made and its values follow. What a file cannot say is never written nearly: it i
 in `RegFiles.left_out`.
 """
 
-import os
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -28,6 +26,7 @@ from analysis.regfile_text import (
     value_line,
 )
 from tracer.errors import TargetError
+from tracer.targets import open_target
 from tracer.text import fold_name, unescape_name
 
 if TYPE_CHECKING:
@@ -319,15 +318,5 @@ def _write(path: Path, content: bytes, *, force: bool) -> None:
     """Write a file that is there, whole, when this returns."""
     if path.exists() and not force:
         raise TargetError(f"{path} exists; say force=True to replace it, or give another name")
-    temporary = path.with_name(f".{path.name[:100]}.{os.getpid()}.part")
-    try:
-        with temporary.open("xb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    except OSError as problem:
-        raise TargetError(f"cannot write {path}: {problem.strerror or problem}") from problem
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
+    with open_target(path, force=force) as stream:
+        stream.write(content)

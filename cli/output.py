@@ -1,7 +1,7 @@
 """Where rows go and in which format: one object that a verb makes from its options, and one function."""
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from pathlib import Path
@@ -37,6 +37,7 @@ class Output:
         wide: whether a table keeps every column and letter.
         zone: the zone times are shown in.
         always: columns that JSONL names even where they are NULL; None: all.
+        sources: files that the verb reads, of which the output must be none; a capture is never written into.
     """
 
     format: str
@@ -45,6 +46,7 @@ class Output:
     wide: bool = False
     zone: tzinfo = UTC
     always: frozenset[str] | None = None
+    sources: tuple[Path, ...] = ()
 
     @classmethod
     def of(
@@ -57,6 +59,7 @@ class Output:
         wide: bool = False,
         zone: tzinfo = UTC,
         always: frozenset[str] | None = None,
+        sources: Sequence[Path] = (),
     ) -> "Output":
         """Return what the options mean, checked before any work is done.
 
@@ -64,18 +67,18 @@ class Output:
             UsageError: the format can be told neither from `wanted` nor from the file's ending, or bytes
             would
                 go to a terminal.
-            TargetError: the file exists and `force` is not set, or its folder is missing.
+            TargetError: the file exists and `force` is not set, it is a source, or its folder is missing.
         """
         if path is not None and str(path) == "-":
             path = None
         found = str(wanted) if wanted else _format_of(path) if path else default
         if path is not None:
-            check_target(path, force=force)
+            check_target(path, force=force, sources=sources)
         elif found == "parquet" and is_terminal(sys.stdout):
             raise UsageError("Parquet is not text: give -o FILE.parquet, or send it into a pipe")
         if found == "table" and default != "table" and not wanted:
             raise UsageError("this verb writes no table; use .csv, .jsonl or .parquet")
-        return cls(found, path, force, wide, zone, always)
+        return cls(found, path, force, wide, zone, always, tuple(sources))
 
     @property
     def on_terminal(self) -> bool:
@@ -101,7 +104,7 @@ def write_rows(rows: pa.Table | pa.RecordBatchReader, output: Output, render: Re
         _write(reader, binary_stdout(), output, render)
         sys.stdout.flush()
     else:
-        with open_target(output.path, force=output.force) as stream:
+        with open_target(output.path, force=output.force, sources=output.sources) as stream:
             _write(reader, stream, output, render)
     return counter.rows
 

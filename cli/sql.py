@@ -66,7 +66,8 @@ def sql(
     from cli.tables.sql import sql_lines
     from cli.zones import find_zone
 
-    target = Output.of(output, format, force=force, wide=wide, zone=find_zone(tz))
+    read = [file] if file is not None and str(file) != "-" else []
+    target = Output.of(output, format, force=force, wide=wide, zone=find_zone(tz), sources=read)
     text = _query(query, file, tables=tables)
     with asking(capture, Filters(), target, fail_on_loss=fail_on_loss) as question:
         text = _of_tables(question.capture.sql_tables()) if text is None else text

@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from tracer.errors import TargetError
 from tracer.ingest import ingest
 from tracer.simulate import Knobs, simulate
 from tracer.store.manifest import Manifest
+from tracer.workspace import remove_dead
 
 POSIX = pytest.mark.skipif(os.name == "nt", reason="needs signals, limits and permissions of POSIX")
 ROOT = Path(__file__).resolve().parents[1]
@@ -30,6 +32,13 @@ if limit:
     import signal
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # so that a write past the limit fails as on a full disk
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+if "stop" in sys.argv:  # between its two renames
+    import time
+    rename = Path.rename
+    def stop(self, target):
+        rename(self, target)
+        time.sleep(600 if Path(target).name == "replaced" else 0)
+    Path.rename = stop
 try:
     ingest([Path(sys.argv[1])], Path(sys.argv[2]), force="force" in sys.argv)
 except RegtraceError as error:
@@ -206,7 +215,7 @@ def test_a_source_that_is_refused_leaves_an_existing_capture_as_it_is(tmp_path, 
     ("call", "number"),
     [
         ("Path.mkdir", 0), ("pq.ParquetWriter", 0), ("pq.ParquetWriter", 1), ("_sync", 0), ("_sync", 1),
-        ("Path.rename", 0), ("Path.rename", 1),
+        ("Path.rename", 0), ("Path.rename", 1), ("Path.rename", 2),
     ],
 )  # fmt: skip
 def test_a_disk_that_refuses_leaves_nothing_half_published(
@@ -270,7 +279,8 @@ def kill_and_recover(
         Manifest.load(target)
         assert files_of(target) == expected
     elif replaces:  # killed between the two renames: the older capture waits under its other name
-        assert files_of(target.with_name(target.name + ".replaced")) == expected
+        (aside,) = target.parent.glob(".regtrace-*/replaced")
+        assert files_of(aside) == expected
     ingest([trace], target, force=True)
     assert files_of(target) == expected
     assert beside(target) == {target.name}
@@ -294,18 +304,24 @@ def test_a_killed_ingest_damages_nothing_and_can_be_run_again(tmp_path, trace, e
 
 def ingest_removed(target: Path) -> None:
     """Remove a capture, so that the next ingest makes a new one."""
-    tracer.store.writer.shutil.rmtree(target, ignore_errors=True)
+    shutil.rmtree(target, ignore_errors=True)
 
 
+@POSIX
 def test_a_run_killed_between_its_two_renames_is_put_right_by_the_next(tmp_path, trace, expected):
     target = tmp_path / "a.regtrace"
     ingest([trace], target)
-    target.rename(tmp_path / "a.regtrace.replaced")
-    (tmp_path / "a.regtrace.partial").mkdir()
+    process = start(trace, target, "force", "stop")  # stops itself between the two
+    while not list(tmp_path.glob(".regtrace-*/replaced")):
+        time.sleep(0.01)
+    remove_dead(tmp_path)  # a run that lives is left alone
+    (aside,) = tmp_path.glob(".regtrace-*/replaced")
+    assert files_of(aside) == expected
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert not target.exists()
     with pytest.raises(TargetError, match="exists"):
         ingest([trace], target)
-    assert files_of(target) == expected
-    ingest([trace], target, force=True)
     assert files_of(target) == expected
     assert beside(target) == {"a.regtrace"}
 

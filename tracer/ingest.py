@@ -76,7 +76,7 @@ def ingest(
 
     Raises:
         SourceError: a source is not readable as what it should be.
-        TargetError: the target exists, or cannot be written.
+        TargetError: the target exists, is or holds a source, or cannot be written.
         UsageError: sources of different kinds, of different machines or boots, or a seed for .pml files.
     """
     paths = [Path(source) for source in sources]
@@ -90,7 +90,8 @@ def ingest(
                 "the sources are of different kinds; ingest .etl and .pml files into captures of their own"
             )
         files, left_out = found.without_copies(), found.left_out
-        with _no_collector(), CaptureWriter(target, force=force) as writer:
+        read = [*paths, *(file.path for file in files), *([seed] if seed is not None else [])]
+        with _no_collector(), CaptureWriter(target, force=force, sources=read) as writer:
             if kinds == {"pml"}:
                 from tracer.pml.ingest import ingest_pml
 

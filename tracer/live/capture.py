@@ -23,6 +23,7 @@ from tracer.live.state import State, release
 from tracer.processes import ProcessRecord
 from tracer.progress import Progress
 from tracer.store.manifest import Manifest
+from tracer.targets import check_apart
 
 __all__ = ["CaptureOptions", "Follow", "check_target", "kept_text", "publish", "record"]
 
@@ -156,6 +157,7 @@ def check_target(target: Path, *, force: bool) -> None:
     """Raise TargetError where the capture could not be published in the end: said before anything is recorded."""
     if target.suffix.lower() in (".etl", ".pml"):
         raise TargetError(f"{target} is to be a capture, a folder; name it NAME.regtrace")
+    check_apart(target)
     if target.exists() and not force:
         raise TargetError(f"{target} exists; choose another name or replace it with --force")
     if not target.parent.is_dir():

@@ -271,6 +271,10 @@ class EtlWriter:
         self._file.close()
         return Placement(self._offsets, self._limits, self.buffers_lost, self.events_lost, end)
 
+    def close(self) -> None:
+        """Let go of the file, finished or not."""
+        self._file.close()
+
     def _new_buffer(self) -> _Buffer:
         number = len(self._offsets)
         self._offsets.append(-1)

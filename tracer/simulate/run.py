@@ -1,7 +1,8 @@
 """Run a simulation: the model, a sink, the file and the truth."""
 
 import gc
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from tracer.simulate.knobs import Knobs
 from tracer.simulate.manifest import ManifestSink
 from tracer.simulate.registry import AddressPool, Registry
 from tracer.simulate.sink import Sink
+from tracer.targets import Slot, check_apart
 
 if TYPE_CHECKING:
     from tracer.simulate.truth import TruthWriter
@@ -62,7 +64,7 @@ def seed_path(path: Path) -> Path:
 
 
 def simulate(path: Path, knobs: Knobs, *, truth: bool = True) -> Summary:
-    """Write a simulated trace to `path`, and its truth beside it; existing files are replaced.
+    """Write a simulated trace to `path`, and its truth beside it; existing files are replaced, by whole ones.
 
     Args:
         path: the .etl to write.
@@ -70,8 +72,27 @@ def simulate(path: Path, knobs: Knobs, *, truth: bool = True) -> Summary:
         truth: whether to write the truth too (it costs about as much again).
 
     Raises:
-        OSError: a file cannot be written.
+        OSError: a file cannot be written; then none is.
+        TargetError: one would lie in a capture, or another run made one meanwhile.
     """
+    wanted = [path, *([truth_path(path)] if truth else []), *([seed_path(path)] if knobs.seed_table else [])]
+    for one in wanted:
+        check_apart(one)
+    slots = [Slot(one) for one in wanted]
+    with slots[0].workspace() as workspace:
+        made = _simulate(workspace.path / path.name, knobs, truth=truth)
+        with slots[0].publishing():
+            for one, slot in zip(wanted, slots, strict=True):
+                (workspace.path / one.name).replace(slot.path)
+    return replace(
+        made,
+        path=path,
+        truth=truth_path(path) if truth else None,
+        seed=seed_path(path) if knobs.seed_table else None,
+    )
+
+
+def _simulate(path: Path, knobs: Knobs, *, truth: bool) -> Summary:
     from tracer.simulate.truth import (
         TruthWriter,  # here, for the command line shows the knobs without pyarrow
     )
@@ -92,14 +113,15 @@ def simulate(path: Path, knobs: Knobs, *, truth: bool = True) -> Summary:
     activity = Activity(knobs, registry, People(knobs, registry, random), sink, random)
     collecting = gc.isenabled()
     gc.disable()  # millions of small tuples, none in a cycle: looking through them takes a third of the time
-    try:
-        opened = activity.begin()
-        _run(knobs, activity, sink, rows)
-        activity.end()
-    finally:
-        if collecting:
-            gc.enable()
-    placement = writer.finish()
+    with closing(writer):
+        try:
+            opened = activity.begin()
+            _run(knobs, activity, sink, rows)
+            activity.end()
+        finally:
+            if collecting:
+                gc.enable()
+        placement = writer.finish()
     lives = [handle.life for handle in opened if handle.life >= 0]
     rows.finish(placement, clock=clock, previous=pool.previous, preopened=lives)
     seed = _write_seed(seed_path(path), opened) if knobs.seed_table else None

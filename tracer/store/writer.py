@@ -1,14 +1,15 @@
-"""Writing a capture: everything goes into NAME.regtrace.partial, which becomes NAME.regtrace at the end.
+"""Writing a capture: everything goes into a workspace beside it, from which it is renamed into place at the end.
 
-So a capture is there whole or not at all; a killed run leaves a folder that the next run clears away.
+So a capture is there whole or not at all, and several runs for one place do not see each other; a killed run leaves a
+workspace that the next one clears away.
 """
 
 import contextlib
 import inspect
 import os
-import shutil
+import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +22,8 @@ from tracer.errors import TargetError
 from tracer.schema import OPTIONAL, TABLES, USAGE
 from tracer.store.manifest import MANIFEST_NAME, Manifest
 from tracer.store.usage import Usage
+from tracer.targets import Slot, check_apart
+from tracer.workspace import remove_dead
 
 __all__ = ["PART_ROWS", "ROW_GROUP", "CaptureWriter"]
 
@@ -39,45 +42,48 @@ _STATISTICS = ["key_id", "sequence", "time_ns", "process_id"]
 # A path asked for is looked up among all of them: a Bloom filter tells which row groups cannot hold it. An older pyarrow makes
 # none, and readers do without.
 _LOOKED_UP = "folded_path"
+_PART = re.compile(r"events/part-\d+\.parquet")
+_OF_SYSTEMS = (".DS_Store", "Thumbs.db", "desktop.ini")  # what file managers leave in any folder
 _MAKES_BLOOM_FILTERS = "bloom_filter_options" in inspect.signature(pq.ParquetWriter.__init__).parameters
 
 
 class CaptureWriter:
-    """Writes parts and tables below `target`; nothing is seen there before `publish`.
+    """Writes parts and tables for `target`; nothing is seen there before `publish`.
 
     Parts are written on a thread of their own (Arrow leaves the interpreter free), one at a time.
 
     Raises:
-        TargetError: the target exists and `force` is not given, or the disk refuses.
+        TargetError: the target exists and `force` is not given, it is or holds a source, or the disk refuses.
     """
 
-    def __init__(self, target: Path, *, force: bool = False) -> None:
+    def __init__(self, target: Path, *, force: bool = False, sources: Sequence[Path] = ()) -> None:
         self.target = target
-        self._partial = target.with_name(target.name + ".partial")
-        self._replaced = target.with_name(target.name + ".replaced")
         self._parts: list[dict[str, Any]] = []
         self._operations: Counter[str] = Counter()
         self._tables: dict[str, dict[str, Any]] = {}
         self._open: dict[str, pq.ParquetWriter] = {}
         self._usage = Usage()
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="regtrace-parts")
         self._pending: Future[None] | None = None
         with _disk(target):
-            if not target.exists() and self._replaced.exists():
-                self._replaced.rename(target)  # a run with --force was killed between its two renames
-            if not target.parent.is_dir():
+            check_apart(target, sources)
+            place = Slot(target).path
+            if not place.parent.is_dir():
                 raise TargetError(
                     f"{target} cannot be made: there is no folder {target.parent}; make it first"
                 )
-            if target.exists() and not force:
-                raise TargetError(f"{target} exists; choose another name or replace it with --force")
-            if target.exists() and not _is_replaceable(target):
-                raise TargetError(
-                    f"{target} is no capture, so --force does not replace it; choose another name"
-                )
-            if self._partial.exists():
-                shutil.rmtree(self._partial)
-            (self._partial / "events").mkdir(parents=True)
+            remove_dead(
+                place.parent
+            )  # a run that was killed may have put the old capture aside: now it is back
+            self._slot = Slot(target)
+            _check_replaceable(target, place, force=force)
+            self._workspace = self._slot.workspace()
+            self._partial = self._workspace.path / "capture"
+            try:
+                (self._partial / "events").mkdir(parents=True)
+            except BaseException:
+                self._workspace.close()
+                raise
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="regtrace-parts")
 
     def write_part(self, row_groups: Callable[[], Iterable[pa.Table]], rows: int) -> None:
         """Write one part of `rows` rows, sorted by (key_id, sequence).
@@ -127,17 +133,20 @@ class CaptureWriter:
             for entry in manifest.files():
                 entry["bytes"] = _sync(self._partial / entry["file"])
             manifest.save(self._partial)
-            if self.target.exists():
-                shutil.rmtree(self._replaced, ignore_errors=True)
-                self.target.rename(self._replaced)
-            try:
-                self._partial.rename(self.target)
-            except OSError:
-                with contextlib.suppress(OSError):
-                    self._replaced.rename(self.target)
-                raise
-            shutil.rmtree(self._replaced, ignore_errors=True)
+            with self._slot.publishing():
+                self._rename()
         return manifest
+
+    def _rename(self) -> None:
+        place, replaced = self._slot.path, self._workspace.replaced
+        if place.exists():
+            place.rename(replaced)
+        try:
+            self._partial.rename(place)
+        except OSError:
+            with contextlib.suppress(OSError):
+                replaced.rename(place)
+            raise
 
     def close(self) -> None:
         """Stop; what was not published is removed."""
@@ -147,7 +156,7 @@ class CaptureWriter:
         for writer in self._open.values():
             with contextlib.suppress(OSError, pa.ArrowException):
                 writer.close()
-        shutil.rmtree(self._partial, ignore_errors=True)
+        self._workspace.close()
 
     def __enter__(self) -> Self:
         return self
@@ -204,9 +213,36 @@ def _options(schema: pa.Schema, rows: int = 0) -> dict[str, Any]:
     }
 
 
-def _is_replaceable(target: Path) -> bool:
-    """Whether nothing but a capture would go: --force on a mistyped path must not delete somebody's folder."""
-    return target.is_dir() and ((target / MANIFEST_NAME).exists() or not any(target.iterdir()))
+def _check_replaceable(target: Path, place: Path, *, force: bool) -> None:
+    """Raise unless nothing is in the way, or --force says that a capture is to go, and nothing else goes with it."""
+    if not os.path.lexists(place):
+        return
+    if not force:
+        raise TargetError(f"{target} exists; choose another name or replace it with --force")
+    if not place.is_dir() or (any(place.iterdir()) and not (place / MANIFEST_NAME).exists()):
+        raise TargetError(f"{target} is no capture, so --force does not replace it; choose another name")
+    others = _files_of_others(place)
+    if others:
+        raise TargetError(
+            f"{target} also holds {others[0]}, which no ingest wrote, so --force does not replace it; move that elsewhere first"
+        )
+
+
+def _files_of_others(place: Path) -> list[str]:
+    """Return what is in a capture beside its own files: --force must not delete what somebody put there."""
+    own = {
+        MANIFEST_NAME,
+        f"{MANIFEST_NAME}.tmp",
+        "events",
+        *(f"{name}.parquet" for name in TABLES),
+        *_OF_SYSTEMS,
+    }
+    found = [path.relative_to(place) for path in sorted(place.rglob("*"))]
+    return [
+        path.as_posix()
+        for path in found
+        if path.as_posix() not in own and not _PART.fullmatch(path.as_posix())
+    ]
 
 
 def _sync(path: Path) -> int:
