@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -171,29 +172,37 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 def _open_lock(folder: Path) -> int | None:
+    """Wait for the lock of a folder and return what must be closed to let go of it; None where there is no such lock."""
     until = time.monotonic() + _PATIENCE_SECONDS
     while True:
         try:
-            if (
-                os.name == "nt"
-            ):  # folders have no locks there; this file goes away when it is closed, however that happens
-                flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_TEMPORARY  # type: ignore[attr-defined]
-                return os.open(folder / ".regtrace-publishing", flags)
-            descriptor = os.open(folder, os.O_RDONLY)
-        except (FileExistsError, PermissionError):
-            if os.name != "nt":
-                return None
+            return _locked(folder)
+        except BlockingIOError:
+            pass
         except OSError:
             return None
-        else:
-            if try_lock(descriptor) is not False:
-                return descriptor
-            os.close(descriptor)
         if time.monotonic() > until:
             raise TargetError(
                 f"{folder} is being written to by another run for very long; nothing was published, try again"
             )
         time.sleep(0.01)
+
+
+def _locked(folder: Path) -> int:
+    """Lock a folder; BlockingIOError says that another run has it."""
+    if (
+        sys.platform == "win32"
+    ):  # folders have no locks there; this file goes away when it is closed, however that happens
+        flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_TEMPORARY
+        try:
+            return os.open(folder / ".regtrace-publishing", flags)
+        except (FileExistsError, PermissionError) as problem:
+            raise BlockingIOError from problem
+    descriptor = os.open(folder, os.O_RDONLY)
+    if try_lock(descriptor) is False:
+        os.close(descriptor)
+        raise BlockingIOError
+    return descriptor
 
 
 def _reason(problem: OSError) -> str:

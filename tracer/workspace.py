@@ -12,6 +12,7 @@ import os
 import secrets
 import shutil
 import stat
+import sys
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -57,7 +58,7 @@ class Workspace:
 
     def close(self) -> None:
         """Remove the folder."""
-        if os.name == "nt":  # where no open file can be removed
+        if sys.platform == "win32":  # where no open file can be removed
             self._unlock()
         shutil.rmtree(self.path, ignore_errors=True)
         self._unlock()
@@ -72,11 +73,11 @@ class Workspace:
 
     def _mark(self, text: dict[str, Any]) -> None:
         # Locked before it has its name, so that nobody finds it without its lock; Windows renames no open file.
-        early = self.path / (_MARKER if os.name == "nt" else "unmarked")
+        early = self.path / (_MARKER if sys.platform == "win32" else "unmarked")
         self._marker = os.open(early, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         os.write(self._marker, json.dumps(text).encode("ascii"))
         try_lock(self._marker)  # where a file system has no locks, nothing is ever taken for dead
-        if os.name != "nt":
+        if sys.platform != "win32":
             early.rename(self.path / _MARKER)
 
     def _unlock(self) -> None:
@@ -92,11 +93,11 @@ def try_lock(descriptor: int) -> bool | None:
         True: it is locked. False: another run has it. None: this file system has no locks.
     """
     try:
-        if os.name == "nt":
+        if sys.platform == "win32":
             import msvcrt
 
             os.lseek(descriptor, _LOCKED_BYTE, os.SEEK_SET)
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
         else:
             import fcntl
 
@@ -132,7 +133,7 @@ def _remove_if_dead(path: Path) -> None:
         ):
             return
         _put_back(path, text.get("target"))
-        if os.name == "nt":
+        if sys.platform == "win32":
             os.close(descriptor)
             descriptor = -1
         shutil.rmtree(path, ignore_errors=True)
