@@ -67,7 +67,12 @@ def dump(
         found = [Diagnostics() for _ in paths]
         facts_of_headers = dump_schema([], sources=len(paths)).names[:-1]  # all but the payload
         target = Output.of(
-            output, format, default="jsonl", force=force, always=frozenset(facts_of_headers), sources=[*traces, *paths]
+            output,
+            format,
+            default="jsonl",
+            force=force,
+            always=frozenset(facts_of_headers),
+            sources=[*traces, *paths],
         )
         count = write_rows(_reader(paths, providers, found, line), target, _no_table)
     for sentence in sources.left_out:

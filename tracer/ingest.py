@@ -43,6 +43,7 @@ from tracer.source_files import SourceFile, open_sources
 from tracer.sources import Source, sha256
 from tracer.store.manifest import Manifest
 from tracer.store.writer import PART_ROWS, ROW_GROUP, CaptureWriter
+from tracer.targets import check_apart
 
 __all__ = ["Progress", "ingest"]
 
@@ -83,6 +84,7 @@ def ingest(
     if not paths:
         raise UsageError("no source was given; name one or more .etl or .pml files")
     target = Path(target)
+    check_apart(target, [*paths, *([seed] if seed is not None else [])])  # before anything is unpacked
     with open_sources(paths, folder=target.parent, progress=progress) as found:
         kinds = {file.kind for file in found.files}
         if len(kinds) > 1:

@@ -3,7 +3,6 @@
 What is wrapped is unpacked into a folder of its own, which is removed afterwards. One level is unpacked, not more.
 """
 
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -11,12 +10,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from tracer.errors import RegtraceError, SourceError
+from tracer.errors import RegtraceError, SourceError, TargetError
 from tracer.file_kinds import HEAD_BYTES, TRACES, WRAPPERS, FileKind, file_kind
 from tracer.progress import Progress
 from tracer.sources import kind_of_file, sha256
 from tracer.store.manifest import MANIFEST_NAME
 from tracer.unpack import STDIN, Limit, Pieces, read_compressed, read_pipe, waits, write_pieces, zip_members
+from tracer.workspace import Workspace
 
 __all__ = ["SourceFile", "SourceFiles", "bare_name", "holds_traces", "open_sources"]
 
@@ -134,13 +134,13 @@ class _Finder:
     def __init__(self, folder: Path, progress: Callable[[Progress], None] | None) -> None:
         self.found = SourceFiles()
         self._parent = folder
-        self._folder: Path | None = None
+        self._workspace: Workspace | None = None
         self._progress, self._bytes, self._files = progress, 0, 0
 
     def close(self) -> None:
         """Remove what was unpacked."""
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
+        if self._workspace is not None:
+            self._workspace.close()
 
     def find(self, word: Path) -> None:
         """Add the traces that one word stands for."""
@@ -245,12 +245,18 @@ class _Finder:
 
     def _unpack(self, pieces: Pieces, shown: str, packed: int | None, limit: Limit | None = None) -> Path:
         """Write pieces to a file of their own and return it."""
-        if self._folder is None:
-            self._folder = Path(tempfile.mkdtemp(prefix=".regtrace-unpacked-", dir=self._parent))
+        if self._workspace is None:
+            self._workspace = self._make_workspace()
         self._files += 1
-        target = self._folder / str(self._files)
+        target = self._workspace.path / str(self._files)
         write_pieces(pieces, target, limit or Limit(shown, packed, self._parent), self._count)
         return target
+
+    def _make_workspace(self) -> Workspace:
+        try:
+            return Workspace(self._parent)
+        except OSError as error:
+            raise TargetError(f"cannot unpack to {self._parent}: {error.strerror}") from error
 
     def _count(self, size: int) -> None:
         self._bytes += size

@@ -26,7 +26,7 @@ def check_apart(target: Path, sources: Sequence[Path] = ()) -> None:
 
     Args:
         target: a file or a folder, which need not exist.
-        sources: what the same run reads.
+        sources: what the same run reads; of a folder the files must be given too, for a target may lie beside them.
     """
     place = _resolved(target)
     for folder in place.parents:
@@ -42,7 +42,7 @@ def check_apart(target: Path, sources: Sequence[Path] = ()) -> None:
             )
         if any(_is_same(place, folder) for folder in real.parents):
             raise TargetError(f"{source} lies in {target}, which would be replaced; move it elsewhere first")
-        if any(_is_same(folder, real) for folder in place.parents):
+        if not real.is_dir() and any(_is_same(folder, real) for folder in place.parents):
             raise TargetError(f"{target} lies in {source}, which is read; name another place for the output")
 
 
@@ -190,19 +190,19 @@ def _open_lock(folder: Path) -> int | None:
 
 def _locked(folder: Path) -> int:
     """Lock a folder; BlockingIOError says that another run has it."""
-    if (
-        sys.platform == "win32"
-    ):  # folders have no locks there; this file goes away when it is closed, however that happens
+    if sys.platform == "win32":
+        # Folders have no locks there; this file goes away when it is closed, however that happens.
         flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_TEMPORARY
         try:
             return os.open(folder / ".regtrace-publishing", flags)
         except (FileExistsError, PermissionError) as problem:
             raise BlockingIOError from problem
-    descriptor = os.open(folder, os.O_RDONLY)
-    if try_lock(descriptor) is False:
-        os.close(descriptor)
-        raise BlockingIOError
-    return descriptor
+    else:
+        descriptor = os.open(folder, os.O_RDONLY)
+        if try_lock(descriptor) is False:
+            os.close(descriptor)
+            raise BlockingIOError
+        return descriptor
 
 
 def _reason(problem: OSError) -> str:
