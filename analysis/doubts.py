@@ -23,6 +23,7 @@ class Doubts:
         losses: rows of the table `losses` that touch the time asked about, blind time left out.
         lost_events: how many events those rows say were lost; None where no row says a number.
         blind: whether the time before the names of open keys were read touches it.
+        set_back_ns: by how much the clock was set back, where that touches it; None where it was not.
         partly_named, unnamed: rows of the whole capture of whose key only a part, or nothing, is known.
     """
 
@@ -31,9 +32,12 @@ class Doubts:
     blind: bool
     partly_named: int
     unnamed: int
+    set_back_ns: int | None = None
 
     def __bool__(self) -> bool:
-        return bool(self.losses or self.blind or self.partly_named or self.unnamed)
+        return bool(
+            self.losses or self.blind or self.set_back_ns is not None or self.partly_named or self.unnamed
+        )
 
     @property
     def sentences(self) -> list[str]:
@@ -47,6 +51,11 @@ class Doubts:
             )
         if self.blind:
             said.append("the names of keys that were open before were read only after the trace had begun")
+        if self.set_back_ns is not None:
+            said.append(
+                f"the clock was set back by {self.set_back_ns / 1e9:,.3f} s or more: times come twice, durations across "
+                "it are wrong, and between processors the order of rows is not proved"
+            )
         if self.partly_named or self.unnamed:
             said.append(
                 f"of the capture's rows {self.partly_named:,} know only the end of their key's name and "
@@ -76,6 +85,7 @@ def find_doubts(capture: "OpenCapture", start_ns: int | None = None, end_ns: int
         losses=sum(found[kind]["rows"] for kind in _LOST if kind in found),
         lost_events=found["events"]["total"] if "events" in found else None,
         blind="blind" in found,
+        set_back_ns=found["clock"]["total"] if "clock" in found else None,
         partly_named=names.get("partial", 0),
         unnamed=names.get("none", 0),
     )

@@ -45,7 +45,7 @@ GROUPS = {
     "close": "#BBBBBB",
     "other": "#666666",
 }
-_SHADES = {"lost": "#E69F00", "names unknown": "#8888BB"}
+_SHADES = {"lost": "#E69F00", "clock set back": "#CC79A7", "names unknown": "#8888BB"}
 _WRITES, _READS = frozenset(find_operations("write")), frozenset(find_operations("read"))
 _ONE = {
     "OpenKey": "open",
@@ -215,7 +215,7 @@ def shorten(text: str, most: int) -> str:
 def shades(capture: "Capture", span: Span) -> list[dict[str, Any]]:
     """Return what is shaded: where something was lost, and where names were not known yet."""
     query = f"""
-        SELECT kind = 'blind' AS blind, greatest(coalesce(from_ns, {span.start_ns}), {span.start_ns}) AS first,
+        SELECT CASE kind WHEN 'blind' THEN 2 WHEN 'clock' THEN 1 ELSE 0 END AS band, greatest(coalesce(from_ns, {span.start_ns}), {span.start_ns}) AS first,
             least(coalesce(to_ns, {span.end_ns}), {span.end_ns}) AS last
         FROM losses WHERE (from_ns IS NOT NULL OR to_ns IS NOT NULL)
             AND coalesce(from_ns <= {span.end_ns}, true) AND coalesce(to_ns >= {span.start_ns}, true)
@@ -226,7 +226,7 @@ def shades(capture: "Capture", span: Span) -> list[dict[str, Any]]:
     merged: list[dict[str, Any]] = []
     least = span.length / WIDTH  # a pixel: nearer ones cannot be told apart
     for row in rows:
-        kind = "names unknown" if row["blind"] else "lost"
+        kind = ("lost", "clock set back", "names unknown")[row["band"]]
         first, last = span.at(row["first"]), max(span.at(row["last"]), span.at(row["first"]) + least)
         if merged and merged[-1]["kind"] == kind and first <= merged[-1]["to"] + least:
             merged[-1]["to"] = max(merged[-1]["to"], last)

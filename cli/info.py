@@ -111,7 +111,7 @@ def _describe(file: "SourceFile") -> dict[str, Any]:
 def is_lossy(facts: dict[str, Any]) -> bool:
     """Tell whether anything is missing: the capture says so, or a loss or a counter of that severity does."""
     counted = any(row["severity"] == "loss" and row["count"] for row in facts["diagnostics"])
-    lost = any(loss["kind"] != "blind" for loss in facts["losses"])
+    lost = any(loss["kind"] not in ("blind", "clock") for loss in facts["losses"])
     return counted or lost or facts.get("complete") is False
 
 

@@ -45,6 +45,11 @@ COUNTERS = {
         "loss", "The log file header counts buffers that were lost somewhere in the trace."
     ),
     "time_backwards": Counter("warning", "Time goes backwards inside a buffer."),
+    "clock_set_back": Counter(
+        "warning",
+        "The system clock that stamps the trace was set back: rows stand in the order in which each processor logged "
+        "them, and between processors as near to it as can be told; times then come twice.",
+    ),
     "late_record": Counter(
         "warning",
         "A record is older than records that were already released; it is sorted as late as it came.",

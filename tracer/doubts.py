@@ -7,6 +7,7 @@ taken for granted. Records that are doubtful for captured zeros alone, which no 
 """
 
 from dataclasses import fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -122,4 +123,6 @@ def _runs(touches: Touches, doubts: NDArray[np.bool_]) -> list[tuple[int, list[i
 
 
 def _piece(touches: Touches, start: int, stop: int) -> Touches:
-    return Touches(*(getattr(touches, field.name)[start:stop] for field in fields(Touches)))
+    columns: list[Any] = [getattr(touches, field.name) for field in fields(Touches)]
+    columns = [None if column is None else column[start:stop] for column in columns]
+    return Touches(*columns)

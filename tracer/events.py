@@ -78,10 +78,15 @@ def make_touches(
         closes=t.closes.take(plan) | t.kcb_delete.take(plan),
         rundown=t.operation.take(plan) == ABSENT,
         doubtful=operations.flags[order] & np.uint32(FLAGS["name_ambiguous"]) != 0,
-        time_ns=records.time_ns.take(operations.rows[order]),
+        time_ns=_taken(records.time_ns if records.order_ns is None else records.order_ns, operations, order),
         sequence=sequence,
         process=process,
+        shown_ns=None if records.order_ns is None else _taken(records.time_ns, operations, order),
     )
+
+
+def _taken(column: Column, operations: Operations, order: Order) -> Column:
+    return column.take(operations.rows[order])
 
 
 _NUMBERS = ("Status", "Disposition", "InfoClass", "Index", "DataSize", "Type", "EntryCount",
@@ -211,5 +216,6 @@ def durations(records: Records, operations: Operations, headers: list[LogfileHea
     for number, header in enumerate(headers):
         mine = timed & (source == number)
         began = header.to_ns(operations.fields["InitialTime"][mine].view(np.int64))
-        out[mine] = records.time_ns[operations.rows[mine]] - began
+        took = records.time_ns[operations.rows[mine]] - began
+        out[mine] = np.where(took < 0, NO_DURATION, took)  # the clock was set back meanwhile
     return out

@@ -41,7 +41,11 @@ def describe_etl(path: Path) -> dict[str, Any]:
             earliest, latest = int(records.time_ns.min()), int(records.time_ns.max())
             first_ns = earliest if first_ns is None else min(first_ns, earliest)
             last_ns = latest if last_ns is None else max(last_ns, latest)
-        header, names, losses = reader.headers[0], list(reader.providers), list(reader.losses)
+        header, names, losses = (
+            reader.headers[0],
+            list(reader.providers),
+            [*reader.losses, *reader.set_backs()],
+        )
         if not _holds_operations(counts, names):
             found.count("no_registry_events")
         oddities = [row for number, each in enumerate(reader.diagnostics) for row in each.rows(number)]

@@ -213,7 +213,7 @@ class _EtlIngest:
         self.records += len(records)
         if len(reader.losses) != self.losses_known:
             self.losses_known = len(reader.losses)
-            self.losses.replace((loss.from_ns, loss.to_ns) for loss in reader.losses)
+            self.losses.replace((loss.from_ns, reader.latest(loss)) for loss in reader.losses)
         self._note_times(records)
         operations = decode_operations(records, reader.providers, self.names, self.diagnostics)
         self._note_foreign(reader, records, operations)
@@ -363,7 +363,7 @@ class _EtlIngest:
                 each.count("copied_source", len(self.files[trace.path].copies))
         losses = [
             {"source_id": loss.source, **{n: getattr(loss, n) for n in LOSSES.names if n != "source_id"}}
-            for loss in [*reader.losses, *(self.live.blind if self.live else ())]
+            for loss in [*reader.losses, *reader.set_backs(), *(self.live.blind if self.live else ())]
         ]
         writer.append_rows("losses", losses)
         sure = {name: int(count) for name, count in zip(SOURCES, self.sure, strict=True) if count}

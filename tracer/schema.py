@@ -272,8 +272,17 @@ LOSSES = Table(
     "What is missing from the capture: lost buffers and events, and damage that hid records.",
     (
         Column("source_id", "int16", "position in the list of sources"),
-        Column("kind", "text", "events, buffers, damage, or blind (time before names were seeded)"),
-        Column("count", "int64", "how many (damage: bytes); NULL where only the fact is known"),
+        Column(
+            "kind",
+            "text",
+            "events, buffers, damage, blind (time before names were seeded), or clock (times that came twice, "
+            "because the clock was set back; nothing is missing)",
+        ),
+        Column(
+            "count",
+            "int64",
+            "how many (damage: bytes, clock: nanoseconds); NULL where only the fact is known",
+        ),
         Column("from_ns", "int64", "the loss lies after this time; NULL where it could be anywhere"),
         Column("to_ns", "int64", "and before this one; NULL where it could be anywhere"),
         Column("cpu", "int16", "NULL where not tied to one processor"),

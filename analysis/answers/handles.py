@@ -89,7 +89,8 @@ def handle_lives(
     lives = lives.mutate(
         since_ns=since,
         until_ns=ibis.coalesce(lives["closed_ns"], lives["next_opened_ns"], end),
-        lifetime_ns=lives["closed_ns"] - lives["opened_ns"],
+        # A clock that was set back meanwhile can show a close before its opening.
+        lifetime_ns=_null_below_0(lives["closed_ns"] - lives["opened_ns"]),
         seen_ns=_not_negative(seen_until - since),
         idle_ns=_not_negative(idle),
         gone=is_open & (lives["process_end_ns"] <= end).fill_null(False),
@@ -141,4 +142,10 @@ def _with_closers(lives: Table, events: Table) -> Table:
 def _not_negative(nanoseconds: IntegerValue) -> IntegerValue:
     """Return a length of time; a use after the close, or a clock that was set back, makes it 0."""
     length: IntegerValue = ibis.ifelse(nanoseconds < 0, ibis.literal(0, "int64"), nanoseconds)
+    return length
+
+
+def _null_below_0(nanoseconds: IntegerValue) -> IntegerValue:
+    """Return a length of time, NULL where it is none."""
+    length: IntegerValue = ibis.ifelse(nanoseconds < 0, ibis.null("int64"), nanoseconds)
     return length

@@ -2,7 +2,8 @@
 
 Order holds per processor only, so buffers are taken in order of their first record's time. Records older
 than the first record of the next unread buffer are released; the rest is carried into the next chunk. The
-result equals one stable sort of everything by (time, file, position).
+result equals one stable sort of everything by (time, file, position). Where a system clock was set back the time
+to order by is not the time shown (`tracer.etl.clock_steps`); below, `time_ns` is the one to order by until records are made.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from tracer.diagnostics import Diagnostics
 from tracer.etl.buffers import BUFFER_HEADER, Buffer, BufferFile, open_traces
+from tracer.etl.clock_steps import ClockSteps, find_clock_steps
 from tracer.etl.extended import BAD, NO_ITEMS, read_items
 from tracer.etl.headers import MESSAGE, MESSAGE_MARK, TIME_AT
 from tracer.etl.logfile import LogfileHeader
@@ -66,6 +68,7 @@ class EtlReader:
         sources: the traces, file by file; `Records.source` points into it.
         diagnostics: the counters of each.
         headers: the log file header of each.
+        clock_steps: where the clock of each was set back; None where it was not.
         providers: names of the providers met so far; `Records.provider` points into it.
         losses: what the headers and buffers say is missing; complete once the reader is exhausted.
         bytes_done, bytes_total: progress, in bytes of the files.
@@ -105,6 +108,10 @@ class EtlReader:
         except BaseException:
             self.close()
             raise
+        self.clock_steps: list[ClockSteps | None] = [find_clock_steps(file) for file in self.sources]
+        for found, steps in zip(self.diagnostics, self.clock_steps, strict=True):
+            for step in steps.steps if steps else ():
+                found.count("clock_set_back", offset=step.offset)
         self.bytes_total = sum(file.size for file in self.sources)
         for number, file in enumerate(self.sources):
             self.losses += find_losses(number, file, self.diagnostics[number])
@@ -118,6 +125,20 @@ class EtlReader:
     def providers(self) -> list[str]:
         """Provider names, by number."""
         return self._providers.names
+
+    def latest(self, loss: Loss) -> int | None:
+        """Return the end of a loss in the time that records are ordered by, or later."""
+        steps = self.clock_steps[loss.source]
+        return loss.to_ns if steps is None or loss.to_ns is None else loss.to_ns + int(steps.shifts.max())
+
+    def set_backs(self) -> list[Loss]:
+        """Return, as rows of the table `losses`, the times that came twice because the clock was set back."""
+        return [
+            Loss(number, "clock", step.by_ns, step.after_ns, step.before_ns, None,
+                 f"the system clock was set back by {step.by_ns / 1e9:,.3f} s or more: times between come twice")
+            for number, steps in enumerate(self.clock_steps)
+            for step in (steps.steps if steps else ())
+        ]  # fmt: skip
 
     def close(self) -> None:
         """Close the files."""
@@ -168,11 +189,13 @@ class EtlReader:
         for number, file in enumerate(self.sources):
             buffers = [b for b in file.buffers if b.filled > BUFFER_HEADER and b.at not in file.repeated]
             stamps = np.array([b.stamp if b.stamp is not None else 0 for b in buffers], np.int64)
-            times = file.header.to_ns(stamps).tolist()
+            times = file.header.to_ns(stamps)
+            if steps := self.clock_steps[number]:
+                times += steps.shift(np.array([b.place + BUFFER_HEADER for b in buffers], np.int64))
             # A buffer whose first record has no time is read first: early is safe, late is not.
             pieces += [
                 _Piece(number, b, _TIMELESS if b.stamp is None else time)
-                for b, time in zip(buffers, times, strict=True)
+                for b, time in zip(buffers, times.tolist(), strict=True)
             ]
         pieces.sort(key=lambda piece: (piece.time_ns, piece.source, piece.buffer.at))
         return pieces
@@ -201,7 +224,7 @@ class EtlReader:
             start=found.start,
             size=found.size,
             kind=kind,
-            time_ns=self._times(raw, found.start, found.size, kind, lane, sources, pieces),
+            time_ns=self._times(raw, found, kind, lane, sources, places, pieces),
             cpu=np.array([piece.buffer.cpu for piece in pieces], np.int16)[lane],
             source=sources[lane],
             offset=found.start + places[lane],
@@ -249,21 +272,24 @@ class EtlReader:
     def _times(
         self,
         raw: NDArray[np.uint8],
-        start: NDArray[np.int64],
-        size: NDArray[np.int64],
+        found: Walk,
         kind: NDArray[np.uint8],
         lane: NDArray[np.int64],
         sources: NDArray[np.int16],
+        places: NDArray[np.int64],
         pieces: Sequence[_Piece],
     ) -> NDArray[np.int64]:
+        start = found.start
         stamps = raw.view(np.int64).take(start + TIME_AT.take(kind) >> 3)
         messages = np.flatnonzero(kind == MESSAGE)
         if len(messages):
-            self._stamp_messages(raw, start, size, messages, lane, stamps, pieces)
+            self._stamp_messages(raw, start, found.size, messages, lane, stamps, pieces)
         times = np.empty(len(start), np.int64)
         for number in np.unique(sources).tolist():
             mine = slice(None) if len(self.sources) == 1 else sources[lane] == number
             times[mine] = self.sources[number].header.to_ns(stamps[mine])
+            if steps := self.clock_steps[number]:
+                times[mine] += steps.shift((start + places[lane])[mine])
         back = (np.diff(times) < 0) & (np.diff(lane) == 0)
         if back.any():
             row = int(np.argmax(back)) + 1
@@ -300,6 +326,7 @@ class EtlReader:
         if self._compiled:
             found, order = _take(found, order), np.arange(len(order))
         end = found.start + found.size
+        shown = self._shown_times(found)
         facts = read_facts(raw, found.start, found.kind, end, self._providers, compiled=self._compiled)
         self._count_headers(found, facts["provider"], facts["opcode"])
         items = NO_ITEMS
@@ -316,13 +343,25 @@ class EtlReader:
             start=found.start,
             end=end,
             kind=found.kind,
-            time_ns=found.time_ns,
+            time_ns=found.time_ns if shown is None else shown,
+            order_ns=None if shown is None else found.time_ns,
             cpu=found.cpu,
             source=found.source,
             offset=found.offset,
             extended=items,
             **facts,
         )
+
+    def _shown_times(self, found: _Raw) -> NDArray[np.int64] | None:
+        """Return the times as recorded; None where these are the ones that records are ordered by."""
+        if not any(self.clock_steps):
+            return None
+        shown = found.time_ns.copy()
+        for number, steps in enumerate(self.clock_steps):
+            if steps:
+                mine = found.source == number
+                shown[mine] -= steps.shift(found.offset[mine])
+        return shown
 
     def _time_order(self, found: _Raw) -> NDArray[np.int64]:
         """Return the order by (time, source, offset)."""

@@ -40,6 +40,7 @@ class Records:
         order: permutation that puts the rows in time order (ties by source and offset).
         ordered: whether they are in time order already.
         start, end: where a record lies in `raw`; `payload` where its payload starts (it runs to `end`).
+        order_ns: what the rows are ordered by where that is not `time_ns` (a clock was set back); else None.
         kind: header type. time_ns: UTC. cpu, source: as stored. offset: place in the source file.
         pid, tid: -1 where the header has none. id: -1 for classic records. opcode, version.
         provider: index into the reader's ProviderTable. pointer_size: 4 or 8.
@@ -68,6 +69,7 @@ class Records:
     items: Column
     extended: Items
     ordered: bool
+    order_ns: Column | None = None
 
     def __len__(self) -> int:
         return len(self.start)

@@ -67,7 +67,8 @@ class HandleLog:
         """
         if not len(slot):
             return
-        sequence, time = touches.sequence, touches.time_ns
+        sequence = touches.sequence
+        time = touches.time_ns if touches.shown_ns is None else touches.shown_ns
         # An unseen life has no opening, so its address is that of the record which used it.
         address = np.where(opened, touches.opened[first_row], touches.address[first_row])
         began = np.where(

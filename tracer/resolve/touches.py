@@ -46,8 +46,10 @@ class Touches:
         closes: whether the record closes `address`.
         rundown: whether it is rundown: it names an object but does nothing to it.
         doubtful: whether its names can be read in another way too (flag name_ambiguous).
-        time_ns, sequence: of the record; rundown records have the sequence of the row after them.
+        time_ns, sequence: of the record; rundown records have the sequence of the row after them. Where a clock was set
+            back, `time_ns` is that of a clock which was not (`tracer.etl.clock_steps`).
         process: process_id, -1 where unknown.
+        shown_ns: the time as recorded, where it is not `time_ns`; else None.
     """
 
     address: NDArray[np.uint64]
@@ -61,6 +63,7 @@ class Touches:
     time_ns: NDArray[np.int64]
     sequence: NDArray[np.int64]
     process: NDArray[np.int32]
+    shown_ns: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.address)
