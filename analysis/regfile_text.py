@@ -63,8 +63,6 @@ def key_name(display_key: str, user_sid: str | None = None) -> str:
         raise NotExpressible(reason)
     name = unescape_name(rest)
     _check_breaks(name, "the key's name")
-    if "]" in name:  # importers differ in which bracket ends the name: UNCONFIRMED for regedit itself
-        raise NotExpressible("the key's name holds ], which ends a name in a .reg file")
     if root == "HKU" and user_sid is not None:
         user, _, below = name.partition("\\")
         if fold_name(user) == fold_name(user_sid):

@@ -1,5 +1,6 @@
 """What every verb that reads a capture does: open it, warn about losses, check the key, print rows."""
 
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -41,11 +42,22 @@ def opened(path: Path) -> Iterator[Capture]:
 def check_keys(capture: Capture, keys: Sequence[str] | None, *, subtree: bool, user_sid: str | None) -> None:
     """Raise UsageError where a key was named that the capture does not know; patterns may match nothing."""
     for key in keys or ():
+        if has_wildcard(key):
+            _say_literal(capture, key, subtree=subtree, user_sid=user_sid)
         known = capture.has_key(key, subtree=subtree, user_sid=user_sid)
         if not known and not has_wildcard(key):
             close = capture.suggest_keys(key, 3)
             hint = "did you mean " + " or ".join(close) if close else "see `regtrace keys` for those it has"
             raise UsageError(f"nothing in {capture.path.name} touches a key {key}; {hint}")
+
+
+def _say_literal(capture: Capture, key: str, *, subtree: bool, user_sid: str | None) -> None:
+    """Say how a key is asked for whose own name is written as the pattern is: `HKLM\\SOFTWARE\\Classes\\*`."""
+    letters = re.sub(r"(?<!\[)[*?]", r"[\g<0>]", key)
+    if "**" not in key and capture.has_key(letters, subtree=subtree, user_sid=user_sid):
+        console.say(
+            f"a key is named just so, and the pattern fits others too; for it alone: {quoted(letters)}"
+        )
 
 
 def timeline_reader(

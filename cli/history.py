@@ -44,7 +44,8 @@ def history(
     key: Annotated[
         str,
         typer.Argument(
-            metavar="KEY", help="The key: HKLM\\... or \\REGISTRY\\..., any case; * and ** allowed."
+            metavar="KEY",
+            help="The key: HKLM\\... or \\REGISTRY\\..., any case; * and ** allowed, [*] is the letter *.",
         ),
     ],
     value: Annotated[

@@ -31,6 +31,10 @@ or `.pq`. A file appears under its name when it is whole; an existing one is rep
 its offset (`2026-11-22T11:00:00.123456+01:00`). `time_ns` is always UTC nanoseconds since 1970. `--tz`
 changes nothing in Parquet, which holds instants. `--from` and `--to` are UTC unless they carry an offset.
 
+**Patterns**, in names of keys, values and processes: `*` stands for any letters of one component, `?` for one,
+`**` as a component of a key for any components or none. `[*]`, `[?]` and `[[]` stand for the letter itself: the key
+named `*` below Classes is `HKLM\\SOFTWARE\\Classes\\[*]`. Where a key is named as the pattern is written, that is said.
+
 **Tables** are for reading. On a terminal they are shortened to fit: what all rows share (the date, the key
 they lie below) moves above the table, columns without content are left out, doubts about a row become
 letters that are explained below the table, and below 100 columns times end with milliseconds; `--wide`

@@ -89,7 +89,7 @@ KeyWords = Annotated[
         "--key",
         "-k",
         metavar="KEY",
-        help="Only this key: HKLM\\... or \\REGISTRY\\..., any case; * and ** allowed. Repeatable.",
+        help="Only this key: HKLM\\... or \\REGISTRY\\..., any case; * and ** allowed, [*] is the letter *. Repeatable.",
     ),
 ]
 Limit = Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="Show the first N rows only.")]
@@ -145,7 +145,10 @@ Subtree = Annotated[bool, typer.Option("--subtree", help="Keys below KEY as well
 UnderWords = Annotated[
     list[str] | None,
     typer.Option(
-        "--under", "-u", metavar="KEY", help="Only this key and keys below it; * and ** allowed. Repeatable."
+        "--under",
+        "-u",
+        metavar="KEY",
+        help="Only this key and keys below it; * and ** allowed, [*] is the letter *. Repeatable.",
     ),
 ]
 UserSid = Annotated[
@@ -157,7 +160,7 @@ ValueWord = Annotated[
     typer.Option(
         "--value",
         metavar="NAME",
-        help="Only this value; * and ? allowed, '' or (default) is the default value.",
+        help="Only this value; * and ? allowed, [*] is the letter *, '' or (default) is the default value.",
     ),
 ]
 Where = Annotated[

@@ -56,7 +56,7 @@ def timeline(
         list[str] | None,
         typer.Option("--key", "-k", metavar="KEY",
                      help="The key: HKLM\\... or \\REGISTRY\\..., any case. * stands for any letters "
-                     "of a component, ** for any components. Repeatable."),
+                     "of a component, ** for any components, [*] for the letter *. Repeatable."),
     ] = None,
     subtree: Subtree = False,
     value: ValueWord = None,

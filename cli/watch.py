@@ -46,7 +46,7 @@ def watch(
         list[str] | None,
         typer.Option("--key", "-k", metavar="KEY",
                      help="The key: HKLM\\... or \\REGISTRY\\..., any case. * stands for any letters "
-                     "of a component, ** for any components. Repeatable."),
+                     "of a component, ** for any components, [*] for the letter *. Repeatable."),
     ] = None,
     subtree: Annotated[bool, typer.Option("--subtree", help="Keys below KEY as well.")] = False,
     value: Annotated[

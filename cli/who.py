@@ -43,7 +43,7 @@ def who(
         str | None,
         typer.Argument(
             metavar="KEY",
-            help="The key: HKLM\\... or \\REGISTRY\\..., any case; * and ** allowed. All keys where not given.",
+            help="The key: HKLM\\... or \\REGISTRY\\..., any case; * and ** allowed, [*] is the letter *. All keys where not given.",
         ),
     ] = None,
     value: Annotated[

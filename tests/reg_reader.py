@@ -30,7 +30,7 @@ def read_reg(content: bytes) -> list[tuple[Any, ...]]:
             assert key is None, "hivexregedit ends a key's values at a comment"
             assert not line.endswith("\\"), "hivexregedit joins the next line"
         elif line[0] == "[":
-            assert line.index("]") == len(line) - 1, line
+            assert line[-1] == "]", line  # the last one ends the name, as for Wine
             if line[1] == "-":
                 steps.append(("delete", line[2:-1]))
             else:

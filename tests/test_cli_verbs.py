@@ -325,3 +325,24 @@ def test_head_ends_a_timeline_quietly(capture):
     assert json.loads(done.stdout)["sequence"] == 0
     assert "Traceback" not in done.stderr
     assert "BrokenPipe" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("key", "letters"),
+    [
+        (r"HKLM\SOFTWARE\Hostile\100%_[a]*?{x}", r"HKLM\SOFTWARE\Hostile\100%_[a][*][?]{x}"),
+        (r"hklm\software\hostile\100%_[a]*[?]{x}", r"hklm\software\hostile\100%_[a][*][?]{x}"),
+        (r"HKLM\SOFTWARE\Vendor*", None),
+        (r"HKLM\**\Run", None),
+    ],
+)
+def test_a_key_that_is_named_as_a_pattern_is_written_is_said(whole, key, letters):
+    said = invoke("timeline", whole, "--key", key).stderr
+    assert ("named just so" in said) == (letters is not None)
+    if letters:
+        assert f"'{letters}'" in said
+        alone = invoke("timeline", whole, "--key", letters, "-f", "jsonl")
+        assert alone.stderr == ""
+        assert {json.loads(line)["key"] for line in alone.stdout.splitlines()} <= {
+            r"\REGISTRY\MACHINE\SOFTWARE\Hostile\100%_[a]*?{x}"
+        }

@@ -76,8 +76,8 @@ def files() -> RegFiles:
     rows.append(
         change("removed", "v", display_key=TOP + "\\Gone", key_id=2, before=(3, b"\7"), before_from="write")
     )
-    rows.append(change("created", display_key=TOP + "\\New [x", key_id=3))
-    rows.append(change("created", display_key=TOP + "\\New [x\\Ümläut; -", key_id=4))
+    rows.append(change("created", display_key=TOP + "\\New [x] ]y", key_id=3))
+    rows.append(change("created", display_key=TOP + "\\New [x] ]y\\Ümläut; -", key_id=4))
     rows.append(change("set", escape_name(hostile), display_key=TOP, after=(3, b"\1"), process=hostile))
     return reg_files(pa.Table.from_pylist(rows, NET_CHANGES), about=[hostile])
 
@@ -94,8 +94,8 @@ def check(model: Model, *, after: bool, root: str) -> None:
     assert (f"{top}\\GONE" in model.keys) == (not after)
     if not after:
         assert model.keys[f"{top}\\GONE"] == {"V": (3, b"\7")}
-    assert (fold_name(f"{root}\\New [x\\Ümläut; -") in model.keys) == after
-    assert (fold_name(f"{root}\\New [x") in model.keys) == after
+    assert (fold_name(f"{root}\\New [x] ]y\\Ümläut; -") in model.keys) == after
+    assert (fold_name(f"{root}\\New [x] ]y") in model.keys) == after
 
 
 # Wine
