@@ -50,7 +50,8 @@ def replay(
     r"""Yield what happened as notifications, in the order of `sequence`.
 
     With `registrations`, each callback is called with what it wants, as a live monitor calls it, and a
-    notification is yielded after its callbacks were called; what no callback wants is not yielded.
+    notification is yielded after its callbacks were called; what no callback wants is not yielded. An exception
+    in a callback does not end the replay: it is counted and warned of (`tracer.callbacks.Registrations.register`).
 
         for notification in replay("install.regtrace", registrations):
             ...
@@ -88,9 +89,13 @@ def _one_by_one(
     start_ns: int | None,
     until_ns: int | None,
 ) -> Iterator[Notification]:
-    for directory, manifest in stores:
-        reader = _Reader(directory, manifest)
-        yield from _notifications(reader, registrations, selection, start_ns, until_ns)
+    try:
+        for directory, manifest in stores:
+            reader = _Reader(directory, manifest)
+            yield from _notifications(reader, registrations, selection, start_ns, until_ns)
+    finally:  # also where the replay is left before its end
+        if registrations is not None:
+            registrations.warn_of_failures()
 
 
 def _stores(path: Path | str) -> list[tuple[Path, Manifest]]:

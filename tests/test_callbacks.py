@@ -1,8 +1,10 @@
 """Callbacks in the shape of CmRegisterCallbackEx: who is called with what, in which order, and what cannot go wrong."""
 
 import dataclasses
+import functools
 import re
 import threading
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -356,13 +358,45 @@ def test_a_failing_callback_is_counted_and_stops_nobody():
     registrations.register(lambda each: before.append(each.sequence))
     cookie = registrations.register(failing)
     registrations.register(lambda each: after.append(each.sequence))
-    assert registrations.dispatch(event_table(row(), row("CloseKey"), row())) == 3
+    with pytest.warns(
+        RuntimeWarning, match=r"callback failing raised an exception.*ValueError\('broken'\)"
+    ) as said:
+        assert registrations.dispatch(event_table(row(), row("CloseKey"), row())) == 3
+    [warning] = said  # the first one only
+    assert (warning.filename, warning.lineno) == (__file__, failing.__code__.co_firstlineno)
     assert before == after == [0, 1, 2]
     assert (registrations[cookie].calls, registrations[cookie].failures) == (3, 3)
     assert isinstance(registrations[cookie].last_error, ValueError)
     assert registrations[cookie].last_error.__traceback__.tb_frame.f_code.co_name == "failing"
-    registrations.unregister(cookie)
+    with pytest.warns(RuntimeWarning, match="in 3 of 3 calls"):
+        registrations.unregister(cookie)
     assert registrations.failures == 3
+
+
+def test_each_callback_that_fails_is_warned_of_in_each_run_however_it_is_made(recwarn):
+    warnings.simplefilter("default")  # where Python says what it has said at a place no second time
+    for _ in range(2):
+        registrations = Registrations()
+        registrations.register(failing)
+        registrations.register(functools.partial(failing))
+        registrations.register(int)  # no function of a notification, and without code of its own
+        registrations.dispatch(event_table(row(), row()))
+        registrations.warn_of_failures()
+        registrations.warn_of_failures()  # nothing new
+    assert len(recwarn) == 2 * 3 * 2
+    assert sum("in 2 of 2 calls" in str(warning.message) for warning in recwarn) == 2 * 3
+
+
+def test_an_error_that_holds_hostile_text_is_warned_of_in_plain_letters():
+    def hostile(_: Notification) -> None:
+        raise ValueError("\x1b[2J\u202e\ud800")
+
+    registrations = Registrations()
+    registrations.register(hostile)
+    with pytest.warns(RuntimeWarning) as said:
+        registrations.dispatch(event_table(row()))
+    assert str(said[0].message).isascii()
+    assert "\x1b" not in str(said[0].message)
 
 
 def test_what_ends_the_program_passes():

@@ -235,12 +235,15 @@ def test_a_failing_callback_is_counted_and_the_others_go_on(trace):
     monitor = Monitor(source=batches(trace))
     cookie = monitor.register(failing, notify=rt.Notify.PostSetValueKey)
     monitor.register(got.append)
-    with monitor:
+    with pytest.warns(RuntimeWarning) as said, monitor:
         assert monitor.wait(60)
     written = sum(n.operation == "SetValueKey" for n in got)
     assert monitor.failures == monitor[cookie].failures == written > 0
     assert isinstance(monitor[cookie].last_error, ValueError)
     assert len(got) == 2000
+    first, last = (str(warning.message) for warning in said)
+    assert "called on" in first
+    assert f"in {written} of {written} calls" in last
 
 
 class Waiting:

@@ -206,8 +206,25 @@ def test_a_failing_callback_does_not_stop_a_replay(small):
 
     callbacks = rt.Registrations()
     cookie = callbacks.register(failing)
-    assert len(list(rt.replay(small, callbacks))) == 240
+    with pytest.warns(RuntimeWarning) as said:
+        assert len(list(rt.replay(small, callbacks))) == 240
     assert (callbacks.failures, callbacks[cookie].failures) == (240, 240)
+    first, last = (str(warning.message) for warning in said)
+    assert "failing raised an exception, and is called on" in first
+    assert "in 240 of 240 calls" in last
+
+
+def test_a_replay_that_is_left_says_what_failed_until_then(small):
+    def failing(_):
+        raise ValueError("broken")
+
+    callbacks = rt.Registrations()
+    callbacks.register(failing)
+    notifications = rt.replay(small, callbacks)
+    with pytest.warns(RuntimeWarning, match="called on"):
+        [next(notifications) for _ in range(3)]
+    with pytest.warns(RuntimeWarning, match="in 3 of 3 calls"):
+        notifications.close()
 
 
 def test_many_lives_of_handles_are_looked_up_part_by_part_to_the_same_end(made, monkeypatch):

@@ -12,6 +12,7 @@ work for file system minifilters; UNCONFIRMED for registry callbacks, whose page
 import itertools
 import re
 import threading
+import warnings
 from collections.abc import Callable, Generator, Iterator
 from decimal import Decimal
 
@@ -56,9 +57,10 @@ class Registration:
         self.last_error: Exception | None = None
         self.is_registered = True
         self.height = Decimal(altitude)
+        self._failures_warned_of = 0
 
     def call(self, notification: Notification) -> None:
-        """Call the callback; what it raises is counted and kept, but for what ends the program."""
+        """Call the callback; what it raises is counted, kept and, the first time, warned of, but for what ends the program."""
         self.calls += 1
         try:
             self.callback(notification)
@@ -66,6 +68,25 @@ class Registration:
             self.failures += 1
             # Without our own frame, which would keep a whole table of rows.
             self.last_error = error.with_traceback(error.__traceback__ and error.__traceback__.tb_next)
+            if self.failures == 1:
+                self._warn("raised an exception, and is called on: further ones are counted")
+
+    def warn_of_failures(self) -> None:
+        """Warn of how often it raised an exception, where there is more to say than was said."""
+        if self.failures > self._failures_warned_of:
+            self._warn(f"raised an exception in {self.failures:,} of {self.calls:,} calls")
+
+    def _warn(self, what: str) -> None:
+        self._failures_warned_of = self.failures
+        name = getattr(self.callback, "__qualname__", type(self.callback).__qualname__)
+        code = getattr(self.callback, "__code__", None)
+        # At the callback's own place, and without a registry: Python keeps still about what it said before at a place.
+        warnings.warn_explicit(
+            f"callback {name} {what} (the last one: {self.last_error!a:.200})",
+            RuntimeWarning,
+            __file__ if code is None else code.co_filename,
+            1 if code is None else code.co_firstlineno,
+        )
 
 
 class Registrations:
@@ -91,8 +112,8 @@ class Registrations:
         r"""Register a callback and return its cookie.
 
         It is called with each `Notification` that fits, from the next one on. It observes: what it returns
-        is ignored, and an exception is counted (`Registration.failures`) and stops neither the others nor the
-        stream. Filters narrow together; None asks nothing.
+        is ignored, and an exception is counted (`Registration.failures`), warned of (RuntimeWarning: the first one, and
+        how many at the end), and stops neither the others nor the stream. Filters narrow together; None asks nothing.
 
         Args:
             callback: a function of one `Notification`, whose `notify` is the class.
@@ -138,6 +159,7 @@ class Registrations:
             registration.is_registered = False
             self._failures_before += registration.failures
             self._registered = left
+        registration.warn_of_failures()
 
     def __getitem__(self, cookie: int) -> Registration:
         try:
@@ -156,6 +178,11 @@ class Registrations:
         """How many calls raised an exception, of all callbacks ever registered."""
         with self._lock:
             return self._failures_before + sum(each.failures for each in self._registered.values())
+
+    def warn_of_failures(self) -> None:
+        """Warn of callbacks that raised exceptions, each with its count; at the end of a replay and of a monitor."""
+        for registration in self:
+            registration.warn_of_failures()
 
     def dispatch(self, rows: pa.Table, *, control_set: int | None = None) -> int:
         """Call whoever wants each row, in the order of the rows; return how many rows somebody wanted."""

@@ -242,9 +242,9 @@ class Monitor:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        problems = self._stop()
-        missed = self._missed()
+        problems, missed = self._stop(), self._missed()
         self.notes += missed
+        self.registrations.warn_of_failures()
         if missed:
             warnings.warn("; ".join(missed), RuntimeWarning, stacklevel=2)
         if error is not None:
