@@ -55,6 +55,44 @@ def test_logs_of_two_computers_are_refused_and_a_copy_is_read_once(tmp_path):
     assert "read once" in once.settings["notes"][0]
 
 
+def keys_of(folder, *logs):
+    paths = []
+    for name, times in logs:
+        events = [pml.opened(f"HKLM\\SOFTWARE\\K{time}", time=time) for time in times]
+        paths.append(folder / f"{name}.pml")
+        paths[-1].write_bytes(pml.write_log(events).raw)
+    rt.ingest(paths, folder / "c.regtrace", force=True)
+    with rt.open(folder / "c.regtrace") as capture:
+        rows = capture.sql("SELECT key, time_ns FROM events ORDER BY sequence")
+    assert rows["time_ns"].is_monotonic_increasing
+    return [int(key.rpartition("K")[2]) for key in rows["key"]]
+
+
+def test_logs_come_in_the_order_of_time_whatever_the_order_they_are_named_in(tmp_path):
+    assert keys_of(tmp_path, ("new", [7, 9]), ("old", [1, 5]), ("newest", [9, 11])) == [1, 5, 7, 9, 9, 11]
+
+
+def test_operations_that_two_logs_hold_are_read_once(tmp_path):
+    assert keys_of(tmp_path, ("a", [1, 3, 5, 7]), ("b", [5, 7, 9])) == [1, 3, 5, 7, 9]
+    assert keys_of(tmp_path, ("all", [1, 3, 5, 7]), ("filtered", [3, 7])) == [1, 3, 5, 7]
+    assert keys_of(tmp_path, ("start", [1, 5]), ("more", [3, 5, 7])) == [1, 3, 5, 7]
+    with rt.open(tmp_path / "c.regtrace") as capture:
+        told = capture.sql("SELECT \"count\" FROM diagnostics WHERE name = 'pml_repeated_events'")
+    assert told.values.tolist() == [[1]]
+
+
+def test_logs_with_different_operations_of_one_time_are_refused(tmp_path):
+    with pytest.raises(UsageError, match="different operations of the same time"):
+        keys_of(tmp_path, ("a", [1, 3, 5]), ("b", [2, 5, 9]))
+
+
+def test_joined_logs_are_refused_not_read_as_the_first(tmp_path):
+    one, other = (pml.write_log([pml.opened("HKLM\\A", time=time)]).raw for time in (1, 9))
+    (tmp_path / "joined.pml").write_bytes(one + other)
+    with pytest.raises(SourceError, match=f"begins at offset 0x{len(one):X}"):
+        rt.ingest(tmp_path / "joined.pml", tmp_path / "x.regtrace")
+
+
 def test_a_log_and_a_trace_do_not_go_into_one_capture(corpus, tmp_path):
     rt.simulate(tmp_path / "a.etl", rt.Knobs(events=100))
     with pytest.raises(UsageError, match="kind"):

@@ -136,6 +136,9 @@ COUNTERS = {
         "None of the log's events is a registry operation: Procmon's filter dropped them, or only events that were "
         "shown were saved; record with Show Registry Activity on and save All events.",
     ),
+    "pml_repeated_events": Counter(
+        "info", "Operations that another log holds too (saves of one recording that overlap); read once."
+    ),
     "pml_cut": Counter(
         "loss", "Events the Procmon file promises but does not hold: it was cut, or never closed."
     ),

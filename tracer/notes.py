@@ -13,6 +13,7 @@ __all__ = ["NOTED", "notes"]
 NOTED = (
     "copied_source", "joined_trace", "repeated_buffers", "double_reports", "clock_set_back", "no_registry_events", "no_opens", "no_closes",
     "pml_no_registry_events",
+    "pml_repeated_events",
 )  # fmt: skip
 
 

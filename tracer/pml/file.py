@@ -2,15 +2,18 @@
 
 import mmap
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tracer.diagnostics import Diagnostics
 from tracer.errors import SourceError
 from tracer.machines import Machine
-from tracer.pml.header import HEADER_SIZE, Header, read_header
+from tracer.pml.events import read_heads
+from tracer.pml.header import HEADER_SIZE, LOG_START, Bytes, Header, read_header
 from tracer.pml.index import EventIndex, index_events
 from tracer.pml.names import KeyNames, KeyTreeLike, find_user_sid
 from tracer.pml.processes import (
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 __all__ = ["PmlFile"]
+
+_SIGNATURE = ("date", "thread", "operation", "result", "duration")
 
 
 class PmlFile:
@@ -48,6 +53,7 @@ class PmlFile:
         self._diagnostics = diagnostics
         self._raw = _map(path)
         self._header: Header = read_header(self._raw, path)
+        _refuse_joined(self._raw, self._header, path)
         self._index: EventIndex = index_events(self._raw, self._header, diagnostics)
         if not (self._index.found or self._header.is_empty):
             raise SourceError(
@@ -69,6 +75,23 @@ class PmlFile:
             processors=header.processors or None,
             bits=8 * header.pointer_size,
         )
+
+    def dates(self) -> NDArray[np.int64]:
+        """Return the time of each operation, as FILETIMEs in their order."""
+        return self._heads()["date"].astype(np.int64)
+
+    def signatures(self, rows: NDArray[np.bool_]) -> set[tuple[int, ...]]:
+        """Return what tells each of these operations from others, in any log of the machine that holds it."""
+        heads = self._heads()
+        return set(zip(*(heads[name][rows].tolist() for name in _SIGNATURE), strict=True))
+
+    def leave_out(self, rows: NDArray[np.bool_]) -> None:
+        """Leave these operations out of `batches`; another log holds them."""
+        index = self._index
+        self._index = replace(index, offsets=index.offsets[~rows], paths=index.paths[~rows])
+
+    def _heads(self) -> NDArray[np.void]:
+        return read_heads(np.frombuffer(self._raw, np.uint8), self._index.offsets)
 
     def processes(self, source_id: int, first_process_id: int) -> "pa.Table":
         """Return the file's processes as rows of the table `processes`, numbered from `first_process_id`.
@@ -106,6 +129,17 @@ class PmlFile:
         )
         self._diagnostics.count("pml_unknown_process", unknown)
         return processes
+
+
+def _refuse_joined(raw: Bytes, header: Header, path: Path) -> None:
+    """Refuse a file in which a further log follows the first one's last tables: nothing would tell of it."""
+    tables = HEADER_SIZE <= header.strings_at < len(raw)
+    at = raw.find(LOG_START, header.strings_at) if tables else -1
+    if at >= 0 and len(raw) - at >= HEADER_SIZE:
+        raise SourceError(
+            f"{path}: a further Procmon log begins at offset 0x{at:X}: logs were joined into one file; "
+            "give them as they were before, one file each."
+        )
 
 
 def _map(path: Path) -> mmap.mmap:

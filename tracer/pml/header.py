@@ -13,12 +13,22 @@ from tracer.errors import SourceError
 from tracer.etl.logfile import FILETIME_EPOCH
 from tracer.text import decode_name
 
-__all__ = ["FIRST_DATE", "HEADER_SIZE", "LAST_DATE", "Bytes", "Header", "filetime_ns", "read_header"]
+__all__ = [
+    "FIRST_DATE",
+    "HEADER_SIZE",
+    "LAST_DATE",
+    "LOG_START",
+    "Bytes",
+    "Header",
+    "filetime_ns",
+    "read_header",
+]
 
 HEADER_SIZE = 0x3A8
 _VERSION = 9
 FIRST_DATE = FILETIME_EPOCH  # earlier stamps are damage
 LAST_DATE = FIRST_DATE + (2**63 - 1) // 100  # the last FILETIME whose nanoseconds fit
+LOG_START = b"PML_" + struct.pack("<I", _VERSION)
 _ADVICE = "open it in Procmon and save it again in the native format (PML)"
 
 Bytes = mmap.mmap  # the whole file, mapped; a slice of it is bytes

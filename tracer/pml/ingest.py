@@ -11,6 +11,7 @@ from tracer.diagnostics import Diagnostics
 from tracer.machines import check_one_machine
 from tracer.notes import notes
 from tracer.pml.file import PmlFile
+from tracer.pml.overlap import order_logs
 from tracer.progress import Progress
 from tracer.radix import stable_order
 from tracer.resolve.catalog import Catalog
@@ -43,12 +44,18 @@ def ingest_pml(
     Raises:
         SourceError: a file is not readable at all.
         TargetError: the capture cannot be written.
-        UsageError: the files are of several computers.
+        UsageError: the files are of several computers, or hold different operations of one time.
     """
     run = _PmlIngest(writer, progress)
     diagnostics = [Diagnostics() for _ in sources]
     files = [PmlFile(source.path, found) for source, found in zip(sources, diagnostics, strict=True)]
     check_one_machine([file.machine(source.shown) for source, file in zip(sources, files, strict=True)])
+    order = order_logs([source.shown for source in sources], files, diagnostics)
+    sources, files, diagnostics = (
+        [sources[at] for at in order],
+        [files[at] for at in order],
+        [diagnostics[at] for at in order],
+    )
     for source, found in zip(sources, diagnostics, strict=True):
         found.count("copied_source", len(source.copies))
     total = sum(source.path.stat().st_size for source in sources)
