@@ -170,3 +170,30 @@ def test_a_file_joined_with_itself_is_counted_once(tmp_path):
 def test_a_file_joined_from_two_machines_is_refused(tmp_path):
     with pytest.raises(UsageError, match="the trace at offset 3072"):
         ingest(tmp_path, trace(*numbered(0, 2)) + trace(*numbered(2, 4), cpus=64))
+
+
+# --- sessions that ran at the same time -------------------------------------------------------------------
+
+
+def test_sessions_that_overlap_are_ordered_by_the_counter_they_share(tmp_path):
+    """The second header says 50 us less of the same counter; by that its write would come before the key's opening."""
+    at = raw.FIRST_STAMP
+    opening = open_key(at + 1000, 0x7000, "\\REGISTRY\\MACHINE\\SOFTWARE\\A")
+    first = raw.buffer(opening, set_value(at + 9000, 0x7000, "last"))
+    late = {"stamp": at + 900, "start": raw.START_FILETIME + 900 - 500}
+    second = raw.buffer(set_value(at + 1100, 0x7000, "between"))
+    ingest(tmp_path, trace(first), trace(second, **late))
+    assert written(tmp_path) == ["between", "last"]
+    with rt.open(tmp_path / "c.regtrace") as capture:
+        rows = capture.sql("SELECT time_ns FROM events WHERE value_name = 'between'")
+    assert rows["time_ns"].tolist() == [raw.START_NS + 110_000]
+
+
+def test_a_session_after_the_other_keeps_what_its_own_header_says(tmp_path):
+    at = raw.FIRST_STAMP
+    late = {"stamp": at + 20_000, "start": raw.START_FILETIME + 20_000 - 500}
+    second = raw.buffer(set_value(at + 20_100, 0x7000, "after"))
+    ingest(tmp_path, trace(*numbered(0, 3)), trace(second, **late))
+    with rt.open(tmp_path / "c.regtrace") as capture:
+        rows = capture.sql("SELECT time_ns FROM events WHERE value_name = 'after'")
+    assert rows["time_ns"].tolist() == [raw.START_NS + (20_100 - 500) * 100]

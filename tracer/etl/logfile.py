@@ -23,7 +23,7 @@ class LogfileHeader:
     """Facts of one log file header; times are UTC nanoseconds, None where the file does not say.
 
     `first_stamp` is the raw time stamp of the record that carried the header: the clock is anchored
-    there, at `start_ns`. `frequency` is the clock's rate, `counter_hz` that of the performance counter, whichever
+    there, at `anchor_ns`, which is `start_ns` unless another session's header says it (`tracer.etl.shared_clock`). `frequency` is the clock's rate, `counter_hz` that of the performance counter, whichever
     clock the session used. `largest_file` is the limit in bytes at which a circular file wraps. BootTime is no anchor: it was seen 10 s off.
     """
 
@@ -48,6 +48,7 @@ class LogfileHeader:
     logger_name: str
     log_file_name: str
     clock_is_odd: bool
+    anchor_ns: int
 
     def to_ns(self, stamps: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return raw time stamps as UTC nanoseconds, rounded down to what the clock resolves.
@@ -55,16 +56,16 @@ class LogfileHeader:
         Stamps of a damaged record may lie beyond what nanoseconds can say; they are as near to it as these get,
         and do not wrap around to another time.
         """
-        most_s = (_MOST - abs(self.start_ns)) // 1_000_000_000 - 1
+        most_s = (_MOST - abs(self.anchor_ns)) // 1_000_000_000 - 1
         far = min(_MOST, most_s * self.frequency)
         lowest, highest = max(self.first_stamp - far, -_MOST), min(self.first_stamp + far, _MOST)
         if len(stamps) and (stamps.min() < lowest or stamps.max() > highest):
             stamps = stamps.clip(lowest, highest)
         ticks = stamps - np.int64(self.first_stamp)
         if self.frequency == _TICKS:
-            return ticks * 100 + self.start_ns
+            return ticks * 100 + self.anchor_ns
         seconds, rest = np.divmod(ticks, self.frequency)
-        return seconds * 1_000_000_000 + rest * 1_000_000_000 // self.frequency + self.start_ns
+        return seconds * 1_000_000_000 + rest * 1_000_000_000 // self.frequency + self.anchor_ns
 
     def one_to_ns(self, stamp: int) -> int:
         """Return one raw time stamp as UTC nanoseconds."""
@@ -122,4 +123,5 @@ def parse_logfile_header(record: bytes, pointer_size: int, stamp: int) -> Logfil
         logger_name=texts[0],
         log_file_name=texts[1],
         clock_is_odd=odd,
+        anchor_ns=start_ns or 0,
     )

@@ -24,6 +24,7 @@ from tracer.etl.logfile import LogfileHeader
 from tracer.etl.losses import Loss, find_losses
 from tracer.etl.overlap import find_repeated
 from tracer.etl.records import ProviderTable, Records, message_time_at, read_facts
+from tracer.etl.shared_clock import share_clocks
 from tracer.etl.walk import Walk, walk
 from tracer.etl.xpress import inflate
 from tracer.radix import stable_order
@@ -104,6 +105,7 @@ class EtlReader:
                 traces = open_traces(Path(path), found)
                 self.sources += traces
                 self.diagnostics += [found, *(Diagnostics() for _ in traces[1:])]
+            share_clocks(self.sources)
             find_repeated(self.sources, self.diagnostics)
         except BaseException:
             self.close()
