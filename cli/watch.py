@@ -10,6 +10,7 @@ import typer
 from cli.console import console, is_terminal
 from cli.exits import Exit
 from cli.options import Example, UserSid, Zone
+from cli.recording_options import NoHandles
 
 if TYPE_CHECKING:
     from datetime import tzinfo
@@ -74,6 +75,7 @@ def watch(
         typer.Option("--data/--no-data", help="Ask for data of values. For every session of this machine, "
                      "until another program asks differently."),
     ] = True,
+    no_handles: NoHandles = False,
     duration: Annotated[
         str | None, typer.Option("--duration", metavar="TIME", help="End after this long: 30s, 5m, 1h30m.")
     ] = None,
@@ -112,7 +114,7 @@ def watch(
         raise UsageError("a live table needs a terminal; use -f jsonl for a file or a pipe")
     require_windows("regtrace watch")
     stop = StopEvent()
-    running, view = Watch(rows, data=data), None
+    running, view = Watch(rows, data=data, handles=not no_handles), None
     if wanted is WatchFormat.TABLE:
         from cli.watch_view import WatchView
 

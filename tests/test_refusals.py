@@ -12,8 +12,11 @@ from cli.app import app
 from tracer import session
 from tracer.errors import NotElevated, PlatformError, SessionError, SessionLimit, TargetError
 from tracer.live import recorder
+from tracer.live.handle_table import HandleTable
 from tracer.live.options import CLASSIC_FLAGS, LogMode, Provider, SessionOptions
-from tracer.session import Session
+from tracer.live.row_filter import RowFilter
+from tracer.live.watch import Watch
+from tracer.session import Consumer, Session
 from tracer.store.manifest import Manifest
 from tracer.text import plural
 
@@ -160,6 +163,28 @@ def test_the_handle_table_is_left_out_where_that_is_asked(etw_service: EtwServic
     assert run("start", "--no-handles", "--ring", "1MB").exit_code == 0
     assert run("stop").exit_code == 0
     assert "handles" not in asked
+
+
+@pytest.mark.parametrize("handles", [True, False])
+def test_a_watch_leaves_it_out_too(etw_service: EtwService, monkeypatch, handles: bool) -> None:
+    asked: list[bool] = []
+    monkeypatch.setattr("tracer.live.process_snapshot.snapshot_processes", list)
+    monkeypatch.setattr(
+        "tracer.live.handle_table.read_handle_table",
+        lambda: asked.append(True) or HandleTable([], [], 0, 0.0, 0, 0, 0),
+    )
+    with Watch(RowFilter(), handles=handles):
+        pass
+    assert asked == [True] * handles
+
+
+def test_an_elevated_user_who_may_not_read_in_real_time_is_not_told_to_elevate(
+    etw_service: EtwService,
+) -> None:
+    etw_service.start_foreign("regtrace-x")
+    etw_service.fail("OpenTraceW", 5)
+    with pytest.raises(NotElevated, match="has administrator rights already"):
+        Consumer("regtrace-x").start()
 
 
 # ---------------------------------------------------------------------- words

@@ -18,7 +18,7 @@ from tracer.live import selftest
 from tracer.live.known_work import RegistryWork, Step
 from tracer.live.options import ALL_OPTIONS, SessionCounters
 from tracer.live.registry import WindowsRegistry
-from tracer.live.selftest import SELFTEST_SESSION, Recorded, record_work, run_selftest
+from tracer.live.selftest import Recorded, record_work, run_selftest
 
 USER = "\\REGISTRY\\USER\\S-1-5-21-1-2-3-1001\\"
 COUNTERS = SessionCounters(0, 0, 0, 0, 1, 2, 2)
@@ -241,7 +241,7 @@ class TracedWork(FakeWork):
         size = 16384
         self.file.write_bytes(etl(buffer(*records, size=size), header_size=size))
         offered = self.service.play(self.file)
-        assert offered[SELFTEST_SESSION] == len(steps)
+        assert set(offered.values()) == {len(steps)}
         return steps
 
 
@@ -257,6 +257,18 @@ def test_the_pipeline_finds_every_step_by_name_with_its_data(etw_service, tmp_pa
     assert set(etw_service.option_words.values()) == {ALL_OPTIONS}
 
 
+def test_a_second_self_test_does_not_end_the_first(etw_service, tmp_path):  # noqa: F811
+    class Meanwhile(TracedWork):
+        def do(self, key):
+            with pytest.raises(ZeroDivisionError):
+                record_work(lambda: 1 / 0)
+            assert len(self.service.sessions) == 1
+            return super().do(key)
+
+    assert run_selftest(Meanwhile(etw_service, tmp_path), record_work).events_lost == 0
+    assert etw_service.sessions == {}
+
+
 def test_a_provider_that_hands_out_no_data_is_found_out(etw_service, tmp_path):  # noqa: F811
     report = run_selftest(TracedWork(etw_service, tmp_path, data=False), record_work)
     assert (report.option_data, report.option_previous) == (False, False)
@@ -267,7 +279,7 @@ def test_a_session_that_loses_events_is_found_out(etw_service, tmp_path):  # noq
     class Losing(TracedWork):
         def do(self, key):
             steps = super().do(key)
-            self.service.lose(events=5, name=SELFTEST_SESSION)
+            self.service.lose(events=5)
             return steps
 
     report = run_selftest(Losing(etw_service, tmp_path), record_work)

@@ -10,6 +10,7 @@ import threading
 from typing import Any
 
 from tracer.errors import RegtraceError, SessionError
+from tracer.live import rights
 from tracer.live.raw_queue import RawQueue, RawRecord
 from tracer.live.session_errors import INSTANCE_NOT_FOUND, INVALID_PARAMETER, error_for
 
@@ -94,7 +95,9 @@ class Consumer:
         if handle == _NO_TRACE:
             # UNCONFIRMED whether the number survives until here; ctypes may have called something in between.
             code = etw.GetLastError() or INVALID_PARAMETER
-            raise error_for(code, "open the real-time stream of", self.session_name)
+            raise error_for(
+                code, "open the real-time stream of", self.session_name, elevated=rights.is_elevated()
+            )
         reader.trace_handle = etw.TRACEHANDLE(handle)
         reader.process_thread = threading.Thread(
             target=self._run,

@@ -62,7 +62,8 @@ class Monitor:
         registrations: callbacks that were registered before; shared, not copied.
         control_set: number of the current control set; None asks the system.
         source: records from elsewhere, for which no session is started; batches or a `RecordSource`.
-        seed: addresses and native paths of open objects; None reads the handle table (with a session).
+        seed: addresses and native paths of open objects; None reads the handle table (with a session), which opens
+            processes of others: ([], []) leaves it out.
         snapshot: what runs; None asks the system (with a session).
 
     Attributes:

@@ -19,15 +19,14 @@ from tracer.decode.layouts import KERNEL_REGISTRY
 from tracer.live.known_work import RegistryWork, Step, Work
 from tracer.live.options import (
     ALL_OPTIONS,
-    SESSION_PREFIX,
     LogMode,
     Provider,
     SessionCounters,
     SessionOptions,
 )
+from tracer.live.owners import own_session_name
 
 __all__ = [
-    "SELFTEST_SESSION",
     "Line",
     "Recorded",
     "Report",
@@ -35,7 +34,7 @@ __all__ = [
     "run_selftest",
 ]
 
-SELFTEST_SESSION = SESSION_PREFIX + "selftest"
+_VERB = "selftest"
 _CAPTURED = 2048  # bytes of a value that the provider copies at most
 _COUNTED = ("done", "seen", "named", "data_done", "data", "previous_done", "previous")
 _SETTLE_SECONDS = 0.5  # enabling a provider is asynchronous
@@ -151,7 +150,11 @@ def record_work(work: Callable[[], None]) -> Recorded:
         folder = Path(name)
         trace, target = folder / "selftest.etl", folder / "selftest.regtrace"
         options = SessionOptions(
-            name=SELFTEST_SESSION, mode=LogMode.SEQUENTIAL, log_file=trace, buffer_kib=64, smallest_count=16
+            name=own_session_name(_VERB),
+            mode=LogMode.SEQUENTIAL,
+            log_file=trace,
+            buffer_kib=64,
+            smallest_count=16,
         )
         with Session(options) as session:
             session.enable(Provider(KERNEL_REGISTRY, option_word=ALL_OPTIONS))

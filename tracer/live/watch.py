@@ -94,6 +94,7 @@ class Watch:
     Args:
         rows: which rows are shown.
         data: whether the provider is asked for data of values. That setting is machine-wide and lasts.
+        handles: whether the handle table is read for names of open keys, which opens processes of others.
         control_set: number of the current control set; None asks the system.
         clock: seconds that only rise.
 
@@ -106,10 +107,12 @@ class Watch:
         rows: RowFilter,
         *,
         data: bool = True,
+        handles: bool = True,
         control_set: int | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._filter, self._data, self._control_set, self._clock = rows, data, control_set, clock
+        self._handles = handles
         self._stream = Stream("watch", largest_count=256, queue_bytes=QUEUE_BYTES, clock=clock)
         self._intake = Intake(self._stream)
         self._use(LivePipeline(clock=clock))
@@ -226,7 +229,8 @@ class Watch:
 
     def _look_around(self) -> None:
         """Read which processes run and which keys are open, and make the pipeline that knows of them."""
-        processes, table = self._stream.ask_processes() or (), self._stream.ask_handle_table()
+        processes = self._stream.ask_processes() or ()
+        table = self._stream.ask_handle_table() if self._handles else None
         seed = (table.addresses, table.paths) if table is not None else None
         seed_ns = table.time_ns if table is not None else None
         if self._control_set is None:
