@@ -274,7 +274,9 @@ def test_with_children_it_ends_with_the_last_of_them(etw_service, machine, tmp_p
 
     real = program.subprocess.Popen
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(program.subprocess, "Popen", lambda command: real(command, pass_fds=[read]))
+        patch.setattr(
+            program.subprocess, "Popen", lambda command, **rest: real(command, pass_fds=[read], **rest)
+        )
         options = CaptureOptions(command=(_PYTHON, "-c", parent), children=True, seconds=30)
         manifest = record(
             options, tmp_path / "live.regtrace", stop=stop, progress=follow, service=machine.service()

@@ -2,7 +2,10 @@
 
 import json
 import os
+import subprocess
+import sys
 import threading
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -38,6 +41,14 @@ def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Machine:
 @pytest.fixture(scope="module")
 def trace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_trace(tmp_path_factory.mktemp("trace") / "sim.etl", events=2000)
+
+
+@pytest.fixture(scope="module")
+def living() -> Iterator[psutil.Process]:
+    """A process that runs, and is not this one."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        yield psutil.Process(child.pid)
+        child.stdin.close()
 
 
 def run(*arguments: str):
@@ -121,25 +132,25 @@ def test_an_older_system_that_takes_no_long_list_is_asked_for_a_short_one(etw_se
 
 
 @pytest.mark.parametrize("began", ["stored", "not stored"])
-def test_a_process_number_that_was_given_again_locks_nobody_out(etw_service, machine, tmp_path, trace, began):
+def test_a_process_number_that_was_given_again_locks_nobody_out(
+    etw_service, machine, tmp_path, trace, living, began
+):
     run("start", "-o", "d.regtrace")
     etw_service.play(trace)
-    parent = psutil.Process(os.getppid())
     hour = 3_600_000
-    facts = {"began_ms": int(parent.create_time() * 1000) - hour} if began == "stored" else {
-        "began_ms": None, "started_ns": int((parent.create_time() - 3600) * 1e9)
+    facts = {"began_ms": int(living.create_time() * 1000) - hour} if began == "stored" else {
+        "began_ms": None, "started_ns": int((living.create_time() - 3600) * 1e9)
     }  # fmt: skip
-    replace(load(), detached=False, pid=parent.pid, **facts).save()
+    replace(load(), detached=False, pid=living.pid, **facts).save()
     assert standing(find_session).kind is Kind.RUNNING
     assert "was left running by a process that is gone" in run("capture").stderr
     assert run("stop").exit_code == 0
     assert Manifest.load(tmp_path / "d.regtrace").totals["events"] == 2000
 
 
-def test_a_process_that_hangs_has_a_way_out(etw_service, machine):
+def test_a_process_that_hangs_has_a_way_out(etw_service, machine, living):
     run("start", "-o", "d.regtrace")
-    parent = psutil.Process(os.getppid())
-    replace(load(), detached=False, pid=parent.pid, began_ms=int(parent.create_time() * 1000)).save()
+    replace(load(), detached=False, pid=living.pid, began_ms=int(living.create_time() * 1000)).save()
     for verb in ("stop", "cancel"):
         assert "`regtrace cancel --force`" in run(verb).stderr
     assert run("cancel", "--force").exit_code == 0
