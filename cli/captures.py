@@ -52,7 +52,7 @@ def check_keys(capture: Capture, keys: Sequence[str] | None, *, subtree: bool, u
 
 
 def _say_literal(capture: Capture, key: str, *, subtree: bool, user_sid: str | None) -> None:
-    """Say how a key is asked for whose own name is written as the pattern is: `HKLM\\SOFTWARE\\Classes\\*`."""
+    r"""Say how a key is asked for whose own name is written as the pattern is, as `HKLM\SOFTWARE\Classes\*` may be."""
     letters = re.sub(r"(?<!\[)[*?]", r"[\g<0>]", key)
     if "**" not in key and capture.has_key(letters, subtree=subtree, user_sid=user_sid):
         console.say(

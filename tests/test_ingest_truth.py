@@ -200,7 +200,9 @@ def test_every_name_that_can_be_known_is_known(job):
     if name not in LOSSY:
         # Two objects opened by one name below one unnamed object are one key: what names one names the other,
         # which the truth, following each object by itself, does not count on.
-        guessed = [pair for pair in found.pairs if not pair.truth[knowable] and pair.source not in UNNAMED]
+        # A row that says its doubt may be wrong, as the test before allows.
+        named = [pair for pair in found.pairs if pair.source not in UNNAMED and not pair.row["flags"] & DOUBT]
+        guessed = [pair for pair in named if not pair.truth[knowable]]
         assert all(pair.is_right and pair.source == "later" for pair in guessed)
         assert len(guessed) < len(found.pairs) // 100
 

@@ -68,7 +68,8 @@ def named_rows(records: list[ForeignRecord]) -> dict[int, Life]:
             if record.opcode in (22, 23, 24, 25):
                 continue
             if record.opcode in (10, 11):
-                life = Life(name) if block == 0 else Life(None, objects.setdefault(block, Life()), name)
+                whole = block == 0 or name.startswith("\\")
+                life = Life(name) if whole else Life(None, objects.setdefault(block, Life()), name)
             else:
                 life = objects.setdefault(block, Life())
         else:

@@ -105,13 +105,19 @@ class Opens:
         text, to = links[int(random() * len(links))]
         target = self._walk(to, 4)
         request = self._misspell(text + target.path[len(to.path) :])
+        # As records show that Velociraptor's Sigma rules publish: below a base object although the path is absolute, and the
+        # reparse of a create has no object and disposition 0.
+        held = thread.process.handles
+        base = held[-1] if held and not held[-1].key.deleted else None
+        create = self._sink.ticks % 2 == 1
         if random() < self._knobs.reparse:
-            self._sink.opened(thread, None, request, target.path, self._spelled(None, request), None,
+            self._sink.opened(thread, base, request, target.path, self._spelled(None, request), None,
                               _REPARSE, 0,
-                              create=False)  # fmt: skip
+                              create=create)  # fmt: skip
             self._sink.ticks += 3
             request = target.path
-        self._opened(thread, None, request, target)
+        disposition = _EXISTED if create else 0
+        self._opened(thread, base, request, target, create=create, disposition=disposition)
 
     def _fail_open(self, thread: Thread, base: Handle | None) -> None:
         random = self._random.random
