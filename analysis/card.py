@@ -4,7 +4,7 @@ import html
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from tracer.store.manifest import Manifest
+from tracer.store.manifest import STRUCTURES, Manifest
 
 __all__ = ["card_html", "card_text", "dataset_html", "dataset_text", "facts", "printable"]
 
@@ -32,6 +32,10 @@ def facts(manifest: Manifest, *, closed: bool = False) -> dict[str, str]:
         said["sources"] = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
     if by_source := _names(manifest):
         said["names"] = by_source
+    if manifest.data_of_reads == STRUCTURES:
+        said["reads"] = (
+            "made by an older version: what values held when they were read is unknown; ingest the source again"
+        )
     if any(source.get("simulated") for source in manifest.sources):
         said["origin"] = "simulated"
     if not manifest.complete:

@@ -263,7 +263,7 @@ def _member_scan(member: Member, name: str, condition: str = "true") -> str:
         columns.append(
             f"own.{column}" if kind is None else f"own.{column}::BIGINT + {member.first[kind]} AS {column}"
         )
-    source = scan(table, table_files(member.path.absolute(), member.manifest)[name])
+    source = scan(table, table_files(member.path.absolute(), member.manifest)[name], member.manifest)
     return f"SELECT {', '.join(columns)} FROM ({source}) AS own WHERE {condition}"
 
 

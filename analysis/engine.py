@@ -20,7 +20,8 @@ from analysis.identities import IDS, LABELS
 from analysis.statements import check_query
 from tracer.errors import CaptureError, RegtraceError, UsageError
 from tracer.paths import escape_argument
-from tracer.schema import TABLES, Table
+from tracer.schema import EVENTS, OF_VALUES, STRUCTURED, TABLES, Table
+from tracer.store.manifest import STRUCTURES, Manifest
 from tracer.workspace import Workspace
 
 __all__ = [
@@ -113,7 +114,7 @@ def connect(
     return backend, spill
 
 
-def make_tables(backend: Backend, files: dict[str, list[Path]]) -> None:
+def make_tables(backend: Backend, files: dict[str, list[Path]], manifest: Manifest) -> None:
     """Make the tables of one capture known to the engine.
 
     The stored tables have their own names, except that the stored event rows are `stored_events` and
@@ -121,7 +122,7 @@ def make_tables(backend: Backend, files: dict[str, list[Path]]) -> None:
     """
     for name, table in TABLES.items():
         with engine_errors(f"the table {name} cannot be read"):
-            backend.con.execute(f"CREATE VIEW {stored_name(name)} AS {scan(table, files[name])}")
+            backend.con.execute(f"CREATE VIEW {stored_name(name)} AS {scan(table, files[name], manifest)}")
     backend.con.execute(f"CREATE VIEW events AS {_joined_query()}")
 
 
@@ -195,17 +196,22 @@ def _joined(stored: dict[str, ibis.Schema], labels: Sequence[str] = ()) -> ibis.
     return join_names(*unbound, first=labels)
 
 
-def scan(table: Table, files: Sequence[Path]) -> str:
-    """Return the query that reads a table from its files; without files it has no rows."""
+def scan(table: Table, files: Sequence[Path], manifest: Manifest) -> str:
+    """Return the query that reads a table of a capture from its files; without files it has no rows."""
     if not files:
-        columns = (
+        columns = [
             f"CAST(NULL AS {_SQL_TYPES[column.kind]}) AS {identifier(column.name)}"
             for column in table.columns
-        )
+        ]
         return f"SELECT {', '.join(columns)} WHERE false"
     # The names come from the manifest; a folder called a[1]* must not become a pattern, or host=x a column.
     listed = ", ".join(quoted(_as_pattern(file)) for file in files)
-    columns = (identifier(column.name) for column in table.columns)
+    columns = [identifier(column.name) for column in table.columns]
+    if table is EVENTS and manifest.data_of_reads == STRUCTURES:
+        reads = ", ".join(map(quoted, STRUCTURED))
+        unknown = f"CASE WHEN operation NOT IN ({reads}) THEN {{0}} END AS {{0}}"
+        named = zip(table.names, columns, strict=True)
+        columns = [unknown.format(column) if name in OF_VALUES else column for name, column in named]
     return f"SELECT {', '.join(columns)} FROM read_parquet([{listed}], hive_partitioning = false)"
 
 

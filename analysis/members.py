@@ -13,7 +13,7 @@ from analysis.identities import KINDS
 from tracer.errors import CaptureError, UsageError
 from tracer.paths import escape_argument
 from tracer.schema import EVENTS, TABLES
-from tracer.store.manifest import MANIFEST_NAME, Manifest
+from tracer.store.manifest import MANIFEST_NAME, STRUCTURES, Manifest
 from tracer.store.reader import table_files
 
 __all__ = ["Captures", "Member", "find_captures", "largest_ids", "load_members", "merged", "with_first_ids"]
@@ -123,11 +123,13 @@ def largest_ids(connection: duckdb.DuckDBPyConnection, member: Member) -> dict[s
         "source_id": len(member.manifest.sources) - 1,
     }
     for kind, name in (("key_id", "keys"), ("process_id", "processes"), ("handle_id", "handles")):
-        query = f"SELECT max({kind}) FROM ({scan(TABLES[name], files[name])})"
+        query = f"SELECT max({kind}) FROM ({scan(TABLES[name], files[name], member.manifest)})"
         row = connection.execute(query).fetchone()
         found[kind] = row[0] if row else None
     if found["handle_id"] is None:  # no lives are known, yet rows may tell them apart
-        row = connection.execute(f"SELECT max(handle_id) FROM ({scan(EVENTS, files['events'])})").fetchone()
+        row = connection.execute(
+            f"SELECT max(handle_id) FROM ({scan(EVENTS, files['events'], member.manifest)})"
+        ).fetchone()
         found["handle_id"] = row[0] if row else None
     return found
 
@@ -161,6 +163,7 @@ def merged(members: Sequence[Member]) -> Manifest:
         parts=parts,
         tables=tables,
         totals=totals,
+        data_of_reads=STRUCTURES if any(one.data_of_reads == STRUCTURES for one in every) else "values",
         regtrace_version=_common(one.regtrace_version for one in every) or "several",
     )
 

@@ -301,7 +301,7 @@ class OpenCapture:
         return self.backend
 
     def _make_tables(self, backend: Backend) -> None:
-        make_tables(backend, table_files(self.path.absolute(), self.manifest))
+        make_tables(backend, table_files(self.path.absolute(), self.manifest), self.manifest)
 
     def _table(self, name: str, helper: str | None = None) -> Table:
         """Return a table, or a helper with its columns, as an Ibis table."""

@@ -21,9 +21,9 @@ from tracer.callbacks import Registrations
 from tracer.errors import CaptureError
 from tracer.notification_rows import COLUMNS, make_notifications
 from tracer.notifications import Notification
-from tracer.schema import EVENTS, TABLES
+from tracer.schema import EVENTS, OF_VALUES, STRUCTURED, TABLES
 from tracer.selection import Names, Selection
-from tracer.store.manifest import Manifest
+from tracer.store.manifest import STRUCTURES, Manifest
 from tracer.store.reader import table_files
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ class _Reader:
         for name in _BLOBS:
             column = pa.nulls(0, pa.binary()) if joined is None else joined.column(name)
             rows = rows.append_column(name, column)
-        return rows
+        return _without_structures(rows) if self.manifest.data_of_reads == STRUCTURES else rows
 
     def _named(self, rows: pa.Table) -> pa.Table:
         """Join the names of keys and processes; `name_source` as the view `events` has it."""
@@ -230,6 +230,16 @@ class _Reader:
                 found.append(lives)
             lives = pa.concat_tables(found).combine_chunks()
             return lives.take(pc.sort_indices(lives.column("handle_id")))
+
+
+def _without_structures(rows: pa.Table) -> pa.Table:
+    """Return rows of an older capture, whose reads have no data that is a value's."""
+    of_value = pc.invert(pc.is_in(rows.column("operation"), value_set=pa.array(STRUCTURED)))
+    for name in OF_VALUES:
+        column = rows.column(name)
+        kept = pc.if_else(of_value, column, pa.scalar(None, column.type))
+        rows = rows.set_column(rows.schema.get_field_index(name), name, kept)
+    return rows
 
 
 def _places(ids: pa.ChunkedArray, table_ids: pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:

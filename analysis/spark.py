@@ -18,8 +18,9 @@ from analysis.engine import bind, schemas_of_many, schemas_of_one, stored_name
 from analysis.events import join_names
 from analysis.identities import IDS, LABELS
 from analysis.members import Captures, Member, find_captures, load_members, with_first_ids
-from tracer.schema import TABLES
+from tracer.schema import OF_VALUES, STRUCTURED, TABLES
 from tracer.schema import Table as StoredTable
+from tracer.store.manifest import STRUCTURES
 from tracer.store.reader import table_files
 
 if TYPE_CHECKING:
@@ -99,6 +100,8 @@ def _frame(session: "SparkSession", table: StoredTable, member: Member, *, label
     for column in table.columns:
         kind = IDS[table.name].get(column.name) if labelled else None
         value = functions.col(f"`{column.name}`")
+        if column.name in OF_VALUES and member.manifest.data_of_reads == STRUCTURES:
+            value = functions.when(~functions.col("operation").isin(*STRUCTURED), value)
         if kind is not None:
             value = value.cast("bigint") + functions.lit(member.first[kind]).cast("bigint")
         else:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from analyses_pandas_common import with_key_names, with_process_names
-from analyses_pandas_evidence import KEY_FACTS, PARTS, contents, evidence, first_spellings
+from analyses_pandas_evidence import KEY_FACTS, PARTS, evidence, first_spellings
 
 CHANGING = ("SetValueKey", "DeleteValueKey", "CreateKey", "DeleteKey", "RenameKey", "LoadKey", "UnloadKey",
             "RestoreKey", "ReplaceKey", "HiveWork")  # fmt: skip
@@ -150,9 +150,9 @@ def _with_data(rows: pd.DataFrame, events: pd.DataFrame) -> pd.DataFrame:
     carrying = events[events["operation"].isin(["SetValueKey", "QueryValueKey", "EnumerateValueKey"])]
     first = carrying[["sequence", "previous_type", "previous_size", "previous_data"]]
     rows = rows.merge(first.rename(columns={"sequence": "first"}), on="first", how="left")
-    carried = carrying[["sequence", "data_type", "data_size", "data", "information_class"]]
+    carried = carrying[["sequence", "data_type", "data_size", "data"]]
     for name in ("before_write", "before_read", "after_write", "after_read"):
-        data = carried.set_axis([name, *(f"{name}_{part}" for part in (*PARTS, "class"))], axis=1)
+        data = carried.set_axis([name, *(f"{name}_{part}" for part in PARTS)], axis=1)
         rows = rows.merge(data, on=name, how="left")
     return rows
 
@@ -221,9 +221,9 @@ def _words(rows: pd.DataFrame, is_key: pd.Series, fact: pd.Series) -> np.ndarray
 def _latest(rows: pd.DataFrame, side: str) -> pd.DataFrame:
     """Return from, type, size and data of the last write or read; a read that agrees adds nothing to a write."""
     written = rows[[f"{side}_write_{name}" for name in PARTS]].set_axis(PARTS, axis=1)
-    got = contents(rows, f"{side}_read_class", f"{side}_read_data")
+    got = rows[[f"{side}_read_{name}" for name in PARTS]].set_axis(PARTS, axis=1)
     write, read = rows[f"{side}_write"], rows[f"{side}_read"]
-    newer = got["type"].notna() & (write.isna() | (read > write))
+    newer = read.notna() & (write.isna() | (read > write))
     agree = newer & (written["type"] == got["type"]) & (written["size"] == got["size"])
     pairs = zip(written["data"][agree], got["data"][agree], strict=True)
     agree[agree] = np.array([_one_begins_the_other(*pair) for pair in pairs], bool)

@@ -1,6 +1,5 @@
 """What events say of values and of keys, in pandas: the ground of history, state and changes."""
 
-import struct
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -35,11 +34,6 @@ KEY_FACTS = {"key_absent": ["key_created", "key_missing"], "key_deleted": ["key_
 EXISTING_KEY = ["key_created", "key_opened", "key_used", "write", "delete", "read", "seen", "miss"]
 PARTS = ("type", "size", "data")
 
-# KEY_VALUE_INFORMATION_CLASS: where its structure has the type, the size of the data and the data
-FULL, PARTIAL, FULL_64, PARTIAL_64 = 1, 2, 3, 4
-LAYOUTS = {0: (4, None, None, 8), FULL: (4, 12, 8, 20), PARTIAL: (4, 8, 12, 12), FULL_64: (4, 12, 8, 20),
-           PARTIAL_64: (0, 4, 8, 8)}  # fmt: skip
-
 
 def evidence(path: Path, ids: Sequence[int] | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return one row for each event and key it says something of, by sequence; and the event rows.
@@ -71,7 +65,7 @@ def _facts(rows: pd.DataFrame) -> np.ndarray:
     changes = operation.isin(CHANGES_OF_VALUES) & named
     queries = (operation == "QueryValueKey") & named
     reads = queries | ((operation == "EnumerateValueKey") & named)
-    told = rows["data"].notna() & rows["information_class"].isin([FULL, PARTIAL, FULL_64, PARTIAL_64])
+    told = rows["data"].notna() | ((rows["data_size"] == 0) & rows["data_type"].notna())
     opens, made = operation.isin(OPENS), (operation == "CreateKey") & (rows["disposition"] == 1)
     answered = done | status.isin(NOT_FAILURES)
     whose = rows["information_class"].notna() & ~rows["information_class"].isin([3, 7])  # else: of the handle
@@ -145,33 +139,6 @@ def known_value(rows: pd.DataFrame) -> tuple[np.ndarray, pd.Series]:
     before = np.select([data > gone, seen > gone, gone >= 0], [data, seen, gone], unsure)
     sequence = np.select([unknown, held, seen > gone], [before, data, seen], gone)
     return word, pd.Series(sequence, rows.index).replace(-1, np.nan)
-
-
-def returned(information_class: float, data: bytes | None) -> tuple[int | None, int | None, bytes | None]:
-    """Return type, size and data of a value out of the structure that a read returned."""
-    if data is None or information_class not in LAYOUTS:
-        return None, None, None
-    type_at, size_at, data_at, fixed = LAYOUTS[int(information_class)]
-    if len(data) < fixed:
-        return None, None, None
-    kind = struct.unpack_from("<I", data, type_at)[0]
-    if size_at is None:  # basic information has no data
-        return kind, None, None
-    size = struct.unpack_from("<I", data, size_at)[0]
-    start = data_at
-    if information_class in (FULL, FULL_64):  # an offset says where
-        start, name_size = struct.unpack_from("<I", data, data_at)[0], struct.unpack_from("<I", data, 16)[0]
-        if size and start < fixed + name_size:
-            return None, None, None
-    return kind, size, data[start : start + size]
-
-
-def contents(rows: pd.DataFrame, information_class: str, data: str) -> pd.DataFrame:
-    """Return what reads returned as the columns type, size and data."""
-    read = [returned(*row) for row in zip(rows[information_class], rows[data], strict=True)]
-    return pd.DataFrame(read, rows.index, PARTS).astype(
-        {"type": "float64", "size": "float64", "data": object}
-    )
 
 
 def value_texts(kind: pd.Series, size: pd.Series, data: pd.Series) -> list[str | None]:

@@ -80,8 +80,11 @@ def _reads(rows: pd.DataFrame) -> pd.DataFrame:
     reads = rows[told & rows["process_id"].notna() & rows["status"].notna()]
     operation, class_, done = reads["operation"], reads["information_class"], reads["status"] < FAILED
     named, counted = operation == "QueryValueKey", operation.isin(BY_INDEX)
-    # Structures without padding, which is not cleared; and what is the same whichever handle of the key asks.
-    plain = operation.isin(["QueryKey", "QueryValueKey", "EnumerateValueKey"]) & class_.isin([2, 4])
+    # Data of values; and facts of keys that are the same whichever handle asks, where all of them were captured.
+    of_values = operation.isin(["QueryValueKey", "EnumerateValueKey"])
+    partly = reads["detail"].str.contains('"ResultLength"', regex=False).fillna(True).astype(bool)
+    of_keys = (operation == "QueryKey") & class_.isin([2, 4]) & ~partly
+    facts = reads["detail"].str.replace(r'"Length": [0-9]+(?:, )?', "", regex=True)
     whole = done & ((reads["flags"] & FLAGS["data_truncated"]) == 0)
     value_name = reads["value_name"].where(named)
     size = reads["data_size"].where(done)
@@ -89,7 +92,7 @@ def _reads(rows: pd.DataFrame) -> pd.DataFrame:
         value_name=value_name,
         value=folded(value_name),
         index=reads["index"].where(counted),
-        content=reads["data"].where(plain & whole),
+        content=reads["data"].where(of_values, facts.where(of_keys)).where(whole),
         data_size=size,
         size=size.where((operation != "QueryKey") | (class_ < 5)),
         ambiguous=(reads["flags"] & FLAGS["name_ambiguous"]) != 0,

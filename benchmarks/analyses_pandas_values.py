@@ -20,7 +20,6 @@ from analyses_pandas_evidence import (
     KEY_FACTS,
     PARTS,
     VALUE_FACTS,
-    contents,
     evidence,
     first_spellings,
     known_value,
@@ -64,8 +63,8 @@ def _history(path: Path, found: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFram
     marks = marks[change | ((marks["rank"] == 0) & marks["own_from"].isin(["write", "read"]))]
     answer = marks[["sequence", "key_id", "fact", "value", "own_from", "own_sequence"]]
     answer = answer.merge(rows.drop(columns=["key_id", "value_name", "information_class"]), on="sequence")
-    own = rows[["sequence", "time_ns", "operation", "information_class", "data_type", "data_size", "data"]]
-    own.columns = ["own_sequence", "own_ns", "own_operation", "own_class", "own_type", "own_size", "own_data"]
+    own = rows[["sequence", "time_ns", "operation", "data_type", "data_size", "data"]]
+    own.columns = ["own_sequence", "own_ns", "own_operation", "own_type", "own_size", "own_data"]
     own = own.astype({"own_ns": "Int64"})
     answer = answer.merge(own, on="own_sequence", how="left")
     answer["lost"] = lost_between(answer["own_ns"], answer["time_ns"], real_losses(path))
@@ -77,7 +76,7 @@ def _history(path: Path, found: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFram
     answer = with_process_names(path, answer)
     return answer.sort_values(["sequence", "key_id", "value_name"])[[
         "sequence", "time", "display_key", "operation", "status", "process", "pid", "data_type", "data_size", "data",
-        "previous_type", "previous_size", "previous_data", "own_from", "own_sequence", "own_class", "own_type",
+        "previous_type", "previous_size", "previous_data", "own_from", "own_sequence", "own_type",
         "own_size", "own_data", "lost", "key_id", "process_id", "handle_id", "flags", "value_name", "own_fact", "done",
     ]]  # fmt: skip
 
@@ -88,12 +87,9 @@ def _told(rows: pd.DataFrame) -> pd.DataFrame:
     recorded = rows[[f"previous_{name}" for name in PARTS]].notna().any(axis=1)
     missed = (operation == "DeleteValueKey") & (rows["status"] == NOT_FOUND)
     held, absent = source.isin(["write", "read"]), source.isin(["absent", "deleted"])
-    written = rows["own_fact"] == "write"
-    own = contents(rows, "own_class", "own_data")
-    own["type"] = own["type"].fillna(rows["own_type"])
+    own = rows[[f"own_{name}" for name in PARTS]].set_axis(PARTS, axis=1)
     stated = {"type": "data_type", "size": "data_size", "data": "data"}
     for name in PARTS:
-        own[name] = own[name].mask(written, rows[f"own_{name}"])
         rows[f"new_{name}"] = rows[stated[name]].where(operation == "SetValueKey")
         known = own[name].where(held & ~missed)
         rows[f"old_{name}"] = known.mask(recorded, rows[f"previous_{name}"])
@@ -134,9 +130,9 @@ def state(path: Path) -> pd.DataFrame:
     known = pd.concat([_values(found), _keys(found)])
     facts = found[[
         "sequence", "key_id", "fact", "time", "time_ns", "process_id", "handle_id", "flags", "operation",
-        "information_class", "data_type", "data_size", "data",
+        "data_type", "data_size", "data",
     ]]  # fmt: skip
-    own = {"fact": "own_fact", "information_class": "own_class", "data_type": "own_type", "data_size": "own_size",
+    own = {"fact": "own_fact", "data_type": "own_type", "data_size": "own_size",
            "data": "own_data"}  # fmt: skip
     rows = known.merge(facts.rename(columns=own), on=["sequence", "key_id"])
     lost_until = real_losses(path)["to_ns"].fillna(2**63 - 1).max()
@@ -148,7 +144,7 @@ def state(path: Path) -> pd.DataFrame:
     rows = with_process_names(path, rows)
     return rows.sort_values(["display_key", "key_id", "value"], na_position="first")[[
         "display_key", "value_name", "known", "last_known", "lost_since", "sequence", "time", "process", "pid", "key",
-        "key_id", "process_id", "handle_id", "flags", "own_fact", "own_class", "own_type", "own_size", "own_data",
+        "key_id", "process_id", "handle_id", "flags", "own_fact", "own_type", "own_size", "own_data",
         "operation",
     ]]  # fmt: skip
 

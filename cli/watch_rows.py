@@ -11,7 +11,7 @@ _COLUMNS = (
     "sequence", "time", "time_ns", "operation", "notify_class", "phase", "status", "status_name", "key",
     "display_key", "value_name", "process", "pid", "tid", "user", "command_line", "requested_name",
     "disposition", "information_class", "index", "entry_count", "data_type", "data_size", "data",
-    "previous_type", "previous_size", "previous_data", "name_source", "address", "event_id", "flags",
+    "previous_type", "previous_size", "previous_data", "name_source", "address", "event_id", "flags", "detail",
 )  # fmt: skip
 
 

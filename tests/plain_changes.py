@@ -1,9 +1,10 @@
 """The net changes of a capture, event by event with dictionaries: what `analysis.answers.changes` must equal."""
 
-import struct
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
+
+from plain_evidence import tells_data
 
 __all__ = ["plain_changes", "plain_fact"]
 
@@ -80,7 +81,7 @@ def plain_fact(row: Row) -> str | None:
         if name == "QueryValueKey" and status == _NOT_FOUND:
             return "miss"
         if done:
-            return "read" if row["data"] is not None and row["information_class"] in (1, 2, 3, 4) else "seen"
+            return "read" if tells_data(row) else "seen"
         if status in (0x80000005, 0xC0000023):
             return "seen"
     if name in ("OpenKey", "CreateKey"):
@@ -202,10 +203,8 @@ def _note_value(key: Key, row: Row, fact: str, *, counts: bool, late: bool) -> N
             "present", (row["sequence"], (row["data_type"], row["data_size"], row["data"])), now.returned
         )
     elif fact == "read":
-        # One that was cut before its data tells no more than that the value is there.
-        got = _returned(row["information_class"], row["data"])
-        told = (row["sequence"], got) if got else None
-        value.now = Known("present", now.written, told)
+        got = (row["data_type"], row["data_size"], row["data"])
+        value.now = Known("present", now.written, (row["sequence"], got))
     else:
         value.now = Known("present", now.written, now.returned)
 
@@ -315,19 +314,3 @@ def _agree(written: Any, got: Any) -> bool:
     ours, theirs = written[2] or b"", got[2] or b""
     shorter = min(len(ours), len(theirs))
     return ours[:shorter] == theirs[:shorter]
-
-
-def _returned(information_class: int, data: bytes) -> Any:
-    """Return (type, size, data) of a KEY_VALUE_FULL or PARTIAL_INFORMATION; None where it is cut too short."""
-    if information_class in (1, 3):
-        if len(data) < 20:
-            return None
-        _, kind, offset, size, name = struct.unpack_from("<IIIII", data)
-        if size and offset < 20 + name:
-            return None
-        return kind, size, data[offset : offset + size] if size else b""
-    if len(data) < (12 if information_class == 2 else 8):
-        return None
-    kind, size = struct.unpack_from("<II", data, 4 if information_class == 2 else 0)
-    start = 12 if information_class == 2 else 8
-    return kind, size, data[start : start + size]

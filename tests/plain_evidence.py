@@ -1,6 +1,5 @@
 """What evidence amounts to, followed event by event in a plain loop: the reference of `history` and `state`."""
 
-import struct
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -11,7 +10,7 @@ from analysis.capture import Capture
 from tracer.text import fold_name
 from tracer.values import decode_value
 
-__all__ = ["Follower", "Known", "content_of", "follow", "is_lost", "returned", "text_of"]
+__all__ = ["Follower", "Known", "content_of", "follow", "is_lost", "tells_data", "text_of"]
 
 Row = dict[str, Any]
 Content = tuple[int | None, int | None, bytes | None]
@@ -23,10 +22,7 @@ SHORT = (0x80000005, 0xC0000023)
 
 def content_of(row: Row) -> Content:
     """Return type, size and data that a write or a read tells."""
-    if row["operation"] == "SetValueKey":
-        return row["data_type"], row["data_size"], row["data"]
-    kind, size, data = returned(row["information_class"], row["data"])
-    return row["data_type"] if kind is None else kind, size, data
+    return row["data_type"], row["data_size"], row["data"]
 
 
 def text_of(content: Content) -> str | None:
@@ -37,25 +33,9 @@ def text_of(content: Content) -> str | None:
     return decode_value(kind, b"" if data is None and size == 0 else data, size)
 
 
-def returned(class_: int | None, data: bytes | None) -> Content:
-    """Read a KEY_VALUE_*_INFORMATION with struct, one at a time."""
-    try:
-        if data is None:
-            return NOTHING
-        if class_ == 0:
-            return struct.unpack_from("<4xI", data)[0], None, None
-        if class_ == 2:
-            kind, size = struct.unpack_from("<4xII", data)
-            return kind, size, data[12 : 12 + size]
-        if class_ == 4:
-            kind, size = struct.unpack_from("<II", data)
-            return kind, size, data[8 : 8 + size]
-        if class_ in (1, 3):
-            kind, at, size, name = struct.unpack_from("<4xIIII", data)
-            return NOTHING if size and at < 20 + name else (kind, size, data[at : at + size])
-    except struct.error:
-        pass
-    return NOTHING
+def tells_data(row: Row) -> bool:
+    """Tell whether a read that was done tells what the value holds."""
+    return row["data"] is not None or (row["data_size"] == 0 and row["data_type"] is not None)
 
 
 @dataclass
@@ -195,7 +175,7 @@ class Follower:
             fact = "absent"
         elif changes and not failed:
             fact = "unsure"
-        elif not changes and done and row["data"] is not None and row["information_class"] in (1, 2, 3, 4):
+        elif not changes and done and tells_data(row):
             fact = "read"
         elif not changes and (done or status in SHORT):
             fact = "seen"

@@ -1,6 +1,7 @@
 """Repeated reads by a loop over rows: the reference of `analysis.answers.redundant`."""
 
 import itertools
+import json
 from collections import defaultdict
 from typing import Any
 
@@ -145,7 +146,7 @@ def _answer(
             or any(row["flags"] & AMBIGUOUS for row in run)
         )
         unproved += (len(run) - 1) * doubtful
-        contents = {row["data"] for row in run if _is_comparable(row)} - {None}
+        contents = {_content(row) for row in run if _is_comparable(row)} - {None}
         sizes = {row["data_size"] for row in run if _tells_of_key(row)} - {None}
         others = results[*asked, number]
         there = any(not failed({"status": other}) and other not in (0x8000001A,) for other in others)
@@ -188,10 +189,21 @@ def _answer(
 
 
 def _is_comparable(row: Row) -> bool:
-    plain = row["operation"] in ("QueryKey", "QueryValueKey", "EnumerateValueKey") and row[
-        "information_class"
-    ] in (2, 4)
-    return plain and row["status"] < 2**31 and not row["flags"] & CUT
+    facts = row["operation"] == "QueryKey" and row["information_class"] in (2, 4)
+    values = row["operation"] in ("QueryValueKey", "EnumerateValueKey")
+    return (facts or values) and row["status"] < 2**31 and not row["flags"] & CUT
+
+
+def _content(row: Row) -> Any:
+    """Return what a read told: a value's data, or the facts of a key without the length of the caller's buffer."""
+    if row["operation"] != "QueryKey":
+        return row["data"]
+    facts = json.loads(row["detail"] or "{}")
+    return (
+        None
+        if not facts or "ResultLength" in facts
+        else tuple(item for item in facts.items() if item[0] != "Length")
+    )
 
 
 def _tells_of_key(row: Row) -> bool:

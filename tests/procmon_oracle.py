@@ -129,7 +129,8 @@ def _detail(row: dict) -> Iterator[tuple[str, str]]:
                 )
     elif operation == "SetInformationKey":
         yield "KeySetInformationClass", _SET_CLASSES[row["information_class"]]
-        yield "Length", str(len(data or b""))
+        # Procmon shows how much the log holds, which is 0 or all of it.
+        yield "Length", str(fields["Length"] if fields.keys() - {"Length"} else 0)
     elif operation == "SetValueKey":
         yield "Type", _type_name(row["data_type"])
         yield "Length", f"{row['data_size']:,}"
@@ -140,39 +141,33 @@ def _detail(row: dict) -> Iterator[tuple[str, str]]:
             yield "Index", f"{row['index']:,}"
         else:
             yield "Query", _KEY_CLASSES[row["information_class"]]
-        if data is None:
+        if fields.keys() == {"Length"}:
             yield "Length", f"{fields['Length']:,}"
         else:
-            yield from _key_information(operation, row["information_class"], data)
+            yield from _key_information(row["information_class"], fields)
     elif operation in ("QueryValueKey", "EnumerateValueKey"):
         if operation == "EnumerateValueKey":
             yield "Index", f"{row['index']:,}"
-        if data is None:
+        if row["data_type"] is None:
             yield "Length", f"{fields['Length']:,}"
         else:
             if operation == "EnumerateValueKey":
                 yield "Name", row["value_name"]
-            kind, start, length = row["data_type"], 12, struct.unpack_from("<I", data, 8)[0]
-            if row["information_class"] == 1:
-                start, length = struct.unpack_from("<II", data, 8)
-            yield "Type", _type_name(kind)
-            yield "Length", f"{length:,}"
-            if length:
-                yield "Data", _show(kind, data[start : start + length])
+            yield "Type", _type_name(row["data_type"])
+            if row["data_size"] is not None:
+                yield "Length", f"{row['data_size']:,}"
+            if row["data_size"]:
+                yield "Data", _show(row["data_type"], data)
 
 
-def _key_information(operation: str, kind: int, data: bytes) -> Iterator[tuple[str, str]]:
+def _key_information(kind: int, fields: dict) -> Iterator[tuple[str, str]]:
     if kind == 7:
-        yield "HandleTags", f"0x{struct.unpack_from('<I', data)[0]:x}"
-    elif kind == 4:
-        yield "SubKeys", f"{struct.unpack_from('<I', data, 12)[0]:,}"
-        yield "Values", f"{struct.unpack_from('<I', data, 20)[0]:,}"
-    elif kind == 2:
-        yield "SubKeys", f"{struct.unpack_from('<I', data, 20)[0]:,}"
-        yield "Values", f"{struct.unpack_from('<I', data, 32)[0]:,}"
+        yield "HandleTags", f"0x{fields['HandleTags']:x}"
+    elif kind in (2, 4):
+        yield "SubKeys", f"{fields['SubKeys']:,}"
+        yield "Values", f"{fields['Values']:,}"
     elif kind in (0, 1):
-        start = 16 if kind == 0 else 24
-        yield "Name", data[start : start + struct.unpack_from("<I", data, start - 4)[0]].decode("utf-16-le")
+        yield "Name", fields["Name"]
 
 
 def _type_name(kind: int) -> str:
@@ -192,3 +187,9 @@ def _show(kind: int, data: bytes) -> str:
             data.decode("utf-16-le", "replace").removesuffix("\0").removesuffix("\0").split("\0")
         )
     return ""
+
+
+def shown_value(detail: str) -> tuple[str, str, str] | None:
+    """Return type, length and data, as a Detail of Procmon's shows them; None where it shows no data."""
+    found = re.search(r"(?:^|, )Type: (.*?), Length: (.*?), Data: (.*)", detail, re.DOTALL)
+    return found and (found[1], found[2], found[3])

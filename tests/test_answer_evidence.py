@@ -1,17 +1,15 @@
-"""Pieces of the evidence by themselves: losses between two times, and what reads returned."""
+"""Pieces of the evidence by themselves: losses between two times."""
 
 import itertools
-import struct
 
 import ibis
 import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from plain_evidence import Known, is_lost, returned
+from plain_evidence import Known, is_lost
 
 from analysis.answers.evidence import lost_between
 from analysis.answers.known import KEY_FACTS, VALUE_FACTS, known_value
-from analysis.answers.returned import value_information
 from tracer.schema import LOSSES
 
 TIMES = st.integers(0, 12)
@@ -71,33 +69,3 @@ def test_any_order_of_four_facts_amounts_to_what_the_loop_makes_of_them():
     word, sequence = known_value(table)
     answer = ibis.duckdb.connect().to_pyarrow(table.select("n", word=word, at=sequence).order_by("n"))
     assert list(zip(*(answer.column(name).to_pylist() for name in ("word", "at")), strict=True)) == wanted
-
-
-def whole(class_: int, kind: int, name: bytes, data: bytes) -> bytes:
-    if class_ == 0:
-        return struct.pack("<III", 0, kind, len(name)) + name
-    if class_ == 2:
-        return struct.pack("<III", 0, kind, len(data)) + data
-    if class_ == 4:
-        return struct.pack("<II", kind, len(data)) + data
-    at = 20 + len(name) if data else 0xFFFFFFFF
-    return struct.pack("<IIIII", 0, kind, at, len(data), len(name)) + name + data
-
-
-STRUCTURES = st.builds(
-    lambda class_, kind, name, data, cut: (class_, whole(class_, kind, name, data)[:cut]),
-    st.integers(0, 4), st.integers(0, 2**32 - 1), st.binary(max_size=6), st.binary(max_size=9),
-    st.one_of(st.none(), st.none(), st.integers(0, 30)),
-)  # fmt: skip
-ANYTHING = st.tuples(
-    st.one_of(st.none(), st.integers(0, 2**32 - 1)), st.one_of(st.none(), st.binary(max_size=40))
-)
-
-
-@settings(max_examples=200)
-@given(st.lists(st.one_of(STRUCTURES, ANYTHING), max_size=20), st.integers(0, 3))
-def test_what_reads_returned_is_taken_apart_as_struct_does_it(rows, offset):
-    classes = pa.array([class_ for class_, _ in rows], pa.uint32()).slice(offset)
-    data = pa.array([data for _, data in rows], pa.binary()).slice(offset)
-    found = zip(*(column.to_pylist() for column in value_information(classes, data)), strict=True)
-    assert list(found) == [returned(*row) for row in rows[offset:]]

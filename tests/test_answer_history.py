@@ -200,7 +200,7 @@ def test_where_an_event_contradicts_what_was_known_the_row_says_how(tmp_path: Pa
         return {"operation": "DeleteValueKey", "status": status}
 
     read = {"operation": "QueryValueKey", "status": 0, "information_class": 2}
-    read["data"] = bytes.fromhex("000000000400000004000000") + (9).to_bytes(4, "little")
+    read |= {"data_type": 4, "data_size": 4, "data": (9).to_bytes(4, "little")}
     story = [  # an event, then what the history says of old_from, old_value, conflict
         (write(1), (None, None, None)),
         (write(2, before=1), ("event", "1 (0x1)", None)),

@@ -162,14 +162,14 @@ def test_a_result_that_changed_by_itself_is_shown(ask: Any) -> None:
     found = ask(
         {
             "other data": [read(0), read(1, data=b"diff")],
-            "other padding": [read(1, **full), read(1, data=b"pads", **full)],
+            "other data in another class": [read(1, **full), read(1, data=b"diff", **full)],
             "other size": [read(1, **full), read(1, data_size=5, **full)],
             "gone": [read(1), read(1, **missing), read(1)],
             "written": [read(1), read(1), read(1, operation="SetValueKey"), read(1, data=b"diff")],
         }
     )
     assert {name: row["result_changed"] for name, row in found.items()} == {
-        "other data": True, "other padding": False, "other size": True, "gone": True, "written": False,
+        "other data": True, "other data in another class": True, "other size": True, "gone": True, "written": False,
     }  # fmt: skip
 
 

@@ -2,8 +2,8 @@
 
 import doctest
 import importlib
+import json
 import pkgutil
-from struct import pack
 
 import pyarrow as pa
 import pytest
@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import cli
-from cli.returned import returned_text
+from cli.returned import key_facts_text
 from cli.tables.timeline import timeline_lines
 from tracer.schema import EVENTS, FLAGS, NAME_SOURCES
 
@@ -102,42 +102,35 @@ def test_rows_of_two_days_keep_their_dates_on_a_terminal():
 
 
 @pytest.mark.parametrize(
-    ("operation", "information_class", "data", "text"),
+    ("operation", "detail", "text"),
     [
-        ("QueryValueKey", 2, pack("<III", 0, 4, 4) + b"\2\0\0\0", "2 (0x2)"),
-        ("QueryValueKey", 4, pack("<II", 4, 4) + b"\2\0\0\0", "2 (0x2)"),
-        ("QueryValueKey", 1, pack("<IIIII", 0, 4, 30, 4, 10) + NAME + b"\2\0\0\0", "2 (0x2)"),
-        ("EnumerateValueKey", 1, pack("<IIIII", 0, 4, 30, 4, 10) + NAME + b"\2\0\0\0", "Größe = 2 (0x2)"),
-        ("EnumerateValueKey", 0, pack("<III", 0, 1, 10) + NAME, "Größe: REG_SZ"),
-        ("EnumerateKey", 0, pack("<QII", 1, 0, 10) + NAME, "Größe"),
-        ("EnumerateKey", 1, pack("<QIIII", 1, 0, 0, 0, 10) + NAME, "Größe"),
-        ("QueryKey", 3, pack("<I", 10) + NAME, "Größe"),
-        ("QueryKey", 2, pack("<QIIIIIIIII", 1, 0, 44, 0, 3, 8, 0, 5, 8, 4), "3 subkeys, 5 values"),
-        ("QueryKey", 4, pack("<QIIIIIII", 1, 0, 3, 8, 5, 8, 4, 10), "3 subkeys, 5 values"),
-        ("QueryValueKey", 2, pack("<III", 0, 3, 8) + b"\1", "01 [truncated: 1 of 8 bytes]"),
-        ("QueryValueKey", 2, b"\0\0\0", None),
-        ("QueryValueKey", 77, bytes(64), None),
-        ("QuerySecurityKey", 2, bytes(64), None),
-        ("QueryValueKey", None, bytes(64), None),
+        ("EnumerateKey", {"LastWriteTime": 1, "Name": "Größe"}, "Größe"),
+        ("QueryKey", {"Name": "(default)"}, '"(default)"'),
+        ("QueryKey", {"Length": 96, "SubKeys": 3, "Values": 5}, "3 subkeys, 5 values"),
+        ("SetInformationKey", {"Length": 4, "HandleTags": 769}, "HandleTags 769"),
+        ("QueryKey", {"KeyInformation": "01000000"}, "KeyInformation 01000000"),
+        ("QueryKey", {"Length": 96, "ResultLength": 44}, None),
+        ("OpenKey", {"Name": "Größe"}, None),
+        ("QueryKey", ["Name"], None),
+        ("QueryKey", None, None),
     ],
 )
-def test_returned_structures_are_read_as_wdm_h_lays_them_out(operation, information_class, data, text):
-    assert returned_text(operation, information_class, data) == text
+def test_what_is_said_of_a_key_is_shown_in_few_words(operation, detail, text):
+    assert key_facts_text(operation, None if detail is None else json.dumps(detail)) == text
+
+
+def test_a_detail_that_is_no_json_shows_nothing():
+    assert key_facts_text("QueryKey", "{") is key_facts_text("QueryKey", "[" * 10_000) is None
+
+
+def test_a_read_of_a_values_type_alone_shows_the_type():
+    assert cells({"operation": "EnumerateValueKey", "data_type": 1})[0]["data"] == "REG_SZ"
 
 
 @settings(deadline=None)
-@given(
-    st.sampled_from(["QueryValueKey", "EnumerateValueKey", "QueryKey", "EnumerateKey"]),
-    st.integers(0, 12),
-    st.binary(max_size=80),
-)
-def test_no_returned_bytes_can_break_the_table(operation, information_class, data):
-    row = {
-        "operation": operation,
-        "information_class": information_class,
-        "data": data,
-        "data_size": len(data),
-    }
+@given(st.text(max_size=20))
+def test_no_facts_can_break_the_table(name):
+    row = {"operation": "QueryKey", "detail": json.dumps({"Name": name})}
     lines = list(timeline_lines(events(row)))
     assert len(lines) == 2
     assert all(line.isprintable() for line in lines)

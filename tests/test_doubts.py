@@ -13,6 +13,7 @@ import pytest
 import raw_etl as raw
 from hypothesis import given
 from hypothesis import strategies as st
+from plain_returned import listed_name
 from test_ingest_truth import DOUBT, HOSTILE, UNNAMED, Job, rows_of, run
 from test_resolve import NAMES, Touch, fast, objects, plain, seeds, touches_of, traces, waits
 
@@ -150,7 +151,9 @@ def test_a_key_name_with_nuls_is_parted_from_the_value_name_by_the_open(tmp_path
     assert row["flags"] == FLAGS["name_has_nul"]
     assert found.doubts == 0
     assert row["name_source"] == "event"
-    assert row["data"] == (None if operation == "delete" else DATA)
+    assert row["data"] == (DATA if operation == "set" else None)
+    if operation == "query":
+        assert row["detail"] == f'{{"KeyValueInformation": "{DATA.hex()}"}}'
     assert row["previous_data"] == (PREVIOUS if operation == "set" else None)
 
 
@@ -199,7 +202,7 @@ def test_the_name_of_the_key_is_corrected_where_the_rows_are_decoded(tmp_path, m
     add = EventRows.add
 
     def look(self, records, operations, *rest):
-        firsts.extend(self._texts[number] for number in operations.first_name)
+        firsts.extend(self._names.texts[number] for number in operations.first_name)
         add(self, records, operations, *rest)
 
     monkeypatch.setattr(EventRows, "add", look)
@@ -210,7 +213,7 @@ def test_the_name_of_the_key_is_corrected_where_the_rows_are_decoded(tmp_path, m
 def test_one_name_and_captured_zeros_are_parted_by_the_known_path(tmp_path):
     found = capture(tmp_path, opened(ONE, HIDDEN), query_key(ONE, HIDDEN, bytes(8)))
     assert found.names[1] == (escape_name(HIDDEN), None, False)
-    assert (found.rows[1]["data"], found.doubts) == (bytes(8), 0)
+    assert (found.rows[1]["detail"], found.doubts) == ('{"KeyInformation": "0000000000000000"}', 0)
 
 
 def test_each_row_is_read_by_the_path_its_object_had_then(tmp_path):
@@ -299,7 +302,9 @@ def test_a_reading_that_would_change_the_data_is_not_taken(tmp_path):
     struct.pack_into("<I", record, 16, 12)  # DataSize: 12 captured bytes would be all of it
     found = capture(tmp_path, opened(ONE, path), (QUERY, bytes(record)))
     assert found.names[1] == (SOFTWARE, "B<U+0000>C", True)
-    assert found.rows[1]["data"] == wide("zz") + wide("v") + bytes(2)
+    captured = wide("zz") + wide("v") + bytes(2)  # as a structure it says: 118 bytes of data, and none came
+    parts = tuple(found.rows[1][name] for name in ("data_type", "data_size", "data"))
+    assert parts == (int.from_bytes(captured[4:8], "little"), int.from_bytes(captured[8:12], "little"), None)
 
 
 def test_a_doubt_about_the_data_stays_and_does_not_reach_the_key(tmp_path):
@@ -367,7 +372,7 @@ def wrong_names(job: Job) -> list[dict]:
         or (
             not is_doubtful(pair.row)
             and (pair.row["value_name"], pair.row["requested_name"])
-            != (pair.truth["value_name"], pair.truth["requested_name"])
+            != (listed_name(pair.truth, pair.row), pair.truth["requested_name"])
         )
     ]
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 from dissect.util.compression.lzxpress import decompress
+from plain_returned import listed_name, plain_parts
 
 from tracer.ingest import ingest
 from tracer.operations import BY_NAME
@@ -136,7 +137,7 @@ def test_names_that_callers_gave_are_the_rows_names(job):
     _, _, found = job
     for pair in found.pairs:
         if not pair.row["flags"] & FLAGS["name_ambiguous"]:
-            assert pair.row["value_name"] == pair.truth["value_name"]
+            assert pair.row["value_name"] == listed_name(pair.truth, pair.row)
             assert pair.row["requested_name"] == pair.truth["requested_name"]
 
 
@@ -149,7 +150,15 @@ def test_data_is_what_was_captured_of_it(job):
             continue
         word = truth["option_word"]
         captured = truth["data"] if word & 2 and truth["status"] < 0x8000_0000 else None
-        assert row["data"] == ((captured or b"")[:CAPTURE_LIMIT] or None)
+        captured_first = (captured or b"")[:CAPTURE_LIMIT]
+        kind, size, data = row["data_type"], row["data_size"], captured_first
+        if truth["operation"] in ("QueryValueKey", "EnumerateValueKey"):
+            kind, size, data, _ = plain_parts(row["information_class"], captured_first)
+            assert captured is None or (kind, size) == (row["data_type"], row["data_size"])
+        elif truth["operation"] != "SetValueKey":
+            kind = size = data = None
+        assert row["data"] == (data or None)
+        assert captured is None or (row["data_type"], row["data_size"]) == (kind, size)
         assert bool(row["flags"] & FLAGS["data_truncated"]) == (len(captured or b"") > CAPTURE_LIMIT)
         before = truth["previous_data"] if word & 4 else None
         assert row["previous_data"] == ((before or b"")[:CAPTURE_LIMIT] or None)
@@ -269,7 +278,8 @@ def test_several_sources_are_one_history(tmp_path):
         mine = [row for row in rows if row["source_id"] == number]
         expected = sorted(truth, key=lambda row: row["ticks"])
         assert [(row["time_ns"], row["operation"], row["value_name"]) for row in mine] == [
-            (row["time_ns"], row["operation"], row["value_name"]) for row in expected
+            (truth["time_ns"], truth["operation"], listed_name(truth, row))
+            for truth, row in zip(expected, mine, strict=True)
         ]
         source = manifest.sources[number]
         assert (source["first_ns"] <= mine[0]["time_ns"], mine[-1]["time_ns"] <= source["last_ns"]) == (

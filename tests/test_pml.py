@@ -1,5 +1,6 @@
 """Procmon logs: rows equal Procmon's own CSV, names are split as documented, damage is counted."""
 
+import collections
 import json
 import random
 import struct
@@ -33,7 +34,14 @@ from pml_writer import (
     value_set,
     write_log,
 )
-from procmon_oracle import SpellingTree, csv_rows, csv_time_ns, node_path, rows_as_procmon_shows_them
+from procmon_oracle import (
+    SpellingTree,
+    csv_rows,
+    csv_time_ns,
+    node_path,
+    rows_as_procmon_shows_them,
+    shown_value,
+)
 from procmon_parser import ProcmonLogsReader
 
 from tracer.diagnostics import Diagnostics
@@ -42,9 +50,11 @@ from tracer.pml import PmlFile
 from tracer.resolve.tree import KeyTree
 from tracer.schema import EVENTS, FLAGS, PROCESSES
 from tracer.text import fold_name
+from tracer.values import ValueType, decode_value
 
 SID = "S-1-5-21-1-2-3-1001"
 LOG = "pp-LogfileTests64bitUTC.pml"
+REAL_ROWS_WITH_DATA = 3967  # of LOG, in Procmon's own CSV
 FOLDER = "HKLM\\SOFTWARE\\Vendor\\Tool"
 
 
@@ -123,7 +133,9 @@ def test_every_registry_operation_equals_procmons_own_csv(real_log: Path):
     )
     theirs = csv_rows(real_log.with_suffix(".csv.gz"))
     assert len(imported.rows) == len(theirs) == 46030
+    with_data = 0
     for row, expected in zip(ours, theirs, strict=True):
+        with_data += shown_value(row["Detail"]) is not None
         # A key's trailing backslash is no part of its name.
         path = expected["Path"].rstrip("\\")
         assert row == {
@@ -131,6 +143,40 @@ def test_every_registry_operation_equals_procmons_own_csv(real_log: Path):
             "Path": path,
             "time_ns": csv_time_ns(expected),
         }
+    assert with_data == sum(shown_value(row["Detail"]) is not None for row in theirs) == REAL_ROWS_WITH_DATA
+
+
+def test_the_data_of_every_value_is_what_procmon_shows_of_it(real_log: Path):
+    """Procmon's text of a value, read back to bytes and numbers, begins or is our text, however either cuts it."""
+    imported = Imported(real_log, SpellingTree())
+    compared = collections.Counter()
+    for row, expected in zip(imported.rows, csv_rows(real_log.with_suffix(".csv.gz")), strict=True):
+        shown = shown_value(expected["Detail"])
+        if shown is None:
+            continue
+        kind, length, text = shown
+        assert (ValueType(row["data_type"]).name, f"{row['data_size']:,}") == (
+            kind.removeprefix("REG_"),
+            length,
+        )
+        compared[kind] += 1
+        ours = decode_value(row["data_type"], row["data"], row["data_size"])
+        if kind == "REG_DWORD":
+            assert ours == f"{int(text)} (0x{int(text):X})"
+        elif kind == "REG_BINARY":
+            assert row["data"] == bytes.fromhex(text)
+        elif kind in ("REG_SZ", "REG_EXPAND_SZ"):
+            assert (
+                ours.partition("<U+0000>")[0]
+                .partition(" [")[0]
+                .startswith(text.replace("\n;", "\r\n").partition(" [")[0])
+            )
+        elif kind == "REG_MULTI_SZ":
+            assert row["data"].decode("utf-16-le").rstrip("\0").replace("\0", ", ") == text
+        else:
+            assert (kind, text) == ("REG_QWORD", "")  # this Procmon shows no number there
+    assert sum(compared.values()) == REAL_ROWS_WITH_DATA
+    assert len(compared) == 6
 
 
 def test_paths_equal_procmons_in_the_registrys_own_comparison(real_log: Path):
@@ -245,23 +291,25 @@ def test_what_an_operation_carries_is_in_its_columns(load):
     assert (query["value_name"], query["data_type"], query["data_size"], query["information_class"]) == (
         "Colour",
         1,
-        22,
+        10,
         2,
     )
-    assert query["data"][12:] == "blue\0".encode("utf-16-le")  # without the padding behind it
+    assert query["data"] == "blue\0".encode("utf-16-le")  # without the padding behind it
     assert rows[5]["value_name"] == "Ünicode"
     written = of["SetValueKey"]
     assert (written["data_type"], written["data_size"], written["data"]) == (4, 4, b"\3\0\0\0")
     assert (of["EnumerateValueKey"]["index"], of["EnumerateValueKey"]["value_name"]) == (2, "Name")
-    assert (rows[8]["index"], rows[8]["data_size"], rows[8]["value_name"]) == (1, 22, None)
+    assert (rows[8]["index"], rows[8]["data_size"], rows[8]["value_name"]) == (1, None, None)
+    assert json.loads(rows[8]["detail"]) == {"Length": 288, "LastWriteTime": FILETIME_2020, "Name": "Sub"}
     assert (rows[9]["index"], rows[9]["data"], rows[9]["data_size"]) == (2, None, None)
     info = of["SetInformationKey"]
     assert (info["information_class"], info["data"], info["data_size"], info["data_type"]) == (
         5,
-        b"\1\0\0\0",
-        4,
+        None,
+        None,
         None,
     )
+    assert json.loads(info["detail"]) == {"Length": 4, "HandleTags": 1}
     assert json.loads(of["LoadKey"]["detail"]) == {"FileName": "C:\\hive.dat"}
     assert of["RenameKey"]["requested_name"] == "Renamed"
     assert (of["CloseKey"]["phase"], of["CloseKey"]["notify_class"], of["CloseKey"]["duration_ns"]) == (

@@ -43,20 +43,18 @@ _OPERATIONS = ("SetValueKey", "SetValueKey", "QueryValueKey", "QueryValueKey", "
 
 
 @st.composite
-def _structures(draw: st.DrawFn) -> tuple[int | None, bytes | None]:
-    """Return an information class and what was returned: sometimes whole, sometimes cut or of another class."""
-    class_ = draw(st.sampled_from((None, 0, 1, 2, 3, 4, 5)))
-    kind, data = draw(st.integers(0, 2**32 - 1)), draw(st.sampled_from(_PIECES))
-    number = [int.to_bytes(n, 4, "little") for n in (0, kind, 24, len(data), 4)]
-    made = {
-        0: b"".join([*number[:2], number[4], b"n\0n\0"]),
-        1: b"".join([*number, b"n\0n\0", data]),
-        2: b"".join([*number[:2], number[3], data]),
-        4: b"".join([number[1], number[3], data]),
+def _read(draw: st.DrawFn) -> dict[str, Any]:
+    """Return what a read tells of a value: all of it, its beginning, its size or type alone, or nothing."""
+    data = draw(st.sampled_from(_PIECES))
+    known = draw(st.sampled_from(("all", "all", "beginning", "size", "type", "nothing")))
+    kind = draw(st.integers(0, 2**32 - 1)) if known in ("all", "beginning", "type") else None
+    captured = {"all": data, "beginning": data[:-1]}.get(known) or None
+    return {
+        "information_class": draw(st.sampled_from((None, 0, 1, 2, 3, 4, 5))),
+        "data_type": kind,
+        "data_size": len(data) if known in ("all", "beginning", "size") else None,
+        "data": captured,
     }
-    whole = made.get({3: 1}.get(class_, class_) if class_ is not None else None, b"?")
-    cut = draw(st.sampled_from((None, None, None, 3, len(whole) - 1)))
-    return class_, draw(st.sampled_from((whole[:cut], whole[:cut], None)))
 
 
 @st.composite
@@ -82,8 +80,7 @@ def events(draw: st.DrawFn) -> dict[str, Any]:
             size = None if data is None else len(data)
             row |= {"previous_type": draw(_KINDS), "previous_data": data, "previous_size": size}
     elif operation in ("QueryValueKey", "EnumerateValueKey"):
-        row["information_class"], row["data"] = draw(_structures())
-        row["data_type"] = draw(st.sampled_from((None, None, 4)))
+        row |= draw(_read())
     elif operation == "QueryKey":
         row["information_class"] = draw(st.sampled_from((0, 3, 7, None)))
     elif operation == "CreateKey":

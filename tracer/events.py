@@ -11,8 +11,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tracer.decode.columns import Blobs, Operations
+from tracer.decode.columns import NONE, Blobs, Field, Operations
 from tracer.decode.plans import ABSENT, PLANS, PlanTables
+from tracer.decode.reads import StructureTexts, read_contents
 from tracer.decode.strings import EMPTY, NameTable
 from tracer.etl.logfile import LogfileHeader
 from tracer.etl.records import Records
@@ -89,15 +90,16 @@ def _taken(column: Column, operations: Operations, order: Order) -> Column:
     return column.take(operations.rows[order])
 
 
-_NUMBERS = ("Status", "Disposition", "InfoClass", "Index", "DataSize", "Type", "EntryCount",
-            "PreviousDataType", "PreviousDataSize")  # fmt: skip
+_NUMBERS = ("Status", "Disposition", "InfoClass", "Index", "EntryCount", "PreviousDataType",
+            "PreviousDataSize")  # fmt: skip
 
 
 class EventRows:
     """Collects batches of event rows until they make a part."""
 
-    def __init__(self, texts: list[str]) -> None:
-        self._texts = texts
+    def __init__(self, names: NameTable) -> None:
+        self._names = names
+        self._structures = StructureTexts(names)
         self._batches: list[Batch] = []
         self.rows = 0
 
@@ -131,12 +133,19 @@ class EventRows:
         if not is_row.all():
             keep = np.flatnonzero(is_row)
         rows = operations.rows[keep]
-        flags = operations.flags | at_place(
-            resolved.after_close * np.uint32(FLAGS["after_close"])
-            | resolved.across_loss * np.uint32(FLAGS["across_loss"])
-            | resolved.doubtful * np.uint32(FLAGS["name_ambiguous"])
+        contents = read_contents(operations, self._names, self._structures)
+        flags = (
+            operations.flags
+            | contents.flags
+            | at_place(
+                resolved.after_close * np.uint32(FLAGS["after_close"])
+                | resolved.across_loss * np.uint32(FLAGS["across_loss"])
+                | resolved.doubtful * np.uint32(FLAGS["name_ambiguous"])
+            )
         )
-        place = np.cumsum(is_row) - 1
+        numbers: dict[str, Field] = {"DataSize": contents.size, "Type": contents.type}
+        numbers |= {name: operations.fields[name] for name in _NUMBERS if name in operations.fields}
+        detail = _with_payloads(contents.detail, operations)
         batch = Batch(
             columns={
                 "plan": operations.plan[keep],
@@ -149,24 +158,21 @@ class EventRows:
                 "handle": at_place(resolved.handle)[keep],
                 "name_source": at_place(resolved.source)[keep],
                 "flags": flags[keep],
-                "last_name": operations.last_name[keep],
+                "last_name": contents.last_name[keep],
+                "known": contents.known[keep],
                 "source": records.source[rows],
                 "offset": records.offset[rows],
                 "duration": None if duration is None else duration[keep],
             },
             fields={
                 name: column.astype(np.uint32, copy=False)[keep]
-                for name in _NUMBERS
-                if name in operations.fields and (column := operations.fields[name]).any()
+                for name, column in numbers.items()
+                if column.any()
             },
-            blobs={"data": _kept(operations.data, keep), "previous": _kept(operations.previous, keep)},
-            details={
-                int(place[row]): json.dumps(
-                    {"event": PLANS[operations.plan[row]].layout.name, **_plain(payload.fields)},
-                    sort_keys=False,
-                )
-                for row, payload in operations.payloads.items()
-                if is_row[row]
+            blobs={
+                "data": _kept(contents.data, keep),
+                "previous": _kept(operations.previous, keep),
+                "detail": _kept(detail, keep),
             },
             rows=len(rows),
         )
@@ -175,7 +181,7 @@ class EventRows:
 
     def take(self) -> "EventRows":
         """Return the collected rows and start anew."""
-        taken = EventRows(self._texts)
+        taken = EventRows(self._names)
         taken._batches, taken.rows = self._batches, self.rows
         self._batches, self.rows = [], 0
         return taken
@@ -183,16 +189,32 @@ class EventRows:
     def row_groups(self, most: int) -> Iterator[pa.Table]:
         """Return the rows as tables `events` of at most `most` rows, sorted by (key_id, sequence); once."""
         batches, self._batches = self._batches, []
-        return row_groups(batches, self._texts, most)
+        return row_groups(batches, self._names.texts, most)
 
     def in_order(self) -> pa.Table:
         """Return the rows as one table `events` by sequence, once; there is at least one row."""
         batches, self._batches, self.rows = self._batches, [], 0
-        return rows_in_order(batches, self._texts)
+        return rows_in_order(batches, self._names.texts)
 
 
 def _kept(blobs: Blobs | None, keep: slice | Column) -> Blobs | None:
     return blobs if blobs is None or isinstance(keep, slice) else Blobs(blobs.values, blobs.place[keep])
+
+
+def _with_payloads(detail: Blobs | None, operations: Operations) -> Blobs | None:
+    """Add the whole payloads of the records that were read one by one to the texts of `detail`."""
+    if not operations.payloads:
+        return detail
+    texts = [
+        json.dumps({"event": PLANS[operations.plan[row]].layout.name, **_plain(payload.fields)})
+        for row, payload in operations.payloads.items()
+    ]
+    values = pa.array(texts, pa.string())
+    place = np.full(len(operations), NONE, np.int32)
+    if detail is not None:
+        values, place = pa.concat_arrays([detail.values, values]), detail.place.copy()
+    place[list(operations.payloads)] = np.arange(len(values) - len(texts), len(values))
+    return Blobs(values, place)
 
 
 def _plain(fields: Mapping[str, object]) -> dict[str, object]:

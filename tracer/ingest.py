@@ -167,7 +167,7 @@ class _EtlIngest:
             self.losses, self.losses_known = LossTimes([]), 0
             # Compiled code is loaded while the files are hashed.
             self.names, self.resolver = self._make_resolver()
-            self.tree, self.rows = self.resolver.tree, EventRows(self.names.texts)
+            self.tree, self.rows = self.resolver.tree, EventRows(self.names)
             if self.live is not None:
                 reader.losses[:] = place_losses(reader.losses, self.live.losses)
             addresses, seeded = self._read_seed()

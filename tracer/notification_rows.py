@@ -95,8 +95,8 @@ def notification_table() -> str:
         notify = Notify(operation.notify_class)
         own = [item for item in fields(kind) if item.name not in base]
         recovered = [f"`address` = `{kind.object_field}`"] if kind.object_field else []
-        recovered += [_recovered(item) for item in own if not item.metadata.get("detail")]
-        only = [f"{_recovered(item)} (Procmon)" for item in own if item.metadata.get("detail")]
+        recovered += [_recovered(item) for item in own if not item.metadata.get("procmon")]
+        only = [f"{_recovered(item)} (Procmon)" for item in own if item.metadata.get("procmon")]
         missing = [f"`{name}`: {why}" for name, why in kind.missing.items()]
         cells = (
             f"`{operation.name}`", f"{int(notify)} `{notify.name}`", f"`{kind.structure}`",

@@ -39,9 +39,9 @@ __all__ = [
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def _of(structure: str, *, column: str | None = None, detail: str | None = None) -> Any:  # noqa: ANN401
-    """Declare a field: the structure's field it is, and its column, or its name in the column `detail`."""
-    return field(default=None, metadata={"structure": structure, "column": column, "detail": detail})
+def _of(structure: str, *, detail: str | None = None, procmon: bool = False) -> Any:  # noqa: ANN401
+    """Declare a field: the structure's field it is, its name in the column `detail`, whether only Procmon tells it."""
+    return field(default=None, metadata={"structure": structure, "detail": detail, "procmon": procmon})
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +121,8 @@ class CreateKey(Notification):
 
     requested_name: str | None = _of("CompleteName")
     disposition: int | None = _of("*Disposition")
-    desired_access: int | None = _of("DesiredAccess", detail="DesiredAccess")
-    granted_access: int | None = _of("GrantedAccess", detail="GrantedAccess")
+    desired_access: int | None = _of("DesiredAccess", detail="DesiredAccess", procmon=True)
+    granted_access: int | None = _of("GrantedAccess", detail="GrantedAccess", procmon=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,8 +134,8 @@ class OpenKey(Notification):
     missing: ClassVar[Mapping[str, str]] = _OPEN_MISSING
 
     requested_name: str | None = _of("CompleteName")
-    desired_access: int | None = _of("DesiredAccess", detail="DesiredAccess")
-    granted_access: int | None = _of("GrantedAccess", detail="GrantedAccess")
+    desired_access: int | None = _of("DesiredAccess", detail="DesiredAccess", procmon=True)
+    granted_access: int | None = _of("GrantedAccess", detail="GrantedAccess", procmon=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,8 +151,11 @@ class QueryKey(Notification):
 
     Attributes:
         information_class: KeyInformationClass.
-        data_size: *ResultLength, bytes.
-        data: KeyInformation as returned, at most 2048 bytes of it; None where nothing was captured.
+        name, class_name: Name and Class of KeyInformation, escaped; these and the next are None where the
+            information class has no such field, or it was not captured.
+        last_write_time: its LastWriteTime, 100 ns since 1601.
+        subkeys, values: its SubKeys and Values.
+        result_length: *ResultLength, bytes; None where KeyInformation was captured as a whole, and from Procmon.
         length: Length of the caller's buffer; None but from Procmon.
     """
 
@@ -160,9 +163,13 @@ class QueryKey(Notification):
     missing: ClassVar[Mapping[str, str]] = {"Length": _CALLERS}
 
     information_class: int | None = _of("KeyInformationClass")
-    data_size: int | None = _of("*ResultLength")
-    data: bytes | None = _of("KeyInformation")
-    length: int | None = _of("Length", detail="Length")
+    name: str | None = _of("KeyInformation.Name", detail="Name")
+    class_name: str | None = _of("KeyInformation.Class", detail="Class")
+    last_write_time: int | None = _of("KeyInformation.LastWriteTime", detail="LastWriteTime")
+    subkeys: int | None = _of("KeyInformation.SubKeys", detail="SubKeys")
+    values: int | None = _of("KeyInformation.Values", detail="Values")
+    result_length: int | None = _of("*ResultLength", detail="ResultLength")
+    length: int | None = _of("Length", detail="Length", procmon=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,9 +213,8 @@ class QueryValueKey(Notification):
     Attributes:
         value_name: ValueName, escaped.
         information_class: KeyValueInformationClass.
-        data_type: type of the value, where the source says it; the structure has no such field.
-        data_size: *ResultLength, bytes.
-        data: KeyValueInformation as returned, at most 2048 bytes of it.
+        data_type, data_size, data: the value's own, out of KeyValueInformation: its type, its full size in
+            bytes, and as much of it as was captured; None where that is not known.
         length: Length of the caller's buffer; None but from Procmon.
     """
 
@@ -217,10 +223,10 @@ class QueryValueKey(Notification):
 
     value_name: str | None = _of("ValueName")
     information_class: int | None = _of("KeyValueInformationClass")
-    data_type: int | None = None
-    data_size: int | None = _of("*ResultLength")
-    data: bytes | None = _of("KeyValueInformation")
-    length: int | None = _of("Length", detail="Length")
+    data_type: int | None = _of("KeyValueInformation.Type")
+    data_size: int | None = _of("KeyValueInformation.DataLength")
+    data: bytes | None = _of("KeyValueInformation.Data")
+    length: int | None = _of("Length", detail="Length", procmon=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,9 +238,13 @@ class EnumerateKey(Notification):
 
     index: int | None = _of("Index")
     information_class: int | None = _of("KeyInformationClass")
-    data_size: int | None = _of("*ResultLength")
-    data: bytes | None = _of("KeyInformation")
-    length: int | None = _of("Length", detail="Length")
+    name: str | None = _of("KeyInformation.Name", detail="Name")
+    class_name: str | None = _of("KeyInformation.Class", detail="Class")
+    last_write_time: int | None = _of("KeyInformation.LastWriteTime", detail="LastWriteTime")
+    subkeys: int | None = _of("KeyInformation.SubKeys", detail="SubKeys")
+    values: int | None = _of("KeyInformation.Values", detail="Values")
+    result_length: int | None = _of("*ResultLength", detail="ResultLength")
+    length: int | None = _of("Length", detail="Length", procmon=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +253,7 @@ class EnumerateValueKey(Notification):
 
     Attributes:
         index: Index.
-        value_name: name of the value listed, where the source says it; the structure has no such field.
+        value_name: name of the value listed; None where the information class has none, or it was not captured.
     """
 
     structure: ClassVar[str | None] = "REG_ENUMERATE_VALUE_KEY_INFORMATION"
@@ -251,11 +261,11 @@ class EnumerateValueKey(Notification):
 
     index: int | None = _of("Index")
     information_class: int | None = _of("KeyValueInformationClass")
-    value_name: str | None = None
-    data_type: int | None = None
-    data_size: int | None = _of("*ResultLength")
-    data: bytes | None = _of("KeyValueInformation")
-    length: int | None = _of("Length", detail="Length")
+    value_name: str | None = _of("KeyValueInformation.Name")
+    data_type: int | None = _of("KeyValueInformation.Type")
+    data_size: int | None = _of("KeyValueInformation.DataLength")
+    data: bytes | None = _of("KeyValueInformation.Data")
+    length: int | None = _of("Length", detail="Length", procmon=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,14 +274,16 @@ class QueryMultipleValueKey(Notification):
 
     Attributes:
         entry_count: EntryCount.
-        data_size: *BufferLength or *RequiredBufferLength, UNCONFIRMED which.
+        buffer_length: *BufferLength or *RequiredBufferLength, UNCONFIRMED which.
     """
 
     structure: ClassVar[str | None] = "REG_QUERY_MULTIPLE_VALUE_KEY_INFORMATION"
     missing: ClassVar[Mapping[str, str]] = {"ValueEntries, ValueBuffer": _DRIVERS}
 
     entry_count: int | None = _of("EntryCount")
-    data_size: int | None = _of("*BufferLength or *RequiredBufferLength (UNCONFIRMED which)")
+    buffer_length: int | None = _of(
+        "*BufferLength or *RequiredBufferLength (UNCONFIRMED which)", detail="BufferLength"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,15 +292,18 @@ class SetInformationKey(Notification):
 
     Attributes:
         information_class: KeySetInformationClass.
-        data_size: KeySetInformationLength, bytes (UNCONFIRMED that the record's DataSize is that).
-        data: KeySetInformation; None where nothing was captured.
+        last_write_time: LastWriteTime of KeySetInformation, 100 ns since 1601; None where it is another class,
+            or nothing was captured; so is handle_tags.
+        handle_tags: its HandleTags.
+        length: KeySetInformationLength, bytes; None where all of it was captured from ETW.
     """
 
     structure: ClassVar[str | None] = "REG_SET_INFORMATION_KEY_INFORMATION"
 
     information_class: int | None = _of("KeySetInformationClass")
-    data_size: int | None = _of("KeySetInformationLength")
-    data: bytes | None = _of("KeySetInformation")
+    last_write_time: int | None = _of("KeySetInformation.LastWriteTime", detail="LastWriteTime")
+    handle_tags: int | None = _of("KeySetInformation.HandleTags", detail="HandleTags")
+    length: int | None = _of("KeySetInformationLength", detail="Length")
 
 
 @dataclass(frozen=True, slots=True)
@@ -347,7 +362,7 @@ class LoadKey(Notification):
         "Flags, TrustClassObject, UserEvent, DesiredAccess, RootHandle": _DRIVERS,
     }
 
-    source_file: str | None = _of("SourceFile", detail="FileName")
+    source_file: str | None = _of("SourceFile", detail="FileName", procmon=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tracer.decode.columns import NONE, Blobs
-from tracer.decode.plans import PLANS, PlanTables
+from tracer.decode.plans import OPERATION_NUMBERS, PLANS, PlanTables
+from tracer.decode.reads import SIZE_KNOWN, TYPE_KNOWN
 from tracer.decode.strings import EMPTY
 from tracer.operations import OPERATIONS
 from tracer.radix import stable_order
@@ -34,7 +35,7 @@ _ALWAYS_KNOWN = frozenset(
         "flags",
     }
 )
-_BLOBS = ("data", "previous")
+_BLOBS = {"data": pa.binary(), "previous": pa.binary(), "detail": pa.string()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +45,12 @@ class Batch:
     Attributes:
         columns: one array each; `duration` may be None.
         fields: fixed fields of which not all are 0.
-        blobs: captured bytes, by _BLOBS; None where no row has any.
-        details: texts of the column `detail`, by row.
+        blobs: captured bytes and the texts of `detail`, by _BLOBS; None where no row has any.
     """
 
     columns: dict[str, NDArray | None]  # type: ignore[type-arg]
     fields: dict[str, NDArray[np.uint32]]
     blobs: dict[str, Blobs | None]
-    details: dict[int, str]
     rows: int
 
 
@@ -83,18 +82,11 @@ class _Joined:
     columns: dict[str, NDArray]  # type: ignore[type-arg]
     numbers: dict[str, NDArray[np.uint32]]
     blobs: dict[str, Blobs | None]
-    details: dict[int, str]
 
 
 def _join(batches: list[Batch]) -> _Joined:
     """Join batches column by column, and let go of what was joined."""
     sizes = [batch.rows for batch in batches]
-    starts = np.cumsum(sizes) - sizes
-    details = {
-        int(start) + row: text
-        for start, batch in zip(starts, batches, strict=True)
-        for row, text in batch.details.items()
-    }
     if all(batch.columns["duration"] is None for batch in batches):
         for batch in batches:
             del batch.columns["duration"]
@@ -116,7 +108,7 @@ def _join(batches: list[Batch]) -> _Joined:
             ]
         )
     blobs = {name: _join_blobs([batch.blobs.pop(name) for batch in batches], sizes) for name in _BLOBS}
-    return _Joined(columns, numbers, blobs, details)
+    return _Joined(columns, numbers, blobs)
 
 
 def _join_blobs(blobs: list[Blobs | None], sizes: list[int]) -> Blobs | None:
@@ -160,7 +152,7 @@ def _table(joined: _Joined, order: Column, texts: list[str]) -> pa.Table:
     def bytes_of(name: str) -> pa.Array:
         blobs = joined.blobs[name]
         if blobs is None:
-            return pa.nulls(rows, pa.binary())
+            return pa.nulls(rows, _BLOBS[name])
         place = blobs.place.take(order)
         return blobs.values.take(pa.array(place, mask=place == NONE))
 
@@ -172,6 +164,7 @@ def _table(joined: _Joined, order: Column, texts: list[str]) -> pa.Table:
     previous_type, previous_size = number("PreviousDataType"), number("PreviousDataSize")
     no_previous = ~lookup.previous.take(plan) | ((previous_type == 0) & (previous_size == 0))
     no_value = ~lookup.value.take(plan) | (lookup.nameless_if_empty.take(plan) & (last_name == EMPTY))
+    contents = column("known")
     duration = column("duration") if "duration" in joined.columns else np.full(rows, NO_DURATION)
     columns = {
         "sequence": pa.array(column("sequence")),
@@ -194,8 +187,8 @@ def _table(joined: _Joined, order: Column, texts: list[str]) -> pa.Table:
         ),
         "index": _known(index, lookup.index.take(plan)),
         "entry_count": _known(entries, lookup.entries.take(plan)),
-        "data_type": _known(number("Type"), lookup.type.take(plan)),
-        "data_size": _known(number("DataSize"), lookup.size.take(plan)),
+        "data_type": _known(number("Type"), contents & TYPE_KNOWN != 0),
+        "data_size": _known(number("DataSize"), contents & SIZE_KNOWN != 0),
         "data": bytes_of("data"),
         "previous_type": _known(previous_type, ~no_previous),
         "previous_size": _known(previous_size, ~no_previous),
@@ -207,9 +200,7 @@ def _table(joined: _Joined, order: Column, texts: list[str]) -> pa.Table:
         "event_id": pa.array(lookup.id.take(plan)),
         "record_offset": pa.array(column("offset")),
         "flags": pa.array(column("flags")),
-        "detail": pa.array([joined.details.get(row) for row in order.tolist()], pa.string())
-        if joined.details
-        else pa.nulls(rows, pa.string()),
+        "detail": bytes_of("detail"),
     }
     # Columns that are always known are declared so: the writer then spends nothing on their NULLs.
     fields = [pa.field(name, columns[name].type, nullable=name not in _ALWAYS_KNOWN) for name in EVENTS.names]
@@ -234,14 +225,14 @@ class _Lookup:
     # The status of the manifest provider's close is nominal: it is sent before the close happens.
     status = _has("Status") & ~(PlanTables.closes & ~classic)
     requested = creates | (classic & np.isin(PlanTables.event_id, (10, 11)))
-    value = np.where(classic, PlanTables.value_only, (PlanTables.names == 2) & ~creates)
+    # The manifest provider's enumerations of values have the name that came back, where one was captured.
+    listed = PlanTables.operation == OPERATION_NUMBERS["EnumerateValueKey"]
+    value = np.where(classic, PlanTables.value_only, ((PlanTables.names == 2) & ~creates) | listed)
     nameless_if_empty = classic & np.isin(PlanTables.event_id, (13, 18, 19))
     classic_class = classic & np.isin(PlanTables.event_id, (13, 16, 20)) & _has("Index")
     information = _has("InfoClass") | classic_class
     index = _has("Index") & (~classic | PlanTables.index_only)
     entries = _has("EntryCount")
-    type = _has("Type")
-    size = _has("DataSize")
     previous = PlanTables.tail == 2
 
 

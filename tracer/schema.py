@@ -20,9 +20,11 @@ __all__ = [
     "KEYS",
     "LOSSES",
     "NAME_SOURCES",
+    "OF_VALUES",
     "OPTIONAL",
     "PROCESSES",
     "SEED",
+    "STRUCTURED",
     "TABLES",
     "USAGE",
     "Column",
@@ -43,13 +45,25 @@ NAME_SOURCES = {
 
 FLAGS = {
     "name_ambiguous": 1,  # embedded NULs, or a Procmon path, allow more than one reading
-    "data_truncated": 2,  # fewer bytes were captured than the value holds
+    "data_truncated": 2,  # fewer bytes were captured than the value, or what was read of a key, holds
     "previous_truncated": 4,
     "name_has_nul": 8,  # a name holds a NUL: hidden from Win32 programs
     "across_loss": 16,  # events were lost between the row and the evidence that names it
     "after_close": 32,  # the object's close was recorded before this row
     "layout_prefix": 64,  # an unknown newer version of a known event, read as far as the known layout goes
 }
+
+
+# Of operations that are no writes of a value, older captures have a structure and its length in these columns.
+OF_VALUES = ("data_type", "data_size", "data")
+STRUCTURED = (
+    "QueryKey",
+    "EnumerateKey",
+    "QueryValueKey",
+    "EnumerateValueKey",
+    "SetInformationKey",
+    "QueryMultipleValueKey",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,25 +137,31 @@ EVENTS = Table(
             "what the caller of an open, create or rename passed, escaped; else NULL",
         ),
         Column(
-            "value_name", "text", "value name, escaped; empty is the default value, NULL is no value at all"
+            "value_name",
+            "text",
+            "value name, escaped; empty is the default value, NULL is no value at all; of EnumerateValueKey the "
+            "name that came back, where it was captured",
         ),
         Column("disposition", "uint32", "1 created, 2 opened; NULL unless a create succeeded"),
         Column("information_class", "uint32", "KEY_*_INFORMATION_CLASS asked for or set; else NULL"),
         Column("index", "uint32", "index of an enumeration; else NULL"),
         Column("entry_count", "uint32", "values asked for by QueryMultipleValueKey; else NULL"),
         Column(
-            "data_type", "uint32", "registry value type written (SetValueKey) or read; NULL where not carried"
+            "data_type",
+            "uint32",
+            "registry value type written or read; NULL where not carried, and where no value is read",
         ),
         Column(
             "data_size",
             "uint32",
-            "full size in bytes, even where fewer were captured; NULL where not carried",
+            "the value's own full size in bytes, even where fewer were captured; of a read that was too short "
+            "(BUFFER_OVERFLOW, BUFFER_TOO_SMALL) the size that the value has; NULL where not carried",
         ),
         Column(
             "data",
             "bytes",
-            "captured bytes: value data of SetValueKey, the returned KEY_*_INFORMATION of reads; "
-            "NULL where nothing was captured",
+            "the value's own captured bytes: written by SetValueKey, or read, without the structure around them; "
+            "NULL where nothing was captured, and where the value is empty (data_size 0)",
         ),
         Column("previous_type", "uint32", "type of the value before SetValueKey; NULL where not recorded"),
         Column("previous_size", "uint32", "its full size in bytes; NULL where not recorded"),
@@ -163,7 +183,14 @@ EVENTS = Table(
             "buffers: where it would start if none were compressed)",
         ),
         Column("flags", "uint32", "sum of tracer.schema.FLAGS"),
-        Column("detail", "text", "JSON object of fields that have no column; NULL when there are none"),
+        Column(
+            "detail",
+            "text",
+            "JSON object of fields that have no column, as wdm.h names them: of reads what the returned structure says "
+            "beside the value (Name, LastWriteTime, SubKeys, Values, TitleIndex where it is not 0, ...), ResultLength "
+            "where not all of it was captured, and the bytes of a structure nobody knows as hex digits under "
+            "KeyInformation or KeyValueInformation; NULL when there are none",
+        ),
     ),
 )
 
@@ -333,7 +360,7 @@ USAGE = Table(
         Column("created", "int64", "those that made a key (disposition 1)"),
         Column("failures", "int64", "those that failed (tracer.statuses.is_failure)"),
         Column("not_found", "int64", "those with STATUS_OBJECT_NAME_NOT_FOUND"),
-        Column("bytes_read", "int64", "data_size of successful reads; NULL where none is known"),
+        Column("bytes_read", "int64", "data_size of successful reads of values; NULL where none is known"),
         Column("bytes_written", "int64", "data_size of successful SetValueKey; NULL where none is known"),
         Column("time_spent_ns", "int64", "sum of duration_ns; NULL where none is known, or beyond 62 bits"),
         Column("first_ns", "int64", "earliest time_ns"),

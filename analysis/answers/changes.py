@@ -301,7 +301,6 @@ def _with_data(rows: Table, events: Table) -> Table:
                 f"{name}_type": carrying["data_type"],
                 f"{name}_size": carrying["data_size"],
                 f"{name}_data": carrying["data"],
-                f"{name}_class": carrying["information_class"],
             }
         )
         columns += data.columns[1:]

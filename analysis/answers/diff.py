@@ -20,7 +20,7 @@ USUAL = ("values", "keys", "processes")  # operations are very many
 _CHANGES = ("write", "delete", "key_created", "key_deleted", "key_renamed")
 _MATCH = ("what", "key_name", "value", "image", "operation")
 _OF_SIDE = (
-    "display_key", "spelled_value", "spelled_image", "last_known", "changed", "own_fact", "own_class", "own_type",
+    "display_key", "spelled_value", "spelled_image", "last_known", "changed", "own_fact", "own_type",
     "own_size", "own_data", "times", "process", "pid", "sequence", "time", "key_id", "process_id",
 )  # fmt: skip
 CANDIDATES = (*_MATCH, *(f"{letter}_{name}" for letter in "ab" for name in _OF_SIDE))
@@ -68,7 +68,7 @@ def side(
 
     * display_key, spelled_value, spelled_image: as spelled; key_id (of the group);
     * last_known: write, read, absent or deleted of a value, exists, absent or deleted of a key
-      (`analysis.answers.state`); changed: whether this side changed it; own_fact, own_class, own_type,
+      (`analysis.answers.state`); changed: whether this side changed it; own_fact, own_type,
       own_size, own_data: the event by which it is known;
     * times: how many changes of a key or value, events of a process, or operations of that kind;
     * process, pid, process_id, sequence, time: of the last event.
@@ -123,7 +123,7 @@ def candidates(a: Table, b: Table, *, counts: bool = False) -> Table:
     names = {name: ibis.coalesce(both[f"a_{name}"], both[f"b_{name}"]) for name in _MATCH}
     is_state = names["what"].isin(["key", "value"])
     alike = both["a_last_known"].identical_to(both["b_last_known"])
-    for name in ("own_fact", "own_class", "own_type", "own_size", "own_data"):
+    for name in ("own_fact", "own_type", "own_size", "own_data"):
         alike = alike & both[f"a_{name}"].identical_to(both[f"b_{name}"])
     changed = both["a_changed"].fill_null(False) | both["b_changed"].fill_null(False)
     states = is_state & ibis.ifelse(in_a & in_b, ~alike, changed)
@@ -235,7 +235,7 @@ def _like_states(found: Table, what: str) -> Table:
     empty = {
         "key_name": ibis.literal(""), "value": ibis.literal(""), "operation": ibis.literal(""),
         "display_key": ibis.null(str), "spelled_value": ibis.null(str), "last_known": ibis.null(str),
-        "changed": ibis.null(bool), "own_fact": ibis.null(str), "own_class": ibis.null("int64"),
+        "changed": ibis.null(bool), "own_fact": ibis.null(str),
         "own_type": ibis.null("int64"), "own_size": ibis.null("int64"), "own_data": ibis.null("binary"),
     }  # fmt: skip
     have = set(found.columns)
@@ -259,6 +259,6 @@ def _merged(rows: Table) -> Table:
 
 def _columns(rows: Table) -> Table:
     """Return the rows as `side` gives them; numbers are as wide in every capture and in every engine."""
-    numbers = ("key_id", "process_id", "own_class", "own_type", "own_size")
+    numbers = ("key_id", "process_id", "own_type", "own_size")
     rows = rows.mutate(**{name: rows[name].cast("int64") for name in numbers})
     return rows.select(*_MATCH, *_OF_SIDE)

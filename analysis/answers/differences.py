@@ -5,7 +5,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from analysis.answers.returned import by_batch, content, value_texts
+from analysis.answers.returned import OWN, by_batch, value_texts
 
 __all__ = ["DIFFERENCES", "differences"]
 
@@ -16,7 +16,7 @@ DIFFERENCES = (
     *(f"{letter}_{name}" for name in _PAIRS for letter in "ab"),
 )  # fmt: skip
 # what tells the content; engines without unsigned numbers have wider ones
-_OWN = {"own_fact": None, "own_class": "uint32", "own_type": "uint32", "own_size": "uint32", "own_data": None}
+_OWN = {"own_fact": None, "own_type": "uint32", "own_size": "uint32", "own_data": None}
 
 Bools = NDArray[np.bool_]
 
@@ -58,7 +58,7 @@ def _compared(columns: dict[str, pa.Array]) -> dict[str, pa.Array]:
             name: columns[f"{letter}_{name}"].cast(kind) if kind else columns[f"{letter}_{name}"]
             for name, kind in _OWN.items()
         }
-        kind, size, data = (pc.if_else(pa.array(held), part, None) for part in content(mine))
+        kind, size, data = (pc.if_else(pa.array(held), mine[name], None) for name in OWN)
         empty = held & _true(pc.equal(size, 0)) & _true(pc.is_null(data))
         data = pc.if_else(pa.array(empty), pa.scalar(b"", data.type), data)
         out |= {f"{letter}_type": kind, f"{letter}_size": size, f"{letter}_data": data}

@@ -43,7 +43,6 @@ LONGEST_NS = 2**63 - 1
 _PENDING = 0x103
 _PATH_NOT_FOUND = 0xC000003A
 _TOO_SHORT = (0x80000005, 0xC0000023)  # BUFFER_OVERFLOW, BUFFER_TOO_SMALL: it is there, and longer
-_WITH_DATA = (1, 2, 3, 4)  # KEY_VALUE_INFORMATION_CLASS: full, partial, and both aligned; basic has no data
 _OF_THE_NAME = (3, 7)  # KEY_INFORMATION_CLASS: what a handle knows even after its key was deleted
 _LOST = ("events", "buffers", "damage")
 
@@ -64,13 +63,10 @@ def evidence(events: Table, keys: Table, everywhere: Table | None = None, *, sub
     process_id, handle_id, operation, status, requested_name, information_class, data_type, data_size, data,
     previous_type, previous_size, previous_data, flags. A row is known by (sequence, key_id).
 
-    `data` of a write is the value's data; of a read it is what was returned, a KEY_VALUE_*_INFORMATION of
-    `information_class` (`analysis.answers.returned`).
-
     Facts of a value:
 
     * write, delete: done;
-    * read: a query or an enumeration that succeeded and whose returned data was captured;
+    * read: a query or an enumeration that succeeded and whose returned data was captured, or is known to be none;
     * seen: a read that proves the value is there without telling its data, or not all of it;
     * miss: a query or a delete that found no such value;
     * failed: a write or a delete that failed otherwise, and changed nothing;
@@ -88,7 +84,7 @@ def evidence(events: Table, keys: Table, everywhere: Table | None = None, *, sub
 
     Left out, because they prove nothing: STATUS_KEY_DELETED, which tells of the key that an old handle was
     opened for, not of one that was created since; STATUS_REPARSE, which is the link's; enumerations of
-    values where the source does not say which name came back (ETW: it is inside `data`) count as key_used.
+    values where the source does not say which name came back (ETW: no data was captured) count as key_used.
 
     Args:
         events: stored or joined event rows.
@@ -189,7 +185,7 @@ def _value_cases(rows: Table, done: BooleanValue) -> list[tuple[BooleanValue, St
     changes = operation.isin(["SetValueKey", "DeleteValueKey"]) & named
     queries = (operation == "QueryValueKey") & named
     reads = queries | ((operation == "EnumerateValueKey") & named)
-    told = rows["data"].notnull() & rows["information_class"].isin(_WITH_DATA)
+    told = rows["data"].notnull() | ((rows["data_size"] == 0) & rows["data_type"].notnull()).fill_null(False)
     missed = status == NAME_NOT_FOUND
     return [
         (changes & done, ibis.ifelse(operation == "SetValueKey", "write", "delete")),

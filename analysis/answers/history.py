@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from analysis.answers.evidence import first_spellings, lost_between, of_key, same_key
 from analysis.answers.known import KEY_FACTS, VALUE_FACTS, known_value
-from analysis.answers.returned import by_batch, content, value_texts
+from analysis.answers.returned import OWN, by_batch, value_texts
 from analysis.filters import name_regex
 from tracer.statuses import NAME_NOT_FOUND, status_name
 
@@ -113,7 +113,7 @@ def _with_contents(rows: Table, events: Table) -> Table:
         "previous_type", "previous_size", "previous_data", "flags", event_at="sequence", **of_key(events, "event"),
     )  # fmt: skip
     own = events.select(
-        own_at="sequence", own_ns="time_ns", own_operation="operation", own_class="information_class",
+        own_at="sequence", own_ns="time_ns", own_operation="operation",
         own_type="data_type", own_size="data_size", own_data="data", **of_key(events, "own"),
     )  # fmt: skip
     rows = rows.inner_join(event, [rows["sequence"] == event["event_at"], *same_key(rows, event, "event")])
@@ -133,7 +133,7 @@ def _named(rows: Table, found: Table, keys: Table, processes: Table) -> Table:
     return rows.select(
         "sequence", "time", "display_key", "operation", "status", "process", "pid", "data_type",
         "data_size", "data", "previous_type", "previous_size", "previous_data", "own_from", "own_sequence",
-        "own_class", "own_type", "own_size", "own_data", "lost", "key_id", "process_id",
+        "own_type", "own_size", "own_data", "lost", "key_id", "process_id",
         "handle_id", "flags",
         value_name="first_name",
         own_fact=ibis.ifelse(rows["own_operation"] == "SetValueKey", "write", "read"),
@@ -152,7 +152,7 @@ def _told(columns: dict[str, pa.Array]) -> dict[str, pa.Array]:
     missed = _is(operation, "DeleteValueKey") & _is(columns["status"], NAME_NOT_FOUND)
     held = _is(source, "write", "read")
     own_from = _where(held, source, _where(_is(source, "absent", "deleted"), "absent", None))
-    own = dict(zip(_PARTS, content(columns), strict=True))
+    own = dict(zip(_PARTS, (columns[name] for name in OWN), strict=True))
     before = {name: columns[f"previous_{name}"] for name in _PARTS}
     old = {name: _where(recorded, before[name], _where(held & ~missed, own[name], None)) for name in _PARTS}
     writes = _is(operation, "SetValueKey")

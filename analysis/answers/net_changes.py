@@ -7,8 +7,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from analysis.answers.returned import value_information
-
 __all__ = ["NET_CHANGES", "NetChanges", "net_changes"]
 
 NET_CHANGES = pa.schema(
@@ -202,12 +200,9 @@ def _latest(touched: pa.Table, side: str) -> tuple[pa.Array, pa.Array, pa.Array,
     """
     write, read = touched.column(f"{side}_write"), touched.column(f"{side}_read")
     written = [touched.column(f"{side}_write_{name}") for name in ("type", "size", "data")]
-    returned = touched.column(f"{side}_read_data").combine_chunks()
-    structure = touched.column(f"{side}_read_class").combine_chunks()
-    got = value_information(structure, returned)
-    told = _true(pc.is_valid(got[0]))
+    got = [touched.column(f"{side}_read_{name}") for name in ("type", "size", "data")]
     has_write = _true(pc.is_valid(write))
-    newer = told & (~has_write | _true(pc.greater(read, write)))
+    newer = _true(pc.is_valid(read)) & (~has_write | _true(pc.greater(read, write)))
     agree = _agree(written, got, newer & has_write)
     by_read = pa.array(newer & ~agree)
     kind, size, data = (
@@ -220,7 +215,7 @@ def _latest(touched: pa.Table, side: str) -> tuple[pa.Array, pa.Array, pa.Array,
     return source, kind, size, data
 
 
-def _agree(written: list[pa.Array], got: tuple[pa.Array, ...], rows: Bools) -> Bools:
+def _agree(written: list[pa.Array], got: list[pa.Array], rows: Bools) -> Bools:
     """Tell for which of `rows` a read returned what was written, as far as both were captured."""
     agree = rows & _true(pc.equal(written[0], got[0])) & _true(pc.equal(written[1], got[1]))
     differ = np.flatnonzero(agree & ~_true(pc.equal(written[2], got[2])))

@@ -19,9 +19,9 @@ _OF_KEYS = ("QueryKey", "QuerySecurityKey")
 _BY_INDEX = ("EnumerateKey", "EnumerateValueKey")
 _OF_VALUES = ("SetValueKey", "DeleteValueKey")
 _OF_FACTS = ("SetInformationKey", "SetSecurityKey")
-# What is compared as bytes: structures without padding, for nobody clears that, and of keys those that are
-# the same whichever handle asks. KEY_INFORMATION_CLASS: full, cached; KEY_VALUE_...: partial, partial aligned.
-_COMPARED = {"QueryKey": (2, 4), "QueryValueKey": (2, 4), "EnumerateValueKey": (2, 4)}
+_OF_VALUE_READS = ("QueryValueKey", "EnumerateValueKey")
+_COMPARED_FACTS = (2, 4)  # KEY_INFORMATION_CLASS: full, cached, which are the same whichever handle asks
+_LENGTH = r'"Length": [0-9]+(, )?'  # of the caller's buffer
 _OF_HANDLES = 5  # KEY_INFORMATION_CLASS: from here on they tell of a handle more than of a key
 _CUT, _AMBIGUOUS = FLAGS["data_truncated"], FLAGS["name_ambiguous"]
 _READ_COLUMNS = ("sequence", "time", "time_ns", "process_id", "operation", "index", "information_class", "status",
@@ -51,7 +51,7 @@ def read_runs(events: Table, everything: Table, keys: Table) -> Table:
     differs between two reads of a run, nobody knows that nothing changed.
 
     `content` is a hash of what was returned, for comparison within one answer; NULL where that was not
-    captured as a whole, or holds padding, which has any content. `size` is what was returned in bytes, NULL
+    captured as a whole. `size` is what was returned in bytes, NULL
     where it tells of a handle more than of its key. `data_size` is NULL where nothing was returned.
     `ambiguous` tells whether the names of the read are. Of the event stand here: sequence, time, time_ns,
     status, value_name, duration_ns.
@@ -91,28 +91,34 @@ def _reads(events: Table, groups: Table) -> Table:
         | (operation.isin(_BY_INDEX) & events["index"].notnull())
     )
     known = events["process_id"].notnull() & events["status"].notnull()
-    rows = events.filter(told & known).select("key_id", "data", "flags", *_READ_COLUMNS)
+    rows = events.filter(told & known).select("key_id", "data", "detail", "flags", *_READ_COLUMNS)
     rows = rows.inner_join(groups, rows["key_id"] == groups["grouped_id"]).drop("grouped_id", "key_id")
     operation = rows["operation"]
     named, none = operation == "QueryValueKey", ibis.null(str)
     class_ = rows["information_class"]
     alike = (operation != "QueryKey") | (class_ < _OF_HANDLES).fill_null(False)
-    plain = ibis.literal(False)
-    for name, classes in _COMPARED.items():
-        plain = plain | ((operation == name) & class_.isin(classes).fill_null(False))
     done, no_size = rows["status"] < NOT_SUCCESS, ibis.null()
-    whole = done & rows["data"].notnull() & ((rows["flags"] & _CUT) == 0)
+    whole = done & ((rows["flags"] & _CUT) == 0)
+    facts = (operation == "QueryKey") & class_.isin(_COMPARED_FACTS).fill_null(False)
+    facts = facts & ~rows["detail"].contains('"ResultLength"').fill_null(
+        True
+    )  # else not all, or nothing, was captured
+    content = ibis.cases(
+        (whole & operation.isin(_OF_VALUE_READS), rows["data"].hash()),
+        (whole & facts, rows["detail"].re_replace(_LENGTH, "").hash()),
+        else_=ibis.null(),
+    )
     zero = ibis.literal(0, "int64")
     return rows.mutate(
         value=ibis.ifelse(named, folded(rows["value_name"]), none),
         value_name=ibis.ifelse(named, rows["value_name"], none),
         index=ibis.ifelse(operation.isin(_BY_INDEX), rows["index"], ibis.null()),
-        content=ibis.ifelse(plain & whole, rows["data"].hash().cast("int64"), ibis.null("int64")),
+        content=content.cast("int64"),
         data_size=ibis.ifelse(done, rows["data_size"], no_size),
         ambiguous=(rows["flags"] & _AMBIGUOUS) != 0,
         size=ibis.ifelse(alike & done, rows["data_size"], no_size),
         **dict.fromkeys(_COUNTED, zero),
-    ).drop("data", "flags")
+    ).drop("data", "detail", "flags")
 
 
 def nameless_changes(events: Table, keys: Table, *, width_ns: int) -> Table:

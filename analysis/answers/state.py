@@ -14,7 +14,7 @@ from analysis.answers.evidence import (
     same_key,
 )
 from analysis.answers.known import KEY_FACTS, VALUE_FACTS, known_value, newest
-from analysis.answers.returned import by_batch, content, value_texts
+from analysis.answers.returned import OWN, by_batch, value_texts
 from analysis.filters import name_regex
 
 __all__ = ["STATE_COLUMNS", "state_at", "told"]
@@ -112,7 +112,7 @@ def _with_event(known: Table, found: Table, events: Table | None) -> Table:
     events = found if events is None else events
     event = events.select(
         "time", "time_ns", "process_id", "handle_id", "flags", own_at="sequence", own_operation="operation",
-        own_class="information_class", own_type="data_type", own_size="data_size", own_data="data",
+        own_type="data_type", own_size="data_size", own_data="data",
         **of_key(events, "own"),
     )  # fmt: skip
     return known.inner_join(event, [known["sequence"] == event["own_at"], *same_key(known, event, "own")])
@@ -155,7 +155,7 @@ def _named(rows: Table, names: Table, keys: Table, processes: Table) -> Table:
     rows = rows.left_join(people, rows["process_id"] == people["by_id"])
     return rows.order_by("display_key", "key_id", rows["value"].notnull(), "value").select(
         "display_key", "value_name", "known", "last_known", "lost_since", "sequence", "time", "process",
-        "pid", "key", "key_id", "process_id", "handle_id", "flags", "own_fact", "own_class", "own_type",
+        "pid", "key", "key_id", "process_id", "handle_id", "flags", "own_fact", "own_type",
         "own_size", "own_data", operation="own_operation",
     )  # fmt: skip
 
@@ -167,5 +167,5 @@ def told(rows: pa.Table) -> pa.Table:
 
 def _told(columns: dict[str, pa.Array]) -> dict[str, pa.Array]:
     holds = pc.fill_null(pc.is_in(columns["last_known"], pa.array(["write", "read"])), False)
-    kind, size, data = (pc.if_else(holds, column, None) for column in content(columns))
+    kind, size, data = (pc.if_else(holds, columns[name], None) for name in OWN)
     return {**columns, "type": kind, "size": size, "data": data, "text": value_texts(kind, data, size)}

@@ -8,12 +8,12 @@ from typing import Any
 import pyarrow as pa
 
 from cli.columns import host_cells, text_cells
-from cli.returned import returned_text
+from cli.returned import key_facts_text
 from cli.table import TextColumn, lay_out, path_line
 from tracer.quoting import quote_name
 from tracer.schema import FLAGS
 from tracer.statuses import is_failure, status_name
-from tracer.values import show_value
+from tracer.values import show_value, type_name
 
 __all__ = [
     "DATA_WIDTH",
@@ -162,7 +162,7 @@ def value_cells(rows: pa.Table) -> list[str]:
 def data_cells(rows: pa.Table) -> list[str]:
     """Return what each row wrote, read or found, as people read it."""
     names = ("operation", "data_type", "data", "data_size", "previous_type", "previous_data", "previous_size",
-             "disposition", "requested_name", "index", "information_class")  # fmt: skip
+             "disposition", "requested_name", "index", "detail")  # fmt: skip
     return [_one_data(*values) for values in zip(*(_values(rows, name) for name in names), strict=True)]
 
 
@@ -177,7 +177,7 @@ def _one_data(
     disposition: int | None,
     requested: str | None,
     index: int | None,
-    information_class: int | None,
+    detail: str | None,
 ) -> str:
     parts = []
     if index is not None:
@@ -186,8 +186,9 @@ def _one_data(
         parts.append({1: "new key", 2: "existing key"}.get(disposition, f"disposition {disposition}"))
     if operation == "RenameKey" and requested:
         parts.append(f"to {requested}")
-    returned = returned_text(operation, information_class, data) if kind is None and data else None
-    text = show_value(kind, data, size, limit=_BYTES) if returned is None else returned
+    text = key_facts_text(operation, detail) or show_value(kind, data, size, limit=_BYTES)
+    if kind is not None and data is None and size is None:
+        text = type_name(kind)  # a read that asked for no more
     if data is None and size == 0:
         text = ""  # nothing came back, so nothing is missing
     if previous is not None or previous_size is not None:

@@ -1,5 +1,6 @@
 """Twin of the NameTable: distinct names in one hash table over their bytes."""
 
+from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
@@ -8,14 +9,13 @@ from numpy.typing import NDArray
 from tracer.compiled import kernel
 from tracer.compiled.unaligned import load, store
 from tracer.decode.columns import Spans
-from tracer.decode.strings import EMPTY, NameTable
+from tracer.decode.strings import EMPTY, FIRST_NAMES, NameTable
 
 __all__ = ["CompiledNameTable"]
 
 _FIRST = np.zeros(1, np.int64)
 _FREE = np.uint64(0)
-_FIRST_NAMES = 1 << 15  # there is room for; the hash table has twice as many places, a power of two
-_FIRST_BYTES = 1 << 21
+_BYTES = 64  # there is room for, for each name
 _SPARE = 8  # bytes that may be read, and overwritten, behind a name
 # Odd numbers with bits well spread (from the golden ratio), and how far a hash is folded onto itself.
 _MIX, _STIR, _FOLD = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xD6E8FEB86659FD93), np.uint64(32)
@@ -32,11 +32,11 @@ class CompiledNameTable(NameTable):
 
     compiled = True
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._places = np.zeros(2 * _FIRST_NAMES, np.uint64)
-        self._ends = np.zeros(_FIRST_NAMES, np.int64)
-        self._held = np.zeros(_FIRST_BYTES, np.uint8)
+    def __init__(self, text_of: Callable[[bytes], str] | None = None, *, room: int = FIRST_NAMES) -> None:
+        super().__init__(text_of)
+        self._places = np.zeros(2 * room, np.uint64)  # twice as many, a power of two
+        self._ends = np.zeros(room, np.int64)
+        self._held = np.zeros(_BYTES * room, np.uint8)
 
     def number(self, raw: bytes) -> int:
         """Return the number of a name given as UTF-16LE bytes."""
@@ -44,6 +44,16 @@ class CompiledNameTable(NameTable):
         number = np.zeros(1, np.int32)
         self.encode_into(number, source, Spans(_FIRST, _FIRST, np.array([len(raw)])))
         return int(number[0])
+
+    def encode_spans(
+        self, raw: NDArray[np.uint8], starts: NDArray[np.int64], ends: NDArray[np.int64]
+    ) -> NDArray[np.int32]:
+        """Return the number of the name in each span."""
+        if int(ends.max(initial=0)) + _SPARE > len(raw):
+            raw = np.append(raw, np.zeros(_SPARE, np.uint8))
+        numbers = np.zeros(len(starts), np.int32)
+        self.encode_into(numbers, raw, Spans(np.arange(len(starts)), starts, ends - starts))
+        return numbers
 
     def encode_into(self, numbers: NDArray[np.int32], raw: NDArray[np.uint8], spans: Spans) -> None:
         """Give `numbers` the number of the name in each of `spans`; `raw` goes on for eight bytes more."""

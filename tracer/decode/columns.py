@@ -19,7 +19,7 @@ from tracer.diagnostics import Diagnostics
 from tracer.etl.records import Records
 from tracer.schema import FLAGS
 
-__all__ = ["NONE", "Blobs", "Chunk", "Column", "Field", "Operations", "Spans", "decode_operations"]
+__all__ = ["NONE", "Blobs", "Chunk", "Column", "Field", "Numbers", "Operations", "Spans", "decode_operations"]
 
 Column = NDArray[np.int64]
 Numbers = NDArray[np.int32]

@@ -4,6 +4,7 @@ Zero-copy Arrow arrays are made straight over the chunk's bytes, so every positi
 against its record before it comes here: an unchecked offset would crash the interpreter.
 """
 
+from collections.abc import Callable
 from itertools import repeat
 
 import numpy as np
@@ -12,9 +13,10 @@ from numpy.typing import NDArray
 
 from tracer.text import decode_name, encode_name
 
-__all__ = ["EMPTY", "NameTable", "NulFinder", "gapped"]
+__all__ = ["EMPTY", "FIRST_NAMES", "NameTable", "NulFinder", "gapped"]
 
 Positions = NDArray[np.int64]
+FIRST_NAMES = 1 << 15
 EMPTY = 0  # number of the empty name in every NameTable
 
 
@@ -63,6 +65,10 @@ def gapped(raw: NDArray[np.uint8], starts: Positions, ends: Positions) -> pa.Arr
 class NameTable:
     """Every distinct name of a capture, numbered; number 0 is the empty name.
 
+    Args:
+        text_of: what makes a text of bytes that are no name (`tracer.decode.reads`); None: a name's own text.
+        room: how many names there is room for at first, in forms that make room.
+
     Attributes:
         texts: escaped text by number.
         has_nul: numbers of names that hold a NUL.
@@ -71,7 +77,9 @@ class NameTable:
 
     compiled = False
 
-    def __init__(self) -> None:
+    def __init__(self, text_of: Callable[[bytes], str] | None = None, *, room: int = FIRST_NAMES) -> None:
+        del room
+        self._text_of = text_of
         self.texts: list[str] = [""]
         self.has_nul: set[int] = set()
         self._numbers: dict[bytes, int] = {b"": EMPTY}
@@ -111,6 +119,9 @@ class NameTable:
 
     def _learn(self, raws: list[bytes]) -> None:
         """Add the texts of new names, decoded all at once where each 16-bit unit is a letter of its own."""
+        if self._text_of is not None:
+            self.texts += map(self._text_of, raws)
+            return
         joined = b"".join(raws)
         letters = joined.decode("utf-16-le", "replace") if len(joined) % 2 == 0 else ""
         if (

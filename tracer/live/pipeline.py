@@ -36,7 +36,7 @@ LIVE_COLUMNS = (
     "sequence", "time", "time_ns", "operation", "notify_class", "phase", "status", "key", "display_key",
     "requested_name", "value_name", "process", "pid", "thread_id", "image_path", "command_line", "user",
     "disposition", "information_class", "index", "entry_count", "data_type", "data_size", "data",
-    "previous_type", "previous_size", "previous_data", "address", "name_source", "event_id", "flags",
+    "previous_type", "previous_size", "previous_data", "address", "name_source", "event_id", "flags", "detail",
 )  # fmt: skip
 _TEXT = pa.dictionary(pa.int32(), pa.string())
 _PLAIN = pa.dictionary(pa.int8(), pa.string())
@@ -152,7 +152,7 @@ class LivePipeline:
         """Begin a generation that knows no name."""
         self._names, self._tree = NameTable(), KeyTree()
         self._key_names = KeyNames(self._tree, self._control_set)
-        self._rows = EventRows(self._names.texts)
+        self._rows = EventRows(self._names)
 
     def _take(self, raw: list[RawRecord]) -> pa.Table:
         if not raw:

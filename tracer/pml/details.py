@@ -1,7 +1,9 @@
-"""What the details of registry events hold beside the path: captured bytes, names, accesses."""
+"""What the details of registry events hold beside the path: captured bytes, names, accesses, facts of keys."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import pyarrow as pa
@@ -10,6 +12,7 @@ from numpy.typing import NDArray
 from tracer.diagnostics import Diagnostics
 from tracer.pml.events import Details
 from tracer.pml.header import Bytes
+from tracer.returned import KEY, SET, VALUE, ValueParts, described, take_values_apart
 from tracer.text import decode_name
 
 __all__ = ["Captured", "detail_texts", "find_captured", "value_names_carried"]
@@ -17,22 +20,23 @@ __all__ = ["Captured", "detail_texts", "find_captured", "value_names_carried"]
 _OPEN_KEY, _CREATE_KEY, _QUERY_KEY, _SET_VALUE, _QUERY_VALUE, _ENUM_VALUE, _ENUM_KEY = 0, 1, 3, 4, 5, 6, 7
 _SET_INFO, _LOAD_KEY, _RENAME_KEY = 8, 12, 14
 _READS = (_QUERY_KEY, _QUERY_VALUE, _ENUM_VALUE, _ENUM_KEY)
-_KEY_BASIC, _KEY_NAME = 0, 3
-_VALUE_BASIC, _VALUE_FULL, _VALUE_PARTIAL, _VALUE_FULL_64, _VALUE_PARTIAL_64 = 0, 1, 2, 3, 4
+_VALUE_READS = (_QUERY_VALUE, _ENUM_VALUE)
+_WITH_NAME = (0, 1, 3)  # KEY_VALUE_INFORMATION_CLASS: basic, full, full aligned
 
 Int64s = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
 class Captured:
-    """The bytes that n events carry: a written value's data, or the KEY_*_INFORMATION that a read returned.
+    """The values that n events carry: what was written, or what a read returned, without the structure around it.
 
     Attributes:
-        start: position in the file.
-        size: bytes captured; 0 where there are none.
-        full_size: bytes there were to capture; -1 where the event does not say.
+        start: position of the value's data.
+        size: bytes of it that were captured; 0 where there are none.
+        full_size: the value's own size; -1 where the event does not say.
         type: registry value type, where has_type.
-        truncated: some but not all bytes were captured.
+        truncated: fewer bytes were captured than the value has, though something was.
+        parts: the structures of the reads of values among the events, and `reads` the events' numbers.
     """
 
     start: Int64s
@@ -41,6 +45,8 @@ class Captured:
     type: NDArray[np.uint32]
     has_type: NDArray[np.bool_]
     truncated: NDArray[np.bool_]
+    reads: Int64s
+    parts: ValueParts
 
     def read(self, raw: Bytes) -> pa.Array:
         """Return the bytes; NULL where nothing was captured."""
@@ -52,61 +58,48 @@ class Captured:
         return pa.array(values, pa.binary())
 
 
-def find_captured(details: Details, diagnostics: Diagnostics) -> Captured:
-    """Find the captured bytes of each event."""
-    operation, fixed, lead = details.head["operation"], details.fixed, details.lead.astype(np.int64)
+def find_captured(array: NDArray[np.uint8], details: Details, diagnostics: Diagnostics) -> Captured:
+    """Find the values that events carry; `array` is the bytes of the file."""
+    operation, fixed = details.head["operation"], details.fixed
     readable = details.path_size >= 0
-    written = np.isin(operation, (_SET_VALUE, _SET_INFO)) & readable
-    start = np.where(written, details.path_at + details.path_size, details.extra_at)
-    claimed = np.where(written, (fixed[:, 3] & 0xFFFF).astype(np.int64), np.maximum(details.extra_size, 0))
-    size = np.where(written, np.clip(details.end - start, 0, claimed), claimed)
-    size[~written & ~np.isin(operation, _READS)] = 0
-    short = written & (size < claimed)
+    written = (operation == _SET_VALUE) & readable
+    start, size, claimed = _behind_path(details)
+    short = np.isin(operation, (_SET_VALUE, _SET_INFO)) & readable & (size < claimed)
     if short.any():
         diagnostics.count("pml_bad_detail", int(short.sum()), offset=int(start[np.argmax(short)]))
-
     full_size = np.where(written, fixed[:, 2].astype(np.int64), -1)
-    reads = ~written & (size > 0)
-    stated, minimum = _stated_size(operation, _information_class(details), lead)
-    stated[size < minimum] = -1
-    # The extra detail is padded to whole dwords, which are not part of what was returned.
-    full_size = np.where(reads, np.where(stated >= 0, stated, size), full_size)
-    full_size[full_size > 0xFFFFFFFF] = -1
-    size = np.where(reads & (full_size >= 0), np.minimum(size, full_size), size)
-    size = np.where(written & (full_size >= 0), np.minimum(size, full_size), size)
+    size = np.where(written, np.minimum(size, full_size), 0)
+    kind, has_type = np.where(written, fixed[:, 1], 0).astype(np.uint32), written
+    truncated = written & (size > 0) & (size < full_size)
 
-    kind, has_kind = _value_type(operation, _information_class(details), details)
-    return Captured(
-        start=start,
-        size=size,
-        full_size=full_size,
-        type=np.where(operation == _SET_VALUE, fixed[:, 1], kind).astype(np.uint32),
-        has_type=((operation == _SET_VALUE) & readable) | (has_kind & reads),
-        truncated=(size > 0) & (size < full_size),
+    reads = np.flatnonzero(np.isin(operation, _VALUE_READS) & (details.extra_size > 0))
+    parts = take_values_apart(
+        array, details.extra_at[reads], details.extra_size[reads], _information_class(details)[reads]
     )
+    start[reads], size[reads], full_size[reads] = parts.data_start, parts.data_size, parts.size
+    kind[reads], has_type[reads] = parts.type, parts.fits
+    truncated[reads] = parts.data_size < parts.size
+    return Captured(start, size, full_size, kind, has_type, truncated, reads, parts)
 
 
-def value_names_carried(raw: Bytes, details: Details, captured: Captured) -> dict[int, str]:
+def value_names_carried(raw: Bytes, captured: Captured) -> dict[int, str]:
     """Return the names that the returned information of value reads holds, by row; escaped."""
-    kind = _information_class(details)
-    basic = kind == _VALUE_BASIC
-    full = (kind == _VALUE_FULL) | (kind == _VALUE_FULL_64)
-    values = np.isin(details.head["operation"], (_QUERY_VALUE, _ENUM_VALUE)) & (captured.size > 0)
-    names: dict[int, str] = {}
-    for row in np.flatnonzero(values & (basic | full)).tolist():
-        fixed = 12 if basic[row] else 20
-        size = int(details.lead[row, fixed // 4 - 1])
-        if fixed + size <= captured.size[row]:
-            start = int(captured.start[row]) + fixed
-            names[row] = decode_name(raw[start : start + size])
-    return names
+    parts = captured.parts
+    return {
+        int(captured.reads[place]): decode_name(raw[start : start + size])
+        for place, start, size in zip(
+            range(len(captured.reads)), parts.name_start.tolist(), parts.name_size.tolist(), strict=True
+        )
+        if size >= 0
+    }
 
 
-def detail_texts(raw: Bytes, details: Details) -> tuple[pa.Array, pa.Array]:
+def detail_texts(raw: Bytes, details: Details, captured: Captured) -> tuple[pa.Array, pa.Array]:
     """Return the columns `detail` (JSON of the fields that have no column) and `requested_name`.
 
     The JSON names fields as the REG_*_INFORMATION structures do: DesiredAccess and GrantedAccess of opens
-    and creates, Length (of the caller's buffer) of reads, FileName of RegLoadKey.
+    and creates, Length (of the caller's buffer) of reads, FileName of RegLoadKey. Of reads it has what the
+    returned structure says beside the value (`tracer.returned`), and of RegSetInfoKey what was set.
     """
     operation = details.head["operation"]
     readable = details.path_size >= 0
@@ -121,21 +114,64 @@ def detail_texts(raw: Bytes, details: Details) -> tuple[pa.Array, pa.Array]:
     packed = (keys[:, 0] << 32) ^ (keys[:, 1] + 2)
     distinct, first, inverse = np.unique(packed, return_index=True, return_inverse=True)
     del distinct
-    texts = pa.array([_json(*keys[row].tolist()) for row in first], pa.string()).take(
-        pa.array(inverse.ravel())
-    )
+    few = [_json(*keys[row].tolist()) for row in first]
+    texts: list[str | None] = [few[place] for place in inverse.ravel().tolist()]
+    for row, said in _structures(raw, details, captured):
+        texts[row] = _both(texts[row], said)
     requested: pa.Array = pa.nulls(len(operation), pa.string())
     renamed = np.flatnonzero(np.isin(operation, (_LOAD_KEY, _RENAME_KEY)) & readable).tolist()
     if renamed:
-        listed, names = texts.to_pylist(), requested.to_pylist()
+        names = requested.to_pylist()
         for row in renamed:
             name = _second_text(raw, details, row)
             if operation[row] == _RENAME_KEY:
                 names[row] = name
             elif name is not None:
-                listed[row] = json.dumps({"FileName": name}, ensure_ascii=False)
-        texts, requested = pa.array(listed, pa.string()), pa.array(names, pa.string())
-    return texts, requested
+                texts[row] = json.dumps({"FileName": name}, ensure_ascii=False)
+        requested = pa.array(names, pa.string())
+    return pa.array(texts, pa.string()), requested
+
+
+def _structures(raw: Bytes, details: Details, captured: Captured) -> Iterator[tuple[int, str]]:
+    """Yield (row, JSON) of what structures say beside a value."""
+    operation, classes = details.head["operation"], _information_class(details)
+    of_keys = np.flatnonzero(np.isin(operation, (_QUERY_KEY, _ENUM_KEY)) & (details.extra_size > 0))
+    yield from _described(raw, KEY, of_keys, classes, details.extra_at, details.extra_size)
+    parts, reads = captured.parts, captured.reads
+    listed = operation[reads] == _ENUM_VALUE
+    named = parts.name_size >= 0
+    plain = parts.fits & (parts.title == 0) & (named & listed | ~named & ~np.isin(classes[reads], _WITH_NAME))
+    yield from _described(raw, VALUE, reads[~plain], classes, details.extra_at, details.extra_size)
+    sets = np.flatnonzero((operation == _SET_INFO) & (details.path_size >= 0))
+    start, size, _ = _behind_path(details)
+    for row in sets.tolist():
+        yield row, f'{{"Length": {details.fixed[row, 2]}}}'
+    yield from _described(raw, SET, sets[size[sets] > 0], details.fixed[:, 1], start, size)
+
+
+def _described(
+    raw: Bytes, structure: str, rows: Int64s, classes: NDArray[np.uint32], start: Int64s, size: Int64s
+) -> Iterator[tuple[int, str]]:
+    begins, ends = start[rows].tolist(), (start + size)[rows].tolist()
+    for row, class_, begin, end in zip(rows.tolist(), classes[rows].tolist(), begins, ends, strict=True):
+        yield row, _remembered(structure, class_, raw[begin:end])
+
+
+_remembered = lru_cache(maxsize=1 << 14)(described)
+
+
+def _both(first: str | None, second: str) -> str | None:
+    """Return two JSON objects as one; "" and None are none."""
+    if first and second:
+        return f"{first[:-1]}, {second[1:]}"
+    return first or second or None
+
+
+def _behind_path(details: Details) -> tuple[Int64s, Int64s, Int64s]:
+    """Return where the bytes behind the path of a set begin, how many are there, and how many are claimed."""
+    start = details.path_at + details.path_size
+    claimed = (details.fixed[:, 3] & 0xFFFF).astype(np.int64)
+    return start, np.clip(details.end - start, 0, claimed), claimed
 
 
 def _json(first: int, second: int) -> str | None:
@@ -164,38 +200,3 @@ def _information_class(details: Details) -> NDArray[np.uint32]:
     """Return the class that reads asked for (meaningless for other operations)."""
     enumerations = np.isin(details.head["operation"], (_ENUM_VALUE, _ENUM_KEY))
     return np.where(enumerations, details.fixed[:, 3], details.fixed[:, 2])
-
-
-def _stated_size(
-    operation: NDArray[np.uint16], kind: NDArray[np.uint32], lead: Int64s
-) -> tuple[Int64s, Int64s]:
-    """Return how long the returned information says it is (-1 where its class has no such field).
-
-    The second result is the bytes of its fixed part, without which it says nothing.
-    """
-    values = np.isin(operation, (_QUERY_VALUE, _ENUM_VALUE))
-    full = values & ((kind == _VALUE_FULL) | (kind == _VALUE_FULL_64))
-    keys = np.isin(operation, (_QUERY_KEY, _ENUM_KEY))
-    cases = [
-        (values & ((kind == _VALUE_PARTIAL) | (kind == _VALUE_BASIC)), 12 + lead[:, 2], 12),
-        (values & (kind == _VALUE_PARTIAL_64), 8 + lead[:, 1], 8),
-        (full & (lead[:, 3] > 0), lead[:, 2] + lead[:, 3], 20),  # data offset and length
-        (full, 20 + lead[:, 4], 20),
-        (keys & (kind == _KEY_NAME), 4 + lead[:, 0], 4),
-        (keys & (kind == _KEY_BASIC), 16 + lead[:, 3], 16),
-    ]
-    conditions = [condition for condition, _, _ in cases]
-    stated = np.select(conditions, [size for _, size, _ in cases], -1)
-    minimum = np.select(conditions, [np.int64(least) for _, _, least in cases], 0)
-    return stated.astype(np.int64), minimum.astype(np.int64)
-
-
-def _value_type(
-    operation: NDArray[np.uint16], kind: NDArray[np.uint32], details: Details
-) -> tuple[NDArray[np.uint32], NDArray[np.bool_]]:
-    """Return the type of the value that was read, and whether the information holds one."""
-    values = np.isin(operation, (_QUERY_VALUE, _ENUM_VALUE))
-    untitled = kind == _VALUE_PARTIAL_64  # begins with the type; the others have a title index before it
-    titled = kind <= _VALUE_FULL_64
-    has_type = values & ((untitled & (details.extra_size >= 4)) | (titled & (details.extra_size >= 8)))
-    return np.where(untitled, details.lead[:, 0], details.lead[:, 1]), has_type

@@ -82,7 +82,7 @@ class RowReader:
         time_ns = (head["date"].astype(np.int64) - FIRST_DATE) * 100
         unfinished = head["result"] == _UNFINISHED
         duration = head["duration"]
-        captured = find_captured(details, self._diagnostics)
+        captured = find_captured(self._array, details, self._diagnostics)
         key_ids, value_names, ambiguous = self._name(details, paths, captured)
         flags = np.where(ambiguous, FLAGS["name_ambiguous"], 0)
         flags |= np.where(captured.truncated, FLAGS["data_truncated"], 0)
@@ -95,7 +95,7 @@ class RowReader:
         information = np.select([queries, enumerations], [fixed[:, 2], fixed[:, 3]], fixed[:, 1])
         disposition = details.lead[:, 1]
         created = (operation == _CREATE_KEY) & (details.extra_size >= 8) & (disposition > 0)
-        texts, requested = detail_texts(self._raw, details)
+        texts, requested = detail_texts(self._raw, details, captured)
         columns: dict[str, Any] = {
             "sequence": np.arange(first, first + count),
             "time": pa.array(time_ns // 1000, pa.timestamp("us", tz="UTC")),
@@ -146,7 +146,7 @@ class RowReader:
     ) -> tuple[pa.Array, list[str | None], NDArray[np.bool_]]:
         """Return each row's key and value name, and whether the path could be read in another way."""
         names, used_last = self._names, self._used_last
-        carried = value_names_carried(self._raw, details, captured)
+        carried = value_names_carried(self._raw, captured)
         operation = details.head["operation"]
         of_values = np.isin(operation, list(VALUE_OPERATIONS))
         key_ids = names.key_ids(np.where(of_values, -1, paths))

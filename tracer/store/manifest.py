@@ -15,7 +15,7 @@ from typing import Any
 from tracer.errors import CaptureError, TargetError
 from tracer.schema import FORMAT_VERSION, OPTIONAL, TABLES
 
-__all__ = ["MANIFEST_NAME", "Manifest"]
+__all__ = ["MANIFEST_NAME", "STRUCTURES", "Manifest"]
 
 MANIFEST_NAME = "capture.json"
 _FORMAT = "regtrace"
@@ -31,7 +31,9 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "tables": (dict,),
     "totals": (dict,),
     "regtrace_version": (str,),
+    "data_of_reads": (str,),
 }
+STRUCTURES = "structures"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,8 @@ class Manifest:
             last_sequence, first_ns and last_ns of each part of `events`.
         tables: file, rows and bytes of each other table, by its name.
         totals: events, records, keys, processes, names (rows by name source) and operations (rows by name).
+        data_of_reads: "values", the values' own; STRUCTURES in captures of versions that did not say it and kept
+            the structures around them: there the columns OF_VALUES (`tracer.schema`) of reads are unknown.
         regtrace_version: version that wrote the capture.
         format_version: version of the layout (`tracer.schema.FORMAT_VERSION`).
         format: always "regtrace".
@@ -64,6 +68,7 @@ class Manifest:
     parts: list[dict[str, Any]] = field(default_factory=list)
     tables: dict[str, dict[str, Any]] = field(default_factory=dict)
     totals: dict[str, Any] = field(default_factory=dict)
+    data_of_reads: str = "values"
     regtrace_version: str = "0.1.0"
     format_version: int = FORMAT_VERSION
     format: str = _FORMAT
@@ -81,7 +86,7 @@ class Manifest:
             CaptureError: the directory, its manifest or a part is missing, damaged or of another format.
         """
         directory = Path(directory)
-        values = _read(directory)
+        values = {"data_of_reads": STRUCTURES} | _read(directory)
         _check_shape(directory, values)
         manifest = cls(**{item.name: values[item.name] for item in fields(cls) if item.name in values})
         for entry in manifest.files():

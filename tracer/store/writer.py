@@ -37,7 +37,7 @@ _DELTA = (
     "closed_sequence", "closed_ns", "first_sequence", "last_sequence", "first_ns", "last_ns",
 )  # fmt: skip
 # These hardly repeat, or are one value throughout: a dictionary would only be built and thrown away.
-_PLAIN = ("key_id", "source_id", "flags", "data", "previous_data", "detail")
+_PLAIN = ("key_id", "source_id", "flags", "data", "previous_data")
 _STATISTICS = ["key_id", "sequence", "time_ns", "process_id"]
 # A path asked for is looked up among all of them: a Bloom filter tells which row groups cannot hold it. An older pyarrow makes
 # none, and readers do without.
