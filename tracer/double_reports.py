@@ -16,14 +16,19 @@ partner stays a row of its own. `tests/test_double_reports.py` states the rule a
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tracer.decode.columns import Operations
 from tracer.decode.plans import ABSENT, OPERATION_NUMBERS, PlanTables
+from tracer.etl.records import Records
+from tracer.events import Order
+from tracer.parts import NO_DURATION
+from tracer.resolve.touches import NO_NAME, Resolved, Touches
+from tracer.resolve.tree import KeyTree
 
-__all__ = ["AFTERWARDS_NS", "SLACK_NS", "Calls", "DoubleReports", "Pairs", "reports_of"]
+__all__ = ["AFTERWARDS_NS", "SLACK_NS", "Calls", "DoubleReports", "Pairs", "merge_reports", "reports_of"]
 
 Column = NDArray[np.int64]
 AFTERWARDS_NS = 1_000_000
@@ -82,14 +87,43 @@ _KINDS = _kinds()
 _CLOSE = OPERATION_NUMBERS["CloseKey"]
 
 
-def reports_of(
-    plan: NDArray[np.int16], status: NDArray[Any], tid: Column, time_ns: Column, duration_ns: Column
-) -> Calls:
-    """Return the columns that the rule looks at; `duration_ns` is of classic rows, all are in time order."""
+def reports_of(records: Records, operations: Operations, order: Order, duration_ns: Column | None) -> Calls:
+    """Return the columns that the rule looks at, in time order; `duration_ns` is of classic rows, as decoded."""
+    rows, plan = operations.rows[order], operations.plan[order]
     operation = PlanTables.operation[plan].astype(np.int64)
-    known = np.where(operation == _CLOSE, 0, status.astype(np.int64))
+    status = np.where(operation == _CLOSE, 0, operations.fields["Status"][order].astype(np.int64))
+    tid, time_ns = records.tid[rows], records.time_ns[rows]
     provider = np.where(tid >= 0, _KINDS[plan], 0).astype(np.uint8)
-    return Calls(provider, operation << 32 | known, tid, time_ns, time_ns - duration_ns)
+    took = np.zeros(len(rows), np.int64)
+    if duration_ns is not None:
+        took = np.where(duration_ns[order] == NO_DURATION, 0, duration_ns[order])
+    return Calls(provider, operation << 32 | status, tid, time_ns, time_ns - took)
+
+
+def merge_reports(
+    pairs: Pairs,
+    operations: Operations,
+    order: Order,
+    duration_ns: Column | None,
+    touches: Touches,
+    resolved: Resolved,
+    tree: KeyTree,
+) -> NDArray[np.bool_]:
+    """Give the rows that stay what only their partners say; return which rows go, in decoded order."""
+    place = np.arange(len(operations))[order]
+    repeated = np.zeros(len(operations), bool)
+    repeated[place[pairs.classic]] = True
+    here = pairs.by_callback >= 0
+    callback, classic = pairs.by_callback[here], pairs.classic[here]
+    if duration_ns is not None:
+        duration_ns[place[callback]] = duration_ns[place[classic]]
+    # Where neither asks for a name, the key of both is that of the object they use.
+    same = (touches.asked[callback] == NO_NAME) & (touches.asked[classic] == NO_NAME)
+    same &= ~resolved.across_loss[callback] & ~resolved.across_loss[classic]
+    keys = np.stack([resolved.key[callback[same]], resolved.key[classic[same]]], axis=1)
+    for one, other in np.unique(keys[(keys >= 0).all(axis=1)], axis=0).tolist():
+        tree.same_key(one, other)
+    return repeated
 
 
 class DoubleReports:

@@ -19,7 +19,7 @@ from tracer.decode.layouts import CLASSIC_REGISTRY, KERNEL_REGISTRY, PROVIDER_NA
 from tracer.decode.plans import ABSENT, PlanTables
 from tracer.decode.strings import NameTable
 from tracer.diagnostics import Diagnostics
-from tracer.double_reports import DoubleReports, Pairs, reports_of
+from tracer.double_reports import DoubleReports, Pairs, merge_reports, reports_of
 from tracer.doubts import Doubts
 from tracer.errors import UsageError
 from tracer.etl.extended import gather_items
@@ -35,7 +35,7 @@ from tracer.progress import Progress
 from tracer.resolve.catalog import Catalog
 from tracer.resolve.losses import LossTimes
 from tracer.resolve.resolver import Resolver
-from tracer.resolve.touches import DEFERRED, NO_NAME, SOURCES, Resolved, Touches
+from tracer.resolve.touches import DEFERRED, SOURCES, Resolved
 from tracer.resolve.tree import KeyTree
 from tracer.schema import COUNTERS, LOSSES
 from tracer.seed import read_seed, unchanged_objects
@@ -235,7 +235,7 @@ class _EtlIngest:
         self._note_control_set(operations)
         repeated = None
         if pairs is not None:
-            repeated = self._merge_reports(pairs, operations, order, duration, touches, resolved)
+            repeated = merge_reports(pairs, operations, order, duration, touches, resolved, self.tree)
         self.rows.add(records, operations, order, touches, resolved, duration, repeated)
         self.events += int(is_row.sum())
         if len(records.extended):
@@ -294,39 +294,10 @@ class _EtlIngest:
         """Return which operations both providers reported; None where the trace has not both."""
         if not {KERNEL_REGISTRY, CLASSIC_REGISTRY} <= set(reader.providers):
             return None
-        rows = operations.rows[order]
-        took = np.zeros(len(rows), np.int64) if duration is None else duration[order]
-        status = operations.fields["Status"][order]
-        calls = reports_of(operations.plan[order], status, records.tid[rows], records.time_ns[rows], took)
-        pairs = self.reports.find(calls)
+        pairs = self.reports.find(reports_of(records, operations, order, duration))
         self.diagnostics[0].count("double_reports", len(pairs.classic))
         self.diagnostics[0].count("single_reports", pairs.alone)
         return pairs
-
-    def _merge_reports(
-        self,
-        pairs: Pairs,
-        operations: Operations,
-        order: Order,
-        duration: NDArray[np.int64] | None,
-        touches: Touches,
-        resolved: Resolved,
-    ) -> NDArray[np.bool_]:
-        """Give the rows that stay what only their partners say; return which rows go, in decoded order."""
-        place = np.arange(len(operations))[order]
-        repeated = np.zeros(len(operations), bool)
-        repeated[place[pairs.classic]] = True
-        here = pairs.by_callback >= 0
-        callback, classic = pairs.by_callback[here], pairs.classic[here]
-        if duration is not None:
-            duration[place[callback]] = duration[place[classic]]
-        # Where neither asks for a name, the key of both is that of the object they use.
-        same = (touches.asked[callback] == NO_NAME) & (touches.asked[classic] == NO_NAME)
-        same &= ~resolved.across_loss[callback] & ~resolved.across_loss[classic]
-        keys = np.stack([resolved.key[callback[same]], resolved.key[classic[same]]], axis=1)
-        for one, other in np.unique(keys[(keys >= 0).all(axis=1)], axis=0).tolist():
-            self.tree.same_key(one, other)
-        return repeated
 
     def _count_names(self, resolved: Resolved, is_row: NDArray[np.bool_]) -> None:
         source, key = resolved.source[is_row], resolved.key[is_row]

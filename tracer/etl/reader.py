@@ -7,7 +7,6 @@ to order by is not the time shown (`tracer.etl.clock_steps`); below, `time_ns` i
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -16,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracer.diagnostics import Diagnostics
-from tracer.etl.buffers import BUFFER_HEADER, Buffer, BufferFile, open_traces
+from tracer.etl.buffers import BUFFER_HEADER, BufferFile, open_traces
+from tracer.etl.chunks import Piece, Raw, carry, lay_out, take
 from tracer.etl.clock_steps import ClockSteps, find_clock_steps
 from tracer.etl.extended import BAD, NO_ITEMS, read_items
 from tracer.etl.headers import MESSAGE, MESSAGE_MARK, TIME_AT
@@ -36,28 +36,6 @@ _LOGFILE_GROUP, _SYSTEM64 = "hook-group-0x00", 0x02  # a log file header is hook
 _SPARE = 128  # readable bytes behind the last record, so that header gathers stay inside
 _TIMELESS = np.iinfo(np.int64).min
 _END = np.iinfo(np.int64).max
-
-
-@dataclass(frozen=True, slots=True)
-class _Piece:
-    """A buffer to be read: its file and the time of its first record."""
-
-    source: int
-    buffer: Buffer
-    time_ns: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Raw:
-    """Records before their facts are read; position order."""
-
-    start: NDArray[np.int64]
-    size: NDArray[np.int64]
-    kind: NDArray[np.uint8]
-    time_ns: NDArray[np.int64]
-    cpu: NDArray[np.int16]
-    source: NDArray[np.int16]
-    offset: NDArray[np.int64]
 
 
 class EtlReader:
@@ -162,7 +140,7 @@ class EtlReader:
 
             self._walk, self._stable_order = scan.walk, scan.stable_order
         pieces = self._in_time_order()
-        carried: tuple[NDArray[np.uint8], _Raw] | None = None
+        carried: tuple[NDArray[np.uint8], Raw] | None = None
         released = _TIMELESS
         at = 0
         while at < len(pieces) or carried is not None:
@@ -177,8 +155,8 @@ class EtlReader:
             ready = found.time_ns < horizon if horizon != _END else np.ones(len(found.start), bool)
             carried = None
             if not ready.all():
-                carried = _carry(raw, found, ~ready)
-                found = _take(found, ready)
+                carried = carry(raw, found, ~ready)
+                found = take(found, ready)
             if len(found.start):
                 late = found.time_ns < released
                 if late.any():
@@ -186,7 +164,7 @@ class EtlReader:
                 released = max(released, int(found.time_ns.max()))
                 yield self._records(raw, found)
 
-    def _in_time_order(self) -> list[_Piece]:
+    def _in_time_order(self) -> list[Piece]:
         pieces = []
         for number, file in enumerate(self.sources):
             buffers = [b for b in file.buffers if b.filled > BUFFER_HEADER and b.at not in file.repeated]
@@ -196,19 +174,19 @@ class EtlReader:
                 times += steps.shift(np.array([b.place + BUFFER_HEADER for b in buffers], np.int64))
             # A buffer whose first record has no time is read first: early is safe, late is not.
             pieces += [
-                _Piece(number, b, _TIMELESS if b.stamp is None else time)
+                Piece(number, b, _TIMELESS if b.stamp is None else time)
                 for b, time in zip(buffers, times.tolist(), strict=True)
             ]
         pieces.sort(key=lambda piece: (piece.time_ns, piece.source, piece.buffer.at))
         return pieces
 
     def _read(
-        self, pieces: Sequence[_Piece], carried: tuple[NDArray[np.uint8], _Raw] | None
-    ) -> tuple[NDArray[np.uint8], _Raw]:
+        self, pieces: Sequence[Piece], carried: tuple[NDArray[np.uint8], Raw] | None
+    ) -> tuple[NDArray[np.uint8], Raw]:
         """Load the buffers behind the carried records, walk them, and give every record its time."""
         pieces = sorted(pieces, key=lambda piece: (piece.source, piece.buffer.at))
         kept = len(carried[0]) if carried else 0
-        starts, runs = _lay_out(pieces, kept)
+        starts, runs = lay_out(pieces, kept)
         raw = self._memory(starts[-1] + _SPARE)
         raw[starts[-1] :] = 0
         if carried:
@@ -222,7 +200,7 @@ class EtlReader:
         sources = np.array([piece.source for piece in pieces], np.int16)
         places = np.array([piece.buffer.place + BUFFER_HEADER for piece in pieces], np.int64) - begins
         kind = np.where(found.mark >> 8 == MESSAGE_MARK, MESSAGE, found.mark & 0xFF).astype(np.uint8)
-        chunk = _Raw(
+        chunk = Raw(
             start=found.start,
             size=found.size,
             kind=kind,
@@ -236,11 +214,8 @@ class EtlReader:
             offset = position + int(places[at_lane])
             self._damage(pieces[at_lane], "bad_record", offset, filled[at_lane] - position)
         if carried:
-            chunk = _Raw(
-                *(
-                    np.concatenate([getattr(carried[1], name), getattr(chunk, name)])
-                    for name in _Raw.__slots__
-                )
+            chunk = Raw(
+                *(np.concatenate([getattr(carried[1], name), getattr(chunk, name)]) for name in Raw.__slots__)
             )
         return raw, chunk
 
@@ -252,7 +227,7 @@ class EtlReader:
             self._room = np.empty(size + size // 8 & ~7, np.uint8)
         return self._room[:size]
 
-    def _load(self, pieces: Sequence[_Piece], starts: Sequence[int], raw: NDArray[np.uint8]) -> list[int]:
+    def _load(self, pieces: Sequence[Piece], starts: Sequence[int], raw: NDArray[np.uint8]) -> list[int]:
         """Put the records of one run at their places in `raw`; return where the good bytes of each end."""
         first, last = pieces[0], pieces[-1]
         file = self.sources[first.source].file
@@ -279,7 +254,7 @@ class EtlReader:
         lane: NDArray[np.int64],
         sources: NDArray[np.int16],
         places: NDArray[np.int64],
-        pieces: Sequence[_Piece],
+        pieces: Sequence[Piece],
     ) -> NDArray[np.int64]:
         start = found.start
         stamps = raw.view(np.int64).take(start + TIME_AT.take(kind) >> 3)
@@ -307,7 +282,7 @@ class EtlReader:
         rows: NDArray[np.int64],
         lane: NDArray[np.int64],
         stamps: NDArray[np.int64],
-        pieces: Sequence[_Piece],
+        pieces: Sequence[Piece],
     ) -> None:
         """Give WPP messages their time; one without a stamp has that of the record before it in its buffer."""
         halves, words = raw.view(np.uint16), raw.view(np.uint32)
@@ -323,10 +298,10 @@ class EtlReader:
             else:
                 stamps[row] = self.sources[pieces[int(lane[row])].source].header.first_stamp
 
-    def _records(self, raw: NDArray[np.uint8], found: _Raw) -> Records:
+    def _records(self, raw: NDArray[np.uint8], found: Raw) -> Records:
         order = self._time_order(found)
         if self._compiled:
-            found, order = _take(found, order), np.arange(len(order))
+            found, order = take(found, order), np.arange(len(order))
         end = found.start + found.size
         shown = self._shown_times(found)
         facts = read_facts(raw, found.start, found.kind, end, self._providers, compiled=self._compiled)
@@ -354,7 +329,7 @@ class EtlReader:
             **facts,
         )
 
-    def _shown_times(self, found: _Raw) -> NDArray[np.int64] | None:
+    def _shown_times(self, found: Raw) -> NDArray[np.int64] | None:
         """Return the times as recorded; None where these are the ones that records are ordered by."""
         if not any(self.clock_steps):
             return None
@@ -365,7 +340,7 @@ class EtlReader:
                 shown[mine] -= steps.shift(found.offset[mine])
         return shown
 
-    def _time_order(self, found: _Raw) -> NDArray[np.int64]:
+    def _time_order(self, found: Raw) -> NDArray[np.int64]:
         """Return the order by (time, source, offset)."""
         order = self._stable_order(found.time_ns - found.time_ns.min())
         same = np.diff(found.time_ns.take(order)) == 0
@@ -377,7 +352,7 @@ class EtlReader:
             order[tied] = rows[np.lexsort((found.offset[rows], found.source[rows], found.time_ns[rows]))]
         return order
 
-    def _count_headers(self, found: _Raw, provider: NDArray[np.int32], opcode: NDArray[np.int16]) -> None:
+    def _count_headers(self, found: Raw, provider: NDArray[np.int32], opcode: NDArray[np.int16]) -> None:
         """Count log file headers (hook 0) other than each source's first record."""
         if _LOGFILE_GROUP in self.providers:
             rows = (provider == self.providers.index(_LOGFILE_GROUP)) & (opcode == 0)
@@ -386,7 +361,7 @@ class EtlReader:
             if rows.any():
                 self._count("merged_header", found, rows)
 
-    def _damage(self, piece: _Piece, name: str, offset: int, size: int) -> None:
+    def _damage(self, piece: Piece, name: str, offset: int, size: int) -> None:
         self.diagnostics[piece.source].count(name, offset=offset)
         time = None if piece.time_ns == _TIMELESS else piece.time_ns
         until = self.sources[piece.source].header.one_to_ns(piece.buffer.flushed)
@@ -394,53 +369,7 @@ class EtlReader:
             Loss(piece.source, "damage", size, time, until, piece.buffer.cpu, f"{name} at offset {offset}")
         )
 
-    def _count(self, name: str, found: _Raw, rows: NDArray[np.bool_]) -> None:
+    def _count(self, name: str, found: Raw, rows: NDArray[np.bool_]) -> None:
         for number in np.unique(found.source[rows]).tolist():
             mine = rows & (found.source == number)
             self.diagnostics[number].count(name, int(mine.sum()), offset=int(found.offset[mine].min()))
-
-
-def _lay_out(pieces: Sequence[_Piece], at: int) -> tuple[list[int], list[slice]]:
-    """Return where the records of each piece go, the end of all as well, and which pieces are read in one go.
-
-    Buffers that follow each other in the file are read together, headers between them included.
-    """
-    starts: list[int] = []
-    runs: list[slice] = []
-    before: _Piece | None = None
-    for number, piece in enumerate(pieces):
-        size = piece.buffer.filled - BUFFER_HEADER
-        step = before.buffer.size if before else 0
-        if (
-            before is None
-            or piece.source != before.source
-            or piece.buffer.at != before.buffer.at + step
-            or step % 8
-            or piece.buffer.compressed
-            or before.buffer.compressed
-        ):
-            runs.append(slice(number, number + 1))
-            starts.append(at)
-        else:
-            runs[-1] = slice(runs[-1].start, number + 1)
-            starts.append(starts[-1] + step)
-        at = starts[-1] + (size + 7 & ~7)
-        before = piece
-    return [*starts, at], runs
-
-
-def _take(found: _Raw, rows: NDArray[np.bool_] | NDArray[np.int64]) -> _Raw:
-    return _Raw(*(getattr(found, name)[rows] for name in _Raw.__slots__))
-
-
-def _carry(raw: NDArray[np.uint8], found: _Raw, rows: NDArray[np.bool_]) -> tuple[NDArray[np.uint8], _Raw]:
-    """Copy the records that stay behind, each 8-aligned, so that the chunk's bytes can go."""
-    kept = _take(found, rows)
-    room = kept.size + 7 & ~7
-    starts = np.cumsum(room) - room
-    total = int(room.sum())
-    lengths = kept.size
-    inside = np.arange(int(lengths.sum())) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    out = np.zeros(total, np.uint8)
-    out[np.repeat(starts, lengths) + inside] = raw[np.repeat(kept.start, lengths) + inside]
-    return out, _Raw(starts, *(getattr(kept, name) for name in _Raw.__slots__ if name != "start"))
