@@ -29,11 +29,13 @@ def fetch(table: "Table") -> pa.Table:
     """
     import ibis
 
+    from analysis.interruption import interruptible
+
     backend = table.get_backend()
     if backend.name == "duckdb":
         sql = ibis.to_sql(table, dialect="duckdb")
         cursor = backend.con.cursor()  # held by name: older engines close a cursor that nobody holds
-        rows = cursor.sql(sql).to_arrow_table()
+        rows = interruptible(cursor, lambda: cursor.sql(sql).to_arrow_table())
     elif backend.name == "pyspark":
         # Not table.to_pyarrow(): on Spark that goes through pandas, and integers with NULLs become floats.
         rows = _in_utc(backend._session.sql(_spark_sql(backend, table)).toArrow())

@@ -17,6 +17,7 @@ from ibis.expr import operations as ops
 
 from analysis.events import join_names
 from analysis.identities import IDS, LABELS
+from analysis.interruption import InterruptibleBackend, batches_of, interruptible
 from analysis.statements import check_query
 from tracer.errors import CaptureError, RegtraceError, UsageError
 from tracer.paths import escape_argument
@@ -32,10 +33,12 @@ __all__ = [
     "condition_view",
     "connect",
     "engine_errors",
+    "execute",
     "identifier",
     "make_tables",
     "only_reads",
     "quoted",
+    "reader_of",
     "scan",
     "schemas_of_many",
     "schemas_of_one",
@@ -90,7 +93,7 @@ def connect(
     if threads is not None:
         settings["threads"] = threads
     try:
-        backend = ibis.duckdb.connect(temp_directory=spill.path / "spill", **settings)
+        backend = InterruptibleBackend().connect(temp_directory=spill.path / "spill", **settings)
     except duckdb.Error as error:
         spill.close()
         raise UsageError(
@@ -236,7 +239,8 @@ def condition_view(connection: duckdb.DuckDBPyConnection, name: str, condition: 
         if len(statements) != 1:
             raise UsageError("the condition cannot be used: it must be one SQL expression")
         check_query(connection.cursor(), query)  # a part of it might read files
-        connection.execute(f"CREATE VIEW {HELPERS}.{name} AS {query}")
+        view = f"CREATE VIEW {HELPERS}.{name} AS {query}"
+        interruptible(connection, lambda: connection.execute(view))
 
 
 def only_reads(connection: duckdb.DuckDBPyConnection, query: str) -> str:
@@ -264,7 +268,9 @@ def engine_errors(what: str = "the query cannot be run") -> Iterator[None]:
         raise CaptureError(f"{what}, a file of the capture cannot be read: {_first_line(error)}") from error
     except (duckdb.ProgrammingError, duckdb.DataError, duckdb.NotSupportedError) as error:
         raise UsageError(f"{what}: {_located(str(error))}") from error
-    except (duckdb.InvalidInputException, duckdb.InterruptException) as error:
+    except duckdb.InterruptException as error:
+        raise KeyboardInterrupt from error
+    except duckdb.InvalidInputException as error:
         raise UsageError(f"{what}: {_first_line(error)}") from error
     except duckdb.Error as error:  # what has no class of its own: bytes that no reader expects
         raise CaptureError(
@@ -304,18 +310,33 @@ def _located(message: str) -> str:
 def answer(backend: Backend, sql: str) -> pa.Table:
     """Run a query on a cursor of its own, which does not disturb streams that are being read."""
     cursor = backend.con.cursor()  # held by name: older engines close a cursor that nobody holds
-    return cursor.sql(sql).to_arrow_table()
+    rows: pa.Table = interruptible(cursor, lambda: cursor.sql(sql).to_arrow_table())
+    return rows
+
+
+def execute(backend: Backend, sql: str) -> None:
+    """Run a statement that has no answer and may take long."""
+    interruptible(backend.con, lambda: backend.con.execute(sql))
 
 
 def stream(backend: Backend, sql: str, batch_rows: int) -> pa.RecordBatchReader:
     """Run a query and return its rows as a stream of Arrow batches."""
     cursor = backend.con.cursor()
-    relation = cursor.sql(sql)
-    read = getattr(relation, "to_arrow_reader", None) or relation.fetch_arrow_reader  # its name changed
-    reader = read(batch_rows)
+
+    def begin() -> pa.RecordBatchReader:
+        return reader_of(cursor.sql(sql), batch_rows)
+
+    reader = interruptible(cursor, begin)
 
     def batches() -> Iterator[pa.RecordBatch]:
-        yield from reader
+        yield from batches_of(cursor, reader)
         cursor.close()
 
     return pa.RecordBatchReader.from_batches(reader.schema, batches())
+
+
+def reader_of(relation: duckdb.DuckDBPyRelation, batch_rows: int) -> pa.RecordBatchReader:
+    """Return the rows of a query as the engine's own stream of Arrow batches."""
+    read = getattr(relation, "to_arrow_reader", None) or relation.fetch_arrow_reader  # its name changed
+    reader: pa.RecordBatchReader = read(batch_rows)
+    return reader

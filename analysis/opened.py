@@ -22,10 +22,12 @@ from analysis.engine import (
     condition_view,
     connect,
     engine_errors,
+    execute,
     make_tables,
     quoted,
 )
 from analysis.filters import Filters, find_processes
+from analysis.interruption import is_busy
 from analysis.timeline import chosen
 from analysis.times import parse_time
 from tracer.errors import CaptureError, UsageError
@@ -237,7 +239,7 @@ class OpenCapture:
         """Return the name of the helper table that holds the answer to a query, made when it is first asked."""
         if query not in self._helpers:
             name = f"{kind}_{len(self._helpers)}"
-            self.engine().con.execute(f"CREATE TABLE {HELPERS}.{name} AS {query}")
+            execute(self.engine(), f"CREATE TABLE {HELPERS}.{name} AS {query}")
             self._helpers[query] = name
         return self._helpers[query]
 
@@ -386,7 +388,8 @@ def by_capture(
 
 
 def _close(backend: Backend, spill: Workspace) -> None:
-    backend.disconnect()
+    if not is_busy():  # a query that does not stop holds its connection: it would be waited for
+        backend.disconnect()
     spill.close()
 
 

@@ -8,7 +8,8 @@ import duckdb
 import pyarrow as pa
 from ibis.backends.duckdb import Backend
 
-from analysis.engine import engine_errors, identifier, only_reads
+from analysis.engine import engine_errors, identifier, only_reads, reader_of
+from analysis.interruption import batches_of, interruptible, is_busy
 from tracer.errors import CaptureError, RegtraceError, UsageError
 
 __all__ = ["read_sql"]
@@ -60,22 +61,22 @@ def read_sql(
         cursor = backend.con.cursor()
         with engine_errors():
             cursor.execute("BEGIN TRANSACTION READ ONLY")
-            relation = cursor.sql(query)
+            relation = interruptible(cursor, lambda: cursor.sql(query))
     with _one_sentence(tables, located=False), engine_errors():  # places are no longer the user's
         relation = relation.project(", ".join(_columns(relation, plain=plain, finite=finite)))
         if limit is not None:
             relation = relation.limit(limit)
-        read = getattr(relation, "to_arrow_reader", None) or relation.fetch_arrow_reader  # its name changed
-        reader = read(batch_rows)
+        reader = interruptible(cursor, lambda: reader_of(relation, batch_rows))
 
     def batches() -> Iterator[pa.RecordBatch]:
         with _one_sentence(tables, located=False), engine_errors():
             try:
-                yield from reader
+                yield from batches_of(cursor, reader)
             except (pa.ArrowException, OSError) as error:  # what the engine says while it is being read
                 raise _of_stream(str(error)) from error
             finally:
-                cursor.close()
+                if not is_busy():
+                    cursor.close()
 
     return pa.RecordBatchReader.from_batches(reader.schema, batches())
 

@@ -4,6 +4,7 @@ Verbs are loaded when they are used: `regtrace --help` imports none of them, and
 they need. Help is plain text because formatting it with rich costs as much time as everything else here.
 """
 
+import contextlib
 import errno
 import importlib
 import os
@@ -102,7 +103,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         app(args=list(sys.argv[1:] if arguments is None else arguments), prog_name="regtrace")
     except KeyboardInterrupt:
-        sys.exit(Exit.INTERRUPTED)
+        _leave()
+    except SystemExit as end:
+        if end.code == Exit.INTERRUPTED:
+            _leave()
+        raise
+
+
+def _leave() -> None:
+    """End the process at once: what is temporary is gone by now, and a query that does not stop would be waited for."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(Exit.INTERRUPTED)
 
 
 def _sentence(problem: BaseException) -> str:

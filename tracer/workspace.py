@@ -60,8 +60,13 @@ class Workspace:
         """Remove the folder."""
         if sys.platform == "win32":  # where no open file can be removed
             self._unlock()
-        shutil.rmtree(self.path, ignore_errors=True)
-        self._unlock()
+        try:
+            shutil.rmtree(self.path, ignore_errors=True)
+        except KeyboardInterrupt:  # somebody who is impatient does not want it to stay either
+            shutil.rmtree(self.path, ignore_errors=True)
+            raise
+        finally:
+            self._unlock()
 
     def __enter__(self) -> Self:
         return self

@@ -1,0 +1,135 @@
+"""Calls of the engine that Ctrl-C ends within a second: they run on a thread of their own, and the main one stays free for signals.
+
+Python hears a signal only between two of its own steps, and the engine looks for one between some of its tasks only; a
+query can be in one task, or in one batch of a stream, for minutes.
+"""
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import duckdb
+import pyarrow as pa
+from ibis.backends.duckdb import Backend
+
+__all__ = ["InterruptibleBackend", "batches_of", "interruptible", "is_busy"]
+
+_Answer = TypeVar("_Answer")
+_STEP_SECONDS = 0.05  # Windows lets a thread hear signals only when it does not wait
+_GRACE_SECONDS = 0.6  # for the engine to stop; then it is left behind
+_unfinished: set[threading.Thread] = set()
+
+
+def interruptible(connection: duckdb.DuckDBPyConnection, call: Callable[[], _Answer]) -> _Answer:
+    """Return what `call` returns; a signal that raises in the main thread meanwhile ends it.
+
+    The engine is asked to stop until it does. Where that takes longer than a moment the exception goes on without it: the query
+    ends in the background, and `is_busy` says so.
+
+    Args:
+        connection: where the call runs its query, and nobody else does.
+        call: what to run; it must not need the main thread.
+
+    Raises:
+        KeyboardInterrupt: as any signal handler raised it.
+        BaseException: what the call raises.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return call()
+    run = _Run(call)
+    try:
+        run.start()
+        while not run.has_ended(_STEP_SECONDS):
+            pass
+    except BaseException:
+        run.stop(connection)
+        raise
+    return run.answer()
+
+
+def batches_of(
+    connection: duckdb.DuckDBPyConnection, reader: pa.RecordBatchReader
+) -> Iterator[pa.RecordBatch]:
+    """Yield the batches of a stream; each can be interrupted."""
+
+    def next_batch() -> pa.RecordBatch | None:
+        try:
+            return reader.read_next_batch()
+        except StopIteration:
+            return None
+
+    while (batch := interruptible(connection, next_batch)) is not None:
+        yield batch
+
+
+def is_busy() -> bool:
+    """Tell whether a query that was interrupted still runs."""
+    _unfinished.difference_update([run for run in _unfinished if not run.is_alive()])
+    return bool(_unfinished)
+
+
+class _Run:
+    """One call on its own thread."""
+
+    def __init__(self, call: Callable[[], Any]) -> None:
+        self._call = call
+        self._value: Any = None
+        self._error: BaseException | None = None
+        self._running = threading.Lock()
+        self._running.acquire()
+        # A daemon: a query that does not stop must not keep the interpreter.
+        self._thread = threading.Thread(target=self._run, name="regtrace-query", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def has_ended(self, seconds: float) -> bool:
+        if not self._running.acquire(timeout=seconds):
+            return False
+        self._running.release()
+        return True
+
+    def answer(self) -> Any:  # noqa: ANN401
+        if self._error is not None:
+            error, self._error = self._error, None  # so that the traceback holds no circle
+            raise error
+        return self._value
+
+    def stop(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Ask the engine to stop until it does; wait a moment for that."""
+        if self._thread.ident is None:
+            return
+        _unfinished.add(self._thread)
+
+        def ask() -> None:
+            while not self.has_ended(_STEP_SECONDS):
+                connection.interrupt()
+
+        threading.Thread(target=ask, name="regtrace-interrupt", daemon=True).start()
+        self._thread.join(_GRACE_SECONDS)
+
+    def _run(self) -> None:
+        try:
+            self._value = self._call()
+        except BaseException as error:  # noqa: BLE001  (it is raised where the answer is wanted)
+            self._error = error
+        finally:
+            del self._call
+            self._running.release()
+
+
+class InterruptibleBackend(Backend):  # type: ignore[misc]  # Ibis has no types
+    """Ibis' DuckDB backend, whose queries can be interrupted as ours can: for what a program asks with Ibis itself."""
+
+    def to_pyarrow(self, expr: Any, /, **how: Any) -> Any:  # noqa: ANN401, D102
+        return interruptible(self.con, lambda: super(InterruptibleBackend, self).to_pyarrow(expr, **how))
+
+    def execute(self, expr: Any, /, **how: Any) -> Any:  # noqa: ANN401, D102
+        return interruptible(self.con, lambda: super(InterruptibleBackend, self).execute(expr, **how))
+
+    def raw_sql(self, query: Any, **how: Any) -> Any:  # noqa: ANN401, D102
+        return interruptible(self.con, lambda: super(InterruptibleBackend, self).raw_sql(query, **how))
+
+    def to_pyarrow_batches(self, expr: Any, /, **how: Any) -> pa.RecordBatchReader:  # noqa: ANN401, D102
+        reader = super().to_pyarrow_batches(expr, **how)
+        return pa.RecordBatchReader.from_batches(reader.schema, batches_of(self.con, reader))

@@ -1,0 +1,173 @@
+"""Ctrl-C ends any query within a second, in a program and on the command line, and leaves nothing behind."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from small_capture import write_capture
+
+from analysis.interruption import interruptible, is_busy
+
+ROOT = Path(__file__).resolve().parents[1]
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="needs signals of POSIX")
+SLACK = 0.8  # seconds beyond the promised one, for a machine that does other things too
+
+HEAVY = {
+    "joins, one batch of which takes for ever": (
+        "SELECT hash(a.sequence, b.sequence, c.sequence) AS h FROM stored_events a, stored_events b, stored_events c "
+        "WHERE h % 1000000007 = 1"
+    ),
+    "a sort that does not fit in memory": (
+        "SELECT range, md5(range::VARCHAR) AS m FROM range(200000000) ORDER BY m, range DESC"
+    ),
+    "one call of one function": "SELECT list_sum(list_transform(range(200000000), lambda x: x * 2)) AS h",
+    "patterns": (
+        "SELECT count(*) AS h FROM range(300000000) t(i) WHERE regexp_matches(repeat(i::VARCHAR, 40), '(1|2|3)+x(4|5)+y$')"
+    ),
+}
+_PROGRAM = """
+import json, os, signal, sys, threading, time
+import regtrace as rt
+
+def pull():
+    time.sleep(0.4)
+    pulled.append(time.monotonic())
+    os.kill(os.getpid(), signal.SIGINT)
+
+def ask(capture, how, query):
+    if how == "sql":
+        capture.sql(query)
+    elif how == "reader":
+        for batch in capture.sql_reader(query):
+            pass
+    elif how == "where":
+        capture.timeline(where=f"EXISTS (SELECT h FROM ({query}) WHERE h = -1)")
+    else:
+        rows = capture.tables["stored_events"].select("sequence")
+        a, b, c, d = (rows.rename({name: "sequence"}) for name in "abcd")
+        every = a.cross_join(b).cross_join(c).cross_join(d)
+        if how == "execute":
+            every.aggregate(n=lambda t: ((t.a + t.b + t.c + t.d) % 7).std()).execute()
+        else:
+            for batch in every.filter(lambda t: t.a + t.b + t.c + t.d < 0).to_pyarrow_batches():
+                pass
+
+for how, query in json.loads(sys.argv[2]):
+    with rt.open(sys.argv[1], memory_limit="200MB", threads=1) as capture:
+        pulled = []
+        puller = threading.Thread(target=pull)
+        said = "an answer"
+        try:
+            puller.start()
+            ask(capture, how, query)
+        except KeyboardInterrupt:
+            said = "KeyboardInterrupt"
+        except Exception as error:
+            said = repr(error)
+        ended = time.monotonic()
+        puller.join()
+    print(json.dumps([how, said, ended - pulled[0], time.monotonic() - ended]), flush=True)
+os._exit(0)  # a query that does not stop would be waited for
+"""
+
+
+@pytest.fixture(scope="module")
+def capture(tmp_path_factory) -> Path:
+    return write_capture(tmp_path_factory.mktemp("heavy") / "c.regtrace", events=2000)
+
+
+def test_a_program_gets_its_keyboard_interrupt_within_a_second(capture, tmp_path):
+    joins, _, call, patterns = HEAVY.values()
+    asked = [
+        ("reader", joins), ("sql", joins), ("where", joins), ("execute", ""), ("batches", ""),
+        ("sql", patterns), ("reader", call),
+    ]  # fmt: skip
+    (tmp_path / "tmp").mkdir()
+    run = subprocess.run(
+        [sys.executable, "-c", _PROGRAM, str(capture), json.dumps(asked)],
+        cwd=ROOT, env={**os.environ, "TMPDIR": str(tmp_path / "tmp")}, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    rows = [json.loads(line) for line in run.stdout.splitlines()]
+    assert [row[0] for row in rows] == [how for how, _ in asked], run.stderr
+    for how, said, seconds, closing in rows:
+        assert said == "KeyboardInterrupt", how
+        assert 0 <= seconds < 1 + SLACK, how
+        assert closing < SLACK, how
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+@pytest.mark.parametrize("name", list(HEAVY)[:3])
+def test_a_verb_ends_within_a_second_and_leaves_nothing(capture, tmp_path, name):
+    scratch, out = tmp_path / "tmp", tmp_path / "out"
+    scratch.mkdir()
+    out.mkdir()
+    command = ["sql", str(capture), HEAVY[name], "-o", str(out / "rows.csv")]
+    run = subprocess.Popen(
+        [sys.executable, "-m", "cli.app", *command],
+        cwd=ROOT, env={**os.environ, "TMPDIR": str(scratch)}, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    while not list(scratch.glob(".regtrace-*")):  # the engine is there; a second later the query is
+        time.sleep(0.02)
+        assert run.poll() is None
+    time.sleep(1.0)
+    asked = time.monotonic()
+    run.send_signal(signal.SIGINT)
+    if "sort" in name:  # and once more, while what was spilled is removed
+        time.sleep(0.1)
+        run.send_signal(signal.SIGINT)
+    _, said = run.communicate(timeout=30)
+    assert run.returncode == 130, said
+    assert said.splitlines()[-1] == "regtrace: interrupted"
+    assert "Traceback" not in said
+    assert time.monotonic() - asked < 1 + SLACK
+    assert list(out.iterdir()) == []
+    assert list(scratch.iterdir()) == []
+
+
+class _Deaf:
+    """Stands for an engine that stops when it likes."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.free = threading.Event()
+
+    def interrupt(self) -> None:
+        self.asked += 1
+
+    def run(self) -> None:
+        threading.Timer(0.1, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+        self.free.wait(30)
+
+
+def test_an_engine_that_does_not_stop_is_left_behind_and_asked_on():
+    engine = _Deaf()
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        interruptible(engine, engine.run)
+    assert time.monotonic() - began < 1 + SLACK
+    assert is_busy()
+    asked = engine.asked
+    time.sleep(0.3)
+    assert engine.asked > asked > 1
+    engine.free.set()
+    time.sleep(0.3)
+    assert not is_busy()
+
+
+def test_answers_and_errors_are_what_the_call_says():
+    engine = _Deaf()
+    assert interruptible(engine, lambda: 42) == 42
+    with pytest.raises(ZeroDivisionError):
+        interruptible(engine, lambda: 1 // 0)
+    assert engine.asked == 0
+    answers: list[object] = []
+    other = threading.Thread(target=lambda: answers.append(interruptible(engine, threading.current_thread)))
+    other.start()
+    other.join()
+    assert answers == [other]  # where no signal comes, no thread is made
