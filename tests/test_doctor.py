@@ -18,7 +18,6 @@ from tracer.live.machine import Machine
 from tracer.live.options import (
     CAPTURE_SESSION,
     PROCESS_SESSION,
-    WATCH_SESSION,
     SessionCounters,
     SessionStatus,
 )
@@ -29,6 +28,7 @@ from tracer.live.standing import Kind, Standing
 from tracer.live.state import State
 
 GIB = 1 << 30
+WATCH_SESSION = "regtrace-watch"  # as versions of before named it
 TABLE = HandleTable([1, 2], ["a", "b"], 0, 0.14, 3, 1, 1, privileged=True)
 REPORT = Report([], 0, True, 2, True, True, True)
 

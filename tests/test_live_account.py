@@ -22,6 +22,7 @@ from tracer.errors import SessionError
 from tracer.etl.logfile import FILETIME_EPOCH
 from tracer.live import monitor as monitor_module
 from tracer.live import watch
+from tracer.live.consumer import Consumer
 from tracer.live.monitor import Monitor
 from tracer.live.pipeline import LivePipeline
 from tracer.live.raw_queue import RawQueue
@@ -265,6 +266,17 @@ def test_a_stream_that_breaks_is_no_stop_of_somebody_else(service):
     assert result.exit_code == Exit.ERROR
     assert "1117" in result.stderr
     assert "another program" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "words"),
+    [(None, None, None), (0, None, None), (4201, None, None), (1117, None, "1117"), (None, OSError("bad"), "bad")],
+)  # fmt: skip
+def test_a_consumer_says_what_broke_its_stream_and_a_stopped_session_broke_nothing(status, error, words):
+    consumer = Consumer("regtrace-test")
+    consumer.status, consumer._error = status, error
+    assert (consumer.trouble is None) == (words is None)
+    assert words is None or words in str(consumer.trouble)
 
 
 def test_counters_that_cannot_be_read_are_no_counters_of_zero(service, monkeypatch):

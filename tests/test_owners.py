@@ -146,7 +146,7 @@ def test_the_doctor_stops_a_dead_watch_and_no_living_one(dead):
 
 
 def test_a_dead_watch_is_stopped_and_said_and_a_living_one_is_not(service, dead):
-    living = f"regtrace-watch-{os.getppid()}-{int(psutil.Process(os.getppid()).create_time() * 1000):x}"
+    living = own_session_name("watch")
     service.start_foreign(name_of(dead))
     service.start_foreign(living)
     with rt.Monitor(snapshot=(), seed=([], [])) as monitor:

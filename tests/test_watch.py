@@ -350,6 +350,21 @@ def test_the_table_shows_the_newest_rows_and_how_it_goes():
     assert "99 (0x63)" in shown
 
 
+def test_rows_that_came_too_many_at_once_for_the_screen_are_not_said_to_have_been_on_it():
+    import io
+
+    from rich.console import Console
+
+    console = Console(file=io.StringIO(), width=100, height=25, force_terminal=True)
+    view = WatchView(UTC, console=console, clock=iter(range(100)).__next__)
+    pipeline = LivePipeline()
+    with view:
+        for first, count in ((0, 100), (100, 7)):
+            raw = [set_value(f"v{number}", number) for number in range(first, first + count)]
+            view.show(pa.concat_tables([pipeline.push(raw), pipeline.flush()]), status())
+    assert view.drawn == 20 + 7
+
+
 def test_hostile_names_cannot_reach_the_terminal():
     shown = picture(200, [set_value("\x1b[2J\u202e", 1)])
     assert "\x1b" not in shown

@@ -147,6 +147,22 @@ def test_what_our_queue_has_no_room_for_is_counted_to_the_last_record(service, t
     assert rows == standing.events == standing.shown
 
 
+@pytest.mark.parametrize("finishes", [False, True])
+def test_a_watch_that_is_left_early_has_counted_what_the_service_delivered(service, trace, finishes):
+    with Watch(RowFilter(operation="set")) as running:
+        [session] = service.running()
+        service.play(trace[0])
+        next(running.batches())
+        rows = sum(table.num_rows for table in running.finish()) if finishes else 0
+    standing = running.status()
+    assert standing.received == session.delivered + 1  # the stream's header event
+    assert standing.shown >= rows
+    ends = standing.shown + standing.filtered + standing.other + standing.undecoded
+    assert ends + standing.dropped + standing.unread == standing.received
+    assert (standing.unread == 0) == finishes
+    assert standing.unknown == ()
+
+
 @pytest.mark.parametrize("function", ["StartTraceW", "EnableTraceEx2"])
 def test_a_refusal_is_one_sentence_and_leaves_no_session(service, function):
     service.fail(function, 5)

@@ -20,7 +20,6 @@ __all__ = [
     "OPTION_PREVIOUS",
     "PROCESS_SESSION",
     "SESSION_PREFIX",
-    "WATCH_SESSION",
     "LogMode",
     "Provider",
     "SessionCounters",
@@ -29,11 +28,11 @@ __all__ = [
     "keyword_mask",
 ]
 
-# Sessions outlive the process that started them, so ours have fixed names by which they are found again.
+# Sessions outlive the process that started them, so those of recordings have fixed names by which they are found
+# again; others are named after their process (tracer.live.owners).
 SESSION_PREFIX = "regtrace-"
 CAPTURE_SESSION = "regtrace-capture"
 PROCESS_SESSION = "regtrace-processes"
-WATCH_SESSION = "regtrace-watch"
 
 # Manifest keywords of Microsoft-Windows-Kernel-Registry by operation (reference: section 2.2).
 KEYWORDS = {
