@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from cli.app import app
 from tracer.errors import NotElevated, PlatformError, SessionError
-from tracer.live import doctor
+from tracer.live import doctor, kernel, rights
 from tracer.live.autologger import BOOT_SESSION, BootStatus
 from tracer.live.doctor import STATES, Finding, examine, stop_leftovers
 from tracer.live.handle_table import HandleTable
@@ -345,7 +345,10 @@ def test_this_machine_answers_every_question():
     assert machine.session_limit() is None or machine.session_limit() >= 32
     assert machine.free_bytes(Path()) > 0
     assert machine.boot().running is None
-    assert machine.recording().kind in Kind
+    assert machine.sees_all_sessions() in (True, False)
+    assert rights._is_performance_log_user() in (True, False)
+    with kernel.privilege(kernel.PROFILE) as is_on:
+        assert is_on in (True, False)
 
 
 def test_a_finding_knows_whether_it_is_trouble():
