@@ -137,7 +137,9 @@ def test_what_windows_could_not_run_is_refused_before_a_session_starts(
     file(tmp_path, "setup.msi")
     assert "msiexec" in refused(machine, tmp_path / "live.regtrace", str(tmp_path / "setup.msi"))
     file(tmp_path, "npm.cmd")
-    assert "batch file" in refused(machine, tmp_path / "live.regtrace", str(tmp_path / "npm.cmd"), "100%")
+    monkeypatch.setenv("PATHEXT", ".exe;.cmd")
+    for name in ("npm.cmd", "npm"):
+        assert "batch file" in refused(machine, tmp_path / "live.regtrace", str(tmp_path / name), "100%")
     assert not [call for call in etw_service.calls if call[0] == "StartTraceW"]
 
 

@@ -121,7 +121,7 @@ class Program:
         self._launch = self._find()
 
     def _find(self) -> Launch:
-        file = shutil.which(self.command[0])
+        file = _which(self.command[0])
         if file is None:
             raise UsageError(
                 f"there is no program {self.command[0]!r} to run; give its path, or a name that PATH finds"
@@ -168,6 +168,16 @@ class Program:
                 continue
         running = [child for child in self._family.values() if _runs(child)]
         return self._process.poll() is not None and not running
+
+
+def _which(name: str) -> str | None:
+    """Return the file of a program; on Windows a path may leave the ending out too, which Python 3.11 does not try."""
+    if is_windows() and os.path.dirname(name):  # noqa: PTH120
+        endings = os.environ.get("PATHEXT", ".COM;.EXE;.BAT;.CMD").split(";")
+        for candidate in (name, *(name + ending for ending in endings)):
+            if Path(candidate).is_file():
+                return candidate
+    return shutil.which(name)
 
 
 def _runs(process: Any) -> bool:  # noqa: ANN401
