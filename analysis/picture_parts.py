@@ -1,5 +1,6 @@
 """What pictures share: the time axis, colours, what is shaded, lanes and their names."""
 
+import re
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,11 +25,13 @@ __all__ = [
     "Lanes",
     "Span",
     "compose",
+    "described",
     "group_color",
     "group_of",
     "moment_text",
     "process_name",
     "shades",
+    "short_key",
     "shorten",
 ]
 
@@ -46,6 +49,7 @@ GROUPS = {
     "other": "#666666",
 }
 _SHADES = {"lost": "#E69F00", "clock set back": "#CC79A7", "names unknown": "#8888BB"}
+_USER = re.compile(r"HKU\\S-1(?:-\d+)*-(\d+(?:_Classes)?)(?=\\|$)", re.IGNORECASE)
 _WRITES, _READS = frozenset(find_operations("write")), frozenset(find_operations("read"))
 _ONE = {
     "OpenKey": "open",
@@ -76,13 +80,15 @@ class Span:
     """The time a picture shows, and where on its axis a moment stands.
 
     Attributes:
-        start_ns: first moment, UTC nanoseconds.
+        zero_ns: moment from which the axis counts, UTC nanoseconds: the capture's first event in each of its pictures.
+        start_ns: first moment shown.
         end_ns: last moment; later than `start_ns`.
         unit_ns: nanoseconds of one unit of the axis.
         unit: its short name.
         word: its name.
     """
 
+    zero_ns: int
     start_ns: int
     end_ns: int
     unit_ns: int
@@ -90,12 +96,12 @@ class Span:
     word: str
 
     @classmethod
-    def between(cls, first_ns: int, last_ns: int) -> "Span":
+    def between(cls, zero_ns: int, first_ns: int, last_ns: int) -> "Span":
         """Return the span from one moment to another, in the unit that suits its length."""
         last_ns = max(last_ns, first_ns + 1000)
         fitting = (each for each in _UNITS if last_ns - first_ns >= 2 * each[0])
         unit_ns, unit, word = next(fitting, _UNITS[-1])
-        return cls(first_ns, last_ns, unit_ns, unit, word)
+        return cls(zero_ns, first_ns, last_ns, unit_ns, unit, word)
 
     @classmethod
     def of(cls, capture: "Capture", filters: Filters, first_ns: int | None, last_ns: int | None) -> "Span":
@@ -117,11 +123,11 @@ class Span:
             begin = parse_time(filters.start, first_ns=whole[0], last_ns=whole[1], end=False)
         if filters.end is not None:
             end = parse_time(filters.end, first_ns=whole[0], last_ns=whole[1], end=True)
-        return cls.between(max(begin, whole[0] - margin), min(end, whole[1] + margin))
+        return cls.between(whole[0], max(begin, whole[0] - margin), min(end, whole[1] + margin))
 
     def at(self, moment_ns: int) -> float:
         """Return where a moment stands on the axis."""
-        return (moment_ns - self.start_ns) / self.unit_ns
+        return (moment_ns - self.zero_ns) / self.unit_ns
 
     def clipped(self, moment_ns: int) -> float:
         """Return where a moment stands, or the end of the axis that is nearer."""
@@ -130,14 +136,19 @@ class Span:
     @property
     def length(self) -> float:
         """How long the axis is, in its unit."""
-        return self.at(self.end_ns)
+        return (self.end_ns - self.start_ns) / self.unit_ns
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Where the axis begins and ends."""
+        return self.at(self.start_ns), self.at(self.end_ns)
 
     def x(self, field_name: str = "at") -> alt.X:
         """Return the time axis."""
-        scale = alt.Scale(domain=[0, self.length], nice=False, zero=False)
+        scale = alt.Scale(domain=list(self.bounds), nice=False, zero=False)
         return alt.X(
             f"{field_name}:Q",
-            title=f"{self.word} after {moment_text(self.start_ns)}",
+            title=f"{self.word} after {moment_text(self.zero_ns)}",
             scale=scale,
             axis=alt.Axis(grid=False),
         )
@@ -191,7 +202,7 @@ class Lanes:
     def y(self, title: str | None, *, with_rest: bool = True) -> alt.Y:
         """Return the axis of lanes; title None is none."""
         domain = [*self.names.values(), *([self.rest] if self.rest and with_rest else [])]
-        axis = alt.Axis(labelLimit=260, grid=True, gridColor="#EEEEEE", domain=False, ticks=False)
+        axis = alt.Axis(labelLimit=420, grid=True, gridColor="#EEEEEE", domain=False, ticks=False)
         return alt.Y("lane:N", title=title, scale=alt.Scale(domain=domain), axis=axis)
 
     @property
@@ -210,6 +221,47 @@ def process_name(image: str | None, pid: int | None) -> str:
 def shorten(text: str, most: int) -> str:
     """Return text of at most `most` letters, cut in front: the end of a path says more than its beginning."""
     return text if len(text) <= most else "…" + text[-(most - 1) :]
+
+
+def short_key(key: str | None, most: int) -> str:
+    r"""Return a key's name, shortened so that two users' keys stay apart: the end of the SID is kept too.
+
+    >>> short_key("HKU\\S-1-5-21-1-2-3-1001\\Software\\Vendor\\Settings\\View", 30)
+    'HKU\\…-1001…r\\Settings\\View'
+    """
+    if key is None:
+        return "(unknown key)"
+    user = _USER.match(key)
+    if len(key) <= most or user is None:
+        return shorten(key, most)
+    lead = f"HKU\\…-{user[1]}"
+    return lead + shorten(key[user.end() :], max(most - len(lead), 8))
+
+
+def described(filters: Filters) -> str:
+    """Return all that filters ask for, in words, for a title."""
+    keys = [filters.key] if isinstance(filters.key, str) else list(filters.key or ())
+    said = shorten(", ".join(keys), 90) or "everything"
+    if keys and filters.subtree:
+        said += " and below"
+    words = {
+        "value": filters.value if filters.value is None or filters.value else "(default)",
+        "by": filters.process,
+        "by pid": filters.pid,
+        "operation": filters.operation,
+        "result": filters.status,
+        "from": filters.start,
+        "to": filters.end,
+        "where": filters.where,
+        "HKCU of": filters.user_sid,
+    }
+    return said + "".join(f", {word} {_words(asked)}" for word, asked in words.items() if asked is not None)
+
+
+def _words(asked: object) -> str:
+    """Return one or several words of a filter."""
+    several = asked if isinstance(asked, Sequence) and not isinstance(asked, str) else [asked]
+    return shorten(", ".join(map(str, several)), 60)
 
 
 def shades(capture: "Capture", span: Span) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from analysis.engine import engine_errors
 from analysis.filters import Filters
 from analysis.links import link_target
 from analysis.picture import Picture
-from analysis.picture_parts import WIDTH, shorten
+from analysis.picture_parts import WIDTH, described, shorten
 from tracer.errors import UsageError
 from tracer.text import fold_name
 
@@ -85,7 +85,7 @@ def icicle(capture: "Capture", filters: Filters, *, levels: int) -> Picture:
     notes += find_doubts(capture).sentences
     drawn = _draw(rectangles, levels=1 + max(int(rectangle["level"]) for rectangle in rectangles))
     words = alt.TitleParams(
-        text=f"Operations below {shorten(title, 90)}: {root.events:,}",
+        text=f"Operations of {described(filters)}, below {shorten(title, 90)}: {root.events:,}",
         subtitle=notes,
         anchor="start",
         subtitleColor="#555555",

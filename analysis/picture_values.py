@@ -1,20 +1,34 @@
 """The picture of what values held over time; `analysis.pictures.values` is its public name."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import altair as alt
+import ibis
 
 from analysis.collect import fetch
 from analysis.engine import engine_errors
+from analysis.events import is_failure as is_failed
 from analysis.filters import Filters
 from analysis.picture import Picture
-from analysis.picture_parts import MOST_LANES, Lanes, Span, compose, moment_text, process_name, shorten
+from analysis.picture_parts import (
+    MOST_LANES,
+    Lanes,
+    Span,
+    compose,
+    described,
+    moment_text,
+    process_name,
+    short_key,
+    shorten,
+)
 from tracer.errors import UsageError
-from tracer.statuses import is_failure
 from tracer.text import fold_name
 from tracer.values import ValueType, show_value
 
 if TYPE_CHECKING:
+    from ibis.expr.types import Table
+
     from analysis.capture import Capture
 
 __all__ = ["draw_values", "stretches"]
@@ -37,15 +51,30 @@ def draw_values(capture: "Capture", filters: Filters, *, limit: int) -> Picture:
         raise UsageError(f"{capture.path.name} holds no events, so there is nothing to draw")
     narrowed = capture.rows(filters, joined=True)
     narrowed = narrowed.filter(narrowed["operation"].isin(["SetValueKey", "DeleteValueKey"]))
+    failures = is_failed(narrowed["status"]).fill_null(False)
+    narrowed = narrowed.mutate(failed=failures)
     with engine_errors():
-        rows = fetch(narrowed.order_by("sequence").limit(limit + 1).select(*_COLUMNS)).to_pylist()
-    notes = [f"only the first {limit:,} writes and deletes are drawn"] if len(rows) > limit else []
-    rows = rows[:limit]
-    done = [row for row in rows if row["status"] is None or not is_failure(row["status"])]
-    if not done:
+        counted = narrowed.aggregate(
+            rows=narrowed.count(),
+            failed=narrowed["failed"].sum(),
+            first=narrowed["time_ns"].min(),
+            last=narrowed["time_ns"].max(),
+        )
+        [whole] = fetch(counted).to_pylist()
+    failed = whole["failed"] or 0
+    count = whole["rows"] - failed
+    if not count:
         raise UsageError("no value was written or deleted there, so there is nothing to draw: ask for more")
-    if len(done) < len(rows):
-        failed = len(rows) - len(done)
+    narrowed = narrowed.filter(~narrowed["failed"])
+    notes = []
+    if count > limit:
+        narrowed = _last_of_each_stretch(narrowed, whole["first"], whole["last"], limit)
+        notes.append(
+            f"of {count:,} writes and deletes the last one of each value in each of {limit:,} stretches of time is drawn"
+        )
+    with engine_errors():
+        done = fetch(narrowed.order_by("sequence").select(*_COLUMNS)).to_pylist()
+    if failed:
         notes.append(
             f"{failed:,} {'write or delete' if failed == 1 else 'writes and deletes'} that failed: not drawn"
         )
@@ -60,11 +89,15 @@ def draw_values(capture: "Capture", filters: Filters, *, limit: int) -> Picture:
         layers, height = _steps(lives, span), 260
     else:
         layers, height = _bars(lives, span)
-    name = shorten(done[0]["display_key"] or "(unknown key)", 70)
+    name = short_key(done[0]["display_key"], 70)
     if count == 1:
         name += f" → {shorten(done[0]['value_name'] or '(default)', 40)}"
     elif len({fold_name(row["display_key"] or "") for row in done}) > 1:
-        name = f"{count:,} values"
+        name = f"{count:,} values of {described(filters)}"
+    elif count == 1:
+        name += _others(filters)
+    else:
+        name += f", {count:,} values{_others(filters)}"
     chart, notes = compose(
         capture, span, layers, title=f"What was held by {name}", height=height, notes=notes
     )
@@ -87,12 +120,12 @@ def stretches(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     latest: dict[tuple[str, str], dict[str, Any]] = {}
     for row in rows:
         lane = (fold_name(row["display_key"] or ""), fold_name(row["value_name"] or ""))
-        called = f"{shorten(row['display_key'] or '(unknown key)', 40)} → {shorten(row['value_name'] or '(default)', 24)}"
+        called = f"{short_key(row['display_key'], 40)} → {shorten(row['value_name'] or '(default)', 24)}"
         shared = {"lane": lane, "called": called, "process": process_name(row["process"], row["pid"])}
         before = latest.get(lane)
         if before is not None:
             before["to_ns"] = row["time_ns"]
-        elif row["previous_data"] is not None:
+        elif row["previous_data"] is not None or row["previous_size"] == 0:
             old = _content(row["previous_type"], row["previous_data"], row["previous_size"])
             found.append(
                 shared
@@ -108,6 +141,21 @@ def stretches(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return found
 
 
+def _others(filters: Filters) -> str:
+    """Return what else than a key and a value was asked for, as a title says it."""
+    asked = described(replace(filters, key=None, value=None, subtree=False))
+    return asked.removeprefix("everything")
+
+
+def _last_of_each_stretch(rows: "Table", first_ns: int, last_ns: int, stretches: int) -> "Table":
+    """Return the last row of each value in each of so many equal stretches of time: what it held at the end of each is right."""
+    width = max(-(-(last_ns - first_ns + 1) // max(stretches, 1)), 1)
+    stretch = (rows["time_ns"] - ibis.literal(first_ns, "int64")) // ibis.literal(width, "int64")
+    named = rows.mutate(stretch=stretch.cast("int64"), folded=rows["value_name"].upper())
+    last = named.group_by("key_id", "folded", "stretch").aggregate(sequence=named["sequence"].max())
+    return rows.semi_join(last, "sequence")
+
+
 def _content(kind: int | None, data: bytes | None, size: int | None) -> dict[str, Any]:
     number = None
     if kind in _NUMBERS and data is not None:
@@ -118,8 +166,9 @@ def _content(kind: int | None, data: bytes | None, size: int | None) -> dict[str
 
 
 def _ends(life: dict[str, Any], span: Span) -> tuple[float, float]:
-    start = 0.0 if life["from_ns"] is None else span.clipped(life["from_ns"])
-    return start, span.length if life["to_ns"] is None else span.clipped(life["to_ns"])
+    first, last = span.bounds
+    start = first if life["from_ns"] is None else span.clipped(life["from_ns"])
+    return start, last if life["to_ns"] is None else span.clipped(life["to_ns"])
 
 
 def _steps(lives: list[dict[str, Any]], span: Span) -> list[alt.Chart]:

@@ -22,10 +22,12 @@ from analysis.picture_parts import (
     Lanes,
     Span,
     compose,
+    described,
     group_color,
     group_of,
     moment_text,
     process_name,
+    short_key,
     shorten,
 )
 from analysis.picture_tree import icicle
@@ -54,7 +56,7 @@ def timeline(capture: "Capture", filters: Filters | None = None, *, limit: int |
     Args:
         capture: an open capture.
         filters: what to draw; give at least a key.
-        limit: the first so many operations; None for 5,000.
+        limit: how many operations at most; None for 5,000. Of more, each so many-th is drawn, so that the whole time is shown.
 
     Raises:
         UsageError: nothing fits, or a filter cannot be understood.
@@ -71,9 +73,7 @@ def timeline(capture: "Capture", filters: Filters | None = None, *, limit: int |
         "display_key",
         "value_name",
     ]
-    rows = _rows(capture.timeline_table(filters, columns=names, limit=limit + 1))
-    notes = [f"only the first {limit:,} operations are drawn"] if len(rows) > limit else []
-    rows = _some(rows[:limit])
+    rows, notes = _spread(capture, filters, names, limit)
     times = [row["time_ns"] for row in rows]
     span = Span.of(capture, filters, min(times), max(times))
     called = {row["process_id"]: process_name(row["process"], row["pid"]) for row in rows}
@@ -104,7 +104,7 @@ def timeline(capture: "Capture", filters: Filters | None = None, *, limit: int |
             tooltip=["time:N", "lane:N", "operation:N", "status:N", "key:N", "value:N"],
         )
     )
-    title = f"Timeline of {_what(filters)}"
+    title = f"Timeline of {described(filters)}"
     chart, notes = compose(capture, span, [drawn], title=title, height=lanes.height, notes=notes)
     return Picture(chart, rows=len(rows), notes=notes)
 
@@ -169,7 +169,7 @@ def activity(capture: "Capture", filters: Filters | None = None, *, limit: int |
         }
         for place in [*range(last + 1), last]
     ]
-    line[-1]["at"] = span.length
+    line[-1]["at"] = span.bounds[1]
     drawn = (
         alt.Chart(alt.InlineData(values=bars))
         .mark_rect()
@@ -191,7 +191,7 @@ def activity(capture: "Capture", filters: Filters | None = None, *, limit: int |
             color=alt.Color("what:N", title="result", scale=alt.Scale(domain=["failed"], range=["#000000"])),
         )
     )
-    title = f"Activity of {_what(filters)}, in steps of {_duration(width)}"
+    title = f"Activity of {described(filters)}, in steps of {_duration(width)}"
     chart, notes = compose(
         capture, span, [drawn, failed], title=title, height=320, notes=[], shades_above=True
     )
@@ -230,7 +230,7 @@ def handles(capture: "Capture", filters: Filters | None = None, *, limit: int | 
     notes = [f"only the {limit:,} longest of {total:,} lives are drawn"] if total > len(rows) else []
     called = {
         row["handle_id"]: f"{shorten(process_name(row['image'], row['pid']), 30)}  "
-        f"{shorten(row['display_path'] or '(unknown key)', 44)}"
+        f"{short_key(row['display_path'], 44)}"
         for row in rows
     }
     rows.sort(key=lambda row: (row["start_ns"], row["handle_id"]))
@@ -262,7 +262,7 @@ def handles(capture: "Capture", filters: Filters | None = None, *, limit: int | 
             tooltip=["lane:N", "key:N", "lived:N", "began:N", "end:N"],
         )
     )
-    title = f"Lives of key objects of {_what(filters)}"
+    title = f"Lives of key objects of {described(filters)}"
     height = max(60, 15 * len(rows))
     chart, notes = compose(capture, span, [drawn], title=title, height=height, notes=notes)
     return Picture(chart, rows=len(rows), notes=notes)
@@ -274,7 +274,8 @@ def values(capture: "Capture", filters: Filters | None = None, *, limit: int | N
     Args:
         capture: an open capture.
         filters: a key, or a value of it, or several.
-        limit: the first so many writes and deletes; None for 2,000.
+        limit: how many writes and deletes at most; None for 2,000. Of more, the last one of each value in each of so many
+            equal stretches of time is drawn.
 
     Raises:
         UsageError: nothing fits, or a filter cannot be understood.
@@ -317,6 +318,29 @@ def _some(rows: list[dict[str, Any]], what: str = "operation") -> list[dict[str,
     return rows
 
 
+def _spread(
+    capture: "Capture", filters: Filters, names: list[str], most: int
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return the rows that fit, or each k-th of them from the first to the last, and a sentence where it is so."""
+    _not_empty(capture)
+    fitting = capture.rows(filters, joined=False).select("sequence")
+    count = _rows(fitting.aggregate(rows=fitting.count()))[0]["rows"]
+    step = -(-count // most) if count <= most else -(-count // max(most - 1, 1))
+    asked = capture.timeline_table(filters, columns=["sequence", *names])
+    if step <= 1:
+        return _some(_rows(asked)), []
+    place = ibis.row_number().over(order_by="sequence")
+    some = fitting.mutate(place=place)
+    wanted = some["place"] % step == 0
+    if most > 1:
+        wanted |= some["place"] == count - 1
+    some = some.filter(wanted).select("sequence")
+    rows = _some(_rows(asked.semi_join(some, "sequence").order_by("sequence")))
+    return rows, [
+        f"{len(rows):,} of {count:,} operations are drawn: one in {step:,}, from the first to the last"
+    ]
+
+
 def _not_empty(capture: "Capture") -> None:
     if not capture.manifest.parts:
         raise UsageError(f"{capture.path.name} holds no events, so there is nothing to draw")
@@ -328,17 +352,6 @@ def _failed(status: int | None) -> bool:
 
 def _value(name: str | None) -> str:
     return "" if name is None else name or "(default)"
-
-
-def _what(filters: Filters) -> str:
-    keys = [filters.key] if isinstance(filters.key, str) else list(filters.key or ())
-    said = shorten(", ".join(keys), 90) or "everything"
-    if filters.process is not None:
-        said += f" by {filters.process}"
-    if filters.pid is not None:
-        pids = [filters.pid] if isinstance(filters.pid, int) else filters.pid
-        said += f" by pid {shorten(', '.join(str(pid) for pid in pids), 40)}"
-    return said
 
 
 def _round_up(nanoseconds: float) -> int:

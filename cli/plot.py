@@ -89,6 +89,10 @@ def plot(
     per second), handles (lives of key objects as bars), values (what values held), or tree (a subtree, as
     high as it is busy). Times where something was lost are shaded. Needs the extra: pip install
     'regtrace[plots]'.
+
+    All pictures of a capture count from its first event. The whole time is always shown: of more than --limit
+    operations (default 5,000) a timeline draws one in so many, of more writes (2,000) values are right at the end
+    of each of as many stretches of time, and the picture says so.
     """
     from analysis.filters import Filters
     from cli.captures import check_keys, fail_if_lossy, opened

@@ -22,6 +22,7 @@ pytest.importorskip("vl_convert", reason="pictures need the extra plots")
 from analysis.capture import open_capture
 from analysis.filters import Filters
 from analysis.picture import Picture
+from analysis.picture_parts import moment_text
 from analysis.picture_tree import plant
 from analysis.picture_values import stretches
 from analysis.pictures import PICTURES
@@ -76,10 +77,88 @@ def test_a_timeline_has_one_mark_for_each_operation_and_a_cross_for_each_failure
     assert sum(mark["result"] == "failed" for mark in marks) == len(failures) > 0
 
 
-def test_a_shortened_timeline_says_so(capture):
-    picture = PICTURES["timeline"](capture, limit=7)
-    assert picture.rows == 7
-    assert "only the first 7 operations are drawn" in picture.notes
+def test_a_timeline_of_many_operations_spans_the_whole_time_and_says_what_it_leaves_out(busy):
+    times = busy.timeline_reader(Filters(), columns=["time_ns"]).read_all()["time_ns"].to_pylist()
+    picture = PICTURES["timeline"](busy, limit=100)
+    marks = drawn(picture, "result")
+    assert picture.rows == len(marks)
+    assert 90 <= len(marks) <= 100
+    first, last = (moment_text(time) for time in (times[0], times[-1]))
+    assert (marks[0]["time"], marks[-1]["time"]) == (first, last)
+    places = [mark["at"] for mark in marks]
+    tenth = (places[-1] - places[0]) / 10
+    assert all(any(0 <= at - places[0] - n * tenth <= tenth for at in places) for n in range(10))
+    step = -(-len(times) // 99)
+    assert (
+        f"{len(marks)} of {len(times):,} operations are drawn: one in {step}, from the first to the last"
+        in picture.notes
+    )
+    assert PICTURES["timeline"](busy, limit=1).rows == 1
+
+
+def test_values_written_often_are_right_at_the_end_of_each_stretch_to_the_last(busy):
+    shown = PICTURES["values"](busy, limit=20)
+    every = PICTURES["values"](busy, limit=10**6)
+    assert shown.rows < every.rows
+    assert any("the last one of each value in each of 20 stretches" in note for note in shown.notes)
+    writes = busy.timeline(operation="set,delete", status="success")
+    latest = writes.groupby([writes["key"].str.upper(), writes["value_name"].str.upper()])["time_ns"].max()
+    assert len(latest) <= shown.rows
+    assert drawn(shown, "data")
+
+
+def test_a_title_names_every_filter(busy):
+    asked = {
+        "key": r"HKLM\**",
+        "process": "*.exe",
+        "operation": "set,delete",
+        "status": "success",
+        "start": "+0ms",
+        "end": "+900ms",
+        "where": "data_size < 100",
+        "value": "*",
+    }
+    for kind, draw in PICTURES.items():
+        title = draw(busy, Filters(**asked)).spec()["title"]["text"]
+        assert [text for text in asked.values() if text not in title] == [], (kind, title)
+    below = PICTURES["activity"](busy, Filters(key="HKLM", subtree=True, pid=[4, 8])).spec()["title"]["text"]
+    assert "HKLM and below" in below
+    assert "by pid 4, 8" in below
+
+
+def test_pictures_of_one_capture_count_from_one_moment(busy):
+    first = busy.span()[0]
+    for kind in ("timeline", "activity", "handles", "values"):
+        for filters in (Filters(), Filters(start="+100ms")):
+            text = json.dumps(PICTURES[kind](busy, filters).spec())
+            assert f"after {moment_text(first)}" in text
+    late = drawn(PICTURES["timeline"](busy, Filters(start="+100ms")), "result")
+    assert min(mark["at"] for mark in late) >= 100
+
+
+def test_a_value_of_no_bytes_is_empty_and_not_uncaptured():
+    row = {"display_key": "HKLM\\A", "value_name": "v", "operation": "SetValueKey", "process": "a.exe", "pid": 4,
+           "time_ns": 5, "data_type": 1, "data_size": 0, "data": None,
+           "previous_type": 3, "previous_size": 0, "previous_data": None}  # fmt: skip
+    before, after = stretches([row])
+    assert (before["text"], after["text"]) == ("[empty]", "[empty]")
+    unknown = row | {"data_size": 9, "previous_type": None, "previous_size": None}
+    assert [life["text"] for life in stretches([unknown])] == ["[9 bytes, not captured]"]
+
+
+def test_the_values_of_two_users_are_told_apart():
+    row = {"value_name": "v", "operation": "SetValueKey", "process": "a.exe", "pid": 4, "time_ns": 5, "data_type": 4,
+           "data_size": 4, "data": bytes(4), "previous_type": None, "previous_size": None, "previous_data": None}  # fmt: skip
+    below = r"Software\Microsoft\Windows\CurrentVersion\Explorer\Advanced"
+    users = ["S-1-5-21-1-2-3-1001", "S-1-5-21-1-2-3-1002", "S-1-5-21-1-2-3-1002_Classes", ".DEFAULT"]
+    called = [
+        life["called"]
+        for life in stretches([row | {"display_key": rf"HKU\{user}\{below}"} for user in users])
+    ]
+    assert len(set(called)) == len(users)
+    assert [next(user for user in ("1001", "1002_Classes", "1002", "…") if user in name) for name in called] == [
+        "1001", "1002", "1002_Classes", "…",
+    ]  # fmt: skip
 
 
 def test_activity_counts_every_operation_once(busy):

@@ -66,7 +66,7 @@ def show_value(kind: int | None, data: bytes | None, size: int | None = None, *,
     >>> show_value(1, "10\0".encode("utf-16-le")), show_value(3, b"\x10"), show_value(1, b"")
     ('"10"', '10', '[empty]')
     """
-    if data is not None and not data and not size:
+    if not size and (data == b"" or size == 0):
         return "[empty]"
     return _decode(kind, data, size, limit, quote_text)
 
@@ -74,6 +74,8 @@ def show_value(kind: int | None, data: bytes | None, size: int | None = None, *,
 def _decode(
     kind: int | None, data: bytes | None, size: int | None, limit: int, quote: Callable[[str], str]
 ) -> str:
+    if data is None and size == 0:
+        data = b""  # there was nothing to capture
     if data is None:
         return "" if size is None else f"[{size} bytes, not captured]"
     cut = size is not None and len(data) < size
