@@ -246,7 +246,8 @@ class Dataset(Capture):
             between = f"key_id BETWEEN {member.first['key_id']} AND {end}"
             by_control_set.setdefault(member.manifest.control_set, []).append(between)
         conditions = {
-            number: f"({key_condition(texts, subtree, user_sid, number)})" for number in by_control_set
+            number: f"({key_condition(texts, subtree, user_sid, number, shows_user=self.manifest.shows_user)})"
+            for number in by_control_set
         }
         if len(set(conditions.values())) == 1:
             return next(iter(conditions.values()))

@@ -31,7 +31,7 @@ from analysis.interruption import is_busy
 from analysis.timeline import chosen
 from analysis.times import parse_time
 from tracer.errors import CaptureError, UsageError
-from tracer.paths import compile_pattern, display_path, escape_argument, native_path
+from tracer.paths import compile_patterns, display_path, escape_argument, native_path
 from tracer.schema import TABLES, USAGE
 from tracer.store.manifest import Manifest
 from tracer.store.reader import table_files
@@ -343,13 +343,20 @@ class OpenCapture:
 
     def _key_condition(self, texts: Sequence[str], subtree: bool, user_sid: str | None) -> str:
         """Return the SQL condition for rows of `keys` that one of some texts means."""
-        return key_condition(texts, subtree, user_sid, self.manifest.control_set)
+        manifest = self.manifest
+        return key_condition(texts, subtree, user_sid, manifest.control_set, shows_user=manifest.shows_user)
 
 
-def key_condition(texts: Sequence[str], subtree: bool, user_sid: str | None, control_set: int | None) -> str:
+def key_condition(
+    texts: Sequence[str], subtree: bool, user_sid: str | None, control_set: int | None, *, shows_user: bool
+) -> str:
     """Return the SQL condition for rows of `keys`, of captures with this control set, that a text means."""
     patterns = [
-        compile_pattern(text, control_set=control_set, user_sid=user_sid, subtree=subtree) for text in texts
+        pattern
+        for text in texts
+        for pattern in compile_patterns(
+            text, control_set=control_set, user_sid=user_sid, subtree=subtree, shows_user=shows_user
+        )
     ]
     return " OR ".join(pattern.sql("folded_path") for pattern in patterns) or "false"
 

@@ -27,7 +27,8 @@ __all__ = [
 HEADER = "Windows Registry Editor Version 5.00"
 _SZ, _BINARY, _DWORD, _LINK = 1, 3, 4, 6
 _LINE = 77  # letters of a line of hex digits before the backslash that continues it, as regedit wraps them
-_ROOTS = {"HKLM": "HKEY_LOCAL_MACHINE", "HKU": "HKEY_USERS"}
+# HKCU: keys of a Procmon log that does not say whose they are; they are shown so
+_ROOTS = {"HKLM": "HKEY_LOCAL_MACHINE", "HKU": "HKEY_USERS", "HKCU": "HKEY_CURRENT_USER"}
 _UNREACHABLE = {
     "\\REGISTRY\\A": "an application hive: only who loaded it can reach it",
     "\\REGISTRY\\WC": "a container's hive: it has no name outside",

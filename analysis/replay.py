@@ -71,7 +71,8 @@ def replay(
         UsageError: a filter cannot be understood.
     """
     stores = _stores(capture) if isinstance(capture, str | Path) else capture.stores
-    selection = Selection(keys=keys, subtree=subtree, user_sid=user_sid)
+    shows_user = any(manifest.shows_user for _, manifest in stores)
+    selection = Selection(keys=keys, subtree=subtree, user_sid=user_sid, shows_user=shows_user)
     parts = [part for _, manifest in stores for part in manifest.parts]
     first_ns = min((part["first_ns"] for part in parts), default=None)
     last_ns = max((part["last_ns"] for part in parts), default=None)

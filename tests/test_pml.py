@@ -699,3 +699,21 @@ def test_garbage_that_calls_itself_a_log_never_fails_otherwise_than_in_a_sentenc
 def test_a_query_that_was_not_answered_says_how_much_was_asked_for(load):
     row = load([Event(QUERY_KEY, FOLDER, struct.pack("<HII", 0, 384, 3), result=0x80000005)]).rows[0]
     assert (row["data"], row["data_size"], json.loads(row["detail"])) == (None, None, {"Length": 384})
+
+
+def test_a_key_that_a_rename_made_is_known_where_its_values_are_named(load):
+    info, name = text("Vendor2")
+    rename = Event(RENAME, "HKLM\\SOFTWARE\\Vendor", struct.pack("<H", info), tail=name)
+    failed = replace(rename, path="HKLM\\SOFTWARE\\Other", result=0xC0000022)
+    made = load([
+        rename,
+        failed,
+        value_set("HKLM\\SOFTWARE\\Vendor2\\Version", b"2", time=5),
+        value_set("HKLM\\SOFTWARE\\Vendor3\\Version", b"2", time=6),
+    ])  # fmt: skip
+    assert (made.rows[0]["requested_name"], made.path(made.rows[0])) == (
+        "Vendor2",
+        "\\REGISTRY\\MACHINE\\SOFTWARE\\Vendor",
+    )
+    assert [row["value_name"] for row in made.rows[2:]] == ["Version", "Version"]
+    assert [row["flags"] & FLAGS["name_ambiguous"] for row in made.rows[2:]] == [0, FLAGS["name_ambiguous"]]

@@ -109,3 +109,57 @@ def test_a_file_of_another_kind_is_named(tmp_path):
     (tmp_path / "log.evtx").write_bytes(b"ElfFile\0" + bytes(100))
     with pytest.raises(SourceError, match="event log"):
         rt.ingest(tmp_path / "log.evtx", tmp_path / "x.regtrace")
+
+
+RUN = "HKCU\\Software\\Vendor\\Run"
+
+
+@pytest.fixture
+def of_somebody(tmp_path):
+    """A capture of a log that does not say whose HKCU is."""
+    log = pml.write_log([pml.opened(RUN, time=5), pml.value_set(RUN + "\\Tool", b"1", time=9)])
+    (tmp_path / "a.pml").write_bytes(log.raw)
+    rt.ingest(tmp_path / "a.pml", tmp_path / "a.regtrace")
+    return tmp_path / "a.regtrace"
+
+
+@pytest.mark.parametrize("sid", [None, "S-1-5-21-1-2-3-1001"])
+@pytest.mark.parametrize(
+    ("key", "subtree", "found"),
+    [
+        (RUN, False, 2),
+        ("hkey_current_user:\\SOFTWARE\\vendor\\run\\", False, 2),
+        ("HKCU\\Software\\*\\Run", False, 2),
+        ("HKCU", True, 2),
+        ("HKCU\\Software", False, 0),
+        ("HKU\\*\\Software\\Vendor\\Run", False, 0),
+    ],
+)
+def test_a_key_of_nobody_knows_whom_is_asked_for_as_it_is_shown(of_somebody, key, subtree, found, sid):
+    asked = {"subtree": subtree, "user_sid": sid}
+    with rt.open(of_somebody) as capture:
+        assert len(capture.timeline(key=key, **asked)) == found
+        assert set(capture.timeline(key=key, **asked)["display_key"]) <= {RUN}
+    with rt.open([of_somebody]) as dataset:
+        assert len(dataset.timeline(key=key, **asked)) == found
+    assert len(list(rt.replay(of_somebody, keys=key, **asked))) == found
+
+
+def test_a_reg_file_names_it_as_it_is_shown(of_somebody):
+    with rt.open(of_somebody) as capture:
+        files = capture.reg_files()
+    assert "[HKEY_CURRENT_USER\\Software\\Vendor\\Run]" in files.apply
+    assert "Win32 programs cannot reach" not in files.apply
+
+
+def test_hkcu_still_wants_a_sid_where_the_log_says_whose_it_is(tmp_path):
+    sid = "S-1-5-21-1-2-3-1001"
+    log = pml.write_log(
+        [pml.answered("HKCU\\Software", f"\\REGISTRY\\USER\\{sid}\\Software"), pml.opened(RUN, time=5)]
+    )
+    (tmp_path / "a.pml").write_bytes(log.raw)
+    rt.ingest(tmp_path / "a.pml", tmp_path / "a.regtrace")
+    with rt.open(tmp_path / "a.regtrace") as capture:
+        assert len(capture.timeline(key=RUN, user_sid=sid)) == 1
+        with pytest.raises(UsageError, match="different key for every user"):
+            capture.timeline(key=RUN)

@@ -17,6 +17,7 @@ from tracer.text import fold_name
 __all__ = [
     "KeyPattern",
     "compile_pattern",
+    "compile_patterns",
     "display_path",
     "display_paths",
     "escape_argument",
@@ -182,6 +183,36 @@ class KeyPattern:
         return f"({' OR '.join(f'regexp_full_match({spelling}, {regex})' for spelling in spellings)})"
 
 
+def compile_patterns(
+    text: str,
+    *,
+    control_set: int | None = None,
+    user_sid: str | None = None,
+    subtree: bool = False,
+    shows_user: bool = False,
+) -> list[KeyPattern]:
+    r"""Return the patterns of which one must match a key that a person wrote down, as for `compile_pattern`.
+
+    Args:
+        text: the key or pattern.
+        control_set: number of the current control set; None where unknown.
+        user_sid: SID whose key HKCU is.
+        subtree: keys below a matching key match too.
+        shows_user: whether keys are shown as ``HKCU\...`` because nothing says whose they are, as in a Procmon log
+            without a SID. HKCU then means these, beside those of `user_sid`.
+
+    Raises:
+        UsageError: the root is unknown, or it is HKCU, no SID was given, and nothing is shown so.
+    """
+    head, separator, rest = _tidy(as_pattern(text)).partition("\\")
+    if not (shows_user and head.removesuffix(":").upper() in _CURRENT_USER):
+        return [compile_pattern(text, control_set=control_set, user_sid=user_sid, subtree=subtree)]
+    as_shown = _pattern(text, fold_name(f"HKCU{separator}{rest}"), None, subtree=subtree, native=False)
+    if user_sid is None:
+        return [as_shown]
+    return [compile_pattern(text, control_set=control_set, user_sid=user_sid, subtree=subtree), as_shown]
+
+
 def compile_pattern(
     text: str, *, control_set: int | None = None, user_sid: str | None = None, subtree: bool = False
 ) -> KeyPattern:
@@ -213,10 +244,14 @@ def compile_pattern(
         tidy = display_path(rooted)
     elif not (below or tidy.startswith("\\") or _WILD_ROOT.match(tidy)):
         native_path(_LITERAL.sub(r"\1", tidy), user_sid=user_sid)  # raises, and says how a path starts
-    folded = fold_name(tidy)
+    return _pattern(text, fold_name(tidy), control_set, subtree=subtree, native=rooted is None and not below)
+
+
+def _pattern(text: str, folded: str, control_set: int | None, *, subtree: bool, native: bool) -> KeyPattern:
+    """Return the pattern of a folded display spelling."""
     regex = _regex(folded)
     exact: tuple[str, ...] | None = None
-    if not has_wildcard(tidy):
+    if not has_wildcard(folded):
         exact = tuple(_spellings(_LITERAL.sub(r"\1", folded), control_set, native=False))
     if subtree:
         regex = f"{regex}(?:\\\\(?s:.*))?"
@@ -224,7 +259,7 @@ def compile_pattern(
         compiled = re.compile(regex)
     except (re.error, OverflowError, RecursionError) as error:
         raise UsageError(f"the key pattern {text!r} cannot be used: {error}") from error
-    return KeyPattern(text, regex, exact, subtree, control_set, rooted is None and not below, compiled)
+    return KeyPattern(text, regex, exact, subtree, control_set, native, compiled)
 
 
 def _tidy(text: str) -> str:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tracer.errors import UsageError
 from tracer.notify import REPORTED, Notify
-from tracer.paths import KeyPattern, compile_pattern, escape_argument
+from tracer.paths import KeyPattern, compile_patterns, escape_argument
 from tracer.quoting import as_pattern
 from tracer.text import fold_name
 
@@ -36,6 +36,7 @@ class Selection:
             name a pid. A row whose process is not known cannot match.
         subtree: keys below a matching key are wanted too.
         user_sid: SID whose key HKCU is.
+        shows_user: whether keys are called HKCU because nobody knows whose they are (`tracer.paths.compile_patterns`).
 
     Raises:
         UsageError: a filter cannot be understood, or asks for a class that no source reports.
@@ -49,11 +50,12 @@ class Selection:
         processes: Processes = None,
         subtree: bool = False,
         user_sid: str | None = None,
+        shows_user: bool = False,
     ) -> None:
         self.notify = _classes(notify)
         self.keys = _several(keys)
         self.processes = _several(processes)
-        self._subtree, self._user_sid = subtree, user_sid
+        self._subtree, self._user_sid, self._shows_user = subtree, user_sid, shows_user
         self._patterns: dict[int | None, list[KeyPattern]] = {}
         self._compiled(None)  # a mistake is told now
         self._known_keys: dict[tuple[int | None, str], bool] = {}
@@ -104,8 +106,15 @@ class Selection:
     def _compiled(self, control_set: int | None) -> list[KeyPattern]:
         if control_set not in self._patterns:
             self._patterns[control_set] = [
-                compile_pattern(text, control_set=control_set, user_sid=self._user_sid, subtree=self._subtree)
+                pattern
                 for text in self.keys or ()
+                for pattern in compile_patterns(
+                    text,
+                    control_set=control_set,
+                    user_sid=self._user_sid,
+                    subtree=self._subtree,
+                    shows_user=self._shows_user,
+                )
             ]
         return self._patterns[control_set]
 

@@ -15,7 +15,7 @@ from tracer.pml.header import Bytes
 from tracer.returned import KEY, SET, VALUE, ValueParts, described, take_values_apart
 from tracer.text import decode_name
 
-__all__ = ["Captured", "detail_texts", "find_captured", "value_names_carried"]
+__all__ = ["Captured", "detail_texts", "find_captured", "second_text", "value_names_carried"]
 
 _OPEN_KEY, _CREATE_KEY, _QUERY_KEY, _SET_VALUE, _QUERY_VALUE, _ENUM_VALUE, _ENUM_KEY = 0, 1, 3, 4, 5, 6, 7
 _SET_INFO, _LOAD_KEY, _RENAME_KEY = 8, 12, 14
@@ -123,7 +123,7 @@ def detail_texts(raw: Bytes, details: Details, captured: Captured) -> tuple[pa.A
     if renamed:
         names = requested.to_pylist()
         for row in renamed:
-            name = _second_text(raw, details, row)
+            name = second_text(raw, details, row)
             if operation[row] == _RENAME_KEY:
                 names[row] = name
             elif name is not None:
@@ -185,7 +185,7 @@ def _json(first: int, second: int) -> str | None:
     return json.dumps(fields)
 
 
-def _second_text(raw: Bytes, details: Details, row: int) -> str | None:
+def second_text(raw: Bytes, details: Details, row: int) -> str | None:
     """Return the text after the path: the hive file of RegLoadKey, the new name of RegRenameKey."""
     info = int(details.fixed[row, 0] >> 16)
     size = (info & 0x7FFF) << (info < 0x8000)

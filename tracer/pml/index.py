@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracer.diagnostics import Diagnostics
+from tracer.pml.details import second_text
 from tracer.pml.events import (
     PROCESS,
     REGISTRY,
@@ -31,7 +32,7 @@ from tracer.text import escape_name
 __all__ = ["CHUNK", "EventIndex", "index_events"]
 
 CHUNK = 1 << 16  # events read at a time
-_OPEN_KEY, _CREATE_KEY, _QUERY_KEY = 0, 1, 3
+_OPEN_KEY, _CREATE_KEY, _QUERY_KEY, _RENAME_KEY = 0, 1, 3, 14
 _NAME_INFORMATION = 3
 _LAST_CLASS = 6
 _REPARSE = 0x104  # the path led elsewhere, but it is there
@@ -134,6 +135,7 @@ class _FirstPass:
         self._paths.append(paths)
         self._processes.append(np.unique(head["process"]))
         self._note_keys(details, paths)
+        self._note_new_names(details, paths)
         self._note_answers(details, paths)
 
     def index(self) -> EventIndex:
@@ -192,6 +194,17 @@ class _FirstPass:
         opens = (operation == _OPEN_KEY) | (operation == _CREATE_KEY)
         names_key &= ~opens | (result == 0) | (result == _REPARSE)
         self._keys.update(np.unique(paths[names_key]).tolist())
+
+    def _note_new_names(self, details: Details, paths: NDArray[np.int32]) -> None:
+        """Remember the keys that renames made: what follows below one is a value's name, or a key's."""
+        head = details.head
+        done = (head["operation"] == _RENAME_KEY) & (head["result"] == 0) & (paths >= 0)
+        for row in np.flatnonzero(done).tolist():
+            name = second_text(self._raw, details, row)
+            parent, backslash, _ = self._texts[paths[row]].rpartition("\\")
+            if name and backslash:
+                self._keys.add(len(self._texts))
+                self._texts.append(f"{parent}\\{name}")
 
     def _note_answers(self, details: Details, paths: NDArray[np.int32]) -> None:
         """Remember the native names that RegQueryKey returned for keys below HKCU."""

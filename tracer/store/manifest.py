@@ -93,6 +93,14 @@ class Manifest:
             _check_part(directory, entry, check_rows=check_rows)
         return manifest
 
+    @property
+    def shows_user(self) -> bool:
+        r"""Whether keys may be called ``HKCU\...`` because nothing says whose they are: a Procmon log without a SID."""
+        return any(
+            source.get("kind") == "pml" and not (source.get("facts") or {}).get("hkcu_sid")
+            for source in self.sources
+        )
+
     def files(self) -> Iterator[dict[str, Any]]:
         """Yield what is said of every part and table."""
         yield from self.parts
