@@ -117,7 +117,8 @@ class Service:
 def small_pieces(patch: pytest.MonkeyPatch, service: Service, piece: int) -> None:
     install(patch, service.script)
     patch.setattr("tracer.session.Consumer", service)
-    patch.setattr("tracer.live.record_sources.Intake.piece.__defaults__", (piece,))
+    patch.setattr(watch, "_LEAST_PIECE", piece)
+    patch.setattr(watch, "PIECE", piece)
     patch.setattr(watch, "_LAST_PIECE", piece)
 
 
@@ -212,6 +213,26 @@ def test_an_end_is_obeyed_at_once_and_what_is_left_out_is_in_the_exit_code(servi
     assert f"{shown:,} shown" in result.stderr
     assert shown + unread_in(result) == service.handed
     assert "it is not known how many more records the session held" in result.stderr
+
+
+def test_pieces_become_as_small_as_showing_them_is_slow(monkeypatch):
+    made = Service([record(KINDS["shown"], number) for number in range(60_000)], each=60_000, room=1 << 30)
+    install(monkeypatch, made.script)
+    monkeypatch.setattr("tracer.session.Consumer", made)
+    with Watch(RowFilter(), clock=lambda: made.script.now) as running:
+        for number, rows in enumerate(running.batches()):
+            made.script.now += (
+                0.5 if number == 0 else rows.num_rows / 10_000
+            )  # a reader of 10,000 rows a second
+            if number == 5:
+                break
+        asked = made.script.now
+        for rows in running.finish():
+            made.script.now += rows.num_rows / 10_000
+    assert made.script.now - asked < 2
+    standing = running.status()
+    assert standing.unread > 10_000
+    assert standing.shown + standing.unread == 60_000
 
 
 def test_without_the_option_the_loss_is_said_all_the_same(service):

@@ -16,7 +16,7 @@ import pyarrow as pa
 from tracer.errors import RegtraceError
 from tracer.live.options import ALL_OPTIONS, KEYWORDS, OPTION_NAMES, keyword_mask
 from tracer.live.pipeline import LivePipeline
-from tracer.live.record_sources import Intake
+from tracer.live.record_sources import PIECE, Intake
 from tracer.live.registry import current_control_set
 from tracer.live.row_filter import RowFilter
 from tracer.live.stream import LossNotes, Stream
@@ -24,6 +24,7 @@ from tracer.live.stream import LossNotes, Stream
 __all__ = ["QUEUE_BYTES", "Watch", "WatchStatus", "watched_keywords"]
 
 _TURN = 0.1  # seconds for which records are waited for
+_LEAST_PIECE, _PIECE_SECONDS = 1_000, 0.3  # how many at least, and how long a piece is to take, shown and all
 _LAST_PIECE = 5_000  # records that go through it at once where the end was asked for
 QUEUE_BYTES = 256 << 20  # room for the seconds it takes to look around, and for those a busy machine takes
 _PATIENCE = 1.0  # seconds for what is still on its way once the end was asked for; the rest is counted
@@ -117,6 +118,7 @@ class Watch:
         self._intake = Intake(self._stream)
         self._use(LivePipeline(clock=clock))
         self._shown = self._filtered = 0
+        self._piece = _LEAST_PIECE  # until the pace is known
         self._began = clock()
         self._recent: deque[tuple[float, int]] = deque([(self._began, 0)], maxlen=600)
         self.has_begun = self._is_over = self._is_closed = False
@@ -169,13 +171,15 @@ class Watch:
         finds it counted as `unread`. Columns are `tracer.live.pipeline.LIVE_COLUMNS`.
         """
         while not self._is_over:
-            raw = self._intake.piece(_TURN)
+            raw = self._intake.piece(_TURN, self._piece)
+            begun = self._clock()
             self._stream.poll()
             self._look_for_losses()
             if raw is None:
                 self._is_over = True
             else:
                 yield self._rows(raw)
+                self._note_pace(len(raw), self._clock() - begun)
 
     def finish(self) -> Iterator[pa.Table]:
         """Stop the session and yield the rows that were still on their way, for a second; the rest is counted."""
@@ -185,15 +189,17 @@ class Watch:
         self._stream.stop_session()
         self._look_for_losses()
         while not self._is_over and self._clock() < end:
-            raw = self._intake.piece(_TURN, _LAST_PIECE)
+            raw = self._intake.piece(_TURN, min(self._piece, _LAST_PIECE))
+            begun = self._clock()
             if raw is None:
                 self._is_over = True
             else:
                 yield self._rows(raw)
+                self._note_pace(len(raw), self._clock() - begun)
         self._stream.stop()
         while self._pipeline.held and self._clock() < end + _PATIENCE_HELD:
             self._look_for_losses()
-            yield self._chosen(self._pipeline.flush(_LAST_PIECE))
+            yield self._chosen(self._pipeline.flush(min(self._piece, _LAST_PIECE)))
         self._is_closed = True
 
     def withdraw(self, rows: int) -> None:
@@ -244,6 +250,11 @@ class Watch:
 
     def _look_for_losses(self) -> None:
         self._losses.look(self._stream.counters, self._refused())
+
+    def _note_pace(self, records: int, seconds: float) -> None:
+        """Take so many records at once from now on as are named and shown in a moment: only between pieces an end shows."""
+        if records >= _LEAST_PIECE and seconds > 0:
+            self._piece = min(max(int(records * _PIECE_SECONDS / seconds), _LEAST_PIECE), PIECE)
 
     def _rows(self, raw: list[Any]) -> pa.Table:
         if raw:
