@@ -111,7 +111,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _leave() -> None:
-    """End the process at once: what is temporary is gone by now, and a query that does not stop would be waited for."""
+    """End the process at once: what is temporary is gone by now, and a query that does not stop would be waited for.
+
+    Nothing that atexit was asked for is done, so sessions, which outlive a process, are ended here.
+    """
+    endings = sys.modules.get("tracer.live.endings")  # where nothing live was done it is not there
+    if endings is not None:
+        endings.run_all()
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
             stream.flush()

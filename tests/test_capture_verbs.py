@@ -294,8 +294,9 @@ from capture_kit import Machine, use_machine
 patch = pytest.MonkeyPatch()
 service = etw_double.install(patch)
 use_machine(patch, Path.cwd(), Machine())
-import atexit
-atexit.register(lambda: print("left:", sorted(service.sessions), flush=True))
+import os
+leave = os._exit
+os._exit = lambda code: (print("left:", sorted(service.sessions), flush=True), leave(code))
 from cli import recording_text
 real = recording_text.RecordingLine.__call__
 def hear(self, status):

@@ -9,7 +9,7 @@ from capture_kit import Machine, make_trace, use_machine
 from etw_double import EtwService, etw_service
 from typer.testing import CliRunner
 
-from cli.app import app
+from cli.app import app, main
 from cli.interrupts import StopEvent, graceful
 from tracer.live import endings
 from tracer.live.endings import CONSOLE_ENDS, before_console_ends, console_event
@@ -28,6 +28,21 @@ def test_a_closed_console_a_logoff_and_a_shutdown_stop_sessions(etw_service: Etw
     session.start()
     assert console_event(event) == 0  # Windows goes on to end the process
     assert etw_service.sessions == {}
+
+
+def test_an_exit_without_pythons_own_ways_ends_sessions_too(
+    etw_service: EtwService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left: list[object] = []
+    monkeypatch.setattr("cli.app.os._exit", lambda code: left.append((code, dict(etw_service.sessions))))
+    Session(SessionOptions("regtrace-x", LogMode.REAL_TIME)).start()
+    monkeypatch.setattr("cli.app.app", interrupted)
+    main([])
+    assert left == [(130, {})]
+
+
+def interrupted(**_: object) -> None:
+    raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize("event", [0, 1])
