@@ -31,8 +31,12 @@ HEAVY = {
         "SELECT count(*) AS h FROM range(300000000) t(i) WHERE regexp_matches(repeat(i::VARCHAR, 40), '(1|2|3)+x(4|5)+y$')"
     ),
 }
-_PROGRAM = """
-import json, os, signal, sys, threading, time
+# A shell starts what runs in the background with SIGINT ignored, and that is inherited.
+_LISTENS = "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+_PROGRAM = (
+    _LISTENS
+    + """
+import json, os, sys, threading, time
 import regtrace as rt
 
 def pull():
@@ -75,6 +79,7 @@ for how, query in json.loads(sys.argv[2]):
     print(json.dumps([how, said, ended - pulled[0], time.monotonic() - ended]), flush=True)
 os._exit(0)  # a query that does not stop would be waited for
 """
+)
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +114,7 @@ def test_a_verb_ends_within_a_second_and_leaves_nothing(capture, tmp_path, name)
     out.mkdir()
     command = ["sql", str(capture), HEAVY[name], "-o", str(out / "rows.csv")]
     run = subprocess.Popen(
-        [sys.executable, "-m", "cli.app", *command],
+        [sys.executable, "-c", f"{_LISTENS}from cli.app import main\nmain()", *command],
         cwd=ROOT, env={**os.environ, "TMPDIR": str(scratch)}, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     while not list(scratch.glob(".regtrace-*")):  # the engine is there; a second later the query is
@@ -145,6 +150,14 @@ class _Deaf:
         self.free.wait(30)
 
 
+@pytest.fixture
+def _listens():
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_listens")
 def test_an_engine_that_does_not_stop_is_left_behind_and_asked_on():
     engine = _Deaf()
     began = time.monotonic()

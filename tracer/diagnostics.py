@@ -16,6 +16,11 @@ class Counter:
 
 COUNTERS = {
     "unfinalised_file": Counter("warning", "The trace was never stopped: its header has no end time."),
+    "source_changed": Counter(
+        "loss",
+        "The file changed while it was read: it grew, was cut, or was written to. What it held when reading began was read, "
+        "as far as it was still there, and its size and SHA-256 are of that; ingest it again when nobody writes to it.",
+    ),
     "cut_buffer": Counter(
         "loss", "The file ends inside a buffer; the records of that buffer that are whole were kept."
     ),

@@ -22,6 +22,7 @@ from tracer.diagnostics import Diagnostics
 from tracer.double_reports import DoubleReports, Pairs, merge_reports, reports_of
 from tracer.doubts import Doubts
 from tracer.errors import UsageError
+from tracer.etl.buffers import BufferFile
 from tracer.etl.extended import gather_items
 from tracer.etl.reader import EtlReader
 from tracer.etl.records import Records
@@ -40,7 +41,7 @@ from tracer.resolve.tree import KeyTree
 from tracer.schema import COUNTERS, LOSSES
 from tracer.seed import read_seed, unchanged_objects
 from tracer.source_files import SourceFile, open_sources
-from tracer.sources import Source, sha256
+from tracer.sources import FileState, Source, sha256_of_first
 from tracer.store.manifest import Manifest
 from tracer.store.writer import PART_ROWS, ROW_GROUP, CaptureWriter
 from tracer.targets import check_apart
@@ -163,7 +164,15 @@ class _EtlIngest:
         ):
             self.diagnostics = reader.diagnostics
             check_one_machine([etl_machine(trace.name, trace.header) for trace in reader.sources])
-            self.digests = {path: hashing.submit(sha256, path) for path in self.paths}
+            self.states = {trace.path: FileState.of(trace.file) for trace in reader.sources}
+            self.sizes = {
+                trace.path: trace.at + trace.size for trace in reader.sources
+            }  # the last trace ends with the file
+            self.digests = {
+                trace.path: hashing.submit(sha256_of_first, trace.file, self.sizes[trace.path])
+                for trace in reader.sources
+                if not trace.at
+            }
             self.losses, self.losses_known = LossTimes([]), 0
             # Compiled code is loaded while the files are hashed.
             self.names, self.resolver = self._make_resolver()
@@ -332,6 +341,7 @@ class _EtlIngest:
         for trace, each in zip(reader.sources, self.diagnostics, strict=True):
             if not trace.at:
                 each.count("copied_source", len(self.files[trace.path].copies))
+                each.count("source_changed", int(self._has_changed(trace)))
         losses = [
             {"source_id": loss.source, **{n: getattr(loss, n) for n in LOSSES.names if n != "source_id"}}
             for loss in [*reader.losses, *reader.set_backs(), *(self.live.blind if self.live else ())]
@@ -379,6 +389,10 @@ class _EtlIngest:
             )
         )
 
+    def _has_changed(self, trace: BufferFile) -> bool:
+        state = self.states[trace.path]
+        return state.size != self.sizes[trace.path] or FileState.of(trace.file) != state
+
     def _source(self, number: int, reader: EtlReader) -> dict[str, Any]:
         trace = reader.sources[number]
         file, header = self.files[trace.path], trace.header
@@ -390,7 +404,7 @@ class _EtlIngest:
             source_id=number,
             name=file.name,
             kind="etl",
-            size=file.path.stat().st_size,
+            size=self.sizes[file.path],
             sha256=self.digests[file.path].result(),
             first_ns=self.first_ns.get(number),
             last_ns=self.last_ns.get(number),

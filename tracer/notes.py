@@ -11,7 +11,7 @@ from tracer.diagnostics import COUNTERS, Diagnostics
 __all__ = ["NOTED", "notes"]
 
 NOTED = (
-    "copied_source", "joined_trace", "repeated_buffers", "double_reports", "clock_set_back", "no_registry_events", "no_opens", "no_closes",
+    "source_changed", "copied_source", "joined_trace", "repeated_buffers", "double_reports", "clock_set_back", "no_registry_events", "no_opens", "no_closes",
     "pml_no_registry_events",
     "pml_repeated_events",
 )  # fmt: skip

@@ -8,6 +8,7 @@ each buffer's own BufferSize: the log file header's differs in relogged files, i
 in files that were never finalised, and compressed buffers follow each other without alignment.
 """
 
+import os
 import struct
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -124,7 +125,7 @@ def open_traces(path: Path, diagnostics: Diagnostics) -> list[BufferFile]:
     except OSError as error:
         raise SourceError(f"{path}: cannot be opened: {error.strerror}") from error
     try:
-        size = path.stat().st_size
+        size = os.fstat(file.fileno()).st_size  # what is added later is not read
         traces = [BufferFile(path, file, size, _read_header(path, file, size))]
         while (more := _follow(traces[-1], diagnostics)) is not None:
             traces.append(more)

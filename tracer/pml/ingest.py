@@ -17,7 +17,7 @@ from tracer.radix import stable_order
 from tracer.resolve.catalog import Catalog
 from tracer.resolve.tree import KeyTree
 from tracer.source_files import SourceFile
-from tracer.sources import Source, sha256
+from tracer.sources import FileState, Source, sha256_of_first
 from tracer.store.manifest import Manifest
 from tracer.store.writer import PART_ROWS, ROW_GROUP, CaptureWriter
 
@@ -48,6 +48,7 @@ def ingest_pml(
     """
     run = _PmlIngest(writer, progress)
     diagnostics = [Diagnostics() for _ in sources]
+    states = {source.path: _state(source) for source in sources}
     files = [PmlFile(source.path, found) for source, found in zip(sources, diagnostics, strict=True)]
     check_one_machine([file.machine(source.shown) for source, file in zip(sources, files, strict=True)])
     order = order_logs([source.shown for source in sources], files, diagnostics)
@@ -60,6 +61,12 @@ def ingest_pml(
         found.count("copied_source", len(source.copies))
     total = sum(source.path.stat().st_size for source in sources)
     entries = [run.add(number, sources[number], file, total) for number, file in enumerate(files)]
+    for source, entry, found in zip(sources, entries, diagnostics, strict=True):
+        began = states[source.path]
+        with source.path.open("rb") as file:
+            entry["sha256"] = sha256_of_first(file, began.size)
+        entry["size"] = began.size
+        found.count("source_changed", int(_state(source) != began))
     if not any(entry["facts"]["registry_operations"] for entry in entries):
         diagnostics[0].count("pml_no_registry_events")
     sentences = notes([source.name for source in sources], diagnostics)
@@ -68,6 +75,11 @@ def ingest_pml(
     if copies:
         settings["copies"] = copies
     return run.publish(entries, diagnostics, control_set, settings)
+
+
+def _state(source: SourceFile) -> FileState:
+    with source.path.open("rb") as file:
+        return FileState.of(file)
 
 
 class _PmlIngest:
@@ -110,7 +122,7 @@ class _PmlIngest:
             source.name,
             "pml",
             size,
-            sha256(source.path),
+            "",  # of what was there at the beginning, when that is known to be all
             first_ns,
             last_ns,
             False,
