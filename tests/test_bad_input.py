@@ -30,7 +30,7 @@ SLOWEST = 10.0  # seconds a damaged file of a few KiB may take before it counts 
 class MemoryWriter:
     """Stands in for CaptureWriter: takes everything, checks every value, writes nothing."""
 
-    def __init__(self, target: Path, *, force: bool = False) -> None:
+    def __init__(self, target: Path, *, force: bool = False, sources: object = ()) -> None:
         self.rows = dict.fromkeys(TABLES, 0)
 
     def write_part(self, row_groups: Callable[[], Iterable[pa.Table]], rows: int) -> None:

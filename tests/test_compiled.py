@@ -77,7 +77,7 @@ def test_many_chunks_and_forgotten_addresses_change_nothing(tmp_path, monkeypatc
 class MemoryWriter:
     """Stands in for CaptureWriter and remembers all that a capture would hold."""
 
-    def __init__(self, target: Path, *, force: bool = False) -> None:
+    def __init__(self, target: Path, *, force: bool = False, sources: object = ()) -> None:
         self.tables: dict[str, list[pa.Table]] = {}
 
     def write_part(self, row_groups: Callable[[], Iterable[pa.Table]], rows: int) -> None:

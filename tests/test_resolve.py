@@ -78,11 +78,7 @@ def touches_of(records: list[Touch]) -> Touches:
 def cut(touches: Touches, places: list[int]) -> list[Touches]:
     """Cut a batch at `places` into several."""
     edges = [0, *sorted(places), len(touches)]
-    return [
-        Touches(*(getattr(touches, name)[a:b] for name in Touches.__slots__))
-        for a, b in pairwise(edges)
-        if a < b
-    ]
+    return [touches.piece(a, b) for a, b in pairwise(edges) if a < b]
 
 
 def path_of(tree: KeyTree, node: int) -> str | None:

@@ -7,7 +7,6 @@ taken for granted. Records that are doubtful for captured zeros alone, which no 
 """
 
 from dataclasses import fields
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,13 +55,13 @@ class Doubts:
         while waiting:
             start = waiting[0][1][0]
             if start > done:
-                pieces.append(resolver.resolve(_piece(touches, done, start)))
+                pieces.append(resolver.resolve(touches.piece(done, start)))
                 done = start
             for since, run in waiting:
                 if since < done:
                     self._settle_run(resolver, touches, run)
             waiting = [(since, run) for since, run in waiting if since >= done]
-        pieces.append(resolver.resolve(_piece(touches, done, len(touches))))
+        pieces.append(resolver.resolve(touches.piece(done, len(touches))))
         columns = ([getattr(piece, field.name) for piece in pieces] for field in fields(Resolved))
         return Resolved(*map(np.concatenate, columns))
 
@@ -120,9 +119,3 @@ def _runs(touches: Touches, doubts: NDArray[np.bool_]) -> list[tuple[int, list[i
         else:
             runs.setdefault((since.get(address, -1), address), []).append(place)
     return [(last, run) for (last, _), run in runs.items()][:_MOST_RUNS]
-
-
-def _piece(touches: Touches, start: int, stop: int) -> Touches:
-    columns: list[Any] = [getattr(touches, field.name) for field in fields(Touches)]
-    columns = [None if column is None else column[start:stop] for column in columns]
-    return Touches(*columns)

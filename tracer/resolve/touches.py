@@ -1,6 +1,7 @@
 """What rows do to key objects, in the form both resolvers read: one row a record, in time order."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,6 +68,12 @@ class Touches:
 
     def __len__(self) -> int:
         return len(self.address)
+
+    def piece(self, start: int, stop: int) -> "Touches":
+        """Return the rows from `start` up to `stop`."""
+        columns: list[Any] = [getattr(self, name) for name in self.__slots__]
+        columns = [None if column is None else column[start:stop] for column in columns]
+        return Touches(*columns)
 
 
 @dataclass(frozen=True, slots=True)
