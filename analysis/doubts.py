@@ -3,7 +3,11 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from analysis.collect import fetch
 from analysis.engine import answer, engine_errors
+from analysis.marks import fitting
+from tracer.operations import GROUPS
+from tracer.words import Words, operation_cases
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,6 +29,7 @@ class Doubts:
         blind: whether the time before the names of open keys were read touches it.
         set_back_ns: by how much the clock was set back, where that touches it; None where it was not.
         partly_named, unnamed: rows of the whole capture of whose key only a part, or nothing, is known.
+        unclear_writes: rows of the whole capture that do not say whether they are writes, where that was asked.
     """
 
     losses: int
@@ -33,11 +38,11 @@ class Doubts:
     partly_named: int
     unnamed: int
     set_back_ns: int | None = None
+    unclear_writes: int = 0
 
     def __bool__(self) -> bool:
-        return bool(
-            self.losses or self.blind or self.set_back_ns is not None or self.partly_named or self.unnamed
-        )
+        found = (self.losses, self.blind, self.partly_named, self.unnamed, self.unclear_writes)
+        return any(found) or self.set_back_ns is not None
 
     @property
     def sentences(self) -> list[str]:
@@ -61,16 +66,24 @@ class Doubts:
                 f"of the capture's rows {self.partly_named:,} know only the end of their key's name and "
                 f"{self.unnamed:,} none of it: answers by key may miss them"
             )
+        if self.unclear_writes:
+            said.append(
+                f"of the capture's rows {self.unclear_writes:,} do not say whether they changed anything (creates, "
+                "settings): such operations are left out"
+            )
         return said
 
 
-def find_doubts(capture: "OpenCapture", start_ns: int | None = None, end_ns: int | None = None) -> Doubts:
+def find_doubts(
+    capture: "OpenCapture", start_ns: int | None = None, end_ns: int | None = None, operation: Words = None
+) -> Doubts:
     """Return the doubts about an answer over a time.
 
     Args:
         capture: what was asked.
         start_ns: UTC nanoseconds; None is unbounded. A loss without bounds touches every time.
         end_ns: likewise, inclusive.
+        operation: words for the operations asked for; None: all, so that none is left out.
     """
     conditions = ["true"]
     if start_ns is not None:
@@ -88,7 +101,23 @@ def find_doubts(capture: "OpenCapture", start_ns: int | None = None, end_ns: int
         set_back_ns=found["clock"]["total"] if "clock" in found else None,
         partly_named=names.get("partial", 0),
         unnamed=names.get("none", 0),
+        unclear_writes=_unclear_writes(capture, operation),
     )
+
+
+def _unclear_writes(capture: "OpenCapture", operation: Words) -> int:
+    """Return how many rows do not say whether they are of the operations asked for."""
+    cases = [*(operation_cases(operation) or ())]
+    if not any(case in GROUPS["writes"].cases and case.conditions for case in cases):
+        return 0
+    totals = [manifest.totals.get("unclear_writes") for _, manifest in capture.stores]
+    numbers = [total for total in totals if type(total) is int]
+    if len(numbers) == len(totals):
+        return sum(numbers)
+    rows = capture.tables["stored_events"]  # an older version did not count them
+    with engine_errors():
+        counted = fetch(rows.filter(fitting(rows, GROUPS["unclear_writes"].cases)).count().as_table())
+    return int(counted[0][0].as_py())
 
 
 def with_doubts(frame: "pd.DataFrame", doubts: Doubts) -> "pd.DataFrame":

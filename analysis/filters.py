@@ -9,7 +9,7 @@ from ibis.expr.types import BooleanValue, Table
 from analysis.events import is_failure
 from tracer.errors import UsageError
 from tracer.statuses import NOT_SUCCESS
-from tracer.words import Codes, Words, name_regex, operation_names, status_words, value_pattern
+from tracer.words import Codes, Words, name_regex, operation_cases, status_words, value_pattern
 
 __all__ = [
     "Codes",
@@ -18,7 +18,7 @@ __all__ = [
     "below",
     "find_processes",
     "name_regex",
-    "operation_names",
+    "operation_cases",
     "status_condition",
 ]
 

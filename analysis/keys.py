@@ -2,8 +2,9 @@
 
 from ibis.expr.types import Table
 
-from analysis.answers.measures import grouped, measured
+from analysis.answers.measures import COUNTED, grouped, measured
 from analysis.folding import folded
+from analysis.marks import unless_unclear
 from tracer.errors import UsageError
 
 __all__ = ["SORTS", "key_summary", "sort_keys"]
@@ -15,8 +16,10 @@ SORTS = {
     "writes": ("writes", True),
     "opens": ("opens", True),
     "created": ("created", True),
+    "deletes": ("deletes", True),
     "failures": ("failures", True),
     "errors": ("failures", True),
+    "not_found": ("not_found", True),
     "processes": ("processes", True),
     "values": ("values", True),
     "bytes_written": ("bytes_written", True),
@@ -29,11 +32,10 @@ SORTS = {
 def key_summary(events: Table, keys: Table, usage: Table | None = None) -> Table:
     """Return one row per key that `events` touch; spellings of one key (`keys.same_as`) are one row.
 
-    Columns: key, display_key, key_id; events (rows); reads, opens (OpenKey and CreateKey), writes (changes
-    other than CreateKey), each tried or done; created (creates that made the key); failures
-    (`tracer.statuses.is_failure`); processes and values (how many different ones; value names without
-    regard to case); bytes_written (by successful SetValueKey; NULL where no size is known); first_time and
-    last_time. Rows of operations without a key are left out. Rows are in no order.
+    Columns: key, display_key, key_id; the counts of `analysis.answers.measures.counts`, NULL where nobody
+    could count (`analysis.marks.unless_unclear`); processes and values (how many different ones; value names
+    without regard to case); bytes_written (by successful SetValueKey; NULL where no size is known);
+    first_time and last_time. Rows of operations without a key are left out. Rows are in no order.
 
     Args:
         events: stored or joined event rows.
@@ -52,16 +54,14 @@ def key_summary(events: Table, keys: Table, usage: Table | None = None) -> Table
     )
     summary = summary.left_join(of_values, summary["group_id"] == of_values["valued_id"])
     summary = summary.mutate(values=summary["values"].fill_null(0))
-    named = summary.inner_join(names, summary["group_id"] == names["named_id"])
+    named = unless_unclear(summary.inner_join(names, summary["group_id"] == names["named_id"]))
     return named.select(
         "key",
         "display_key",
         "events",
-        "reads",
-        "opens",
-        "writes",
-        "created",
+        *COUNTED,
         "failures",
+        "not_found",
         "processes",
         "values",
         "bytes_written",

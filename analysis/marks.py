@@ -1,49 +1,98 @@
-"""What operations and results are, as numbers to add up.
-
-Engines compare text row by row. A row is looked up once in a table of all operations instead, and brings a 0 or a
-1 for each group that is asked for: sums of these cost a third of what counts with conditions do.
-"""
+"""What operations and results count as, for engines: `tracer.operations` says what is what."""
 
 from collections.abc import Sequence
+from functools import reduce
+from operator import and_, or_
 
 import ibis
-from ibis.expr.types import IntegerColumn, IntegerValue, Table
+from ibis.expr.types import BooleanValue, IntegerValue, Table
 
-from tracer.operations import OPERATIONS
-from tracer.statuses import NOT_FAILURES, NOT_SUCCESS
+from tracer.operations import GROUPS, OPERATIONS, Case, Condition
 
-__all__ = ["added", "failure", "marked"]
+__all__ = ["coded", "condition_columns", "fitting", "is_of", "number_of", "unless_unclear"]
 
-_OPERATION = "marked_operation"
+_OPERATION, _CODE = "coded_operation", "counted_code"
+_BITS = tuple(name for name, group in GROUPS.items() if group.counted)  # a bit for each in a row's code
+_MORE = 1 << len(_BITS)  # set where more than the operation decides
+_UNCLEAR = ("writes", "created")  # counts that `unclear_writes` may belong to
 
 
-def marked(rows: Table, **groups: Sequence[str]) -> Table:
-    """Return the rows with an int8 column for each group: 1 where the operation is one of it, else 0.
+def fitting(rows: Table, cases: Sequence[Case]) -> BooleanValue:
+    """Return the condition for rows that are of one of the cases; not NULL where the operation is not."""
+    return reduce(or_, [_fits(rows, case) for case in cases]) if cases else ibis.literal(False)
 
-    Of an operation that `tracer.operations` does not know it is NULL.
+
+def coded(rows: Table) -> Table:
+    """Return the rows with a number that says of what counted groups each is, which `is_of` reads.
+
+    Engines compare text row by row, and for every condition anew. A row is looked up once in a table of all operations
+    instead: worth it where very many rows are counted one by one.
+    """
+    always = {operation.name: 0 for operation in OPERATIONS}
+    depending: dict[Case, int] = {}
+    for place, name in enumerate(_BITS):
+        for case in GROUPS[name].cases:
+            if case.conditions:
+                depending[case] = depending.get(case, 0) | 1 << place
+            for operation in case.operations:
+                always[operation] |= _MORE if case.conditions else 1 << place
+    listed = [{_OPERATION: name, _CODE: code} for name, code in always.items()]
+    codes = (
+        ibis.literal(listed, type=f"array<struct<{_OPERATION}:string,{_CODE}:int32>>").unnest().name("code")
+    )
+    codes = codes.as_table().unpack("code")
+    rows = rows.left_join(codes, rows["operation"] == codes[_OPERATION]).drop(_OPERATION)
+    code = rows[_CODE]
+    more = [ibis.ifelse(_fits(rows, case), bits, 0) for case, bits in depending.items()]
+    return rows.mutate(**{_CODE: ibis.ifelse(code >= _MORE, reduce(or_, more, code), code)})
+
+
+def is_of(rows: Table, name: str) -> BooleanValue:
+    """Return the condition for rows that are of a group of GROUPS; of rows with a code it is read from that."""
+    if _CODE in rows.columns:
+        return (rows[_CODE] & (1 << _BITS.index(name))) != 0
+    return fitting(rows, GROUPS[name].cases)
+
+
+def condition_columns(groups: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Return the columns that conditions of some groups look at, each with the operations of which it is asked."""
+    found: dict[str, dict[str, None]] = {}
+    for case in (case for name in groups for case in GROUPS[name].cases):
+        for condition in case.conditions:
+            found.setdefault(condition.column, {}).update(dict.fromkeys(case.operations))
+    return {column: tuple(operations) for column, operations in found.items()}
+
+
+def number_of(rows: Table, which: BooleanValue | None = None) -> IntegerValue:
+    """Return how many event rows fit; not NULL.
 
     Args:
-        rows: a table with the column `operation`.
-        groups: name of the new column -> names of operations.
+        rows: event rows, or rows that stand for several each: then with a column `events`.
+        which: the condition; None: all.
     """
-    fields = {_OPERATION: "string"} | dict.fromkeys(groups, "int8")
-    known = [
-        {_OPERATION: operation.name} | {name: int(operation.name in some) for name, some in groups.items()}
-        for operation in OPERATIONS
-    ]
-    kinds = ",".join(f"{name}:{kind}" for name, kind in fields.items())
-    marks = ibis.literal(known, type=f"array<struct<{kinds}>>").unnest().name("mark").as_table()
-    marks = marks.unpack("mark")
-    return rows.left_join(marks, rows["operation"] == marks[_OPERATION]).drop(_OPERATION)
+    if "events" not in rows.columns:
+        counted = rows.count() if which is None else which.cast("int8").sum().fill_null(0)
+        return counted.cast("int64")
+    return rows["events"].sum(where=which).fill_null(0).cast("int64")
 
 
-def failure(status: IntegerValue) -> IntegerValue:
-    """Return 1 where a user would call the row failed (`tracer.statuses.is_failure`), else 0; never NULL."""
-    one, none = ibis.literal(1, "int8"), ibis.literal(0, "int8")
-    # The few that failed are looked at closer: a condition on all rows would cost more.
-    return ibis.ifelse(status >= NOT_SUCCESS, ibis.ifelse(status.isin(NOT_FAILURES), none, one), none)
+def unless_unclear(sums: Table) -> Table:
+    """Return sums with NULL where nobody could count: none is known, and some rows do not say (`unclear_writes`)."""
+    unclear = sums["unclear_writes"] > 0
+    names = [name for name in _UNCLEAR if name in sums.columns]
+    return sums.mutate(**{name: ibis.ifelse(unclear, sums[name].nullif(0), sums[name]) for name in names})
 
 
-def added(marks: IntegerColumn) -> IntegerValue:
-    """Return how many of the rows are marked; not NULL, though no row has a mark or an operation is unknown."""
-    return marks.sum().fill_null(0).cast("int64")
+def _fits(rows: Table, case: Case) -> BooleanValue:
+    named = rows["operation"].isin(case.operations)
+    return reduce(and_, [_holds(rows, condition) for condition in case.conditions], named)
+
+
+def _holds(rows: Table, condition: Condition) -> BooleanValue:
+    column = rows[condition.column]
+    if condition.low == condition.high:
+        found = column == condition.low if condition.inside else column != condition.low
+    else:
+        found = column.between(condition.low, condition.high)
+        found = found if condition.inside else ~found
+    return found.fill_null(condition.unknown)

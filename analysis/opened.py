@@ -125,7 +125,8 @@ class OpenCapture:
 
     def doubts(self, filters: Filters | None = None) -> Doubts:
         """Return why an answer about the time that a filter states may be incomplete."""
-        return find_doubts(self, *self.interval(filters or Filters()))
+        filters = filters or Filters()
+        return find_doubts(self, *self.interval(filters), filters.operation)
 
     def frame(self, table: Table, filters: Filters | None = None) -> "pd.DataFrame":
         """Run a question and return its rows; the doubts about them are in `attrs["doubts"]`, as sentences.
@@ -176,7 +177,7 @@ class OpenCapture:
         None where it has not, or where filters choose among the events of a key.
         """
         if filters != filters.of_keys() or not all(
-            USAGE.name in manifest.tables for _, manifest in self.stores
+            manifest.has_table(USAGE.name) for _, manifest in self.stores
         ):
             return None
         return chosen(self._table(USAGE.name), key_ids=self._key_ids(filters))

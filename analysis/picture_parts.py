@@ -8,12 +8,15 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import altair as alt
+import ibis
+from ibis.expr.types import StringValue, Table
 
 from analysis.doubts import find_doubts
 from analysis.engine import answer, engine_errors
 from analysis.filters import Filters
+from analysis.marks import fitting
 from analysis.times import parse_time
-from tracer.operations import find_operations
+from tracer.operations import find_cases
 
 if TYPE_CHECKING:
     from analysis.capture import Capture
@@ -50,21 +53,24 @@ GROUPS = {
 }
 _SHADES = {"lost": "#E69F00", "clock set back": "#CC79A7", "names unknown": "#8888BB"}
 _USER = re.compile(r"HKU\\S-1(?:-\d+)*-(\d+(?:_Classes)?)(?=\\|$)", re.IGNORECASE)
-_WRITES, _READS = frozenset(find_operations("write")), frozenset(find_operations("read"))
-_ONE = {
-    "OpenKey": "open",
-    "CreateKey": "create",
-    "CloseKey": "close",
-    "DeleteKey": "delete",
-    "DeleteValueKey": "delete",
-}
+_DRAWN_AS = (  # the first that fits: the counts of `tracer.operations`, finer ones first
+    ("created", "create"),
+    ("deletes", "delete"),
+    ("writes", "write"),
+    ("opens", "open"),
+    ("reads", "read"),
+    ("CloseKey", "close"),
+)
 
 
-def group_of(operation: str) -> str:
-    """Return the group of `GROUPS` that an operation is drawn in."""
-    if operation in _ONE:
-        return _ONE[operation]
-    return "write" if operation in _WRITES else "read" if operation in _READS else "other"
+def group_of(events: Table) -> StringValue:
+    """Return the group of `GROUPS` that each row is drawn in.
+
+    Args:
+        events: rows with the columns operation, disposition, information_class and status.
+    """
+    first, *more = [(fitting(events, find_cases(name)), group) for name, group in _DRAWN_AS]
+    return ibis.cases(first, *more, else_="other")
 
 
 def group_color(present: Iterable[str]) -> alt.Color:

@@ -72,6 +72,8 @@ def timeline(capture: "Capture", filters: Filters | None = None, *, limit: int |
         "status_name",
         "display_key",
         "value_name",
+        "disposition",
+        "information_class",
     ]
     rows, notes = _spread(capture, filters, names, limit)
     times = [row["time_ns"] for row in rows]
@@ -82,7 +84,7 @@ def timeline(capture: "Capture", filters: Filters | None = None, *, limit: int |
         {
             "at": span.at(row["time_ns"]),
             "lane": lanes[row["process_id"]],
-            "group": group_of(row["operation"]),
+            "group": row["group"],
             "result": "failed" if _failed(row["status"]) else "done",
             "time": moment_text(row["time_ns"]),
             "operation": row["operation"],
@@ -127,8 +129,8 @@ def activity(capture: "Capture", filters: Filters | None = None, *, limit: int |
     events = capture.rows(filters, joined=False)
     place = (events["time_ns"] - ibis.literal(span.start_ns, "int64")) // ibis.literal(width, "int64")
     counted = (
-        events.mutate(place=place.cast("int64"), failed=is_failure(events["status"]))
-        .group_by("place", "operation", "failed")
+        events.mutate(place=place.cast("int64"), group=group_of(events), failed=is_failure(events["status"]))
+        .group_by("place", "group", "failed")
         .aggregate(events=lambda rows: rows.count())
     )
     rows = _some(_rows(counted))
@@ -136,7 +138,7 @@ def activity(capture: "Capture", filters: Filters | None = None, *, limit: int |
     sums: dict[tuple[int, str], int] = {}
     failures: dict[int, int] = {}
     for row in rows:
-        where = (row["place"], group_of(row["operation"]))
+        where = (row["place"], row["group"])
         sums[where] = sums.get(where, 0) + row["events"]
         failures[row["place"]] = failures.get(row["place"], 0) + row["events"] * row["failed"]
     seconds = width / 1_000_000_000
@@ -327,6 +329,7 @@ def _spread(
     count = _rows(fitting.aggregate(rows=fitting.count()))[0]["rows"]
     step = -(-count // most) if count <= most else -(-count // max(most - 1, 1))
     asked = capture.timeline_table(filters, columns=["sequence", *names])
+    asked = asked.mutate(group=group_of(asked))
     if step <= 1:
         return _some(_rows(asked)), []
     place = ibis.row_number().over(order_by="sequence")

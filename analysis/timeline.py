@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import ibis
 from ibis.expr.types import Table, Value
 
-from analysis.filters import Codes, Words, name_regex, operation_names, status_condition
+from analysis.filters import Codes, Words, name_regex, operation_cases, status_condition
+from analysis.marks import fitting
 
 __all__ = ["chosen", "timeline"]
 
@@ -38,9 +39,9 @@ def chosen(
         conditions += _one_of(events["key_id"], sorted(key_ids))
     if value is not None:
         conditions.append(events["value_name"].re_search(name_regex(value)))
-    names = operation_names(operation)
-    if names is not None:
-        conditions.append(events["operation"].isin(names))
+    cases = operation_cases(operation)
+    if cases is not None:
+        conditions.append(fitting(events, cases))
     if status is not None:
         conditions.append(status_condition(events, status))
     if start_ns is not None:

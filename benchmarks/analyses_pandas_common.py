@@ -17,8 +17,8 @@ READS = (
     "QuerySecurityKey",
 )
 HIVES = ("LoadKey", "UnloadKey", "RestoreKey", "ReplaceKey")
-WRITES = ("SetValueKey", "DeleteValueKey", "DeleteKey", "RenameKey", "SetInformationKey", "SetSecurityKey",
-          *HIVES)  # fmt: skip
+WRITES = ("SetValueKey", "DeleteValueKey", "DeleteKey", "RenameKey", "SetSecurityKey", *HIVES)
+DELETES = ("DeleteKey", "DeleteValueKey")
 OPENS = ("OpenKey", "CreateKey")
 NOT_FOUND, PATH_NOT_FOUND = 0xC0000034, 0xC000003A
 TOO_SHORT = (0x80000005, 0xC0000023)  # what is asked for is there, and longer
@@ -32,6 +32,27 @@ ENDS = {"first_time": ("time", "min"), "last_time": ("time", "max"),
 
 def events(path: Path, *columns: str, **more: object) -> pd.DataFrame:
     return pd.read_parquet(path / "events", columns=list(columns), **more)
+
+
+def classed(rows: pd.DataFrame) -> None:
+    """Add what each row counts as; needs operation, status, disposition and information_class."""
+    operation, status = rows["operation"], rows["status"]
+    create, settings = operation == "CreateKey", operation == "SetInformationKey"
+    kind, disposition = rows.pop("information_class"), rows.pop("disposition")
+    rows["read"], rows["open"], rows["delete"] = (operation.isin(some) for some in (READS, OPENS, DELETES))
+    rows["made"] = create & (disposition == 1)
+    rows["write"] = operation.isin(WRITES) | rows["made"] | (settings & kind.notna() & (kind != 5))
+    elsewhere = (status == 0x104) | (status >= FAILED)
+    rows["unclear"] = (create & ~disposition.isin([1, 2]) & ~elsewhere) | (settings & kind.isna())
+    rows["failure"], rows["missing"] = failures(status), status == NOT_FOUND
+
+
+def unless_unclear(found: pd.DataFrame) -> pd.DataFrame:
+    """Return sums with NULL where none is known and some rows do not say."""
+    unclear = found["unclear_writes"] > 0
+    for name in {"writes", "created"} & {*found.columns}:
+        found[name] = found[name].astype("Int64").mask(unclear & (found[name] == 0))
+    return found
 
 
 def table(path: Path, name: str, *columns: str) -> pd.DataFrame:

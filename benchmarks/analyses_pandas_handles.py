@@ -5,14 +5,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from analyses_pandas_common import (
-    READS,
     SECOND_NS,
-    WRITES,
+    classed,
     events,
     groups,
     lost_between,
     real_losses,
     table,
+    unless_unclear,
     with_key_names,
     with_process_names,
 )
@@ -22,20 +22,25 @@ LEAST = 10  # from how many on handles leak, and a key is opened over and over
 
 
 def _lives(path: Path) -> pd.DataFrame:
-    rows = events(path, "sequence", "time_ns", "process_id", "operation", "handle_id")
+    rows = events(path, "sequence", "time_ns", "process_id", "operation", "handle_id", "status", "disposition",
+                  "information_class")  # fmt: skip
     operation = rows["operation"]
     end_ns, closes = rows["time_ns"].max(), rows[operation == "CloseKey"]
     rows["use"] = ~operation.isin(["OpenKey", "CreateKey", "CloseKey"])
-    rows["read"], rows["write"] = operation.isin(READS), operation.isin(WRITES)
+    classed(rows)
+    for name in ("read", "write", "unclear"):
+        rows[name] &= rows["use"]
     rows = rows[rows["handle_id"].notna()]
-    uses = rows.groupby("handle_id").agg(uses=("use", "sum"), reads=("read", "sum"), writes=("write", "sum"))
+    uses = rows.groupby("handle_id").agg(uses=("use", "sum"), reads=("read", "sum"), writes=("write", "sum"),
+                                        unclear_writes=("unclear", "sum"))  # fmt: skip
     touched = rows[rows["operation"] != "CloseKey"].groupby("handle_id")["time_ns"]
     touched = touched.agg(first_use_ns="min", last_use_ns="max").astype("Int64")
     lives = table(path, "handles").sort_values(["first_sequence", "handle_id"])
     lives["next_opened_ns"] = lives.groupby("address")["opened_ns"].shift(-1)
     lives["key_id"] = groups(path, lives["key_id"])
     lives = lives.merge(uses, on="handle_id", how="left").merge(touched, on="handle_id", how="left")
-    lives = lives.fillna({"uses": 0, "reads": 0, "writes": 0})
+    lives = lives.fillna({"uses": 0, "reads": 0, "writes": 0, "unclear_writes": 0})
+    lives = unless_unclear(lives)
     closes = closes[["sequence", "process_id"]].set_axis(["closed_sequence", "closed_process_id"], axis=1)
     lives = lives.merge(closes, on="closed_sequence", how="left")
     ends = table(path, "processes", "process_id", "end_ns").rename(columns={"end_ns": "process_end_ns"})
@@ -66,7 +71,8 @@ def handles(path: Path) -> pd.DataFrame:
     lives = with_process_names(path, lives)
     lives = with_process_names(path, lives, "closed_process_id", closed_process="image", closed_pid="pid")
     return lives.sort_values(["first_sequence", "handle_id"], na_position="first")[[
-        "display_key", "process", "pid", "verdict", "uses", "reads", "writes", "lifetime_ns", "seen_ns", "idle_ns",
+        "display_key", "process", "pid", "verdict", "uses", "reads", "writes", "unclear_writes", "lifetime_ns", "seen_ns",
+        "idle_ns",
         "across_loss", "opened_time", "opened_ns", "closed_time", "closed_ns", "closed_process", "closed_pid",
         "began", "ended", "handle_id", "address", "key_id", "process_id", "closed_process_id", "opened_sequence",
         "closed_sequence", "first_sequence", "last_sequence",
@@ -87,11 +93,12 @@ def handles_by_key(path: Path) -> pd.DataFrame:
         handles=("handle_id", "size"), opened=("is_opened", "sum"), closed=("is_closed", "sum"),
         never_closed=("never", "sum"), unseen_closes=("unseen", "sum"), late_closes=("late", "sum"),
         growth=("grows", "sum"), brief=("is_brief", "sum"), uses=("uses", "sum"), reads=("reads", "sum"),
-        writes=("writes", "sum"), median_lifetime_ns=("lifetime_ns", "median"),
+        writes=("writes", "sum"), unclear_writes=("unclear_writes", "sum"), median_lifetime_ns=("lifetime_ns", "median"),
         longest_lifetime_ns=("lifetime_ns", "max"), across_loss=("across_loss", "max"),
         first_opened=("opened_time", "min"), last_opened=("opened_time", "max"), first_ns=("opened_ns", "min"),
         last_ns=("opened_ns", "max"), first_sequence=("first_sequence", "min"), last_sequence=("last_sequence", "max"),
     ).reset_index()  # fmt: skip
+    found = unless_unclear(found)
     found["median_lifetime_ns"] = np.floor(found["median_lifetime_ns"])
     found = found.merge(_most_open(lives), on=["process_id", "key_id"], how="left")
     found["leaking"] = (found["growth"] >= LEAST) & (found["growth"] * 2 > found["opened"])
@@ -104,7 +111,7 @@ def handles_by_key(path: Path) -> pd.DataFrame:
     return found.sort_values(order, ascending=[False, False, False, True, True, True])[[
         "display_key", "process", "pid", "handles", "opened", "closed", "never_closed", "unseen_closes",
         "late_closes", "growth", "leaking", "most_open", "brief", "reopened", "opens_per_second", "uses", "reads",
-        "writes", "median_lifetime_ns", "longest_lifetime_ns", "across_loss", "first_opened", "last_opened",
+        "writes", "unclear_writes", "median_lifetime_ns", "longest_lifetime_ns", "across_loss", "first_opened", "last_opened",
         "key_id", "process_id", "first_sequence", "last_sequence",
     ]]  # fmt: skip
 

@@ -7,25 +7,25 @@ from analyses_common import BUSY_KEY
 from analyses_pandas_common import (
     ENDS,
     FAILED,
-    HIVES,
     NOT_FOUND,
-    OPENS,
-    READS,
     SECOND_NS,
-    WRITES,
+    classed,
     events,
-    failures,
     folded,
     groups,
     ids_of,
     status_names,
+    unless_unclear,
     with_key_names,
     with_process_names,
 )
 
-COUNTS = ("events", "reads", "writes", "opens", "failures", "not_found")
+COUNTS = (
+    "events", "reads", "writes", "opens", "created", "deletes", "unclear_writes", "failures", "not_found",
+)  # fmt: skip
 SIZES = ("bytes_read", "bytes_written", "time_spent_ns")
 SUMS = {"events": ("read", "size"), "reads": ("read", "sum"), "writes": ("write", "sum"), "opens": ("open", "sum"),
+        "created": ("made", "sum"), "deletes": ("delete", "sum"), "unclear_writes": ("unclear", "sum"),
         "failures": ("failure", "sum"), "not_found": ("missing", "sum")}  # fmt: skip
 
 
@@ -56,23 +56,20 @@ def keys(path: Path) -> pd.DataFrame:
         "operation",
         "status",
         "disposition",
+        "information_class",
         "value_name",
         "data_size",
         "time",
     )
-    operation, status = rows.pop("operation"), rows.pop("status")
     rows["key_id"] = groups(path, rows["key_id"])
-    rows["read"], rows["write"], rows["open"] = (operation.isin(some) for some in (READS, WRITES, OPENS))
-    rows["made"] = (operation == "CreateKey") & (rows.pop("disposition") == 1)
-    rows["failure"] = failures(status)
+    classed(rows)
+    operation, status = rows.pop("operation"), rows.pop("status")
     rows["written"] = rows.pop("data_size").where((operation == "SetValueKey") & (status < FAILED))
     del operation, status
     by_key = rows.groupby("key_id")
-    found = by_key.agg(
-        events=("read", "size"), reads=("read", "sum"), opens=("open", "sum"), writes=("write", "sum"),
-        created=("made", "sum"), failures=("failure", "sum"), processes=("process_id", "nunique"),
-        first_time=("time", "min"), last_time=("time", "max"),
-    )  # fmt: skip
+    found = unless_unclear(by_key.agg(
+        **SUMS, processes=("process_id", "nunique"), first_time=("time", "min"), last_time=("time", "max"),
+    ))  # fmt: skip
     found["bytes_written"] = by_key["written"].sum(min_count=1)  # unknown where no size is known
     values = rows[["key_id", "value_name"]].dropna().drop_duplicates()
     values["value_name"] = folded(values["value_name"])
@@ -81,37 +78,30 @@ def keys(path: Path) -> pd.DataFrame:
     found = with_key_names(path, found, "key_id", key="path", display_key="display_path")
     found = found.sort_values(["events", "display_key", "key_id"], ascending=[False, True, True])
     return found[[
-        "key", "display_key", "events", "reads", "opens", "writes", "created", "failures", "processes", "values",
+        "key", "display_key", *COUNTS, "processes", "values",
         "bytes_written", "first_time", "last_time", "key_id",
     ]]  # fmt: skip
 
 
 def who(path: Path) -> pd.DataFrame:
     """Nothing is left out."""
-    deletes = ("DeleteKey", "DeleteValueKey")
-    writes = ("SetValueKey", "SetSecurityKey", "RenameKey", *HIVES)
     rows = events(path, "sequence", "time", "key_id", "process_id", "operation", "status", "disposition",
-                  "value_name")  # fmt: skip
-    operation, failed = rows.pop("operation"), failures(rows.pop("status"))
+                  "information_class", "value_name")  # fmt: skip
     rows["key_id"] = groups(path, rows["key_id"])
-    rows["failure"] = failed
-    rows["write"], rows["delete"], rows["read"], rows["open"] = (
-        operation.isin(some) & ~failed for some in (writes, deletes, READS, OPENS)
-    )
-    rows["made"] = (operation == "CreateKey") & (rows.pop("disposition") == 1) & ~failed
-    rows["failed_change"] = operation.isin([*writes, *deletes, "CreateKey"]) & failed
+    classed(rows)
+    operation, failed = rows.pop("operation"), rows["failure"]
+    rows["failed_change"] = (rows["write"] | (operation == "CreateKey")) & failed
+    rows["change"] = rows["write"] & ~failed
     del operation
     by_process = rows.groupby("process_id", dropna=False)
-    found = by_process.agg(
-        events=("read", "size"), writes=("write", "sum"), created=("made", "sum"), deletes=("delete", "sum"),
-        reads=("read", "sum"), opens=("open", "sum"), failures=("failure", "sum"),
-        failed_changes=("failed_change", "sum"), keys=("key_id", "nunique"), **ENDS,
-    ).reset_index()  # fmt: skip
+    found = unless_unclear(by_process.agg(
+        **SUMS, failed_changes=("failed_change", "sum"), changes=("change", "sum"), keys=("key_id", "nunique"), **ENDS,
+    ).reset_index())  # fmt: skip
     values = rows[["process_id", "value_name"]].dropna(subset="value_name").drop_duplicates()
     values["value_name"] = folded(values["value_name"])
     values = values.groupby("process_id", dropna=False)["value_name"].nunique().rename("values")
     found = found.merge(values, on="process_id", how="left").fillna({"values": 0})
-    changes = rows.loc[rows["write"] | rows["made"] | rows["delete"], ["process_id", "sequence"]]
+    changes = rows.loc[rows["change"], ["process_id", "sequence"]]
     last = changes.groupby("process_id", dropna=False)["sequence"].max()
     found = found.merge(last.rename("last_change_sequence"), on="process_id", how="left")
     del rows, by_process, changes
@@ -127,11 +117,9 @@ def who(path: Path) -> pd.DataFrame:
     found = with_process_names(
         path, found, process="image", pid="pid", user="user", command_line="command_line"
     )
-    found["changes"] = found["writes"] + found["created"] + found["deletes"]
     order = ["changes", "failed_changes", "events", "first_sequence"]
     return found.sort_values(order, ascending=[False, False, False, True])[[
-        "process", "pid", "process_id", "user", "command_line", "events", "writes", "created", "deletes", "reads",
-        "opens", "failures", "failed_changes", "keys", "values", *ENDS, "last_change", "last_change_sequence",
+        "process", "pid", "process_id", "user", "command_line", *COUNTS, "failed_changes", "keys", "values", *ENDS, "last_change", "last_change_sequence",
         "last_change_time", "last_change_key", "last_change_value", "data_type", "data_size", "data",
     ]]  # fmt: skip
 
@@ -139,11 +127,10 @@ def who(path: Path) -> pd.DataFrame:
 def _measured(path: Path, *more: str) -> pd.DataFrame:
     """Return the rows with what is counted of each; `key_id` is that of the group."""
     rows = events(path, "sequence", "time", "key_id", "process_id", "operation", "status", "data_size",
-                  "duration_ns", *more)  # fmt: skip
-    operation, status = rows.pop("operation"), rows.pop("status")
+                  "duration_ns", "disposition", "information_class", *more)  # fmt: skip
     rows["key_id"] = groups(path, rows["key_id"])
-    rows["read"], rows["write"], rows["open"] = (operation.isin(some) for some in (READS, WRITES, OPENS))
-    rows["failure"], rows["missing"] = failures(status), status == NOT_FOUND
+    classed(rows)
+    operation, status = rows.pop("operation"), rows.pop("status")
     size = rows.pop("data_size")
     rows["bytes_read"] = size.where(rows["read"] & (status < FAILED))
     rows["bytes_written"] = size.where((operation == "SetValueKey") & (status < FAILED))
@@ -160,7 +147,7 @@ def _most(rows: pd.DataFrame, by: str, what: str, name: str) -> pd.DataFrame:
 
 def _hot(rows: pd.DataFrame, by: str, **more: tuple[str, str]) -> pd.DataFrame:
     grouped = rows.groupby(by)
-    found = grouped.agg(**SUMS, processes=("process_id", "nunique"), **ENDS, **more)
+    found = unless_unclear(grouped.agg(**SUMS, processes=("process_id", "nunique"), **ENDS, **more))
     found = found.join(grouped[list(SIZES)].sum(min_count=1)).reset_index()
     found["share"] = found["events"] / len(rows)
     return found.merge(_most(rows, by, "process_id", "top_process"), on=by, how="left")
@@ -255,7 +242,7 @@ def tree(path: Path) -> pd.DataFrame:
         own_events=("own_events", "sum"), keys=("key_id", "nunique"), processes=("process_id", "nunique"),
         **{name: (name, how) for name, (_, how) in ENDS.items()},
     )  # fmt: skip
-    found = found.join(by_node[list(SIZES)].sum(min_count=1)).reset_index()
+    found = unless_unclear(found.join(by_node[list(SIZES)].sum(min_count=1)).reset_index())
     found["share"] = found["events"] / found.loc[found["level"] == 0, "events"].sum()
     own = names.sort_values("key_id").drop_duplicates("folded_path")
     found = found.merge(own.rename(columns={"folded_path": "node"}), on="node", how="left")

@@ -60,6 +60,8 @@ class Sort(StrEnum):
     READS = "reads"
     WRITES = "writes"
     OPENS = "opens"
+    CREATED = "created"
+    DELETES = "deletes"
     FAILURES = "failures"
     NOT_FOUND = "not_found"
     TIME_SPENT = "time_spent_ns"

@@ -40,6 +40,8 @@ class Sort(StrEnum):
     WRITES = "writes"
     OPENS = "opens"
     CREATED = "created"
+    DELETES = "deletes"
+    NOT_FOUND = "not_found"
     FAILURES = "failures"
     ERRORS = "errors"
     PROCESSES = "processes"
@@ -70,9 +72,8 @@ def keys(
 ) -> None:
     """Print one row per key: how often used, by whom, and when.
 
-    Spellings of one key are one row. Counts are of operations tried or done; created counts creates that
-    made the key, failures operations that a user would call failed. The largest come first, times and keys
-    in their own order.
+    Spellings of one key are one row. Counts are of operations tried or done, the same in every question (`regtrace
+    list operations`, docs/questions.md). The largest come first, times and keys in their own order.
     """
     from analysis.collect import fetch
     from analysis.engine import engine_errors

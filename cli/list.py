@@ -61,16 +61,18 @@ def list_words(
 
 
 def _operations() -> list[tuple[str, ...]]:
-    from tracer.operations import OPERATIONS
+    from tracer.operations import GROUPS, OPERATIONS
 
+    writes = {name: case for case in GROUPS["writes"].cases for name in case.operations}
     rows: list[tuple[str, ...]] = [("word", "operation", "changes", "callback", "class")]
     for operation in OPERATIONS:
         number = "" if operation.notify_class is None else str(operation.notify_class)
-        changes = "yes" if operation.writes else ""
+        case = writes.get(operation.name)
+        changes = "" if case is None else "some" if case.conditions else "yes"
         rows.append((operation.short, operation.name, changes, operation.notification or "", number))
-    groups = {"delete": "deletekey, deletevalue", "enum": "enumkey, enumvalue"}
-    groups |= {"read": "every query and enumeration", "write": "every operation that changes the registry"}
-    return rows + [(word, f"({meaning})", "", "", "") for word, meaning in groups.items()]
+    for group in GROUPS.values():
+        rows.append((group.word or group.name, f"({group.meaning})", "", "", ""))
+    return rows
 
 
 def _columns() -> list[tuple[str, ...]]:

@@ -50,6 +50,8 @@ class Sort(StrEnum):
     READS = "reads"
     WRITES = "writes"
     OPENS = "opens"
+    CREATED = "created"
+    DELETES = "deletes"
     FAILURES = "failures"
     NOT_FOUND = "not_found"
     KEYS = "keys"

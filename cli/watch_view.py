@@ -17,7 +17,8 @@ from cli.progress import duration_text, size_text
 from cli.safe import visible
 from cli.table import cell_width, cut_end, cut_middle
 from cli.tables.timeline import data_cells, note_cells, process_cells, value_cells
-from tracer.operations import BY_NAME
+from tracer.operation_rows import fitting
+from tracer.operations import BY_NAME, GROUPS
 from tracer.statuses import is_failure, status_name
 
 if TYPE_CHECKING:
@@ -176,14 +177,14 @@ def _table(rows: pa.Table, width: int, zone: tzinfo) -> "list[Text]":
     layout = next(layout for layout in _LAYOUTS if width >= layout.least)
     apart = layout.value > 0
     statuses = rows.column("status").to_pylist()
-    operations = [BY_NAME[name] for name in rows.column("operation").to_pylist()]
+    operations = [BY_NAME[name].short for name in rows.column("operation").to_pylist()]
+    writes = fitting(rows, GROUPS["writes"].cases).tolist()
     notes = note_cells(rows)
     plain = [""] * len(statuses)
     columns: list[tuple[str, int, list[str], list[str], Callable[[str, int], str]]] = [
         (_time_title(zone), layout.time, _times(rows, zone, layout.time), ["dim"] * len(statuses), cut_end),
         ("process", layout.process, process_cells(rows), plain, cut_middle),
-        ("operation", layout.operation, [operation.short for operation in operations],
-         ["bold" if operation.writes else "" for operation in operations], cut_end),
+        ("operation", layout.operation, operations, ["bold" if write else "" for write in writes], cut_end),
         ("key" if apart else "key : value", 0, _keys(rows, with_value=not apart), plain, cut_middle),
         ("value", layout.value, value_cells(rows) if apart else plain, plain, cut_middle),
         ("result", layout.result, [_result(code) for code in statuses],

@@ -73,9 +73,9 @@ def who(
 ) -> None:
     """Print which processes wrote, read, opened or missed a key.
 
-    One row per process, those that changed most first. Writes, deletes, reads and opens are those not known
-    to have failed; created counts keys that were made, failures what a user would call failed. A wide table
-    shows each process's last change; CSV, JSONL and Parquet carry it always, and command lines.
+    One row per process, those that changed most first. Counts are of operations tried or done, the same in every
+    question (`regtrace list operations`, docs/questions.md); failures are among them. A wide table shows each
+    process's last change; CSV, JSONL and Parquet carry it always, and command lines.
     """
     from cli.output import Output
     from cli.questions import asking, filters_of

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from plain_counts import is_write
 from small_capture import BIG, CONTROL_SET, EPOCH_NS, HOSTILE, KEY_PATHS, SID, joined_rows, write_capture
 
 from analysis.capture import Capture, open_capture
@@ -133,9 +134,7 @@ def test_many_keys_and_few_keys_take_the_same_rows(capture: Capture, monkeypatch
     pattern = compile_pattern("HKLM", subtree=True, control_set=CONTROL_SET)
     wanted = expected(
         lambda row: (
-            row["same_as"] is not None
-            and pattern.matches(KEY_PATHS[row["same_as"]][0])
-            and row["operation"] in find_operations("write")
+            row["same_as"] is not None and pattern.matches(KEY_PATHS[row["same_as"]][0]) and is_write(row)
         )
     )
     assert few == listed == joined == wanted

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from plain_counts import plain_counts
 from plain_rows import group_of, plain_answer, plain_rows, simulated
 from small_capture import write_capture
 
@@ -18,7 +19,6 @@ from analysis.answers.handles import VERDICTS, handle_lives
 from analysis.capture import Capture, open_capture
 from analysis.filters import Filters
 from tracer.errors import UsageError
-from tracer.operations import find_operations
 from tracer.schema import EVENTS, HANDLES, KEYS, LOSSES, PROCESSES
 
 TRACES: dict[str, dict[str, Any]] = {
@@ -77,8 +77,7 @@ def plain_lives(
             {
                 "verdict": verdict,
                 "uses": len(uses),
-                "reads": sum(row["operation"] in find_operations("read") for row in uses),
-                "writes": sum(row["operation"] in find_operations("write") for row in uses),
+                **{name: plain_counts(uses)[name] for name in ("reads", "writes", "unclear_writes")},
                 "lifetime_ns": None if opened is None or closed is None else closed - opened,
                 "seen_ns": None if since is None or until is None else max(0, until - since),
                 "idle_ns": idle,

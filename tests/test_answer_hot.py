@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from plain_counts import is_read, plain_counts
 from plain_rows import plain_answer, plain_rows, simulated
 from procmon_oracle import csv_rows, csv_time_ns
 from small_capture import write_capture
@@ -18,13 +19,10 @@ from analysis.capture import Capture, open_capture
 from analysis.filters import Filters
 from tracer.errors import UsageError
 from tracer.ingest import ingest
-from tracer.operations import find_operations
 from tracer.statuses import status_name
 
 NOT_FOUND = 0xC0000034
 LOG = "pp-LogfileTests64bitUTC"
-READS = set(find_operations("read"))
-WRITES = set(find_operations("write")) - {"CreateKey"}
 
 
 @pytest.fixture(scope="module")
@@ -73,17 +71,12 @@ def plain_hot(rows: list[dict[str, Any]], by: str, every_ns: int) -> list[dict[s
         answers.append(
             {
                 "of": of,
-                "events": len(own),
+                **plain_counts(own),
                 "share": len(own) / len(rows),
                 "per_second": len(own) * 1e9 / span if span else None,
-                "reads": sum(row["operation"] in READS for row in own),
-                "writes": sum(row["operation"] in WRITES for row in own),
-                "opens": sum(row["operation"] in ("OpenKey", "CreateKey") for row in own),
-                "failures": sum(row["failed"] for row in own),
-                "not_found": sum(row["status"] == NOT_FOUND for row in own),
                 "keys": len({row["group"] for row in own} - {None}),
                 "processes": len({row["process_id"] for row in own} - {None}),
-                "bytes_read": add([row["data_size"] for row in done if row["operation"] in READS]),
+                "bytes_read": add([row["data_size"] for row in done if is_read(row)]),
                 "bytes_written": add([row["data_size"] for row in done if row["operation"] == "SetValueKey"]),
                 "time_spent_ns": add([row["duration_ns"] for row in own]),
                 "first_time": own[0]["time"],

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from plain_counts import plain_counts
 from plain_rows import link_target, plain_answer, plain_rows, simulated
 from procmon_oracle import csv_rows
 from small_capture import write_capture
@@ -16,7 +17,6 @@ from analysis.capture import Capture, open_capture
 from analysis.filters import Filters
 from tracer.errors import UsageError
 from tracer.ingest import ingest
-from tracer.operations import find_operations
 from tracer.paths import compile_pattern
 from tracer.text import fold_name
 
@@ -93,14 +93,9 @@ def plain_tree(
                 "display_key": shown,
                 "name": shown if level == 0 else shown.rpartition("\\")[2],
                 "level": level,
-                "events": len(mine),
+                **plain_counts(mine),
                 "own_events": node["own"],
                 "share": pytest.approx(len(mine) / whole),
-                "reads": sum(row["operation"] in find_operations("read") for row in mine),
-                "writes": sum(
-                    row["operation"] in find_operations("write") and row["operation"] != "CreateKey" for row in mine
-                ),
-                "failures": sum(row["failed"] for row in mine),
                 "keys": len({row["group"] for row in mine}),
                 "processes": len({row["process_id"] for row in mine} - {None}),
                 "first_time": mine[0]["time"],

@@ -10,27 +10,28 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from plain_counts import is_read, plain_counts
 
 import tracer.store.usage
 from analysis.capture import Capture, open_capture
 from analysis.filters import Filters
 from tracer.ingest import ingest
-from tracer.operations import OPERATIONS, find_operations
+from tracer.operations import COUNTS_VERSION, OPERATIONS
 from tracer.schema import EVENTS, USAGE
 from tracer.simulate import Knobs, simulate
-from tracer.statuses import is_failure
 from tracer.store.manifest import MANIFEST_NAME
 from tracer.store.usage import Usage
 
 LOG = "pml/pp-LogfileTests64bitUTC.pml"
-READS, WRITES = find_operations("read"), find_operations("write")
+READS = "('QueryKey', 'QueryValueKey', 'QueryMultipleValueKey', 'QuerySecurityKey', 'EnumerateKey', 'EnumerateValueKey')"
 ROWS = st.lists(
     st.fixed_dictionaries(
         {
             "key_id": st.sampled_from([None, 0, 1, 2, 7, 40]),
             "operation": st.sampled_from([one.name for one in OPERATIONS]),
             "status": st.sampled_from([None, 0, 0, 0x104, 0x80000005, 0x8000001A, 0xC0000022, 0xC0000034]),
-            "disposition": st.sampled_from([None, 1, 2]),
+            "disposition": st.sampled_from([None, 0, 1, 2, 3]),
+            "information_class": st.sampled_from([None, 0, 4, 5, 7]),
             "data_size": st.none() | st.sampled_from([0, 1, 2**32 - 1]),
             "duration_ns": st.none() | st.sampled_from([0, 2**50, -(2**50), 2**60, 3 * 2**61]),
             "time_ns": st.integers(-(2**62), 2**62),
@@ -44,18 +45,13 @@ def plain(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the rows of the table `usage`, as a loop makes them."""
     found: dict[int | None, dict[str, Any]] = {}
     for row in rows:
-        sums = found.setdefault(row["key_id"], dict.fromkeys(USAGE.names[1:8], 0))
+        sums = found.setdefault(row["key_id"], dict.fromkeys(USAGE.names[1:10], 0))
         operation, status, size = row["operation"], row["status"], row["data_size"]
-        sums["events"] += 1
-        sums["reads"] += operation in READS
-        sums["writes"] += operation in WRITES and operation != "CreateKey"
-        sums["opens"] += operation in ("OpenKey", "CreateKey")
-        sums["created"] += operation == "CreateKey" and row["disposition"] == 1
-        sums["failures"] += status is not None and is_failure(status)
-        sums["not_found"] += status == 0xC0000034
+        for name, number in plain_counts([row], known=False).items():
+            sums[name] += number
         is_done = status is not None and status < 0x80000000
         for name, amount in (
-            ("bytes_read", size if is_done and operation in READS else None),
+            ("bytes_read", size if is_done and is_read(row) else None),
             ("bytes_written", size if is_done and operation == "SetValueKey" else None),
             ("time_spent_ns", row["duration_ns"]),
         ):
@@ -93,21 +89,27 @@ def test_the_sums_are_those_of_a_loop(rows, block, cut, encoded):
     assert usage.arrow().to_pylist() == plain(rows)
 
 
-SQL = """
+SQL = f"""
     SELECT key_id, count(*)::BIGINT AS events,
-        count(*) FILTER (operation IN {reads}) AS reads,
-        count(*) FILTER (operation IN {writes} AND operation <> 'CreateKey') AS writes,
+        count(*) FILTER (operation IN {READS}) AS reads,
+        count(*) FILTER (operation IN ('SetValueKey', 'DeleteValueKey', 'DeleteKey', 'RenameKey', 'SetSecurityKey',
+            'LoadKey', 'UnloadKey', 'RestoreKey', 'ReplaceKey') OR operation = 'CreateKey' AND disposition = 1
+            OR operation = 'SetInformationKey' AND information_class <> 5) AS writes,
         count(*) FILTER (operation IN ('OpenKey', 'CreateKey')) AS opens,
         count(*) FILTER (operation = 'CreateKey' AND disposition = 1) AS created,
+        count(*) FILTER (operation IN ('DeleteKey', 'DeleteValueKey')) AS deletes,
+        count(*) FILTER (operation = 'CreateKey' AND coalesce(disposition, 0) NOT IN (1, 2)
+            AND coalesce(status, 0) < 2147483648 AND coalesce(status, 0) <> 260
+            OR operation = 'SetInformationKey' AND information_class IS NULL) AS unclear_writes,
         count(*) FILTER (status >= 2147483648 AND status NOT IN (2147483653, 2147483674, 3221225507)) AS failures,
         count(*) FILTER (status = 3221225524) AS not_found,
-        sum(data_size) FILTER (operation IN {reads} AND status < 2147483648)::BIGINT AS bytes_read,
+        sum(data_size) FILTER (operation IN {READS} AND status < 2147483648)::BIGINT AS bytes_read,
         sum(data_size) FILTER (operation = 'SetValueKey' AND status < 2147483648)::BIGINT AS bytes_written,
         sum(duration_ns)::BIGINT AS time_spent_ns,
         min(time_ns) AS first_ns, max(time_ns) AS last_ns,
         min(sequence) AS first_sequence, max(sequence) AS last_sequence
     FROM stored_events GROUP BY key_id ORDER BY key_id NULLS FIRST
-""".format(reads=tuple(READS), writes=tuple(WRITES))
+"""
 
 
 @pytest.fixture(scope="module", params=["manifest", "classic", "losses", "none", "procmon"])
@@ -200,6 +202,23 @@ def test_answers_about_several_captures_are_the_same_without_the_table(tmp_path:
             assert (capture.usage(Filters()) is None) == (name == "mixed")
             for one, other in zip(answers(capture, Filters()), expected, strict=True):
                 pd.testing.assert_frame_equal(one, other)
+
+
+def test_sums_of_another_definition_are_not_used(tmp_path: Path) -> None:
+    path = simulate(tmp_path / "a.etl", Knobs(events=500), truth=False).path
+    ingest([path], tmp_path / "a.regtrace")
+    manifest = tmp_path / "a.regtrace" / MANIFEST_NAME
+    for version in (COUNTS_VERSION - 1, None, "1", [COUNTS_VERSION]):
+        content = json.loads(manifest.read_text())
+        content["tables"]["usage"]["counts_version"] = version
+        content["totals"].pop("unclear_writes", None)
+        manifest.write_text(json.dumps(content))
+        with open_capture(tmp_path / "a.regtrace") as capture:
+            assert capture.usage(Filters()) is None
+            assert capture.sql("SELECT count(*) AS rows FROM usage")["rows"].tolist() == [0]
+            found = capture.hot(by="key")
+            assert found["events"].sum() + capture.sql(
+                "SELECT count(*) AS n FROM stored_events WHERE key_id IS NULL")["n"][0] == content["totals"]["events"]  # fmt: skip
 
 
 def test_filters_among_the_events_of_a_key_are_not_answered_by_sums(directory: Path) -> None:

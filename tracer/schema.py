@@ -350,14 +350,17 @@ COUNTERS = Table(
 USAGE = Table(
     "usage",
     "What was done to each key that events touch, summed over the capture, so that questions about load need not read "
-    "every event. It is empty in captures that older versions made; these are asked all the same.",
+    "every event. It is empty in captures of older versions, which made none or counted otherwise; these are asked all "
+    "the same.",
     (
         Column("key_id", "int32", "row of `keys`; NULL: operations without a key"),
         Column("events", "int64", "event rows"),
-        Column("reads", "int64", "those that read (tracer.operations), done or tried, as in the next two"),
-        Column("writes", "int64", "those that change something, CreateKey left out"),
+        Column("reads", "int64", "those that read, done or tried, as in the next five (tracer.operations)"),
+        Column("writes", "int64", "those that change the registry, and say so"),
         Column("opens", "int64", "OpenKey and CreateKey"),
-        Column("created", "int64", "those that made a key (disposition 1)"),
+        Column("created", "int64", "creates that made the key, and say so"),
+        Column("deletes", "int64", "deletes of keys and values"),
+        Column("unclear_writes", "int64", "those that do not say whether they are writes"),
         Column("failures", "int64", "those that failed (tracer.statuses.is_failure)"),
         Column("not_found", "int64", "those with STATUS_OBJECT_NAME_NOT_FOUND"),
         Column("bytes_read", "int64", "data_size of successful reads of values; NULL where none is known"),

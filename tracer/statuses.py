@@ -4,6 +4,7 @@ __all__ = [
     "NAME_NOT_FOUND",
     "NOT_FAILURES",
     "NOT_SUCCESS",
+    "REPARSE",
     "STATUSES",
     "find_status",
     "is_failure",
@@ -56,6 +57,7 @@ STATUSES = {  # ntstatus.h; the names leave out STATUS_
 }
 
 NAME_NOT_FOUND = 0xC0000034  # what misses end with, of a key or of a value
+REPARSE = 0x00000104  # a link was met: the operation goes on at another name, in an event of its own
 NOT_SUCCESS = 0x80000000  # NT_SUCCESS is false from here on: warnings and errors (ntdef.h)
 # Probes for a size and the end of an enumeration: negative, but nothing went wrong.
 NOT_FAILURES = (0x80000005, 0x8000001A, 0xC0000023)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tracer.errors import UsageError
-from tracer.operations import OPERATIONS, find_operations
+from tracer.operations import GROUPS, OPERATIONS, Case, find_cases, together
 from tracer.paths import escape_argument
 from tracer.quoting import as_pattern
 from tracer.statuses import STATUSES, find_status
@@ -16,6 +16,7 @@ __all__ = [
     "StatusWords",
     "Words",
     "name_regex",
+    "operation_cases",
     "operation_names",
     "status_words",
     "value_pattern",
@@ -60,22 +61,33 @@ def value_pattern(word: str) -> str:
     return "" if word.lower() == "(default)" else word
 
 
-def operation_names(words: Words) -> tuple[str, ...] | None:
-    """Return the operations that a user's words stand for; None where there are none.
+def operation_cases(words: Words) -> tuple[Case, ...] | None:
+    """Return the rows that a user's words for operations stand for; None where there are no words.
 
     Raises:
         UsageError: a word stands for no operation.
     """
     if words is None:
         return None
-    names: dict[str, None] = {}
+    cases: list[Case] = []
     for word in _split(words):
-        found = find_operations(str(word))
+        found = find_cases(str(word))
         if not found:
+            groups = ", ".join(group.word or group.name for group in GROUPS.values())
             known = ", ".join(operation.short for operation in OPERATIONS)
-            raise UsageError(f"{word!r} is no operation: the words are read, write, delete, enum, {known}")
-        names.update(dict.fromkeys(found))
-    return tuple(names)
+            raise UsageError(f"{word!r} is no operation: the words are {groups}, {known}")
+        cases += found
+    return together(cases)
+
+
+def operation_names(words: Words) -> tuple[str, ...] | None:
+    """Return the operations among which the rows are that a user's words stand for; None where there are no words.
+
+    Raises:
+        UsageError: a word stands for no operation.
+    """
+    cases = operation_cases(words)
+    return None if cases is None else tuple(dict.fromkeys(name for case in cases for name in case.operations))
 
 
 @dataclass(frozen=True, slots=True)

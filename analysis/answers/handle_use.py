@@ -4,6 +4,7 @@ import ibis
 from ibis.expr.types import Table
 
 from analysis.answers.measures import named_keys, named_processes
+from analysis.marks import unless_unclear
 from analysis.nanoseconds import SECOND_NS
 
 __all__ = ["handle_use"]
@@ -26,7 +27,7 @@ def handle_use(
     * brief: those opened, used for one read at most and for nothing else, and closed; reopened: brief is at
       least `least`;
     * opens_per_second: opened by the time from the first to the last opening; NULL where that is 0;
-    * uses, reads, writes: sums; median_lifetime_ns (rounded down), longest_lifetime_ns: of those whose
+    * uses, reads, writes, unclear_writes: sums; median_lifetime_ns (rounded down), longest_lifetime_ns: of those whose
       opening and closing were seen; NULL where there is none;
     * across_loss: whether events may have been lost while one of them was there: a close may be missing;
     * first_opened, last_opened (times); key_id (of the group), process_id, first_sequence, last_sequence.
@@ -52,7 +53,8 @@ def handle_use(
         brief=lives.count(where=opened & closed & few).cast("int64"),
         uses=lives["uses"].sum().cast("int64"),
         reads=lives["reads"].sum().cast("int64"),
-        writes=lives["writes"].sum().cast("int64"),
+        writes=lives["writes"].sum().fill_null(0).cast("int64"),
+        unclear_writes=lives["unclear_writes"].sum().cast("int64"),
         # Half of a sum of two lengths of time is exact as a float.
         median_lifetime_ns=lives["lifetime_ns"].median().floor().cast("int64"),
         longest_lifetime_ns=lives["lifetime_ns"].max(),
@@ -64,7 +66,7 @@ def handle_use(
         first_sequence=lives["first_sequence"].min(),
         last_sequence=lives["last_sequence"].max(),
     )
-    found = _with_most_open(found, lives)
+    found = _with_most_open(unless_unclear(found), lives)
     span = (found["last_opened_ns"] - found["first_opened_ns"]).nullif(0).cast("float64")
     found = found.mutate(
         leaking=(found["growth"] >= least) & (found["growth"] * 2 > found["opened"]),
@@ -79,7 +81,7 @@ def handle_use(
     return found.order_by(*order, found["first_sequence"].asc(nulls_first=True), "key_id", "process_id").select(
         "display_key", "process", "pid", "handles", "opened", "closed", "never_closed", "unseen_closes",
         "late_closes", "growth", "leaking", "most_open", "brief", "reopened", "opens_per_second", "uses", "reads",
-        "writes", "median_lifetime_ns", "longest_lifetime_ns", "across_loss", "first_opened", "last_opened",
+        "writes", "unclear_writes", "median_lifetime_ns", "longest_lifetime_ns", "across_loss", "first_opened", "last_opened",
         "key_id", "process_id", "first_sequence", "last_sequence",
     )  # fmt: skip
 

@@ -5,11 +5,14 @@ from ibis.expr.types import IntegerValue, Table
 
 from analysis.answers.evidence import lost_between
 from analysis.answers.measures import named_keys, named_processes
+from analysis.marks import condition_columns, fitting, unless_unclear
 from analysis.nanoseconds import SECOND_NS, moment
-from tracer.operations import find_operations
+from tracer.operations import GROUPS
 
 __all__ = ["LATE_NS", "VERDICTS", "handle_lives"]
 
+_COUNTED = ("reads", "writes", "unclear_writes")
+_ENDS = ("OpenKey", "CreateKey", "CloseKey")  # these begin and end a life
 LATE_NS = 10 * SECOND_NS
 VERDICTS = ("never closed", "unseen close", "closed late", "closed")  # the worst first
 
@@ -40,8 +43,8 @@ def handle_lives(
       * closed late: closed more than `late_ns` after the last use;
       * closed;
 
-    * uses: operations through it, its openings and closings left out; reads, writes: those of the uses that
-      read, and that change (tried or done);
+    * uses: operations through it, its openings and closings left out; reads, writes, unclear_writes: how many of
+      these are such, as every question counts (`analysis.answers.measures.counts`);
     * lifetime_ns: from its opening to its closing, NULL where either was not seen; seen_ns: how long it is
       known to have been there, from its opening, or first use, to its closing, or last use; for a handle
       never closed to the end of the capture; idle_ns: from its last use (or its opening) to its closing,
@@ -108,7 +111,7 @@ def handle_lives(
     if problems:
         lives = lives.filter(lives["verdict"] != VERDICTS[3])
     return lives.order_by(lives["first_sequence"].asc(nulls_first=True), "handle_id").select(
-        "display_key", "process", "pid", "verdict", "uses", "reads", "writes", "lifetime_ns", "seen_ns",
+        "display_key", "process", "pid", "verdict", "uses", *_COUNTED, "lifetime_ns", "seen_ns",
         "idle_ns", "across_loss", "opened_time", "opened_ns", "closed_time", "closed_ns", "closed_process",
         "closed_pid", "began", "ended",
         "handle_id", "address", "key_id", "process_id", "closed_process_id", "opened_sequence", "closed_sequence",
@@ -118,19 +121,22 @@ def handle_lives(
 
 def _with_uses(lives: Table, events: Table) -> Table:
     """Return the lives with uses, reads, writes, and the times of the first and the last row but closings."""
-    rows = events.filter(events["handle_id"].notnull()).select("handle_id", "operation", "time_ns")
+    rows = events.filter(events["handle_id"].notnull())
+    rows = rows.select("handle_id", "operation", "time_ns", *condition_columns(_COUNTED))
     operation = rows["operation"]
-    uses = ~operation.isin(["OpenKey", "CreateKey", "CloseKey"])
-    writes = [name for name in find_operations("write") if name != "CreateKey"]
+    uses = ~operation.isin(_ENDS)
     used = rows.group_by(used_id=rows["handle_id"]).aggregate(
         uses=rows.count(where=uses).cast("int64"),
-        reads=rows.count(where=operation.isin(find_operations("read"))).cast("int64"),
-        writes=rows.count(where=operation.isin(writes)).cast("int64"),
+        **{
+            name: rows.count(where=uses & fitting(rows, GROUPS[name].cases)).cast("int64")
+            for name in _COUNTED
+        },
         first_use_ns=rows["time_ns"].min(where=operation != "CloseKey"),
         last_use_ns=rows["time_ns"].max(where=operation != "CloseKey"),
     )
     joined = lives.left_join(used, lives["handle_id"] == used["used_id"]).drop("used_id")
-    return joined.mutate(**{name: joined[name].fill_null(0) for name in ("uses", "reads", "writes")})
+    joined = joined.mutate(**{name: joined[name].fill_null(0) for name in ("uses", *_COUNTED)})
+    return unless_unclear(joined)
 
 
 def _with_closers(lives: Table, events: Table) -> Table:

@@ -3,8 +3,9 @@
 import ibis
 from ibis.expr.types import Table
 
-from analysis.answers.measures import counted, measured, named_keys, named_processes
+from analysis.answers.measures import COUNTED, counted, measured, named_keys, named_processes
 from analysis.events import named_status
+from analysis.marks import unless_unclear
 from analysis.nanoseconds import SECOND_NS, moment
 from tracer.errors import UsageError
 
@@ -21,7 +22,9 @@ HOT_BY = {
     "status": "status",
 }
 # largest first, but for times: earliest first
-HOT_SORTS = ("events", "reads", "writes", "opens", "failures", "not_found", "time_spent_ns", "first_time")
+HOT_SORTS = (
+    "events", "reads", "writes", "opens", "created", "deletes", "failures", "not_found", "time_spent_ns", "first_time",
+)  # fmt: skip
 
 _KEY = ("top_key", "top_key_events")
 _PROCESS = ("top_process", "top_pid", "top_process_events")
@@ -57,10 +60,9 @@ def hot(
     * status: status_name and status, NULL where the source has none.
 
     events (rows); share, of all rows given; per_second: events by the width of a stretch, else by the time
-    between the first and the last of them, NULL where that is 0; reads, opens (OpenKey and CreateKey),
-    writes (changes other than CreateKey), each tried or done; failures (`tracer.statuses.is_failure`);
-    not_found (those with STATUS_OBJECT_NAME_NOT_FOUND); keys and processes (how many different ones;
-    without the column that the row is of); bytes_read and bytes_written: sizes of what successful reads
+    between the first and the last of them, NULL where that is 0; the other counts of
+    `analysis.answers.measures.counts`, NULL where nobody could count (`analysis.marks.unless_unclear`);
+    keys and processes (how many different ones; without the column that the row is of); bytes_read and bytes_written: sizes of what successful reads
     returned and successful SetValueKey wrote, NULL where no size is known; time_spent_ns: sum of the
     operations' durations, NULL where the source has none; first_time, last_time; top_key and
     top_key_events: the key with most of these events, and how many; top_process, top_pid and
@@ -119,8 +121,8 @@ def hot(
         found = found.rename(time_ns="bucket_ns").mutate(time=time)
     elif by == "status":
         found = found.mutate(status_name=named_status(found["status"]))
-    return busiest_first(found, sort).select(
-        *_FIRST[by], "events", "share", "per_second", "reads", "writes", "opens", "failures", "not_found",
+    return busiest_first(unless_unclear(found), sort).select(
+        *_FIRST[by], "events", "share", "per_second", *COUNTED, "failures", "not_found",
         *counts, "bytes_read", "bytes_written", "time_spent_ns", "first_time", "last_time", *tops, *ids,
         "first_sequence", "last_sequence",
     )  # fmt: skip

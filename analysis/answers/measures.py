@@ -5,23 +5,29 @@ from collections.abc import Callable, Sequence
 import ibis
 from ibis.expr.types import Table, Value
 
-from analysis.marks import added, failure, marked
+from analysis.marks import coded, condition_columns, is_of, number_of
 from analysis.nanoseconds import SECOND_NS, moment, rest
-from tracer.operations import find_operations
-from tracer.statuses import NAME_NOT_FOUND, NOT_SUCCESS
+from tracer.operations import GROUPS
+from tracer.statuses import NAME_NOT_FOUND, NOT_FAILURES, NOT_SUCCESS
 
 __all__ = [
+    "COUNTED",
     "SUMS",
+    "alike",
     "counted",
+    "counts",
+    "ends",
     "grouped",
     "measured",
     "named_keys",
     "named_processes",
     "sums",
+    "timed",
 ]
 
-SUMS = ("events", "reads", "writes", "opens", "failures", "not_found", "bytes_read", "bytes_written",
-        "time_spent_ns")  # fmt: skip
+COUNTED = tuple(name for name, group in GROUPS.items() if group.counted)
+_NEEDED = ("sequence", "time_ns", "process_id", "key_id", "operation", "status", "data_size", "duration_ns")
+SUMS = ("events", *COUNTED, "failures", "not_found", "bytes_read", "bytes_written", "time_spent_ns")
 
 
 def measured(
@@ -29,11 +35,10 @@ def measured(
 ) -> Table:
     """Return the events summed by some columns, in no order.
 
-    Columns: these; events (rows); reads, opens (OpenKey and CreateKey) and writes (changes other than
-    CreateKey), each tried or done; created (creates that made the key); failures
-    (`tracer.statuses.is_failure`); not_found (STATUS_OBJECT_NAME_NOT_FOUND); bytes_read and bytes_written (of
-    successful reads and SetValueKey), NULL where no size is known; time_spent_ns (sum of durations), NULL
-    where none is known; first_ and last_ time, ns and sequence.
+    Columns: these; those of `counts`; bytes_read and bytes_written (of successful reads and SetValueKey), NULL
+    where no size is known; time_spent_ns (sum of durations), NULL where none is known; first_ and last_ time,
+    ns and sequence. A count is of the rows that say so: `analysis.marks.unless_unclear` makes NULL of what
+    nobody could count.
 
     Args:
         events: stored or joined event rows.
@@ -45,48 +50,45 @@ def measured(
             group_id alone.
     """
     if usage is not None and by == ("group_id",):
-        return _of_groups(_timed(usage, events), keys, by, sums)
-    needed = (
-        "sequence",
-        "time",
-        "time_ns",
-        "process_id",
-        "key_id",
-        "operation",
-        "status",
-        "disposition",
-        "data_size",
-        "duration_ns",
+        return _of_groups(timed(usage, events), keys, by, sums)
+    needed = dict.fromkeys((*_NEEDED, *condition_columns(COUNTED)))
+    rows = _in_buckets(events.select(*needed), every_ns)
+    # Rows that are alike are added up first, where this leaves few: conditions on text cost more than that.
+    parts = coded(rows) if "group_id" in by else alike(rows, *by, sizes=True)
+    size = ibis.ifelse(parts["status"] < NOT_SUCCESS, parts["data_size"], None)
+    found = parts.group_by(*_of_keys(by)).aggregate(
+        **counts(parts),
+        bytes_read=size.sum(where=is_of(parts, "reads")).cast("int64"),
+        bytes_written=size.sum(where=parts["operation"] == "SetValueKey").cast("int64"),
+        time_spent_ns=parts["duration_ns"].sum().cast("int64"),
+        **ends(parts),
     )
-    rows = marked(
-        _in_buckets(events.select(*needed), every_ns),
-        reads=find_operations("read"),
-        writes=[name for name in find_operations("write") if name != "CreateKey"],
-        opens=("OpenKey", "CreateKey"),
-        creates=("CreateKey",),
-        sets=("SetValueKey",),
+    return _of_groups(timed(found, events), keys, by, sums)
+
+
+def alike(events: Table, *by: str, sizes: bool = False) -> Table:
+    """Return the rows added up that are alike in some columns and in all that counts depend on: few, for what costs more.
+
+    Columns: `by`; operation, status and those of `analysis.marks.condition_columns`, NULL where nothing depends on
+    them; events; first_ and last_ ns and sequence.
+
+    Args:
+        events: stored or joined event rows.
+        by: columns of `events`.
+        sizes: also sums of data_size and duration_ns, NULL where none is known.
+    """
+    operation = events["operation"]
+    depending = {
+        name: ibis.ifelse(operation.isin(operations), events[name], None)
+        for name, operations in condition_columns(COUNTED).items()
+        if name != "status"
+    }
+    rows = events.mutate(**depending)
+    return rows.group_by(*dict.fromkeys((*by, "operation", "status", *depending))).aggregate(
+        events=number_of(rows),
+        **ends(rows),
+        **{name: rows[name].sum().cast("int64") for name in ("data_size", "duration_ns") if sizes},
     )
-    status = rows["status"]
-    size = ibis.ifelse(status < NOT_SUCCESS, rows["data_size"], None)
-    found = rows.group_by(*_of_keys(by)).aggregate(
-        events=rows.count().cast("int64"),
-        reads=added(rows["reads"]),
-        writes=added(rows["writes"]),
-        opens=added(rows["opens"]),
-        created=added(ibis.ifelse(rows["disposition"] == 1, rows["creates"], 0)),
-        failures=added(failure(status)),
-        not_found=added(ibis.ifelse(status == NAME_NOT_FOUND, 1, 0)),
-        bytes_read=ibis.ifelse(rows["reads"] == 1, size, None).sum().cast("int64"),
-        bytes_written=ibis.ifelse(rows["sets"] == 1, size, None).sum().cast("int64"),
-        time_spent_ns=rows["duration_ns"].sum().cast("int64"),
-        first_time=rows["time"].min(),
-        last_time=rows["time"].max(),
-        first_ns=rows["time_ns"].min(),
-        last_ns=rows["time_ns"].max(),
-        first_sequence=rows["sequence"].min(),
-        last_sequence=rows["sequence"].max(),
-    )
-    return _of_groups(found, keys, by, sums)
 
 
 def counted(events: Table, keys: Table, *by: str, every_ns: int = SECOND_NS) -> Table:
@@ -98,19 +100,42 @@ def counted(events: Table, keys: Table, *by: str, every_ns: int = SECOND_NS) -> 
     return _of_groups(found, keys, by, _counts)
 
 
-def sums(parts: Table) -> dict[str, Value]:
-    """Return the measures of several rows of `measured` together."""
-    measures: dict[str, Value] = {name: parts[name].sum().cast("int64") for name in (*SUMS, "created")}
-    for name in ("time", "ns", "sequence"):
-        measures[f"first_{name}"] = parts[f"first_{name}"].min()
-        measures[f"last_{name}"] = parts[f"last_{name}"].max()
+def counts(rows: Table) -> dict[str, Value]:
+    """Return what is counted of event rows, or of rows of `alike`: one definition for every question.
+
+    events (rows); reads, writes, opens, created, deletes and unclear_writes (`tracer.operations.GROUPS`, each tried or
+    done); failures (`tracer.statuses.is_failure`); not_found (STATUS_OBJECT_NAME_NOT_FOUND).
+    """
+    status = rows["status"]
+    return {
+        "events": number_of(rows),
+        **{name: number_of(rows, is_of(rows, name)) for name in COUNTED},
+        # The few that failed are looked at closer: a condition on all rows would cost more.
+        "failures": number_of(rows, ibis.ifelse(status >= NOT_SUCCESS, ~status.isin(NOT_FAILURES), False)),
+        "not_found": number_of(rows, status == NAME_NOT_FOUND),
+    }
+
+
+def ends(rows: Table) -> dict[str, Value]:
+    """Return the first and the last moment and sequence of event rows, or of rows that stand for several."""
+    measures = {}
+    for name, own in (("ns", "time_ns"), ("sequence", "sequence")):
+        first, last = (own, own) if own in rows.columns else (f"first_{name}", f"last_{name}")
+        measures[f"first_{name}"], measures[f"last_{name}"] = rows[first].min(), rows[last].max()
     return measures
 
 
-def _timed(usage: Table, events: Table) -> Table:
-    """Return rows of the table `usage` with first_time and last_time, as `events` has times."""
-    times = {f"{name}_time": moment(usage[f"{name}_ns"]) for name in ("first", "last")}
-    return usage.mutate(**{name: time.cast(events["time"].type()) for name, time in times.items()})
+def sums(parts: Table) -> dict[str, Value]:
+    """Return the measures of several rows of `measured` together."""
+    measures: dict[str, Value] = {name: parts[name].sum().cast("int64") for name in SUMS}
+    measures |= {"first_time": parts["first_time"].min(), "last_time": parts["last_time"].max()}
+    return measures | ends(parts)
+
+
+def timed(found: Table, events: Table) -> Table:
+    """Return sums with first_time and last_time, as `events` has times, of first_ns and last_ns."""
+    times = {f"{name}_time": moment(found[f"{name}_ns"]) for name in ("first", "last")}
+    return found.mutate(**{name: time.cast(events["time"].type()) for name, time in times.items()})
 
 
 def _counts(parts: Table) -> dict[str, Value]:

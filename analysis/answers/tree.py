@@ -6,15 +6,18 @@ from functools import reduce
 import ibis
 from ibis.expr.types import IntegerValue, StringValue, Table
 
-from analysis.answers.measures import SUMS, counted, measured, sums
+from analysis.answers.measures import COUNTED, SUMS, counted, measured, sums
 from analysis.links import link_path, link_target, own_paths
+from analysis.marks import unless_unclear
 from tracer.errors import UsageError
 
 __all__ = ["MOST_LEVELS", "TREE_SORTS", "levels_of", "subtrees", "tops_of"]
 
 MOST_LEVELS = 30
 # largest first, but for path: as a tree
-TREE_SORTS = ("path", "events", "reads", "writes", "opens", "failures", "not_found", "keys", "time_spent_ns")
+TREE_SORTS = (
+    "path", "events", "reads", "writes", "opens", "created", "deletes", "failures", "not_found", "keys", "time_spent_ns",
+)  # fmt: skip
 
 _MOST_KEYS = 1 << 40
 _BEFORE_ALL = (
@@ -39,9 +42,8 @@ def subtrees(
 
     Columns: display_key; name (its last component; of a top the whole path); level (0 for a top); events
     (rows of the key and all keys below it, as all other counts); own_events (of the key alone); share, of
-    the events of all tops; reads, opens (OpenKey and CreateKey), writes (changes other than CreateKey),
-    each tried or done; failures; not_found (STATUS_OBJECT_NAME_NOT_FOUND); keys and processes (how many
-    different ones); bytes_read and bytes_written (by successful operations; NULL where no size is known);
+    the events of all tops; the other counts of `analysis.answers.measures.counts`, NULL where nobody could count
+    (`analysis.marks.unless_unclear`); keys and processes (how many different ones); bytes_read and bytes_written (by successful operations; NULL where no size is known);
     time_spent_ns (sum of durations; NULL where the source has none); first_time, last_time; key_id (NULL
     where the capture has no such key by itself), first_sequence, last_sequence.
 
@@ -82,13 +84,15 @@ def subtrees(
     used = used.group_by("used_number").aggregate(processes=used["process_id"].nunique().cast("int64"))
     found = found.inner_join(used, found["number"] == used["used_number"])
     whole = ibis.ifelse(found["level"] == 0, found["events"], 0).sum().over(ibis.window())
-    found = _named(found.mutate(share=found["events"].cast("float64") / whole.cast("float64")), paths)
+    found = _named(
+        unless_unclear(found).mutate(share=found["events"].cast("float64") / whole.cast("float64")), paths
+    )
     as_tree = found["node"].replace("\\", _BEFORE_ALL)
     in_tree = [found["node"].startswith("<OBJECT "), as_tree, found["node"]]  # what nobody named comes last
     order = in_tree if sort == "path" else [found[sort].desc(), *in_tree]
     return found.order_by(*order).select(
-        "display_key", "name", "level", "events", "own_events", "share", *SUMS[1:6], "keys", "processes",
-        *SUMS[6:], "first_time", "last_time", "key_id", "first_sequence", "last_sequence",
+        "display_key", "name", "level", "events", "own_events", "share", *COUNTED, "failures", "not_found",
+        "keys", "processes", *SUMS[-3:], "first_time", "last_time", "key_id", "first_sequence", "last_sequence",
     )  # fmt: skip
 
 

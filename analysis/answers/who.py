@@ -1,21 +1,16 @@
 """Who touched keys and values: one row per process, or per process, key and value."""
 
-from ibis.expr.types import BooleanValue, IntegerValue, Table, Value
+from ibis.expr.types import Table, Value
 
-from analysis.answers.measures import grouped
+from analysis.answers.measures import COUNTED, alike, counts, ends, grouped, timed
 from analysis.events import is_failure
 from analysis.folding import folded
-from tracer.operations import find_operations
+from analysis.marks import fitting, number_of, unless_unclear
+from tracer.operations import GROUPS
 
 __all__ = ["touched_by", "who"]
 
-_DELETES = ("DeleteKey", "DeleteValueKey")
-# SetInformationKey sets facts of handles and control flags; nobody means that by a write
-_WRITES = tuple(
-    name for name in find_operations("write") if name not in (*_DELETES, "CreateKey", "SetInformationKey")
-)
-_OPENS = ("OpenKey", "CreateKey")
-_COUNTS = ("events", "writes", "created", "deletes", "reads", "opens", "failures", "failed_changes")
+_COUNTS = ("events", *COUNTED, "failures", "not_found", "failed_changes")
 _TIMES = ("first_time", "last_time", "first_sequence", "last_sequence")
 _LAST_CHANGE = (
     "last_change", "last_change_sequence", "last_change_time", "last_change_key", "last_change_value",
@@ -31,14 +26,12 @@ def who(events: Table, keys: Table, processes: Table) -> Table:
 
     * process (file name of its image), pid, process_id, user, command_line: NULL where unknown; the rows of
       no known process are one row, whose process_id is NULL;
-    * events: all its rows; of those not known to have failed: writes (of values and
-      security, renames, hives; creates and deletes are counted apart, SetInformationKey is none), created (keys that were made), deletes (of
-      keys and values), reads, opens (OpenKey and CreateKey); failures (`analysis.events.is_failure`) and
-      failed_changes (those of them that tried to write, create or delete);
+    * the counts of `analysis.answers.measures.counts`, NULL where nobody could count
+      (`analysis.marks.unless_unclear`), and failed_changes: writes that failed, and creates that failed;
     * keys, values: how many different keys, and names of values; spellings of one are one;
     * first_time, last_time, first_sequence, last_sequence: its first and last row;
     * last_change (operation), last_change_sequence, last_change_time, last_change_key (display path),
-      last_change_value: its last write, create or delete that is not known to have failed, with the data_type,
+      last_change_value: its last write that is not known to have failed, with the data_type,
       data_size (bytes) and data (captured bytes) it wrote; all NULL where it changed nothing.
 
     Args:
@@ -46,7 +39,7 @@ def who(events: Table, keys: Table, processes: Table) -> Table:
         keys: the table `keys`.
         processes: the table `processes`.
     """
-    found = _counted(_parts(events), "process_id")
+    found = timed(_parts(events), events)
     touched = grouped(events.select("process_id", "key_id").distinct(), keys)
     touched = touched.group_by(of_process="process_id").aggregate(
         keys=touched["group_id"].nunique().cast("int64")
@@ -56,9 +49,9 @@ def who(events: Table, keys: Table, processes: Table) -> Table:
         values=folded(named["value_name"]).nunique().cast("int64")
     )
     found = _with_last_change(found, events, keys)
-    for counts in (touched, values):
-        same = found["process_id"].identical_to(counts["of_process"])
-        found = found.left_join(counts, same).drop("of_process")
+    for different in (touched, values):
+        same = found["process_id"].identical_to(different["of_process"])
+        found = found.left_join(different, same).drop("of_process")
     found = found.mutate(values=found["values"].fill_null(0))
     answer = _with_names(found, processes)
     answer = answer.order_by(*_most_changes(answer))
@@ -74,7 +67,7 @@ def touched_by(events: Table, keys: Table, processes: Table) -> Table:
     """
     parts = grouped(_parts(events, "key_id", "value_name"), keys)
     parts = parts.filter(parts["group_id"].notnull()).mutate(folded_value=folded(parts["value_name"]))
-    found = _counted(parts, "process_id", "group_id", "folded_value")
+    found = timed(_together(parts, "process_id", "group_id", "folded_value"), events)
     spelled = parts.group_by(spelled_id="group_id", spelled_folded="folded_value").aggregate(
         value_name=parts["value_name"].argmin(parts["first_sequence"])
     )
@@ -96,40 +89,25 @@ def touched_by(events: Table, keys: Table, processes: Table) -> Table:
 
 
 def _parts(events: Table, *more: str) -> Table:
-    """Return the rows added up by process, operation, result and more columns: few, for what costs more."""
-    by = ("process_id", *more, "operation", "status", "disposition")
-    return events.group_by(*by).aggregate(
-        events=events.count().cast("int64"),
-        first_time=events["time"].min(),
-        last_time=events["time"].max(),
-        first_sequence=events["sequence"].min(),
-        last_sequence=events["sequence"].max(),
+    """Return the rows added up by process and more columns: the counts, the ends, and the last change's sequence."""
+    parts = alike(events, "process_id", *more)
+    written, failed = fitting(parts, GROUPS["writes"].cases), is_failure(parts["status"])
+    done, tried = written & ~failed, (written | (parts["operation"] == "CreateKey")) & failed
+    return parts.group_by("process_id", *more).aggregate(
+        **counts(parts),
+        failed_changes=number_of(parts, tried),
+        changes=number_of(parts, done),
+        **ends(parts),
+        last_change_sequence=parts["last_sequence"].max(where=done),
     )
 
 
-def _counted(parts: Table, *by: str) -> Table:
-    """Return parts added up by some columns: the counts, the times, and the last change's sequence."""
-    operation, failed = parts["operation"], is_failure(parts["status"])
-    made = (operation == "CreateKey") & (parts["disposition"] == 1).fill_null(False)
-    changes = operation.isin((*_WRITES, *_DELETES))
-
-    def times(which: BooleanValue) -> IntegerValue:
-        return parts["events"].sum(where=which).fill_null(0).cast("int64")
-
+def _together(parts: Table, *by: str) -> Table:
+    """Return rows of `_parts` added up by some columns."""
     return parts.group_by(*by).aggregate(
-        events=parts["events"].sum().cast("int64"),
-        writes=times(operation.isin(_WRITES) & ~failed),
-        created=times(made & ~failed),
-        deletes=times(operation.isin(_DELETES) & ~failed),
-        reads=times(operation.isin(find_operations("read")) & ~failed),
-        opens=times(operation.isin(_OPENS) & ~failed),
-        failures=times(failed),
-        failed_changes=times((changes | (operation == "CreateKey")) & failed),
-        first_time=parts["first_time"].min(),
-        last_time=parts["last_time"].max(),
-        first_sequence=parts["first_sequence"].min(),
-        last_sequence=parts["last_sequence"].max(),
-        last_change_sequence=parts["last_sequence"].max(where=(made | changes) & ~failed),
+        **{name: parts[name].sum().cast("int64") for name in (*_COUNTS, "changes")},
+        **ends(parts),
+        last_change_sequence=parts["last_change_sequence"].max(),
     )
 
 
@@ -157,15 +135,10 @@ def _with_names(found: Table, processes: Table) -> Table:
     named = processes.select(
         named_process_id="process_id", process="image", pid="pid", user="user", command_line="command_line"
     )
-    return found.left_join(named, found["process_id"] == named["named_process_id"])
+    return unless_unclear(found.left_join(named, found["process_id"] == named["named_process_id"]))
 
 
 def _most_changes(answer: Table) -> list[Value]:
-    """Return the order: most changes first, then most failed changes, then most events; ties by first event."""
-    changes = answer["writes"] + answer["created"] + answer["deletes"]
-    return [
-        changes.desc(),
-        answer["failed_changes"].desc(),
-        answer["events"].desc(),
-        answer["first_sequence"].asc(),
-    ]
+    """Return the order: most done changes first, then most failed ones, then most events; ties by first event."""
+    most = [answer[name].desc() for name in ("changes", "failed_changes", "events")]
+    return [*most, answer["first_sequence"].asc()]

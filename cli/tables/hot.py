@@ -15,7 +15,7 @@ from cli.tables.timeline import process_cells
 __all__ = ["hot_lines", "storm_lines"]
 
 _WIDE, _VERY_WIDE = 120, 170
-_COUNTS = ("reads", "opens", "writes", "failures", "not_found", "keys", "processes")
+_COUNTS = ("reads", "opens", "writes", "unclear_writes", "failures", "not_found", "keys", "processes")
 _FEWER = ("failures", "not_found")  # where the row's busiest key and process tell more
 
 
@@ -90,7 +90,7 @@ def storm_lines(
 def _counts(names: Sequence[str], *, all_of_them: bool) -> Sequence[str]:
     if "time" in names and not all_of_them:
         return _FEWER
-    of_operations = ("reads", "opens", "writes") if "operation" in names else ()
+    of_operations = ("reads", "opens", "writes", "unclear_writes") if "operation" in names else ()
     return [name for name in _COUNTS if name in names and name not in of_operations]
 
 

@@ -4,13 +4,17 @@ from collections.abc import Iterator
 from datetime import UTC, tzinfo
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from cli.columns import host_cells, text_cells
 from cli.table import TextColumn, lay_out
 
 __all__ = ["key_lines"]
 
-_COUNTS = ("events", "reads", "opens", "writes", "created", "failures", "processes", "values")
+_COUNTS = (
+    "events", "reads", "opens", "writes", "unclear_writes", "created", "deletes", "failures", "processes", "values",
+)  # fmt: skip
+_IF_ANY = ("unclear_writes", "deletes")  # shown where one is not 0
 _LATER = ("values", "created", "processes", "opens")  # the first to go where the terminal is narrow
 
 
@@ -20,13 +24,14 @@ def key_lines(
     """Yield the lines of a table of keys; the key stands last, where it has the most room."""
     columns = [
         TextColumn(
-            name,
+            name.replace("_", " "),
             text_cells(rows, name),
             right=True,
             optional=name in _LATER,
             styles=["red" if name == "failures" and cell != "0" else "" for cell in text_cells(rows, name)],
         )
         for name in _COUNTS
+        if name not in _IF_ANY or pc.any(pc.not_equal(rows[name], 0)).as_py()
     ]
     if width is None or width >= 120:
         columns.append(

@@ -12,7 +12,7 @@ from cli.table import TextColumn, lay_out
 
 __all__ = ["tree_lines"]
 
-_COUNTS = ("failures", "writes", "reads", "opens", "not_found", "keys", "processes")
+_COUNTS = ("failures", "writes", "unclear_writes", "reads", "opens", "not_found", "keys", "processes")
 _WIDE, _VERY_WIDE = 120, 170
 _BAR = 16  # letters of a whole bar
 

@@ -12,7 +12,7 @@ from cli.tables.timeline import DATA_WIDTH, below_common, data_cells, process_ce
 
 __all__ = ["who_lines"]
 
-_COUNTS = ("writes", "created", "deletes", "reads", "opens", "failures", "keys", "values")
+_COUNTS = ("writes", "unclear_writes", "created", "deletes", "reads", "opens", "failures", "keys", "values")
 _LATER = ("opens", "keys", "values", "created")  # the first to go where the terminal is narrow
 _WIDE, _VERY_WIDE = 100, 220
 
@@ -43,7 +43,9 @@ def who_lines(
             continue
         cells = text_cells(rows, name)
         red = ["red" if name == "failures" and cell != "0" else "" for cell in cells]
-        columns.append(TextColumn(name, cells, right=True, optional=name in _LATER, styles=red))
+        columns.append(
+            TextColumn(name.replace("_", " "), cells, right=True, optional=name in _LATER, styles=red)
+        )
     if width is None or width >= _VERY_WIDE:
         columns += [
             TextColumn(title, text_cells(rows, name, zone=zone), optional=True)

@@ -7,9 +7,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from tracer.operation_rows import fitting
 from tracer.selection import Selection
 from tracer.statuses import NOT_FAILURES, NOT_SUCCESS
-from tracer.words import Codes, Words, name_regex, operation_names, status_words, value_pattern
+from tracer.words import (
+    Codes,
+    Words,
+    name_regex,
+    operation_cases,
+    operation_names,
+    status_words,
+    value_pattern,
+)
 
 __all__ = ["RowFilter"]
 
@@ -29,7 +38,7 @@ class RowFilter:
         value: value name or pattern; "" and "(default)" are the default value.
 
     Attributes:
-        operations: the operations asked for by name; None for all.
+        operations: the operations among which the rows asked for are, by name; None for all.
 
     Raises:
         UsageError: a filter cannot be understood.
@@ -48,7 +57,7 @@ class RowFilter:
     ) -> None:
         self._keys = Selection(keys=tuple(keys) if keys else None, subtree=subtree, user_sid=user_sid)
         self._processes = [(name_regex(word), word) for word in processes or ()]
-        self.operations = operation_names(operation)
+        self.operations, self._cases = operation_names(operation), operation_cases(operation)
         self._status = None if status is None else status_words(status)
         self._value = None if value is None else name_regex(value_pattern(value))
 
@@ -62,8 +71,8 @@ class RowFilter:
         if not rows.num_rows:
             return rows
         mask: Bools = np.ones(rows.num_rows, np.bool_)
-        if self.operations is not None:
-            mask &= _matching(rows.column("operation"), pc.is_in, value_set=pa.array(self.operations))
+        if self._cases is not None:
+            mask &= fitting(rows, self._cases)
         if self._status is not None:
             mask &= self._of_status(rows.column("status"))
         if self._value is not None:

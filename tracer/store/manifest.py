@@ -13,7 +13,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from tracer.errors import CaptureError, TargetError
-from tracer.schema import FORMAT_VERSION, OPTIONAL, TABLES
+from tracer.operations import COUNTS_VERSION
+from tracer.schema import FORMAT_VERSION, OPTIONAL, TABLES, USAGE
 
 __all__ = ["MANIFEST_NAME", "STRUCTURES", "Manifest"]
 
@@ -50,8 +51,10 @@ class Manifest:
             went and how it ended, where regtrace made it.
         parts: file, rows, bytes (size of the file; absent in captures of older versions), first_sequence,
             last_sequence, first_ns and last_ns of each part of `events`.
-        tables: file, rows and bytes of each other table, by its name.
-        totals: events, records, keys, processes, names (rows by name source) and operations (rows by name).
+        tables: file, rows and bytes of each other table, by its name; of `usage` also counts_version, the
+            definition that it counts by (`tracer.operations.COUNTS_VERSION`; absent in captures of older versions).
+        totals: events, records, keys, processes, names (rows by name source), operations (rows by name) and
+            unclear_writes (rows that do not say whether they are writes; absent in captures of older versions).
         data_of_reads: "values", the values' own; STRUCTURES in captures of versions that did not say it and kept
             the structures around them: there the columns OF_VALUES (`tracer.schema`) of reads are unknown.
         regtrace_version: version that wrote the capture.
@@ -105,6 +108,13 @@ class Manifest:
         """Yield what is said of every part and table."""
         yield from self.parts
         yield from self.tables.values()
+
+    def has_table(self, name: str) -> bool:
+        """Tell whether the capture has a table that can be read: sums that count otherwise than we do are none."""
+        entry = self.tables.get(name)
+        if entry is None:
+            return False
+        return name != USAGE.name or entry.get("counts_version") == COUNTS_VERSION
 
     def as_dict(self) -> dict[str, Any]:
         """Return the content of `capture.json`, in its stated order."""

@@ -14,10 +14,14 @@ def event_files(directory: Path, manifest: Manifest) -> list[Path]:
 
 
 def table_files(directory: Path, manifest: Manifest) -> dict[str, list[Path]]:
-    """Return the files of every table by its name: none for `events` when nothing was traced, or an optional table."""
+    """Return the files of every table by its name.
+
+    There are none for `events` when nothing was traced, for an optional table, and for sums that count otherwise than
+    we do.
+    """
     files = {"events": event_files(directory, manifest)}
     for name in TABLES:
         if name != "events":
-            entry = manifest.tables.get(name)
-            files[name] = [directory / entry["file"]] if entry else []
+            entry = manifest.tables[name]["file"] if manifest.has_table(name) else None
+            files[name] = [] if entry is None else [directory / entry]
     return files

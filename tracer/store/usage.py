@@ -6,7 +6,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tracer.operations import find_operations
+from tracer.operation_rows import holds
+from tracer.operations import GROUPS, OPERATIONS, Condition, find_operations
 from tracer.schema import USAGE
 from tracer.statuses import NAME_NOT_FOUND, NOT_FAILURES, NOT_SUCCESS
 
@@ -14,20 +15,28 @@ __all__ = ["Usage"]
 
 Column = NDArray[np.int64]
 Bools = NDArray[np.bool_]
-_OTHER, _READ, _CHANGE, _SET, _OPEN, _CREATE = range(6)  # kinds of operations
-_KINDS = {
-    **dict.fromkeys(find_operations("read"), _READ),
-    **dict.fromkeys(find_operations("write"), _CHANGE),
-    "SetValueKey": _SET,
-    "OpenKey": _OPEN,
-    "CreateKey": _CREATE,
-}
+_NUMBERS = {operation.name: number for number, operation in enumerate(OPERATIONS)}
+_UNKNOWN = len(_NUMBERS)  # number of an operation that is none of ours
+_COUNTED = tuple(name for name, group in GROUPS.items() if group.counted)
+_READS = np.isin([*_NUMBERS, ""], find_operations("read"))
+_SET = _NUMBERS["SetValueKey"]
 _BLOCK = 1 << 15  # rows at a time: what is made of them on the way stays near the processor
-# Reads, writes and opens are counted as one number each row: a block is far from 2 to the 21st.
-_BITS = 21
-_MOST = (1 << _BITS) - 1
-_COUNTS = np.array([0, 1, 1 << _BITS, 1 << _BITS, 1 << 2 * _BITS, 1 << 2 * _BITS])
-_SUMS = ("events", "reads", "writes", "opens", "created", "failures", "not_found")
+# Counts that some operations belong to whatever else a row says are added as one number each row; what depends on more
+# is looked at row by row, for it is rare. A block is at most 2 to the 15th.
+_BITS = 16
+_PACKED = [name for name in _COUNTED if any(not case.conditions for case in GROUPS[name].cases)]
+_STEP = {name: np.uint64(1 << place * _BITS) for place, name in enumerate(_PACKED)}
+assert len(_PACKED) * _BITS <= 64, "too many counts for one number"
+_COUNTS = np.zeros(_UNKNOWN + 1, np.uint64)
+_RARE: dict[str, list[tuple[str, tuple[Condition, ...]]]] = {}  # operation -> counts, and on what they depend
+for _name in _COUNTED:
+    for _case in GROUPS[_name].cases:
+        for _operation in _case.operations:
+            if _case.conditions:
+                _RARE.setdefault(_operation, []).append((_name, _case.conditions))
+            else:
+                _COUNTS[_NUMBERS[_operation]] += _STEP[_name]
+_SUMS = ("events", *_COUNTED, "failures", "not_found")
 _KNOWN_SUMS = ("bytes_read", "bytes_written", "time_spent_ns")  # NULL where none is known
 _FIRSTS = ("first_ns", "first_sequence")
 _LASTS = ("last_ns", "last_sequence")
@@ -76,6 +85,10 @@ class Usage:
             arrays[name] = pa.array(columns[name], mask=mask)
         return pa.table(arrays).select(USAGE.names).cast(USAGE.arrow())
 
+    def total(self, name: str) -> int:
+        """Return a sum over all keys, and over the operations without one."""
+        return int(self._sums[name].sum())
+
     def _make_room(self, rows: int) -> None:
         room = len(self._sums["events"])
         if rows > room:
@@ -98,26 +111,40 @@ def _summed(events: pa.Table, begins: Column) -> dict[str, Column]:
         np.add.at(found, run.take(some), values.take(some).astype(np.int64))
         return {name: found, f"known {name}": counted(some)}
 
-    kind = _kinds(events["operation"])
-    counts = np.add.reduceat(_COUNTS.take(kind), begins)
-    status, disposition = _numbers(events, "status"), _numbers(events, "disposition")
+    operation = _operations(events["operation"])
+    columns = {name: _numbers(events, name) for name in ("status", "disposition", "information_class")}
+    packed = _COUNTS.take(operation)
+    rare = {name: np.zeros(count, np.int64) for name in _COUNTED if name not in _STEP}
+    for name, depending in _RARE.items():
+        mine = np.flatnonzero(operation == _NUMBERS[name])
+        for group, conditions in depending if len(mine) else ():
+            some = mine
+            for condition in conditions:
+                column = columns[condition.column]
+                some = some[holds(condition, column.values.take(some), column.known.take(some))]
+            if group in rare:
+                rare[group] += counted(some)
+            else:
+                packed[some] += _STEP[group]
+    counts = np.add.reduceat(packed, begins)
+    status = columns["status"]
     size, duration = _numbers(events, "data_size"), _numbers(events, "duration_ns")
     not_done = np.flatnonzero(status.known & (status.values >= NOT_SUCCESS))
     code = status.values.take(not_done)
-    made = np.flatnonzero(disposition.known & (disposition.values == 1))
     sized = np.flatnonzero(size.known & status.known & (status.values < NOT_SUCCESS))
     timed = np.flatnonzero(duration.known)
     time_ns, sequence = (_numbers(events, name).values for name in ("time_ns", "sequence"))
     return {
         "events": ends - begins,
-        "reads": counts & _MOST,
-        "writes": counts >> _BITS & _MOST,
-        "opens": counts >> 2 * _BITS,
-        "created": counted(made[kind.take(made) == _CREATE]),
+        **{
+            name: (counts >> np.uint64(place * _BITS) & np.uint64((1 << _BITS) - 1)).astype(np.int64)
+            for place, name in enumerate(_PACKED)
+        },
+        **rare,
         "failures": counted(not_done[~np.isin(code, NOT_FAILURES)]),
         "not_found": counted(not_done[code == NAME_NOT_FOUND]),
-        **added_up("bytes_read", size.values, sized[kind.take(sized) == _READ]),
-        **added_up("bytes_written", size.values, sized[kind.take(sized) == _SET]),
+        **added_up("bytes_read", size.values, sized[_READS.take(operation.take(sized))]),
+        **added_up("bytes_written", size.values, sized[operation.take(sized) == _SET]),
         **added_up("time_spent_ns", duration.values, timed),
         _ROUGH: np.bincount(run.take(timed), duration.values.take(timed), count),
         "first_ns": np.minimum.reduceat(time_ns, begins),
@@ -127,13 +154,13 @@ def _summed(events: pa.Table, begins: Column) -> dict[str, Column]:
     }
 
 
-def _kinds(operation: pa.ChunkedArray) -> NDArray[np.uint8]:
-    """Return the kind of each row's operation."""
+def _operations(operation: pa.ChunkedArray) -> NDArray[np.uint8]:
+    """Return the number of each row's operation; a row without one has _UNKNOWN."""
     if not pa.types.is_dictionary(operation.type):
         operation = operation.dictionary_encode()
     operation = operation.combine_chunks()
-    kinds = [_KINDS.get(name, _OTHER) for name in operation.dictionary.to_pylist()]
-    return np.array(kinds, np.uint8).take(operation.indices.to_numpy())
+    numbers = [_NUMBERS.get(name, _UNKNOWN) for name in operation.dictionary.to_pylist()]
+    return np.array(numbers, np.uint8).take(operation.indices.to_numpy())
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tracer.errors import TargetError
+from tracer.operations import COUNTS_VERSION
 from tracer.schema import OPTIONAL, TABLES, USAGE
 from tracer.store.manifest import MANIFEST_NAME, Manifest
 from tracer.store.usage import Usage
@@ -129,6 +130,8 @@ class CaptureWriter:
             self._open.clear()
             manifest.parts[:] = self._parts
             manifest.totals["operations"] = dict(sorted(self._operations.items()))
+            manifest.totals["unclear_writes"] = self._usage.total("unclear_writes")
+            self._tables[USAGE.name]["counts_version"] = COUNTS_VERSION
             manifest.tables.update({name: self._tables[name] for name in TABLES if name in self._tables})
             for entry in manifest.files():
                 entry["bytes"] = _sync(self._partial / entry["file"])
