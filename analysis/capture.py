@@ -70,8 +70,8 @@ class Capture(Questions):
 
     event_columns: ClassVar[tuple[str, ...]] = EVENT_COLUMNS
 
-    def sql(self, query: str) -> "pd.DataFrame":
-        """Return the answer to one SQL query in DuckDB's dialect.
+    def sql(self, query: str, *, limit: int | None = None) -> "pd.DataFrame":
+        """Return the answer to one SQL query in DuckDB's dialect, or its first rows.
 
         It sees `events` (names joined), `stored_events`, and the other stored tables by their names.
 
@@ -81,7 +81,7 @@ class Capture(Questions):
         backend = self.engine()
         query = only_reads(backend.con, query)
         with engine_errors():
-            return to_frame(answer(backend, query))
+            return to_frame(answer(backend, query).slice(0, limit))
 
     def timeline(
         self,

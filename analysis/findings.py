@@ -83,6 +83,7 @@ class Findings(OpenCapture):
         *,
         fold: bool = True,
         harmless: bool = True,
+        limit: int | None = None,
         **filters: "Unpack[MoreFilters]",
     ) -> "pd.DataFrame":
         """Return what failed, by process, key, value and status; what matters first.
@@ -95,13 +96,15 @@ class Findings(OpenCapture):
             value: a value name or pattern; None for all.
             fold: False: searches are not folded.
             harmless: False: rows all of whose misses were answered are left out.
+            limit: the first so many rows; None for all.
             filters: which failures are asked for; answers to misses are looked for in all rows.
 
         Raises:
             UsageError: a filter cannot be understood.
         """
         asked = Filters(key=key, value=value, **filters)
-        return self.frame(self.errors_table(asked, fold=fold, harmless=harmless), asked)
+        found = self.errors_table(asked, fold=fold, harmless=harmless)
+        return self.frame(found if limit is None else found.limit(limit), asked)
 
     def errors_table(self, filters: Filters, *, fold: bool = True, harmless: bool = True) -> Table:
         """Return the answer of `errors` as a lazy, ordered Ibis table."""
@@ -123,6 +126,7 @@ class Findings(OpenCapture):
         value: str | None = None,
         *,
         each: bool = False,
+        limit: int | None = None,
         **filters: "Unpack[MoreFilters]",
     ) -> "pd.DataFrame":
         """Return which processes wrote, read, opened or missed a key or value, those that changed most first.
@@ -132,13 +136,15 @@ class Findings(OpenCapture):
             value: a value name or pattern; None for all, and for the rows of the key itself.
             each: one row per key, value and process (`analysis.answers.who.touched_by`) instead of one per
                 process (`analysis.answers.who.who`).
+            limit: the first so many rows; None for all.
             filters: which rows count.
 
         Raises:
             UsageError: a filter cannot be understood.
         """
         asked = Filters(key=key, value=value, **filters)
-        return self.frame(self.who_table(asked, each=each), asked)
+        found = self.who_table(asked, each=each)
+        return self.frame(found if limit is None else found.limit(limit), asked)
 
     def who_table(self, filters: Filters, *, each: bool = False) -> Table:
         """Return the answer of `who` as a lazy, ordered Ibis table."""
@@ -160,6 +166,7 @@ class Findings(OpenCapture):
         a_end: str | datetime | None = None,
         b_start: str | datetime | None = None,
         b_end: str | datetime | None = None,
+        limit: int | None = None,
         **filters: "Unpack[MoreFilters]",
     ) -> "pd.DataFrame":
         """Return what differs between this capture (a) and another (b), or between two intervals.
@@ -179,6 +186,7 @@ class Findings(OpenCapture):
             a_end: last time of this side, inclusive.
             b_start: first time of the other side.
             b_end: last time of the other side.
+            limit: the first so many rows; None for all.
             filters: which rows count on both sides.
 
         Raises:
@@ -194,7 +202,7 @@ class Findings(OpenCapture):
         )
         rows = self.diff_rows(sides, fold=fold, only=only, counts=counts)
         ours, theirs = (one.doubts(asked) for one, asked in sides)
-        frame = with_doubts(to_frame(rows), ours)
+        frame = with_doubts(to_frame(rows.slice(0, limit)), ours)
         if other is not None or ours != theirs:
             said = [("a", ours.sentences), ("b", theirs.sentences)]
             frame.attrs["doubts"] = [f"{side}: {one}" for side, sentences in said for one in sentences]

@@ -30,6 +30,7 @@ from analysis.filters import Filters, find_processes
 from analysis.interruption import is_busy
 from analysis.timeline import chosen
 from analysis.times import parse_time
+from analysis.unknown import warn_unknown
 from tracer.errors import CaptureError, UsageError
 from tracer.paths import compile_patterns, display_path, escape_argument, native_path
 from tracer.schema import TABLES, USAGE
@@ -138,6 +139,7 @@ class OpenCapture:
         self.engine()  # says so where the capture is closed
         with engine_errors():
             rows = to_frame(self.labelled(fetch(table)))
+        warn_unknown(self, filters, rows, depth=2)
         return with_doubts(rows, self.doubts(filters))
 
     def rows(self, filters: Filters, *, joined: bool) -> Table:

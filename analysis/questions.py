@@ -13,6 +13,7 @@ from analysis.engine import engine_errors
 from analysis.filters import Codes, Filters, Words, below
 from analysis.findings import Findings
 from analysis.opened import by_capture
+from analysis.unknown import warn_unknown
 from analysis.usage import Usage
 from tracer.errors import UsageError
 
@@ -167,7 +168,13 @@ class Questions(Usage, Findings):
         return rows if limit is None else rows.limit(limit)
 
     def changes(
-        self, under: Words = None, key: Words = None, value: str | None = None, **filters: Unpack[MoreFilters]
+        self,
+        under: Words = None,
+        key: Words = None,
+        value: str | None = None,
+        *,
+        limit: int | None = None,
+        **filters: Unpack[MoreFilters],
     ) -> "pd.DataFrame":
         """Return the net changes between two times: the values and keys that ended otherwise than they began.
 
@@ -193,6 +200,7 @@ class Questions(Usage, Findings):
             under: a key or pattern, or several; they and the keys below them.
             key: a key or pattern, or several; only they.
             value: value name or pattern; "" or (default) is the default value. Rows of keys are left out.
+            limit: the first so many rows; None for all.
             filters: as in `analysis.filters.Filters`.
 
         Raises:
@@ -200,7 +208,9 @@ class Questions(Usage, Findings):
         """
         asked = below(Filters(key=key, value=value, **filters), under)
         found = self.net_changes(asked)
-        frame = with_doubts(to_frame(self.labelled(found.rows)), self.doubts(asked))
+        frame = to_frame(self.labelled(found.rows.slice(0, limit)))
+        warn_unknown(self, asked, frame, depth=1)
+        frame = with_doubts(frame, self.doubts(asked))
         frame.attrs["notes"] = found.sentences
         return frame
 
@@ -294,7 +304,9 @@ class Questions(Usage, Findings):
         """Run a question whose rows are finished outside of the engine, and return them with their doubts."""
         with engine_errors():
             rows = told(fetch(table))
-        return with_doubts(to_frame(self.labelled(rows)), self.doubts(filters))
+        frame = to_frame(self.labelled(rows))
+        warn_unknown(self, filters, frame, depth=2)
+        return with_doubts(frame, self.doubts(filters))
 
 
 def _is_narrow(filters: Filters) -> bool:

@@ -12,6 +12,7 @@ import typer
 
 from analysis.capture import Capture, open_capture
 from analysis.engine import engine_errors
+from analysis.unknown import unknown_key
 from cli.console import console, is_terminal
 from cli.exits import Exit
 from cli.output import Output, Render, write_rows
@@ -44,11 +45,9 @@ def check_keys(capture: Capture, keys: Sequence[str] | None, *, subtree: bool, u
     for key in keys or ():
         if has_wildcard(key):
             _say_literal(capture, key, subtree=subtree, user_sid=user_sid)
-        known = capture.has_key(key, subtree=subtree, user_sid=user_sid)
-        if not known and not has_wildcard(key):
-            close = capture.suggest_keys(key, 3)
-            hint = "did you mean " + " or ".join(close) if close else "see `regtrace keys` for those it has"
-            raise UsageError(f"nothing in {capture.path.name} touches a key {key}; {hint}")
+        sentence = unknown_key(capture, key, subtree=subtree, user_sid=user_sid)
+        if sentence:
+            raise UsageError(sentence)
 
 
 def _say_literal(capture: Capture, key: str, *, subtree: bool, user_sid: str | None) -> None:

@@ -13,6 +13,7 @@ from analysis.capture import Capture
 from analysis.collect import fetch
 from analysis.engine import engine_errors
 from analysis.filters import Filters
+from analysis.unknown import unknown_process
 from cli.captures import check_keys, fail_if_lossy, opened, print_rows
 from cli.columns import times_as_text
 from cli.console import console
@@ -116,6 +117,9 @@ def asking(path: Path, filters: Filters, output: Output, *, fail_on_loss: bool =
     keys = [filters.key] if isinstance(filters.key, str) else filters.key
     with opened(path) as capture:
         check_keys(capture, keys, subtree=filters.subtree, user_sid=filters.user_sid)
+        sentence = unknown_process(capture, filters)
+        if sentence:
+            console.warn(sentence)
         _check_interval(capture, filters, output.zone)
         yield Question(capture, filters, output)
         for sentence in capture.doubts(filters).sentences:

@@ -20,6 +20,7 @@ __all__ = [
     "NotElevated",
     "PlatformError",
     "RegtraceError",
+    "RegtraceWarning",
     "SessionError",
     "SessionGone",
     "SessionLimit",
@@ -33,6 +34,10 @@ class RegtraceError(Exception):
     """Something a user can understand and act on; `exit_code` is what the command line returns."""
 
     exit_code = 1
+
+
+class RegtraceWarning(UserWarning):
+    """Something that is no error and that an answer does not show: a key or a process was named that a capture does not know."""
 
 
 class UsageError(RegtraceError):
