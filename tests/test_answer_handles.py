@@ -50,7 +50,7 @@ def plain_lives(
     for row in rows:
         used[row["handle_id"]].append(row)
         if row["operation"] == "CloseKey":
-            closers[row["sequence"]] = row["process_id"]
+            closers[row["sequence"], row["handle_id"]] = row["process_id"]
     answers = []
     handles = sorted(handles, key=lambda life: (life["first_sequence"], life["handle_id"]))
     for place, life in enumerate(handles):
@@ -82,7 +82,7 @@ def plain_lives(
                 "seen_ns": None if since is None or until is None else max(0, until - since),
                 "idle_ns": idle,
                 "across_loss": None if since is None else lost(losses, since, gone),
-                "closed_process_id": closers.get(life["closed_sequence"]),
+                "closed_process_id": closers.get((life["closed_sequence"], life["handle_id"])),
                 "key_id": groups.get(life["key_id"]),
                 **{name: life[name] for name in (
                     "began", "ended", "opened_ns", "closed_ns", "handle_id", "address", "process_id",

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from dissect.util.compression.lzxpress import decompress
 from plain_returned import listed_name, plain_parts
+from schema_rules import broken_rules
 
 from tracer.ingest import ingest
 from tracer.operations import BY_NAME
@@ -131,6 +132,11 @@ def test_every_record_of_the_file_is_a_row_with_its_own_facts(job):
         assert pair.process["pid"] == truth["pid"]
     assert found.manifest.totals["events"] == len(found.pairs)
     assert sum(found.manifest.totals["names"].values()) == len(found.pairs)
+
+
+def test_every_column_means_what_the_page_on_the_schema_says(job):
+    _, _, found = job
+    assert list(broken_rules(found.target)) == []
 
 
 def test_names_that_callers_gave_are_the_rows_names(job):

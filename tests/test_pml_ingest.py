@@ -2,6 +2,7 @@
 
 import pml_writer as pml
 import pytest
+from schema_rules import broken_rules
 
 import regtrace as rt
 from tracer.errors import SourceError, UsageError
@@ -21,6 +22,30 @@ def test_every_registry_operation_of_a_real_log_is_a_row_of_the_capture(corpus, 
         order = capture.sql("SELECT bool_and(time_ns >= before) AS rising FROM (SELECT time_ns, "
                             "lag(time_ns, 1, time_ns) OVER (ORDER BY sequence) AS before FROM events)")  # fmt: skip
         assert bool(order.iloc[0, 0])
+    assert list(broken_rules(tmp_path / "log.regtrace")) == []
+
+
+def test_every_column_of_a_log_means_what_the_page_on_the_schema_says(tmp_path):
+    key = "HKLM\\SOFTWARE\\A"
+    events = [
+        pml.opened(key, time=5),
+        pml.opened(key + "\\B", time=6, result=0xC0000034),
+        pml.opened(key + "\\C", time=7, operation=pml.CREATE),
+        pml.queried(key + "\\V", b"a\0\0\0", time=8),
+        pml.queried(key + "\\gone", None, time=9, result=0xC0000034),
+        pml.value_set(key + "\\W", b"", time=10),
+        pml.value_set(key + "\\W", bytes(5000), copied=2048, time=11),
+    ]
+    (tmp_path / "a.pml").write_bytes(pml.write_log(events).raw)
+    rt.ingest(tmp_path / "a.pml", tmp_path / "a.regtrace")
+    assert list(broken_rules(tmp_path / "a.regtrace")) == []
+    with rt.open(tmp_path / "a.regtrace") as capture:
+        rows = capture.sql("SELECT * FROM events ORDER BY sequence")
+    never = ["cpu", "handle_id", "event_id", "previous_type", "previous_size", "previous_data"]
+    assert rows[never].isna().all(axis=None)
+    assert rows["disposition"].fillna(0).tolist() == [0, 0, 1, 0, 0, 0, 0]
+    assert rows["data_size"].fillna(9).tolist() == [9, 9, 9, 4, 9, 0, 5000]
+    assert [data and len(data) for data in rows["data"]] == [None, None, None, 4, None, None, 2048]
 
 
 def test_two_logs_keep_their_own_processes(tmp_path):

@@ -129,7 +129,8 @@ EVENTS = Table(
             "handle_id",
             "int64",
             "row of `handles`: the life of the key object used (for a successful "
-            "open or create, the one it made); NULL where no object is involved or the source has none",
+            "open or create, the one it made; of the NT Kernel Logger the control block of the key that the name was "
+            "relative to); NULL where no object is involved or the source has none",
         ),
         Column(
             "requested_name",
@@ -229,19 +230,23 @@ KEYS = Table(
 
 HANDLES = Table(
     "handles",
-    "One row per life of a key object (manifest provider: one per open; classic: the key control block).",
+    "One row per life of a key object (manifest provider: one per open; classic: the key control block, which "
+    "records make, name and delete that are no event rows: the row after such a record stands for it, and the "
+    "number of all events where none came after it).",
     (
         Column("handle_id", "int64", "identity inside this capture"),
         Column("address", "int64", "kernel address of the object, as a 64-bit pattern"),
         Column("key_id", "int32", "key it stood for (its last name, where it changed)"),
         Column("process_id", "int32", "process that opened it; NULL where the opening was not seen"),
         Column("opened_sequence", "int64", "event that opened it; NULL where not seen"),
-        Column("opened_ns", "int64", "time of that event; NULL where not seen"),
+        Column("opened_ns", "int64", "time of that event or record; NULL where not seen"),
         Column("closed_sequence", "int64", "event that closed it; NULL where not seen"),
-        Column("closed_ns", "int64", "time of that event; NULL where not seen"),
+        Column("closed_ns", "int64", "time of that event or record; NULL where not seen"),
         Column("first_sequence", "int64", "first event that touched it"),
         Column("last_sequence", "int64", "last event that touched it"),
-        Column("began", "text", "open, create, seed, rundown, or unseen"),
+        Column(
+            "began", "text", "open, create, seed, rundown (of a control block: made or rundown), or unseen"
+        ),
         Column(
             "ended",
             "text",

@@ -140,9 +140,11 @@ def _with_uses(lives: Table, events: Table) -> Table:
 
 
 def _with_closers(lives: Table, events: Table) -> Table:
+    """Return the lives with who closed each: nobody is known of a control block, whose deletion is no row."""
     closes = events.filter(events["operation"] == "CloseKey")
-    closes = closes.select(closing="sequence", closed_process_id="process_id")
-    return lives.left_join(closes, lives["closed_sequence"] == closes["closing"]).drop("closing")
+    closes = closes.select(closing="sequence", closed_id="handle_id", closed_process_id="process_id")
+    own = [lives["closed_sequence"] == closes["closing"], lives["handle_id"] == closes["closed_id"]]
+    return lives.left_join(closes, own).drop("closing", "closed_id")
 
 
 def _not_negative(nanoseconds: IntegerValue) -> IntegerValue:
