@@ -717,3 +717,51 @@ def test_a_key_that_a_rename_made_is_known_where_its_values_are_named(load):
     )
     assert [row["value_name"] for row in made.rows[2:]] == ["Version", "Version"]
     assert [row["flags"] & FLAGS["name_ambiguous"] for row in made.rows[2:]] == [0, FLAGS["name_ambiguous"]]
+
+
+# ---- files that change while they are read ------------------------------------------------------------------
+
+
+def many_writes(count: int) -> bytes:
+    return write_log([value_set(f"{FOLDER}\\V{i % 50}", bytes(400), time=i) for i in range(count)]).raw
+
+
+@pytest.mark.parametrize("left", [0, HEADER_SIZE, 0.3, 0.9])
+def test_a_log_that_is_cut_while_it_is_read_is_a_sentence(tmp_path: Path, monkeypatch, left: float):
+    """With a memory map the process ended at the first page beyond the file's new end (SIGBUS)."""
+    monkeypatch.setattr("tracer.pml.rows.CHUNK", 50)
+    monkeypatch.setattr("tracer.pml.contents._MOST", 30_000)
+    raw = many_writes(3000)
+    path = tmp_path / "log.pml"
+    path.write_bytes(raw)
+    file = PmlFile(path, Diagnostics())
+    batches = file.batches(KeyTree(), source_id=0, first_process_id=0, first_sequence=0)
+    next(batches)
+    with path.open("r+b") as changed:
+        changed.truncate(int(left * len(raw)) if left < 1 else left)
+    with pytest.raises(SourceError, match=r"log\.pml was cut while it was read: it had [0-9,]+ bytes"):
+        list(batches)
+
+
+def test_a_log_that_grows_while_it_is_read_is_read_as_it_was(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr("tracer.pml.rows.CHUNK", 50)
+    raw = many_writes(300)
+    path = tmp_path / "log.pml"
+    path.write_bytes(raw)
+    file = PmlFile(path, Diagnostics())
+    with path.open("ab") as changed:
+        changed.write(raw)
+    assert (
+        sum(b.num_rows for b in file.batches(KeyTree(), source_id=0, first_process_id=0, first_sequence=0))
+        == 300
+    )
+
+
+@pytest.mark.parametrize("most", [1, 5_000])
+def test_how_much_is_held_at_a_time_changes_nothing(tmp_path: Path, monkeypatch, most: int):
+    path = tmp_path / "log.pml"
+    path.write_bytes(write_log(events_of_every_kind()).raw)
+    whole = Imported(path)
+    monkeypatch.setattr("tracer.pml.contents._MOST", most)
+    monkeypatch.setattr("tracer.pml.contents._STEP", 64)
+    assert (Imported(path).rows, whole.counts()) == (whole.rows, Imported(path).counts())

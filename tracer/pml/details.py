@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -52,14 +52,14 @@ class Captured:
         """Return the bytes; NULL where nothing was captured."""
         values: list[bytes | None] = [None] * len(self.size)
         rows = np.flatnonzero(self.size > 0)
-        starts, ends = self.start[rows].tolist(), (self.start + self.size)[rows].tolist()
-        for row, start, end in zip(rows.tolist(), starts, ends, strict=True):
-            values[row] = raw[start:end]
+        pieces = raw.pieces(self.start[rows], (self.start + self.size)[rows])
+        for row, piece in zip(rows.tolist(), pieces, strict=True):
+            values[row] = piece
         return pa.array(values, pa.binary())
 
 
-def find_captured(array: NDArray[np.uint8], details: Details, diagnostics: Diagnostics) -> Captured:
-    """Find the values that events carry; `array` is the bytes of the file."""
+def find_captured(raw: Bytes, details: Details, diagnostics: Diagnostics) -> Captured:
+    """Find the values that events carry."""
     operation, fixed = details.head["operation"], details.fixed
     readable = details.path_size >= 0
     written = (operation == _SET_VALUE) & readable
@@ -73,13 +73,22 @@ def find_captured(array: NDArray[np.uint8], details: Details, diagnostics: Diagn
     truncated = written & (size > 0) & (size < full_size)
 
     reads = np.flatnonzero(np.isin(operation, _VALUE_READS) & (details.extra_size > 0))
-    parts = take_values_apart(
-        array, details.extra_at[reads], details.extra_size[reads], _information_class(details)[reads]
+    parts = _value_parts(
+        raw, details.extra_at[reads], details.extra_size[reads], _information_class(details)[reads]
     )
     start[reads], size[reads], full_size[reads] = parts.data_start, parts.data_size, parts.size
     kind[reads], has_type[reads] = parts.type, parts.fits
     truncated[reads] = parts.data_size < parts.size
     return Captured(start, size, full_size, kind, has_type, truncated, reads, parts)
+
+
+def _value_parts(raw: Bytes, start: Int64s, size: Int64s, classes: NDArray[np.uint32]) -> ValueParts:
+    """Return the parts of structures, whose places are those of the file."""
+    joined = np.frombuffer(b"".join(raw.pieces(start, start + size)), np.uint8)
+    places = np.cumsum(size) - size
+    parts = take_values_apart(joined, places, size, classes)
+    moved = start - places
+    return replace(parts, data_start=parts.data_start + moved, name_start=parts.name_start + moved)
 
 
 def value_names_carried(raw: Bytes, captured: Captured) -> dict[int, str]:
@@ -152,9 +161,9 @@ def _structures(raw: Bytes, details: Details, captured: Captured) -> Iterator[tu
 def _described(
     raw: Bytes, structure: str, rows: Int64s, classes: NDArray[np.uint32], start: Int64s, size: Int64s
 ) -> Iterator[tuple[int, str]]:
-    begins, ends = start[rows].tolist(), (start + size)[rows].tolist()
-    for row, class_, begin, end in zip(rows.tolist(), classes[rows].tolist(), begins, ends, strict=True):
-        yield row, _remembered(structure, class_, raw[begin:end])
+    pieces = raw.pieces(start[rows], (start + size)[rows])
+    for row, class_, piece in zip(rows.tolist(), classes[rows].tolist(), pieces, strict=True):
+        yield row, _remembered(structure, class_, piece)
 
 
 _remembered = lru_cache(maxsize=1 << 14)(described)

@@ -6,9 +6,7 @@ the path, which follows the fixed part. Detail layouts: procmon-parser, and for 
 RegSetValue and RegSetInfoKey the driver structures in openprocmon's issue 4.
 """
 
-import mmap
 import struct
-import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,11 +21,9 @@ __all__ = [
     "PROCESS",
     "REGISTRY",
     "Details",
-    "gather",
     "locate_events",
     "read_details",
     "read_heads",
-    "release",
     "sound_events",
 ]
 
@@ -92,18 +88,6 @@ class Details:
     lead: Uint32s
 
 
-def gather(raw: NDArray[np.uint8], starts: Int64s, width: int) -> NDArray[np.uint8]:
-    """Return the `width` bytes at each of `starts` as rows; bytes past the end of the file are zero."""
-    rows = np.zeros((len(starts), width), np.uint8)
-    inside = (starts >= 0) & (starts <= raw.size - width)
-    if raw.size >= width:
-        rows[inside] = np.lib.stride_tricks.sliding_window_view(raw, width)[starts[inside]]
-    for i in np.flatnonzero(~inside):
-        piece = raw[starts[i] : starts[i] + width] if starts[i] >= 0 else raw[:0]
-        rows[i, : piece.size] = piece
-    return rows
-
-
 def locate_events(raw: Bytes, header: Header, diagnostics: Diagnostics) -> Int64s:
     """Return the offset of every event, in file order of the array that lists them.
 
@@ -127,34 +111,34 @@ def locate_events(raw: Bytes, header: Header, diagnostics: Diagnostics) -> Int64
     return listed[inside]
 
 
-def read_heads(raw: NDArray[np.uint8], offsets: Int64s) -> NDArray[Any]:
+def read_heads(raw: Bytes, offsets: Int64s) -> NDArray[Any]:
     """Return the fixed heads of the events at `offsets`."""
-    return gather(raw, offsets, HEAD.itemsize).view(HEAD).ravel()
+    return raw.gather(offsets, HEAD.itemsize).view(HEAD).ravel()
 
 
-def read_details(raw: NDArray[np.uint8], offsets: Int64s, head: NDArray[Any], pointer_size: int) -> Details:
+def read_details(raw: Bytes, offsets: Int64s, head: NDArray[Any], pointer_size: int) -> Details:
     """Find the parts of registry events whose operation is one of the known ones."""
     stack = pointer_size * head["depth"].astype(np.int64)
     start = offsets + HEAD.itemsize + stack
     end = start + head["detail_size"].astype(np.int64)
-    fixed = gather(raw, start, _LEAD).view("<u4")
+    fixed = raw.gather(start, _LEAD).view("<u4")
     length = fixed[:, 0] & 0xFFFF
     wide = length < 0x8000
     path_size = (length & 0x7FFF).astype(np.int64) << wide
     path_at = start + _FIXED[head["operation"]]
-    path_size[(path_at + path_size > end) | (end > raw.size)] = -1
+    path_size[(path_at + path_size > end) | (end > len(raw))] = -1
 
     relative = head["extra_offset"].astype(np.int64)
     claimed = relative > 0
     # The extra detail may stand apart from the event, but never inside it.
-    possible = claimed & (offsets + relative >= end) & (offsets + relative + 2 <= raw.size)
+    possible = claimed & (offsets + relative >= end) & (offsets + relative + 2 <= len(raw))
     extra_at = offsets + relative + 2
     extra_size = np.full(len(offsets), -1, np.int64)
-    lengths = gather(raw, extra_at[possible] - 2, 2).view("<u2").ravel().astype(np.int64)
-    extra_size[possible] = np.where(extra_at[possible] + lengths <= raw.size, lengths, -1)
+    lengths = raw.gather(extra_at[possible] - 2, 2).view("<u2").ravel().astype(np.int64)
+    extra_size[possible] = np.where(extra_at[possible] + lengths <= len(raw), lengths, -1)
     lead = np.zeros((len(offsets), _LEAD), np.uint8)
     there = extra_size > 0
-    lead[there] = gather(raw, extra_at[there], _LEAD)
+    lead[there] = raw.gather(extra_at[there], _LEAD)
     lead[np.arange(_LEAD) >= extra_size[:, None]] = 0
     return Details(
         head=head,
@@ -168,12 +152,6 @@ def read_details(raw: NDArray[np.uint8], offsets: Int64s, head: NDArray[Any], po
         bad_extra=claimed & (extra_size < 0),
         lead=lead.view("<u4"),
     )
-
-
-def release(raw: Bytes) -> None:
-    """Let the system drop the pages that were read, so that memory in use does not grow with the file."""
-    if sys.platform != "win32":
-        raw.madvise(mmap.MADV_DONTNEED)
 
 
 def sound_events(head: NDArray[Any]) -> Bools:
@@ -197,7 +175,7 @@ def _listed_offsets(raw: Bytes, header: Header) -> Int64s | None:
         return None
     if count < header.events and header.processes_at > size:
         return None  # the file is cut inside the array; every event stands before it
-    rows = np.frombuffer(raw, np.uint8, 5 * count, start).reshape(count, 5)
+    rows = np.frombuffer(raw[start : start + 5 * count], np.uint8).reshape(count, 5)
     offsets = np.ascontiguousarray(rows[:, :4]).view("<u4").ravel().astype(np.int64)
     # The fifth byte is 0 in every file seen. UNCONFIRMED: above 4 GiB it is the rest of the offset.
     if size > 1 << 32:
@@ -212,7 +190,9 @@ def _walk(raw: Bytes, header: Header) -> tuple[Int64s, int]:
     limit = header.offsets_at if header.events_at < header.offsets_at <= size else size
     position, offsets = header.events_at, []
     while position + _HEAD.size <= limit:
-        event_class, date, depth, detail_size, extra = _HEAD.unpack_from(raw, position)
+        if position + _HEAD.size > raw.end:
+            raw.load_from(position)
+        event_class, date, depth, detail_size, extra = raw.unpack(_HEAD, position)
         own = _HEAD.size + header.pointer_size * depth + detail_size
         if event_class not in _CLASSES or filetime_ns(date) is None or position + own > limit:
             break

@@ -1,6 +1,5 @@
 """A Procmon log as a source: facts of its header, its processes, and batches of event rows."""
 
-import mmap
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,9 +11,10 @@ from numpy.typing import NDArray
 from tracer.diagnostics import Diagnostics
 from tracer.errors import SourceError
 from tracer.machines import Machine
-from tracer.pml.events import read_heads
+from tracer.pml.contents import Contents
+from tracer.pml.events import HEAD, read_heads
 from tracer.pml.header import HEADER_SIZE, LOG_START, Bytes, Header, read_header
-from tracer.pml.index import EventIndex, index_events
+from tracer.pml.index import CHUNK, EventIndex, index_events
 from tracer.pml.names import KeyNames, KeyTreeLike, find_user_sid
 from tracer.pml.processes import (
     Process,
@@ -33,7 +33,7 @@ _SIGNATURE = ("date", "thread", "operation", "result", "duration")
 
 
 class PmlFile:
-    """One Procmon log, read where it lies; it is mapped, never copied, and only its distinct names are kept.
+    """One Procmon log, read where it lies; a part of it is in memory at a time, and its distinct names.
 
     Attributes:
         facts: what the header says of machine and file (`tracer.pml.header.Header.facts`), and hkcu_sid: the
@@ -41,7 +41,7 @@ class PmlFile:
     """
 
     def __init__(self, path: Path, diagnostics: Diagnostics) -> None:
-        """Map the file and read it once, to know its operations, names and processes.
+        """Open the file and read it once, to know its operations, names and processes.
 
         Args:
             path: the log.
@@ -51,7 +51,7 @@ class PmlFile:
             SourceError: it is no Procmon log, or nothing in it can be read.
         """
         self._diagnostics = diagnostics
-        self._raw = _map(path)
+        self._raw = _open(path)
         self._header: Header = read_header(self._raw, path)
         _refuse_joined(self._raw, self._header, path)
         self._index: EventIndex = index_events(self._raw, self._header, diagnostics)
@@ -91,7 +91,12 @@ class PmlFile:
         self._index = replace(index, offsets=index.offsets[~rows], paths=index.paths[~rows])
 
     def _heads(self) -> NDArray[np.void]:
-        return read_heads(np.frombuffer(self._raw, np.uint8), self._index.offsets)
+        heads = np.empty(len(self._index.offsets), HEAD)
+        for start in range(0, len(heads), CHUNK):
+            offsets = self._index.offsets[start : start + CHUNK]
+            self._raw.load(offsets)
+            heads[start : start + CHUNK] = read_heads(self._raw, offsets)
+        return heads
 
     def processes(self, source_id: int, first_process_id: int) -> "pa.Table":
         """Return the file's processes as rows of the table `processes`, numbered from `first_process_id`.
@@ -142,14 +147,8 @@ def _refuse_joined(raw: Bytes, header: Header, path: Path) -> None:
         )
 
 
-def _map(path: Path) -> mmap.mmap:
-    """Map the file; its pages are read as they are needed and need not be kept."""
-    try:
-        with path.open("rb") as file:
-            if not path.stat().st_size:
-                raise SourceError(f"{path} is empty (0 bytes); copy it again from where it was recorded.")
-            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    except OSError as error:
-        raise SourceError(
-            f"{path} cannot be read: {error.strerror or error}; check the path and its rights."
-        ) from error
+def _open(path: Path) -> Contents:
+    contents = Contents(path)
+    if not len(contents):
+        raise SourceError(f"{path} is empty (0 bytes); copy it again from where it was recorded.")
+    return contents

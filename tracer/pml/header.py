@@ -4,13 +4,13 @@ There is no official description of the format. The offsets are those the procmo
 ("PML Format.md", version 9) and hold for real files; all numbers are little-endian.
 """
 
-import mmap
 import struct
 from dataclasses import dataclass
 from pathlib import Path
 
 from tracer.errors import SourceError
 from tracer.etl.logfile import FILETIME_EPOCH
+from tracer.pml.contents import Contents
 from tracer.text import decode_name
 
 __all__ = [
@@ -31,7 +31,7 @@ LAST_DATE = FIRST_DATE + (2**63 - 1) // 100  # the last FILETIME whose nanosecon
 LOG_START = b"PML_" + struct.pack("<I", _VERSION)
 _ADVICE = "open it in Procmon and save it again in the native format (PML)"
 
-Bytes = mmap.mmap  # the whole file, mapped; a slice of it is bytes
+Bytes = Contents  # the whole file; a slice of it is bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,25 +95,26 @@ def read_header(raw: Bytes, path: Path) -> Header:
             f"{path} is cut inside its header, at offset 0x{len(raw):X} of 0x{HEADER_SIZE:X}; "
             "copy it again from where it was recorded."
         )
-    version, is_64bit = struct.unpack_from("<II", raw, 4)
+    head = raw[:HEADER_SIZE]
+    version, is_64bit = struct.unpack_from("<II", head, 4)
     if version != _VERSION:
         raise SourceError(
             f"{path} says at offset 0x4 that it is a Procmon log of version {version}, "
             f"and only version {_VERSION} is known; {_ADVICE}."
         )
-    events_at, offsets_at, processes_at, strings_at = struct.unpack_from("<4Q", raw, 0x240)
-    processors, memory_bytes = struct.unpack_from("<IQ", raw, 0x38C)
+    events_at, offsets_at, processes_at, strings_at = struct.unpack_from("<4Q", head, 0x240)
+    processors, memory_bytes = struct.unpack_from("<IQ", head, 0x38C)
     return Header(
         pointer_size=8 if is_64bit else 4,
-        computer_name=_fixed_text(raw, 0xC, 0x20),
-        system_root=_fixed_text(raw, 0x2C, 0x208),
-        events=struct.unpack_from("<I", raw, 0x234)[0],
+        computer_name=_fixed_text(head, 0xC, 0x20),
+        system_root=_fixed_text(head, 0x2C, 0x208),
+        events=struct.unpack_from("<I", head, 0x234)[0],
         events_at=events_at if HEADER_SIZE <= events_at <= len(raw) else HEADER_SIZE,
         offsets_at=offsets_at,
         processes_at=processes_at,
         strings_at=strings_at,
-        windows=struct.unpack_from("<4I", raw, 0x274),
-        service_pack=_fixed_text(raw, 0x284, 0x32),
+        windows=struct.unpack_from("<4I", head, 0x274),
+        service_pack=_fixed_text(head, 0x284, 0x32),
         processors=processors,
         memory_bytes=memory_bytes,
     )
@@ -124,7 +125,7 @@ def filetime_ns(filetime: int) -> int | None:
     return (filetime - FIRST_DATE) * 100 if FIRST_DATE <= filetime <= LAST_DATE else None
 
 
-def _fixed_text(raw: Bytes, start: int, size: int) -> str:
+def _fixed_text(raw: bytes, start: int, size: int) -> str:
     """Decode a NUL-terminated text in a field of `size` bytes."""
     units = raw[start : start + size]
     end = next((i for i in range(0, size - 1, 2) if units[i : i + 2] == b"\0\0"), size)

@@ -17,11 +17,9 @@ from tracer.pml.events import (
     PROCESS,
     REGISTRY,
     Details,
-    gather,
     locate_events,
     read_details,
     read_heads,
-    release,
     sound_events,
 )
 from tracer.pml.header import Bytes, Header
@@ -71,15 +69,14 @@ def index_events(raw: Bytes, header: Header, diagnostics: Diagnostics) -> EventI
     pass_ = _FirstPass(raw, header, diagnostics)
     located = locate_events(raw, header, diagnostics)
     for start in range(0, len(located), CHUNK):
+        raw.load(located[start : start + CHUNK])
         pass_.read(located[start : start + CHUNK])
-        release(raw)
     return pass_.index()
 
 
 class _FirstPass:
     def __init__(self, raw: Bytes, header: Header, diagnostics: Diagnostics) -> None:
         self._raw = raw
-        self._array = np.frombuffer(raw, np.uint8)
         self._header = header
         self._diagnostics = diagnostics
         # Sound events do not overlap. Some slack is left because a damaged one may claim too much.
@@ -98,7 +95,7 @@ class _FirstPass:
 
     def read(self, offsets: NDArray[np.int64]) -> None:
         """Index the events at `offsets`."""
-        head = read_heads(self._array, offsets)
+        head = read_heads(self._raw, offsets)
         operation = head["operation"]
         process = head["class"] == PROCESS
         born = process & ((operation == _PROCESS_DEFINED) | (operation == _PROCESS_CREATE))
@@ -117,7 +114,7 @@ class _FirstPass:
         self._count("pml_bad_event", known & ~sound, offsets)
 
         offsets, head = offsets[sound], head[sound]
-        details = read_details(self._array, offsets, head, self._header.pointer_size)
+        details = read_details(self._raw, offsets, head, self._header.pointer_size)
         claims = (
             head["detail_size"].astype(np.int64) + np.maximum(details.extra_size, 0) + head.dtype.itemsize
         )
@@ -125,7 +122,7 @@ class _FirstPass:
         if not fits.all():
             self._count("pml_bad_event", ~fits, offsets)
             offsets, head, claims = offsets[fits], head[fits], claims[fits]
-            details = read_details(self._array, offsets, head, self._header.pointer_size)
+            details = read_details(self._raw, offsets, head, self._header.pointer_size)
         self._budget -= int(claims.sum())
         self._count("pml_bad_detail", details.bad_extra | (details.path_size < 0), offsets)
         paths = self._number_paths(details)
@@ -165,26 +162,23 @@ class _FirstPass:
 
     def _number_paths(self, details: Details) -> NDArray[np.int32]:
         """Return the number of each event's path, giving new paths their numbers."""
-        raw, narrow, wide = self._raw, *self._numbers
-        starts, ends = details.path_at.tolist(), (details.path_at + details.path_size).tolist()
-        numbers = np.empty(len(starts), np.int32)
-        readable = details.path_size >= 0
-        for i, (start, end, is_wide, is_readable) in enumerate(
-            zip(starts, ends, details.wide.tolist(), readable.tolist(), strict=True)
-        ):
-            if not is_readable:
-                numbers[i] = -1
-                continue
-            text = raw[start:end]
+        narrow, wide = self._numbers
+        numbers = np.full(len(details.path_at), -1, np.int32)
+        rows = np.flatnonzero(details.path_size >= 0)
+        starts = details.path_at[rows]
+        texts = self._raw.pieces(starts, starts + details.path_size[rows])
+        found: list[int] = []
+        for text, is_wide in zip(texts, details.wide[rows].tolist(), strict=True):
             known = wide if is_wide else narrow
             number = known.get(text)
             if number is None:
                 number = known[text] = len(self._texts)
                 encoding = "utf-16-le" if is_wide else "latin-1"
                 if not (is_wide or text.isascii()):
-                    self._diagnostics.count("pml_bad_detail", offset=start)
+                    self._diagnostics.count("pml_bad_detail", offset=int(starts[len(found)]))
                 self._texts.append(escape_name(text.decode(encoding, "surrogatepass")))
-            numbers[i] = number
+            found.append(number)
+        numbers[rows] = found
         return numbers
 
     def _note_keys(self, details: Details, paths: NDArray[np.int32]) -> None:
@@ -210,7 +204,7 @@ class _FirstPass:
         """Remember the native names that RegQueryKey returned for keys below HKCU."""
         asked = (details.head["operation"] == _QUERY_KEY) & (details.fixed[:, 2] == _NAME_INFORMATION)
         asked &= (details.extra_size >= 4) & (details.path_size >= 4) & ~details.wide
-        asked[asked] = gather(self._array, details.path_at[asked], 4).view("<u4").ravel() == _HKCU
+        asked[asked] = self._raw.gather(details.path_at[asked], 4).view("<u4").ravel() == _HKCU
         for i in np.flatnonzero(asked):
             start = int(details.extra_at[i]) + 4
             size = min(int(details.lead[i, 0]), int(details.extra_size[i]) - 4) & ~1

@@ -20,6 +20,7 @@ _PROCESS = struct.Struct("<III4xQI4xQQII5I")
 _BIRTH = struct.Struct(
     "<III I I 4x Q 8x 4x BB HH 2x"
 )  # index, pid, parent index, parent pid, session, start, ...
+_DWORD, _INDEX_AND_DATE, _DEPTH_AND_SIZE = map(struct.Struct, ("<I", "<I24xQ", "<H2xI"))
 _LONGEST = 1 << 16  # bytes of a text; no name or command line of Windows is longer
 
 
@@ -53,19 +54,19 @@ def read_processes(raw: Bytes, header: Header, diagnostics: Diagnostics) -> list
     if not 0 < table <= size - 4:
         diagnostics.count("pml_bad_table", offset=min(table, size))
         return []
-    count: int = struct.unpack_from("<I", raw, table)[0]
+    count: int = raw.unpack(_DWORD, table)[0]
     if count > (size - table) // (_PROCESS.size + 8):
         diagnostics.count("pml_bad_table", offset=table)
         return []
     found: dict[int, Process] = {}
     for number in range(count):
         entry = table + 4 + 4 * count + 4 * number  # the array before it repeats the indexes
-        at = table + struct.unpack_from("<I", raw, entry)[0] if entry + 4 <= size else size
+        at = table + raw.unpack(_DWORD, entry)[0] if entry + 4 <= size else size
         if at + _PROCESS.size > size:
             diagnostics.count("pml_bad_table", offset=min(entry, size))
             continue
-        index, pid, parent, _logon, session, start, end, _virtual, _bits, _integrity, *texts = (
-            _PROCESS.unpack_from(raw, at)
+        index, pid, parent, _logon, session, start, end, _virtual, _bits, _integrity, *texts = raw.unpack(
+            _PROCESS, at
         )
         user, image, image_path, command_line = (strings[text] for text in texts)
         process = Process(
@@ -91,8 +92,8 @@ def read_births(raw: Bytes, offsets: Iterable[int], pointer_size: int) -> dict[i
         at, size = _detail(raw, offset, pointer_size)
         if size < _BIRTH.size:
             continue
-        index, pid, _parent, parent_pid, session, start, owner, other, path_info, command_info = (
-            _BIRTH.unpack_from(raw, at)
+        index, pid, _parent, parent_pid, session, start, owner, other, path_info, command_info = raw.unpack(
+            _BIRTH, at
         )
         path_at = at + _BIRTH.size + owner + other
         path, command_at = _text(raw, path_at, path_info, at + size)
@@ -113,8 +114,8 @@ def read_exit_codes(
     for offset in offsets:
         at, size = _detail(raw, offset, pointer_size)
         if size >= 4:
-            index, date = struct.unpack_from("<I24xQ", raw, offset)
-            found[index] = (struct.unpack_from("<I", raw, at)[0], filetime_ns(date))
+            index, date = raw.unpack(_INDEX_AND_DATE, offset)
+            found[index] = (raw.unpack(_DWORD, at)[0], filetime_ns(date))
     return found
 
 
@@ -187,7 +188,7 @@ def _parent(process: Process, by_pid: dict[int, list[Process]]) -> Process | Non
 
 def _detail(raw: Bytes, offset: int, pointer_size: int) -> tuple[int, int]:
     """Return where an event's detail starts, and how many bytes of it are in the file."""
-    depth, size = struct.unpack_from("<H2xI", raw, offset + 0x28)
+    depth, size = raw.unpack(_DEPTH_AND_SIZE, offset + 0x28)
     at = offset + _HEAD_SIZE + pointer_size * depth
     return at, max(0, min(size, len(raw) - at))
 
@@ -214,7 +215,7 @@ class _Strings:
         self._budget = 4 * len(raw)  # what all processes' texts may come to; they share strings
         self._count = 0
         if 0 < start <= len(raw) - 4:
-            self._count = struct.unpack_from("<I", raw, start)[0]
+            self._count = raw.unpack(_DWORD, start)[0]
         else:
             diagnostics.count("pml_bad_table", offset=min(start, len(raw)))
 
@@ -228,9 +229,9 @@ class _Strings:
     def _read(self, number: int) -> str | None:
         raw, entry = self._raw, self._start + 4 + 4 * number
         if number < self._count and entry + 4 <= len(raw):
-            at = self._start + struct.unpack_from("<I", raw, entry)[0]
+            at = self._start + raw.unpack(_DWORD, entry)[0]
             if at + 4 <= len(raw):
-                size = struct.unpack_from("<I", raw, at)[0]
+                size = raw.unpack(_DWORD, at)[0]
                 if size <= _LONGEST + 2 and at + 4 + size <= len(raw):
                     text = raw[at + 4 : at + 4 + size]
                     return decode_name(text.removesuffix(b"\0\0") if size % 2 == 0 else text)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tracer.diagnostics import Diagnostics
 from tracer.operations import BY_NAME
 from tracer.pml.details import Captured, detail_texts, find_captured, value_names_carried
-from tracer.pml.events import Details, read_details, read_heads, release
+from tracer.pml.events import Details, read_details, read_heads
 from tracer.pml.header import FIRST_DATE, Bytes, Header
 from tracer.pml.index import CHUNK, EventIndex
 from tracer.pml.names import KeyNames
@@ -47,7 +47,6 @@ class RowReader:
     ) -> None:
         """`processes` are the process indexes in the order of the rows of `processes`."""
         self._raw = raw
-        self._array = np.frombuffer(raw, np.uint8)
         self._header = header
         self._index = index
         self._names = names
@@ -65,8 +64,8 @@ class RowReader:
         for start in range(0, len(self._index.offsets), CHUNK):
             offsets = self._index.offsets[start : start + CHUNK]
             paths = self._index.paths[start : start + CHUNK]
+            self._raw.load(offsets)
             yield self._batch(offsets, paths, source_id, first_process_id, first_sequence + start)
-            release(self._raw)
 
     def _batch(
         self,
@@ -76,13 +75,13 @@ class RowReader:
         first_process: int,
         first: int,
     ) -> pa.RecordBatch:
-        head = read_heads(self._array, offsets)
-        details = read_details(self._array, offsets, head, self._header.pointer_size)
+        head = read_heads(self._raw, offsets)
+        details = read_details(self._raw, offsets, head, self._header.pointer_size)
         count, operation = len(offsets), head["operation"]
         time_ns = (head["date"].astype(np.int64) - FIRST_DATE) * 100
         unfinished = head["result"] == _UNFINISHED
         duration = head["duration"]
-        captured = find_captured(self._array, details, self._diagnostics)
+        captured = find_captured(self._raw, details, self._diagnostics)
         key_ids, value_names, ambiguous = self._name(details, paths, captured)
         flags = np.where(ambiguous, FLAGS["name_ambiguous"], 0)
         flags |= np.where(captured.truncated, FLAGS["data_truncated"], 0)
@@ -126,8 +125,8 @@ class RowReader:
                 np.where(duration < _LONGEST, duration, 0).astype(np.int64) * 100,
                 mask=unfinished | (duration >= _LONGEST),
             ),
-            "name_source": pa.array(["event"] * count),
-            "source": pa.array(["procmon"] * count),
+            "name_source": pa.repeat("event", count),
+            "source": pa.repeat("procmon", count),
             "source_id": np.full(count, source_id, np.int16),
             "event_id": None,
             "record_offset": offsets,
