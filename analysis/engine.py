@@ -59,6 +59,7 @@ _SQL_TYPES = {
     "uint16": "USMALLINT",
     "uint32": "UINTEGER",
 }
+_NOT_UTF8 = "Invalid Input Error: Invalid string encoding found in Parquet file"
 _LOCATION = re.compile(r"LINE \d+: ")
 
 
@@ -124,8 +125,14 @@ def make_tables(backend: Backend, files: dict[str, list[Path]], manifest: Manife
     `events` is the view with the names joined.
     """
     for name, table in TABLES.items():
-        with engine_errors(f"the table {name} cannot be read"):
-            backend.con.execute(f"CREATE VIEW {stored_name(name)} AS {scan(table, files[name], manifest)}")
+        try:
+            with engine_errors(f"the table {name} cannot be read"):
+                backend.con.execute(
+                    f"CREATE VIEW {stored_name(name)} AS {scan(table, files[name], manifest)}"
+                )
+        except UsageError as error:  # the words are ours, so it is the file that lacks a column
+            first = str(error).partition("\n")[0]
+            raise CaptureError(f"{first}; run the ingest again") from error
     backend.con.execute(f"CREATE VIEW events AS {_joined_query()}")
 
 
@@ -266,7 +273,13 @@ def engine_errors(what: str = "the query cannot be run") -> Iterator[None]:
         ) from error
     except duckdb.IOException as error:
         raise CaptureError(f"{what}, a file of the capture cannot be read: {_first_line(error)}") from error
-    except (duckdb.ProgrammingError, duckdb.DataError, duckdb.NotSupportedError) as error:
+    except duckdb.ProgrammingError as error:
+        if str(error).startswith(_NOT_UTF8):
+            raise CaptureError(
+                f"{what}, a file of the capture is damaged: {_first_line(error)}; run the ingest again"
+            ) from error
+        raise UsageError(f"{what}: {_located(str(error))}") from error
+    except (duckdb.DataError, duckdb.NotSupportedError) as error:
         raise UsageError(f"{what}: {_located(str(error))}") from error
     except duckdb.InterruptException as error:
         raise KeyboardInterrupt from error

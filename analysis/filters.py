@@ -111,7 +111,7 @@ def find_processes(processes: Table, process: str | int | None, pid: int | Seque
     if isinstance(process, str):
         column = processes["image_path" if "\\" in process else "image"]
         named = column.re_search(name_regex(process)).fill_null(False)
-        if process.isascii() and process.isdigit() and int(process) < 2**32:
+        if process.isascii() and process.isdigit() and len(process) <= 10 and int(process) < 2**32:
             named = named | (processes["pid"] == int(process))
         processes = processes.filter(named)
     elif process is not None:

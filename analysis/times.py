@@ -18,7 +18,7 @@ _UNITS = {
     "h": 3_600_000_000_000,
     "d": 86_400_000_000_000,
 }
-_RELATIVE = re.compile(r"([+-])(\d+)(?:\.(\d+))?\s*(ns|us|µs|ms|s|min|m|h|d)")
+_RELATIVE = re.compile(r"([+-])(\d{1,30})(?:\.(\d+))?\s*(ns|us|µs|ms|s|min|m|h|d)")
 _ABSOLUTE = re.compile(
     r"(\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2})?)?)(?:[.,](\d{1,9}))?(Z|z|[+-]\d{2}:?\d{2})?"
 )

@@ -144,7 +144,10 @@ def _capture(facts: Mapping[str, Any]) -> Iterator[_Section]:
         ),
     )
     if isinstance(facts["settings"].get("recording"), dict):
-        yield "recording", _facts(_recording(facts["settings"]["recording"]))
+        try:
+            yield "recording", _facts(_recording(facts["settings"]["recording"]))
+        except (AttributeError, KeyError, TypeError, ValueError) as wrong:
+            yield f"recording: what capture.json says of it cannot be read ({wrong!r:.60})", []
     for source in facts["sources"]:
         simulated = " (simulated)" if source.get("simulated") else ""
         yield (

@@ -5,8 +5,12 @@ It is a table beside the .etl, or was read from the system's handle table while 
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tracer.errors import SourceError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 __all__ = ["read_seed", "unchanged_objects"]
 
@@ -23,12 +27,18 @@ def read_seed(path: Path) -> tuple[list[int], list[str]]:
     import pyarrow.csv as pcsv
     import pyarrow.parquet as pq
 
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise SourceError(f"{path}: not a file; a seed table is a Parquet or CSV file")
     try:
         with path.open("rb") as file:
             parquet = file.read(4) == b"PAR1"
         text = pcsv.ConvertOptions(column_types={"address": pa.string(), "path": pa.string()})
         table = pq.read_table(path) if parquet else pcsv.read_csv(path, convert_options=text)
-        addresses, paths = table["address"].to_pylist(), table["path"].to_pylist()
+        columns = [table[name] for name in ("address", "path")]
+        for column in columns:
+            column.validate(full=True)  # that text is UTF-8, among other things
+        _check_kinds(*(column.type for column in columns))
+        addresses, paths = (column.to_pylist() for column in columns)
     except (OSError, KeyError, pa.ArrowException) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise SourceError(
@@ -38,12 +48,31 @@ def read_seed(path: Path) -> tuple[list[int], list[str]]:
     for row, address in enumerate(addresses):
         try:
             number = int(address, 0) if isinstance(address, str) else int(address)
-        except (TypeError, ValueError) as error:
+            number.to_bytes(8, signed=number < 0)
+        except (TypeError, ValueError, OverflowError) as error:
             raise SourceError(
-                f"{path}: row {row + 1}: {address!r} is no address; write it as 0xffff..."
+                f"{path}: row {row + 1}: {address!r:.80} is no address; write it as 0xffff..."
             ) from error
         numbers.append(number & 0xFFFF_FFFF_FFFF_FFFF)
     return numbers, [path or "" for path in paths]
+
+
+def _check_kinds(address: "pa.DataType", path: "pa.DataType") -> None:
+    """Raise ArrowInvalid where the columns are of other types than they should be: nothing is converted by guess."""
+    import pyarrow as pa
+
+    if not (pa.types.is_integer(address) or _is_text(address)):
+        raise pa.ArrowInvalid(f"the column address holds {address}, not 64-bit numbers or hex text")
+    if not (_is_text(path) or pa.types.is_null(path)):
+        raise pa.ArrowInvalid(f"the column path holds {path}, not text")
+
+
+def _is_text(kind: "pa.DataType") -> bool:
+    import pyarrow as pa
+
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
 
 
 def unchanged_objects(

@@ -185,7 +185,7 @@ def _pids_and_images(words: tuple[str | int, ...] | None) -> tuple[list[int], li
             continue
         if "\\" in word:
             raise UsageError(f"{word!r} is a path: give the image's file name, or a pid")
-        if word.isascii() and word.isdigit():
+        if word.isascii() and word.isdigit() and len(word) <= 10:
             pids.append(int(word))
         images.append(_image_pattern(word))
     return [pid for pid in pids if 0 <= pid < 1 << 32], images

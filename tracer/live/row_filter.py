@@ -100,7 +100,7 @@ class RowFilter:
         for regex, word in self._processes:
             column = rows.column("image_path" if "\\" in word else "process")
             mask |= _matching(column, pc.match_substring_regex, pattern=regex)
-            if word.isascii() and word.isdigit() and int(word) < 1 << 32:
+            if word.isascii() and word.isdigit() and len(word) <= 10 and int(word) < 1 << 32:
                 mask |= np.asarray(pc.fill_null(pc.equal(rows.column("pid"), int(word)), False).to_numpy())
         return mask
 

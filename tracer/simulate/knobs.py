@@ -1,6 +1,7 @@
 """Every knob of the simulator."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from math import isfinite
 
 from tracer.errors import UsageError
 
@@ -124,6 +125,9 @@ class Knobs:
     lost_events: float = 0.0
 
     def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            self._need(not isinstance(value, float) or isfinite(value), field.name, "a finite number")
         self._need(self.events >= 0, "events", "0 or more")
         self._need(1 <= self.cpus <= 255, "cpus", "1 to 255")
         self._need(1 <= self.processes <= 4000, "processes", "1 to 4000")

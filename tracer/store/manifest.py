@@ -35,6 +35,17 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "data_of_reads": (str,),
 }
 STRUCTURES = "structures"
+_ABSENT = type(None)  # older versions did not write everything
+_SOURCE_KINDS: dict[str, tuple[type, ...]] = {
+    "name": (str, _ABSENT),
+    "kind": (str, _ABSENT),
+    "size": (int, _ABSENT),
+    "sha256": (str, _ABSENT),
+    "first_ns": (int, _ABSENT),
+    "last_ns": (int, _ABSENT),
+    "simulated": (bool, _ABSENT),
+    "facts": (dict, _ABSENT),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +159,7 @@ class Manifest:
 def _read(directory: Path) -> dict[str, Any]:
     """Return the JSON object in the manifest's file."""
     path = directory / MANIFEST_NAME
+    _check_waits(path)
     try:
         text = path.read_text(encoding="utf-8")
     except (FileNotFoundError, NotADirectoryError) as error:
@@ -187,6 +199,7 @@ def _check_shape(directory: Path, values: dict[str, Any]) -> None:
         value = values.get(name)
         if type(value) not in kinds:
             raise CaptureError(f"{path} has no usable {name!r}: run the ingest again")
+    _check_nested(path, values)
     needed = TABLES.keys() - OPTIONAL - {"events"}
     missing = [name for name in TABLES if name in needed and name not in values["tables"]]
     if missing:
@@ -207,6 +220,25 @@ def _check_shape(directory: Path, values: dict[str, Any]) -> None:
             )
 
 
+def _check_nested(path: Path, values: dict[str, Any]) -> None:
+    """Raise unless the objects inside are objects, and their numbers and names what readers take them for."""
+    for source in values["sources"]:
+        for name, kinds in _SOURCE_KINDS.items():
+            if not isinstance(source, dict) or not isinstance(source.get(name), kinds):
+                raise CaptureError(
+                    f"{path} has a source it does not describe ({source!r:.80}): run the ingest again"
+                )
+    totals = values["totals"]
+    counts = [totals.get(name) for name in ("names", "operations")]
+    objects = [one for one in counts if one is not None]
+    numbers = [number for one in objects if isinstance(one, dict) for number in one.values()]
+    numbers += [totals.get(name) for name in ("events", "records", "keys", "processes")]
+    if any(not isinstance(one, dict) for one in objects) or any(
+        number is not None and type(number) is not int for number in numbers
+    ):
+        raise CaptureError(f"{path} has no usable 'totals': run the ingest again")
+
+
 def _is_inside(file: str) -> bool:
     """Tell whether a part's name stays inside the capture on every operating system."""
     path = PurePosixPath(file)
@@ -214,10 +246,18 @@ def _is_inside(file: str) -> bool:
     return bool(path.parts) and not path.is_absolute() and ".." not in path.parts and not odd
 
 
+def _check_waits(path: Path) -> None:
+    """Raise where a file of a capture is a pipe or a device, which would be waited for."""
+    with contextlib.suppress(OSError, ValueError):
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise CaptureError(f"{path} is no file: a capture is made of files; run the ingest again")
+
+
 def _check_part(directory: Path, entry: dict[str, Any], *, check_rows: bool) -> None:
     """Raise unless a part is there and whole, and is the one that the manifest describes."""
     path = directory / entry["file"]
     advice = f"run the ingest again, or restore the file named in {MANIFEST_NAME}"
+    _check_waits(path)
     try:
         with path.open("rb") as part:
             head = part.read(4)
