@@ -256,7 +256,7 @@ class Findings(OpenCapture):
             for capture, asked in sides:
                 of_side = replace(asked, value=None)
                 rows, engine = capture.rows(of_side, joined=False), capture.engine()
-                subtrees, everywhere = capture.subtree_changes(asked)
+                subtrees, everywhere, _ = capture.subtree_changes(asked)
                 known = (capture.tables[name].schema() for name in ("keys", "processes", "losses"))
                 sql, schema = _side_query(
                     rows.schema(), *known, kinds=kinds, folds=folds, value=asked.value,

@@ -197,12 +197,12 @@ class OpenCapture:
     def kept(self, events: Table, sift: "Callable[[Table], Table]") -> Table:
         """Return the few event rows that `sift` leaves, from a table of their own: they are looked for once."""
         # By sequence first: an engine that sifts rows reads every column that it is to return of them.
-        few = self._keep(sift(events).select("sequence"))
-        return self._keep(events.semi_join(few, "sequence"))
+        few = self.keep(sift(events).select("sequence"))
+        return self.keep(events.semi_join(few, "sequence"))
 
     def few(self, events: Table) -> Table:
         """Return event rows, from a table of their own where they are few: for what looks at them several times."""
-        some = self._keep(events.limit(_FEW_ROWS + 1))
+        some = self.keep(events.limit(_FEW_ROWS + 1))
         with engine_errors():
             is_all = fetch(some.count().as_table())[0][0].as_py() <= _FEW_ROWS
         return some if is_all else events
@@ -216,29 +216,37 @@ class OpenCapture:
             return frozenset(name for counts in counted for name in counts or ())
         query = ibis.to_sql(self._table("stored_events").select("operation").distinct(), dialect="duckdb")
         with engine_errors():
-            name = self._answered("operations", query)
+            name = self.answered("operations", query)
             found = answer(self.engine(), f"SELECT operation FROM {HELPERS}.{name}").column(0)
         return frozenset(found.to_pylist())
 
-    def subtree_changes(self, filters: Filters) -> tuple[bool, Table | None]:
+    def subtree_changes(self, filters: Filters) -> tuple[bool, Table | None, Table | None]:
         """Tell whether the capture has events that may change a whole subtree; return those to look at beside `rows`.
 
         These are of any key, but fit the filters otherwise. None: those among `rows` are all, or there are none.
+        With them comes the `descent` of `analysis.answers.evidence.evidence`.
         """
-        from analysis.answers.evidence import OF_SUBTREES, of_subtrees
+        from analysis.answers.evidence import OF_SUBTREES, of_many_keys
+        from analysis.beyond import descent_of
 
-        if self.operations().isdisjoint(OF_SUBTREES):  # mostly so, and then half of the work falls away
-            return False, None
+        descent = descent_of(self)
+        changes = not self.operations().isdisjoint(OF_SUBTREES)
+        if not changes and descent is None:  # mostly so, and then half of the work falls away
+            return False, None, None
         if filters.key is None:
-            return True, None
-        return True, self.kept(self.rows(filters.of_events(), joined=False), of_subtrees)
+            return changes, None, descent
+        above = self.kept(
+            self.rows(filters.of_events(), joined=False), lambda rows: of_many_keys(rows, descent)
+        )
+        return changes, above, descent
 
-    def _keep(self, rows: Table) -> Table:
+    def keep(self, rows: Table) -> Table:
+        """Return the rows, which are few, from a table of their own: they are looked for once."""
         with engine_errors():
-            name = self._answered("kept", ibis.to_sql(rows, dialect="duckdb"))
+            name = self.answered("kept", ibis.to_sql(rows, dialect="duckdb"))
         return bind(self.engine(), name, rows.schema(), HELPERS)
 
-    def _answered(self, kind: str, query: str) -> str:
+    def answered(self, kind: str, query: str) -> str:
         """Return the name of the helper table that holds the answer to a query, made when it is first asked."""
         if query not in self._helpers:
             name = f"{kind}_{len(self._helpers)}"
@@ -335,9 +343,7 @@ class OpenCapture:
         condition = self._key_condition(texts, filters.subtree, filters.user_sid)
         same = f"SELECT same_as FROM keys WHERE {condition}"
         with engine_errors("the key pattern cannot be used"):
-            name = self._answered(
-                "keys", f"SELECT key_id FROM keys WHERE same_as IN ({same}) ORDER BY key_id"
-            )
+            name = self.answered("keys", f"SELECT key_id FROM keys WHERE same_as IN ({same}) ORDER BY key_id")
             some = f"SELECT key_id FROM {HELPERS}.{name} LIMIT {_FEW_KEYS + 1}"
             ids: list[int] = answer(self.engine(), some).column(0).to_pylist()
         if len(ids) <= _FEW_KEYS:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from ibis.expr.types import Table
 
+from analysis.beyond import doubtful, unproved_changes_of
 from analysis.collect import fetch, to_frame
 from analysis.doubts import with_doubts
 from analysis.engine import engine_errors
@@ -101,6 +102,7 @@ class Questions(Usage, Findings):
             keys=tables["keys"],
             processes=tables["processes"],
             losses=tables["losses"],
+            unproved=unproved_changes_of(self, Filters()),
             value=filters.value,
             shown=self._shown(filters),
             events=events,
@@ -160,6 +162,7 @@ class Questions(Usage, Findings):
             keys=tables["keys"],
             processes=tables["processes"],
             losses=tables["losses"],
+            unproved=unproved_changes_of(self, filters),
             at_ns=self.interval(filters)[1],
             value=filters.value,
             shown=self._shown(replace(filters, end=None)),
@@ -189,7 +192,8 @@ class Questions(Usage, Findings):
         miss, a delete, or a new key), NULL for never seen; after_from likewise (a later read that tells other
         data than the last write counts). before_type, before_size (bytes), before_data (bytes as captured),
         after_type, after_size, after_data. complete: whether both sides are known to the last byte; of a key
-        that is gone, whether it was made in this capture. writes: how many changes were asked for; processes:
+        that is gone, whether it was made in this capture. with_key: whether a value is gone because its key was, or
+        was made anew. writes: how many changes were asked for; processes:
         how many made some, asked for or not; also_by_others: whether changes that were not asked for came
         after the first one, so that the net change is not theirs alone. first_time, last_time,
         first_sequence, last_sequence of the changes asked for; process, pid and process_id of the last; key_id.
@@ -220,7 +224,7 @@ class Questions(Usage, Findings):
         from analysis.answers.changes import touched_values_and_keys
 
         until_end = replace(filters.of_keys(), end=filters.end)
-        subtrees, everywhere = self.subtree_changes(until_end)
+        subtrees, everywhere, descent = self.subtree_changes(until_end)
         tables, asked = self.tables, None
         if _is_narrow(filters):
             asked = self.rows(replace(filters, value=None), joined=False).select("sequence", "operation")
@@ -236,14 +240,20 @@ class Questions(Usage, Findings):
             value=filters.value,
             everywhere=everywhere,
             subtrees=subtrees,
+            descent=descent,
+            dated=doubtful(self, filters) is not None,
         )
 
     def net_changes(self, filters: Filters) -> "NetChanges":
         """Return the answer of `changes` as Arrow, and how many values are not in it."""
-        from analysis.answers.net_changes import net_changes
+        from analysis.answers.net_changes import NetChanges, net_changes
 
         with engine_errors():
-            return net_changes(fetch(self.changes_table(filters)))
+            found = [
+                net_changes(fetch(one.changes_table(filters)), doubtful(one, filters))  # type: ignore[attr-defined]
+                for one in self.apart(filters)
+            ]
+        return found[0] if len(found) == 1 else NetChanges.of_many(found)
 
     def reg_files(
         self, under: Words = None, key: Words = None, value: str | None = None, **filters: Unpack[MoreFilters]
@@ -288,10 +298,11 @@ class Questions(Usage, Findings):
         events = self.rows(of_keys, joined=False).select(*NEEDED)
         if filters.key is not None:
             events = self.few(events)
-        subtrees, everywhere = self.subtree_changes(of_keys)
+        subtrees, everywhere, descent = self.subtree_changes(of_keys)
         if everywhere is not None:
             everywhere = everywhere.select(*NEEDED)
-        return evidence(events, keys, everywhere, subtrees=subtrees), told_by(events, everywhere)
+        found = evidence(events, keys, everywhere, subtrees=subtrees, descent=descent)
+        return found, told_by(events, everywhere, descent)
 
     def _shown(self, filters: Filters) -> Table | None:
         """Return the sequence of the events that fit what is not asked of keys and values; None where all do."""

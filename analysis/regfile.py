@@ -56,6 +56,7 @@ _SOURCES = {
 _NEVER_SEEN = "what was there before, if anything, was never seen"
 _RENAMED = "the key was renamed, which no .reg file can do"
 _UNCLEAR = "what it is at the end is not known"
+_GONE_WITH_KEY = "its key was gone, and what deleted that was not seen"
 _VOLATILE = "below HKLM\\HARDWARE keys are in memory only, and importers make none of that kind"
 _IN_MEMORY = "HKLM\\HARDWARE\\"
 _CUT = "fewer bytes were captured than the value holds"
@@ -161,10 +162,12 @@ class _File:
             self._gone.add("recreated")
         self._deleted: set[str] = set()  # folded names of keys of which nothing stays
         self._left_out: list[_Row] = []
+        self._changed: set[str] = set()  # names of keys that were themselves changed
 
     def made(self, rows: list[_Row], about: Sequence[str]) -> tuple[str, list[_Row]]:
         """Return the text, and what is not in it."""
         named = list(self._named(rows))
+        self._changed = {name for name, row in named if row["value_name"] is None}
         blocks = [*self._deletions(named), *self._settings(named)]
         title = "makes the changes again" if self._direction == _APPLY else "takes the changes back"
         lines = [HEADER, "", comment(f"This file {title}."), *(comment(line) for line in about)]
@@ -251,6 +254,8 @@ class _File:
         value = unescape_name(row["value_name"])
         side = "after" if self._direction == _APPLY else "before"
         absent = row["change"] == "removed" if self._direction == _APPLY else row["before_from"] == "absent"
+        if absent and self._direction == _APPLY and row["with_key"] and name not in self._changed:
+            raise NotExpressible(_GONE_WITH_KEY)  # a line for the value would make the key
         if absent:
             return None if self._below_deleted(name) else value_gone(value)
         kind, data = row[f"{side}_type"], row[f"{side}_data"]

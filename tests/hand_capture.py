@@ -38,7 +38,13 @@ def write_events(directory: Path, events: Sequence[dict[str, Any]], *, control_s
     for sequence, told in enumerate(events):
         row = {name: told[name] for name in TABLES["events"].names if name in told}
         time_ns = EPOCH_NS + 1000 * told.get("at_us", sequence)
-        row |= {"sequence": sequence, "time_ns": time_ns, "flags": 0, "source": "hand", "source_id": 0}
+        row |= {
+            "sequence": sequence,
+            "time_ns": time_ns,
+            "flags": told.get("flags", 0),
+            "source": "hand",
+            "source_id": 0,
+        }
         row["time"] = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=time_ns // 1000)
         row["thread_id"] = told.get("thread", 1)
         row["notify_class"] = BY_NAME[told["operation"]].notify_class
@@ -76,7 +82,7 @@ def write_events(directory: Path, events: Sequence[dict[str, Any]], *, control_s
         )
         assert first["sequence"] <= last["sequence"]
     manifest = Manifest(
-        complete=True,
+        complete=not any(told.get("flags", 0) for told in events),
         windows_build=None,
         clock="qpc",
         control_set=control_set,
@@ -110,6 +116,7 @@ def _key_rows(paths: dict[str, int], control_set: int | None) -> list[dict[str, 
                 "display_path": shown,
                 "folded_path": folded,
                 "name": path.rpartition("\\")[2],
+                "parent_id": paths.get(path.rpartition("\\")[0]),
                 "depth": path.count("\\"),
                 "same_as": groups.setdefault(link_target(folded), key_id),
             }

@@ -1,5 +1,6 @@
 """What evidence amounts to, followed event by event in a plain loop: the reference of `history` and `state`."""
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -10,7 +11,17 @@ from analysis.capture import Capture
 from tracer.text import fold_name
 from tracer.values import decode_value
 
-__all__ = ["Follower", "Known", "content_of", "follow", "is_lost", "tells_data", "text_of"]
+__all__ = [
+    "Follower",
+    "Known",
+    "content_of",
+    "follow",
+    "is_doubtful",
+    "is_lost",
+    "tells_data",
+    "text_of",
+    "unproved_times",
+]
 
 Row = dict[str, Any]
 Content = tuple[int | None, int | None, bytes | None]
@@ -46,7 +57,14 @@ class Known:
     seen: Row | None = None
     gone: tuple[str, Row] | None = None
     unsure: Row | None = None  # newest since the data
+    heard: tuple[str, Row] | None = None  # newest of what is said and not proved
     last_unsure: bool = False
+
+    def hear(self, fact: str, row: Row) -> None:
+        """Take what a row says under a name that is not proved: a change may be one of this value, or not."""
+        self.heard = (fact, row)
+        if fact in ("write", "deleted", "unsure"):
+            self.learn("unsure", row)
 
     def learn(self, fact: str, row: Row) -> None:
         self.last_unsure = fact == "unsure"
@@ -61,8 +79,10 @@ class Known:
 
     def word(self) -> tuple[str | None, Row | None]:
         """Return how it is known, and by which event."""
-        if self.last_unsure:
-            sure = self.data or (self.seen and ("read", self.seen)) or self.gone
+        sure = self.data or (self.seen and ("read", self.seen)) or self.gone
+        if self.last_unsure or (sure is None and self.heard):
+            if self.heard_last():
+                return "unknown", self.heard[1]
             return "unknown", sure[1] if sure else self.unsure
         if self.data and not self.unsure:
             return self.data
@@ -70,10 +90,17 @@ class Known:
             return "read", self.seen
         return self.gone or (None, None)
 
+    def heard_last(self) -> bool:
+        newest = [row["sequence"] for _, row in filter(None, (self.data, self.gone))]
+        newest += [self.seen["sequence"]] if self.seen else []
+        return self.heard is not None and self.heard[1]["sequence"] > max(newest, default=-1)
+
     def sure_word(self) -> str | None:
         """Return what the event by which it is known said of it when it happened."""
-        if not self.last_unsure:
+        if self.word()[0] != "unknown":
             return self.word()[0]
+        if self.heard_last():
+            return {"seen": "read", "unsure": None}.get(self.heard[0], self.heard[0])
         return self.data[0] if self.data else "read" if self.seen else self.gone[0] if self.gone else None
 
 
@@ -88,6 +115,8 @@ class KeyState:
     at: Row | None = None
     sure: Row | None = None
     sure_word: str | None = None
+    heard: tuple[str | None, Row] | None = None
+    existed: bool = False
 
     def of(self, value: str) -> Known:
         if value not in self.values:
@@ -102,6 +131,20 @@ class KeyState:
         if word != "unknown":
             self.sure, self.sure_word = row, word
         self.word, self.at = word, self.sure or row
+        self.existed = self.existed or word == "exists"
+
+    def hear(self, word: str | None, row: Row, *, change: bool) -> None:
+        """Take what a row says under a name that is not proved; `word` is exists, absent, deleted or None."""
+        self.heard = (word, row)
+        if change or self.sure is None:
+            self.word = "unknown"
+
+    def shown(self) -> tuple[str | None, str | None, Row | None]:
+        """Return the word, what was last said, and by which event."""
+        sure_at = -1 if self.sure is None else self.sure["sequence"]
+        if self.word == "unknown" and self.heard and self.heard[1]["sequence"] > sure_at:
+            return self.word, self.heard[0], self.heard[1]
+        return self.word, self.sure_word if self.sure else None, self.at
 
 
 class Follower:
@@ -136,17 +179,24 @@ class Follower:
         failed = status is not None and status >= 0x80000000
         if row["value_name"] is not None and self._value(row, key, done, failed):
             return
+        if row["unproved"]:
+            self._hear(row, key, done, failed)
+            return
         if operation in ("OpenKey", "CreateKey"):
             if status == 0 and operation == "CreateKey" and row["disposition"] == 1:
                 key.learn("absent", row)
                 key.is_now("exists", row)
+                self._nothing_below(row)
             elif status == 0:
                 key.is_now("exists", row)
             elif status in MISSING:
                 key.learn("absent", row)
                 key.is_now("absent", row)
+                self._nothing_below(row)
         elif operation in ("DeleteKey", "RenameKey") and done:
             self._end(row, key, row["group"])
+            if operation == "DeleteKey":
+                self._nothing_below(row)
             if operation == "RenameKey":
                 for group in self._below(row["group"]):
                     self._end(row, self._key(group), group)
@@ -161,6 +211,29 @@ class Follower:
             of_name = operation == "QueryKey" and row["information_class"] in (3, 7, None)
             if (done or status in (*SHORT, 0x8000001A)) and not of_name:
                 key.is_now("exists", row)
+
+    def _hear(self, row: Row, key: KeyState, done: bool, failed: bool) -> None:
+        """Take what is said of a key under a name that is not proved."""
+        operation, status = row["operation"], row["status"]
+        opens = operation in ("OpenKey", "CreateKey")
+        whole = operation in HIVES or (operation == "HiveWork" and is_other_hive(row))
+        if (opens and status == 0) or (status in MISSING and opens):
+            made = operation == "CreateKey" and row["disposition"] == 1 and status == 0
+            if made:
+                key.learn("unsure", row)
+            key.hear("exists" if status == 0 else "absent", row, change=made)
+        elif (operation in ("DeleteKey", "RenameKey") or whole) and not failed:
+            ended = done and operation in ("DeleteKey", "RenameKey")
+            below = self._below(row["group"]) if operation != "DeleteKey" else []
+            for group in (row["group"], *below):
+                self._key(group).learn("unsure", row)
+                self._key(group).hear("deleted" if ended else None, row, change=True)
+            if operation == "RenameKey":
+                self._rename(row)
+        elif operation in ("EnumerateKey", "EnumerateValueKey", "SetInformationKey", "QueryKey"):
+            of_name = operation == "QueryKey" and row["information_class"] in (3, 7, None)
+            if (done or status in (*SHORT, 0x8000001A)) and not of_name:
+                key.hear("exists", row, change=False)
 
     def _value(self, row: Row, key: KeyState, done: bool, failed: bool) -> bool:
         """Learn what a row says of a value; return whether it does."""
@@ -185,11 +258,21 @@ class Follower:
         key.names.setdefault(value, row["value_name"])
         if changes:
             self.changes.append((row, value, *known.word(), row["group"]))
-        if fact is not None:
+        if fact is not None and row["unproved"]:
+            known.hear(fact, row)
+            key.hear(None if fact == "unsure" else "exists", row, change=False)
+        elif fact is not None:
             known.learn(fact, row)
             if fact != "unsure":
                 key.is_now("exists", row)
         return True
+
+    def _nothing_below(self, row: Row) -> None:
+        """Below a key that is missing, or was just made, is nothing, whatever was there."""
+        for group in self._below(row["group"]):
+            if group in self.keys and self.keys[group].existed:
+                self.keys[group].learn("absent", row)
+                self.keys[group].is_now("absent", row)
 
     def _end(self, row: Row, key: KeyState, group: int) -> None:
         for value, known in key.values.items():
@@ -227,6 +310,73 @@ def follow(capture: Capture, until_ns: int | None = None) -> Follower:
     follower = Follower(capture)
     follower.follow(row for row in plain_rows(capture) if until_ns is None or row["time_ns"] <= until_ns)
     return follower
+
+
+def unproved_times(capture: Capture, until_ns: int | None = None) -> list[Row]:
+    """Return when something was changed under no proved name: kind, name, from_ns, to_ns."""
+    first_ns, last_ns = capture.span() or (0, 0)
+    width = (last_ns - first_ns) // 1000 + 1
+    times: dict[tuple[str, str | None, int], list[int]] = {}
+    for row in plain_rows(capture):
+        late = until_ns is not None and row["time_ns"] > until_ns
+        if late or (row["status"] is not None and row["status"] >= 0x80000000):
+            continue
+        nameless = row["nameless"] or row["key_id"] is None or bool(row["flags"] & 16)
+        kind = _doubtful_kind(row) if nameless else None
+        if kind is not None:
+            name = row["folded_value"] if kind == "value" else None
+            times.setdefault((kind, name, row["time_ns"] // width), []).append(row["time_ns"])
+    return [
+        {"kind": kind, "name": name, "from_ns": min(some), "to_ns": max(some)}
+        for (kind, name, _), some in times.items()
+    ]
+
+
+def _doubtful_kind(row: Row) -> str | None:
+    operation = row["operation"]
+    if operation in ("SetValueKey", "DeleteValueKey"):
+        return "everything" if row["value_name"] is None else "value"
+    if operation in ("DeleteKey", "RenameKey", "UnloadKey", "RestoreKey", "ReplaceKey"):
+        return "everything"
+    if operation == "CreateKey":
+        return None if row["disposition"] == 2 else "key"
+    if operation == "LoadKey":
+        return "absence"
+    if operation != "HiveWork" or row["key_id"] is not None:
+        return None
+    detail = json.loads(row["detail"] or "{}")
+    if detail.get("StatusCode", 0) >= 0x80000000:
+        return None
+    if detail.get("event") in ("LoadHiveStart", "LoadHiveStop", "MountHiveStop", "HiveLink"):
+        return "absence"
+    replaced = ("RestoreHiveStart", "RestoreHiveStop", "UnloadHiveStart", "HiveDestroy")
+    return "everything" if detail.get("event") in replaced else None
+
+
+def is_doubtful(
+    times: list[Row], word: str | None, value: str | None, after_ns: int, before_ns: int | None
+) -> bool:
+    """Tell whether what was known may have been changed under no proved name between two times; None: the end.
+
+    Args:
+        times: of `unproved_times`.
+        word: how it was known.
+        value: folded name; None: a key.
+        after_ns: when it was known.
+        before_ns: until when.
+    """
+    gone = word in ("absent", "deleted")
+    return any(
+        time["to_ns"] >= after_ns
+        and (before_ns is None or time["from_ns"] <= before_ns)
+        and (
+            time["kind"] == "everything"
+            or (time["kind"] == "value" and time["name"] == value)
+            or (time["kind"] == "absence" and gone)
+            or (time["kind"] == "key" and gone and value is None)
+        )
+        for time in times
+    )
 
 
 def is_lost(losses: list[Row], after_ns: int, before_ns: int | None) -> bool:

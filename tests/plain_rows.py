@@ -13,6 +13,7 @@ from tracer.text import fold_name
 __all__ = ["failed", "folded_key", "group_of", "link_target", "plain_answer", "plain_rows", "simulated"]
 
 Row = dict[str, Any]
+ACROSS_LOSS, AMBIGUOUS = 16, 1
 
 
 def simulated(folder: Path, **knobs: Any) -> Path:
@@ -28,11 +29,15 @@ def simulated(folder: Path, **knobs: Any) -> Path:
 def plain_rows(capture: Capture, filters: Filters | None = None) -> list[Row]:
     """Return the rows that fit, in order, each with the group of its key and its value name folded."""
     groups = group_of(capture)
+    keys = capture.sql("SELECT key_id, name_source FROM keys WHERE name_source IS NOT NULL")
+    sources = dict(zip(map(int, keys["key_id"]), keys["name_source"], strict=True))
     rows = capture.timeline_reader(filters or Filters()).read_all().to_pylist()
     for row in rows:
         row["group"] = groups.get(row["key_id"])
         row["folded_value"] = None if row["value_name"] is None else fold_name(row["value_name"])
         row["failed"] = failed(row)
+        row["nameless"] = sources.get(row["key_id"]) in ("partial", "none")
+        row["unproved"] = row["nameless"] or bool(row["flags"] & (ACROSS_LOSS | AMBIGUOUS))
     return rows
 
 

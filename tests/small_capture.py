@@ -80,6 +80,13 @@ _CYCLE = (
 )
 
 
+def _nearest_above(path: str) -> int | None:
+    above = [
+        (len(top), key_id) for key_id, (top, _, _) in enumerate(KEY_PATHS) if path.startswith(top + "\\")
+    ]
+    return max(above)[1] if above else None
+
+
 def _key_rows() -> list[dict[str, Any]]:
     rows = []
     for key_id, (path, same_as, source) in enumerate(KEY_PATHS):
@@ -90,7 +97,7 @@ def _key_rows() -> list[dict[str, Any]]:
                 "path": path,
                 "display_path": shown,
                 "folded_path": fold_name(shown),
-                "parent_id": None,
+                "parent_id": _nearest_above(path),  # the keys between are left out
                 "name": path.rpartition("\\")[2],
                 "depth": len([part for part in path.split("\\") if part]),
                 "same_as": key_id if same_as is None else same_as,

@@ -15,6 +15,7 @@ from hand_capture import write_events
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from plain_changes import plain_changes
+from plain_evidence import is_doubtful, is_lost, unproved_times
 from plain_rows import folded_key, group_of, plain_rows, simulated
 from small_capture import HOSTILE, write_capture
 from workloads import PATHS, write_workload
@@ -81,11 +82,20 @@ def reference(capture: Capture, filters: Filters) -> dict[tuple[int, str | None]
     asked = {row["sequence"] for row in plain_rows(capture, replace(filters, value=None))}
     paths = folded_key(capture)
     groups = set(group_of(capture).values())
+    until = capture.interval(filters)[1]
+    lost, unproved = capture.info()["losses"], unproved_times(capture, until)
+
+    def doubt(absent: bool, value: str | None, after_ns: int, before_ns: int | None) -> bool:
+        known = "absent" if absent else "write"
+        before_ns = until if before_ns is None else before_ns
+        return is_lost(lost, after_ns, before_ns) or is_doubtful(unproved, known, value, after_ns, before_ns)
+
     return plain_changes(
         plain_rows(capture, of_keys),
         in_time=lambda row: start_ns is None or row["time_ns"] >= start_ns,
         asked=lambda row: row["sequence"] in asked,
         below=lambda top: [key for key in groups if paths[key].startswith(paths[top] + "\\")],
+        doubt=doubt,
     )
 
 
@@ -112,7 +122,9 @@ def test_a_frame_has_exact_types_notes_and_doubts(captures: dict[str, Capture]) 
     assert str(frame["last_time"].dtype) == "datetime64[us, UTC]"
     assert frame.attrs["doubts"] == capture.doubts(Filters(start="+2s")).sentences
     assert all("no net change" in sentence for sentence in frame.attrs["notes"])
-    # So that the comparisons above compare something.
+    # So that the comparisons above compare something. After a loss the end is not known any more.
+    assert set(frame["change"]) == {"unclear"}
+    frame = captures["whole"].changes(start="+2s")
     assert set(frame["change"]) >= {"added", "changed", "removed", "set", "created", "deleted"}
     assert set(frame["before_from"].dropna()) >= {"event", "read", "absent"}
     assert set(frame["after_from"].dropna()) == {"write", "read", "absent"}

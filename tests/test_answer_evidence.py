@@ -48,19 +48,19 @@ def test_a_loss_between_two_times_is_found_whatever_its_bounds(lost, spans):
 FACTS = {  # what happened -> the column that counts it, and what the loop calls it
     "write": ("write", "write"), "read": ("read", "read"), "seen": ("seen", "seen"), "miss": ("missed", "absent"),
     "delete": ("deleted", "deleted"), "unclear": ("unclear", "unsure"), "key_missing": ("key_absent", "absent"),
-    "key_deleted": ("key_deleted", "deleted"), "key_unknown": ("key_unknown", "unsure"),
+    "key_deleted": ("key_deleted", "deleted"), "key_unknown": ("key_unknown", "unsure"), "hearsay": ("hearsay", "read"),
 }  # fmt: skip
 
 
 def test_any_order_of_four_facts_amounts_to_what_the_loop_makes_of_them():
     rows, wanted = [], []
     for number, order in enumerate(itertools.product((None, *FACTS), repeat=4)):
-        last, known = dict.fromkeys([*VALUE_FACTS, *KEY_FACTS]), Known()
+        last, known = dict.fromkeys([*VALUE_FACTS, *KEY_FACTS, "hearsay"]), Known()
         for place, fact in enumerate(order):
             if fact is not None:
                 column, name = FACTS[fact]
                 last[column] = place
-                known.learn(name, {"sequence": place})
+                (known.hear if fact == "hearsay" else known.learn)(name, {"sequence": place})
         word, at = known.word()
         rows.append(last | {"n": number})
         wanted.append((word, None if at is None else at["sequence"]))

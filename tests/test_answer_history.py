@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
-from plain_evidence import content_of, follow, is_lost, text_of
+from plain_evidence import content_of, follow, is_doubtful, is_lost, text_of, unproved_times
 from plain_rows import simulated
 from small_capture import write_capture
 from workloads import events, losses, write_workload
@@ -50,7 +50,7 @@ def capture(request, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Captu
 def plain_history(capture: Capture) -> list[Row]:
     """Return what `history` must say of all keys."""
     follower = follow(capture)
-    losses = capture.info()["losses"]
+    losses = capture.info()["losses"], unproved_times(capture)
     return [_plain_row(*change, losses, follower) for change in follower.changes]
 
 
@@ -81,7 +81,10 @@ def _plain_row(row, value, word, at, group, losses, follower) -> Row:
         "old_value": text_of(old),
         "old_from": "event" if is_recorded else "absent" if missed else sure,
         "old_sequence": None if by_itself else at["sequence"],
-        "across_loss": None if by_itself else is_lost(losses, at["time_ns"], row["time_ns"]),
+        "across_loss": None
+        if by_itself
+        else is_lost(losses[0], at["time_ns"], row["time_ns"])
+        or is_doubtful(losses[1], word, value, at["time_ns"], row["time_ns"]),
         "conflict": _conflict(
             sure, own, recorded, is_recorded, missed, operation == "DeleteValueKey" and done
         ),

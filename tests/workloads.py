@@ -68,7 +68,7 @@ def events(draw: st.DrawFn) -> dict[str, Any]:
         "status": draw(_STATUSES),
         "process_id": draw(st.sampled_from((0, 1, None))),
         "gap": draw(st.sampled_from((0, 1, 1_000))),
-        "flags": 0,
+        "flags": draw(st.sampled_from((*(0,) * 20, 1, 16))),
     }
     if operation in ("SetValueKey", "DeleteValueKey", "QueryValueKey", "EnumerateValueKey"):
         row["value_name"] = draw(st.sampled_from((*_NAMES, "V", "v", None)))
@@ -88,8 +88,9 @@ def events(draw: st.DrawFn) -> dict[str, Any]:
     elif operation == "RenameKey":
         row["requested_name"] = draw(st.sampled_from(("AB", "b", "a", "x", None)))
     elif operation == "HiveWork":
-        name = draw(st.sampled_from(("UnloadHiveStart", "FlushHiveStart")))
-        row["detail"] = draw(st.sampled_from((None, f'{{"event": "{name}", "HiveMountPoint": "x"}}')))
+        name = draw(st.sampled_from(("UnloadHiveStart", "FlushHiveStart", "RestoreHiveStop", "LoadHiveStop")))
+        more = draw(st.sampled_from(('"HiveMountPoint": "x"', '"StatusCode": 0', '"StatusCode": 3221225506')))
+        row["detail"] = draw(st.sampled_from((None, f'{{"event": "{name}", {more}}}')))
     return row
 
 
@@ -118,6 +119,8 @@ def write_workload(directory: Path, rows: list[dict[str, Any]], lost: list[dict[
         {
             "key_id": number, "path": path, "display_path": display_path(path), "name": path.rpartition("\\")[2],
             "folded_path": fold_name(display_path(path)), "same_as": number if same is None else same,
+            "parent_id": next((n for n, (top, _) in enumerate(PATHS) if top == path.rpartition("\\")[0]), None),
+            "name_source": "none" if path.startswith("<") else None,
         }
         for number, (path, same) in enumerate(PATHS)
     ]  # fmt: skip
@@ -135,7 +138,7 @@ def write_workload(directory: Path, rows: list[dict[str, Any]], lost: list[dict[
         "first_ns": timed[0]["time_ns"], "last_ns": timed[-1]["time_ns"],
     }  # fmt: skip
     Manifest(
-        complete=not lost,
+        complete=not lost and not any(row["flags"] for row in rows),
         windows_build=None,
         clock=None,
         control_set=None,
@@ -143,6 +146,6 @@ def write_workload(directory: Path, rows: list[dict[str, Any]], lost: list[dict[
         settings={},
         parts=[part],
         tables=tables,
-        totals={"events": len(rows), "names": {}},
+        totals={"events": len(rows), "names": {"none": sum(row["key_id"] == len(PATHS) - 1 for row in rows)}},
     ).save(directory)
     return directory

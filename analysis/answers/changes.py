@@ -4,6 +4,7 @@ import ibis
 from ibis.expr.types import BooleanValue, IntegerColumn, IntegerValue, StringValue, Table
 
 from analysis.answers.evidence import ABSENT_KEY, evidence, first_spellings
+from analysis.answers.known import KEY_FACTS, VALUE_FACTS
 from analysis.filters import name_regex
 
 __all__ = ["touched_values_and_keys"]
@@ -12,13 +13,15 @@ _CHANGING = (
     "SetValueKey", "DeleteValueKey", "CreateKey", "DeleteKey", "RenameKey",
     "LoadKey", "UnloadKey", "RestoreKey", "ReplaceKey", "HiveWork",
 )  # fmt: skip
-_OWN_CHANGES = ("write", "delete", "unclear")
-_KEY_CHANGES = ("key_created", "key_deleted", "key_renamed", "key_unknown")
-_OWN_STATES = ("write", "read", "seen", "delete", "miss", "unclear")
+_UNCLEAR, _KEY_UNKNOWN = VALUE_FACTS["unclear"], KEY_FACTS["key_unknown"]
+_OWN_CHANGES = ("write", "delete", *_UNCLEAR)
+_KEY_CHANGES = ("key_created", "key_deleted", "key_renamed", *_KEY_UNKNOWN)
+_OWN_STATES = ("write", "read", "seen", "delete", "miss", *_UNCLEAR)
 _THERE = ("key_created", "key_opened", "key_used", "write", "delete", "read", "seen", "miss")
 _GONE = ("key_missing", "key_deleted", "key_renamed")
 _NEVER = 2**62  # after every sequence
 _NONE = -1  # before every sequence
+_AT = ("before_at", "after_at")
 _DATA_OF = ("before_write", "before_read", "after_write", "after_read")
 
 
@@ -32,6 +35,8 @@ def touched_values_and_keys(
     value: str | None = None,
     everywhere: Table | None = None,
     subtrees: bool = True,
+    descent: Table | None = None,
+    dated: bool = True,
 ) -> Table:
     """Return one row for each value and key that was changed, with what is known of it before and after.
 
@@ -43,10 +48,12 @@ def touched_values_and_keys(
       of the last one; writes, how many; processes, how many changed it, asked for or not; also_by_others,
       whether what was not asked for changed it after the first;
     * first_fact (`analysis.answers.evidence`); previous_type, previous_size, previous_data, what that event
-      says was there; was_created, whether the key was made earlier in the capture;
-    * before, after: present, absent, or NULL for unknown;
+      says was there; was_created, whether the key was made earlier in the capture; with_key, whether a value is
+      gone at the end because its key was, or was made anew;
+    * before, after: present, absent, or NULL for unknown, by evidence alone: whether what lies between leaves it
+      in doubt is for `net_changes` to say; before_at_time, after_at_time: of the evidence (NULL where `dated` is False);
     * before_write, before_read, after_write, after_read: sequences of the last write and the last read
-      that tell the data, NULL where none does; and with _type, _size, _data, _class what each carries.
+      that tell the data, NULL where none does; and with _type, _size, _data, _class, _time what each carries.
 
     Args:
         events: stored or joined rows of the keys asked for, from the capture's beginning to the time's end.
@@ -58,8 +65,10 @@ def touched_values_and_keys(
         everywhere: the event rows of the same time in which to look for what changed whole subtrees, where
             `events` are those of some keys only; None: `events`.
         subtrees: False where it is known that there is no such event (`analysis.answers.evidence.OF_SUBTREES`).
+        descent: as in `analysis.answers.evidence.evidence`.
+        dated: False where it is known that nothing leaves evidence in doubt, so that nobody needs its time.
     """
-    found = _evidence_of_changed(events, keys, start_ns, everywhere, subtrees=subtrees)
+    found = _evidence_of_changed(events, keys, start_ns, everywhere, subtrees=subtrees, descent=descent)
     marks = _marks(found, start_ns, asked)
     touched_keys = _keys(marks)
     rows = _values(marks, touched_keys)
@@ -67,11 +76,18 @@ def touched_values_and_keys(
         rows = rows.union(_like_values(touched_keys, rows))
     else:
         rows = rows.filter(rows["value_name"].re_search(name_regex(value)))
-    return _with_names(_with_data(rows, events), keys, processes)
+    rows = _with_data(rows, events)
+    return _with_names(_with_times(rows, marks) if dated else _without_times(rows), keys, processes)
 
 
 def _evidence_of_changed(
-    events: Table, keys: Table, start_ns: int | None, everywhere: Table | None, *, subtrees: bool
+    events: Table,
+    keys: Table,
+    start_ns: int | None,
+    everywhere: Table | None,
+    *,
+    subtrees: bool,
+    descent: Table | None,
 ) -> Table:
     """Return the evidence about keys that were changed."""
     operation = events["operation"]
@@ -83,7 +99,8 @@ def _evidence_of_changed(
     groups = keys.semi_join(changing.select("key_id").distinct(), "key_id").select("same_as").distinct()
     members = keys.semi_join(groups, "same_as").select("key_id")
     of_members = events.semi_join(members, "key_id")
-    return evidence(of_members, keys, events if everywhere is None else everywhere, subtrees=subtrees)
+    everywhere = events if everywhere is None else everywhere
+    return evidence(of_members, keys, everywhere, subtrees=subtrees, descent=descent)
 
 
 def _marks(found: Table, start_ns: int | None, asked: Table | None) -> Table:
@@ -116,7 +133,7 @@ def _keys(marks: Table) -> Table:
         key_processes=marks["process_id"].nunique(where=changes & marks["in_time"]),
         key_others=_last(sequence, changes & marks["in_time"] & ~marks["counts"]),
         key_absent=_last(sequence, fact.isin(ABSENT_KEY)),
-        key_unknown=_last(sequence, fact == "key_unknown"),
+        key_unknown=_last(sequence, fact.isin(_KEY_UNKNOWN)),
         key_there=_last(sequence, fact.isin(_THERE)),
         key_gone=_last(sequence, fact.isin(_GONE)),
     )
@@ -128,7 +145,7 @@ def _keys(marks: Table) -> Table:
     early = early.group_by(early_id="key_id").aggregate(
         early_there=_last(sequence, fact.isin(_THERE)),
         early_gone=_last(sequence, fact.isin(_GONE)),
-        early_unknown=_last(sequence, fact == "key_unknown"),
+        early_unknown=_last(sequence, fact.isin(_KEY_UNKNOWN)),
         early_created=_last(sequence, fact == "key_created"),
     )
     return keys.left_join(early, keys["key_id"] == early["early_id"]).drop("early_id")
@@ -155,8 +172,11 @@ def _like_values(keys: Table, values: Table) -> Table:
         also_by_others=keys["key_others"] > keys["key_first"],
         first_fact="key_first_fact",
         was_created=(created > unknown) & (created > gone),
+        with_key=ibis.literal(False),
         before=_state(there, gone, unknown),
         after=_state(keys["key_there"], keys["key_gone"], keys["key_unknown"]),
+        before_at=ibis.greatest(there, gone),
+        after_at=ibis.greatest(keys["key_there"], keys["key_gone"]),
         **nothing,
     ).select(*values.columns)
 
@@ -177,7 +197,7 @@ def _values(marks: Table, keys: Table) -> Table:
             f"{side}_{name}": _last(sequence, rows & (fact == name)) for name in ("write", "read", "seen")
         }
         sides[f"{side}_absent"] = _last(sequence, rows & fact.isin(["delete", "miss"]))
-        sides[f"{side}_unclear"] = _last(sequence, rows & (fact == "unclear"))
+        sides[f"{side}_unclear"] = _last(sequence, rows & fact.isin(_UNCLEAR))
     found = own.group_by(own_id="key_id", own_value="value").aggregate(others=own.count(where=later), **sides)
     rows = firsts.inner_join(
         found, [firsts["key_id"] == found["own_id"], firsts["value"] == found["own_value"]]
@@ -221,13 +241,13 @@ def _first_changes(own: Table, keys: Table) -> Table:
 def _before_first(marks: Table, firsts: Table) -> Table:
     """Return for each value when its key was last absent, and last unclear, before the value's first change."""
     fact, sequence, nothing = marks["fact"], marks["sequence"], ibis.null("int64")
-    states = marks.filter(fact.isin([*ABSENT_KEY, "key_unknown"])).select(
+    states = marks.filter(fact.isin([*ABSENT_KEY, *_KEY_UNKNOWN])).select(
         early_id="key_id",
         early_value=ibis.null(str),
         at="sequence",
         is_state=ibis.literal(1),
         absent=ibis.ifelse(fact.isin(ABSENT_KEY), sequence, nothing),
-        unknown=ibis.ifelse(fact == "key_unknown", sequence, nothing),
+        unknown=ibis.ifelse(fact.isin(_KEY_UNKNOWN), sequence, nothing),
     )
     asking = firsts.select(
         early_id="key_id",
@@ -261,6 +281,7 @@ def _as_rows(rows: Table) -> Table:
         gone = ibis.greatest(rows[f"{side}_absent"], absent)
         unclear = ibis.greatest(rows[f"{side}_unclear"], unknown)
         sides[side] = _state(there, gone, unclear)
+        sides[f"{side}_at"] = ibis.greatest(there, gone)
         known_since = ibis.greatest(gone, unclear)
         for name, last in (("write", write), ("read", read)):
             sides[f"{side}_{name}"] = ibis.ifelse(last > known_since, last, ibis.null("int64"))
@@ -283,6 +304,7 @@ def _as_rows(rows: Table) -> Table:
         also_by_others=(rows["others"] > 0) | (rows["key_others"] > rows["first"]).fill_null(False),
         first_fact=ibis.ifelse(rows["by_key"], rows["key_first_fact"], rows["own_first_fact"]),
         was_created=ibis.literal(False),
+        with_key=(sides["after"] == "absent").fill_null(False) & (rows["key_absent"] > rows["after_absent"]),
         **sides,
     )
     return found.filter(found["first_sequence"].notnull())
@@ -301,11 +323,27 @@ def _with_data(rows: Table, events: Table) -> Table:
                 f"{name}_type": carrying["data_type"],
                 f"{name}_size": carrying["data_size"],
                 f"{name}_data": carrying["data"],
+                f"{name}_time": carrying["time"],
             }
         )
         columns += data.columns[1:]
         joined = joined.left_join(data, joined[name] == data[f"{name}_picked"])
     return joined.select(*columns)
+
+
+def _with_times(rows: Table, marks: Table) -> Table:
+    """Add before_at_time and after_at_time, of the evidence by which each side is known."""
+    for name in _AT:
+        times = marks.select(
+            **{f"{name}_key": "key_id", f"{name}_picked": "sequence", f"{name}_time": "time"}
+        )
+        same = [rows["key_id"] == times[f"{name}_key"], rows[name] == times[f"{name}_picked"]]
+        rows = rows.left_join(times, same).drop(f"{name}_key", f"{name}_picked")
+    return rows.drop(*_AT)
+
+
+def _without_times(rows: Table) -> Table:
+    return rows.mutate(**{f"{name}_time": ibis.null(rows["first_time"].type()) for name in _AT}).drop(*_AT)
 
 
 def _with_names(rows: Table, keys: Table, processes: Table) -> Table:

@@ -54,6 +54,7 @@ def side(
     value: str | None = None,
     everywhere: Table | None = None,
     subtrees: bool = True,
+    descent: Table | None = None,
 ) -> Table:
     """Return what the rows of one side tell, one row per thing, in no order.
 
@@ -84,10 +85,11 @@ def side(
         everywhere: the rows of this side in which to look for what changed whole subtrees, where `events` are
             those of some keys only; None: `events`.
         subtrees: False where it is known that there is no such event (`analysis.answers.evidence.OF_SUBTREES`).
+        descent: as in `analysis.answers.evidence.evidence`.
     """
     parts = []
     if "values" in kinds or "keys" in kinds:
-        found = evidence(events, keys, everywhere, subtrees=subtrees)
+        found = evidence(events, keys, everywhere, subtrees=subtrees, descent=descent)
         states = _states(found, keys, processes, losses, folds, value)
         wanted = [what for what in ("value", "key") if f"{what}s" in kinds]
         parts.append(states.filter(states["what"].isin(wanted)))

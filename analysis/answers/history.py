@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from analysis.answers.evidence import first_spellings, lost_between, of_key, same_key
 from analysis.answers.known import KEY_FACTS, VALUE_FACTS, known_value
 from analysis.answers.returned import OWN, by_batch, value_texts
+from analysis.answers.unproved import doubtful_losses
 from analysis.filters import name_regex
 from tracer.statuses import NAME_NOT_FOUND, status_name
 
@@ -32,6 +33,7 @@ def value_history(
     keys: Table,
     processes: Table,
     losses: Table,
+    unproved: Table | None = None,
     value: str | None = None,
     shown: Table | None = None,
     events: Table | None = None,
@@ -46,6 +48,7 @@ def value_history(
         keys: the table `keys`.
         processes: the table `processes`.
         losses: the table `losses`.
+        unproved: rows of `analysis.answers.unproved.unproved_changes`; None: there are none.
         value: as in `analysis.filters.Filters`.
         shown: a table with the column `sequence`, of the events to show; None: all.
         events: event rows in which the contents are looked up; None: `found`, which then is as wide as they
@@ -70,17 +73,12 @@ def value_history(
     marks = marks.mutate(own_from=word, own_sequence=by)
     taken = (marks["rank"] == 0) & marks["own_from"].isin(["write", "read"])
     rows = marks.filter(_is_change(marks) | taken).select(
-        *_PLACE, "fact", "value", "own_from", "own_sequence"
+        *_PLACE, "said", "value", "own_from", "own_sequence"
     )
     if shown is not None:
         rows = rows.semi_join(shown, "sequence")
-    rows = lost_between(
-        _with_contents(rows, found if events is None else events),
-        losses,
-        after="own_ns",
-        before="time_ns",
-        name="lost",
-    )
+    rows = _with_contents(rows, found if events is None else events)
+    rows = _with_losses(rows, losses, unproved)
     return _named(rows, found, keys, processes)
 
 
@@ -91,14 +89,15 @@ def _marks(found: Table) -> Table:
     deleted or renamed has, with rank 0, a row for each value that was heard of before.
     """
     facts = (fact for some in (VALUE_FACTS, KEY_FACTS) for each in some.values() for fact in each)
-    marks = found.filter(found["fact"].isin([*facts, "failed"])).select(*_PLACE, "fact", "value", "operation")
+    marks = found.filter(found["fact"].isin([*facts, "failed", "hearsay"]))
+    marks = marks.select(*_PLACE, "fact", "said", "value", "operation")
     gone = marks.filter(marks["fact"].isin(KEY_FACTS["key_deleted"]))
     changed = marks.filter(_is_change(marks)).select("key_id").union(gone.select("key_id")).distinct()
     marks = marks.semi_join(changed, "key_id")
     heard = marks.filter(marks["value"].notnull())
     heard = heard.group_by(of_key="key_id", of_value="value").aggregate(first=heard["sequence"].min())
     taken = gone.inner_join(heard, [gone["key_id"] == heard["of_key"], gone["sequence"] > heard["first"]])
-    taken = taken.select(*_PLACE, "fact", "operation", value="of_value", rank=ibis.literal(0))
+    taken = taken.select(*_PLACE, "fact", "said", "operation", value="of_value", rank=ibis.literal(0))
     return marks.mutate(rank=ibis.literal(1)).union(taken.select(*marks.columns, "rank"))
 
 
@@ -120,6 +119,20 @@ def _with_contents(rows: Table, events: Table) -> Table:
     return rows.left_join(own, [rows["own_sequence"] == own["own_at"], *same_key(rows, own, "own")])
 
 
+def _with_losses(rows: Table, losses: Table, unproved: Table | None) -> Table:
+    """Add `lost`: whether a change may have been missed between what was known and the event."""
+    times = {"after": "own_ns", "before": "time_ns"}
+    rows = lost_between(rows, doubtful_losses(losses, unproved), **times, name="lost")
+    if unproved is None:
+        return rows
+    of_values = unproved.filter(unproved["kind"] == "value")
+    rows = lost_between(rows, of_values, **times, name="written", of="value")
+    loads = unproved.filter(unproved["kind"] == "absence").mutate(kind=ibis.literal("events"))
+    rows = lost_between(rows, loads, **times, name="loaded")
+    loaded = rows["loaded"] & rows["own_from"].isin(["absent", "deleted"])
+    return rows.mutate(lost=rows["lost"] | rows["written"] | loaded).drop("written", "loaded")
+
+
 def _named(rows: Table, found: Table, keys: Table, processes: Table) -> Table:
     names = first_spellings(found).rename(named_key="key_id", named_value="value", first_name="value_name")
     paths = keys.select(at_id="key_id", display_key="display_path")
@@ -129,7 +142,7 @@ def _named(rows: Table, found: Table, keys: Table, processes: Table) -> Table:
     )
     rows = rows.left_join(paths, rows["key_id"] == paths["at_id"])
     rows = rows.left_join(people, rows["process_id"] == people["by_id"])
-    fact = rows["fact"]
+    said = rows["said"]
     return rows.select(
         "sequence", "time", "display_key", "operation", "status", "process", "pid", "data_type",
         "data_size", "data", "previous_type", "previous_size", "previous_data", "own_from", "own_sequence",
@@ -137,7 +150,7 @@ def _named(rows: Table, found: Table, keys: Table, processes: Table) -> Table:
         "handle_id", "flags",
         value_name="first_name",
         own_fact=ibis.ifelse(rows["own_operation"] == "SetValueKey", "write", "read"),
-        done=ibis.cases((fact == "unclear", ibis.null(bool)), (fact.isin(["failed", "miss"]), False), else_=True),
+        done=ibis.cases((said == "unclear", ibis.null(bool)), (said.isin(["failed", "miss"]), False), else_=True),
     ).order_by("sequence", "key_id", "value_name")  # fmt: skip
 
 

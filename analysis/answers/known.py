@@ -5,7 +5,7 @@ from ibis.expr.types import IntegerValue, StringValue, Table
 
 from analysis.answers.evidence import ABSENT_KEY, ABSENT_VALUE
 
-__all__ = ["KEY_FACTS", "VALUE_FACTS", "known_value", "newest"]
+__all__ = ["HEARSAY", "KEY_FACTS", "VALUE_FACTS", "known_value", "newest"]
 
 # column with the sequence of the newest of some facts -> the facts
 VALUE_FACTS = {
@@ -14,12 +14,13 @@ VALUE_FACTS = {
     "seen": ("seen",),
     "missed": ("miss",),
     "deleted": ("delete",),
-    "unclear": ("unclear",),
+    "unclear": ("unclear", "doubtful"),
 }
+HEARSAY = ("doubtful", "hearsay")  # what was last said, where nothing is known
 KEY_FACTS = {  # of the value's key
     "key_absent": tuple(fact for fact in ABSENT_KEY if fact not in ("key_deleted", "key_renamed")),
     "key_deleted": ("key_deleted", "key_renamed"),
-    "key_unknown": ("key_unknown",),
+    "key_unknown": ("key_unknown", "key_doubtful"),
 }
 assert {fact for facts in VALUE_FACTS.values() for fact in facts} > set(ABSENT_VALUE)
 
@@ -34,12 +35,12 @@ def known_value(table: Table) -> tuple[StringValue, IntegerValue]:
     """Return how a value was known, and the sequence of the event by which it was.
 
     The word is write, read (with data, or only that it is there), absent, deleted; unknown where something
-    happened since that may have changed it, and then the event is what was known last; NULL where there is
-    no evidence.
+    happened since that may have changed it, or where nothing that was said of it is proved: the event is then
+    what was known or said last; NULL where there is no evidence.
 
     Args:
         table: has the columns VALUE_FACTS and KEY_FACTS: the sequence of the newest row of evidence with one
-            of these facts, NULL where there is none.
+            of these facts, NULL where there is none. And hearsay, of HEARSAY, where what is unknown is shown.
     """
     data = newest(table, "write", "read")
     seen = newest(table, "seen")
@@ -48,16 +49,18 @@ def known_value(table: Table) -> tuple[StringValue, IntegerValue]:
     gone = ibis.greatest(deleted, absent)
     unsure = newest(table, "unclear", "key_unknown")
     some = ibis.greatest(data, seen, gone)
+    hearsay = newest(table, "hearsay") if "hearsay" in table.columns else ibis.literal(-1, "int64")
     source = ibis.ifelse(newest(table, "write") == data, "write", "read")
     ended = ibis.ifelse(deleted > absent, "deleted", "absent")
     held = (data > gone) & (data > unsure)
     word = ibis.cases(
-        ((some < 0) & (unsure < 0), ibis.null(str)),
-        (unsure > some, "unknown"),
+        ((some < 0) & (unsure < 0) & (hearsay < 0), ibis.null(str)),
+        ((unsure > some) | (some < 0), "unknown"),
         (held, source),
         (seen > gone, "read"),
         else_=ended,
     )
     last = ibis.cases((data > gone, data), (seen > gone, seen), (gone >= 0, gone), else_=unsure)
-    sequence = ibis.cases((unsure > some, last), (held, data), (seen > gone, seen), else_=gone)
+    last = ibis.ifelse(hearsay > ibis.greatest(data, seen, gone), hearsay, last)
+    sequence = ibis.cases(((unsure > some) | (some < 0), last), (held, data), (seen > gone, seen), else_=gone)
     return word, sequence.nullif(-1)

@@ -1,11 +1,14 @@
 """What is different afterwards: both sides of each value and key compared, and what became of it in one word."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
+
+from analysis.answers.intervals import Doubtful
 
 __all__ = ["NET_CHANGES", "NetChanges", "net_changes"]
 
@@ -24,6 +27,7 @@ NET_CHANGES = pa.schema(
         ("after_size", pa.uint32()),
         ("after_data", pa.binary()),
         ("complete", pa.bool_()),
+        ("with_key", pa.bool_()),
         ("writes", pa.int64()),
         ("processes", pa.int64()),
         ("also_by_others", pa.bool_()),
@@ -70,6 +74,12 @@ class NetChanges:
     as_before: int
     passing: int
 
+    @classmethod
+    def of_many(cls, answers: "Sequence[NetChanges]") -> "NetChanges":
+        """Return the answers of several captures as one, one after the other."""
+        rows = pa.concat_tables([one.rows for one in answers]) if answers else NET_CHANGES.empty_table()
+        return cls(rows, sum(one.as_before for one in answers), sum(one.passing for one in answers))
+
     @property
     def sentences(self) -> list[str]:
         """What was left out, one sentence each."""
@@ -85,13 +95,14 @@ class NetChanges:
 
 @dataclass(frozen=True, slots=True)
 class _Side:
-    """Values before or after: what is known of each."""
+    """Values before or after: what is known of each; data of what is not known is what was known last."""
 
     state: States
     source: pa.Array
     kind: pa.Array
     size: pa.Array
     data: pa.Array
+    doubted: Bools
 
     @property
     def is_whole(self) -> Bools:
@@ -101,11 +112,12 @@ class _Side:
         return _true(same) & _true(pc.is_valid(self.kind))
 
 
-def net_changes(touched: pa.Table) -> NetChanges:
+def net_changes(touched: pa.Table, doubtful: Doubtful | None = None) -> NetChanges:
     """Return what is different afterwards, ordered by first_sequence, a key before its values.
 
     Args:
         touched: rows of `analysis.answers.changes.touched_values_and_keys`.
+        doubtful: when what was known may have been changed without a record of it; None: never.
     """
     touched = touched.combine_chunks()
     touched = touched.append_column("of_value", pc.is_valid(touched.column("value")))
@@ -113,7 +125,7 @@ def net_changes(touched: pa.Table) -> NetChanges:
     touched = touched.sort_by([(name, "ascending") for name in order])
     is_key = _true(pc.is_null(touched.column("value")))
     fact = touched.column("first_fact")
-    before, after = _before(touched, is_key), _after(touched)
+    before, after = _before(touched, is_key, doubtful), _after(touched, is_key, doubtful)
     same = is_key | before.is_whole & after.is_whole
     for ours, theirs in ((before.kind, after.kind), (before.data, after.data)):
         same &= is_key | _true(pc.equal(ours, theirs))
@@ -128,7 +140,7 @@ def net_changes(touched: pa.Table) -> NetChanges:
         ],
         object,
     )
-    whole = np.where(is_key, _whole_keys(touched, before, words), _whole_values(before, after))
+    whole = np.where(is_key, _whole_keys(touched, before, after, words), _whole_values(before, after))
     columns = {name: touched.column(name) for name in NET_CHANGES.names if name in touched.column_names}
     columns |= {"change": pa.array(words, pa.string()), "complete": pa.array(whole)}
     for name, side in (("before", before), ("after", after)):
@@ -153,20 +165,25 @@ def _whole_values(before: _Side, after: _Side) -> Bools:
     return sides[0] & sides[1]
 
 
-def _whole_keys(touched: pa.Table, before: _Side, words: NDArray[np.object_]) -> Bools:
+def _whole_keys(touched: pa.Table, before: _Side, after: _Side, words: NDArray[np.object_]) -> Bools:
     """Tell of which keys everything is known: those whose making was seen, then or earlier."""
-    known = _true(touched.column("was_created")) | (before.state == _ABSENT)
+    made = _true(touched.column("was_created")) & ~before.doubted & (after.state != _UNKNOWN)
+    known = made | (before.state == _ABSENT)
     return known & ~np.isin(words, ["renamed", "unclear"])
 
 
-def _before(touched: pa.Table, is_key: Bools) -> _Side:
+def _before(touched: pa.Table, is_key: Bools, doubtful: Doubtful | None) -> _Side:
     state, fact = _states(touched.column("before")), touched.column("first_fact")
+    latest = _latest(touched, "before")
+    doubted = _doubted(touched, "before", state, latest[0], is_key, doubtful)
+    state = np.where(doubted, _UNKNOWN, state)
     recorded = _true(pc.equal(fact, "write")) & _true(pc.is_valid(touched.column("previous_type")))
     deleted = _true(pc.is_in(fact, pa.array(["key_deleted", "key_renamed"]))) & is_key
     deleted |= _true(pc.equal(fact, "delete"))
     made = _true(pc.equal(fact, "key_created")) & (state != _PRESENT)
     state = np.where(made, _ABSENT, np.where(recorded | deleted, _PRESENT, state))
-    source, kind, size, data = _latest(touched, "before")
+    doubt = pa.array(doubted)
+    source, kind, size, data = (pc.if_else(doubt, pa.scalar(None, column.type), column) for column in latest)
     columns = (
         (pa.array(["event"] * len(state)), source),
         (touched.column("previous_type"), kind),
@@ -174,14 +191,34 @@ def _before(touched: pa.Table, is_key: Bools) -> _Side:
         (touched.column("previous_data"), data),
     )
     chosen = [pc.if_else(pa.array(recorded), own, other) for own, other in columns]
-    return _only_present(state.astype(np.int8), *chosen)
+    return _only_present(state.astype(np.int8), doubted, *chosen)
 
 
-def _after(touched: pa.Table) -> _Side:
-    return _only_present(_states(touched.column("after")), *_latest(touched, "after"))
+def _after(touched: pa.Table, is_key: Bools, doubtful: Doubtful | None) -> _Side:
+    state, latest = _states(touched.column("after")), _latest(touched, "after")
+    doubted = _doubted(touched, "after", state, latest[0], is_key, doubtful)
+    side = _only_present(state, doubted, *latest)
+    return replace(side, state=np.where(doubted, _UNKNOWN, state).astype(np.int8))
 
 
-def _only_present(state: States, source: pa.Array, kind: pa.Array, size: pa.Array, data: pa.Array) -> _Side:
+def _doubted(
+    touched: pa.Table, side: str, state: States, source: pa.Array, is_key: Bools, doubtful: Doubtful | None
+) -> Bools:
+    """Tell of which rows what was known may have been changed before the first change, or until the end."""
+    if doubtful is None:
+        return np.zeros(len(state), bool)
+    by_read, by_write = _true(pc.equal(source, "read")), _true(pc.equal(source, "write"))
+    at = touched.column(f"{side}_at_time")
+    for rows, name in ((by_read, "read"), (by_write, "write")):
+        at = pc.if_else(pa.array(rows & (state == _PRESENT)), touched.column(f"{side}_{name}_time"), at)
+    until = touched.column("first_time") if side == "before" else None
+    found = doubtful.between(at, until, touched.column("value"), absent=state == _ABSENT, is_key=is_key)
+    return found & (state != _UNKNOWN)
+
+
+def _only_present(
+    state: States, doubted: Bools, source: pa.Array, kind: pa.Array, size: pa.Array, data: pa.Array
+) -> _Side:
     """Return the side with data only where there is a value, and "absent" as the source where there is none."""
     present = pa.array(state == _PRESENT)
     kept = [
@@ -190,7 +227,7 @@ def _only_present(state: States, source: pa.Array, kind: pa.Array, size: pa.Arra
     source = pc.if_else(pa.array(state == _ABSENT), pa.scalar("absent"), kept[0])
     empty = _true(pc.is_null(kept[3])) & _true(pc.equal(kept[2], 0))
     whole = pc.if_else(pa.array(empty), pa.scalar(b"", kept[3].type), kept[3])
-    return _Side(state, source, kept[1], kept[2], whole)
+    return _Side(state, source, kept[1], kept[2], whole, doubted)
 
 
 def _latest(touched: pa.Table, side: str) -> tuple[pa.Array, pa.Array, pa.Array, pa.Array]:

@@ -3,7 +3,7 @@
 import ibis
 import pyarrow as pa
 import pyarrow.compute as pc
-from ibis.expr.types import StringValue, Table
+from ibis.expr.types import BooleanValue, StringValue, Table
 
 from analysis.answers.evidence import (
     EXISTING_KEY,
@@ -13,8 +13,9 @@ from analysis.answers.evidence import (
     real_losses,
     same_key,
 )
-from analysis.answers.known import KEY_FACTS, VALUE_FACTS, known_value, newest
+from analysis.answers.known import HEARSAY, KEY_FACTS, VALUE_FACTS, known_value, newest
 from analysis.answers.returned import OWN, by_batch, value_texts
+from analysis.answers.unproved import doubtful_losses
 from analysis.filters import name_regex
 
 __all__ = ["STATE_COLUMNS", "state_at", "told"]
@@ -32,6 +33,7 @@ def state_at(
     processes: Table,
     losses: Table,
     at_ns: int | None = None,
+    unproved: Table | None = None,
     value: str | None = None,
     shown: Table | None = None,
     events: Table | None = None,
@@ -45,6 +47,7 @@ def state_at(
         keys: the table `keys`.
         processes: the table `processes`.
         losses: the table `losses`.
+        unproved: rows of `analysis.answers.unproved.unproved_changes` of the time until then; None: there are none.
         at_ns: the time asked about, UTC nanoseconds, inclusive; None: the end.
         value: as in `analysis.filters.Filters`; rows of keys are then left out.
         shown: a table with the column `sequence`: only what is known by these events; None: all.
@@ -58,7 +61,8 @@ def state_at(
         known = known.union(_keys(found))
     if shown is not None:
         known = known.semi_join(shown, "sequence")
-    return _named(_since_lost(_with_event(known, found, events), losses, at_ns), names, keys, processes)
+    known = _since_lost(_with_event(known, found, events), losses, unproved, at_ns)
+    return _named(known, names, keys, processes)
 
 
 def _values(found: Table, value: str | None) -> Table:
@@ -67,7 +71,8 @@ def _values(found: Table, value: str | None) -> Table:
     if value is not None:
         rows = rows.filter(rows["value_name"].re_search(name_regex(value)))
     values = rows.group_by("key_id", "value").aggregate(
-        **{name: rows["sequence"].max(where=rows["fact"].isin(facts)) for name, facts in VALUE_FACTS.items()}
+        hearsay=rows["sequence"].max(where=rows["fact"].isin(HEARSAY)),
+        **{name: rows["sequence"].max(where=rows["fact"].isin(facts)) for name, facts in VALUE_FACTS.items()},
     )
     whole = found.filter(found["value"].isnull())
     of_keys = whole.group_by(of_key="key_id").aggregate(
@@ -86,26 +91,30 @@ def _keys(found: Table) -> Table:
         there=sequence.max(where=fact.isin(EXISTING_KEY)),
         missing=sequence.max(where=fact == "key_missing"),
         gone=sequence.max(where=fact.isin(["key_deleted", "key_renamed"])),
-        unsure=sequence.max(where=fact == "key_unknown"),
+        unsure=sequence.max(where=fact.isin(KEY_FACTS["key_unknown"])),
+        hearsay=sequence.max(where=fact.isin(["key_doubtful", "key_hearsay", *HEARSAY])),
     )
     there, missing, gone = (newest(rows, name) for name in ("there", "missing", "gone"))
     last = ibis.greatest(there, missing, gone)
-    unsure = newest(rows, "unsure")
+    unsure, hearsay = newest(rows, "unsure"), newest(rows, "hearsay")
+    is_unknown = (unsure > last) | (last < 0)
     word = ibis.cases(
-        (unsure > last, "unknown"), (there == last, "exists"), (missing == last, "absent"), else_="deleted"
+        (is_unknown, "unknown"), (there == last, "exists"), (missing == last, "absent"), else_="deleted"
     )
     rows = rows.select(
         "key_id",
         value=ibis.null(str),
         known=word,
-        sequence=ibis.ifelse(last < 0, unsure, last).nullif(-1),
+        sequence=ibis.cases((is_unknown & (hearsay > last), hearsay), (last < 0, unsure), else_=last).nullif(
+            -1
+        ),
     )
     return rows.filter(rows["sequence"].notnull())
 
 
 def _with_event(known: Table, found: Table, events: Table | None) -> Table:
     """Add the event by which each is known."""
-    facts = found.select(own_fact="fact", fact_at="sequence", fact_key="key_id")
+    facts = found.select(own_fact="said", proof="fact", fact_at="sequence", fact_key="key_id")
     known = known.inner_join(
         facts, [known["sequence"] == facts["fact_at"], known["key_id"] == facts["fact_key"]]
     )
@@ -118,22 +127,41 @@ def _with_event(known: Table, found: Table, events: Table | None) -> Table:
     return known.inner_join(event, [known["sequence"] == event["own_at"], *same_key(known, event, "own")])
 
 
-def _since_lost(rows: Table, losses: Table, at_ns: int | None) -> Table:
+def _since_lost(rows: Table, losses: Table, unproved: Table | None, at_ns: int | None) -> Table:
     """Add lost_since, and let what may have changed since be unknown."""
-    lost = real_losses(losses)
+    lost = real_losses(doubtful_losses(losses, unproved))
     if at_ns is not None:
         lost = lost.filter(lost["from_ns"] <= at_ns)
     last = lost.aggregate(lost_until=lost["to_ns"].max().fill_null(-LONGEST_NS))
     rows = rows.cross_join(last)
     rows = rows.mutate(lost_since=rows["lost_until"] >= rows["time_ns"])
+    if unproved is not None:
+        rows, changed = _since_changed(rows, unproved)
+        rows = rows.mutate(lost_since=rows["lost_since"] | changed)
     known = ibis.ifelse(rows["lost_since"], "unknown", rows["known"])
     return rows.mutate(known=known, last_known=_meaning(rows))
+
+
+def _since_changed(rows: Table, unproved: Table) -> tuple[Table, BooleanValue]:
+    """Return the rows, and whether each may have been changed since by what has no proved name."""
+    of_values = unproved.filter(unproved["kind"] == "value")
+    of_values = of_values.group_by(written="name").aggregate(written_until=of_values["to_ns"].max())
+    until = {kind: unproved["to_ns"].max(where=unproved["kind"] == kind) for kind in ("absence", "key")}
+    last = unproved.aggregate(
+        **{f"{kind}_until": time.fill_null(-LONGEST_NS) for kind, time in until.items()}
+    )
+    rows = rows.left_join(of_values, rows["value"] == of_values["written"]).cross_join(last)
+    gone = rows["known"].isin(["absent", "deleted"])
+    made = rows["value"].isnull() & (rows["key_until"] >= rows["time_ns"])
+    changed = (rows["written_until"] >= rows["time_ns"]).fill_null(False)
+    return rows, changed | (gone & ((rows["absence_until"] >= rows["time_ns"]) | made))
 
 
 def _meaning(rows: Table) -> StringValue:
     """Return what the event said when it happened; NULL where it only made things uncertain."""
     fact, of_value = rows["own_fact"], rows["value"].notnull()
     return ibis.cases(
+        (of_value & (rows["proof"] == "key_doubtful"), ibis.null(str)),
         (fact.isin(["key_deleted", "key_renamed"]) | (of_value & (fact == "delete")), "deleted"),
         (of_value & (fact == "write"), "write"),
         (of_value & fact.isin(["read", "seen"]), "read"),
