@@ -156,6 +156,21 @@ def _table(joined: _Joined, order: Column, texts: list[str]) -> pa.Table:
         place = blobs.place.take(order)
         return blobs.values.take(pa.array(place, mask=place == NONE))
 
+    def details() -> pa.Array:
+        """Return the column `detail` as a dictionary, for its texts are few."""
+        blobs = joined.blobs["detail"]
+        if blobs is None:
+            return pa.nulls(rows, pa.string())
+        place = blobs.place.take(order)
+        known = place != NONE
+        used = np.flatnonzero(np.bincount(place[known]))
+        texts = blobs.values.take(pa.array(used)).dictionary_encode()  # batches have some in common
+        code = np.zeros(len(blobs.values), np.int32)
+        code[used] = texts.indices.to_numpy()
+        return pa.DictionaryArray.from_arrays(
+            _known(np.where(known, code.take(place), 0), known), texts.dictionary
+        )
+
     plan = column("plan").astype(np.intp)
     time_ns, tid, process = column("time_ns"), column("tid"), column("process")
     key, handle, last_name = column("key"), column("handle"), column("last_name")
@@ -200,7 +215,7 @@ def _table(joined: _Joined, order: Column, texts: list[str]) -> pa.Table:
         "event_id": pa.array(lookup.id.take(plan)),
         "record_offset": pa.array(column("offset")),
         "flags": pa.array(column("flags")),
-        "detail": bytes_of("detail"),
+        "detail": details(),
     }
     # Columns that are always known are declared so: the writer then spends nothing on their NULLs.
     fields = [pa.field(name, columns[name].type, nullable=name not in _ALWAYS_KNOWN) for name in EVENTS.names]
