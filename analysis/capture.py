@@ -21,6 +21,7 @@ from analysis.filters import Codes, Filters, Words
 from analysis.keys import key_summary, sort_keys
 from analysis.members import Captures, find_captures
 from analysis.questions import Questions
+from analysis.ranges import ranges, stream_ranges
 from analysis.timeline import timeline
 from tracer.errors import UsageError
 from tracer.store.manifest import Manifest
@@ -150,9 +151,14 @@ class Capture(Questions):
         *,
         columns: Sequence[str] | None = None,
         limit: int | None = None,
-        batch_rows: int = 65_536,
+        batch_rows: int = 16_384,
     ) -> "pa.RecordBatchReader":
         """Return the timeline as a stream of Arrow batches, for results larger than memory."""
+        if limit is None and (found := ranges(self, filters)):
+            _check_columns(columns, limit, self.event_columns)
+            return stream_ranges(
+                self, self._event_rows(filters), found, columns or self.event_columns, batch_rows
+            )
         sql = ibis.to_sql(self.timeline_table(filters, columns=columns, limit=limit), dialect="duckdb")
         with engine_errors():
             return stream(self.engine(), sql, batch_rows)

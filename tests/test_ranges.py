@@ -1,0 +1,58 @@
+"""A long timeline is read a range after the other: the same rows in the same order as when all are sorted at once."""
+
+import itertools
+
+import pytest
+from small_capture import write_capture
+
+import analysis.ranges
+from analysis.capture import Capture, open_capture
+from analysis.filters import Filters
+from analysis.ranges import ranges
+from tracer.ingest import ingest
+from tracer.simulate import Knobs, simulate
+
+
+@pytest.fixture(scope="module")
+def capture(tmp_path_factory) -> Capture:
+    folder = tmp_path_factory.mktemp("ranges")
+    simulate(folder / "a.etl", Knobs(events=1500), truth=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tracer.ingest.PART_ROWS", 400)
+        ingest([folder / "a.etl"], folder / "a.regtrace")
+    with open_capture(folder / "a.regtrace") as opened:
+        yield opened
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {},
+        {"operation": "read"},
+        {"key": "HKLM", "subtree": True},
+        {"where": "sequence % 3 = 0"},
+        {"start": "+5ms"},
+    ],
+)
+@pytest.mark.parametrize("columns", [None, ["time_ns", "display_key"]])
+def test_ranges_give_the_rows_of_one_sort(capture, monkeypatch, asked, columns):
+    filters = Filters(**asked)
+    whole = capture.timeline_reader(filters, columns=columns).read_all()
+    monkeypatch.setattr(analysis.ranges, "_MANY_ROWS", 1)
+    monkeypatch.setattr(analysis.ranges, "_RANGE_ROWS", 70)
+    found = ranges(capture, filters)
+    assert len(found) > 10
+    assert [first for first, _ in found[1:]] == [last + 1 for _, last in found[:-1]]
+    assert whole.num_rows
+    assert capture.timeline_reader(filters, columns=columns).read_all().equals(whole)
+    first = capture.timeline_reader(filters, columns=columns, limit=5).read_all()
+    assert first.equals(whole.slice(0, 5))
+
+
+def test_short_timelines_and_parts_that_overlap_are_sorted_at_once(tmp_path, monkeypatch):
+    with open_capture(write_capture(tmp_path / "small.regtrace")) as small:
+        assert ranges(small, Filters()) == []
+        monkeypatch.setattr(analysis.ranges, "_MANY_ROWS", 1)
+        spans = sorted((part["first_sequence"], part["last_sequence"]) for part in small.manifest.parts)
+        overlap = any(last >= first for (_, last), (first, _) in itertools.pairwise(spans))
+        assert (ranges(small, Filters()) == []) == overlap
