@@ -92,7 +92,9 @@ def test_what_was_not_recorded_is_unknown_in_every_answer(capture):
         changes = asked.changes()
     assert history[["old_type", "old_size", "old_data", "old_from"]].isna().all().all()
     mine = changes[changes["value_name"] == "PCT"]
-    assert mine["change"].tolist() == ["set"]
+    assert mine["change"].tolist() == [
+        "unclear"
+    ]  # the key that was deleted last, which nobody names, may be this one
     assert mine[["before_type", "before_size", "before_data"]].isna().all().all()
 
 
