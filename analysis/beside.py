@@ -6,13 +6,14 @@ from pathlib import Path
 from uuid import uuid4
 
 import ibis
+import pyarrow as pa
 import pyarrow.parquet as pq
 from ibis.backends.duckdb import Backend
 from ibis.expr.types import Table
 
 from analysis.engine import HELPERS, bind, engine_errors, quoted, stream
 
-__all__ = ["as_view", "beside"]
+__all__ = ["as_view", "beside", "given"]
 
 _BATCH_ROWS = 65_536
 
@@ -39,6 +40,14 @@ def beside(sql: str, schema: ibis.Schema, source: Backend, backend: Backend) -> 
         source: the engine that runs the query, once.
         backend: the engine that needs the rows; it may be the same.
     """
+    reader = stream(source, sql, _BATCH_ROWS)
+    with given(reader, schema, backend) as table:
+        yield table
+
+
+@contextmanager
+def given(rows: pa.RecordBatchReader, schema: ibis.Schema, backend: Backend) -> Iterator[Table]:
+    """Give an engine rows that come as a stream, in the block; `schema`: their columns."""
     name = f"beside_{uuid4().hex}"
     with engine_errors():
         found = backend.con.cursor().execute("SELECT current_setting('temp_directory')").fetchone()
@@ -46,12 +55,11 @@ def beside(sql: str, schema: ibis.Schema, source: Backend, backend: Backend) -> 
         path = Path(found[0]) / f"{name}.parquet"  # where the engine may read, even where it is locked
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            reader = stream(source, sql, _BATCH_ROWS)
-            with pq.ParquetWriter(path, reader.schema) as writer:
-                for batch in reader:
+            with pq.ParquetWriter(path, rows.schema) as writer:
+                for batch in rows:
                     writer.write_batch(batch)
-            rows = f"SELECT * FROM read_parquet([{quoted(str(path))}])"
-            backend.con.execute(f"CREATE VIEW {HELPERS}.{name} AS {rows}")
+            query = f"SELECT * FROM read_parquet([{quoted(str(path))}])"
+            backend.con.execute(f"CREATE VIEW {HELPERS}.{name} AS {query}")
             yield bind(backend, name, schema, HELPERS)
             backend.con.execute(f"DROP VIEW {HELPERS}.{name}")
         finally:

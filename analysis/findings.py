@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Findings"]
 
 _SIDE_ROWS = "side_rows"  # view of the rows of a side that is compared
+_SIDE_NAMES = "side_names"  # what keys of a side are called that pair by their meaning
 _SIDE_EVERYWHERE = "side_everywhere"  # and of those that changed whole subtrees, of any key
 
 
@@ -245,15 +246,16 @@ class Findings(OpenCapture):
         counts: bool = False,
     ) -> "pa.Table":
         """Return the answer of `diff` about two sides as an Arrow table."""
-        from analysis.answers.diff import candidates, parse_kinds
+        from analysis.answers.diff import NAMES, candidates, parse_kinds
         from analysis.answers.differences import differences
         from analysis.answers.meaning import parse_folds
-        from analysis.beside import as_view, beside
+        from analysis.beside import as_view, beside, given
 
         folds, kinds = parse_folds(fold), parse_kinds(only)
+        (ours, _), (theirs, _) = sides
         with ExitStack() as stack:
             tables = []
-            for capture, asked in sides:
+            for (capture, asked), names in zip(sides, _key_names(ours, theirs, folds), strict=True):
                 of_side = replace(asked, value=None)
                 rows, engine = capture.rows(of_side, joined=False), capture.engine()
                 subtrees, everywhere, _ = capture.subtree_changes(asked)
@@ -262,13 +264,66 @@ class Findings(OpenCapture):
                     rows.schema(), *known, kinds=kinds, folds=folds, value=asked.value,
                     subtrees=subtrees, apart=everywhere is not None,
                 )  # fmt: skip
+                named = stack.enter_context(given(names.to_reader(), ibis.schema(NAMES), engine))
                 with (
+                    as_view(named, engine, _SIDE_NAMES),
                     as_view(rows, engine, _SIDE_ROWS),
                     as_view(rows if everywhere is None else everywhere, engine, _SIDE_EVERYWHERE),
                 ):
                     tables.append(stack.enter_context(beside(sql, schema, engine, self.engine())))
             with engine_errors():
-                return differences(fetch(candidates(*tables, counts=counts)))
+                values: list[Table] = []
+                # In one capture a name means the same on both sides.
+                for names in (
+                    _value_names(tables[0], tables[1], folds) if folds and ours is not theirs else ()
+                ):
+                    schema = ibis.schema({"key_name": "string"} | NAMES)
+                    values.append(stack.enter_context(given(names.to_reader(), schema, self.engine())))
+                found = candidates(*tables, counts=counts, folds=folds, values=values)
+                return differences(fetch(found), folds)
+
+
+def _key_names(a: OpenCapture, b: OpenCapture, folds: Collection[str]) -> "list[pa.Table]":
+    """Return for each side what its keys are called that pair by their meaning (`analysis.answers.diff.NAMES`).
+
+    All keys of both captures are looked at, whichever are asked for: what a name means does not depend on that.
+    """
+    import pyarrow as pa
+
+    from analysis.answers.diff import own_names
+    from analysis.answers.pairing import paired_names
+
+    called: Sequence[dict[str, str]] = ({}, {})
+    if folds:
+        with engine_errors():
+            own = [fetch(own_names(one.tables["keys"])).column(0).to_pylist() for one in (a, b)]
+        called = paired_names(own[0], own[1], folds)
+    return [
+        pa.table(
+            {"own": [*one], "name": [*one.values()]},
+            schema=pa.schema([("own", "string"), ("name", "string")]),
+        )
+        for one in called
+    ]
+
+
+def _value_names(a: Table, b: Table, folds: Collection[str]) -> "list[pa.Table]":
+    """Return for each side what its values are called that pair by their meaning, key by key."""
+    import pyarrow as pa
+
+    from analysis.answers.diff import value_names
+    from analysis.answers.pairing import paired_names
+
+    of_keys: dict[str, tuple[list[str], list[str]]] = {}
+    for side, rows in enumerate((a, b)):
+        for row in fetch(value_names(rows)).to_pylist():
+            of_keys.setdefault(row["key_name"], ([], []))[side].append(row["value"])
+    found: tuple[list[dict[str, str]], list[dict[str, str]]] = ([], [])
+    for key, names in of_keys.items():
+        for side, called in enumerate(paired_names(names[0], names[1], folds)):
+            found[side].extend({"key_name": key, "own": own, "name": name} for own, name in called.items())
+    schema = pa.schema([(name, "string") for name in ("key_name", "own", "name")])
+    return [pa.Table.from_pylist(rows, schema=schema) for rows in found]
 
 
 @lru_cache(16)
@@ -285,7 +340,7 @@ def _side_query(
     apart: bool,
 ) -> tuple[str, ibis.Schema]:
     """Return what `analysis.answers.diff.side` is in SQL, and its columns: to say it once takes long."""
-    from analysis.answers.diff import side
+    from analysis.answers.diff import NAMES, side
 
     found = side(
         ibis.table(rows, name=_SIDE_ROWS, database=HELPERS),
@@ -294,6 +349,7 @@ def _side_query(
         losses=ibis.table(losses, name="losses"),
         kinds=kinds,
         folds=folds,
+        names=ibis.table(NAMES, name=_SIDE_NAMES, database=HELPERS) if folds else None,
         value=value,
         everywhere=ibis.table(rows, name=_SIDE_EVERYWHERE, database=HELPERS) if apart else None,
         subtrees=subtrees,

@@ -73,7 +73,8 @@ def diff(
         str | None,
         typer.Option(
             "--fold", metavar="WORDS",
-            help="What names differ in without meaning anything: sid, guid, controlset, wow64, or all.",
+            help="What names differ in without meaning anything: sid, guid, controlset, wow64, or all. What does "
+            "not pair one to one stays apart.",
         ),
     ] = None,
     only: Annotated[
@@ -106,6 +107,7 @@ def diff(
     from cli.output import Output
     from cli.questions import Question, filters_of
     from cli.tables.diff import diff_lines, diff_summary
+    from cli.words import plural
     from cli.zones import find_zone
 
     target = Output.of(output, format, force=force, wide=wide, zone=find_zone(tz))
@@ -121,6 +123,11 @@ def diff(
             shown, partial(diff_lines, color=target.color), noun="difference", limit=limit
         )
         console.note(diff_summary(rows))
+        if apart := sum(rows.column("apart").to_pylist()):
+            console.note(
+                f"{plural(apart, 'difference')} could not be paired: several names of one side are folded to one, "
+                "and nobody can say which of them is which (column apart)"
+            )
         for letter, (one, asked) in zip("ab", sides, strict=True):
             for sentence in one.doubts(asked).sentences:
                 console.note(f"{letter}: {sentence}")

@@ -1,6 +1,7 @@
 """Two sides compared by plain loops over their rows in order: the reference of `diff`."""
 
 import re
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
@@ -33,54 +34,190 @@ def plain_meaning(name: str, folds: Collection[str]) -> str:
     return name.replace("\\WOW6432NODE\\", "\\") if "wow64" in folds else name
 
 
+def plain_names(a: Collection[str], b: Collection[str], folds: Collection[str]) -> list[dict[str, str]]:
+    """Return what the names of each side are called: folded where one name of each side at most is left for it."""
+    called: list[dict[str, str]] = [{}, {}]
+
+    def walk(entries: list[tuple[int, str, str, str]]) -> None:
+        groups: dict[str, list[tuple[int, str, str, str, str]]] = {}
+        for side, name, before, rest in entries:
+            found = identifier(rest, folds)
+            if found is None:
+                called[side][name] = before + rest
+            else:
+                text, own, after = rest[: found.start()], found[0], rest[found.end() :]
+                key = before + text + ("{GUID}" if own[0] == "{" else "<SID>")
+                groups.setdefault(key, []).append((side, name, before + text, own, after))
+        for key, group in groups.items():
+            alone = all(len({own for side, _, _, own, _ in group if side == one}) <= 1 for one in (0, 1))
+            walk(
+                [
+                    (side, name, key if alone else before + own, after)
+                    for side, name, before, own, after in group
+                ]
+            )
+
+    walk([(side, name, "", name) for side, names in enumerate((a, b)) for name in set(names)])
+    views = [fold for fold in folds if fold in ("controlset", "wow64")]
+    meant = [{name: plain_meaning(new, views) for name, new in one.items()} for one in called]
+    for side, one in enumerate(meant):
+        for name, new in one.items():
+            if all(list(each.values()).count(new) <= 1 for each in meant):
+                called[side][name] = new
+    for one in called:
+        while True:
+            several = [name for name, new in one.items() if name != new and list(one.values()).count(new) > 1]
+            if not several:
+                break
+            one.update((name, name) for name in several)
+    return called
+
+
+def identifier(text: str, folds: Collection[str]) -> re.Match[str] | None:
+    patterns = {"sid": r"S-1-(5-21|12-1)(-\d+)+", "guid": r"\{[0-9A-F]{8}(-[0-9A-F]{4}){3}-[0-9A-F]{12}\}"}
+    found = [re.search(patterns[fold], text, re.ASCII) for fold in patterns if fold in folds]
+    return min((one for one in found if one), key=lambda one: one.start(), default=None)
+
+
+def plain_text(content: Any, folds: Collection[str]) -> Any:
+    """Return a content with the identifiers in its text folded, where all of it was captured."""
+    kind, size, data = content
+    if kind not in (1, 2, 6, 7) or data is None or len(data) != size or len(data) % 2:
+        return content
+    text = data.decode("utf-16-le", "surrogatepass")
+    kept = {"sid": r"S-1-(5-21|12-1)(-\d+)+", "guid": r"\{[0-9A-F]{8}(-[0-9A-F]{4}){3}-[0-9A-F]{12}\}"}
+    for fold, word in (("sid", "<SID>"), ("guid", "{GUID}")):
+        if fold in folds:
+            text = re.sub(kept[fold], word, text, flags=re.ASCII | re.IGNORECASE)
+    return content if text.encode("utf-16-le", "surrogatepass") == data else (kind, None, text)
+
+
 def plain_diff(
     sides: Sides, *, kinds: Collection[str], folds: Collection[str] = (), counts: bool = False
 ) -> list[Row]:
     """Return the differences, in order, with the columns that the comparison decides."""
-    a, b = (plain_side(capture, filters, kinds, folds) for capture, filters in sides)
+    (one, _), (other, _) = sides
+    own_keys = [
+        {path for path in folded_key(capture).values() if not path.startswith("<OBJECT 0X")}
+        for capture, _ in sides
+    ]
+    key_names = plain_names(*own_keys, folds)
+    things = [
+        plain_side(capture, filters, kinds, names)
+        for (capture, filters), names in zip(sides, key_names, strict=True)
+    ]
+    if folds and one is not other:
+        things = with_values(things, folds)
+    a, b = things
+    alike = [Counter(meant(entry, name, folds) for name, entry in side.items()) for side in things]
     answers = []
     for name in a.keys() | b.keys():
-        side = compare(name[0], a.get(name), b.get(name), counts=counts)
+        side = compare(name[0], a.get(name), b.get(name), counts=counts, folds=folds)
         if side is not None:
-            answers.append(describe(name, side, a.get(name), b.get(name)))
-    return [row for _, row in sorted(answers, key=lambda answer: answer[0])]
+            entry = a.get(name) or b.get(name)
+            called = meant(entry, name, folds)
+            other_has = alike[1] if name not in b else alike[0] if name not in a else {}
+            apart = bool(folds) and bool(other_has.get(called))
+            order, row = describe(name, side, a.get(name), b.get(name))
+            held = plain_text(entry.get("content", (None, None, None)), folds)
+            changed = tuple(
+                None if each is None else each.get("changed") for each in (a.get(name), b.get(name))
+            )
+            twin = (called, entry.get("word"), any(changed), held)
+            answers.append((order, row | {"apart": apart}, twin))
+    answers.sort(key=lambda answer: answer[0])
+    return [row for _, row, _ in without_twins(answers)]
 
 
-def plain_side(capture: Capture, filters: Filters, kinds: Collection[str], folds: Collection[str]) -> Any:
+def meant(entry: Row, name: Any, folds: Collection[str]) -> Any:
+    """Return what a thing is called with everything folded."""
+    what, _, _, image, operation = name
+    own_key, own_value = entry["own"]
+    return what, plain_meaning(own_key, folds), plain_meaning(own_value, folds), image, operation
+
+
+def without_twins(answers: list[Any]) -> list[Any]:
+    """Leave out what stays apart and holds the same on both sides, the first of each as often as the other has it."""
+    counts = Counter((row["side"], twin) for _, row, twin in answers if row["apart"])
+    kept = []
+    for answer in answers:
+        _, row, twin = answer
+        if row["apart"]:
+            pairs = min(counts["only_a", twin], counts["only_b", twin])
+            gone = (row["side"], twin, "gone")
+            if counts[gone] < pairs:
+                counts[gone] += 1
+                continue
+        kept.append(answer)
+    return kept
+
+
+def with_values(things: list[Any], folds: Collection[str]) -> list[Any]:
+    """Return the things with their values called by their meaning where they pair by that, key by key."""
+    named: dict[str, list[list[str]]] = {}
+    for side, entries in enumerate(things):
+        for what, key, value, *_ in entries:
+            if what == "value" and plain_meaning(value, folds) != value:
+                named.setdefault(key, [[], []])[side].append(value)
+    called = {key: plain_names(*names, folds) for key, names in named.items()}
+    return [
+        {
+            (
+                what,
+                key,
+                called[key][side].get(value, value) if what == "value" and key in called else value,
+                *rest,
+            ): entry
+            for (what, key, value, *rest), entry in entries.items()
+        }
+        for side, entries in enumerate(things)
+    ]
+
+
+def plain_side(capture: Capture, filters: Filters, kinds: Collection[str], names: dict[str, str]) -> Any:
     rows = plain_rows(capture, replace(filters, value=None))
     paths = {key: path for key, path in folded_key(capture).items() if not path.startswith("<OBJECT 0X")}
     shown = capture.sql("SELECT key_id, display_path FROM keys")
     shown_paths = dict(zip(map(int, shown["key_id"]), shown["display_path"], strict=True))
     things: dict[Any, Row] = {}
     if {"keys", "values"} & set(kinds):
-        for name, entry in states(capture, rows, paths, folds):
+        for name, entry in states(capture, rows, paths, names):
             if name[0] + "s" in kinds:
                 merge(things, name, entry | {"key": shown_paths[entry["group"]]})
     for row in rows:
         image = row["process"]
         if "processes" in kinds and image is not None:
             name = ("process", "", "", fold_name(image), "")
-            merge(things, name, {"at": row, "image": image, "times": 1})
+            merge(things, name, {"at": row, "image": image, "times": 1, "own": ("", "")})
         if "operations" in kinds and row["group"] in paths:
-            path = plain_meaning(paths[row["group"]], folds)
-            name = ("operation", path, "", fold_name(image or ""), row["operation"])
-            merge(things, name, {"at": row, "image": image, "times": 1, "key": shown_paths[row["group"]]})
+            own = paths[row["group"]]
+            name = ("operation", names[own], "", fold_name(image or ""), row["operation"])
+            told = {"at": row, "image": image, "times": 1, "key": shown_paths[row["group"]], "own": (own, "")}
+            merge(things, name, told)
     return things
 
 
-def states(capture: Capture, rows: list[Row], paths: dict[int, str], folds: Collection[str]) -> Any:
+def states(capture: Capture, rows: list[Row], paths: dict[int, str], names: dict[str, str]) -> Any:
     follower = Follower(capture)
     follower.follow(rows)
     changes = count_changes(capture, rows)
     for group, key in follower.keys.items():
         if group not in paths:
             continue
-        path = plain_meaning(paths[group], folds)
+        own = paths[group]
+        path = names[own]
         if key.sure_word is not None:
             times = changes.get((group, None), 0)
             yield (
                 ("key", path, "", "", ""),
-                {"at": key.at, "word": key.sure_word, "times": times, "changed": times > 0, "group": group},
+                {
+                    "at": key.at,
+                    "word": key.sure_word,
+                    "times": times,
+                    "changed": times > 0,
+                    "group": group,
+                    "own": (own, ""),
+                },
             )
         for value, known in key.values.items():
             word, at = known.sure_word(), known.word()[1]
@@ -91,7 +228,7 @@ def states(capture: Capture, rows: list[Row], paths: dict[int, str], folds: Coll
             if content[1] == 0 and content[2] is None:
                 content = (content[0], 0, b"")
             yield (
-                ("value", path, plain_meaning(value, folds), "", ""),
+                ("value", path, value, "", ""),
                 {
                     "at": at,
                     "word": word,
@@ -100,6 +237,7 @@ def states(capture: Capture, rows: list[Row], paths: dict[int, str], folds: Coll
                     "content": content,
                     "spelled": key.names[value],
                     "group": group,
+                    "own": (own, value),
                 },
             )
 
@@ -144,7 +282,9 @@ def merge(things: dict[Any, Row], name: Any, entry: Row) -> None:
     old.update(times=times, changed=changed)
 
 
-def compare(what: str, a: Row | None, b: Row | None, *, counts: bool) -> str | None:
+def compare(
+    what: str, a: Row | None, b: Row | None, *, counts: bool, folds: Collection[str] = ()
+) -> str | None:
     is_state = what in ("key", "value")
     if a is None or b is None:
         known = a or b
@@ -159,6 +299,9 @@ def compare(what: str, a: Row | None, b: Row | None, *, counts: bool) -> str | N
     if what == "key" or not there[0]:
         return None
     (kind, size, data), (other_kind, other_size, other_data) = a["content"], b["content"]
+    same = plain_text(a["content"], folds) == plain_text(b["content"], folds)
+    if folds and data is not None and same:
+        return None
     if None not in (kind, other_kind) and kind != other_kind:
         return "differs"
     if None not in (size, other_size) and size != other_size:

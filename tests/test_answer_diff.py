@@ -1,5 +1,6 @@
 """Differences between captures and between intervals, compared with plain loops and written down by hand."""
 
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from plain_diff import plain_diff, plain_meaning
 from plain_rows import simulated
 from small_capture import write_capture
 
+import regtrace as rt
 from analysis.answers.diff import KINDS, USUAL
 from analysis.answers.differences import DIFFERENCES
 from analysis.answers.meaning import FOLDS, meaning, parse_folds
@@ -22,6 +24,8 @@ from analysis.filters import Filters
 from tracer.errors import CaptureError, UsageError
 
 SID, OTHER_SID = "S-1-5-21-1-2-3-1001", "S-1-5-21-7-8-9-1005"
+THIRD_SID = "S-1-5-21-4-4-4-1001"
+THIRD_GUID, FOURTH_GUID = "{33333333-90AB-CDEF-1234-567890ABCDEF}", "{44444444-90AB-CDEF-1234-567890ABCDEF}"
 GUID, OTHER_GUID = "{00000000-0000-0000-0000-00000000000A}", "{12345678-90AB-CDEF-1234-567890ABCDEF}"
 V = "HKLM\\SOFTWARE\\V"
 
@@ -98,9 +102,8 @@ def wrote(key: str, value: str, data: bytes | None, **more: Any) -> dict[str, An
 
 
 def read(key: str, value: str, data: bytes, **more: Any) -> dict[str, Any]:
-    partial = bytes(4) + (3).to_bytes(4, "little") + len(data).to_bytes(4, "little") + data
     return event(
-        "QueryValueKey", key, value, information_class=2, data=partial, data_size=len(partial), **more
+        "QueryValueKey", key, value, information_class=2, data_type=3, data=data, data_size=len(data), **more
     )
 
 
@@ -210,11 +213,151 @@ def test_a_hostile_name_takes_no_longer_than_it_is_long() -> None:
     assert time.monotonic() - began < 5
 
 
-def test_of_two_that_mean_the_same_the_last_counts(sides: Any) -> None:
+def test_several_keys_of_one_meaning_stay_apart_and_say_so(sides: Any) -> None:
     a = [wrote(f"HKU\\{SID}\\x", "v", b"1"), wrote(f"HKU\\{OTHER_SID}\\x", "v", b"2")]
-    b = [wrote(f"HKU\\{SID}\\x", "v", b"2")]
-    assert check(sides(a, b), fold="sid") == []
-    assert len(check(sides(a, b))) == 2
+    b = [wrote(f"HKU\\{SID}\\x", "v", b"2"), wrote(f"HKU\\{THIRD_SID}\\x", "v", b"3")]
+    for fold in (None, "sid", "all"):
+        rows = check(sides(a, b), fold=fold)
+        assert [(row["side"], row["apart"], row["a_data"], row["b_data"]) for row in rows] == [
+            ("differs", False, b"1", b"2"),
+            ("only_b", bool(fold), None, b"3"),
+            ("only_a", bool(fold), b"2", None),
+        ]
+        assert rows[2]["a_key"] == f"HKU\\{OTHER_SID}\\x"
+
+
+def test_what_stays_apart_and_holds_the_same_is_left_out_one_for_one(sides: Any) -> None:
+    a = [wrote(f"{V}\\{guid}", "v", b"1") for guid in (GUID, OTHER_GUID)]
+    b = [wrote(f"{V}\\{guid}", "v", data) for guid, data in ((THIRD_GUID, b"1"), (FOURTH_GUID, b"2"))]
+    rows = check(sides(a, b), fold="guid")
+    assert [(row["side"], row["apart"]) for row in rows] == [("only_a", True), ("only_b", True)]
+    assert (rows[0]["a_data"], rows[1]["b_data"]) == (b"1", b"2")
+
+
+def test_guids_below_a_user_pair_once_the_user_does(sides: Any) -> None:
+    """One user on each side; the GUIDs below him are the same, and stay themselves."""
+
+    def events(sid: str) -> list[dict[str, Any]]:
+        return [wrote(f"HKU\\{sid}\\{guid}", "v", guid.encode()) for guid in (GUID, OTHER_GUID)]
+
+    assert check(sides(events(SID), events(OTHER_SID)), fold="sid,guid") == []
+    assert len(check(sides(events(SID), events(OTHER_SID)), fold="guid")) == 4
+
+
+def test_values_named_by_guids_pair_by_the_same_rule(sides: Any) -> None:
+    one = [wrote(V, GUID, b"1"), wrote(V, f"run {SID}", b"1")]
+    other = [wrote(V, OTHER_GUID, b"2"), wrote(V, f"run {OTHER_SID}", b"1")]
+    rows = check(sides(one, other), fold="all")
+    assert [(row["side"], row["value_name"], row["apart"]) for row in rows] == [("differs", GUID, False)]
+    rows = check(sides([*one, wrote(V, THIRD_GUID, b"3")], other), fold="all")
+    assert sorted((row["side"], row["apart"]) for row in rows) == [
+        ("only_a", True),
+        ("only_a", True),
+        ("only_b", True),
+    ]
+
+
+def test_identifiers_in_texts_are_folded_too(sides: Any) -> None:
+    def text(words: str, kind: int = 1) -> dict[str, Any]:
+        data = words.encode("utf-16-le")
+        return event("SetValueKey", V, f"as {kind}", data=data, data_size=len(data), data_type=kind)
+
+    a = [text(f"C:\\x\\{SID}\\{GUID.lower()}\0", kind) for kind in (1, 2, 7, 3)]
+    b = [text(f"C:\\x\\{OTHER_SID}9\\{OTHER_GUID}\0", kind) for kind in (1, 2, 7, 3)]
+    assert [row["value_name"] for row in check(sides(a, b), fold="all")] == ["as 3"]
+    assert len(check(sides(a, b), fold="sid")) == len(check(sides(a, b))) == 4
+    cut = [a[0] | {"data": a[0]["data"][:20]}]
+    assert len(check(sides(cut, b[:1]), fold="all")) == 1
+
+
+def test_in_one_capture_a_name_means_one_thing(sides: Any) -> None:
+    events = [
+        wrote(f"{V}\\{GUID}", "v", b"1", at_us=0),
+        wrote(f"{V}\\{OTHER_GUID}", "v", b"2", at_us=9_000_000),
+    ]
+    (capture, _), _ = sides(events, [])
+    halves = [(capture, Filters(end="+1s")), (capture, Filters(start="+2s"))]
+    rows = check(halves, fold="all")
+    assert [(row["side"], row["apart"]) for row in rows] == [("only_a", True), ("only_b", True)]
+
+
+def test_a_real_log_split_in_two_pairs_no_two_keys(corpus: Path, tmp_path: Path) -> None:
+    rt.ingest(corpus / "pml" / "pp-LogfileTests64bitUTC.pml", tmp_path / "log.regtrace")
+    with open_capture(tmp_path / "log.regtrace", threads=2) as log:
+        first_ns, last_ns = log.span() or (0, 0)
+        middle = f"+{(last_ns - first_ns) / 2e9}s"
+        halves = [(log, Filters(end=middle)), (log, Filters(start=middle))]
+        for fold in (None, "all"):
+            rows = log.diff_rows(halves, only="values,keys", fold=fold).to_pylist()
+            pairs = [(row["a_key"], row["b_key"]) for row in rows if row["side"] == "differs"]
+            assert pairs
+            assert [a.upper() for a, _ in pairs] == [b.upper() for _, b in pairs]
+
+
+REPLACED = {
+    r"S-1-5-21-[0-9-]*[0-9]": lambda found: f"S-1-5-21-99{found[0][8:]}7",
+    r"(?i)\{([0-9a-f]{8})((?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\}": lambda found: (
+        f"{{{found[1][::-1]}{found[2]}}}"
+    ),
+}
+
+
+def elsewhere(text: str) -> str:
+    """Return a text as it would be on another machine, which has other SIDs and other GUIDs."""
+    for pattern, change in REPLACED.items():
+        text = re.sub(pattern, change, text)
+    return text
+
+
+def moved(told: dict[str, Any]) -> dict[str, Any]:
+    """Return an event as another machine has it: other identifiers, process ids, threads and times."""
+    row = told | {"key": elsewhere(told["key"]), "thread": 7}
+    if told["value_name"] is not None:
+        row["value_name"] = elsewhere(told["value_name"])
+    if told.get("data_type") == 1 and told.get("data"):
+        row["data"] = elsewhere(told["data"].decode("utf-16-le")).encode("utf-16-le")
+        row["data_size"] = len(row["data"])
+    return row
+
+
+IDENTIFIED = st.builds(
+    lambda key, value, text, operation, process, made: event(
+        operation, key, value if operation in VALUED else None, process=process, disposition=made,
+        **({"data": text.encode("utf-16-le"), "data_size": 2 * len(text), "data_type": 1} if operation in DATED else {}),
+    ),
+    st.sampled_from([
+        V, f"HKU\\{SID}\\V", f"HKU\\{SID}_Classes\\V", f"HKU\\{OTHER_SID}\\V", f"{V}\\{GUID}", f"{V}\\{OTHER_GUID}",
+        f"{V}\\{THIRD_GUID}\\{GUID}", f"HKU\\{SID}\\{GUID}", f"HKU\\{OTHER_SID}\\{GUID}", "<object 0xFFFF>",
+        "HKLM\\SYSTEM\\ControlSet001\\V", "HKLM\\SYSTEM\\ControlSet002\\V", "HKLM\\SOFTWARE\\WOW6432Node\\V",
+    ]),
+    st.sampled_from(["", "a", GUID, OTHER_GUID, f"of {SID}"]),
+    st.sampled_from(["", "x", SID, f"{GUID} {SID}"]),
+    st.sampled_from(["SetValueKey", "SetValueKey", "QueryValueKey", "DeleteValueKey", "OpenKey", "CreateKey", "DeleteKey"]),
+    st.sampled_from(["a.exe", "b.exe"]),
+    st.sampled_from([None, 1, 2]),
+)  # fmt: skip
+VALUED, DATED = ("SetValueKey", "QueryValueKey", "DeleteValueKey"), ("SetValueKey", "QueryValueKey")
+
+
+@settings(max_examples=3, deadline=None)
+@given(told=st.lists(IDENTIFIED, max_size=60))
+def test_a_capture_equals_itself_on_another_machine(
+    told: list[dict[str, Any]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("moved")
+    with (
+        open_capture(write_events(folder / "a.regtrace", told, control_set=None), threads=1) as a,
+        open_capture(
+            write_events(folder / "b.regtrace", [moved(one) for one in told], control_set=None), threads=1
+        ) as b,
+    ):
+        for fold in ("sid,guid", "all"):
+            assert check([(a, Filters()), (b, Filters())], only=KINDS, fold=fold, counts=True) == []
+        for fold in (None, *FOLDS, "all"):
+            assert (
+                a.diff_rows([(a, Filters()), (a, Filters())], only=KINDS, fold=fold, counts=True).num_rows
+                == 0
+            )
 
 
 def test_counts_differ_only_where_asked(sides: Any) -> None:

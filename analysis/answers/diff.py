@@ -13,7 +13,17 @@ from analysis.folding import folded
 from analysis.links import link_target
 from tracer.errors import UsageError
 
-__all__ = ["CANDIDATES", "KINDS", "USUAL", "candidates", "parse_kinds", "side"]
+__all__ = [
+    "CANDIDATES",
+    "KINDS",
+    "NAMES",
+    "USUAL",
+    "candidates",
+    "own_names",
+    "parse_kinds",
+    "side",
+    "value_names",
+]
 
 KINDS = ("values", "keys", "operations", "processes")
 USUAL = ("values", "keys", "processes")  # operations are very many
@@ -23,7 +33,17 @@ _OF_SIDE = (
     "display_key", "spelled_value", "spelled_image", "last_known", "changed", "own_fact", "own_type",
     "own_size", "own_data", "times", "process", "pid", "sequence", "time", "key_id", "process_id",
 )  # fmt: skip
-CANDIDATES = (*_MATCH, *(f"{letter}_{name}" for letter in "ab" for name in _OF_SIDE))
+_FOLDED = (
+    "what",
+    "fold_key",
+    "fold_value",
+    "image",
+    "operation",
+)  # what a thing is called with everything folded
+CANDIDATES = (
+    *_MATCH, "fold_key", "fold_value", *(f"{letter}_{name}" for letter in "ab" for name in (*_OF_SIDE, "alike")),
+)  # fmt: skip
+NAMES = {"own": "string", "name": "string"}  # columns of tables that say what names are called
 
 
 def parse_kinds(words: str | Collection[str] | None) -> tuple[str, ...]:
@@ -51,6 +71,7 @@ def side(
     losses: Table,
     kinds: Collection[str] = KINDS,
     folds: Collection[str] = (),
+    names: Table | None = None,
     value: str | None = None,
     everywhere: Table | None = None,
     subtrees: bool = True,
@@ -63,7 +84,8 @@ def side(
     Columns that name the thing (none is NULL; "" where it does not apply):
 
     * what: key, value, operation (by key and process) or process;
-    * key_name, value, image: folded names, by their meaning (`analysis.answers.meaning`); operation.
+    * key_name, value, image: folded names, that of the key as `names` calls it; operation;
+    * fold_key, fold_value: both by their meaning (`analysis.answers.meaning`), which several may share.
 
     Columns that tell of it (NULL where they do not apply):
 
@@ -81,6 +103,8 @@ def side(
         losses: the table `losses`.
         kinds: some of KINDS.
         folds: as for `analysis.answers.meaning.meaning`.
+        names: what keys are called that pair by their meaning (`analysis.answers.pairing`): the columns NAMES;
+            None: each by its own name.
         value: value name or pattern; None: all. Of keys themselves nothing is told then.
         everywhere: the rows of this side in which to look for what changed whole subtrees, where `events` are
             those of some keys only; None: `events`.
@@ -88,9 +112,10 @@ def side(
         descent: as in `analysis.answers.evidence.evidence`.
     """
     parts = []
+    named = _named_keys(keys, folds, names)
     if "values" in kinds or "keys" in kinds:
         found = evidence(events, keys, everywhere, subtrees=subtrees, descent=descent)
-        states = _states(found, keys, processes, losses, folds, value)
+        states = _states(found, named, processes, losses, value, keys)
         wanted = [what for what in ("value", "key") if f"{what}s" in kinds]
         parts.append(states.filter(states["what"].isin(wanted)))
     if value is not None:
@@ -98,31 +123,52 @@ def side(
     if "processes" in kinds:
         parts.append(_processes(events, processes))
     if "operations" in kinds:
-        parts.append(_operations(events, keys, processes, folds))
+        parts.append(_operations(events, keys, processes, named))
     whole = parts[0]
     for part in parts[1:]:
         whole = whole.union(part)
-    return whole
+    return whole.mutate(fold_value=meaning(whole["value"], folds))
 
 
-def candidates(a: Table, b: Table, *, counts: bool = False) -> Table:
+def own_names(keys: Table) -> Table:
+    """Return the names that a side's keys may be called by: own, each once."""
+    return _own_paths(keys).select(own="own_path").distinct()
+
+
+def value_names(rows: Table) -> Table:
+    """Return key_name and value of the values of a `side` whose names mean something else than they say."""
+    values = rows.filter(rows["what"] == "value", rows["value"] != rows["fold_value"])
+    return values.select("key_name", "value").distinct()
+
+
+def candidates(
+    a: Table, b: Table, *, counts: bool = False, folds: Collection[str] = (), values: Sequence[Table] = ()
+) -> Table:
     """Return the things that may differ: those of one side only, and those that are not plainly alike.
 
     In order: processes by image; keys by name, each before its values; operations.
 
     Columns: CANDIDATES, each side's with a_ and b_ in front, NULL where the side knows nothing of the thing.
     What only one side knows is there only where that side changed it, or where it is an operation or a process.
+    a_alike, b_alike: how many things of that side have all of fold_key, fold_value, image and operation.
 
     Args:
         a: `side` of the one.
         b: `side` of the other; with `a`, on one engine.
         counts: whether operations and processes differ where their numbers do.
+        folds: as for `side`.
+        values: what values of `a` and of `b` are called that pair by their meaning: key_name and the columns NAMES.
     """
+    if values:
+        a, b = (_renamed(rows, names) for rows, names in zip((a, b), values, strict=True))
     left = a.rename({f"a_{name}": name for name in a.columns})
     right = b.rename({f"b_{name}": name for name in b.columns})
     both = left.outer_join(right, [left[f"a_{name}"] == right[f"b_{name}"] for name in _MATCH])
     in_a, in_b = both["a_what"].notnull(), both["b_what"].notnull()
-    names = {name: ibis.coalesce(both[f"a_{name}"], both[f"b_{name}"]) for name in _MATCH}
+    names = {
+        name: ibis.coalesce(both[f"a_{name}"], both[f"b_{name}"])
+        for name in (*_MATCH, "fold_key", "fold_value")
+    }
     is_state = names["what"].isin(["key", "value"])
     alike = both["a_last_known"].identical_to(both["b_last_known"])
     for name in ("own_fact", "own_type", "own_size", "own_data"):
@@ -132,18 +178,42 @@ def candidates(a: Table, b: Table, *, counts: bool = False) -> Table:
     numbers = both["a_times"] != both["b_times"] if counts else ibis.literal(False)
     others = ~is_state & (~(in_a & in_b) | numbers.fill_null(False))
     found = both.filter(states | others).mutate(**names)
+    for letter, rows in (("a", a), ("b", b)):
+        found = _with_alike(found, rows, f"{letter}_alike", folds)
     order = ibis.cases((found["what"] == "process", 0), (found["what"] == "operation", 2), else_=1)
     found = found.order_by(order, "key_name", "what", "value", "image", "operation")
     return found.select(*CANDIDATES)
 
 
+def _with_alike(found: Table, rows: Table, name: str, folds: Collection[str]) -> Table:
+    """Add how many things of a side are called alike with everything folded; 0 where nothing is folded."""
+    if not folds:
+        return found.mutate(**{name: ibis.literal(0, "int64")})
+    alike = rows.group_by(**{f"of_{column}": column for column in _FOLDED}).aggregate(
+        alike_rows=rows.count().cast("int64")
+    )
+    same = [found[column] == alike[f"of_{column}"] for column in _FOLDED]
+    found = found.left_join(alike, same).drop(*(f"of_{column}" for column in _FOLDED))
+    return found.mutate(**{name: found["alike_rows"].fill_null(0)}).drop("alike_rows")
+
+
+def _renamed(rows: Table, names: Table) -> Table:
+    """Return rows of `side` whose values are called as `names` says."""
+    names = names.rename(called_key="key_name", called_own="own", called="name")
+    same = [rows["key_name"] == names["called_key"], rows["value"] == names["called_own"]]
+    rows = rows.left_join(names, same)
+    return rows.mutate(value=ibis.coalesce(rows["called"], rows["value"])).drop(
+        "called_key", "called_own", "called"
+    )
+
+
 def _states(
     found: Table,
-    keys: Table,
+    named: Table,
     processes: Table,
     losses: Table,
-    folds: Collection[str],
     value: str | None,
+    keys: Table,
 ) -> Table:
     """Return what is known of keys and values at the end of this side, by the evidence of this side alone."""
     changes = found.group_by("key_id", "value").aggregate(
@@ -153,8 +223,7 @@ def _states(
     changes = changes.rename(changed_id="key_id", changed_value="value", changed_key="of_key")
     rows = state_at(found, keys=keys, processes=processes, losses=losses, value=value)
     rows = rows.filter(rows["last_known"].notnull())
-    paths = _named_keys(keys)
-    rows = rows.inner_join(paths, rows["key_id"] == paths["path_id"])
+    rows = rows.inner_join(named, rows["key_id"] == named["path_id"])
     is_key, own = rows["value_name"].isnull(), folded(rows["value_name"]).fill_null("")
     rows = rows.mutate(is_key=is_key, own_value=own)
     rows = rows.left_join(
@@ -168,8 +237,7 @@ def _states(
     times = rows["changes"].fill_null(0)
     rows = rows.mutate(
         what=ibis.ifelse(rows["is_key"], "key", "value"),
-        key_name=meaning(rows["folded_path"], folds),
-        value=meaning(rows["own_value"], folds),
+        value=rows["own_value"],
         image=ibis.literal(""),
         spelled_value=rows["value_name"],
         spelled_image=ibis.null(str),
@@ -191,10 +259,9 @@ def _processes(events: Table, processes: Table) -> Table:
     return _like_states(_with_last(found, rows, ()), "process")
 
 
-def _operations(events: Table, keys: Table, processes: Table, folds: Collection[str]) -> Table:
+def _operations(events: Table, keys: Table, processes: Table, paths: Table) -> Table:
     named = processes.select(named_id="process_id", process="image", pid="pid")
     groups = keys.select(grouped_id="key_id", group_id="same_as")
-    paths = _named_keys(keys)
     rows = events.select("sequence", "time", "process_id", "key_id", "operation")
     rows = rows.inner_join(groups, rows["key_id"] == groups["grouped_id"]).drop("key_id")
     summed = rows.group_by("group_id", "process_id", "operation").aggregate(
@@ -202,10 +269,8 @@ def _operations(events: Table, keys: Table, processes: Table, folds: Collection[
     )
     summed = summed.left_join(named, summed["process_id"] == named["named_id"])
     summed = summed.inner_join(paths, summed["group_id"] == paths["path_id"])
-    summed = summed.mutate(
-        key_name=meaning(summed["folded_path"], folds), image=folded(summed["process"]).fill_null("")
-    )
-    found = summed.group_by("key_name", "image", "operation").aggregate(
+    summed = summed.mutate(image=folded(summed["process"]).fill_null(""))
+    found = summed.group_by("key_name", "fold_key", "image", "operation").aggregate(
         times=summed["times"].sum().cast("int64"), sequence=summed["sequence"].max()
     )
     last = summed.select(
@@ -217,12 +282,22 @@ def _operations(events: Table, keys: Table, processes: Table, folds: Collection[
     return _like_states(found.mutate(spelled_image=found["process"], key_id=found["group_id"]), "operation")
 
 
-def _named_keys(keys: Table) -> Table:
+def _own_paths(keys: Table) -> Table:
     """Return the paths of keys that have one: an object's address means nothing on the other side."""
     named = keys.filter(~keys["folded_path"].startswith("<OBJECT 0X"))
     return named.select(
-        path_id="key_id", folded_path=link_target(named["folded_path"]), path_shown="display_path"
+        path_id="key_id", own_path=link_target(named["folded_path"]), path_shown="display_path"
     )
+
+
+def _named_keys(keys: Table, folds: Collection[str], names: Table | None) -> Table:
+    """Return path_id, path_shown, key_name and fold_key of the keys that have a path."""
+    paths = _own_paths(keys)
+    paths = paths.mutate(fold_key=meaning(paths["own_path"], folds), key_name=paths["own_path"])
+    if names is not None:
+        paths = paths.left_join(names, paths["own_path"] == names["own"])
+        paths = paths.mutate(key_name=ibis.coalesce(paths["name"], paths["own_path"])).drop("own", "name")
+    return paths.drop("own_path")
 
 
 def _with_last(found: Table, rows: Table, more: Sequence[str]) -> Table:
@@ -235,7 +310,7 @@ def _with_last(found: Table, rows: Table, more: Sequence[str]) -> Table:
 def _like_states(found: Table, what: str) -> Table:
     """Return operations or processes with the columns of `_states`."""
     empty = {
-        "key_name": ibis.literal(""), "value": ibis.literal(""), "operation": ibis.literal(""),
+        "key_name": ibis.literal(""), "fold_key": ibis.literal(""), "value": ibis.literal(""), "operation": ibis.literal(""),
         "display_key": ibis.null(str), "spelled_value": ibis.null(str), "last_known": ibis.null(str),
         "changed": ibis.null(bool), "own_fact": ibis.null(str),
         "own_type": ibis.null("int64"), "own_size": ibis.null("int64"), "own_data": ibis.null("binary"),
@@ -248,7 +323,7 @@ def _like_states(found: Table, what: str) -> Table:
 
 
 def _merged(rows: Table) -> Table:
-    """Return one row per name: of several keys or values that mean the same, the one that is known last."""
+    """Return one row per name: of several spellings of a key, links followed, the one that is known last."""
     newest = ibis.window(group_by=_MATCH, order_by=rows["sequence"].desc())
     all_of = ibis.window(group_by=_MATCH)
     rows = rows.mutate(
@@ -263,4 +338,4 @@ def _columns(rows: Table) -> Table:
     """Return the rows as `side` gives them; numbers are as wide in every capture and in every engine."""
     numbers = ("key_id", "process_id", "own_type", "own_size")
     rows = rows.mutate(**{name: rows[name].cast("int64") for name in numbers})
-    return rows.select(*_MATCH, *_OF_SIDE)
+    return rows.select(*_MATCH, "fold_key", *_OF_SIDE)

@@ -1,32 +1,43 @@
 """Which things really differ between two sides, and how: contents are taken apart here, which no engine does."""
 
+from collections.abc import Collection
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from analysis.answers.meaning import meaning_of_text
 from analysis.answers.returned import OWN, by_batch, value_texts
+from tracer.values import ValueType
 
 __all__ = ["DIFFERENCES", "differences"]
 
 _PAIRS = ("known", "type", "size", "data", "text", "count", "key", "process", "pid", "time", "sequence",
           "key_id", "process_id")  # fmt: skip
 DIFFERENCES = (
-    "what", "side", "key", "value_name", "process", "operation",
+    "what", "side", "apart", "key", "value_name", "process", "operation",
     *(f"{letter}_{name}" for name in _PAIRS for letter in "ab"),
 )  # fmt: skip
 # what tells the content; engines without unsigned numbers have wider ones
 _OWN = {"own_fact": None, "own_type": "uint32", "own_size": "uint32", "own_data": None}
 
+_CALLED = ("what", "fold_key", "fold_value", "image", "operation")
+_CHANGED = ("a_changed", "b_changed")
+_TEXTS = (ValueType.SZ, ValueType.EXPAND_SZ, ValueType.MULTI_SZ, ValueType.LINK)
+
 Bools = NDArray[np.bool_]
 
 
-def differences(found: pa.Table) -> pa.Table:
+def differences(found: pa.Table, folds: Collection[str] = ()) -> pa.Table:
     """Return the differences among candidates, in their order; the columns DIFFERENCES.
 
     * what: key, value, operation or process;
     * side: only_a and only_b, where one side alone knows of it; differs, where both do;
-    * key (folded path, by its meaning), value_name (as spelled), process (image), operation: what it is; NULL
+    * apart: True where names are folded and the other side has things that are then called the same, but nobody
+      can say which of them this one is; those that hold the same on both sides, one for one, are left out;
+    * key (folded path, by its meaning where it pairs by that), value_name (as spelled), process (image), operation: what it is; NULL
       where it does not apply;
     * a_known, b_known: how a side knows a value (write, read, absent, deleted) or a key (exists, absent,
       deleted), NULL where it knows nothing;
@@ -40,12 +51,52 @@ def differences(found: pa.Table) -> pa.Table:
 
     Args:
         found: rows of `analysis.answers.diff.candidates`.
+        folds: as there; identifiers are folded in the texts that values hold, too.
     """
-    return by_batch(found, DIFFERENCES, _compared).filter(pc.field("side").is_valid())
+    columns = (*DIFFERENCES, *_CALLED, *_CHANGED)
+    rows = by_batch(found, columns, lambda batch: _compared(batch, folds)).filter(pc.field("side").is_valid())
+    return _without_twins(rows, folds).select(DIFFERENCES)
 
 
-def _compared(columns: dict[str, pa.Array]) -> dict[str, pa.Array]:
+def _without_twins(rows: pa.Table, folds: Collection[str]) -> pa.Table:
+    """Leave out things that stay apart and hold the same on both sides, one for one."""
+    apart = np.flatnonzero(_true(rows["apart"].combine_chunks()))
+    if not len(apart):
+        return rows
+    waiting: dict[Any, dict[str, list[int]]] = {}
+    left = np.ones(rows.num_rows, bool)
+    for place, row in zip(apart.tolist(), rows.take(pa.array(apart)).to_pylist(), strict=True):
+        letter = row["side"][-1]
+        held = row[f"{letter}_data"], row[f"{letter}_size"], row[f"{letter}_type"]
+        thing = (
+            *(row[name] for name in _CALLED),
+            row[f"{letter}_known"],
+            row[f"{letter}_changed"],
+            _folded(*held, folds),
+        )
+        of_sides = waiting.setdefault(thing, {"a": [], "b": []})
+        others = of_sides["b" if letter == "a" else "a"]
+        if others:
+            left[[place, others.pop(0)]] = False
+        else:
+            of_sides[letter].append(place)
+    return rows.filter(pa.array(left))
+
+
+def _folded(
+    data: bytes | None, size: int | None, kind: int | None, folds: Collection[str]
+) -> tuple[Any, ...]:
+    """Return what a value holds, with the identifiers in a whole text folded."""
+    if data is None or kind not in _TEXTS or len(data) != size or len(data) % 2:
+        return kind, size, data
+    text = data.decode("utf-16-le", "surrogatepass")
+    meant = meaning_of_text(text, folds)
+    return (kind, None, meant) if meant != text else (kind, size, data)
+
+
+def _compared(columns: dict[str, pa.Array], folds: Collection[str]) -> dict[str, pa.Array]:
     out = {
+        **{name: columns[name] for name in (*_CALLED, *_CHANGED)},
         "what": columns["what"],
         "key": _or_null(columns["key_name"]),
         "operation": _or_null(columns["operation"]),
@@ -72,10 +123,14 @@ def _compared(columns: dict[str, pa.Array]) -> dict[str, pa.Array]:
         }
         for name in ("process", "pid", "time", "sequence", "key_id", "process_id"):
             out[f"{letter}_{name}"] = columns[f"{letter}_{name}"]
-    return out | {"side": _side(columns, out)}
+    side = _side(columns, out, folds)
+    alike = {letter: _true(pc.greater(columns[f"{letter}_alike"], 0)) for letter in "ab"}
+    in_a, in_b = (_true(pc.is_valid(columns[f"{letter}_times"])) for letter in "ab")
+    apart = (in_a & ~in_b & alike["b"]) | (in_b & ~in_a & alike["a"])
+    return out | {"side": side, "apart": pa.array(apart)}
 
 
-def _side(columns: dict[str, pa.Array], out: dict[str, pa.Array]) -> pa.Array:
+def _side(columns: dict[str, pa.Array], out: dict[str, pa.Array], folds: Collection[str]) -> pa.Array:
     """Return on which side each thing is, or that it differs; NULL where it does not."""
     in_a, in_b = (_true(pc.is_valid(columns[f"{letter}_times"])) for letter in "ab")
     both = in_a & in_b
@@ -83,7 +138,7 @@ def _side(columns: dict[str, pa.Array], out: dict[str, pa.Array]) -> pa.Array:
     there_a, there_b = (
         _is_in(columns[f"{letter}_last_known"], ("write", "read", "exists")) for letter in "ab"
     )
-    unlike, unknown = _contents(out, both & there_a & there_b & _is_in(columns["what"], ("value",)))
+    unlike, unknown = _contents(out, both & there_a & there_b & _is_in(columns["what"], ("value",)), folds)
     changed_a, changed_b = (_true(columns[f"{letter}_changed"]) for letter in "ab")
     differs = both & (~is_state | (there_a != there_b) | unlike)
     only_a = (in_a & ~in_b) | (unknown & ~differs & changed_a & ~changed_b)
@@ -92,7 +147,7 @@ def _side(columns: dict[str, pa.Array], out: dict[str, pa.Array]) -> pa.Array:
     return pa.array(words.tolist(), pa.string(), mask=words == "")
 
 
-def _contents(out: dict[str, pa.Array], rows: Bools) -> tuple[Bools, Bools]:
+def _contents(out: dict[str, pa.Array], rows: Bools, folds: Collection[str]) -> tuple[Bools, Bools]:
     """Tell of which rows the contents are unlike, and of which nobody knows whether they are."""
     unlike = np.zeros(len(rows), bool)
     for name in ("type", "size"):
@@ -109,6 +164,13 @@ def _contents(out: dict[str, pa.Array], rows: Bools) -> tuple[Bools, Bools]:
         )
         unlike[row] = one[:shorter] != other[:shorter] or (len(one) != len(other) and not cut)
         unknown[row] = not unlike[row] and not shorter
+    for row in np.flatnonzero(unlike).tolist() if folds else ():
+        held = [
+            {name: out[f"{letter}_{name}"][row].as_py() for name in ("data", "size", "type")}
+            for letter in "ab"
+        ]
+        one, other = (_folded(each["data"], each["size"], each["type"], folds) for each in held)
+        unlike[row] = one != other
     return unlike, unknown
 
 

@@ -1,5 +1,6 @@
 r"""Names by what they mean: what differs between machines and users without meaning anything is folded away."""
 
+import re
 from collections.abc import Collection
 
 import ibis
@@ -7,7 +8,7 @@ from ibis.expr.types import StringValue
 
 from tracer.errors import UsageError
 
-__all__ = ["FOLDS", "meaning", "parse_folds"]
+__all__ = ["FOLDS", "identifiers", "meaning", "meaning_of_text", "parse_folds", "without_views", "word_of"]
 
 FOLDS = ("sid", "guid", "controlset", "wow64")
 # On folded names. Each matches in linear time in any engine: no repetition begins where another may end.
@@ -16,6 +17,7 @@ _GUID = r"\{[0-9A-F]{8}-[0-9A-F]{4}-[0-9A-F]{4}-[0-9A-F]{4}-[0-9A-F]{12}\}"
 _CONTROL_SET = r"\AHKLM\\SYSTEM\\CONTROLSET[0-9]{3}(\\|\z)"
 _CURRENT = "HKLM\\SYSTEM\\CURRENTCONTROLSET"
 _NUMBERED = len("HKLM\\SYSTEM\\CONTROLSET001")
+_PATH_OF_CONTROL_SET = re.compile(r"HKLM\\SYSTEM\\CONTROLSET[0-9]{3}(?:\\|\Z)")
 _WOW64 = "\\WOW6432NODE\\"
 
 
@@ -36,6 +38,8 @@ def parse_folds(words: str | Collection[str] | None) -> tuple[str, ...]:
 def meaning(name: StringValue, folds: Collection[str]) -> StringValue:
     r"""Return folded names (paths, or value names) without what is to be folded; NULL stays NULL.
 
+    Several names may have one meaning: `analysis.answers.pairing` says which of them are folded.
+
     * sid: the SID of a user (of a machine's or a domain's account, or of Entra ID) is ``<SID>``;
     * guid: a GUID in braces is ``{GUID}``;
     * controlset: a control set with a number is ``CURRENTCONTROLSET``;
@@ -51,3 +55,31 @@ def meaning(name: StringValue, folds: Collection[str]) -> StringValue:
     if "wow64" in folds:
         name = name.replace(_WOW64, "\\")
     return name
+
+
+def identifiers(folds: Collection[str]) -> str | None:
+    """Return the pattern of the identifiers that are folded, for folded names; None where none are."""
+    patterns = [pattern for fold, pattern in (("sid", _SID), ("guid", _GUID)) if fold in folds]
+    return "|".join(patterns) or None
+
+
+def word_of(identifier: str) -> str:
+    """Return what stands for an identifier once it is folded."""
+    return "{GUID}" if identifier.startswith("{") else "<SID>"
+
+
+def without_views(name: str, folds: Collection[str]) -> str:
+    """Return a folded path without what is to be folded of control sets and of views, as `meaning` does it."""
+    if "controlset" in folds and _PATH_OF_CONTROL_SET.match(name):
+        name = _CURRENT + name[_NUMBERED:]
+    return name.replace(_WOW64, "\\") if "wow64" in folds else name
+
+
+def meaning_of_text(text: str, folds: Collection[str]) -> str:
+    """Return a text that a value holds with its identifiers folded, in any case."""
+    pattern = identifiers(folds)
+    return (
+        re.sub(pattern, lambda found: word_of(found[0]), text, flags=re.IGNORECASE | re.ASCII)
+        if pattern
+        else text
+    )

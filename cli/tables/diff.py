@@ -10,6 +10,7 @@ from cli.columns import text_cells
 from cli.table import TextColumn, lay_out, path_line
 from cli.tables.timeline import below_common, value_cells
 from cli.words import plural
+from tracer.text import fold_name
 from tracer.values import show_value
 
 __all__ = ["diff_lines", "diff_summary"]
@@ -27,6 +28,10 @@ def diff_lines(
     """Yield the lines of a table of differences; a side that knows nothing of a thing has an empty cell."""
     del zone  # no time is shown: those of two captures do not compare
     keys = [a or b for a, b in zip(text_cells(rows, "a_key"), text_cells(rows, "b_key"), strict=True)]
+    others = [
+        b if a and b and fold_name(a) != fold_name(b) else ""
+        for a, b in zip(text_cells(rows, "a_key"), text_cells(rows, "b_key"), strict=True)
+    ]
     if width is not None:
         common, keys = below_common(keys)
         if common:  # said once, above the table, instead of in every row
@@ -37,6 +42,7 @@ def diff_lines(
         TextColumn("side", [_SIDES[side] for side in sides], styles=[_STYLES[side] for side in sides]),
         TextColumn("what", _what(rows)),
         TextColumn("key", keys, shrink="middle", least=24),
+        *([TextColumn("key in b", others, shrink="middle", least=24)] if any(others) else []),
         TextColumn("value", value_cells(rows), shrink="middle", least=8),
         TextColumn("process", _processes(rows), shrink="middle", least=12),
         TextColumn("a", _state(rows, "a"), shrink="end", least=10, most=most),
