@@ -7,6 +7,7 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 
 from cli.columns import plain_batch
+from cli.safe import is_visible
 
 __all__ = ["write_jsonl"]
 
@@ -38,7 +39,7 @@ def write_jsonl(
             lines = []
             for row in _rows(batch.slice(start, _ROWS), zone, always):
                 line = readable(row)
-                lines.append(line if line.isprintable() else ascii_only(row))
+                lines.append(line if is_visible(line) else ascii_only(row))
             lines.append("")
             stream.write("\n".join(lines).encode())
 

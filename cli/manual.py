@@ -42,8 +42,7 @@ prevents all that, and into a pipe or a file nothing is shortened. Only of a val
 shows more than 200 letters, or 32 bytes in hex. Beyond 50,000 rows the headings are repeated.
 
 Names and data are written by strangers, so every character that Unicode does
-not call printable (control characters, terminal escapes, newlines, bidi overrides, invisible letters, odd
-spaces) is shown as `\\u{HEX}`; where a name itself holds `\\u{`, its backslash is shown as `\\u{5C}`. CSV
+not call printable (control characters, terminal escapes, newlines, bidi overrides, odd spaces) or that shows as nothing is shown as `\\u{HEX}`; where a name itself holds `\\u{`, its backslash is shown as `\\u{5C}`. CSV
 is shown so too when it goes to a terminal. In tables a name or string that could be read as one of our own
 words, such as `(default)` or `1 (0x1)`, stands in double quotes ([escaping.md](escaping.md)). Colour is used on a terminal only, and not where `NO_COLOR` is
 set.
@@ -55,7 +54,7 @@ leading apostrophe from text has the exact text.* Readers that can tell `""` fro
 (`pyarrow.csv` with `quoted_strings_can_be_null=False`, DuckDB with `allow_quoted_nulls = false`) keep NULL
 apart from empty text too.
 
-**JSONL** has one object a line; NULL is `null`. A line that would hold an unprintable character is written
+**JSONL** has one object a line; NULL is `null`. A line that would hold such a character is written
 in ASCII with JSON's `\\uXXXX`. In `dump`, payload fields that a record does not have are left out.
 
 In CSV and JSONL bytes are lower-case hex, kernel addresses are text such as `"0xffffc00512345678"`

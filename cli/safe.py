@@ -1,16 +1,33 @@
 r"""Names and data are written by strangers: what a terminal and a spreadsheet must not see of them.
 
 Terminal: every character that Unicode does not call printable (control characters, escapes, newlines,
-bidi overrides, invisible formatting, odd spaces) is shown as ``\u{HEX}``; where a name itself holds
-``\u{``, its backslash is shown as ``\u{5C}``. So what is shown is unambiguous, and harmless.
+bidi overrides, invisible formatting, odd spaces) or that shows as nothing (fillers, variation selectors) is
+shown as ``\u{HEX}``; where a name itself holds ``\u{``, its backslash is shown as ``\u{5C}``. So what is shown
+is unambiguous, and harmless.
 
 Spreadsheet (CSV): a text cell that starts with ``= + - @``, their full-width forms, a tab, CR, LF or an
 apostrophe gets one apostrophe in front. A reader that drops one leading apostrophe has the exact text.
 """
 
-__all__ = ["SPREADSHEET_TRIGGERS", "from_spreadsheet", "spreadsheet_safe", "visible"]
+import re
 
+__all__ = ["SPREADSHEET_TRIGGERS", "from_spreadsheet", "is_visible", "spreadsheet_safe", "visible"]
+
+# Letters and marks that a terminal shows as nothing: what Unicode's DerivedCoreProperties calls
+# Default_Ignorable_Code_Point and str.isprintable calls printable, and the empty braille pattern.
+_EMPTY = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
 SPREADSHEET_TRIGGERS = "=+-@＝＋－＠\t\r\n'"
+
+
+def is_visible(text: str) -> bool:
+    r"""Return whether a terminal shows every letter of `text`, and none acts.
+
+    >>> is_visible("Straße"), is_visible("a\tb"), is_visible("Run\u3164")
+    (True, False, False)
+    """
+    return text.isprintable() and (text.isascii() or not _EMPTY.search(text))
 
 
 def visible(text: str) -> str:
@@ -21,9 +38,9 @@ def visible(text: str) -> str:
     """
     if "\\u{" in text:
         text = text.replace("\\u{", "\\u{5C}u{")
-    if text.isprintable():
+    if is_visible(text):
         return text
-    return "".join(letter if letter.isprintable() else f"\\u{{{ord(letter):X}}}" for letter in text)
+    return "".join(letter if is_visible(letter) else f"\\u{{{ord(letter):X}}}" for letter in text)
 
 
 def spreadsheet_safe(text: str) -> str:

@@ -127,6 +127,16 @@ def test_two_names_that_differ_are_shown_differently(one, other):
     assert (visible(one) == visible(other)) == (one == other)
 
 
+@pytest.mark.parametrize(
+    "letter", ["\u3164", "\uffa0", "\u115f", "\u034f", "\ufe0f", "\u2800", "\U000e0101", "\u00ad"]
+)
+def test_a_letter_that_shows_as_nothing_is_shown_by_its_number(letter):
+    assert visible("Run" + letter) == f"Run\\u{{{ord(letter):X}}}"
+    (line,) = written(write_jsonl, rows_of(["Run" + letter])).splitlines()
+    assert line.isascii()
+    assert json.loads(line)["name"] == "Run" + letter
+
+
 @settings(deadline=None)
 @given(texts, st.integers(1, 40))
 def test_a_shortened_text_never_exceeds_its_width(text, width):

@@ -24,6 +24,7 @@ from tracer.doubts import Doubts
 from tracer.errors import UsageError
 from tracer.etl.buffers import BufferFile
 from tracer.etl.extended import gather_items
+from tracer.etl.losses import find_unread
 from tracer.etl.reader import EtlReader
 from tracer.etl.records import Records
 from tracer.events import EventRows, Order, durations, make_touches, time_order
@@ -220,11 +221,12 @@ class _EtlIngest:
 
     def _batch(self, reader: EtlReader, records: Records) -> None:
         self.records += len(records)
+        self._note_times(records)
+        operations = decode_operations(records, reader.providers, self.names, self.diagnostics)
+        reader.losses += find_unread(records, operations.unread)
         if len(reader.losses) != self.losses_known:
             self.losses_known = len(reader.losses)
             self.losses.replace((loss.from_ns, reader.latest(loss)) for loss in reader.losses)
-        self._note_times(records)
-        operations = decode_operations(records, reader.providers, self.names, self.diagnostics)
         self._note_foreign(reader, records, operations)
         order = time_order(records, operations)
         process = self._assign_processes(reader, records, operations, order)

@@ -4,7 +4,7 @@
 hands over only what is rare: hive work, names with embedded NULs, payloads that do not fit.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -60,6 +60,7 @@ class Operations:
         flags: schema.FLAGS.
         data, previous: captured bytes; None where no row has any.
         payloads: whole payloads of the records read one by one (hive work), by row number here.
+        unread: positions of records of known operations that are no rows, because their payload cannot be read.
     """
 
     rows: Column
@@ -71,6 +72,7 @@ class Operations:
     data: Blobs | None
     previous: Blobs | None
     payloads: dict[int, Payload]
+    unread: Column = field(default_factory=lambda: np.zeros(0, np.int64))
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -81,12 +83,18 @@ def decode_operations(
 ) -> Operations:
     """Decode the registry records among `records`, in their order; diagnostics are one a source."""
     rows, plan, exact = _registry_rows(records, providers, diagnostics, compiled=names.compiled)
+    # Items that did not parse leave no trustworthy payload.
+    sound = records.items.take(rows) != -2
     enough = records.payload.take(rows) + PlanTables.fixed.take(plan) <= records.end.take(rows)
-    if not enough.all():
-        _count(diagnostics, "short_payload", records, rows[~enough & ~PlanTables.scalar[plan]])
-        enough |= PlanTables.scalar[plan]
-        rows, plan, exact = rows[enough], plan[enough], exact[enough]
-    return _chunk_form(names)(records, rows, plan, exact, names, diagnostics).decode()
+    enough |= PlanTables.scalar[plan]
+    readable = sound & enough
+    if readable.all():
+        return _chunk_form(names)(records, rows, plan, exact, names, diagnostics).decode()
+    _count(diagnostics, "short_payload", records, rows[sound & ~enough])
+    unread = rows[~readable]
+    rows, plan, exact = rows[readable], plan[readable], exact[readable]
+    operations = _chunk_form(names)(records, rows, plan, exact, names, diagnostics).decode()
+    return replace(operations, unread=unread)
 
 
 def _chunk_form(names: NameTable) -> "type[Chunk]":
@@ -116,9 +124,7 @@ def _registry_rows(
         rows, plan, exact = rows[known], plan[known], exact[known]
     if not exact.all():
         _count(diagnostics, "unknown_event_version", records, rows[~exact])
-    # Items that did not parse leave no trustworthy payload.
-    sound = records.items[rows] != -2
-    return (rows, plan, exact) if sound.all() else (rows[sound], plan[sound], exact[sound])
+    return rows, plan, exact
 
 
 def _find_plans(

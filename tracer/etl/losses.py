@@ -3,11 +3,21 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from tracer.diagnostics import Diagnostics
 from tracer.etl.buffers import BUFFER_HEADER, BUFFER_LOST, EVENTS_LOST, Buffer, BufferFile
 
-__all__ = ["Loss", "find_losses"]
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from tracer.etl.records import Records
+
+__all__ = ["Loss", "find_losses", "find_unread"]
+
+_MOST_UNREAD = 64  # records of a chunk that are placed one by one
 
 _FLAGS = ((EVENTS_LOST, "events", "events_lost_flag"), (BUFFER_LOST, "buffers", "buffer_lost_flag"))
 
@@ -96,6 +106,20 @@ def find_losses(source: int, file: BufferFile, diagnostics: Diagnostics) -> list
                     f"the file ends inside the buffer at offset {buffer.at}",
                 )
             )
+    return losses
+
+
+def find_unread(records: "Records", rows: "NDArray[np.int64]") -> list[Loss]:
+    """Return what is lost with records whose payloads cannot be read, `rows`: each at its time, many as one."""
+    losses = []
+    for source in np.unique(records.source[rows]).tolist():
+        mine = rows[records.source[rows] == source]
+        for some in mine.reshape(-1, 1) if len(mine) <= _MOST_UNREAD else [mine]:
+            times, what = records.time_ns[some], f"at offset {int(records.offset[some].min())}"
+            evidence = f"the payload of the registry record {what} cannot be read"
+            if len(some) > 1:
+                evidence = f"the payloads of {len(some):,} registry records from {what.removeprefix('at ')} on cannot be read"
+            losses.append(Loss(source, "damage", None, int(times.min()), int(times.max()), None, evidence))
     return losses
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tracer.diagnostics import Diagnostics
+from tracer.diagnostics import COUNTERS, Diagnostics
 from tracer.machines import check_one_machine
 from tracer.notes import notes
 from tracer.pml.file import PmlFile
@@ -16,6 +16,7 @@ from tracer.progress import Progress
 from tracer.radix import stable_order
 from tracer.resolve.catalog import Catalog
 from tracer.resolve.tree import KeyTree
+from tracer.schema import LOSSES
 from tracer.source_files import SourceFile
 from tracer.sources import FileState, Source, sha256_of_first
 from tracer.store.manifest import Manifest
@@ -143,6 +144,12 @@ class _PmlIngest:
         self._writer.append("keys", catalog.tables())
         rows = [row for number, counters in enumerate(diagnostics) for row in counters.rows(number)]
         self._writer.append_rows("diagnostics", rows)
+        losses = [
+            loss
+            for source, found in zip(sources, diagnostics, strict=True)
+            for loss in _losses(source, found)
+        ]
+        self._writer.append_rows("losses", losses)
         builds = {source["facts"].get("windows_build") for source in sources}
         build = builds.pop() if len(builds) == 1 else None
         return self._writer.publish(
@@ -169,6 +176,17 @@ class _PmlIngest:
         rows = sum(batch.num_rows for batch in waiting)
         if rows:
             self._writer.write_part(lambda: _row_groups(waiting), rows)
+
+
+def _losses(source: dict[str, Any], found: Diagnostics) -> Iterator[dict[str, Any]]:
+    """Yield rows of the table `losses`: a log that was cut misses its end, bad events could be anywhere."""
+    unknown = dict.fromkeys(LOSSES.names) | {"source_id": source["source_id"], "kind": "damage"}
+    if found["pml_cut"]:
+        evidence = f"the log was cut: {found['pml_cut']:,} events or more are missing"
+        yield unknown | {"from_ns": source["last_ns"], "evidence": evidence}
+    for name in ("pml_bad_event", "pml_unknown_operation"):
+        if found[name]:
+            yield unknown | {"evidence": f"{found[name]:,} times: {COUNTERS[name].meaning}"}
 
 
 def _row_groups(batches: list[pa.RecordBatch]) -> Iterator[pa.Table]:
