@@ -21,6 +21,8 @@ def facts(manifest: Manifest, *, closed: bool = False) -> dict[str, str]:
         for name in ("events", "keys", "processes")
         if type(totals.get(name)) is int
     }
+    if "keys" in said:
+        said["keys"] += " by name"  # spellings are counted one by one, and keys that only stand above others
     if parts:
         first, last = min(part["first_ns"] for part in parts), max(part["last_ns"] for part in parts)
         said["time"] = f"{_moment(first)} to {_moment(last)}"

@@ -93,7 +93,7 @@ def ingest_with_progress(
     totals = manifest.totals
     events = totals.get("events", 0)
     console.say(
-        f"{target}: {plural(events, 'event')}, {plural(totals.get('keys', 0), 'key')}, "
+        f"{target}: {plural(events, 'event')}, {plural(totals.get('keys', 0), 'key')} by name, "
         f"{plural(totals.get('processes', 0), 'process')}, in {duration_text(seconds)} "
         f"({count_text(round(events / max(seconds, 1e-9)))} events/s)"
     )

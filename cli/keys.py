@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 from functools import partial
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,6 +20,9 @@ from cli.options import (
     Zone,
 )
 from cli.words import quoted
+
+if TYPE_CHECKING:
+    from analysis.capture import Capture
 
 __all__ = ["EXAMPLES", "Sort", "keys"]
 
@@ -92,7 +95,28 @@ def keys(
         print_rows(
             rows, target, partial(key_lines, zone=target.zone, color=target.color), noun="key", limit=limit
         )
+        if under is None and (known := _keys_with_events(source)):
+            touched, named = known
+            console.note(
+                f"{touched:,} keys have events, of {named:,} by name: the other names are spellings of these, or of keys "
+                "that only stand above others or were open"
+            )
         if rows.num_rows:
             first = rows.column("display_key")[0].as_py()
             console.hint(f"regtrace timeline {quoted(capture)} --key {quoted(first)}")
         fail_if_lossy(source, asked=fail_on_loss)
+
+
+def _keys_with_events(source: "Capture") -> tuple[int, int] | None:
+    """Return how many keys have events, and how many names of keys there are; None where these say nothing new."""
+    from analysis.collect import fetch
+    from analysis.engine import engine_errors
+    from analysis.filters import Filters
+
+    usage, named = source.usage(Filters()), source.manifest.totals.get("keys")
+    if usage is None or type(named) is not int:
+        return None  # sums of an older version: to look through all events takes too long for a note
+    keys = source.tables["keys"].semi_join(usage, "key_id")
+    with engine_errors():
+        touched = fetch(keys.aggregate(touched=keys["same_as"].nunique()))[0][0].as_py()
+    return (touched, named) if touched != named else None

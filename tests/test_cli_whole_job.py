@@ -119,7 +119,7 @@ def test_dump_of_a_procmon_log_names_the_verb_that_reads_it(tmp_path):
 
 def test_ingest_says_what_it_made(folder, tmp_path):
     shown = invoke("ingest", folder / "demo.etl", "-o", tmp_path / "x.regtrace")
-    assert re.search(r"3,000 events, [\d,]+ keys, [\d,]+ processes", shown.stderr)
+    assert re.search(r"3,000 events, [\d,]+ keys by name, [\d,]+ processes", shown.stderr)
     assert re.search(r"names: [\d.]+ % exact", shown.stderr)
     assert shown.stdout == ""
     assert invoke("ingest", folder / "demo.etl", "-o", tmp_path / "y.regtrace", "--quiet").stderr == ""

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from plain_counts import COUNTS, is_unclear, plain_counts
 from plain_rows import plain_answer, plain_rows
 from procmon_oracle import csv_rows
+from test_cli_verbs import as_on_a_terminal, invoke, plain
 
 import regtrace as rt
 from analysis.answers.measures import COUNTED
@@ -196,3 +197,14 @@ def test_the_page_tells_every_count_and_word_as_the_table_does() -> None:
             else f"| `{group.name}` | {group.meaning} |"
         )
         assert row in page, group.name
+
+
+def test_keys_with_events_and_names_of_keys_are_told_apart(tmp_path: Path) -> None:
+    path = rt.simulate(tmp_path / "a.etl", rt.Knobs(events=800), truth=False).path
+    made = invoke("ingest", str(path), "-o", str(tmp_path / "a.regtrace"))
+    with open_capture(tmp_path / "a.regtrace") as capture:
+        named, touched = capture.manifest.totals["keys"], len(capture.keys())
+    assert touched < named
+    said = plain(as_on_a_terminal("keys", tmp_path / "a.regtrace", "--limit", "2"))
+    assert f"{touched:,} keys have events, of {named:,} by name" in " ".join(said.split())
+    assert f"{named:,} keys by name" in made.stdout + made.stderr
