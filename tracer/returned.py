@@ -8,9 +8,10 @@ Values are taken apart by column, for they are most; facts of keys are few disti
 """
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from json.encoder import encode_basestring as _string
+from operator import itemgetter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +36,13 @@ _PLACES = frozenset(
 )
 
 
+def _picker(places: list[int]) -> Callable[[tuple[int, ...]], tuple[int, ...]]:
+    """Return what takes the numbers at these places out of a tuple."""
+    if len(places) < 2:
+        return lambda numbers: numbers[places[0] : places[0] + 1] if places else ()
+    return itemgetter(*places)
+
+
 class _Layout:
     """One structure: the numbers of its fixed part, behind which its name follows, if it has one."""
 
@@ -45,7 +53,9 @@ class _Layout:
         self.reader = struct.Struct("<" + "".join({"u32": "I", "u64": "Q"}[kind] for kind, _ in parts))
         self.fixed = self.reader.size
         sizes = [{"u32": 4, "u64": 8}[kind] for kind, _ in parts]
-        self.facts = [(place, name) for place, name in enumerate(self.names) if name not in _PLACES]
+        facts = [place for place, name in enumerate(self.names) if name not in _PLACES]
+        self.facts = _picker(facts)
+        self.said = ", ".join(f'"{self.names[place]}": %d' for place in facts)
         self.title, self.class_at, self.name_size = map(
             self._place, ("TitleIndex", "ClassOffset", "NameLength")
         )
@@ -197,12 +207,12 @@ def described(structure: str, information_class: int, data: bytes, whole: int | 
         said = _facts(layout, data)
     if whole is not None and len(data) < whole:
         said.insert(0, f'"ResultLength": {whole}')
-    return f"{{{', '.join(said)}}}" if said else ""
+    return "{" + ", ".join(said) + "}" if said else ""
 
 
 def _facts(layout: _Layout, data: bytes) -> list[str]:
     numbers = layout.reader.unpack_from(data)
-    said = [f'"{name}": {numbers[place]}' for place, name in layout.facts]
+    said = [layout.said % layout.facts(numbers)] if layout.said else []
     if layout.title >= 0 and numbers[layout.title]:
         said.append(f'"TitleIndex": {numbers[layout.title]}')
     if layout.class_at >= 0 and numbers[layout.class_at + 1]:

@@ -4,8 +4,8 @@ Captured bytes of a write are the value's data; of a read they are the structure
 (`tracer.returned`), which is taken apart here.
 """
 
-import json
 from dataclasses import dataclass
+from json.encoder import encode_basestring as json_string
 
 import numpy as np
 import pyarrow as pa
@@ -219,7 +219,7 @@ class _Contents:
         self.flags[rows[hidden]] |= np.uint32(FLAGS["name_has_nul"])
         distinct, place = np.unique(numbers[~lists], return_inverse=True)
         texts = [self.names.texts[number] for number in distinct.tolist()]
-        self._add(rows[~lists], place, [json.dumps({"Name": text}, ensure_ascii=False) for text in texts])
+        self._add(rows[~lists], place, [f'{{"Name": {json_string(text)}}}' for text in texts])
 
     def _describe_keys(self, data: Blobs, rows: NDArray[np.int64]) -> Blobs:
         """Put what `rows` read of keys into their detail."""
