@@ -39,7 +39,7 @@ named `*` below Classes is `HKLM\\SOFTWARE\\Classes\\[*]`. Where a key is named 
 they lie below) moves above the table, columns without content are left out, doubts about a row become
 letters that are explained below the table, and below 100 columns times end with milliseconds; `--wide`
 prevents all that, and into a pipe or a file nothing is shortened. Only of a value's data a table never
-shows more than 200 letters, or 32 bytes in hex. Beyond 50,000 rows the headings are repeated.
+shows more than 200 letters, or 32 bytes in hex (`diff`: 64); that of `sql` shows all. Beyond 50,000 rows the headings are repeated.
 
 Names and data are written by strangers, so every character that Unicode does
 not call printable (control characters, terminal escapes, newlines, bidi overrides, odd spaces) or that shows as nothing is shown as `\\u{HEX}`; where a name itself holds `\\u{`, its backslash is shown as `\\u{5C}`. CSV

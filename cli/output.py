@@ -173,11 +173,14 @@ def _table_lines(reader: pa.RecordBatchReader, width: int | None, render: Render
     rows = 0
     shown = False
     for batch in reader:
-        block.append(batch)
-        rows += batch.num_rows
-        if rows >= _TABLE_ROWS:
-            yield from render(pa.Table.from_batches(block), width)
-            block, rows, shown = [], 0, True
+        rest = batch
+        while rest.num_rows:
+            block.append(rest.slice(0, _TABLE_ROWS - rows))
+            rest = rest.slice(_TABLE_ROWS - rows)
+            rows += block[-1].num_rows
+            if rows == _TABLE_ROWS:
+                yield from render(pa.Table.from_batches(block), width)
+                block, rows, shown = [], 0, True
     if rows or not shown:
         yield from render(pa.Table.from_batches(block, schema=reader.schema), width)
 

@@ -85,6 +85,15 @@ EVENT_RULES: dict[str, Callable[[Row], bool]] = {
     ),
     "flags is a sum of the flags": lambda r: not r["flags"] & ~sum(FLAGS.values()),
     "detail is an object with fields, or NULL": lambda r: _is_object(r["detail"]),
+    "name_source in the stored parts is what the row itself tells": lambda r: (
+        r["name_source"] in (None, "event", "open", "seed", "rundown")
+    ),
+    "a name in the record itself is never across_loss": lambda r: (
+        r["name_source"] != "event" or not r["flags"] & FLAGS["across_loss"]
+    ),
+    "layout_prefix is no flag of a Procmon row": lambda r: (
+        r["source"] != "procmon" or not r["flags"] & FLAGS["layout_prefix"]
+    ),
     "name_has_nul where a name holds a NUL": lambda r: (
         bool(r["flags"] & FLAGS["name_has_nul"]) or "<U+0000>" not in (r["value_name"] or "")
     ),
@@ -136,6 +145,17 @@ def _broken_links(events: list[Row], tables: dict[str, list[Row]], sources: int)
         (row for row in events if row["key_id"] is not None),
         lambda r: (r["name_source"] or keys[r["key_id"]]["name_source"]) in NAME_SOURCES,
     )
+    yield from _broken(
+        "events: after_close where the close of its object stands before the row",
+        (r for r in events if r["flags"] & FLAGS["after_close"] and r["operation"] not in _OPENS),
+        lambda r: (handles[r["handle_id"]]["closed_sequence"] or 0) < r["sequence"],
+    )
+    if all(loss["kind"] in ("blind", "clock") for loss in tables["losses"]):
+        yield from _broken(
+            "events: no name is across a loss where nothing was lost",
+            events,
+            lambda r: not r["flags"] & FLAGS["across_loss"],
+        )
     made = [r for r in events if r["operation"] in _OPENS and r["status"] == 0 and r["handle_id"] is not None]
     yield from _broken(
         "events: the handle of a successful open is the one that it made",

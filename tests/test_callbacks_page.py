@@ -3,11 +3,15 @@
 import io
 import re
 from contextlib import redirect_stdout
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
+from tracer.callbacks import Registrations
+from tracer.errors import UsageError
 from tracer.notification_rows import notification_table
+from tracer.notifications import CLASSES, Notification
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "callbacks.md"
 
@@ -22,6 +26,23 @@ def page() -> str:
 def test_the_table_is_what_the_dataclasses_make(page):
     """After a change: print(notification_table()) from tracer.notification_rows makes it anew."""
     assert notification_table() in page
+
+
+def test_what_the_page_says_that_nobody_reports_is_refused(page):
+    (said,) = re.findall(r"Nobody reports\s+([\w,\s]+?), the end of a close \((\w+)\)", page)
+    words = [f"Post{word.strip()}" for word in said[0].split(",")] + [said[1]]
+    assert len(words) == 6
+    for word in words:
+        with pytest.raises(UsageError):
+            Registrations().register(print, notify=[word])
+
+
+def test_every_notification_has_the_fields_that_the_page_names_for_all(page):
+    (said,) = re.findall(r"All of them have (.*?)\. \*\*None means", page, re.DOTALL)
+    words = re.findall(r"`(\w+)`", said)
+    assert len(words) > 12
+    for each in {Notification, *CLASSES.values()}:
+        assert set(words) <= {field.name for field in fields(each)} | {"time"}, each
 
 
 def test_the_python_of_the_page_runs(page, tmp_path, monkeypatch):

@@ -167,9 +167,8 @@ def _class(word: Notify | int | str) -> Notify:
         ]
         twin = next((twin for twin in twins if twin in Notify.__members__ and Notify[twin] in REPORTED), None)
         advice = f"register for {twin}" if twin else "leave it out"
-        raise UsageError(
-            f"no source reports {found.name} ({int(found)}): operations are told after they completed, {advice}"
-        )
+        reason = "operations are told after they completed, " if found.is_pre else ""
+        raise UsageError(f"no source reports {found.name} ({int(found)}): {reason}{advice}")
     return found
 
 
