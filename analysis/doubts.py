@@ -30,6 +30,7 @@ class Doubts:
         set_back_ns: by how much the clock was set back, where that touches it; None where it was not.
         partly_named, unnamed: rows of the whole capture of whose key only a part, or nothing, is known.
         unclear_writes: rows of the whole capture that do not say whether they are writes, where that was asked.
+        split_paths: rows of the whole capture whose path was split into key and value by inference (flag path_split).
     """
 
     losses: int
@@ -39,9 +40,17 @@ class Doubts:
     unnamed: int
     set_back_ns: int | None = None
     unclear_writes: int = 0
+    split_paths: int = 0
 
     def __bool__(self) -> bool:
-        found = (self.losses, self.blind, self.partly_named, self.unnamed, self.unclear_writes)
+        found = (
+            self.losses,
+            self.blind,
+            self.partly_named,
+            self.unnamed,
+            self.unclear_writes,
+            self.split_paths,
+        )
         return any(found) or self.set_back_ns is not None
 
     @property
@@ -70,6 +79,11 @@ class Doubts:
             said.append(
                 f"of the capture's rows {self.unclear_writes:,} do not say whether they changed anything (creates, "
                 "settings): such operations are left out"
+            )
+        if self.split_paths:
+            said.append(
+                f"of the capture's rows {self.split_paths:,} have key and value in one path, as Procmon writes it: where the "
+                "key ends was inferred (flag path_split)"
             )
         return said
 
@@ -102,7 +116,15 @@ def find_doubts(
         partly_named=names.get("partial", 0),
         unnamed=names.get("none", 0),
         unclear_writes=_unclear_writes(capture, operation),
+        split_paths=_split_paths(capture),
     )
+
+
+def _split_paths(capture: "OpenCapture") -> int:
+    query = "SELECT coalesce(sum(\"count\"), 0)::BIGINT AS total FROM diagnostics WHERE name = 'pml_ambiguous_value'"
+    with engine_errors():
+        total: int = answer(capture.backend, query).to_pylist()[0]["total"]
+    return total
 
 
 def _unclear_writes(capture: "OpenCapture", operation: Words) -> int:

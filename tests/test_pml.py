@@ -353,11 +353,11 @@ def test_many_batches_equal_one(load, monkeypatch: pytest.MonkeyPatch):
 def split(load, *events: Event) -> tuple[str, str, bool]:
     imported = load(list(events))
     row = imported.rows[-1]
-    assert imported.counts().get("pml_ambiguous_value", 0) >= row["flags"] & 1
+    assert bool(imported.counts().get("pml_ambiguous_value")) >= bool(row["flags"] & FLAGS["path_split"])
     return (
         imported.path(row).rpartition("\\")[2],
         row["value_name"],
-        bool(row["flags"] & FLAGS["name_ambiguous"]),
+        bool(row["flags"] & FLAGS["path_split"]),
     )
 
 
@@ -716,7 +716,7 @@ def test_a_key_that_a_rename_made_is_known_where_its_values_are_named(load):
         "\\REGISTRY\\MACHINE\\SOFTWARE\\Vendor",
     )
     assert [row["value_name"] for row in made.rows[2:]] == ["Version", "Version"]
-    assert [row["flags"] & FLAGS["name_ambiguous"] for row in made.rows[2:]] == [0, FLAGS["name_ambiguous"]]
+    assert [row["flags"] & FLAGS["path_split"] for row in made.rows[2:]] == [0, FLAGS["path_split"]]
 
 
 # ---- files that change while they are read ------------------------------------------------------------------

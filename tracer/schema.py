@@ -44,13 +44,14 @@ NAME_SOURCES = {
 }
 
 FLAGS = {
-    "name_ambiguous": 1,  # embedded NULs, or a Procmon path, allow more than one reading
+    "name_ambiguous": 1,  # embedded NULs allow more than one reading
     "data_truncated": 2,  # fewer bytes were captured than the value, or what was read of a key, holds
     "previous_truncated": 4,
     "name_has_nul": 8,  # a name holds a NUL: hidden from Win32 programs
     "across_loss": 16,  # events were lost between the row and the evidence that names it
     "after_close": 32,  # the object's close was recorded before this row
     "layout_prefix": 64,  # an unknown newer version of a known event, read as far as the known layout goes
+    "path_split": 128,  # Procmon writes key and value as one path: where the key ends was inferred
 }
 
 

@@ -31,13 +31,14 @@ _EXPLAINED = {  # note -> (what it means, its letter on a terminal)
     "name: later": ("the key was named by evidence that came after the row", "l"),
     "name: partial": ("only the last components of the key's name are known", "p"),
     "name: none": ("nothing names the key", "n"),
-    "name_ambiguous": ("embedded NULs, or the source, allow another reading of the name", "a"),
+    "name_ambiguous": ("embedded NULs allow another reading of the name", "a"),
     "data_truncated": ("fewer bytes were captured than the value holds", "t"),
     "previous_truncated": ("fewer bytes of the value before were captured than it held", "b"),
     "name_has_nul": ("a name holds a NUL, which hides it from Win32 programs", "h"),
     "across_loss": ("events may have been lost between the row and what names its key", "x"),
     "after_close": ("the key object's close was recorded before this row", "c"),
     "layout_prefix": ("a newer version of the event, read as far as it is known", "v"),
+    "path_split": ("Procmon writes key and value as one path; where the key ends was inferred", "s"),
 }
 _NARROW = 100
 DATA_WIDTH = 200  # letters of one value, and

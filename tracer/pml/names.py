@@ -2,7 +2,7 @@ r"""From the paths Procmon shows to keys and value names.
 
 Procmon shows a value as its key's path, a backslash and its name, and a name may hold backslashes itself
 (``...\MuiCache\@C:\Windows\notepad.exe,-469``). Where the key ends is decided by the first of these that
-applies; the first two are sure, after the others the row has the flag name_ambiguous:
+applies; the first two are sure, after the others the row has the flag path_split:
 
 1. What stands before the last backslash is a key that another operation of the file names, or a key's
    ancestor. Two backslashes in a row cannot be inside a key's path, so they count as the last one.

@@ -83,7 +83,7 @@ class RowReader:
         duration = head["duration"]
         captured = find_captured(self._raw, details, self._diagnostics)
         key_ids, value_names, ambiguous = self._name(details, paths, captured)
-        flags = np.where(ambiguous, FLAGS["name_ambiguous"], 0)
+        flags = np.where(ambiguous, FLAGS["path_split"], 0)
         flags |= np.where(captured.truncated, FLAGS["data_truncated"], 0)
         flags |= self._nul_flags(paths, value_names)
         fixed = details.fixed
