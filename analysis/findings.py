@@ -28,6 +28,7 @@ __all__ = ["Findings"]
 _SIDE_ROWS = "side_rows"  # view of the rows of a side that is compared
 _SIDE_NAMES = "side_names"  # what keys of a side are called that pair by their meaning
 _SIDE_EVERYWHERE = "side_everywhere"  # and of those that changed whole subtrees, of any key
+_SIDE_DESCENT = "side_descent"  # which keys are below others, where a side needs it
 
 
 class Findings(OpenCapture):
@@ -258,17 +259,20 @@ class Findings(OpenCapture):
             for (capture, asked), names in zip(sides, _key_names(ours, theirs, folds), strict=True):
                 of_side = replace(asked, value=None)
                 rows, engine = capture.rows(of_side, joined=False), capture.engine()
-                subtrees, everywhere, _ = capture.subtree_changes(asked)
+                subtrees, everywhere, descent = capture.subtree_changes(asked)
+                above = capture.tables["keys"].limit(0) if descent is None else descent
                 known = (capture.tables[name].schema() for name in ("keys", "processes", "losses"))
                 sql, schema = _side_query(
                     rows.schema(), *known, kinds=kinds, folds=folds, value=asked.value,
                     subtrees=subtrees, apart=everywhere is not None,
+                    descent=None if descent is None else descent.schema(),
                 )  # fmt: skip
                 named = stack.enter_context(given(names.to_reader(), ibis.schema(NAMES), engine))
                 with (
                     as_view(named, engine, _SIDE_NAMES),
                     as_view(rows, engine, _SIDE_ROWS),
                     as_view(rows if everywhere is None else everywhere, engine, _SIDE_EVERYWHERE),
+                    as_view(above, engine, _SIDE_DESCENT),
                 ):
                     tables.append(stack.enter_context(beside(sql, schema, engine, self.engine())))
             with engine_errors():
@@ -338,6 +342,7 @@ def _side_query(
     value: str | None,
     subtrees: bool,
     apart: bool,
+    descent: ibis.Schema | None,
 ) -> tuple[str, ibis.Schema]:
     """Return what `analysis.answers.diff.side` is in SQL, and its columns: to say it once takes long."""
     from analysis.answers.diff import NAMES, side
@@ -353,5 +358,6 @@ def _side_query(
         value=value,
         everywhere=ibis.table(rows, name=_SIDE_EVERYWHERE, database=HELPERS) if apart else None,
         subtrees=subtrees,
+        descent=None if descent is None else ibis.table(descent, name=_SIDE_DESCENT, database=HELPERS),
     )
     return ibis.to_sql(found, dialect="duckdb"), found.schema()

@@ -206,13 +206,14 @@ def states(capture: Capture, rows: list[Row], paths: dict[int, str], names: dict
             continue
         own = paths[group]
         path = names[own]
-        if key.sure_word is not None:
+        _, said, at = key.shown()
+        if said is not None:
             times = changes.get((group, None), 0)
             yield (
                 ("key", path, "", "", ""),
                 {
-                    "at": key.at,
-                    "word": key.sure_word,
+                    "at": at,
+                    "word": said,
                     "times": times,
                     "changed": times > 0,
                     "group": group,
@@ -249,7 +250,7 @@ def count_changes(capture: Capture, rows: list[Row]) -> dict[Any, int]:
     for row in rows:
         done = row["status"] is not None and row["status"] < 0x80000000 and row["status"] != 0x103
         operation, group = row["operation"], row["group"]
-        if group is None or not done:
+        if group is None or not done or row["unproved"]:
             continue
         changed = []
         if operation in ("SetValueKey", "DeleteValueKey") and row["value_name"] is not None:

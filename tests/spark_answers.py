@@ -20,6 +20,7 @@ from analysis.answers.search_chains import search_chains
 from analysis.answers.state import state_at
 from analysis.answers.storms import storms
 from analysis.answers.tree import subtrees
+from analysis.answers.unproved import unproved_changes
 from analysis.answers.who import touched_by, who
 from analysis.keys import key_summary, sort_keys
 from analysis.timeline import chosen, timeline
@@ -100,6 +101,9 @@ ANSWERS: dict[str, Callable[[Tables], Table]] = {
     "redundant": lambda tables: redundant_reads(
         runs(tables), *of(tables, "keys", "processes"), nothing_lost(tables)
     ),
+    "unproved": lambda tables: unproved_changes(
+        *of(tables, "stored_events", "keys"), width_ns=1_000_000
+    ).order_by("kind", "name", "from_ns"),
     "diff": lambda tables: side(
         tables["stored_events"], **named(tables), folds=("sid", "guid", "wow64")
     ).order_by("what", "key_name", "value", "image", "operation"),
@@ -118,6 +122,7 @@ ANSWERS: dict[str, Callable[[Tables], Table]] = {
 # Modules of analysis/answers that make no table, and why.
 NO_TABLES = {
     "known": "expressions of history and state",
+    "intervals": "times that were fetched",
     "returned": "Arrow columns that were fetched",
     "net_changes": "rows of changes that were fetched",
     "differences": "rows of diff that were fetched",

@@ -118,7 +118,8 @@ def test_a_narrow_table_says_what_failed_where_the_new_data_would_be(capture):
 def test_a_table_of_state_says_what_was_known_before_a_loss(capture, answers):
     lines = invoke("state", capture, "--at", "+3s").stdout.splitlines()[1:]
     for line, row in zip(lines, answers["state"], strict=True):
-        word = f"unknown (was: {row['last_known']})" if row["lost_since"] else row["known"]
+        is_unknown = row["known"] == "unknown" and row["last_known"] is not None
+        word = f"unknown (was: {row['last_known']})" if is_unknown else row["known"]
         assert word in line
 
 

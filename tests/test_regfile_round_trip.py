@@ -18,7 +18,7 @@ from tracer.text import fold_name, unescape_name
 TRACES: list[dict[str, Any]] = [
     {"seed": 21, "events": 12_000, "keys": 200},
     {"seed": 22, "events": 12_000, "keys": 150, "hostile_names": 0.1, "nul_names": 0.05, "surrogate_names": 0.05},
-    {"seed": 23, "events": 8_000, "keys": 100, "lost_events": 0.05, "lost_buffers": 0.05, "buffer_size": 8192},
+    {"seed": 23, "events": 8_000, "keys": 100, "lost_events": 0.0005, "lost_buffers": 0.005, "buffer_size": 8192},
 ]  # fmt: skip
 
 Named = tuple[str, str | None]  # a key and a value of it; None: the key itself
