@@ -191,7 +191,8 @@ def _one_data(
     if kind is not None and data is None and size is None:
         text = type_name(kind)  # a read that asked for no more
     if data is None and size == 0:
-        text = ""  # nothing came back, so nothing is missing
+        # Nothing was captured because there is nothing; without a type nobody can tell of what.
+        text = "" if kind is None else show_value(kind, b"", 0)
     if previous is not None or previous_size is not None:
         before = show_value(previous_kind, previous, previous_size, limit=_BYTES)
         text = f"{text}, was {before}".removeprefix(", ")
