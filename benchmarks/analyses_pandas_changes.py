@@ -4,28 +4,35 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from analyses_pandas_common import with_key_names, with_process_names
-from analyses_pandas_evidence import KEY_FACTS, PARTS, evidence, first_spellings
+from analyses_pandas_common import lost_between, real_losses, with_key_names, with_process_names
+from analyses_pandas_evidence import (
+    KEY_FACTS,
+    PARTS,
+    VALUE_FACTS,
+    evidence,
+    first_spellings,
+    unproved_changes,
+)
 
 CHANGING = ("SetValueKey", "DeleteValueKey", "CreateKey", "DeleteKey", "RenameKey", "LoadKey", "UnloadKey",
             "RestoreKey", "ReplaceKey", "HiveWork")  # fmt: skip
 GONE = KEY_FACTS["key_deleted"]
 ABSENT_KEY = ["key_created", "key_missing", *GONE]
-KEY_CHANGES = ["key_created", *GONE, "key_unknown"]
+KEY_CHANGES = ["key_created", *GONE, *KEY_FACTS["key_unknown"]]
 KEY_KINDS = {
     "absent": ABSENT_KEY,
     "created": ["key_created"],
-    "unknown": ["key_unknown"],
+    "unknown": KEY_FACTS["key_unknown"],
     "there": ["key_created", "key_opened", "key_used", "write", "delete", "read", "seen", "miss"],
     "gone": ["key_missing", *GONE],
 }
-OWN_CHANGES = ["write", "delete", "unclear"]
+OWN_CHANGES = ["write", "delete", *VALUE_FACTS["unclear"]]
 OWN_KINDS = {
     "write": ["write"],
     "read": ["read"],
     "seen": ["seen"],
     "absent": ["delete", "miss"],
-    "unclear": ["unclear"],
+    "unclear": VALUE_FACTS["unclear"],
 }
 OWN_STATES = [word for words in OWN_KINDS.values() for word in words]
 VALUE = ["key_id", "value"]
@@ -82,6 +89,9 @@ def _key_rows(keys: pd.DataFrame) -> pd.DataFrame:
     ]]  # fmt: skip
     return rows.assign(
         was_created=(early["created"] > early["unknown"]) & (early["created"] > early["gone"]),
+        with_key=False,
+        before_at=np.maximum(early["there"], early["gone"]),
+        after_at=np.maximum(keys["there"], keys["gone"]),
         before=_state(early["there"], early["gone"], early["unknown"]),
         after=_state(keys["there"], keys["gone"], keys["unknown"]),
     )
@@ -98,7 +108,7 @@ def _values(marks: pd.DataFrame, keys: pd.DataFrame) -> pd.DataFrame:
     rows["by_key"] = rows["first_key"].fillna(np.inf) < rows["first"].fillna(np.inf)
     # When the key was last absent, and unclear, before that.
     rows = rows.astype({"since": "int64"}).sort_values("since")
-    for name, words in (("early_absent", ABSENT_KEY), ("early_unknown", ["key_unknown"])):
+    for name, words in (("early_absent", ABSENT_KEY), ("early_unknown", KEY_FACTS["key_unknown"])):
         states = marks.loc[marks["fact"].isin(words), ["sequence", "key_id"]].rename(
             columns={"sequence": "since"}
         )
@@ -117,9 +127,12 @@ def _values(marks: pd.DataFrame, keys: pd.DataFrame) -> pd.DataFrame:
         write, read, seen = (rows[f"{side}_{name}"] for name in ("write", "read", "seen"))
         gone = np.maximum(rows[f"{side}_absent"], absent)
         unclear = np.maximum(rows[f"{side}_unclear"], unknown)
-        rows[side] = _state(np.maximum(np.maximum(write, read), seen), gone, unclear)
+        there = np.maximum(np.maximum(write, read), seen)
+        rows[side] = _state(there, gone, unclear)
+        rows[f"{side}_at"] = np.maximum(there, gone)
         for name, last in (("write", write), ("read", read)):
             rows[f"{side}_{name}"] = last.where(last > np.maximum(gone, unclear))
+    rows["with_key"] = (rows["after"] == "absent") & (rows["absent"] > rows["after_absent"])
     is_own = rows["first"].notna()
     by_key = rows["by_key"] & (rows["before"] == "present")
     # The key's change is the value's only where the value was there to be lost.
@@ -134,7 +147,8 @@ def _values(marks: pd.DataFrame, keys: pd.DataFrame) -> pd.DataFrame:
     rows = rows.dropna(subset="first").merge(first_spellings(own), on=VALUE)
     return rows[[
         *VALUE, "value_name", "first", "last", "first_time", "last_time", "first_fact", "writes", "processes",
-        "process_id", "before", "after", "before_write", "before_read", "after_write", "after_read",
+        "process_id", "before", "after", "before_write", "before_read", "after_write", "after_read", "with_key",
+        "before_at", "after_at",
     ]]  # fmt: skip
 
 
@@ -150,6 +164,11 @@ def _with_data(rows: pd.DataFrame, events: pd.DataFrame) -> pd.DataFrame:
     carrying = events[events["operation"].isin(["SetValueKey", "QueryValueKey", "EnumerateValueKey"])]
     first = carrying[["sequence", "previous_type", "previous_size", "previous_data"]]
     rows = rows.merge(first.rename(columns={"sequence": "first"}), on="first", how="left")
+    times = events.set_index("sequence")["time"]
+    for side in ("before", "after"):
+        rows[f"{side}_known"] = rows[f"{side}_at"].map(times)
+        for name in ("write", "read"):
+            rows[f"{side}_{name}_time"] = rows[f"{side}_{name}"].map(times)
     carried = carrying[["sequence", "data_type", "data_size", "data"]]
     for name in ("before_write", "before_read", "after_write", "after_read"):
         data = carried.set_axis([name, *(f"{name}_{part}" for part in PARTS)], axis=1)
@@ -164,10 +183,15 @@ def _compared(path: Path, rows: pd.DataFrame) -> pd.DataFrame:
     recorded = (fact == "write") & rows["previous_type"].notna()
     deleted = (fact == "delete") | (fact.isin(GONE) & is_key)
     made = (fact == "key_created") & (rows["before"] != "present")
-    rows["before"] = rows["before"].mask(recorded | deleted, "present").mask(made, "absent")
+    unproved, losses = unproved_changes(path), real_losses(path)[["from_ns", "to_ns"]]
+    for side in ("before", "after"):
+        rows[f"{side}_doubted"] = _doubted(rows, side, is_key, unproved, losses)
+    rows["before"] = rows["before"].mask(rows["before_doubted"]).mask(recorded | deleted, "present")
+    rows["before"] = rows["before"].mask(made, "absent")
     for side in ("before", "after"):
         latest = _latest(rows, side)
         if side == "before":
+            latest = latest.mask(rows["before_doubted"])
             latest = latest.mask(
                 recorded, rows[[f"previous_{name}" for name in PARTS]].set_axis(PARTS, axis=1)
             )
@@ -181,6 +205,7 @@ def _compared(path: Path, rows: pd.DataFrame) -> pd.DataFrame:
             rows[f"{side}_{name}"] = latest[name]
         length = latest["data"].str.len().fillna(0)
         rows[f"{side}_whole"] = latest["type"].notna() & (length == latest["size"])
+    rows["after"] = rows["after"].mask(rows["after_doubted"])  # the data stay: they are what was known last
     present = (rows["before"] == "present") & (rows["after"] == "present") & ~is_key
     same = present & rows["before_whole"] & rows["after_whole"] & (rows["before_type"] == rows["after_type"])
     same &= rows["before_data"] == rows["after_data"]
@@ -191,7 +216,8 @@ def _compared(path: Path, rows: pd.DataFrame) -> pd.DataFrame:
     whole = True
     for side in ("before", "after"):
         whole &= (rows[side] == "absent") | ((rows[side] == "present") & rows[f"{side}_whole"])
-    known = (rows["was_created"] == True) | (rows["before"] == "absent")  # noqa: E712  (of values it is NULL)
+    made = (rows["was_created"] == True) & ~rows["before_doubted"] & rows["after"].notna()  # noqa: E712  (of values it is NULL)
+    known = made | (rows["before"] == "absent")
     rows["complete"] = whole.mask(is_key, known & ~rows["change"].isin(["renamed", "unclear"]))
     rows["also_by_others"] = False
     rows = with_key_names(path, rows, "key_id", key="path", display_key="display_path")
@@ -199,9 +225,40 @@ def _compared(path: Path, rows: pd.DataFrame) -> pd.DataFrame:
     rows = rows.rename(columns={"first": "first_sequence", "last": "last_sequence"})
     return rows.sort_values(["first_sequence", "key_id", "value"], na_position="first")[[
         "key", "display_key", "value_name", "change", "before_from", "before_type", "before_size", "before_data",
-        "after_from", "after_type", "after_size", "after_data", "complete", "writes", "processes", "also_by_others",
+        "after_from", "after_type", "after_size", "after_data", "complete", "with_key", "writes", "processes", "also_by_others",
         "first_time", "last_time", "process", "pid", "first_sequence", "last_sequence", "key_id", "process_id",
     ]]  # fmt: skip
+
+
+def _doubted(
+    rows: pd.DataFrame, side: str, is_key: pd.Series, unproved: pd.DataFrame, losses: pd.DataFrame
+) -> pd.Series:
+    """Tell what was known and may have been changed before the first change, or until the end."""
+    latest = _latest(rows, side)["from"]
+    at = rows[f"{side}_known"]
+    for name in ("read", "write"):
+        at = at.mask((rows[side] == "present") & (latest == name), rows[f"{side}_{name}_time"])
+    after = _nanoseconds(at).where(rows[side].notna())
+    before = _nanoseconds(rows["first_time"]) + 999
+    if side == "after":
+        before = pd.Series(2**63 - 1, rows.index)
+    times = {kind: some[["from_ns", "to_ns"]] for kind, some in unproved.groupby("kind")}
+    nothing = unproved.loc[unproved.index[:0], ["from_ns", "to_ns"]]
+    everything = pd.concat([losses, times.get("everything", nothing)])
+    found = lost_between(after, before, everything).fillna(False)
+    gone = rows[side] == "absent"
+    found |= gone & lost_between(after, before, times.get("absence", nothing)).fillna(False)
+    found |= gone & is_key & lost_between(after, before, times.get("key", nothing)).fillna(False)
+    for name, some in unproved[unproved["kind"] == "value"].groupby("name"):
+        same = rows["value"] == name
+        found |= same & lost_between(after, before, some[["from_ns", "to_ns"]]).fillna(False)
+    return found.astype(bool)
+
+
+def _nanoseconds(times: pd.Series) -> pd.Series:
+    times = times.astype("datetime64[us, UTC]")
+    numbers = pd.Series(times.dt.tz_localize(None).to_numpy("datetime64[us]").astype("int64"), times.index)
+    return numbers.astype("Int64").mask(times.isna()) * 1000
 
 
 def _words(rows: pd.DataFrame, is_key: pd.Series, fact: pd.Series) -> np.ndarray:

@@ -94,6 +94,12 @@ def folded(names: pd.Series) -> pd.Series:
     return names.map({name: fold_name(name) for name in names.dropna().unique()})
 
 
+def link_target(paths: pd.Series, classes: str = "_CLASSES") -> pd.Series:
+    """Return paths with the link to a user's classes followed; `classes` as the paths are spelled."""
+    link = r"(?ai)^(HKU\\S-1-[0-9-]+)\\Software\\Classes(?=\\|\Z)"
+    return paths.str.replace(link, rf"\1{classes}", regex=True)
+
+
 def status_names(status: pd.Series) -> pd.Series:
     return status.map({code: status_name(int(code)) for code in status.dropna().unique()})
 

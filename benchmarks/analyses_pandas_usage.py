@@ -14,6 +14,7 @@ from analyses_pandas_common import (
     folded,
     groups,
     ids_of,
+    link_target,
     status_names,
     unless_unclear,
     with_key_names,
@@ -224,6 +225,8 @@ def tree(path: Path) -> pd.DataFrame:
         path / "keys.parquet", columns=["key_id", "same_as", "folded_path", "display_path"]
     )
     names = names[names["key_id"] == names["same_as"]].drop(columns="same_as")
+    names["folded_path"] = link_target(names["folded_path"])
+    names["display_path"] = link_target(names["display_path"], "_Classes")
     touched = names[names["key_id"].isin(parts["key_id"])]
     levels = []
     for level in range(4):

@@ -23,6 +23,7 @@ from analyses_pandas_evidence import (
     evidence,
     first_spellings,
     known_value,
+    unproved_changes,
     value_texts,
 )
 
@@ -38,8 +39,8 @@ def history_of_a_subtree(path: Path) -> pd.DataFrame:
 
 
 def _history(path: Path, found: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
-    marks = found[["sequence", "key_id", "fact", "value", "operation"]].assign(rank=1)
-    marks = marks[~marks["fact"].isin(["key_opened", "key_used"])]
+    marks = found[["sequence", "key_id", "fact", "said", "value", "operation"]].assign(rank=1)
+    marks = marks[~marks["fact"].isin(["key_opened", "key_used", "key_hearsay"])]
     # A key that is deleted or renamed takes the values with it that were heard of before.
     gone = marks[marks["fact"].isin(KEY_FACTS["key_deleted"])]
     heard = (
@@ -61,16 +62,16 @@ def _history(path: Path, found: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFram
     marks["own_from"], marks["own_sequence"] = known_value(marks)
     change = marks["operation"].isin(CHANGES_OF_VALUES) & marks["value"].notna()
     marks = marks[change | ((marks["rank"] == 0) & marks["own_from"].isin(["write", "read"]))]
-    answer = marks[["sequence", "key_id", "fact", "value", "own_from", "own_sequence"]]
+    answer = marks[["sequence", "key_id", "said", "value", "own_from", "own_sequence"]]
     answer = answer.merge(rows.drop(columns=["key_id", "value_name", "information_class"]), on="sequence")
     own = rows[["sequence", "time_ns", "operation", "data_type", "data_size", "data"]]
     own.columns = ["own_sequence", "own_ns", "own_operation", "own_type", "own_size", "own_data"]
     own = own.astype({"own_ns": "Int64"})
     answer = answer.merge(own, on="own_sequence", how="left")
-    answer["lost"] = lost_between(answer["own_ns"], answer["time_ns"], real_losses(path))
+    answer["lost"] = _lost(path, answer)
     answer["own_fact"] = np.where(answer["own_operation"] == "SetValueKey", "write", "read")
-    done = ~answer["fact"].isin(["failed", "miss"])
-    answer["done"] = done.astype("boolean").mask(answer["fact"] == "unclear")
+    done = ~answer["said"].isin(["failed", "miss"])
+    answer["done"] = done.astype("boolean").mask(answer["said"] == "unclear")
     answer = answer.merge(first_spellings(found), on=["key_id", "value"], how="left")
     answer = with_key_names(path, answer, "key_id", display_key="display_path")
     answer = with_process_names(path, answer)
@@ -79,6 +80,21 @@ def _history(path: Path, found: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFram
         "previous_type", "previous_size", "previous_data", "own_from", "own_sequence", "own_type",
         "own_size", "own_data", "lost", "key_id", "process_id", "handle_id", "flags", "value_name", "own_fact", "done",
     ]]  # fmt: skip
+
+
+def _lost(path: Path, rows: pd.DataFrame) -> pd.Series:
+    """Tell between which events and what was known before a change may have been missed."""
+    unproved = unproved_changes(path)
+    times = {kind: some[["from_ns", "to_ns"]] for kind, some in unproved.groupby("kind")}
+    nothing = unproved.loc[unproved.index[:0], ["from_ns", "to_ns"]]
+    lost = pd.concat([real_losses(path)[["from_ns", "to_ns"]], times.get("everything", nothing)])
+    found = lost_between(rows["own_ns"], rows["time_ns"], lost)
+    gone = rows["own_from"].isin(["absent", "deleted"])
+    found |= gone & lost_between(rows["own_ns"], rows["time_ns"], times.get("absence", nothing))
+    for name, some in unproved[unproved["kind"] == "value"].groupby("name"):
+        same = rows["value"] == name
+        found |= same & lost_between(rows["own_ns"], rows["time_ns"], some[["from_ns", "to_ns"]])
+    return found
 
 
 def _told(rows: pd.DataFrame) -> pd.DataFrame:
@@ -129,14 +145,15 @@ def state(path: Path) -> pd.DataFrame:
     found, _ = evidence(path)
     known = pd.concat([_values(found), _keys(found)])
     facts = found[[
-        "sequence", "key_id", "fact", "time", "time_ns", "process_id", "handle_id", "flags", "operation",
+        "sequence", "key_id", "said", "fact", "time", "time_ns", "process_id", "handle_id", "flags", "operation",
         "data_type", "data_size", "data",
     ]]  # fmt: skip
-    own = {"fact": "own_fact", "data_type": "own_type", "data_size": "own_size",
+    own = {"said": "own_fact", "data_type": "own_type", "data_size": "own_size",
            "data": "own_data"}  # fmt: skip
     rows = known.merge(facts.rename(columns=own), on=["sequence", "key_id"])
     lost_until = real_losses(path)["to_ns"].fillna(2**63 - 1).max()
     rows["lost_since"] = False if pd.isna(lost_until) else rows["time_ns"] <= lost_until
+    rows["lost_since"] |= _changed_since(unproved_changes(path), rows)
     rows["known"] = rows["known"].mask(rows["lost_since"], "unknown")
     rows["last_known"] = _meaning(rows)
     rows = rows.merge(first_spellings(found), on=["key_id", "value"], how="left")
@@ -149,6 +166,17 @@ def state(path: Path) -> pd.DataFrame:
     ]]  # fmt: skip
 
 
+def _changed_since(unproved: pd.DataFrame, rows: pd.DataFrame) -> pd.Series:
+    """Tell what may have been changed since it was known, under no proved name."""
+    until = unproved.groupby("kind")["to_ns"].max()
+    of_values = unproved[unproved["kind"] == "value"].groupby("name")["to_ns"].max()
+    gone, of_key = rows["known"].isin(["absent", "deleted"]), rows["value"].isna()
+    found = rows["time_ns"] <= until.get("everything", -1)
+    found |= rows["time_ns"] <= rows["value"].map(of_values).fillna(-1)
+    found |= gone & (rows["time_ns"] <= until.get("absence", -1))
+    return found | (gone & of_key & (rows["time_ns"] <= until.get("key", -1)))
+
+
 def _newest(found: pd.DataFrame, by: list[str], facts: dict[str, list[str]]) -> pd.DataFrame:
     """Return the newest sequence of each kind of facts, one column each."""
     kinds = {word: name for name, words in facts.items() for word in words}
@@ -158,7 +186,10 @@ def _newest(found: pd.DataFrame, by: list[str], facts: dict[str, list[str]]) -> 
 
 
 def _values(found: pd.DataFrame) -> pd.DataFrame:
-    values = _newest(found.dropna(subset="value"), ["key_id", "value"], VALUE_FACTS).reset_index()
+    own = found.dropna(subset="value")
+    values = _newest(own, ["key_id", "value"], VALUE_FACTS).reset_index()
+    heard = own[own["fact"].isin(["doubtful", "hearsay"])].groupby(["key_id", "value"])["sequence"].max()
+    values = values.merge(heard.rename("hearsay").reset_index(), on=["key_id", "value"], how="left")
     of_keys = _newest(found[found["value"].isna()], ["key_id"], KEY_FACTS).reset_index()
     values = values.merge(of_keys, on="key_id", how="left")
     values["known"], values["sequence"] = known_value(values)
@@ -167,14 +198,17 @@ def _values(found: pd.DataFrame) -> pd.DataFrame:
 
 def _keys(found: pd.DataFrame) -> pd.DataFrame:
     kinds = {"there": EXISTING_KEY, "missing": ["key_missing"], "gone": KEY_FACTS["key_deleted"],
-             "unsure": ["key_unknown"]}  # fmt: skip
+             "unsure": KEY_FACTS["key_unknown"]}  # fmt: skip
     keys = _newest(found, ["key_id"], kinds).fillna(-1).reset_index()
+    heard = found[found["fact"].isin(["key_doubtful", "key_hearsay", "doubtful", "hearsay"])]
+    hearsay = keys["key_id"].map(heard.groupby("key_id")["sequence"].max()).fillna(-1)
     last = keys[["there", "missing", "gone"]].max(axis=1)
     keys["known"] = np.select(
-        [keys["unsure"] > last, keys["there"] == last, keys["missing"] == last],
+        [(keys["unsure"] > last) | (last < 0), keys["there"] == last, keys["missing"] == last],
         ["unknown", "exists", "absent"], "deleted",
     )  # fmt: skip
     keys["sequence"] = last.mask(last < 0, keys["unsure"])
+    keys["sequence"] = keys["sequence"].mask((keys["known"] == "unknown") & (hearsay > last), hearsay)
     return keys[keys["sequence"] >= 0][["key_id", "known", "sequence"]]
 
 
@@ -183,6 +217,7 @@ def _meaning(rows: pd.DataFrame) -> np.ndarray:
     fact, of_value = rows["own_fact"], rows["value"].notna()
     return np.select(
         [
+            of_value & (rows["fact"] == "key_doubtful"),
             fact.isin(KEY_FACTS["key_deleted"]) | (of_value & (fact == "delete")),
             of_value & (fact == "write"),
             of_value & fact.isin(["read", "seen"]),
@@ -190,6 +225,6 @@ def _meaning(rows: pd.DataFrame) -> np.ndarray:
             fact == "key_missing",
             fact.isin(EXISTING_KEY),
         ],
-        ["deleted", "write", "read", "absent", "absent", "exists"],
+        [None, "deleted", "write", "read", "absent", "absent", "exists"],
         None,
     )
