@@ -104,7 +104,8 @@ def _done(rows: pd.DataFrame) -> pd.Series:
     operation = rows["operation"]
     made = (operation == "CreateKey") & (rows["disposition"] != 2)
     changes = made | operation.isin(["DeleteKey", "RenameKey", *OF_VALUES, *OF_FACTS])
-    return changes & ~(rows["status"] >= FAILED)
+    tags = (operation == "SetInformationKey") & (rows["information_class"] == 5)
+    return changes & ~tags & ~(rows["status"] >= FAILED)
 
 
 def _changes(rows: pd.DataFrame, keys: pd.DataFrame) -> pd.DataFrame:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
-from plain_evidence import Follower, content_of, text_of
+from plain_evidence import Follower, KeyState, content_of, text_of
 from plain_rows import folded_key, group_of, plain_rows
 
 from analysis.capture import Capture
@@ -198,8 +198,20 @@ def plain_side(capture: Capture, filters: Filters, kinds: Collection[str], names
 
 
 def states(capture: Capture, rows: list[Row], paths: dict[int, str], names: dict[str, str]) -> Any:
+    proved = [row for row in rows if not row["unproved"]]  # the others may be of another key
     follower = Follower(capture)
-    follower.follow(rows)
+    before = Follower(
+        capture
+    )  # below a key that is missing is nothing, also where a key was heard of before this side
+    before.follow(
+        row
+        for row in plain_rows(capture)
+        if proved and not row["unproved"] and row["sequence"] < rows[0]["sequence"]
+    )
+    for group in {row["group"] for row in rows} & before.keys.keys():
+        if before.keys[group].existed:
+            follower.keys.setdefault(group, KeyState()).existed = True
+    follower.follow(proved)
     changes = count_changes(capture, rows)
     for group, key in follower.keys.items():
         if group not in paths:

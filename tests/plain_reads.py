@@ -44,7 +44,10 @@ class _Changes:
         )
         of_value = operation in ("SetValueKey", "DeleteValueKey")
         if (row["status"] or 0) >= 2**31 or not (
-            of_key or of_value or operation in ("SetInformationKey", "SetSecurityKey")
+            of_key
+            or of_value
+            or operation == "SetSecurityKey"
+            or (operation == "SetInformationKey" and row["information_class"] != 5)  # tags of handles
         ):
             return
         if self.sources.get(row["key_id"]) in ("partial", "none"):

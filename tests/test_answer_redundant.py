@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hand_capture import event, write_events
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from plain_reads import plain_redundant
@@ -265,3 +266,20 @@ def test_repeated_reads_of_a_procmon_log_are_those_of_its_own_csv(
     # The CSV does not say the information class: a value that is read in two ways is two questions of ours.
     assert all(found[question] <= wanted[question] <= found[question] + 1 for question in checked)
     assert sum(found[question] == wanted[question] for question in checked) > 0.9 * len(checked)
+
+
+def test_tags_of_handles_change_nothing_of_a_key(tmp_path: Path) -> None:
+    key = "HKLM\\SOFTWARE\\V"
+    asked = {"information_class": 2, "data_size": 4, "data": b"\1\0\0\0"}
+    for kind, redundant in ((5, 2), (0, 0), (None, 0)):
+        rows = [
+            row
+            for _ in range(3)
+            for row in (
+                event("SetInformationKey", key, information_class=kind),
+                event("QueryKey", key, **asked),
+            )
+        ]
+        with open_capture(write_events(tmp_path / f"{kind}.regtrace", rows), threads=1) as capture:
+            found = capture.redundant(least=1)
+            assert int(found["redundant"].sum() if len(found) else 0) == redundant

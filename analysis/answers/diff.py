@@ -28,6 +28,7 @@ __all__ = [
 KINDS = ("values", "keys", "operations", "processes")
 USUAL = ("values", "keys", "processes")  # operations are very many
 _CHANGES = ("write", "delete", "key_created", "key_deleted", "key_renamed")
+_UNPROVED = ("doubtful", "hearsay", "key_doubtful", "key_hearsay")
 _MATCH = ("what", "key_name", "value", "image", "operation")
 _OF_SIDE = (
     "display_key", "spelled_value", "spelled_image", "last_known", "changed", "own_fact", "own_type",
@@ -215,7 +216,11 @@ def _states(
     value: str | None,
     keys: Table,
 ) -> Table:
-    """Return what is known of keys and values at the end of this side, by the evidence of this side alone."""
+    """Return what is known of keys and values at the end of this side, by what this side alone proves.
+
+    What was only heard of, under a name that is not proved, may be of another key: it is no difference.
+    """
+    found = found.filter(~found["fact"].isin(_UNPROVED))
     changes = found.group_by("key_id", "value").aggregate(
         changes=found.count(where=found["fact"].isin(_CHANGES)).cast("int64")
     )

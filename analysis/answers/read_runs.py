@@ -6,7 +6,9 @@ from ibis.expr.types import BooleanValue, Table
 from analysis.answers.evidence import changes_hive
 from analysis.folding import folded
 from analysis.links import link_target, own_paths
+from analysis.marks import fitting
 from analysis.nanoseconds import rest
+from tracer.operations import GROUPS
 from tracer.schema import FLAGS
 from tracer.statuses import NOT_SUCCESS
 
@@ -43,8 +45,8 @@ def read_runs(events: Table, everything: Table, keys: Table) -> Table:
     * of a value: SetValueKey and DeleteValueKey of it, or of one with an ambiguous name; DeleteKey, RenameKey
       and a CreateKey that made the key (or does not say);
     * of what is asked of a key (QueryKey, QuerySecurityKey, EnumerateKey, EnumerateValueKey): these, of any
-      of its values; SetInformationKey and SetSecurityKey; DeleteKey, RenameKey and CreateKey of a key right
-      below it. That EnumerateKey also tells when a key below was written last is left aside.
+      of its values; SetInformationKey (handle tags left out) and SetSecurityKey; DeleteKey, RenameKey and CreateKey of a key
+      right below it. That EnumerateKey also tells when a key below was written last is left aside.
 
     `unclear` counts, up to each read, what may have changed everything at and below a key without a record
     of it: hives that were loaded, unloaded, restored or replaced, and renames above it or to it. Where it
@@ -139,7 +141,8 @@ def _done(events: Table) -> Table:
     made = (operation == "CreateKey") & (events["disposition"] != 2).fill_null(True)
     changes = operation.isin(["DeleteKey", "RenameKey", *_OF_VALUES, *_OF_FACTS]) | made
     failed = (status >= NOT_SUCCESS).fill_null(False)
-    return events.filter(changes & ~failed).select(
+    noise = fitting(events, GROUPS["noise"].cases)  # tags of handles say nothing of the key
+    return events.filter(changes & ~failed & ~noise).select(
         "sequence", "time_ns", "key_id", "operation", "value_name", "flags"
     )
 
