@@ -20,7 +20,6 @@ LOG = "pml/pp-LogfileTests64bitUTC"
 TOLD = re.compile(r"Type: (\S+|<Unknown: \d+>), Length: ([\d,]+)")
 NAMED = re.compile(r"Index: [\d,]+, Name: (.*), Type: (\S+|<Unknown: \d+>), Length: ([\d,]+)", re.DOTALL)
 CHANGES = ("RegSetValue", "RegDeleteValue")
-AMBIGUOUS = 1
 MISSING = ("NAME NOT FOUND", "PATH NOT FOUND")
 
 
@@ -141,10 +140,7 @@ def test_the_state_of_every_value_is_what_the_csv_says(
         word, content = next(
             (word, content) for entry, word, content in steps if entry is None or entry.time_ns > until_ns
         )
-        if row["flags"] & AMBIGUOUS:  # Procmon does not mark where the key ends: likely, and not proved
-            assert (row["known"], row["last_known"]) == ("unknown", "read" if word == "seen" else word)
-        else:
-            assert (row["known"], row["lost_since"]) == (word, False), places(row, sid)
+        assert (row["known"], row["lost_since"]) == (word, False), places(row, sid)
         assert content is None or content_of(row) == content, places(row, sid)
     wanted = {
         place
@@ -183,8 +179,6 @@ def test_the_history_of_every_value_is_what_the_csv_says(
                 made = [e for e in lines[key] if e.time_ns == made_ns and e.operation == "RegCreateKey"]
                 assert [e.result for e in made] == ["SUCCESS"]
                 new_keys += 1
-            elif row["flags"] & AMBIGUOUS:
-                assert row["old_from"] in (None, "event", "absent")
             elif entry.word != "absent":
                 assert row["old_from"] == ("absent" if word == "deleted" else word)
                 assert content is None or content_of(row, "old_") == content

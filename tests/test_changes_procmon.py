@@ -104,8 +104,6 @@ def test_every_value_ended_as_procmon_says(
     expected = told_by_csv(rows, start_at, pid)
     frame = capture.changes(start=start, process=process if pid is None else int(pid))
     values = frame[frame["value_name"].notna()]
-    flagged = capture.sql("SELECT DISTINCT key_id, value_name FROM events WHERE flags & 1 = 1")
-    unproved = {(key, fold_name(name)) for key, name in flagged.dropna().itertuples(index=False)}
     seen = set()
     for row in values.itertuples():
         path = fold_name(f"{procmon_key(row.key, sid)}\\{row.value_name or '(Default)'}")
@@ -113,9 +111,6 @@ def test_every_value_ended_as_procmon_says(
         seen.add(path)
         assert row.writes == entry["writes"]
         assert row.also_by_others == entry["others"]
-        if (row.key_id, fold_name(row.value_name)) in unproved:  # Procmon does not mark where the key ends
-            assert (row.change, row.complete) == ("unclear", False)
-            continue
         assert (None if pd.isna(row.before_from) else row.before_from) == entry["before"][0]
         assert cells(row, "before") == entry["before"][1]
         assert cells(row, "after") == entry["after"][1]

@@ -216,7 +216,7 @@ def test_an_embedded_nul_before_captured_data_is_found_by_the_tail():
 @pytest.mark.parametrize("data", [bytes(4), bytes(8), b"a\0\0\0b\0\0\0\0\0", bytes(CAPTURE_LIMIT)])
 @pytest.mark.parametrize("previous", [b"", bytes(4), b"\4\0\0\0"])
 def test_zeros_that_were_captured_whole_are_no_doubt(data, previous):
-    """Read as a part of the name they would leave a size without a byte captured (etw-registry-facts 2.5)."""
+    """Read as a part of the name they would leave a size without a byte captured (the provider copies at most 2,048)."""
     found = decode_payload(layout(KERNEL_REGISTRY, 5), set_value("x", data, previous=previous), 8)
     assert (found.fields["ValueName"], found.fields["CapturedData"]) == ("x", data)
     assert found.fields["PreviousData"] == previous

@@ -1,6 +1,6 @@
 """Absence: what a whole recording lacks though nothing was lost, because nobody asked Windows for it.
 
-Which keyword of Microsoft-Windows-Kernel-Registry reports what: etw-registry-facts 2.2 (creates 0x1000, opens 0x2000,
+Which keyword of Microsoft-Windows-Kernel-Registry reports what: its manifest (creates 0x1000, opens 0x2000,
 closes 0x1).
 """
 

@@ -8,7 +8,7 @@ proof of sameness (two machines may agree in all of it), but what differs proves
   performance counter, and for Procmon logs the width of Windows (a 32-bit program may record on 64-bit Windows,
   and its .etl then has the 32-bit form, so that width says nothing of the machine);
 * boot times more than BOOT_TOLERANCE_NS apart. Windows moves the boot time with its clock, so sessions of one
-  boot may disagree by what the clock was adjusted between them (etw-registry-facts 1.7: seconds were seen);
+  boot may disagree by what the clock was adjusted between them (a public trace is seconds off);
 * a boot time after the end of an earlier source, by more than BOOT_NOISE_NS.
 
 What a header does not say differs from nothing.

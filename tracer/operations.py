@@ -170,8 +170,8 @@ _COUNTED = (
     Group(
         "unclear_writes",
         (
-            # Creates that failed or went on elsewhere carry 0 and changed nothing themselves (etw-registry-facts,
-            # section of CreateKey; a real record of STATUS_REPARSE); classic ones carry no disposition.
+            # Creates that failed or went on elsewhere carry 0 and changed nothing themselves (a published real record
+            # of STATUS_REPARSE); classic ones carry no disposition.
             Case(
                 ("CreateKey",),
                 (
@@ -187,7 +187,7 @@ _COUNTED = (
         "creates that may have made the key, and settings that may be of the key, where the record does not say",
     ),
 )
-# Procmon's column Category, as its own CSV of a real log has it (sources.md, A); of operations that this log has
+# Procmon's column Category, as its own CSV of a real log has it; of operations that this log has
 # not (renames, security that is set, hives) UNCONFIRMED.
 _CATEGORIES = (
     Group(

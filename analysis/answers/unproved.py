@@ -15,7 +15,7 @@ _ACROSS_LOSS = FLAGS["across_loss"]
 _OF_VALUES = ("SetValueKey", "DeleteValueKey")
 _OF_KEYS = ("DeleteKey", "RenameKey", "UnloadKey", "RestoreKey", "ReplaceKey")
 _MADE, _LOADED, _HIVES = "CreateKey", "LoadKey", "HiveWork"
-# HiveWork that names a file and no key (etw-registry-facts.md, hive events): a hive is mounted only where no key
+# HiveWork that names a file and no key (events 16 to 45 of the provider's manifest): a hive is mounted only where no key
 # was, so a load makes doubtful what was absent; a restore replaces what was there.
 LOADS = ("LoadHiveStart", "LoadHiveStop", "MountHiveStop", "HiveLink")
 _REPLACED = ("RestoreHiveStart", "RestoreHiveStop", "UnloadHiveStart", "HiveDestroy")
