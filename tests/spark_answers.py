@@ -127,4 +127,5 @@ NO_TABLES = {
     "net_changes": "rows of changes that were fetched",
     "differences": "rows of diff that were fetched",
     "meaning": "expressions of diff",
+    "pairing": "names of both sides that diff folds",
 }
