@@ -5,9 +5,8 @@ from ibis.expr.types import IntegerValue, Table
 
 from analysis.answers.evidence import lost_between
 from analysis.answers.measures import named_keys, named_processes
-from analysis.marks import condition_columns, fitting, unless_unclear
+from analysis.marks import coded, condition_columns, is_of, unless_unclear
 from analysis.nanoseconds import SECOND_NS, moment
-from tracer.operations import GROUPS
 
 __all__ = ["LATE_NS", "VERDICTS", "handle_lives"]
 
@@ -123,14 +122,12 @@ def _with_uses(lives: Table, events: Table) -> Table:
     """Return the lives with uses, reads, writes, and the times of the first and the last row but closings."""
     rows = events.filter(events["handle_id"].notnull())
     rows = rows.select("handle_id", "operation", "time_ns", *condition_columns(_COUNTED))
+    rows = coded(rows)
     operation = rows["operation"]
     uses = ~operation.isin(_ENDS)
     used = rows.group_by(used_id=rows["handle_id"]).aggregate(
         uses=rows.count(where=uses).cast("int64"),
-        **{
-            name: rows.count(where=uses & fitting(rows, GROUPS[name].cases)).cast("int64")
-            for name in _COUNTED
-        },
+        **{name: rows.count(where=uses & is_of(rows, name)).cast("int64") for name in _COUNTED},
         first_use_ns=rows["time_ns"].min(where=operation != "CloseKey"),
         last_use_ns=rows["time_ns"].max(where=operation != "CloseKey"),
     )
