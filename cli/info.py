@@ -83,7 +83,7 @@ def describe(path: Path) -> dict[str, Any]:
     from tracer.source_files import holds_traces, open_sources
     from tracer.unpack import waits
 
-    if path.is_dir() and not holds_traces(path):
+    if path.is_dir() and (_holds_captures(path) or not holds_traces(path)):
         from analysis.capture import open_capture
 
         with open_capture(path) as capture:
@@ -98,6 +98,13 @@ def describe(path: Path) -> dict[str, Any]:
             raise SourceError(f"{path}: holds {len(sources.files)} traces; name one of them: {names}")
         file = sources.files[0]
         return {**_describe(file), "name": file.name, "wrapper": file.wrapper, "left_out": sources.left_out}
+
+
+def _holds_captures(folder: Path) -> bool:
+    """Tell whether a folder holds captures, as every other verb takes it then, whatever traces lie beside them."""
+    from analysis.members import find_captures
+
+    return find_captures(folder) is not None
 
 
 def _describe(file: "SourceFile") -> dict[str, Any]:

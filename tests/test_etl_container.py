@@ -455,6 +455,8 @@ def test_the_log_file_header_is_read_in_both_widths(wide):
     stamps=st.lists(st.integers(-(2**55), 2**55) | st.integers(-(2**63), 2**63 - 1), min_size=1, max_size=5),
 )
 @example(clock=0, frequency=1, mhz=1, stamps=[-5_958_898_437])
+@example(clock=0, frequency=2, mhz=1, stamps=[-9_975_691_271])
+@example(clock=2, frequency=1, mhz=1, stamps=[-(2**63) // 100, 2**63 // 100, 2**63 - 1, -(2**63)])
 def test_the_clock_is_exact_integer_arithmetic(clock, frequency, mhz, stamps):
     record = raw.logfile_record(clock=clock, frequency=frequency, mhz=mhz)
     header = parse_logfile_header(record[32:], 8, raw.FIRST_STAMP)

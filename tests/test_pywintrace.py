@@ -11,6 +11,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -151,14 +152,19 @@ def test_fault_2_pywintrace_attaches_to_a_foreign_session_and_enables_nothing(
     assert etw_service.running(NAME)
 
 
-def test_fault_2_a_clash_of_names_is_settled_or_said(etw_service: EtwService) -> None:
+def test_fault_2_a_clash_of_names_is_settled_or_said(
+    etw_service: EtwService, monkeypatch: pytest.MonkeyPatch
+) -> None:
     etw_service.start_foreign(NAME)
+    with pytest.raises(SessionError, match="is running"):
+        Session(replace(LIVE, takes_over=False)).start()
     with Session(LIVE) as session:
         session.enable(Provider(REGISTRY))
         assert session.left_over
         assert REGISTRY in etw_service.running(NAME)[0].providers
-    etw_service.fail("StartTraceW", 183, times=2)
-    with pytest.raises(SessionError, match="is running"):
+    monkeypatch.setattr("tracer.session.pause", lambda seconds: None)
+    etw_service.fail("StartTraceW", 183, times=99)
+    with pytest.raises(SessionError, match="still keeps the name"):
         Session(LIVE).start()
 
 
@@ -205,7 +211,7 @@ def test_fault_4_pywintrace_reports_success_for_a_second_start_after_a_failure(
 def test_fault_4_a_start_after_a_failed_one_really_starts(etw_service: EtwService) -> None:
     etw_service.fail("StartTraceW", 112)
     session = Session(LIVE)
-    with pytest.raises(SessionError, match="disk is full"):
+    with pytest.raises(SessionError, match="disk has not the room"):
         session.start()
     assert not session.running
     session.start()

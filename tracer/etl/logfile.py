@@ -56,9 +56,12 @@ class LogfileHeader:
         Stamps of a damaged record may lie beyond what nanoseconds can say; they are as near to it as these get,
         and do not wrap around to another time.
         """
-        most_s = (_MOST - abs(self.anchor_ns)) // 1_000_000_000 - 1
-        far = min(_MOST, most_s * self.frequency)
-        lowest, highest = max(self.first_stamp - far, -_MOST), min(self.first_stamp + far, _MOST)
+        # What wraps around on the way comes back with the anchor, as long as the time itself can be said.
+        before, after = (
+            min(_MOST, ((_MOST + room) // 1_000_000_000 - 1) * self.frequency)
+            for room in (self.anchor_ns, -self.anchor_ns)
+        )
+        lowest, highest = max(self.first_stamp - before, -_MOST), min(self.first_stamp + after, _MOST)
         if len(stamps) and (stamps.min() < lowest or stamps.max() > highest):
             stamps = stamps.clip(lowest, highest)
         ticks = stamps - np.int64(self.first_stamp)
