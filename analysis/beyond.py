@@ -26,7 +26,10 @@ _DESCENT = r"""
         SELECT above.same_as AS above_id, below.same_as AS below_id
         FROM all_keys below JOIN all_keys above ON below.parent_id = above.key_id
         WHERE below.key_id = below.same_as AND above.same_as <> below.same_as
-            AND NOT regexp_full_match(below.folded_path, 'HKU\\S-1-[0-9-]+\\SOFTWARE\\CLASSES')
+            AND NOT (
+                ends_with(below.folded_path, '\SOFTWARE\CLASSES')
+                AND regexp_full_match(below.folded_path, 'HKU\\S-1-[0-9-]+\\SOFTWARE\\CLASSES')
+            )
     ),
     pairs(top_id, below_id) AS (
         SELECT above_id, below_id FROM steps
@@ -54,7 +57,7 @@ def descent_of(capture: "OpenCapture") -> Table | None:
 
     It is the `descent` of `analysis.answers.evidence.evidence`.
     """
-    from analysis.answers.evidence import absences
+    from analysis.answers.evidence import absences, heard_of
 
     keys = capture.tables["keys"]
     with engine_errors():
@@ -65,6 +68,9 @@ def descent_of(capture: "OpenCapture") -> Table | None:
         name = capture.answered("descent", _DESCENT.format(absent=absent, heard=heard, keys=listed))
         kinds = dict.fromkeys(_DESCENT_COLUMNS, keys.schema()["key_id"])
         found = bind(capture.engine(), name, ibis.schema(kinds), HELPERS)
+        if not fetch(found.limit(1)).num_rows:
+            return None
+        found = capture.keep(heard_of(events, keys, found))
         return found if fetch(found.limit(1)).num_rows else None
 
 

@@ -23,6 +23,7 @@ __all__ = [
     "changes_hive",
     "evidence",
     "first_spellings",
+    "heard_of",
     "is_unproved",
     "lost_between",
     "of_key",
@@ -123,21 +124,26 @@ def evidence(
         everywhere: the event rows in which to look for what changed whole subtrees, where `events` are those
             of some keys only; None: `events`.
         subtrees: False where it is known that there is no event of OF_SUBTREES.
-        descent: top_key_id, top_id, below_id: which keys (groups) lie below those that `absences` names, and all
-            ids of the latter; None: none does, or it is not looked into.
+        descent: top_key_id, top_id, below_id, heard_at: which keys (groups) lie below those that `absences` names, all
+            ids of the latter, and the sequence from which on something proves that the former were there; None:
+            none does, or it is not looked into.
     """
     if not subtrees and descent is None:
         return _facts_of(events, keys).select(*_COLUMNS)
-    rows = _facts_of(told_by(events, everywhere, descent), keys)
-    tops = rows.filter(rows["said"].isin(["key_renamed", "key_unknown"]))
-    below = _below(tops, keys)
     asked = keys.semi_join(events, "key_id").select(key_id="same_as").distinct()
-    if descent is not None:
-        below = below.union(_below_absent(rows, descent))
-    below = below.semi_join(asked, "key_id")
-    if everywhere is not None:
-        rows = rows.semi_join(asked, "key_id")
-    return rows.select(*_COLUMNS).union(below.select(*_COLUMNS))
+    if subtrees:
+        rows = _facts_of(told_by(events, everywhere), keys)
+        below = _below(rows.filter(rows["said"].isin(["key_renamed", "key_unknown"])), keys)
+        below = below.semi_join(asked, "key_id").select(*_COLUMNS)
+        if everywhere is not None:
+            rows = rows.semi_join(asked, "key_id")
+        rows = rows.select(*_COLUMNS).union(below)
+    else:
+        rows = _facts_of(events, keys).select(*_COLUMNS)
+    if descent is None:
+        return rows
+    nothing = _below_absent(events if everywhere is None else everywhere, keys, descent)
+    return rows.union(nothing.semi_join(asked, "key_id").select(*_COLUMNS))
 
 
 def told_by(events: Table, everywhere: Table | None = None, descent: Table | None = None) -> Table:
@@ -326,12 +332,20 @@ def absences(events: Table) -> Table:
     return rows.group_by("key_id").aggregate(last_at=rows["sequence"].max())
 
 
-def _below_absent(rows: Table, descent: Table) -> Table:
+def heard_of(events: Table, keys: Table, descent: Table) -> Table:
+    """Return the rows of a descent with `heard_at`; those of which nothing was heard are left out."""
+    groups = keys.semi_join(descent, keys["same_as"] == descent["below_id"]).select("key_id")
+    rows = _facts_of(events.semi_join(groups, "key_id"), keys)
+    rows = rows.filter(rows["fact"].isin(EXISTING_KEY))
+    heard = rows.group_by(heard_id="key_id").aggregate(heard_at=rows["sequence"].min())
+    return descent.inner_join(heard, descent["below_id"] == heard["heard_id"]).drop("heard_id")
+
+
+def _below_absent(events: Table, keys: Table, descent: Table) -> Table:
     """Return what the absence of a key says of those below it of which something was heard before."""
-    heard = rows.filter(rows["fact"].isin(EXISTING_KEY))
-    heard = heard.group_by(heard_id="key_id").aggregate(heard_at=heard["sequence"].min())
-    pairs = descent.select("top_id", other_id="below_id").distinct()
-    pairs = pairs.inner_join(heard, pairs["other_id"] == heard["heard_id"])
+    tops = events.filter(events["operation"].isin(_PROVE_ABSENCE))
+    rows = _facts_of(tops.semi_join(descent, tops["key_id"] == descent["top_key_id"]), keys)
+    pairs = descent.select("top_id", "heard_at", other_id="below_id").distinct()
     tops = rows.filter(rows["fact"].isin(_ABSENT_SUBTREE))
     below = tops.inner_join(pairs, [tops["key_id"] == pairs["top_id"], tops["sequence"] > pairs["heard_at"]])
     missing = ibis.literal("key_missing")
