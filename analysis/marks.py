@@ -54,13 +54,10 @@ def is_of(rows: Table, name: str) -> BooleanValue:
     return fitting(rows, GROUPS[name].cases)
 
 
-def condition_columns(groups: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Return the columns that conditions of some groups look at, each with the operations of which it is asked."""
-    found: dict[str, dict[str, None]] = {}
-    for case in (case for name in groups for case in GROUPS[name].cases):
-        for condition in case.conditions:
-            found.setdefault(condition.column, {}).update(dict.fromkeys(case.operations))
-    return {column: tuple(operations) for column, operations in found.items()}
+def condition_columns(groups: Sequence[str]) -> tuple[str, ...]:
+    """Return the columns that conditions of some groups look at."""
+    cases = [case for name in groups for case in GROUPS[name].cases]
+    return tuple(dict.fromkeys(one.column for case in cases for one in case.conditions))
 
 
 def number_of(rows: Table, which: BooleanValue | None = None) -> IntegerValue:

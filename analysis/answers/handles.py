@@ -5,13 +5,17 @@ from ibis.expr.types import IntegerValue, Table
 
 from analysis.answers.evidence import lost_between
 from analysis.answers.measures import named_keys, named_processes
-from analysis.marks import coded, condition_columns, is_of, unless_unclear
+from analysis.marks import condition_columns, fitting, unless_unclear
 from analysis.nanoseconds import SECOND_NS, moment
+from tracer.operations import GROUPS
 
 __all__ = ["LATE_NS", "VERDICTS", "handle_lives"]
 
 _COUNTED = ("reads", "writes", "unclear_writes")
 _ENDS = ("OpenKey", "CreateKey", "CloseKey")  # these begin and end a life
+_CASES = {
+    name: [case for case in GROUPS[name].cases if not {*case.operations} <= {*_ENDS}] for name in _COUNTED
+}
 LATE_NS = 10 * SECOND_NS
 VERDICTS = ("never closed", "unseen close", "closed late", "closed")  # the worst first
 
@@ -122,12 +126,11 @@ def _with_uses(lives: Table, events: Table) -> Table:
     """Return the lives with uses, reads, writes, and the times of the first and the last row but closings."""
     rows = events.filter(events["handle_id"].notnull())
     rows = rows.select("handle_id", "operation", "time_ns", *condition_columns(_COUNTED))
-    rows = coded(rows)
     operation = rows["operation"]
     uses = ~operation.isin(_ENDS)
     used = rows.group_by(used_id=rows["handle_id"]).aggregate(
         uses=rows.count(where=uses).cast("int64"),
-        **{name: rows.count(where=uses & is_of(rows, name)).cast("int64") for name in _COUNTED},
+        **{name: rows.count(where=fitting(rows, cases)).cast("int64") for name, cases in _CASES.items()},
         first_use_ns=rows["time_ns"].min(where=operation != "CloseKey"),
         last_use_ns=rows["time_ns"].max(where=operation != "CloseKey"),
     )

@@ -69,24 +69,18 @@ def measured(
 def alike(events: Table, *by: str, sizes: bool = False) -> Table:
     """Return the rows added up that are alike in some columns and in all that counts depend on: few, for what costs more.
 
-    Columns: `by`; operation, status and those of `analysis.marks.condition_columns`, NULL where nothing depends on
-    them; events; first_ and last_ ns and sequence.
+    Columns: `by`; operation, status and those of `analysis.marks.condition_columns`; events; first_ and last_ ns and sequence.
 
     Args:
         events: stored or joined event rows.
         by: columns of `events`.
         sizes: also sums of data_size and duration_ns, NULL where none is known.
     """
-    operation = events["operation"]
-    depending = {
-        name: ibis.ifelse(operation.isin(operations), events[name], None)
-        for name, operations in condition_columns(COUNTED).items()
-        if name != "status"
-    }
+    alike_in = dict.fromkeys((*by, "operation", "status", *condition_columns(COUNTED)))
     amounts = ("data_size", "duration_ns") if sizes else ()
-    needed = dict.fromkeys((*by, "operation", "status", "time_ns", "sequence", *amounts))
-    rows = events.select(*needed, **depending)  # engines and Ibis take long over columns that nobody needs
-    return rows.group_by(*dict.fromkeys((*by, "operation", "status", *depending))).aggregate(
+    needed = alike_in | dict.fromkeys(("time_ns", "sequence", *amounts))
+    rows = events.select(*needed)  # engines and Ibis take long over columns that nobody needs
+    return rows.group_by(*alike_in).aggregate(
         events=number_of(rows),
         **ends(rows),
         **{name: rows[name].sum().cast("int64") for name in amounts},
