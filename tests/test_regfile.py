@@ -285,6 +285,6 @@ def test_files_are_written_whole_and_replace_nothing_unasked(tmp_path) -> None:
     with pytest.raises(TargetError, match="exists"):
         made.save(tmp_path / "apply.reg")
     made.save(tmp_path / "apply.reg", force=True)
-    with pytest.raises(TargetError, match="cannot write"):
+    with pytest.raises(TargetError, match="is not a folder"):
         made.save(tmp_path / "none" / "apply.reg")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["apply.reg", "undo.reg"]

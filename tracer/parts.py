@@ -167,9 +167,9 @@ def _table(joined: _Joined, order: Column, texts: list[str]) -> pa.Table:
         texts = blobs.values.take(pa.array(used)).dictionary_encode()  # batches have some in common
         code = np.zeros(len(blobs.values), np.int32)
         code[used] = texts.indices.to_numpy()
-        return pa.DictionaryArray.from_arrays(
-            _known(np.where(known, code.take(place), 0), known), texts.dictionary
-        )
+        # In the order of the rows, which no form of decoding changes.
+        rows_of = _known(np.where(known, code.take(place), 0), known).dictionary_encode()
+        return pa.DictionaryArray.from_arrays(rows_of.indices, texts.dictionary.take(rows_of.dictionary))
 
     plan = column("plan").astype(np.intp)
     time_ns, tid, process = column("time_ns"), column("tid"), column("process")
