@@ -114,7 +114,7 @@ def test_the_first_read_after_each_change_is_needed(ask: Any) -> None:
     others = {
         "another value written": write | {"value_name": "W"},
         "not written": write | {"status": 0xC0000022},
-        "written elsewhere": write | {"key_id": 7},
+        "written elsewhere": write | {"key_id": 5},
         "protected": {"operation": "SetSecurityKey"} | whole,
         "its key opened": {"operation": "CreateKey", "disposition": 2} | whole,
     }
@@ -127,7 +127,10 @@ def test_the_first_read_after_each_change_is_needed(ask: Any) -> None:
         read(1, **write, key_id=6),
         read(1, key_id=1),
     ]
+    # A key that nobody names may be this one.
+    stories["written under no name"] = [read(1), read(1, **write, key_id=7), read(1)]
     found = ask(stories, least=0)
+    assert not found["written under no name"]["proved"]
     for name in changes:
         row = found[name]
         assert (row["reads"], row["runs"], row["redundant"], row["proved"]) == (5, 2, 3, True), name
