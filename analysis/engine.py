@@ -103,9 +103,8 @@ def connect(
     try:
         with engine_errors():
             backend.con.execute("SET GLOBAL TimeZone = 'UTC'")
-            backend.con.execute(
-                "SET parquet_metadata_cache = true"
-            )  # a question reads the same files several times
+            # A question reads the same files several times.
+            backend.con.execute("SET parquet_metadata_cache = true")
             for setting in _CLOSED:
                 backend.con.execute(f"SET {setting} = false")
             backend.con.execute(f"CREATE SCHEMA {HELPERS}")

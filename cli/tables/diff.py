@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from cli.columns import text_cells
 from cli.table import TextColumn, lay_out, path_line
-from cli.tables.timeline import below_common, value_cells
+from cli.tables.timeline import DATA_WIDTH, below_common, value_cells
 from cli.words import plural
 from tracer.text import fold_name
 from tracer.values import show_value
@@ -17,7 +17,6 @@ __all__ = ["diff_lines", "diff_summary"]
 
 _SIDES = {"only_a": "only a", "only_b": "only b", "differs": "differs"}
 _STYLES = {"only_a": "red", "only_b": "yellow", "differs": ""}
-_DATA_WIDTH = 200  # letters of one value; the whole data is in CSV, JSONL and Parquet
 _BYTES = 64  # of a value in hex
 _SHOWN_WIDTH = 60  # of one value on a terminal, where two stand beside each other
 
@@ -36,7 +35,7 @@ def diff_lines(
         common, keys = below_common(keys)
         if common:  # said once, above the table, instead of in every row
             yield path_line(common, width, color=color)
-    most = _DATA_WIDTH if width is None else _SHOWN_WIDTH
+    most = DATA_WIDTH if width is None else _SHOWN_WIDTH
     sides = text_cells(rows, "side")
     columns = [
         TextColumn("side", [_SIDES[side] for side in sides], styles=[_STYLES[side] for side in sides]),
