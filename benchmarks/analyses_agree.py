@@ -1,6 +1,6 @@
-"""Whether both forms of each case of benchmarks/analyses.py give the same answer: values, and order of rows.
+"""Whether the forms in benchmarks/analyses_pandas.py give our answers: values, and order of rows.
 
-    python benchmarks/analyses_agree.py [--events 100000] [--only who,keys] [--folder DIR] [--capture NAME.regtrace]
+    python benchmarks/analyses_agree.py [--events 100000] [--only "hot by second"] [--folder DIR] [--capture NAME.regtrace]
 
 Values are compared row by row and exactly, but for the last digits of quotients. It says how many of our columns the
 pandas form gives, and which it does not. The exit code is 1 where one differs.
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 from analyses_pandas import FORMS
-from analyses_regtrace import QUESTIONS, answer
+from analyses_regtrace import answer
 from large_capture import large_capture
 
 CLOSE = 1e-12  # relative: sums and divisions in another order
@@ -65,7 +65,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = arguments.folder or Path(name)
         path = arguments.capture or large_capture(folder, arguments.events, max(1, arguments.events // 2))
-        for case in arguments.only.split(",") if arguments.only else QUESTIONS:
+        for case in arguments.only.split(",") if arguments.only else FORMS:
             ours, theirs = answer(case, path), FORMS[case](path)
             found = difference(ours, theirs)
             differ |= found is not None

@@ -1,4 +1,4 @@
-"""What events say of values and of keys, in pandas: the ground of history, state and changes."""
+"""What events say of values and of keys, in pandas: the ground of the history."""
 
 import json
 from collections.abc import Sequence
@@ -40,23 +40,20 @@ EXISTING_KEY = ["key_created", "key_opened", "key_used", "write", "delete", "rea
 PARTS = ("type", "size", "data")
 
 
-def evidence(path: Path, ids: Sequence[int] | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
+def evidence(path: Path, ids: Sequence[int]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return one row for each event and key it says something of, by sequence; and the event rows.
 
-    Added are `fact`, and `value`, the folded name; `key_id` is that of the group. With `ids` only those keys.
+    Added are `fact`, and `value`, the folded name; `key_id` is that of the group. Only of the keys `ids`.
     """
     keys = pd.read_parquet(path / "keys.parquet", columns=["key_id", "same_as", "folded_path", "name_source"])
     keys["folded_path"] = link_target(keys["folded_path"])
     nameless = keys.loc[keys["name_source"].isin(["partial", "none"]), "key_id"]
     keys = keys.drop(columns="name_source")
-    chosen = {}
-    if ids is not None:
-        above = _ids_above(keys, ids)
-        chosen["filters"] = [
-            [("key_id", "in", ids)], [("operation", "in", OF_SUBTREES)],
-            [("key_id", "in", above or [-1]), ("operation", "in", [*OPENS, "DeleteKey"])],
-        ]  # fmt: skip
-    rows = events(path, *COLUMNS, **chosen).sort_values("sequence")
+    chosen = [
+        [("key_id", "in", ids)], [("operation", "in", OF_SUBTREES)],
+        [("key_id", "in", _ids_above(keys, ids) or [-1]), ("operation", "in", [*OPENS, "DeleteKey"])],
+    ]  # fmt: skip
+    rows = events(path, *COLUMNS, filters=chosen).sort_values("sequence")
     unproved = rows["key_id"].isin(nameless) | (rows["flags"] & UNPROVED != 0)
     found = rows.assign(
         unproved=unproved, key_id=rows["key_id"].map(keys.set_index("key_id")["same_as"])
@@ -70,8 +67,7 @@ def evidence(path: Path, ids: Sequence[int] | None = None) -> tuple[pd.DataFrame
     found = pd.concat([found, *more]).sort_values("sequence", kind="stable")
     # Of keys that nothing was asked of, what was done to those above says nothing.
     touched = rows["key_id"].drop_duplicates()
-    touched = touched if ids is None else touched[touched.isin(ids)]
-    asked = keys.loc[keys["key_id"].isin(touched), "same_as"]
+    asked = keys.loc[keys["key_id"].isin(touched[touched.isin(ids)]), "same_as"]
     return found[found["key_id"].isin(asked)], rows
 
 

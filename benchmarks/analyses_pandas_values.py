@@ -1,4 +1,4 @@
-"""History and state of values in pandas."""
+"""The history of values in pandas."""
 
 from pathlib import Path
 
@@ -16,7 +16,6 @@ from analyses_pandas_common import (
 )
 from analyses_pandas_evidence import (
     CHANGES_OF_VALUES,
-    EXISTING_KEY,
     KEY_FACTS,
     PARTS,
     VALUE_FACTS,
@@ -28,17 +27,14 @@ from analyses_pandas_evidence import (
 )
 
 
-def history(path: Path) -> pd.DataFrame:
-    """Nothing is left out; contents are as recorded, as in our lazy table."""
-    return _history(path, *evidence(path))
-
-
 def history_of_a_subtree(path: Path) -> pd.DataFrame:
     """Nothing is left out; pyarrow looks for the rows."""
-    return _told(_history(path, *evidence(path, ids_of(path, subtree=SUBTREE))))
+    found, rows = evidence(path, ids_of(path, subtree=SUBTREE))
+    return _told(_changes(path, found, rows))
 
 
-def _history(path: Path, found: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+def _changes(path: Path, found: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+    """Return what changed values, with what was known of each before."""
     marks = found[["sequence", "key_id", "fact", "said", "value", "operation"]].assign(rank=1)
     marks = marks[~marks["fact"].isin(["key_opened", "key_used", "key_hearsay"])]
     # A key that is deleted or renamed takes the values with it that were heard of before.
@@ -98,7 +94,7 @@ def _lost(path: Path, rows: pd.DataFrame) -> pd.Series:
 
 
 def _told(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return rows of `_history` as people read them: contents decoded, sources compared."""
+    """Return rows of `_changes` as people read them: contents decoded, sources compared."""
     operation, source = rows["operation"], rows["own_from"]
     recorded = rows[[f"previous_{name}" for name in PARTS]].notna().any(axis=1)
     missed = (operation == "DeleteValueKey") & (rows["status"] == NOT_FOUND)
@@ -138,93 +134,3 @@ def _told(rows: pd.DataFrame) -> pd.DataFrame:
         "pid", "new_type", "new_size", "new_data", "new_value", "old_from", "old_type", "old_size", "old_data",
         "old_value", "old_sequence", "across_loss", "conflict", "key_id", "process_id", "handle_id", "flags",
     ]]  # fmt: skip
-
-
-def state(path: Path) -> pd.DataFrame:
-    """Nothing is left out; contents are as recorded, as in our lazy table."""
-    found, _ = evidence(path)
-    known = pd.concat([_values(found), _keys(found)])
-    facts = found[[
-        "sequence", "key_id", "said", "fact", "time", "time_ns", "process_id", "handle_id", "flags", "operation",
-        "data_type", "data_size", "data",
-    ]]  # fmt: skip
-    own = {"said": "own_fact", "data_type": "own_type", "data_size": "own_size",
-           "data": "own_data"}  # fmt: skip
-    rows = known.merge(facts.rename(columns=own), on=["sequence", "key_id"])
-    lost_until = real_losses(path)["to_ns"].fillna(2**63 - 1).max()
-    rows["lost_since"] = False if pd.isna(lost_until) else rows["time_ns"] <= lost_until
-    rows["lost_since"] |= _changed_since(unproved_changes(path), rows)
-    rows["known"] = rows["known"].mask(rows["lost_since"], "unknown")
-    rows["last_known"] = _meaning(rows)
-    rows = rows.merge(first_spellings(found), on=["key_id", "value"], how="left")
-    rows = with_key_names(path, rows, "key_id", key="path", display_key="display_path")
-    rows = with_process_names(path, rows)
-    return rows.sort_values(["display_key", "key_id", "value"], na_position="first")[[
-        "display_key", "value_name", "known", "last_known", "lost_since", "sequence", "time", "process", "pid", "key",
-        "key_id", "process_id", "handle_id", "flags", "own_fact", "own_type", "own_size", "own_data",
-        "operation",
-    ]]  # fmt: skip
-
-
-def _changed_since(unproved: pd.DataFrame, rows: pd.DataFrame) -> pd.Series:
-    """Tell what may have been changed since it was known, under no proved name."""
-    until = unproved.groupby("kind")["to_ns"].max()
-    of_values = unproved[unproved["kind"] == "value"].groupby("name")["to_ns"].max()
-    gone, of_key = rows["known"].isin(["absent", "deleted"]), rows["value"].isna()
-    found = rows["time_ns"] <= until.get("everything", -1)
-    found |= rows["time_ns"] <= rows["value"].map(of_values).fillna(-1)
-    found |= gone & (rows["time_ns"] <= until.get("absence", -1))
-    return found | (gone & of_key & (rows["time_ns"] <= until.get("key", -1)))
-
-
-def _newest(found: pd.DataFrame, by: list[str], facts: dict[str, list[str]]) -> pd.DataFrame:
-    """Return the newest sequence of each kind of facts, one column each."""
-    kinds = {word: name for name, words in facts.items() for word in words}
-    kind = found["fact"].map(kinds).fillna("else")  # of which nothing follows, but there is a row
-    newest = found.groupby([*by, kind])["sequence"].max().unstack()
-    return newest.reindex(columns=list(facts))
-
-
-def _values(found: pd.DataFrame) -> pd.DataFrame:
-    own = found.dropna(subset="value")
-    values = _newest(own, ["key_id", "value"], VALUE_FACTS).reset_index()
-    heard = own[own["fact"].isin(["doubtful", "hearsay"])].groupby(["key_id", "value"])["sequence"].max()
-    values = values.merge(heard.rename("hearsay").reset_index(), on=["key_id", "value"], how="left")
-    of_keys = _newest(found[found["value"].isna()], ["key_id"], KEY_FACTS).reset_index()
-    values = values.merge(of_keys, on="key_id", how="left")
-    values["known"], values["sequence"] = known_value(values)
-    return values.dropna(subset="known")[["key_id", "value", "known", "sequence"]]
-
-
-def _keys(found: pd.DataFrame) -> pd.DataFrame:
-    kinds = {"there": EXISTING_KEY, "missing": ["key_missing"], "gone": KEY_FACTS["key_deleted"],
-             "unsure": KEY_FACTS["key_unknown"]}  # fmt: skip
-    keys = _newest(found, ["key_id"], kinds).fillna(-1).reset_index()
-    heard = found[found["fact"].isin(["key_doubtful", "key_hearsay", "doubtful", "hearsay"])]
-    hearsay = keys["key_id"].map(heard.groupby("key_id")["sequence"].max()).fillna(-1)
-    last = keys[["there", "missing", "gone"]].max(axis=1)
-    keys["known"] = np.select(
-        [(keys["unsure"] > last) | (last < 0), keys["there"] == last, keys["missing"] == last],
-        ["unknown", "exists", "absent"], "deleted",
-    )  # fmt: skip
-    keys["sequence"] = last.mask(last < 0, keys["unsure"])
-    keys["sequence"] = keys["sequence"].mask((keys["known"] == "unknown") & (hearsay > last), hearsay)
-    return keys[keys["sequence"] >= 0][["key_id", "known", "sequence"]]
-
-
-def _meaning(rows: pd.DataFrame) -> np.ndarray:
-    """Return what the event said when it happened; NULL where it only made things uncertain."""
-    fact, of_value = rows["own_fact"], rows["value"].notna()
-    return np.select(
-        [
-            of_value & (rows["fact"] == "key_doubtful"),
-            fact.isin(KEY_FACTS["key_deleted"]) | (of_value & (fact == "delete")),
-            of_value & (fact == "write"),
-            of_value & fact.isin(["read", "seen"]),
-            of_value & fact.isin(["miss", "key_missing", "key_created"]),
-            fact == "key_missing",
-            fact.isin(EXISTING_KEY),
-        ],
-        [None, "deleted", "write", "read", "absent", "absent", "exists"],
-        None,
-    )

@@ -19,6 +19,7 @@ Ask = Callable[[rt.Capture], "ibis.Table | pd.DataFrame"]
 # Where the answer is a lazy table it is read whole, batch by batch, else it is a whole DataFrame.
 QUESTIONS: dict[str, Ask] = {
     "timeline of a key": lambda capture: capture.timeline(BUSY_KEY),
+    "every event": lambda capture: capture.timeline_table(Filters()),
     "keys": lambda capture: capture.keys_table(),
     "who": lambda capture: capture.who_table(Filters()),
     "hot by key": lambda capture: capture.hot_table(Filters(), by="key"),
