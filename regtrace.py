@@ -61,14 +61,14 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from analysis.capture import Capture
-    from analysis.dataset import Dataset
+    from analysis.dataset.dataset import Dataset
+    from analysis.dataset.members import Captures
     from analysis.filters import Filters
-    from analysis.members import Captures
-    from tracer.callbacks import Registrations
-    from tracer.ingest import Progress
+    from tracer.callbacks.notifications import Notification
+    from tracer.callbacks.notify_class import Notify
+    from tracer.callbacks.registrations import Registrations
+    from tracer.ingest.pipeline import Progress
     from tracer.live.monitor import Monitor
-    from tracer.notifications import Notification
-    from tracer.notify import Notify
     from tracer.simulate import Knobs, Summary
     from tracer.store.manifest import Manifest
 
@@ -100,14 +100,14 @@ __all__ = [
 
 _LAZY = {
     "Capture": "analysis.capture",
-    "Dataset": "analysis.dataset",
+    "Dataset": "analysis.dataset.dataset",
     "Filters": "analysis.filters",
-    "Knobs": "tracer.simulate.knobs",
+    "Knobs": "tracer.simulate.options",
     "Manifest": "tracer.store.manifest",
     "Monitor": "tracer.live.monitor",
-    "Notification": "tracer.notifications",
-    "Notify": "tracer.notify",
-    "Registrations": "tracer.callbacks",
+    "Notification": "tracer.callbacks.notifications",
+    "Notify": "tracer.callbacks.notify_class",
+    "Registrations": "tracer.callbacks.registrations",
 }
 
 
@@ -129,8 +129,8 @@ def ingest(
     control_set: int | None = None,
     progress: "Callable[[Progress], None] | None" = None,
 ) -> "Manifest":
-    """Make the capture `target` of one or more traces and return its manifest; see `tracer.ingest.ingest`."""
-    from tracer.ingest import ingest as make_capture
+    """Make the capture `target` of one or more traces and return its manifest; see `tracer.ingest.pipeline.ingest`."""
+    from tracer.ingest.pipeline import ingest as make_capture
 
     listed = [sources] if isinstance(sources, str | Path) else sources
     return make_capture(

@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING, ClassVar
 import ibis
 from ibis.expr.types import Table
 
-from analysis.collect import to_frame
-from analysis.engine import (
+from analysis.answers.keys import key_summary, sort_keys
+from analysis.answers.timeline import timeline
+from analysis.dataset.members import Captures, find_captures
+from analysis.engine.duckdb_backend import (
     answer,
     engine_errors,
     only_reads,
     stream,
 )
-from analysis.events import EVENT_COLUMNS
+from analysis.engine.events_view import EVENT_COLUMNS
+from analysis.engine.fetch import to_frame
 from analysis.filters import Codes, Filters, Words
-from analysis.keys import key_summary, sort_keys
-from analysis.members import Captures, find_captures
-from analysis.questions import Questions
-from analysis.ranges import ranges, stream_ranges
-from analysis.timeline import timeline
+from analysis.questions.questions import Questions
+from analysis.questions.ranges import ranges, stream_ranges
 from tracer.errors import UsageError
 from tracer.store.manifest import Manifest
 
@@ -36,7 +36,7 @@ __all__ = ["Capture", "open_capture"]
 def open_capture(
     path: Captures, *, memory_limit: str = "4GB", threads: int | None = None, check_rows: bool = True
 ) -> "Capture":
-    """Open a capture directory, or several as one (`analysis.dataset.Dataset`).
+    """Open a capture directory, or several as one (`analysis.dataset.dataset.Dataset`).
 
     Args:
         path: NAME.regtrace, as `regtrace ingest` makes it; or a folder of such, a list of them, or a
@@ -52,7 +52,7 @@ def open_capture(
     """
     found = find_captures(path)
     if found is not None or not isinstance(path, Path | str):
-        from analysis.dataset import Dataset
+        from analysis.dataset.dataset import Dataset
 
         return Dataset.of(
             path, found or [], memory_limit=memory_limit, threads=threads, check_rows=check_rows

@@ -6,10 +6,10 @@ from datetime import datetime
 
 from ibis.expr.types import BooleanValue, Table
 
-from analysis.events import is_failure
+from analysis.engine.events_view import is_failure
 from tracer.errors import UsageError
-from tracer.statuses import NOT_SUCCESS
-from tracer.words import Codes, Words, name_regex, operation_cases, status_words, value_pattern
+from tracer.registry.ntstatus import NOT_SUCCESS
+from tracer.registry.terms import Codes, Words, name_regex, operation_cases, status_words, value_pattern
 
 __all__ = [
     "Codes",
@@ -28,7 +28,7 @@ class Filters:
     r"""What rows are asked for; every filter narrows, None asks nothing.
 
     Attributes:
-        key: a key or a pattern (`tracer.paths.compile_pattern`), or several of which one must match.
+        key: a key or a pattern (`tracer.registry.paths.compile_pattern`), or several of which one must match.
         subtree: keys below a matching key are asked for too.
         value: value name, or a pattern with ``*`` and ``?``, any case; "" and "(default)" are the default value,
             a name in double quotes is meant letter by letter.

@@ -15,14 +15,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from analysis.members import find_captures
+from analysis.dataset.members import find_captures
 from analysis.times import parse_time
-from tracer.callbacks import Registrations
+from tracer.callbacks.notification_rows import COLUMNS, make_notifications
+from tracer.callbacks.notifications import Notification
+from tracer.callbacks.registrations import Registrations
+from tracer.callbacks.selection import Names, Selection
 from tracer.errors import CaptureError
-from tracer.notification_rows import COLUMNS, make_notifications
-from tracer.notifications import Notification
 from tracer.schema import EVENTS, OF_VALUES, STRUCTURED, TABLES
-from tracer.selection import Names, Selection
 from tracer.store.manifest import STRUCTURES, Manifest
 from tracer.store.reader import table_files
 
@@ -51,7 +51,7 @@ def replay(
 
     With `registrations`, each callback is called with what it wants, as a live monitor calls it, and a
     notification is yielded after its callbacks were called; what no callback wants is not yielded. An exception
-    in a callback does not end the replay: it is counted and warned of (`tracer.callbacks.Registrations.register`).
+    in a callback does not end the replay: it is counted and warned of (`tracer.callbacks.registrations.Registrations.register`).
 
         for notification in replay("install.regtrace", registrations):
             ...

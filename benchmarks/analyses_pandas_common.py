@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from tracer.statuses import NOT_FAILURES, status_name
-from tracer.text import fold_name
+from tracer.registry.ntstatus import NOT_FAILURES, status_name
+from tracer.registry.text import fold_name
 
 READS = (
     "QueryKey",

@@ -19,9 +19,9 @@ from analyses_pandas_common import (
     link_target,
 )
 
+from tracer.registry.ntstatus import NOT_FAILURES
+from tracer.registry.values import decode_value
 from tracer.schema import FLAGS
-from tracer.statuses import NOT_FAILURES
-from tracer.values import decode_value
 
 COLUMNS = ("sequence", "time", "time_ns", "process_id", "handle_id", "operation", "status", "value_name",
            "requested_name", "information_class", "data_type", "data_size", "data", "previous_type", "previous_size",

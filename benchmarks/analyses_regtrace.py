@@ -8,7 +8,7 @@ import ibis
 from analyses_common import BUSY_KEY, ENGINE_LIMIT, SUBTREE
 
 import regtrace as rt
-from analysis.engine import engine_errors, stream
+from analysis.engine.duckdb_backend import engine_errors, stream
 from analysis.filters import Filters
 
 if TYPE_CHECKING:

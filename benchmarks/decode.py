@@ -4,7 +4,7 @@
 
 All read files of the same generator with every field of every registry event; the peers, which take
 minutes for a million events, a smaller one. They run with the workarounds their faults need
-(tests/foreign_readers.py). CPU time, in turns, the best of the rounds.
+(tests/support/foreign_readers.py). CPU time, in turns, the best of the rounds.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from benchmarks_common import describe_machine, simulated
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "support"))
 
 
 def ours(path: Path, *, compiled: bool = False) -> int:
@@ -24,7 +24,7 @@ def ours(path: Path, *, compiled: bool = False) -> int:
     from tracer.decode.strings import NameTable
     from tracer.diagnostics import Diagnostics
     from tracer.etl.reader import EtlReader
-    from tracer.events import time_order
+    from tracer.rows.events import time_order
 
     diagnostics = [Diagnostics()]
     names = NameTable()

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tracer.ingest import ingest
+from tracer.ingest.pipeline import ingest
 from tracer.schema import TABLES
 from tracer.simulate import Knobs, simulate
 from tracer.store.manifest import Manifest

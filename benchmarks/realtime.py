@@ -4,7 +4,7 @@
 
 Records of one simulated trace go through ProcessTrace, in turns within each round, to
 
-    raw copies    tracer.session.Consumer, which copies them
+    raw copies    tracer.session.session.Consumer, which copies them
     nothing       a callback that does nothing: its time is what the double needs to hand a record over
     pywintrace    pywintrace's ETW, unmodified, which decodes each with TDH into a dictionary (of a smaller trace:
                   a fortieth of the records, for it takes long)
@@ -30,7 +30,10 @@ from pathlib import Path
 
 from benchmarks_common import describe_machine, simulated
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[1] / "tests"), str(Path(__file__).resolve().parents[1])]
+sys.path[:0] = [
+    str(Path(__file__).resolve().parents[1] / "tests" / "support"),
+    str(Path(__file__).resolve().parents[1]),
+]
 REGISTRY = "70eb4f03-c1de-4f73-a051-33d13d5413bd"
 NAME = "regtrace-benchmark"
 INSUFFICIENT_BUFFER = 122
@@ -41,8 +44,8 @@ def timed(path: Path, count: int, start: Callable) -> float:
     import pytest
     from etw_double import install
 
-    from tracer.live.options import LogMode, Provider, SessionOptions
-    from tracer.session import Session
+    from tracer.session.options import LogMode, Provider, SessionOptions
+    from tracer.session.session import Session
 
     with pytest.MonkeyPatch.context() as patch:
         service = install(patch)
@@ -62,7 +65,7 @@ def timed(path: Path, count: int, start: Callable) -> float:
 
 
 def ours() -> Callable:
-    from tracer.session import Consumer
+    from tracer.session.session import Consumer
 
     consumer = Consumer(NAME, most_bytes=1 << 30)
     consumer.start()
@@ -90,12 +93,12 @@ def theirs(callback_data_flag: int = 0) -> Callable:
 
 
 def nothing() -> Callable:
-    import tracer.live.raw_queue
+    import tracer.session.raw_queue
 
-    patched = tracer.live.raw_queue.RawQueue
+    patched = tracer.session.raw_queue.RawQueue
     copying = patched.on_record
 
-    def do_nothing(self: tracer.live.raw_queue.RawQueue, at: int) -> None:  # noqa: ARG001
+    def do_nothing(self: tracer.session.raw_queue.RawQueue, at: int) -> None:  # noqa: ARG001
         if not self.sign.is_set():  # start() waits for it
             self.sign.set()
 

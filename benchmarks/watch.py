@@ -21,17 +21,17 @@ from types import SimpleNamespace
 import numpy as np
 from benchmarks_common import describe_machine
 
-sys.path[:0] = [str(folder := Path(__file__).resolve().parents[1]), str(folder / "tests")]
+sys.path[:0] = [str(folder := Path(__file__).resolve().parents[1]), str(folder / "tests" / "support")]
 
 from live_raw import raw_records  # noqa: E402
 
-from cli.jsonl import write_jsonl  # noqa: E402
-from cli.watch_rows import line_rows  # noqa: E402
-from cli.watch_view import WatchView  # noqa: E402
-from tracer.live.options import SessionCounters  # noqa: E402
-from tracer.live.raw_queue import RawQueue  # noqa: E402
+from cli.output.jsonl import write_jsonl  # noqa: E402
+from cli.output.watch_rows import line_rows  # noqa: E402
+from cli.tables.watch import WatchView  # noqa: E402
 from tracer.live.row_filter import RowFilter  # noqa: E402
 from tracer.live.watch import QUEUE_BYTES, Watch  # noqa: E402
+from tracer.session.options import SessionCounters  # noqa: E402
+from tracer.session.raw_queue import RawQueue  # noqa: E402
 from tracer.simulate import Knobs, simulate  # noqa: E402
 
 FILTERS = {"all": {}, "table": {}, "errors": {"status": "error"}, "key": {"keys": ["HKLM\\SOFTWARE\\**"]}}

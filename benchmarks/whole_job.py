@@ -22,7 +22,7 @@ from benchmarks_common import describe_machine, simulated
 def job(source: Path, folder: Path) -> tuple[float, float]:
     """Ingest in a process of its own; return CPU seconds, wall seconds."""
     code = (
-        "import sys, time; from pathlib import Path; from tracer.ingest import ingest; "
+        "import sys, time; from pathlib import Path; from tracer.ingest.pipeline import ingest; "
         "import pyarrow.parquet; wall = time.perf_counter(); cpu = time.process_time(); "
         "ingest([Path(sys.argv[1])], Path(sys.argv[2]), force=True); "
         "print(time.process_time() - cpu, time.perf_counter() - wall, "

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from cli.console import console
 from cli.exits import MEANINGS, Exit
+from cli.output.console import console
 from cli.verbs import GROUPS, VERBS, Verb
 from tracer.errors import RegtraceError
 
 if TYPE_CHECKING:
-    from cli.options import Example
+    from cli.options.common import Example
 
 __all__ = ["VERBS", "Verb", "app", "main"]
 
@@ -115,7 +115,7 @@ def _leave() -> None:
 
     Nothing that atexit was asked for is done, so sessions, which outlive a process, are ended here.
     """
-    endings = sys.modules.get("tracer.live.endings")  # where nothing live was done it is not there
+    endings = sys.modules.get("tracer.windows.exit_handlers")  # where nothing live was done it is not there
     if endings is not None:
         endings.run_all()
     for stream in (sys.stdout, sys.stderr):

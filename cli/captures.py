@@ -11,14 +11,14 @@ import pyarrow as pa
 import typer
 
 from analysis.capture import Capture, open_capture
-from analysis.engine import engine_errors
-from analysis.unknown import unknown_key
-from cli.console import console, is_terminal
+from analysis.engine.duckdb_backend import engine_errors
+from analysis.questions.unknown_names import unknown_key
 from cli.exits import Exit
-from cli.output import Output, Render, write_rows
-from cli.words import plural, quoted
+from cli.output.console import console, is_terminal
+from cli.output.destination import Output, Render, write_rows
+from cli.output.phrases import plural, quoted
 from tracer.errors import RegtraceError, UsageError
-from tracer.paths import has_wildcard
+from tracer.registry.paths import has_wildcard
 
 if TYPE_CHECKING:
     from analysis.filters import Filters

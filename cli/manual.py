@@ -62,7 +62,7 @@ In CSV and JSONL bytes are lower-case hex, kernel addresses are text such as `"0
 
 **Parquet** keeps every type exactly, zstd-compressed.
 
-In all four, a NUL or a lone surrogate inside a name is written `<U+0000>`, `<U+D800>` (see `tracer.text`)."""
+In all four, a NUL or a lone surrogate inside a name is written `<U+0000>`, `<U+D800>` (see `tracer.registry.text`)."""
 
 
 def manual() -> str:

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from analysis.capture import Capture
-from analysis.collect import fetch
-from analysis.engine import engine_errors
+from analysis.engine.duckdb_backend import engine_errors
+from analysis.engine.fetch import fetch
 from analysis.filters import Filters
-from analysis.unknown import unknown_process
+from analysis.questions.unknown_names import unknown_process
 from cli.captures import check_keys, fail_if_lossy, opened, print_rows
-from cli.columns import times_as_text
-from cli.console import console
-from cli.output import Output, Render
+from cli.output.columns import times_as_text
+from cli.output.console import console
+from cli.output.destination import Output, Render
 from tracer.errors import UsageError
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Question", "asking", "few_rows", "filters_of"]
 
-_FEW_ROWS = 20  # of a table, where nothing else is asked for (`cli.options.FewRows` says so)
+_FEW_ROWS = 20  # of a table, where nothing else is asked for (`cli.options.common.FewRows` says so)
 
 
 def filters_of(
@@ -87,7 +87,7 @@ class Question:
 
         Args:
             table: the rows, or an Ibis expression that is run.
-            render: makes the lines of a table (`cli.output.Render`).
+            render: makes the lines of a table (`cli.output.destination.Render`).
             noun: what one row is, in the singular.
             limit: what --limit said, so that a full answer can be told from a cut one.
         """

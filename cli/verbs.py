@@ -62,7 +62,7 @@ GROUPS = {
 }
 _FUNCTIONS = {"list": "list_words"}  # where a verb's function cannot have its name
 VERBS = {
-    name: Verb(f"cli.{name}", _FUNCTIONS.get(name, name), summary)
+    name: Verb(f"cli.commands.{name}", _FUNCTIONS.get(name, name), summary)
     for group in GROUPS.values()
     for name, summary in group.items()
 }

@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 
 import regtrace as rt
 from cli.app import app
-from tracer.absence import MANY_OPENS
 from tracer.decode.layouts import KERNEL_PROCESS, KERNEL_REGISTRY
+from tracer.ingest.absence import MANY_OPENS
 
 AT = raw.FIRST_STAMP
 

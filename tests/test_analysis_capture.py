@@ -13,14 +13,14 @@ from plain_counts import is_write
 from small_capture import BIG, CONTROL_SET, EPOCH_NS, HOSTILE, KEY_PATHS, SID, joined_rows, write_capture
 
 from analysis.capture import Capture, open_capture
-from analysis.collect import collect
-from analysis.events import EVENT_COLUMNS
+from analysis.engine.events_view import EVENT_COLUMNS
+from analysis.engine.fetch import collect
 from analysis.filters import Filters
 from tracer.errors import CaptureError, RegtraceError, UsageError
-from tracer.operations import find_operations
-from tracer.paths import compile_pattern
-from tracer.statuses import is_failure, status_name
-from tracer.text import fold_name
+from tracer.registry.ntstatus import is_failure, status_name
+from tracer.registry.operations import find_operations
+from tracer.registry.paths import compile_pattern
+from tracer.registry.text import fold_name
 
 ROWS = joined_rows()
 Row = dict[str, Any]
@@ -127,9 +127,9 @@ def test_hostile_key_names_are_found(capture: Capture, name: str) -> None:
 
 def test_many_keys_and_few_keys_take_the_same_rows(capture: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     few = sequences(capture.timeline("HKLM", subtree=True, operation="write"))
-    monkeypatch.setattr("analysis.opened._FEW_KEYS", 1000)
+    monkeypatch.setattr("analysis.questions.context._FEW_KEYS", 1000)
     listed = sequences(capture.timeline("HKLM", subtree=True, operation="write"))
-    monkeypatch.setattr("analysis.opened._FEW_KEYS", 0)
+    monkeypatch.setattr("analysis.questions.context._FEW_KEYS", 0)
     joined = sequences(capture.timeline("HKLM", subtree=True, operation="write"))
     pattern = compile_pattern("HKLM", subtree=True, control_set=CONTROL_SET)
     wanted = expected(

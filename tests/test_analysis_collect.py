@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 from small_capture import BIG
 
-from analysis.collect import collect, fetch, to_frame
+from analysis.engine.fetch import collect, fetch, to_frame
 
 
 def test_nullable_integers_beyond_2_to_the_53_are_exact() -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 import regtrace as rt
-from analysis.doubts import Doubts, find_doubts
+from analysis.questions.caveats import Doubts, find_doubts
 
 
 @pytest.fixture(scope="module")

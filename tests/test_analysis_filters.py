@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from analysis.filters import Filters, name_regex
 from analysis.times import parse_time
 from tracer.errors import UsageError
-from tracer.text import fold_name
-from tracer.words import operation_names
+from tracer.registry.terms import operation_names
+from tracer.registry.text import fold_name
 
 FIRST, LAST = 10**18 + 1, 10**18 + 90 * 10**9
 TEN = int(datetime(2024, 5, 1, 10, tzinfo=UTC).timestamp()) * 10**9

@@ -4,8 +4,8 @@ import duckdb
 import ibis
 import pyarrow as pa
 
-from analysis.folding import folded
-from tracer.text import fold_name
+from analysis.expressions.folding import folded
+from tracer.registry.text import fold_name
 
 
 def test_every_letter_is_folded_as_by_fold_name() -> None:

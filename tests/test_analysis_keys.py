@@ -8,9 +8,9 @@ from plain_counts import COUNTS as COUNTED
 from plain_counts import plain_counts
 from small_capture import KEY_PATHS, joined_rows, write_capture
 
+from analysis.answers.keys import SORTS
 from analysis.capture import Capture, open_capture
 from analysis.filters import Filters
-from analysis.keys import SORTS
 from tracer.errors import UsageError
 
 COUNTS = [*COUNTED, "processes", "values"]

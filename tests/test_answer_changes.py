@@ -24,11 +24,11 @@ from workloads import events as workload_events
 from analysis.answers.changes import touched_values_and_keys
 from analysis.answers.net_changes import NET_CHANGES, NetChanges, net_changes
 from analysis.capture import Capture, open_capture
-from analysis.engine import bound
+from analysis.engine.duckdb_backend import bound
 from analysis.filters import Filters
 from tracer.errors import UsageError
+from tracer.registry.text import fold_name
 from tracer.schema import EVENTS, KEYS, PROCESSES
-from tracer.text import fold_name
 
 SIMULATED: dict[str, dict[str, Any]] = {
     "whole": {"seed": 11, "events": 6000, "keys": 120},

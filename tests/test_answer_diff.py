@@ -18,7 +18,7 @@ from small_capture import write_capture
 import regtrace as rt
 from analysis.answers.diff import KINDS, USUAL
 from analysis.answers.differences import DIFFERENCES
-from analysis.answers.meaning import FOLDS, meaning, parse_folds
+from analysis.answers.normalize import FOLDS, meaning, parse_folds
 from analysis.capture import Capture, open_capture
 from analysis.filters import Filters
 from tracer.errors import CaptureError, UsageError

@@ -15,7 +15,7 @@ from small_capture import write_capture
 import regtrace as rt
 from analysis.capture import Capture, open_capture
 from analysis.filters import Filters
-from tracer.text import fold_name
+from tracer.registry.text import fold_name
 
 PML = "pml/pp-LogfileTests64bitUTC"
 SID = "S-1-5-21-1-2-3-1001"

@@ -16,8 +16,8 @@ from workloads import events, losses, write_workload
 from analysis.answers.history import HISTORY_COLUMNS
 from analysis.capture import Capture, open_capture
 from tracer.errors import UsageError
-from tracer.statuses import status_name
-from tracer.text import fold_name
+from tracer.registry.ntstatus import status_name
+from tracer.registry.text import fold_name
 
 Row = dict[str, Any]
 TRACES: dict[str, dict[str, Any]] = {

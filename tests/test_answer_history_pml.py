@@ -12,8 +12,8 @@ from procmon_oracle import csv_rows, csv_time_ns, procmon_key
 
 import regtrace as rt
 from analysis.capture import Capture
-from tracer.text import fold_name
-from tracer.values import type_name
+from tracer.registry.text import fold_name
+from tracer.registry.values import type_name
 
 Row = dict[str, Any]
 LOG = "pml/pp-LogfileTests64bitUTC"

@@ -18,8 +18,8 @@ from analysis.answers.hot import HOT_BY, hot
 from analysis.capture import Capture, open_capture
 from analysis.filters import Filters
 from tracer.errors import UsageError
-from tracer.ingest import ingest
-from tracer.statuses import status_name
+from tracer.ingest.pipeline import ingest
+from tracer.registry.ntstatus import status_name
 
 NOT_FOUND = 0xC0000034
 LOG = "pp-LogfileTests64bitUTC"

@@ -18,7 +18,7 @@ from workloads import events, losses, write_workload
 from analysis.capture import Capture, open_capture
 from analysis.filters import Filters
 from tracer.errors import UsageError
-from tracer.ingest import ingest
+from tracer.ingest.pipeline import ingest
 
 LOG = "pp-LogfileTests64bitUTC"
 KNOBS: dict[str, Any] = {"seed": 3, "events": 2500, "keys": 40, "processes": 3, "lost_buffers": 0.1,

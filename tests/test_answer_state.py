@@ -18,8 +18,8 @@ from analysis.answers.state import STATE_COLUMNS
 from analysis.capture import Capture, open_capture
 from analysis.filters import Filters
 from tracer.errors import UsageError
+from tracer.registry.text import fold_name
 from tracer.simulate import registry, run
-from tracer.text import fold_name
 
 Row = dict[str, Any]
 TRACES: dict[str, dict[str, Any]] = {

@@ -16,9 +16,9 @@ from workloads import events, write_workload
 from analysis.capture import Capture, open_capture
 from analysis.filters import Filters
 from tracer.errors import UsageError
-from tracer.ingest import ingest
-from tracer.paths import compile_pattern
-from tracer.text import fold_name
+from tracer.ingest.pipeline import ingest
+from tracer.registry.paths import compile_pattern
+from tracer.registry.text import fold_name
 
 LOG = "pp-LogfileTests64bitUTC"
 SOFTWARE = r"HKLM\SOFTWARE"

@@ -16,7 +16,7 @@ import regtrace as rt
 from analysis.capture import Capture, open_capture
 from analysis.filters import Filters
 from tracer.errors import UsageError
-from tracer.text import fold_name
+from tracer.registry.text import fold_name
 
 PML = "pml/pp-LogfileTests64bitUTC"
 COUNTS = (*COUNTED, "failed_changes")

@@ -13,14 +13,14 @@ import pytest
 import raw_etl as raw
 from mutations import KINDS, base_files, mutate
 
-import tracer.ingest
+import tracer.ingest.pipeline
 from tracer.diagnostics import COUNTERS, Diagnostics
 from tracer.errors import RegtraceError, SourceError
 from tracer.etl.reader import EtlReader
-from tracer.ingest import ingest
-from tracer.machines import Machine, differences, etl_machine
+from tracer.ingest.pipeline import ingest
 from tracer.schema import TABLES
 from tracer.simulate import Clock, EtlWriter
+from tracer.sources.machines import Machine, differences, etl_machine
 from tracer.store.manifest import Manifest
 
 MUTATIONS = 21_600  # over all kinds of files
@@ -65,7 +65,7 @@ class MemoryWriter:
 @pytest.fixture
 def unwritten(monkeypatch) -> None:
     """Let ingests write nothing."""
-    monkeypatch.setattr(tracer.ingest, "CaptureWriter", MemoryWriter)
+    monkeypatch.setattr(tracer.ingest.pipeline, "CaptureWriter", MemoryWriter)
 
 
 def check_sentence(error: RegtraceError) -> None:

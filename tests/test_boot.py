@@ -13,8 +13,8 @@ import regtrace as rt
 from cli.app import app
 from tracer.decode.layouts import KERNEL_PROCESS, KERNEL_REGISTRY
 from tracer.errors import CaptureError, NotElevated, UsageError
-from tracer.live import autologger
-from tracer.live.autologger import (
+from tracer.recording import autologger
+from tracer.recording.autologger import (
     BOOT_KEY,
     BOOT_SESSION,
     BootOptions,
@@ -27,8 +27,8 @@ from tracer.live.autologger import (
     removal_file,
     stop_boot,
 )
-from tracer.live.options import KEYWORDS, NAMING_KEYWORDS, SessionCounters, SessionStatus
-from tracer.live.registry import WindowsRegistry
+from tracer.session.options import KEYWORDS, NAMING_KEYWORDS, SessionCounters, SessionStatus
+from tracer.windows.machine_registry import WindowsRegistry
 
 ROOT = Path(__file__).resolve().parents[1]
 LONG_KEY = "HKEY_LOCAL_MACHINE\\SYSTEM\\CurrentControlSet\\Control\\WMI\\Autologger\\regtrace-boot"
@@ -266,9 +266,9 @@ def booted(monkeypatch, tmp_path):
         sessions[:] = [session for session in sessions if session.name != name]
         return COUNTERS
 
-    monkeypatch.setattr("tracer.live.registry.real_registry", lambda what: registry)
-    monkeypatch.setattr("tracer.session.find_session", lambda name: next(iter(sessions), None))
-    monkeypatch.setattr("tracer.session.stop_session", stop)
+    monkeypatch.setattr("tracer.windows.machine_registry.real_registry", lambda what: registry)
+    monkeypatch.setattr("tracer.session.session.find_session", lambda name: next(iter(sessions), None))
+    monkeypatch.setattr("tracer.session.session.stop_session", stop)
     return registry, sessions
 
 

@@ -14,14 +14,14 @@ from event_rows import event_table, row
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tracer.callbacks import Registrations
+from tracer.callbacks.notification_rows import make_notifications, notification_table
+from tracer.callbacks.notifications import CLASSES, Notification, SetValueKey
+from tracer.callbacks.notify_class import REPORTED, Notify
+from tracer.callbacks.registrations import Registrations
 from tracer.errors import UsageError
-from tracer.notification_rows import make_notifications, notification_table
-from tracer.notifications import CLASSES, Notification, SetValueKey
-from tracer.notify import REPORTED, Notify
-from tracer.operations import BY_NAME, OPERATIONS
-from tracer.paths import KeyPattern, compile_pattern
-from tracer.text import escape_name, fold_name
+from tracer.registry.operations import BY_NAME, OPERATIONS
+from tracer.registry.paths import KeyPattern, compile_pattern
+from tracer.registry.text import escape_name, fold_name
 
 RUN = "\\REGISTRY\\MACHINE\\SOFTWARE\\Vendor\\Run"
 OTHER = "\\REGISTRY\\MACHINE\\SOFTWARE\\Vendor"
@@ -233,7 +233,9 @@ def test_a_pattern_is_matched_once_for_each_distinct_key(monkeypatch):
 def test_no_notification_is_made_for_a_row_that_nobody_wants(monkeypatch):
     registrations = Registrations()
     registrations.register(lambda _: None, notify=Notify.PostDeleteKey)
-    monkeypatch.setattr("tracer.callbacks.make_notifications", lambda rows: pytest.fail("made for nobody"))
+    monkeypatch.setattr(
+        "tracer.callbacks.registrations.make_notifications", lambda rows: pytest.fail("made for nobody")
+    )
     assert registrations.dispatch(event_table(row(), row("OpenKey"))) == 0
     assert Registrations().dispatch(event_table(row())) == 0
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tracer.callbacks import Registrations
+from tracer.callbacks.notification_rows import notification_table
+from tracer.callbacks.notifications import CLASSES, Notification
+from tracer.callbacks.registrations import Registrations
 from tracer.errors import UsageError
-from tracer.notification_rows import notification_table
-from tracer.notifications import CLASSES, Notification
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "callbacks.md"
 
@@ -24,7 +24,7 @@ def page() -> str:
 
 
 def test_the_table_is_what_the_dataclasses_make(page):
-    """After a change: print(notification_table()) from tracer.notification_rows makes it anew."""
+    """After a change: print(notification_table()) from tracer.callbacks.notification_rows makes it anew."""
     assert notification_table() in page
 
 

@@ -14,8 +14,6 @@ from capture_kit import Machine, make_trace, once_recording, use_machine
 from etw_double import EtwService, etw_service
 
 from analysis.capture import open_capture
-from tracer import session
-from tracer.dump import dump
 from tracer.errors import (
     NotElevated,
     PlatformError,
@@ -25,13 +23,15 @@ from tracer.errors import (
     TargetError,
     UsageError,
 )
-from tracer.ingest import ingest
-from tracer.live.capture import CaptureOptions, record
-from tracer.live.handle_table import HandleTable
-from tracer.live.recorder import RecorderStatus
-from tracer.processes import ProcessRecord
+from tracer.ingest.pipeline import ingest
+from tracer.inspect.dump import dump
+from tracer.recording.capture import CaptureOptions, record
+from tracer.recording.recorder import RecorderStatus
+from tracer.rows.processes import ProcessRecord
+from tracer.session import session
 from tracer.store.manifest import Manifest
 from tracer.store.reader import table_files
+from tracer.windows.handle_table import HandleTable
 
 __all__ = ["etw_service"]
 
@@ -274,12 +274,12 @@ def test_with_children_it_ends_with_the_last_of_them(etw_service, machine, tmp_p
             ended.append(status.seconds)
             os.write(write, b"x")
 
-    from tracer.live import program
+    from tracer.recording import child_process
 
-    real = program.subprocess.Popen
+    real = child_process.subprocess.Popen
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            program.subprocess, "Popen", lambda command, **rest: real(command, pass_fds=[read], **rest)
+            child_process.subprocess, "Popen", lambda command, **rest: real(command, pass_fds=[read], **rest)
         )
         options = CaptureOptions(command=(_PYTHON, "-c", parent), children=True, seconds=30)
         manifest = record(
@@ -313,10 +313,10 @@ def test_it_ends_when_the_trace_is_large_enough(etw_service, machine, tmp_path, 
 def test_it_ends_before_the_disk_is_full(etw_service, machine, tmp_path, stop, monkeypatch):
     free = iter([2**40, 2**40, 2**20])
     monkeypatch.setattr(
-        "tracer.live.recorder.shutil.disk_usage",
+        "tracer.recording.recorder.shutil.disk_usage",
         lambda _: type("Usage", (), {"free": next(free, 2**20)})(),
     )
-    monkeypatch.setattr("tracer.live.capture._DISK_SECONDS", 0.0)
+    monkeypatch.setattr("tracer.recording.capture._DISK_SECONDS", 0.0)
     manifest = record(
         CaptureOptions(seconds=30), tmp_path / "live.regtrace", stop=stop, service=machine.service()
     )
@@ -468,7 +468,7 @@ def test_whatever_starting_says_no_session_is_left(etw_service, machine, tmp_pat
 
 def test_no_disk_space_is_said_before_anything_is_started(etw_service, machine, tmp_path, monkeypatch):
     monkeypatch.setattr(
-        "tracer.live.recorder.shutil.disk_usage", lambda _: type("Usage", (), {"free": 100 << 20})()
+        "tracer.recording.recorder.shutil.disk_usage", lambda _: type("Usage", (), {"free": 100 << 20})()
     )
     assert "100 MB free" in refusal(machine, tmp_path / "live.regtrace", TargetError)
     assert not [call for call in etw_service.calls if call[0] == "StartTraceW"]
@@ -503,7 +503,7 @@ def test_a_trace_that_cannot_be_made_a_capture_is_kept_and_named(
     def refuse(*_, **__):
         raise TargetError("the disk refuses")
 
-    monkeypatch.setattr("tracer.live.capture.ingest", refuse)
+    monkeypatch.setattr("tracer.recording.capture.ingest", refuse)
     stop = threading.Event()
     with pytest.raises(TargetError, match=r"live\.etl.*makes a capture"):
         record(

@@ -7,12 +7,12 @@ import pytest
 from capture_kit import make_trace
 
 from tracer.etl.losses import Loss
-from tracer.facts import LiveFacts, place_losses
-from tracer.ingest import ingest
-from tracer.live.options import SessionCounters
-from tracer.live.recorder_notes import Notes
-from tracer.processes import ProcessRecord
-from tracer.seed import unchanged_objects
+from tracer.ingest.pipeline import ingest
+from tracer.ingest.recording_facts import LiveFacts, place_losses
+from tracer.ingest.seed import unchanged_objects
+from tracer.recording.recording_log import Notes
+from tracer.rows.processes import ProcessRecord
+from tracer.session.options import SessionCounters
 from tracer.store.manifest import Manifest
 
 _FIRST, _LAST = 0, 2**62

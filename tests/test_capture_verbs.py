@@ -16,16 +16,16 @@ from capture_kit import RECORDING_VERBS, Machine, make_trace, use_machine
 from etw_double import EtwService, etw_service
 from typer.testing import CliRunner
 
-from cli import recording_text
 from cli.app import VERBS, app
-from cli.interrupts import StopEvent
-from cli.recording_options import default_target, read_size
-from tracer import session
+from cli.recording import messages
+from cli.recording.interrupts import StopEvent
+from cli.recording.options import default_target, read_size
 from tracer.errors import UsageError
-from tracer.live.handle_table import HandleTable
-from tracer.live.recorder import RecorderStatus
-from tracer.live.state import load
+from tracer.recording.recorder import RecorderStatus
+from tracer.recording.state_file import load
+from tracer.session import session
 from tracer.store.manifest import Manifest
+from tracer.windows.handle_table import HandleTable
 
 __all__ = ["etw_service"]
 
@@ -51,7 +51,7 @@ def run(*arguments: object):
 
 def play_when_recording(monkeypatch: pytest.MonkeyPatch, action) -> None:
     """Do something once, when the status line hears that the recording runs."""
-    real, done = recording_text.RecordingLine.__call__, []
+    real, done = messages.RecordingLine.__call__, []
 
     def hear(self, status):
         if getattr(status, "phase", "") == "recording" and not done:
@@ -59,12 +59,12 @@ def play_when_recording(monkeypatch: pytest.MonkeyPatch, action) -> None:
             action()
         real(self, status)
 
-    monkeypatch.setattr(recording_text.RecordingLine, "__call__", hear)
+    monkeypatch.setattr(messages.RecordingLine, "__call__", hear)
 
 
 @pytest.mark.parametrize("verb", RECORDING_VERBS)
 def test_elsewhere_each_says_in_one_sentence_that_it_needs_windows(monkeypatch, verb):
-    monkeypatch.setattr("tracer.session.is_supported", lambda: False)
+    monkeypatch.setattr("tracer.session.session.is_supported", lambda: False)
     result = run(verb)
     assert result.exit_code == 5
     assert "needs Windows" in result.stderr
@@ -205,9 +205,7 @@ def steps_to_ctrl_c(monkeypatch: pytest.MonkeyPatch, machine: Machine, at: int) 
 
     for name in ("start", "enable", "counters", "stop"):
         monkeypatch.setattr(session.Session, name, noting(name, getattr(session.Session, name)))
-    monkeypatch.setattr(
-        recording_text.RecordingLine, "__call__", noting("status", recording_text.RecordingLine.__call__)
-    )
+    monkeypatch.setattr(messages.RecordingLine, "__call__", noting("status", messages.RecordingLine.__call__))
     machine.before_call = step
     return steps
 
@@ -216,7 +214,7 @@ def steps_to_ctrl_c(monkeypatch: pytest.MonkeyPatch, machine: Machine, at: int) 
 def test_one_ctrl_c_at_any_moment_publishes_and_returns_130(etw_service, machine, tmp_path, monkeypatch, at):
     # 26 steps until it records, then a few each second; the last ones stop, save and read
     steps = steps_to_ctrl_c(monkeypatch, machine, at)
-    monkeypatch.setattr("tracer.live.capture._STEP_SECONDS", 0.02)
+    monkeypatch.setattr("tracer.recording.capture._STEP_SECONDS", 0.02)
     limit = ("--duration", "0.1s") if at > 30 else ()
     result = run("capture", "-o", "a.regtrace", *limit)
     if len(steps) < at:
@@ -232,7 +230,7 @@ def test_one_ctrl_c_at_any_moment_publishes_and_returns_130(etw_service, machine
 
 @pytest.mark.parametrize("phase", ["starting", "recording", "saving", "reading"])
 def test_ctrl_c_in_every_phase_publishes_and_returns_130(etw_service, machine, tmp_path, monkeypatch, phase):
-    real, met = recording_text.RecordingLine.__call__, []
+    real, met = messages.RecordingLine.__call__, []
 
     def hear(self, status):
         now = getattr(status, "phase", "reading")
@@ -241,7 +239,7 @@ def test_ctrl_c_in_every_phase_publishes_and_returns_130(etw_service, machine, t
             signal.raise_signal(signal.SIGINT)
         real(self, status)
 
-    monkeypatch.setattr(recording_text.RecordingLine, "__call__", hear)
+    monkeypatch.setattr(messages.RecordingLine, "__call__", hear)
     result = run("capture", "--duration", "0.1s", "-o", "a.regtrace")
     assert met == [phase]
     assert result.exit_code == 130
@@ -266,7 +264,7 @@ def test_a_second_ctrl_c_gives_up_and_leaves_no_session(etw_service, machine, tm
 def test_a_second_ctrl_c_while_it_reads_keeps_the_trace_and_says_how_to_go_on(
     etw_service, machine, tmp_path, monkeypatch, trace
 ):
-    real = recording_text.RecordingLine.__call__
+    real = messages.RecordingLine.__call__
 
     def hear(self, status):
         real(self, status)
@@ -276,7 +274,7 @@ def test_a_second_ctrl_c_while_it_reads_keeps_the_trace_and_says_how_to_go_on(
         elif not hasattr(status, "phase"):
             signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(recording_text.RecordingLine, "__call__", hear)
+    monkeypatch.setattr(messages.RecordingLine, "__call__", hear)
     result = run("capture", "-o", "a.regtrace")
     assert result.exit_code == 130
     assert "the trace is kept" in result.stderr
@@ -297,12 +295,12 @@ use_machine(patch, Path.cwd(), Machine())
 import os
 leave = os._exit
 os._exit = lambda code: (print("left:", sorted(service.sessions), flush=True), leave(code))
-from cli import recording_text
-real = recording_text.RecordingLine.__call__
+from cli.recording import messages
+real = messages.RecordingLine.__call__
 def hear(self, status):
     real(self, status)
     print(getattr(status, "phase", "reading"), flush=True)
-recording_text.RecordingLine.__call__ = hear
+messages.RecordingLine.__call__ = hear
 from cli.app import main
 main(["capture", "-o", "a.regtrace"])
 """
@@ -382,8 +380,8 @@ def test_start_status_stop_make_the_same_capture(etw_service: EtwService, machin
 
 def test_a_started_recording_is_not_stopped_when_its_command_ends(etw_service, machine, monkeypatch):
     registered = []
-    monkeypatch.setattr("tracer.live.endings.atexit.register", registered.append)
-    monkeypatch.setattr("tracer.live.endings.atexit.unregister", lambda _: registered.clear())
+    monkeypatch.setattr("tracer.windows.exit_handlers.atexit.register", registered.append)
+    monkeypatch.setattr("tracer.windows.exit_handlers.atexit.unregister", lambda _: registered.clear())
     assert run("start").exit_code == 0
     assert registered == []
     assert run("cancel").exit_code == 0
@@ -530,9 +528,9 @@ def test_only_our_own_sessions_are_stopped_unless_forced(etw_service, machine):
 
 
 def test_the_line_shows_losses_first():
-    plain, lost = recording_text.status_text(RecorderStatus("recording", 12.0, 34, 8_500_000, 5, 0))
+    plain, lost = messages.status_text(RecorderStatus("recording", 12.0, 34, 8_500_000, 5, 0))
     assert (plain, lost) == ("recording: 12.0 s, 34 buffers written (8.5 MB)", "LOST 5 events ")
-    plain, lost = recording_text.status_text(RecorderStatus("recording", 12.0))
+    plain, lost = messages.status_text(RecorderStatus("recording", 12.0))
     assert (plain, lost) == ("recording: 12.0 s, in memory, nothing lost", "")
 
 

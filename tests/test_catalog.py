@@ -3,7 +3,7 @@
 import pyarrow.parquet as pq
 import pytest
 
-from tracer.ingest import ingest
+from tracer.ingest.pipeline import ingest
 from tracer.simulate import Knobs, simulate
 
 

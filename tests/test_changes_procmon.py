@@ -12,8 +12,8 @@ from reg_reader import read_reg
 
 import regtrace as rt
 from analysis.capture import Capture
-from analysis.regfile_text import encode_file
-from tracer.text import fold_name
+from analysis.regfile.syntax import encode_file
+from tracer.registry.text import fold_name
 
 PML = "pml/pp-LogfileTests64bitUTC"
 

@@ -19,8 +19,8 @@ from test_cli_verbs import as_on_a_terminal, invoke, plain
 from analysis.answers.net_changes import NET_CHANGES
 from analysis.capture import open_capture
 from analysis.filters import Filters
-from analysis.regfile_text import encode_file
-from cli.safe import from_spreadsheet
+from analysis.regfile.syntax import encode_file
+from cli.output.safe import from_spreadsheet
 from cli.tables.changes import change_lines
 
 

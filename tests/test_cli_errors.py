@@ -12,7 +12,7 @@ from small_capture import write_capture
 from test_cli_verbs import as_on_a_terminal, invoke
 
 from analysis.capture import open_capture
-from analysis.collect import fetch
+from analysis.engine.fetch import fetch
 from analysis.filters import Filters
 from cli.tables.errors import error_lines
 

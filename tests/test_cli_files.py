@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.files import open_target
+from cli.output.files import open_target
 from tracer.errors import TargetError
 
 

@@ -14,12 +14,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from cli.columns import ADDRESSES, hex_address, plain_batch, times_as_text
-from cli.csv_format import write_csv
-from cli.jsonl import write_jsonl
-from cli.output import Output, write_rows
-from cli.safe import SPREADSHEET_TRIGGERS, from_spreadsheet, spreadsheet_safe, visible
-from cli.table import TextColumn, cell_width, cut_end, cut_middle, lay_out
+from cli.output.columns import ADDRESSES, hex_address, plain_batch, times_as_text
+from cli.output.csv_format import write_csv
+from cli.output.destination import Output, write_rows
+from cli.output.jsonl import write_jsonl
+from cli.output.safe import SPREADSHEET_TRIGGERS, from_spreadsheet, spreadsheet_safe, visible
+from cli.output.table import TextColumn, cell_width, cut_end, cut_middle, lay_out
 from tracer.decode.layouts import LAYOUTS
 
 HOSTILE = [
@@ -98,7 +98,7 @@ def test_jsonl_gives_every_text_back_one_object_a_line(names):
 def test_parquet_gives_the_same_table_back(names):
     table = rows_of(names)
     stream = io.BytesIO()
-    from cli.output import _write_parquet
+    from cli.output.destination import _write_parquet
 
     _write_parquet(table.to_reader(), stream)
     assert pq.read_table(io.BytesIO(stream.getvalue())).equals(table)

@@ -9,7 +9,7 @@ from plain_rows import simulated
 from small_capture import write_capture
 from test_cli_hot_tree import invoke, on_a_terminal
 
-from cli.amounts import duration_text
+from cli.output.amounts import duration_text
 
 VERBS = [["handles"], ["handles", "--by", "key"], ["redundant"]]
 

@@ -19,7 +19,7 @@ from analysis.answers.history import HISTORY_COLUMNS
 from analysis.answers.state import STATE_COLUMNS
 from analysis.capture import open_capture
 from cli.app import app
-from cli.safe import from_spreadsheet
+from cli.output.safe import from_spreadsheet
 from cli.tables.history import content_cell
 
 COLUMNS = {"history": HISTORY_COLUMNS, "state": STATE_COLUMNS}

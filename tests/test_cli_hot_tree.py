@@ -17,10 +17,10 @@ from analysis.answers.tree import TREE_SORTS
 from analysis.capture import open_capture
 from analysis.filters import Filters
 from cli.app import app
-from cli.hot import By
-from cli.hot import Sort as HotSort
-from cli.safe import from_spreadsheet
-from cli.tree import Sort as TreeSort
+from cli.commands.hot import By
+from cli.commands.hot import Sort as HotSort
+from cli.commands.tree import Sort as TreeSort
+from cli.output.safe import from_spreadsheet
 
 ASKED = [["hot"], ["hot", "--by", "second"], ["hot", "--by", "storm", "--least", "1"], ["tree"]]
 

@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from analysis.events import EVENT_COLUMNS
+from analysis.engine.events_view import EVENT_COLUMNS
 from cli.app import app
-from cli.list import JOINED_COLUMNS
-from cli.zones import find_zone
+from cli.commands.list import JOINED_COLUMNS
+from cli.options.zones import find_zone
 from tracer.errors import UsageError
-from tracer.operations import OPERATIONS, find_operations
+from tracer.registry.ntstatus import STATUSES, find_status
+from tracer.registry.operations import OPERATIONS, find_operations
 from tracer.schema import SEED, TABLES
-from tracer.statuses import STATUSES, find_status
 
 ROOT = Path(__file__).resolve().parents[1]
 

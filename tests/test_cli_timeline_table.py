@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import cli
-from cli.returned import key_facts_text
+from cli.output.returned import key_facts_text
 from cli.tables.timeline import timeline_lines
 from tracer.schema import EVENTS, FLAGS, NAME_SOURCES
 

@@ -17,11 +17,11 @@ import typer.testing
 from small_capture import HOSTILE, joined_rows, write_capture
 from typer.testing import CliRunner
 
-from analysis.events import EVENT_COLUMNS
-from analysis.keys import SORTS
+from analysis.answers.keys import SORTS
+from analysis.engine.events_view import EVENT_COLUMNS
 from cli.app import app
-from cli.keys import Sort
-from cli.safe import from_spreadsheet, visible
+from cli.commands.keys import Sort
+from cli.output.safe import from_spreadsheet, visible
 
 ROOT = Path(__file__).resolve().parents[1]
 RUN = r"HKLM\SOFTWARE\Vendor\Run"

@@ -12,7 +12,7 @@ from test_cli_verbs import as_on_a_terminal, invoke, plain
 from typer.testing import CliRunner
 
 from analysis.capture import open_capture
-from analysis.collect import fetch
+from analysis.engine.fetch import fetch
 from analysis.filters import Filters
 from cli.app import app
 from cli.tables.who import who_lines

@@ -10,9 +10,9 @@ import pytest
 from typer.testing import CliRunner
 
 from cli.app import app
-from cli.progress import ProgressLine, duration_text, progress_text, size_text
-from cli.simulate import knob_help
-from tracer.ingest import Progress
+from cli.commands.simulate import knob_help
+from cli.output.progress import ProgressLine, duration_text, progress_text, size_text
+from tracer.ingest.pipeline import Progress
 from tracer.simulate import Knobs
 
 
@@ -178,7 +178,7 @@ def test_progress_is_silent_where_nobody_looks(capsys):
 
 
 def test_progress_is_one_line_that_is_wiped(monkeypatch, capsys):
-    monkeypatch.setattr("cli.progress.is_terminal", lambda stream: True)
+    monkeypatch.setattr("cli.output.progress.is_terminal", lambda stream: True)
     with ProgressLine("ingest") as line:
         line(Progress(50_000_000, 100_000_000, 1_000_000))
         line(Progress(60_000_000, 100_000_000, 1_100_000))  # too soon to be drawn

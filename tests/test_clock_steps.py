@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import regtrace as rt
-from analysis.doubts import find_doubts
+from analysis.questions.caveats import find_doubts
 from tracer.decode.layouts import KERNEL_REGISTRY
 from tracer.diagnostics import Diagnostics
 from tracer.etl.buffers import Buffer

@@ -14,20 +14,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mutations import KINDS, base_files, mutate
 
-import tracer.ingest
+import tracer.ingest.pipeline
 from tracer.decode.columns import Spans, decode_operations
 from tracer.decode.strings import NameTable
 from tracer.diagnostics import Diagnostics
 from tracer.errors import RegtraceError
 from tracer.etl.reader import EtlReader
-from tracer.longs import LongMap
-from tracer.radix import stable_order
+from tracer.resolve.int_map import LongMap
 from tracer.resolve.tree import KeyTree
 from tracer.simulate import Knobs, simulate
+from tracer.sorting import stable_order
 
 pytest.importorskip("numba", reason="Numba (extra fast) is not installed")
 
-from tracer.compiled.longs import CompiledLongMap
+from tracer.compiled.int_map import CompiledLongMap
 from tracer.compiled.names import CompiledNameTable
 from tracer.compiled.scan import stable_order as compiled_order
 from tracer.compiled.tree import CompiledKeyTree
@@ -59,7 +59,7 @@ def files_of(capture: Path) -> dict[str, bytes]:
 def test_the_capture_is_the_same_byte_for_byte(tmp_path, name):
     path = simulate(tmp_path / "a.etl", Knobs(events=12_000, seed=5, **HARD[name])).path
     for compiled in (False, True):
-        tracer.ingest.ingest([path], tmp_path / f"{compiled}.regtrace", compiled=compiled)
+        tracer.ingest.pipeline.ingest([path], tmp_path / f"{compiled}.regtrace", compiled=compiled)
     plain, fast = files_of(tmp_path / "False.regtrace"), files_of(tmp_path / "True.regtrace")
     assert json.loads(plain["capture.json"])["totals"]["events"] > 3000
     assert plain == fast
@@ -70,7 +70,7 @@ def test_many_chunks_and_forgotten_addresses_change_nothing(tmp_path, monkeypatc
     monkeypatch.setitem(EtlReader.__init__.__kwdefaults__, "chunk_bytes", 100_000)
     path = simulate(tmp_path / "a.etl", Knobs(events=20_000, disorder=8, gap_us=500.0, buffer_size=8192)).path
     for compiled in (False, True):
-        tracer.ingest.ingest([path], tmp_path / f"{compiled}.regtrace", compiled=compiled)
+        tracer.ingest.pipeline.ingest([path], tmp_path / f"{compiled}.regtrace", compiled=compiled)
     assert files_of(tmp_path / "False.regtrace") == files_of(tmp_path / "True.regtrace")
 
 
@@ -107,7 +107,7 @@ def outcome(path: Path, *, compiled: bool) -> object:
     """Return all that an ingest makes of a file, or the sentence with which it refuses it."""
     LAST.clear()
     try:
-        manifest = tracer.ingest.ingest([path], path.with_suffix(".regtrace"), compiled=compiled)
+        manifest = tracer.ingest.pipeline.ingest([path], path.with_suffix(".regtrace"), compiled=compiled)
     except RegtraceError as error:
         return str(error)
     return LAST[-1].tables, manifest.totals, manifest.complete
@@ -115,7 +115,7 @@ def outcome(path: Path, *, compiled: bool) -> object:
 
 @pytest.mark.parametrize("kind", ["headers", *KINDS])
 def test_damaged_files_are_read_alike(tmp_path, monkeypatch, kind):
-    monkeypatch.setattr(tracer.ingest, "CaptureWriter", MemoryWriter)
+    monkeypatch.setattr(tracer.ingest.pipeline, "CaptureWriter", MemoryWriter)
     sound = base_files(tmp_path)[kind]
     random = Random(kind)
     refused = 0
@@ -319,7 +319,7 @@ def test_nothing_of_numba_is_loaded_for_a_small_trace(tmp_path):
 
     path = simulate(tmp_path / "a.etl", Knobs(events=500)).path
     code = (
-        "import sys; from pathlib import Path; from tracer.ingest import ingest; "
+        "import sys; from pathlib import Path; from tracer.ingest.pipeline import ingest; "
         f"ingest([Path({str(path)!r})], Path({str(tmp_path / 'a.regtrace')!r})); sys.exit('numba' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -16,11 +16,11 @@ from foreign_readers import ForeignRecord, dissect_records
 from tracer.decode.layouts import CLASSIC_PROCESS, KERNEL_PROCESS, find_layout
 from tracer.decode.payload import decode_payload
 from tracer.diagnostics import Diagnostics
-from tracer.dump import dump
 from tracer.etl.headers import HEADERS
 from tracer.etl.reader import EtlReader
-from tracer.info import describe_etl
-from tracer.processes import ProcessTable, read_process
+from tracer.inspect.dump import dump
+from tracer.inspect.info import describe_etl
+from tracer.rows.processes import ProcessTable, read_process
 
 FOLDER = Path(__file__).resolve().parents[2] / "shared" / "corpus" / "etl"
 FILES = sorted(path.name for path in FOLDER.glob("*.etl")) or ["none"]

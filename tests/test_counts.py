@@ -16,13 +16,13 @@ from procmon_oracle import csv_rows
 from test_cli_verbs import as_on_a_terminal, invoke, plain
 
 import regtrace as rt
-from analysis.answers.measures import COUNTED
+from analysis.answers.counts import COUNTED
 from analysis.capture import Capture, open_capture
+from analysis.charts.parts import group_of
 from analysis.filters import Filters
-from analysis.picture_parts import group_of
 from tracer.live.row_filter import RowFilter
-from tracer.operation_rows import fitting
-from tracer.operations import GROUPS, OPERATIONS, find_cases
+from tracer.registry.operation_rows import fitting
+from tracer.registry.operations import GROUPS, OPERATIONS, find_cases
 from tracer.schema import EVENTS
 
 LOG = "pml/pp-LogfileTests64bitUTC"

@@ -12,13 +12,13 @@ from small_capture import BIG, SID, joined_rows, write_capture
 from typer.testing import CliRunner
 
 import regtrace as rt
-from analysis.dataset import Dataset
-from analysis.identities import IDS, KINDS, LABELS, kind_of_id
-from analysis.opened import OpenCapture
-from analysis.questions import Questions
+from analysis.dataset.dataset import Dataset
+from analysis.engine.id_columns import IDS, KINDS, LABELS, kind_of_id
+from analysis.questions.context import OpenCapture
+from analysis.questions.questions import Questions
 from cli.app import app
 from tracer.errors import CaptureError, RegtraceError, UsageError
-from tracer.ingest import ingest
+from tracer.ingest.pipeline import ingest
 from tracer.schema import TABLES
 from tracer.simulate import Knobs, simulate
 from tracer.store.manifest import Manifest
@@ -346,7 +346,7 @@ def test_the_capture_that_is_damaged_is_named(tmp_path, damage):
 def test_ids_that_leave_no_room_are_refused(tmp_path, monkeypatch):
     for name in ("a", "b"):
         write_capture(tmp_path / f"{name}.regtrace")
-    monkeypatch.setattr("analysis.members.largest_ids", lambda *_: dict.fromkeys(KINDS, 2**62))
+    monkeypatch.setattr("analysis.dataset.members.largest_ids", lambda *_: dict.fromkeys(KINDS, 2**62))
     with pytest.raises(RegtraceError, match="too large"):
         rt.open(tmp_path)
 

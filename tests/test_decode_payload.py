@@ -14,7 +14,7 @@ from tracer.decode.layouts import (
     find_layout,
 )
 from tracer.decode.payload import CAPTURE_LIMIT, COUNT_NAMES, decode_payload, split_layout
-from tracer.text import encode_name, escape_name
+from tracer.registry.text import encode_name, escape_name
 
 SIZES = {"u8": 1, "u16": 2, "u32": 4, "u64": 8, "i64": 8, "filetime": 8}
 ALL = sorted(LAYOUTS.values(), key=lambda layout: (layout.provider, layout.id, layout.version))

@@ -111,7 +111,7 @@ def test_every_link_leads_somewhere(page):
 def test_every_file_that_is_named_exists(page):
     named = re.findall(r"`((?:tracer|analysis|cli|tests|docs|benchmarks)/[\w./-]+)`", text_of(page))
     assert named
-    coming = {"tracer/session.py"}
+    coming = {"tracer/session/session.py"}
     assert {name for name in named if not (ROOT / name).exists()} <= coming
 
 
@@ -176,7 +176,7 @@ def test_no_machine_is_named():
 
 
 def test_the_sample_of_the_readme_is_what_the_demo_shows(tmp_path):
-    """Where it is not: python tests/readme_demo.py"""
+    """Where it is not: python tests/support/readme_demo.py"""
     pytest.importorskip("pty", reason="terminals as POSIX has them")
     assert readme_demo.words(readme_demo.block()) == readme_demo.words(
         readme_demo.sample(readme_demo.demo(tmp_path))

@@ -9,23 +9,24 @@ import pytest
 from typer.testing import CliRunner
 
 from cli.app import app
+from tracer.checks import doctor
+from tracer.checks.doctor import STATES, Finding, examine, stop_leftovers
+from tracer.checks.host_checks import Machine
+from tracer.checks.selftest import Report
 from tracer.errors import NotElevated, PlatformError, SessionError
-from tracer.live import doctor, kernel, rights
-from tracer.live.autologger import BOOT_SESSION, BootStatus
-from tracer.live.doctor import STATES, Finding, examine, stop_leftovers
-from tracer.live.handle_table import HandleTable
-from tracer.live.machine import Machine
-from tracer.live.options import (
+from tracer.recording.autologger import BOOT_SESSION, BootStatus
+from tracer.recording.session_plan import CaptureOptions
+from tracer.recording.state_file import State
+from tracer.recording.status import Kind, Standing
+from tracer.session.options import (
     CAPTURE_SESSION,
     PROCESS_SESSION,
     SessionCounters,
     SessionStatus,
 )
-from tracer.live.owners import own_session_guid
-from tracer.live.recorder_plan import CaptureOptions
-from tracer.live.selftest import Report
-from tracer.live.standing import Kind, Standing
-from tracer.live.state import State
+from tracer.session.owners import own_session_guid
+from tracer.windows import rights, system_calls
+from tracer.windows.handle_table import HandleTable
 
 GIB = 1 << 30
 WATCH_SESSION = "regtrace-watch"  # as versions of before named it
@@ -347,7 +348,7 @@ def test_this_machine_answers_every_question():
     assert machine.boot().running is None
     assert machine.sees_all_sessions() in (True, False)
     assert rights._is_performance_log_user() in (True, False)
-    with kernel.privilege(kernel.PROFILE) as is_on:
+    with system_calls.privilege(system_calls.PROFILE) as is_on:
         assert is_on in (True, False)
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import regtrace as rt
 from tracer.decode.layouts import KERNEL_REGISTRY
-from tracer.double_reports import AFTERWARDS_NS, SLACK_NS, Calls, DoubleReports
+from tracer.rows.double_reports import AFTERWARDS_NS, SLACK_NS, Calls, DoubleReports
 
 FAULTS = Path(__file__).parents[2] / "shared/faults"
 BY_CALLBACK, CLASSIC = 1, 2

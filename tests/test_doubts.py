@@ -17,19 +17,19 @@ from plain_returned import listed_name
 from test_ingest_truth import DOUBT, HOSTILE, UNNAMED, Job, rows_of, run
 from test_resolve import NAMES, Touch, fast, objects, plain, seeds, touches_of, traces, waits
 
-import tracer.doubts
+import tracer.rows.ambiguous_names
 from tracer.compiled import is_available
 from tracer.decode.layouts import KERNEL_REGISTRY
 from tracer.diagnostics import Diagnostics
-from tracer.doubts import Doubts
 from tracer.etl.reader import EtlReader
-from tracer.events import EventRows
-from tracer.ingest import ingest
+from tracer.ingest.pipeline import ingest
+from tracer.registry.text import escape_name
+from tracer.resolve.object_ops import DEFERRED, GRACE_NS
 from tracer.resolve.resolver import Resolver
-from tracer.resolve.touches import DEFERRED, GRACE_NS
+from tracer.rows.ambiguous_names import Doubts
+from tracer.rows.events import EventRows
 from tracer.schema import FLAGS
 from tracer.simulate import Knobs, simulate
-from tracer.text import escape_name
 
 SOFTWARE = "\\REGISTRY\\MACHINE\\SOFTWARE"
 HIDDEN = f"{SOFTWARE}\\A\0B"  # a key whose name holds a NUL
@@ -323,7 +323,7 @@ def test_a_doubt_about_the_data_stays_and_does_not_reach_the_key(tmp_path):
 
 
 def test_rows_beyond_the_bound_of_a_batch_stay_flagged(tmp_path, monkeypatch):
-    monkeypatch.setattr(tracer.doubts, "_MOST_RUNS", 2)
+    monkeypatch.setattr(tracer.rows.ambiguous_names, "_MOST_RUNS", 2)
     records = []
     for number in range(4):
         records += [opened(ONE + 16 * number, HIDDEN), set_value(ONE + 16 * number, HIDDEN, "v")]
@@ -420,7 +420,7 @@ def row_by_row(touches, doubts):
 def test_runs_of_rows_are_read_as_row_by_row(tmp_path, monkeypatch, knobs):
     source = simulate(tmp_path / "a.etl", Knobs(**BATCHED, **knobs)).path
     at_once = told(tmp_path / "a.regtrace", source)
-    monkeypatch.setattr(tracer.doubts, "_runs", row_by_row)
+    monkeypatch.setattr(tracer.rows.ambiguous_names, "_runs", row_by_row)
     assert told(tmp_path / "b.regtrace", source) == at_once
     assert sum(is_doubtful(row) for row in at_once[0]) >= 5
 

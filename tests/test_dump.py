@@ -7,8 +7,8 @@ import pytest
 
 from tracer.decode.layouts import CLASSIC_PROCESS, CLASSIC_REGISTRY, KERNEL_PROCESS, KERNEL_REGISTRY
 from tracer.diagnostics import Diagnostics
-from tracer.dump import dump, dump_schema, find_provider
 from tracer.errors import SourceError, UsageError
+from tracer.inspect.dump import dump, dump_schema, find_provider
 from tracer.simulate.container import Clock, EtlWriter
 from tracer.simulate.headers import ExtendedItem
 
@@ -202,7 +202,7 @@ def test_several_files_are_merged_by_time_and_told_apart(tmp_path):
 
 
 def test_rows_come_in_time_order_over_all_tables(tmp_path, monkeypatch):
-    monkeypatch.setattr("tracer.dump._ROWS", 7)
+    monkeypatch.setattr("tracer.inspect.dump._ROWS", 7)
     path = write(tmp_path / "a.etl", *[event(1, create(f"k{n}")) for n in range(300)])
     tables = list(dump([path], providers=[KERNEL_REGISTRY]))
     assert len(tables) > 10

@@ -10,12 +10,12 @@ from etw_double import EtwService, etw_service
 from typer.testing import CliRunner
 
 from cli.app import app, main
-from cli.interrupts import StopEvent, graceful
-from tracer.live import endings
-from tracer.live.endings import CONSOLE_ENDS, before_console_ends, console_event
-from tracer.live.options import LogMode, SessionOptions
-from tracer.session import Session
+from cli.recording.interrupts import StopEvent, graceful
+from tracer.session.options import LogMode, SessionOptions
+from tracer.session.session import Session
 from tracer.store.manifest import Manifest
+from tracer.windows import exit_handlers
+from tracer.windows.exit_handlers import CONSOLE_ENDS, before_console_ends, console_event
 
 __all__ = ["etw_service"]
 
@@ -67,11 +67,11 @@ def test_windows_calls_us_only_as_long_as_there_is_something_to_do(monkeypatch: 
         handlers.append(handle)
         return lambda: handlers.remove(handle)
 
-    monkeypatch.setattr(endings, "add_console_handler", add)
-    endings.remember("a", lambda: None)
+    monkeypatch.setattr(exit_handlers, "add_console_handler", add)
+    exit_handlers.remember("a", lambda: None)
     with before_console_ends(lambda: None):
-        endings.forget("a")
-        endings.forget("a")
+        exit_handlers.forget("a")
+        exit_handlers.forget("a")
         assert handlers == [console_event]
     assert handlers == []
 
@@ -79,9 +79,9 @@ def test_windows_calls_us_only_as_long_as_there_is_something_to_do(monkeypatch: 
 def test_what_asks_to_finish_comes_before_what_ends_at_once() -> None:
     order: list[str] = []
     with before_console_ends(lambda: order.append("finish")):
-        endings.remember("a", lambda: order.append("end"))
+        exit_handlers.remember("a", lambda: order.append("end"))
         console_event(CLOSE)
-        endings.forget("a")
+        exit_handlers.forget("a")
     assert order == ["finish", "end"]
 
 
@@ -123,5 +123,5 @@ def test_a_closed_console_ends_a_recording_and_its_capture_is_made(
 
 @pytest.mark.skipif(sys.platform != "win32", reason="registers with Windows")
 def test_windows_takes_the_handler_and_gives_it_back() -> None:
-    undo = endings.add_console_handler(console_event)
+    undo = exit_handlers.add_console_handler(console_event)
     assert undo()

@@ -13,10 +13,10 @@ from etw_double_structures import read_ids
 from etw_windows_types import wide
 
 from tracer.errors import NotElevated, SessionLimit
-from tracer.live.options import LogMode, Provider, SessionOptions
-from tracer.live.session_answer import FILE_NAME_AT, PROPERTIES_SIZE, WHOLE_SIZE, empty_properties
-from tracer.session import Consumer, Session, list_sessions, stop_session
-from tracer.simulate.knobs import Knobs
+from tracer.session.answer import FILE_NAME_AT, PROPERTIES_SIZE, WHOLE_SIZE, empty_properties
+from tracer.session.options import LogMode, Provider, SessionOptions
+from tracer.session.session import Consumer, Session, list_sessions, stop_session
+from tracer.simulate.options import Knobs
 from tracer.simulate.run import simulate
 
 __all__ = ["etw_service"]

@@ -17,8 +17,8 @@ import pytest
 
 import regtrace as rt
 from analysis.capture import Capture, open_capture
+from tracer.registry.text import fold_name
 from tracer.schema import FLAGS
-from tracer.text import fold_name
 
 Row = dict[str, Any]
 DOUBT = FLAGS["across_loss"] | FLAGS["name_ambiguous"]

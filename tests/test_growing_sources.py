@@ -8,9 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 from pml_writer import opened, write_log
 
-from tracer.ingest import ingest
+from tracer.ingest.pipeline import ingest
 from tracer.simulate import Knobs, simulate
-from tracer.sources import sha256_of_first
+from tracer.sources.description import sha256_of_first
 
 
 @pytest.fixture(scope="module")

@@ -8,15 +8,15 @@ from contextlib import contextmanager
 import pytest
 
 from tracer.errors import PlatformError, TargetError
-from tracer.live.handle_table import HandleTable, handle_layout, read_handle_table, write_seed
-from tracer.live.kernel import (
+from tracer.ingest.seed import read_seed
+from tracer.windows.handle_table import HandleTable, handle_layout, read_handle_table, write_seed
+from tracer.windows.system_calls import (
     BUFFER_OVERFLOW,
     BUFFER_TOO_SMALL,
     INFO_LENGTH_MISMATCH,
     SUCCESS,
     real_kernel,
 )
-from tracer.seed import read_seed
 
 OURS, KEY, FILE = 4321, 44, 37
 SOFTWARE = "\\REGISTRY\\MACHINE\\SOFTWARE"

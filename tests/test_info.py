@@ -6,7 +6,7 @@ import pytest
 
 from tracer.decode.layouts import CLASSIC_PROCESS, KERNEL_REGISTRY
 from tracer.errors import SourceError
-from tracer.info import describe_etl, time_text
+from tracer.inspect.info import describe_etl, time_text
 from tracer.simulate.container import Clock, EtlWriter
 
 OTHER = "0f1d2c3b-0000-4000-8000-000000000001"

@@ -14,13 +14,13 @@ from dissect.util.compression.lzxpress import decompress
 from plain_returned import listed_name, plain_parts
 from schema_rules import broken_rules
 
-from tracer.ingest import ingest
-from tracer.operations import BY_NAME
+from tracer.ingest.pipeline import ingest
+from tracer.registry.operations import BY_NAME
+from tracer.registry.text import fold_name
 from tracer.schema import FLAGS
 from tracer.simulate import Knobs, simulate
 from tracer.simulate.run import Summary
 from tracer.store.manifest import Manifest
-from tracer.text import fold_name
 
 HOSTILE = {"nul_names": 0.05, "surrogate_names": 0.05, "hostile_names": 0.1}
 KNOBS: dict[str, dict[str, object]] = {

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from small_capture import write_capture
 
-from analysis.interruption import interruptible, is_busy
+from analysis.engine.interruption import interruptible, is_busy
 
 ROOT = Path(__file__).resolve().parents[1]
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="needs signals of POSIX")

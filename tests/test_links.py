@@ -14,9 +14,9 @@ from plain_rows import link_target as plain_target
 from plain_rows import plain_answer
 
 from analysis.capture import Capture, open_capture
+from analysis.expressions.links import link_path, link_target
 from analysis.filters import Filters
-from analysis.links import link_path, link_target
-from tracer.paths import compile_pattern
+from tracer.registry.paths import compile_pattern
 
 SID = "HKU\\S-1-5-21-1-2-3-1001"
 LINK, HIVE = f"{SID}\\Software\\Classes", f"{SID}_Classes"

@@ -22,13 +22,13 @@ from tracer.errors import SessionError
 from tracer.etl.logfile import FILETIME_EPOCH
 from tracer.live import monitor as monitor_module
 from tracer.live import watch
-from tracer.live.consumer import Consumer
 from tracer.live.monitor import Monitor
 from tracer.live.pipeline import LivePipeline
-from tracer.live.raw_queue import RawQueue
 from tracer.live.records import RawRecord
 from tracer.live.row_filter import RowFilter
 from tracer.live.watch import Watch
+from tracer.session.consumer import Consumer
+from tracer.session.raw_queue import RawQueue
 
 _SET = (0x1000).to_bytes(8, "little") + bytes(4) + (4).to_bytes(4, "little") * 2
 
@@ -116,7 +116,7 @@ class Service:
 
 def small_pieces(patch: pytest.MonkeyPatch, service: Service, piece: int) -> None:
     install(patch, service.script)
-    patch.setattr("tracer.session.Consumer", service)
+    patch.setattr("tracer.session.session.Consumer", service)
     patch.setattr(watch, "_LEAST_PIECE", piece)
     patch.setattr(watch, "PIECE", piece)
     patch.setattr(watch, "_LAST_PIECE", piece)
@@ -218,7 +218,7 @@ def test_an_end_is_obeyed_at_once_and_what_is_left_out_is_in_the_exit_code(servi
 def test_pieces_become_as_small_as_showing_them_is_slow(monkeypatch):
     made = Service([record(KINDS["shown"], number) for number in range(60_000)], each=60_000, room=1 << 30)
     install(monkeypatch, made.script)
-    monkeypatch.setattr("tracer.session.Consumer", made)
+    monkeypatch.setattr("tracer.session.session.Consumer", made)
     with Watch(RowFilter(), clock=lambda: made.script.now) as running:
         for number, rows in enumerate(running.batches()):
             made.script.now += (
@@ -272,7 +272,7 @@ def test_what_a_closed_pipe_did_not_take_was_not_shown(service, monkeypatch):
             pass
 
     pipe = Pipe()
-    monkeypatch.setattr("cli.files.binary_stdout", lambda: pipe)
+    monkeypatch.setattr("cli.output.files.binary_stdout", lambda: pipe)
     monkeypatch.setattr("cli.app._silence_stdout", lambda: None)
     result = run()
     assert result.exit_code == Exit.CLOSED_PIPE

@@ -18,15 +18,15 @@ from tracer.etl.headers import HEADERS
 from tracer.etl.logfile import FILETIME_EPOCH
 from tracer.etl.records import ProviderTable
 from tracer.etl.walk import walk
-from tracer.ingest import ingest
+from tracer.ingest.pipeline import ingest
+from tracer.ingest.seed import read_seed
 from tracer.live.pipeline import LIVE_COLUMNS, LivePipeline
 from tracer.live.records import ReorderWindow, record_times, records_from_raw
-from tracer.processes import ProcessRecord
+from tracer.registry.text import fold_name
+from tracer.rows.processes import ProcessRecord
 from tracer.schema import FLAGS
-from tracer.seed import read_seed
 from tracer.simulate import Knobs, simulate
 from tracer.simulate.run import seed_path
-from tracer.text import fold_name
 
 SECOND = 10_000_000  # FILETIME units
 DOUBT = FLAGS["across_loss"] | FLAGS["name_ambiguous"]

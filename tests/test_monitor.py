@@ -13,12 +13,12 @@ import pytest
 from live_raw import raw_records
 
 import regtrace as rt
+from tracer.callbacks.notifications import Notification
 from tracer.live.monitor import Monitor
-from tracer.live.options import KEYWORDS, NAMING_KEYWORDS
 from tracer.live.records import RawRecord
-from tracer.live.registry import current_control_set
-from tracer.notifications import Notification
-from tracer.text import fold_name
+from tracer.registry.text import fold_name
+from tracer.session.options import KEYWORDS, NAMING_KEYWORDS
+from tracer.windows.machine_registry import current_control_set
 
 KNOBS: dict[str, dict[str, object]] = {
     "filled": {"option_word": 7},
@@ -445,8 +445,8 @@ def test_what_cannot_be_asked_is_noted_and_no_reason_to_stop(service, monkeypatc
     def refused() -> None:
         raise rt.PlatformError("no handle table here")
 
-    monkeypatch.setattr("tracer.live.handle_table.read_handle_table", refused)
-    monkeypatch.setattr("tracer.live.process_snapshot.snapshot_processes", refused)
+    monkeypatch.setattr("tracer.windows.handle_table.read_handle_table", refused)
+    monkeypatch.setattr("tracer.windows.process_snapshot.snapshot_processes", refused)
     with Monitor() as monitor:
         assert len(monitor.notes) == 2
         assert all("no handle table here" in note for note in monitor.notes)

@@ -15,7 +15,7 @@ from analysis.capture import open_capture
 from analysis.filters import Filters
 from cli.app import app
 from tracer.errors import CaptureError, RegtraceError, SourceError, UsageError
-from tracer.seed import read_seed
+from tracer.ingest.seed import read_seed
 from tracer.simulate import Knobs
 
 NOT_UTF8 = pa.Array.from_buffers(

@@ -12,13 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import regtrace as rt
+from tracer.checks import doctor
 from tracer.errors import NotElevated, SessionError, SessionGone
-from tracer.live import doctor, handle_table, process_snapshot
-from tracer.live.options import SessionCounters, SessionStatus
-from tracer.live.owners import Owner, own_session_name, owner_of, stop_leftovers
 from tracer.live.row_filter import RowFilter
-from tracer.live.standing import Kind, Standing
 from tracer.live.watch import Watch
+from tracer.recording.status import Kind, Standing
+from tracer.session.options import SessionCounters, SessionStatus
+from tracer.session.owners import Owner, own_session_name, owner_of, stop_leftovers
+from tracer.windows import handle_table, process_snapshot
 
 __all__ = ["etw_service"]
 

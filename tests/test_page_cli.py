@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from cli.app import app
 from cli.manual import manual
-from cli.output import Output, write_rows
+from cli.output.destination import Output, write_rows
 
 PAGE = " ".join(manual().split())
 KEY = r"HKLM\SOFTWARE\Vendor"

@@ -10,9 +10,9 @@ import pytest
 from hand_capture import event, write_events
 
 from analysis.capture import Capture, open_capture
-from cli.csv_format import write_csv
+from cli.output.csv_format import write_csv
 from cli.tables.timeline import data_cells, value_cells
-from tracer.text import escape_name
+from tracer.registry.text import escape_name
 
 NUL = "HKLM\\SOFTWARE\\Run<U+0000>"
 PAGE = (Path(__file__).parents[1] / "docs/escaping.md").read_text(encoding="utf-8")

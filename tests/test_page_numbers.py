@@ -5,14 +5,18 @@ from pathlib import Path
 import pytest
 
 from analysis.answers.redundant import LEAST_PERIOD_NS
-from cli import answer_columns, output
+from cli.output import answer_columns, destination
 from cli.tables import diff, history, timeline
-from tracer import absence, compiled, double_reports, doubts, machines, unpack
+from tracer import compiled
+from tracer.checks import doctor
 from tracer.decode.payload import CAPTURE_LIMIT
 from tracer.etl.reader import CHUNK_BYTES
-from tracer.live import doctor, monitor, watch
-from tracer.live.autologger import BootOptions, boot_writes
-from tracer.resolve.touches import GRACE_NS
+from tracer.ingest import absence
+from tracer.live import monitor, watch
+from tracer.recording.autologger import BootOptions, boot_writes
+from tracer.resolve.object_ops import GRACE_NS
+from tracer.rows import ambiguous_names, double_reports
+from tracer.sources import machines, unpack
 
 ROOT = Path(__file__).resolve().parents[1]
 MILLISECOND, SECOND = 1_000_000, 1_000_000_000
@@ -24,13 +28,13 @@ BOOT_VALUES, BOOT_PROVIDERS = BOOT_KEYS.count(min(BOOT_KEYS, key=len)), len(set(
 
 SENTENCES = [
     ("docs/names.md", f"for **{WORDS[GRACE_NS // SECOND]} second** after its close"),
-    ("docs/names.md", f"At most {doubts._MOST_RUNS} objects in a chunk of {CHUNK} are looked at so"),
+    ("docs/names.md", f"At most {ambiguous_names._MOST_RUNS} objects in a chunk of {CHUNK} are looked at so"),
     ("docs/names.md", f"({LIMIT} bytes at most)"),
     ("docs/names.md", f"the provider copies at most {LIMIT}"),
     ("docs/cli.md", f"below {answer_columns._NARROW} columns times end with milliseconds"),
     ("docs/cli.md", f"below {timeline._NARROW} columns times end with milliseconds"),
     ("docs/cli.md", f"below {history._NARROW} columns times end with milliseconds"),
-    ("docs/cli.md", f"Beyond {output._TABLE_ROWS:,} rows the headings are repeated"),
+    ("docs/cli.md", f"Beyond {destination._TABLE_ROWS:,} rows the headings are repeated"),
     (
         "docs/cli.md",
         f"never shows more than {timeline.DATA_WIDTH} letters, or {timeline._BYTES} bytes in hex",

@@ -9,7 +9,7 @@ from small_capture import write_capture
 
 from analysis.capture import Capture, open_capture
 from cli.app import app
-from cli.durations import parse_duration
+from cli.options.durations import parse_duration
 
 QUESTIONS = (
     "timeline",

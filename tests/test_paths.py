@@ -10,8 +10,15 @@ from hypothesis import strategies as st
 from small_capture import HOSTILE, SID
 
 from tracer.errors import UsageError
-from tracer.paths import KeyPattern, compile_pattern, display_path, display_paths, has_wildcard, native_path
-from tracer.text import escape_name, fold_name
+from tracer.registry.paths import (
+    KeyPattern,
+    compile_pattern,
+    display_path,
+    display_paths,
+    has_wildcard,
+    native_path,
+)
+from tracer.registry.text import escape_name, fold_name
 
 MACHINE = "\\REGISTRY\\MACHINE"
 USER = "\\REGISTRY\\USER"

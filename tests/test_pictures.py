@@ -20,18 +20,18 @@ pytest.importorskip("altair", reason="pictures need the extra plots")
 pytest.importorskip("vl_convert", reason="pictures need the extra plots")
 
 from analysis.capture import open_capture
+from analysis.charts.figures import PICTURES
+from analysis.charts.parts import moment_text
+from analysis.charts.picture import Picture
+from analysis.charts.tree import plant
+from analysis.charts.values import stretches
 from analysis.filters import Filters
-from analysis.picture import Picture
-from analysis.picture_parts import moment_text
-from analysis.picture_tree import plant
-from analysis.picture_values import stretches
-from analysis.pictures import PICTURES
 from cli.app import VERBS, Verb, app
-from cli.plot import Kind
+from cli.commands.plot import Kind
 from tracer.errors import UsageError
-from tracer.ingest import ingest
+from tracer.ingest.pipeline import ingest
 from tracer.simulate import simulate
-from tracer.simulate.knobs import Knobs
+from tracer.simulate.options import Knobs
 
 RUN = "HKLM\\SOFTWARE\\Vendor\\Run"
 
@@ -276,7 +276,7 @@ def pixels(image: bytes) -> tuple[bytes, bytes]:
 def test_a_png_is_packed_well_and_keeps_its_pixels(capture, monkeypatch):
     picture = PICTURES["activity"](capture)
     packed = picture.png()
-    monkeypatch.setattr("analysis.picture._packed", lambda image: image)
+    monkeypatch.setattr("analysis.charts.picture._packed", lambda image: image)
     drawn = picture.png()
     assert pixels(packed) == pixels(drawn)
     assert len(packed) < len(drawn) / 2
@@ -326,11 +326,11 @@ def test_activity_of_a_real_log_counts_every_operation(corpus, tmp_path):
 
 
 def test_without_the_extra_one_sentence_says_what_to_install(monkeypatch):
-    for name in ("analysis.picture", "analysis.pictures"):
+    for name in ("analysis.charts.picture", "analysis.charts.figures"):
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "altair", None)
     with pytest.raises(UsageError, match=r"pip install 'regtrace\[plots\]'"):
-        importlib.import_module("analysis.pictures")
+        importlib.import_module("analysis.charts.figures")
 
 
 def test_the_words_of_the_verb_are_the_pictures():
@@ -339,7 +339,9 @@ def test_the_words_of_the_verb_are_the_pictures():
 
 @pytest.fixture
 def plot(monkeypatch):
-    monkeypatch.setitem(VERBS, "plot", Verb("cli.plot", "plot", "Draw a capture as a page or an image."))
+    monkeypatch.setitem(
+        VERBS, "plot", Verb("cli.commands.plot", "plot", "Draw a capture as a page or an image.")
+    )
     return lambda *words: CliRunner().invoke(app, ["plot", *map(str, words)], prog_name="regtrace")
 
 

@@ -47,10 +47,10 @@ from procmon_parser import ProcmonLogsReader
 from tracer.diagnostics import Diagnostics
 from tracer.errors import SourceError
 from tracer.pml import PmlFile
+from tracer.registry.text import fold_name
+from tracer.registry.values import ValueType, decode_value
 from tracer.resolve.tree import KeyTree
 from tracer.schema import EVENTS, FLAGS, PROCESSES
-from tracer.text import fold_name
-from tracer.values import ValueType, decode_value
 
 SID = "S-1-5-21-1-2-3-1001"
 LOG = "pp-LogfileTests64bitUTC.pml"

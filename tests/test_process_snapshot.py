@@ -11,9 +11,9 @@ import numpy as np
 import psutil
 import pytest
 
-from tracer.live import process_snapshot
-from tracer.live.process_snapshot import SNAPSHOT, snapshot_processes
-from tracer.processes import ProcessRecord, ProcessTable
+from tracer.rows.processes import ProcessRecord, ProcessTable
+from tracer.windows import process_snapshot
+from tracer.windows.process_snapshot import SNAPSHOT, snapshot_processes
 
 
 @pytest.fixture

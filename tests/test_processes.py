@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tracer.decode.layouts import CLASSIC_PROCESS, KERNEL_PROCESS, LAYOUTS
 from tracer.decode.payload import decode_payload
-from tracer.processes import ProcessRecord, ProcessTable, read_process
+from tracer.rows.processes import ProcessRecord, ProcessTable, read_process
 from tracer.schema import PROCESSES
 
 SECOND = 1_000_000_000

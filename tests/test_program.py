@@ -13,9 +13,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tracer.errors import UsageError
-from tracer.live import program
-from tracer.live.capture import CaptureOptions, record
-from tracer.live.program import Program, launch_of
+from tracer.recording import child_process
+from tracer.recording.capture import CaptureOptions, record
+from tracer.recording.child_process import Program, launch_of
 
 __all__ = ["etw_service"]
 
@@ -116,7 +116,7 @@ def test_a_program_that_cannot_be_started_leaves_nothing_that_blocks_the_next_tr
 
     target = tmp_path / "live.regtrace"
     with monkeypatch.context() as patch:
-        patch.setattr(program.subprocess, "Popen", refuse)
+        patch.setattr(child_process.subprocess, "Popen", refuse)
         for _ in range(2):
             assert "cannot be run" in refused(machine, target, sys.executable)
             assert etw_service.sessions == {}
@@ -133,7 +133,7 @@ def test_a_program_that_cannot_be_started_leaves_nothing_that_blocks_the_next_tr
 def test_what_windows_could_not_run_is_refused_before_a_session_starts(
     etw_service, machine, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(program, "is_windows", lambda: True)
+    monkeypatch.setattr(child_process, "is_windows", lambda: True)
     file(tmp_path, "setup.msi")
     assert "msiexec" in refused(machine, tmp_path / "live.regtrace", str(tmp_path / "setup.msi"))
     file(tmp_path, "npm.cmd")

@@ -1,4 +1,4 @@
-"""pywintrace 0.2.0, unmodified, against the double: what it has wrong, and that tracer.session does not.
+"""pywintrace 0.2.0, unmodified, against the double: what it has wrong, and that tracer.session.session does not.
 
 Each fault is shown where that is cheap, so that a release that mends it is noticed.
 """
@@ -19,9 +19,9 @@ import pytest
 from etw_double import EtwService, etw_service
 
 from tracer.errors import SessionError, SessionGone
-from tracer.live.options import LogMode, Provider, SessionOptions
-from tracer.live.raw_queue import RawQueue
-from tracer.session import Consumer, Session, pywintrace
+from tracer.session.options import LogMode, Provider, SessionOptions
+from tracer.session.raw_queue import RawQueue
+from tracer.session.session import Consumer, Session, pywintrace
 
 __all__ = ["etw_service"]
 REGISTRY = "70eb4f03-c1de-4f73-a051-33d13d5413bd"
@@ -162,7 +162,7 @@ def test_fault_2_a_clash_of_names_is_settled_or_said(
         session.enable(Provider(REGISTRY))
         assert session.left_over
         assert REGISTRY in etw_service.running(NAME)[0].providers
-    monkeypatch.setattr("tracer.session.pause", lambda seconds: None)
+    monkeypatch.setattr("tracer.session.session.pause", lambda seconds: None)
     etw_service.fail("StartTraceW", 183, times=99)
     with pytest.raises(SessionError, match="still keeps the name"):
         Session(LIVE).start()
@@ -344,7 +344,7 @@ def test_fault_11_its_callback_helper_cannot_be_used_and_we_do_not(etw: Any) -> 
 def test_fault_12_its_decoding_makes_text_of_every_number(
     etw: Any, etw_service: EtwService, tmp_path: Path
 ) -> None:
-    from tracer.simulate.knobs import Knobs
+    from tracer.simulate.options import Knobs
     from tracer.simulate.run import simulate
 
     simulate(tmp_path / "some.etl", Knobs(events=50, foreign=0), truth=False)
@@ -364,7 +364,7 @@ def test_fault_12_its_decoding_makes_text_of_every_number(
 def test_faults_12_and_13_its_decoding_is_never_asked(
     etw_service: EtwService, tmp_path: Path, function: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tracer.simulate.knobs import Knobs
+    from tracer.simulate.options import Knobs
     from tracer.simulate.run import simulate
 
     simulate(tmp_path / "some.etl", Knobs(events=200, foreign=0), truth=False)

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from cli.app import app
-from cli.table import TextColumn, lay_out
+from cli.output.table import TextColumn, lay_out
 from cli.tables.timeline import below_common, process_cells, value_cells
+from tracer.callbacks.selection import Selection
 from tracer.live.row_filter import RowFilter
-from tracer.paths import compile_pattern
-from tracer.quoting import as_pattern, quote_name, quote_text
-from tracer.selection import Selection
-from tracer.words import name_regex
+from tracer.registry.paths import compile_pattern
+from tracer.registry.quoting import as_pattern, quote_name, quote_text
+from tracer.registry.terms import name_regex
 
 KEY = r"HKLM\SOFTWARE\Vendor"
 NAMES = st.text(st.sampled_from('ab"(). ?*[]…\\'), min_size=1, max_size=8)

@@ -5,11 +5,11 @@ import itertools
 import pytest
 from small_capture import write_capture
 
-import analysis.ranges
+import analysis.questions.ranges
 from analysis.capture import Capture, open_capture
 from analysis.filters import Filters
-from analysis.ranges import ranges
-from tracer.ingest import ingest
+from analysis.questions.ranges import ranges
+from tracer.ingest.pipeline import ingest
 from tracer.simulate import Knobs, simulate
 
 
@@ -18,7 +18,7 @@ def capture(tmp_path_factory) -> Capture:
     folder = tmp_path_factory.mktemp("ranges")
     simulate(folder / "a.etl", Knobs(events=1500), truth=False)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tracer.ingest.PART_ROWS", 400)
+        patch.setattr("tracer.ingest.pipeline.PART_ROWS", 400)
         ingest([folder / "a.etl"], folder / "a.regtrace")
     with open_capture(folder / "a.regtrace") as opened:
         yield opened
@@ -38,8 +38,8 @@ def capture(tmp_path_factory) -> Capture:
 def test_ranges_give_the_rows_of_one_sort(capture, monkeypatch, asked, columns):
     filters = Filters(**asked)
     whole = capture.timeline_reader(filters, columns=columns).read_all()
-    monkeypatch.setattr(analysis.ranges, "_MANY_ROWS", 1)
-    monkeypatch.setattr(analysis.ranges, "_RANGE_ROWS", 70)
+    monkeypatch.setattr(analysis.questions.ranges, "_MANY_ROWS", 1)
+    monkeypatch.setattr(analysis.questions.ranges, "_RANGE_ROWS", 70)
     found = ranges(capture, filters)
     assert len(found) > 10
     assert [first for first, _ in found[1:]] == [last + 1 for _, last in found[:-1]]
@@ -52,7 +52,7 @@ def test_ranges_give_the_rows_of_one_sort(capture, monkeypatch, asked, columns):
 def test_short_timelines_and_parts_that_overlap_are_sorted_at_once(tmp_path, monkeypatch):
     with open_capture(write_capture(tmp_path / "small.regtrace")) as small:
         assert ranges(small, Filters()) == []
-        monkeypatch.setattr(analysis.ranges, "_MANY_ROWS", 1)
+        monkeypatch.setattr(analysis.questions.ranges, "_MANY_ROWS", 1)
         spans = sorted((part["first_sequence"], part["last_sequence"]) for part in small.manifest.parts)
         overlap = any(last >= first for (_, last), (first, _) in itertools.pairwise(spans))
         assert (ranges(small, Filters()) == []) == overlap

@@ -9,7 +9,7 @@ import raw_etl as raw
 import regtrace as rt
 from tracer.decode.layouts import KERNEL_REGISTRY
 from tracer.errors import UsageError
-from tracer.machines import BOOT_TOLERANCE_NS, Machine, check_one_machine, differences
+from tracer.sources.machines import BOOT_TOLERANCE_NS, Machine, check_one_machine, differences
 
 SECOND = 1_000_000_000
 FAULTS = Path(__file__).parents[2] / "shared/faults"

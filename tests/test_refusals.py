@@ -10,16 +10,16 @@ from etw_double_records import Enabled
 from typer.testing import CliRunner
 
 from cli.app import app
-from tracer import session
 from tracer.errors import NotElevated, PlatformError, SessionError, SessionLimit, TargetError
-from tracer.live import recorder
-from tracer.live.handle_table import HandleTable
-from tracer.live.options import CLASSIC_FLAGS, LogMode, Provider, SessionOptions
 from tracer.live.row_filter import RowFilter
 from tracer.live.watch import Watch
-from tracer.session import Consumer, Session
+from tracer.recording import recorder
+from tracer.registry.text import plural
+from tracer.session import session
+from tracer.session.options import CLASSIC_FLAGS, LogMode, Provider, SessionOptions
+from tracer.session.session import Consumer, Session
 from tracer.store.manifest import Manifest
-from tracer.text import plural
+from tracer.windows.handle_table import HandleTable
 
 __all__ = ["etw_service"]
 
@@ -96,7 +96,7 @@ def test_a_largest_size_that_the_disk_has_not_is_said_before_windows_does(
     etw_service: EtwService, machine, monkeypatch
 ) -> None:
     usage = type("Usage", (), {"free": 5 << 30})
-    monkeypatch.setattr("tracer.live.recorder.shutil.disk_usage", lambda _: usage)
+    monkeypatch.setattr("tracer.recording.recorder.shutil.disk_usage", lambda _: usage)
     result = run("-q", "capture", "--max-size", "10GB", "-o", "a.regtrace")
     assert result.exit_code == TargetError.exit_code
     assert "give a smaller size" in result.stderr
@@ -144,7 +144,7 @@ def test_a_missing_privilege_is_named(etw_service: EtwService) -> None:
 def test_a_32_bit_python_is_refused(etw_service: EtwService, machine, monkeypatch) -> None:
     monkeypatch.setattr(session, "is_64_bit", lambda: False)
     for verb in ("capture", "start", "status", "sessions"):
-        monkeypatch.setattr("tracer.live.recorder.real_service", REAL_SERVICE)
+        monkeypatch.setattr("tracer.recording.recorder.real_service", REAL_SERVICE)
         result = run(verb)
         assert result.exit_code == PlatformError.exit_code
         assert "needs a 64-bit Python" in result.stderr
@@ -169,9 +169,9 @@ def test_the_handle_table_is_left_out_where_that_is_asked(etw_service: EtwServic
 @pytest.mark.parametrize("handles", [True, False])
 def test_a_watch_leaves_it_out_too(etw_service: EtwService, monkeypatch, handles: bool) -> None:
     asked: list[bool] = []
-    monkeypatch.setattr("tracer.live.process_snapshot.snapshot_processes", list)
+    monkeypatch.setattr("tracer.windows.process_snapshot.snapshot_processes", list)
     monkeypatch.setattr(
-        "tracer.live.handle_table.read_handle_table",
+        "tracer.windows.handle_table.read_handle_table",
         lambda: asked.append(True) or HandleTable([], [], 0, 0.0, 0, 0, 0),
     )
     with Watch(RowFilter(), handles=handles):
@@ -210,10 +210,10 @@ def test_a_session_that_was_full_was_not_stopped_by_somebody(
     etw_service: EtwService, machine, tmp_path, monkeypatch
 ) -> None:
     trace = make_trace(tmp_path / "sim.etl", events=9000, option_word=7)
-    plan = "tracer.live.recorder.plan_sessions"
+    plan = "tracer.recording.recorder.plan_sessions"
     from dataclasses import replace
 
-    from tracer.live.recorder_plan import plan_sessions
+    from tracer.recording.session_plan import plan_sessions
 
     def small(*arguments):
         main, aside = plan_sessions(*arguments)

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from reg_reader import Model, read_reg
 
 from analysis.answers.net_changes import NET_CHANGES
-from analysis.regfile import reg_files
-from analysis.regfile_text import NotExpressible, comment, encode_file, key_name, value_line
+from analysis.regfile.files import reg_files
+from analysis.regfile.syntax import NotExpressible, comment, encode_file, key_name, value_line
 from tracer.errors import TargetError
-from tracer.text import escape_name, fold_name
+from tracer.registry.text import escape_name, fold_name
 
 KEY = r"HKLM\SOFTWARE\Vendor"
 NAMED = r"HKEY_LOCAL_MACHINE\SOFTWARE\Vendor"

@@ -18,8 +18,8 @@ from reg_reader import Model
 from test_regfile import change
 
 from analysis.answers.net_changes import NET_CHANGES
-from analysis.regfile import RegFiles, reg_files
-from tracer.text import escape_name, fold_name
+from analysis.regfile.files import RegFiles, reg_files
+from tracer.registry.text import escape_name, fold_name
 
 TOP = r"HKLM\SOFTWARE\Importer"
 WIDE_TOP = r"HKEY_LOCAL_MACHINE\SOFTWARE\Importer"

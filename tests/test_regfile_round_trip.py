@@ -8,12 +8,12 @@ import pytest
 from reg_reader import Model
 
 import regtrace as rt
-from analysis.collect import to_frame
+from analysis.engine.fetch import to_frame
 from analysis.filters import Filters
-from analysis.regfile_text import NotExpressible, encode_file, key_name
+from analysis.regfile.syntax import NotExpressible, encode_file, key_name
+from tracer.registry.text import fold_name, unescape_name
 from tracer.simulate import run
 from tracer.simulate.registry import Key, Registry
-from tracer.text import fold_name, unescape_name
 
 TRACES: list[dict[str, Any]] = [
     {"seed": 21, "events": 12_000, "keys": 200},

@@ -14,10 +14,10 @@ from small_capture import joined_rows, write_capture
 
 import analysis.replay
 import regtrace as rt
-from tracer.notifications import CLASSES, LoadKey, Notification, RenameKey, UnLoadKey
-from tracer.operations import BY_NAME
+from tracer.callbacks.notifications import CLASSES, LoadKey, Notification, RenameKey, UnLoadKey
+from tracer.registry.operations import BY_NAME
+from tracer.registry.text import fold_name
 from tracer.store.manifest import MANIFEST_NAME
-from tracer.text import fold_name
 
 OF_KEYS = (
     "name",

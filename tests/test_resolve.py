@@ -19,11 +19,8 @@ from tracer.decode.plans import ABSENT, PlanTables
 from tracer.decode.strings import NameTable
 from tracer.diagnostics import Diagnostics
 from tracer.etl.reader import EtlReader
-from tracer.events import make_touches, time_order
 from tracer.resolve.losses import LossTimes
-from tracer.resolve.resolver import Resolver
-from tracer.resolve.sequential import SequentialResolver
-from tracer.resolve.touches import (
+from tracer.resolve.object_ops import (
     CLASSIC_SPACE,
     DEFERRED,
     GRACE_NS,
@@ -34,7 +31,10 @@ from tracer.resolve.touches import (
     Resolved,
     Touches,
 )
+from tracer.resolve.resolver import Resolver
+from tracer.resolve.sequential import SequentialResolver
 from tracer.resolve.tree import KeyTree
+from tracer.rows.events import make_touches, time_order
 from tracer.simulate import Knobs, simulate
 
 NAMES = [
@@ -127,7 +127,7 @@ def fast(
     compiled: bool = False,
 ) -> tuple[Story, Resolver]:
     tree = KeyTree()
-    form = import_module("tracer.compiled.lives" if compiled else "tracer.resolve.lives")
+    form = import_module("tracer.compiled.lifetimes" if compiled else "tracer.resolve.lifetimes")
     resolver = Resolver(tree, names, find_lives=form.find_lives)
     if seed:
         resolver.seed(list(seed), list(seed.values()), 0)

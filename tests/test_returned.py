@@ -19,8 +19,8 @@ import regtrace as rt
 from cli.app import app
 from tracer.compiled import is_available
 from tracer.decode.layouts import KERNEL_REGISTRY
-from tracer.ingest import ingest
-from tracer.returned import KEY, VALUE, described, take_values_apart
+from tracer.ingest.pipeline import ingest
+from tracer.registry.key_information import KEY, VALUE, described, take_values_apart
 from tracer.schema import FLAGS
 
 QUERY, LIST_VALUE, QUERY_KEY, LIST_KEY, SET_INFORMATION, QUERY_MANY = 7, 9, 4, 8, 11, 10

@@ -7,7 +7,7 @@ import pytest
 
 import regtrace as rt
 from tracer.errors import SourceError
-from tracer.seed import read_seed
+from tracer.ingest.seed import read_seed
 
 ROWS = {
     "address": ["0xffffb1893d043aa0", "4096"],

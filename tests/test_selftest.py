@@ -12,13 +12,13 @@ from raw_etl import FIRST_STAMP, buffer, etl, event
 from typer.testing import CliRunner
 
 from cli.app import app
+from tracer.checks import selftest
+from tracer.checks.selftest import Recorded, record_work, run_selftest
+from tracer.checks.selftest_workload import RegistryWork, Step
 from tracer.decode.layouts import KERNEL_REGISTRY
 from tracer.errors import PlatformError, SessionError
-from tracer.live import selftest
-from tracer.live.known_work import RegistryWork, Step
-from tracer.live.options import ALL_OPTIONS, SessionCounters
-from tracer.live.registry import WindowsRegistry
-from tracer.live.selftest import Recorded, record_work, run_selftest
+from tracer.session.options import ALL_OPTIONS, SessionCounters
+from tracer.windows.machine_registry import WindowsRegistry
 
 USER = "\\REGISTRY\\USER\\S-1-5-21-1-2-3-1001\\"
 COUNTERS = SessionCounters(0, 0, 0, 0, 1, 2, 2)

@@ -12,16 +12,16 @@ from pathlib import Path
 import pytest
 from etw_double import EtwService, etw_service
 
-from tracer import session as session_module
 from tracer.diagnostics import Diagnostics
 from tracer.errors import NotElevated, PlatformError, SessionError, SessionGone, SessionLimit
 from tracer.etl.reader import EtlReader
-from tracer.live import endings
-from tracer.live.options import CLASSIC_FLAGS, LogMode, Provider, SessionOptions, keyword_mask
-from tracer.live.owners import own_session_guid
-from tracer.session import Consumer, Session, list_sessions, require_windows, stop_session
-from tracer.simulate.knobs import Knobs
+from tracer.session import session as session_module
+from tracer.session.options import CLASSIC_FLAGS, LogMode, Provider, SessionOptions, keyword_mask
+from tracer.session.owners import own_session_guid
+from tracer.session.session import Consumer, Session, list_sessions, require_windows, stop_session
+from tracer.simulate.options import Knobs
 from tracer.simulate.run import simulate
+from tracer.windows import exit_handlers
 
 __all__ = ["etw_service"]
 REGISTRY = "70eb4f03-c1de-4f73-a051-33d13d5413bd"
@@ -199,8 +199,8 @@ def test_an_interrupt_at_any_call_leaves_no_session(
 
     with pytest.raises(KeyboardInterrupt):
         capture()
-    assert endings._pending or not etw_service.sessions
-    endings.run_all()  # as at the exit of the process
+    assert exit_handlers._pending or not etw_service.sessions
+    exit_handlers.run_all()  # as at the exit of the process
     assert not etw_service.sessions
 
 
@@ -220,7 +220,7 @@ def test_a_session_left_to_itself_is_not_stopped_at_exit(etw_service: EtwService
     session = Session(LIVE)
     session.start()
     session.leave()
-    endings.run_all()
+    exit_handlers.run_all()
     assert etw_service.sessions
     assert Session.attach(NAME).stop().events_lost == 0
     assert not etw_service.sessions

@@ -14,12 +14,12 @@ from foreign_readers import (
     etl_parser_registry_fields,
 )
 
+from tracer.registry.text import unescape_name
 from tracer.simulate import Clock, EtlWriter, Knobs, simulate, truth_path
 from tracer.simulate.container import pack_buffer
 from tracer.simulate.headers import EXTENDED_TYPES, HEADER_KINDS, ExtendedItem, build_record
 from tracer.simulate.manifest import KEYWORDS
 from tracer.simulate.xpress import compress
-from tracer.text import unescape_name
 
 GUID = "12345678-9abc-def0-1122-334455667788"
 OPENS = ("CreateKey", "OpenKey")

@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 from foreign_readers import KERNEL_REGISTRY, ForeignRecord, dissect_records, dissect_registry_fields
 
+from tracer.registry.text import escape_name, fold_name
 from tracer.simulate import Knobs, simulate, truth_path
-from tracer.text import escape_name, fold_name
 
 CLASSIC_REGISTRY = "ae53722e-c863-11d2-8659-00c04fa321a1"
 

@@ -18,14 +18,14 @@ import raw_etl as raw
 from pml_writer import opened, write_log
 from typer.testing import CliRunner
 
-import tracer.unpack
+import tracer.sources.unpack
 from cli.app import app
 from tracer.errors import RegtraceError, UsageError
-from tracer.file_kinds import file_kind
-from tracer.ingest import ingest
+from tracer.ingest.pipeline import ingest
 from tracer.simulate import Knobs, simulate
-from tracer.source_files import bare_name, holds_traces, open_sources
-from tracer.sources import sha256
+from tracer.sources.description import sha256
+from tracer.sources.inputs import bare_name, holds_traces, open_sources
+from tracer.sources.kinds import file_kind
 
 
 @pytest.fixture(scope="module")
@@ -178,7 +178,7 @@ def test_what_is_packed_twice_is_refused_by_name(tmp_path, trace):
 
 @pytest.mark.parametrize("kind", ["gz", "xz", "zip"])
 def test_a_bomb_is_stopped_at_the_limit(tmp_path, monkeypatch, kind):
-    monkeypatch.setattr(tracer.unpack, "_ALWAYS", 1 << 20)
+    monkeypatch.setattr(tracer.sources.unpack, "_ALWAYS", 1 << 20)
     content = raw.buffer(raw.logfile_record()) + bytes(8 << 20)
     path = tmp_path / f"bomb.{kind}"
     if kind == "zip":
@@ -186,9 +186,9 @@ def test_a_bomb_is_stopped_at_the_limit(tmp_path, monkeypatch, kind):
     else:
         path.write_bytes(PACKERS[kind](content))
     written = []
-    count = tracer.unpack.Limit.take
+    count = tracer.sources.unpack.Limit.take
     monkeypatch.setattr(
-        tracer.unpack.Limit, "take", lambda self, size: (written.append(size), count(self, size))
+        tracer.sources.unpack.Limit, "take", lambda self, size: (written.append(size), count(self, size))
     )
     text = sentence(path)
     assert "unpacks to more than 200 times its size" in text
@@ -197,7 +197,7 @@ def test_a_bomb_is_stopped_at_the_limit(tmp_path, monkeypatch, kind):
 
 
 def test_members_of_one_zip_share_the_limit(tmp_path, monkeypatch):
-    monkeypatch.setattr(tracer.unpack, "_ALWAYS", 1 << 20)
+    monkeypatch.setattr(tracer.sources.unpack, "_ALWAYS", 1 << 20)
     content = raw.buffer(raw.logfile_record()) + bytes(900_000)
     path = zipped(tmp_path / "a.zip", {"a.etl": content})
     with open_sources([path]) as found:
@@ -208,8 +208,10 @@ def test_members_of_one_zip_share_the_limit(tmp_path, monkeypatch):
 def test_a_full_disk_is_said_before_it_is_full(tmp_path, trace, monkeypatch):
     packed = tmp_path / "a.gz"
     packed.write_bytes(gzip.compress(trace.read_bytes()))
-    usage = tracer.unpack.shutil.disk_usage(tmp_path)._replace(free=tracer.unpack._SPARE + 1000)
-    monkeypatch.setattr(tracer.unpack.shutil, "disk_usage", lambda _: usage)
+    usage = tracer.sources.unpack.shutil.disk_usage(tmp_path)._replace(
+        free=tracer.sources.unpack._SPARE + 1000
+    )
+    monkeypatch.setattr(tracer.sources.unpack.shutil, "disk_usage", lambda _: usage)
     assert "there is no room to unpack it" in sentence(packed)
 
 

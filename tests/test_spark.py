@@ -16,10 +16,10 @@ from small_capture import write_capture
 from spark_answers import ANSWERS, NO_TABLES
 
 import regtrace as rt
-from analysis.collect import collect, fetch
-from analysis.spark import tables_on_spark
+from analysis.dataset.spark import tables_on_spark
+from analysis.engine.fetch import collect, fetch
 from tracer.errors import CaptureError, UsageError
-from tracer.ingest import ingest
+from tracer.ingest.pipeline import ingest
 from tracer.simulate import Knobs, simulate
 
 # py4j lets go of its sockets when they are collected.

@@ -17,12 +17,12 @@ from typer.testing import CliRunner
 
 from cli.app import app
 from tracer.errors import NotElevated
-from tracer.live import capture
-from tracer.live.options import CAPTURE_SESSION, PROCESS_SESSION, LogMode, SessionOptions
-from tracer.live.owners import own_session_guid, owner_of_guid
-from tracer.live.standing import Kind, standing
-from tracer.live.state import load, state_folder
-from tracer.session import Session, find_session, list_sessions
+from tracer.recording import capture
+from tracer.recording.state_file import load, state_folder
+from tracer.recording.status import Kind, standing
+from tracer.session.options import CAPTURE_SESSION, PROCESS_SESSION, LogMode, SessionOptions
+from tracer.session.owners import own_session_guid, owner_of_guid
+from tracer.session.session import Session, find_session, list_sessions
 from tracer.store.manifest import Manifest
 
 __all__ = ["etw_service"]

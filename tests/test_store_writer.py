@@ -15,10 +15,10 @@ import pytest
 
 import tracer.store.writer
 from tracer.errors import TargetError
-from tracer.ingest import ingest
+from tracer.files.workspace import remove_dead
+from tracer.ingest.pipeline import ingest
 from tracer.simulate import Knobs, simulate
 from tracer.store.manifest import Manifest
-from tracer.workspace import remove_dead
 
 POSIX = pytest.mark.skipif(os.name == "nt", reason="needs signals, limits and permissions of POSIX")
 ROOT = Path(__file__).resolve().parents[1]
@@ -26,7 +26,7 @@ INGEST = """
 import re, resource, sys
 from pathlib import Path
 from tracer.errors import RegtraceError
-from tracer.ingest import ingest
+from tracer.ingest.pipeline import ingest
 limit = int(sys.argv[3])
 if limit:
     import signal
@@ -84,7 +84,7 @@ def expected(trace) -> dict[str, str]:
 @pytest.fixture
 def small_parts(monkeypatch) -> None:
     """Make several parts of a small trace."""
-    monkeypatch.setattr("tracer.ingest.PART_ROWS", 4000)
+    monkeypatch.setattr("tracer.ingest.pipeline.PART_ROWS", 4000)
     monkeypatch.setattr(
         "tracer.etl.reader.EtlReader.__init__.__kwdefaults__", {"chunk_bytes": 1 << 19}, raising=True
     )
@@ -125,7 +125,7 @@ def test_parts_follow_each_other_and_say_what_they_hold(tmp_path, trace):
 def test_a_part_is_few_row_groups_of_the_same_size_in_which_the_pages_of_a_key_are_found(
     tmp_path, trace, monkeypatch
 ):
-    monkeypatch.setattr("tracer.ingest.ROW_GROUP", 15_000)
+    monkeypatch.setattr("tracer.ingest.pipeline.ROW_GROUP", 15_000)
     manifest = ingest([trace], tmp_path / "a.regtrace")
     (part,) = manifest.parts
     found = pq.read_metadata(tmp_path / "a.regtrace" / part["file"])

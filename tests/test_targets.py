@@ -14,11 +14,11 @@ from typer.testing import CliRunner
 
 from cli.app import app
 from tracer.errors import TargetError
-from tracer.ingest import ingest
+from tracer.files.targets import check_apart, open_target
+from tracer.files.workspace import Workspace, remove_dead
+from tracer.ingest.pipeline import ingest
 from tracer.simulate import Knobs, simulate
 from tracer.store.manifest import Manifest
-from tracer.targets import check_apart, open_target
-from tracer.workspace import Workspace, remove_dead
 
 ROOT = Path(__file__).resolve().parents[1]
 POSIX = pytest.mark.skipif(os.name == "nt", reason="needs links and signals of POSIX")
@@ -145,8 +145,8 @@ def test_no_verb_writes_into_a_capture(tmp_path, trace):
 def test_python_writes_into_no_capture_either(tmp_path):
     pytest.importorskip("altair")
     import regtrace as rt
+    from analysis.charts.figures import PICTURES
     from analysis.filters import Filters
-    from analysis.pictures import PICTURES
 
     capture = write_capture(tmp_path / "c.regtrace", events=12)
     with rt.open(capture) as opened:
@@ -197,7 +197,7 @@ def test_what_others_left_beside_a_target_stays(tmp_path, trace):
 @POSIX
 def test_what_a_dead_run_left_is_removed_and_what_a_living_one_has_is_not(tmp_path):
     script = (
-        "import sys, time\nfrom pathlib import Path\nfrom tracer.workspace import Workspace\n"
+        "import sys, time\nfrom pathlib import Path\nfrom tracer.files.workspace import Workspace\n"
         "workspace = Workspace(Path(sys.argv[1]), target='x')\n(workspace.path / 'big').write_bytes(b'x' * 100)\n"
         "print(workspace.path, flush=True)\ntime.sleep(600)\n"
     )
@@ -257,8 +257,8 @@ _RUNNER = """
 import sys
 from pathlib import Path
 from tracer.errors import TargetError
-from tracer.ingest import ingest
-from tracer.targets import open_target
+from tracer.ingest.pipeline import ingest
+from tracer.files.targets import open_target
 print("ready", flush=True)
 for line in sys.stdin:
     kind, force, target = line.rstrip("\\n").split("|")

@@ -15,8 +15,8 @@ from plain_counts import is_read, plain_counts
 import tracer.store.usage
 from analysis.capture import Capture, open_capture
 from analysis.filters import Filters
-from tracer.ingest import ingest
-from tracer.operations import COUNTS_VERSION, OPERATIONS
+from tracer.ingest.pipeline import ingest
+from tracer.registry.operations import COUNTS_VERSION, OPERATIONS
 from tracer.schema import EVENTS, USAGE
 from tracer.simulate import Knobs, simulate
 from tracer.store.manifest import MANIFEST_NAME

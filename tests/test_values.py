@@ -4,8 +4,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tracer.statuses import STATUSES, find_status, is_failure, status_name
-from tracer.values import ValueType, decode_value, show_value, type_name
+from tracer.registry.ntstatus import STATUSES, find_status, is_failure, status_name
+from tracer.registry.values import ValueType, decode_value, show_value, type_name
 
 
 def wide(text: str) -> bytes:

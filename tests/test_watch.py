@@ -15,18 +15,18 @@ from typer.testing import CliRunner
 from analysis.capture import open_capture
 from analysis.filters import Filters
 from cli.app import app
-from cli.durations import parse_duration
 from cli.exits import Exit
-from cli.watch_view import WatchView
+from cli.options.durations import parse_duration
+from cli.tables.watch import WatchView
 from tracer.decode.layouts import KERNEL_PROCESS, KERNEL_REGISTRY
 from tracer.errors import RegtraceError, SessionError, UsageError
 from tracer.etl.logfile import FILETIME_EPOCH
-from tracer.ingest import ingest
-from tracer.live.options import ALL_OPTIONS, NAMING_KEYWORDS, OPTION_NAMES, LogMode
-from tracer.live.owners import owner_of
+from tracer.ingest.pipeline import ingest
 from tracer.live.pipeline import LivePipeline
 from tracer.live.row_filter import RowFilter
 from tracer.live.watch import Watch, WatchStatus, watched_keywords
+from tracer.session.options import ALL_OPTIONS, NAMING_KEYWORDS, OPTION_NAMES, LogMode
+from tracer.session.owners import owner_of
 from tracer.simulate import Knobs, simulate
 
 HOSTILE = "evil\x1b[2J\u202egnp\n\x07\ud800" + "<U+0000>"
@@ -197,7 +197,7 @@ def test_rows_are_written_when_they_come_not_at_the_end(script, monkeypatch):
     def written():
         return stream.flushed
 
-    monkeypatch.setattr("cli.files.binary_stdout", lambda: stream)
+    monkeypatch.setattr("cli.output.files.binary_stdout", lambda: stream)
     assert run("--duration", "9s", "-f", "jsonl").exit_code == 0
     assert b'"value_name":"a"' in seen[0]
 
@@ -273,7 +273,7 @@ def test_a_failure_at_the_start_leaves_no_session(script, step):
 
 
 def test_what_cannot_be_looked_up_is_a_warning(script, monkeypatch):
-    from tracer.live import handle_table
+    from tracer.windows import handle_table
 
     def refuse():
         raise RegtraceError("the system refuses")
@@ -285,7 +285,7 @@ def test_what_cannot_be_looked_up_is_a_warning(script, monkeypatch):
 
 
 def test_elsewhere_than_on_windows_one_sentence_says_so(monkeypatch):
-    monkeypatch.setattr("tracer.session.is_supported", lambda: False)
+    monkeypatch.setattr("tracer.session.session.is_supported", lambda: False)
     result = run("-f", "jsonl")
     assert result.exit_code == Exit.PLATFORM
     assert "needs Windows" in result.stderr

@@ -14,13 +14,13 @@ from analysis.capture import open_capture
 from analysis.filters import Filters
 from cli.app import app
 from cli.exits import Exit
-from tracer.ingest import ingest
-from tracer.live import handle_table, process_snapshot
+from tracer.ingest.pipeline import ingest
+from tracer.ingest.seed import read_seed
 from tracer.live.row_filter import RowFilter
 from tracer.live.watch import Watch
-from tracer.seed import read_seed
 from tracer.simulate import Knobs, simulate
 from tracer.simulate.run import seed_path
+from tracer.windows import handle_table, process_snapshot
 
 __all__ = ["etw_service"]
 

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Runs the tests that look at Windows with a Windows Python under Wine: ctypes layouts, winreg, exit codes, paths.
-# Nothing depends on it. Wine has no tracing service, so sessions are those of tests/etw_double.py there too.
+# Nothing depends on it. Wine has no tracing service, so sessions are those of tests/support/etw_double.py there too.
 #
 #   tests/wine.sh                      the files below
 #   tests/wine.sh tests/test_boot.py   these; further arguments go to pytest

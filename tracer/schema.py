@@ -117,7 +117,9 @@ EVENTS = Table(
         Column("cpu", "int16", "processor that logged the record; NULL where the source does not say"),
         Column("thread_id", "uint32", "thread that called; NULL where the record's header has none"),
         Column("process_id", "int32", "row of `processes`; NULL where the record names no process"),
-        Column("operation", "text", "what was done: CreateKey, SetValueKey, ... (tracer.operations)"),
+        Column(
+            "operation", "text", "what was done: CreateKey, SetValueKey, ... (tracer.registry.operations)"
+        ),
         Column("notify_class", "int16", "REG_NOTIFY_CLASS number; NULL where no callback class exists"),
         Column("phase", "text", "post, or pre for CloseKey; NULL where no callback class exists"),
         Column(
@@ -361,13 +363,17 @@ USAGE = Table(
     (
         Column("key_id", "int32", "row of `keys`; NULL: operations without a key"),
         Column("events", "int64", "event rows"),
-        Column("reads", "int64", "those that read, done or tried, as in the next five (tracer.operations)"),
+        Column(
+            "reads",
+            "int64",
+            "those that read, done or tried, as in the next five (tracer.registry.operations)",
+        ),
         Column("writes", "int64", "those that change the registry, and say so"),
         Column("opens", "int64", "OpenKey and CreateKey"),
         Column("created", "int64", "creates that made the key, and say so"),
         Column("deletes", "int64", "deletes of keys and values"),
         Column("unclear_writes", "int64", "those that do not say whether they are writes"),
-        Column("failures", "int64", "those that failed (tracer.statuses.is_failure)"),
+        Column("failures", "int64", "those that failed (tracer.registry.ntstatus.is_failure)"),
         Column("not_found", "int64", "those with STATUS_OBJECT_NAME_NOT_FOUND"),
         Column("bytes_read", "int64", "data_size of successful reads of values; NULL where none is known"),
         Column("bytes_written", "int64", "data_size of successful SetValueKey; NULL where none is known"),

@@ -4,7 +4,7 @@ import ibis
 from ibis.expr.types import BooleanValue, IntegerColumn, IntegerValue, StringValue, Table
 
 from analysis.answers.evidence import ABSENT_KEY, evidence, first_spellings
-from analysis.answers.known import KEY_FACTS, VALUE_FACTS
+from analysis.answers.value_verdict import KEY_FACTS, VALUE_FACTS
 from analysis.filters import name_regex
 
 __all__ = ["touched_values_and_keys"]

@@ -6,11 +6,11 @@ import ibis
 from ibis.expr.types import Table
 
 from analysis.answers.evidence import evidence
-from analysis.answers.meaning import meaning
+from analysis.answers.normalize import meaning
 from analysis.answers.state import state_at
+from analysis.expressions.folding import folded
+from analysis.expressions.links import link_target
 from analysis.filters import name_regex
-from analysis.folding import folded
-from analysis.links import link_target
 from tracer.errors import UsageError
 
 __all__ = [
@@ -86,7 +86,7 @@ def side(
 
     * what: key, value, operation (by key and process) or process;
     * key_name, value, image: folded names, that of the key as `names` calls it; operation;
-    * fold_key, fold_value: both by their meaning (`analysis.answers.meaning`), which several may share.
+    * fold_key, fold_value: both by their meaning (`analysis.answers.normalize`), which several may share.
 
     Columns that tell of it (NULL where they do not apply):
 
@@ -103,7 +103,7 @@ def side(
         processes: the table `processes`.
         losses: the table `losses`.
         kinds: some of KINDS.
-        folds: as for `analysis.answers.meaning.meaning`.
+        folds: as for `analysis.answers.normalize.meaning`.
         names: what keys are called that pair by their meaning (`analysis.answers.pairing`): the columns NAMES;
             None: each by its own name.
         value: value name or pattern; None: all. Of keys themselves nothing is told then.

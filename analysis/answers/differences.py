@@ -8,9 +8,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from analysis.answers.meaning import meaning_of_text
+from analysis.answers.normalize import meaning_of_text
 from analysis.answers.returned import OWN, by_batch, value_texts
-from tracer.values import ValueType
+from tracer.registry.values import ValueType
 
 __all__ = ["DIFFERENCES", "differences"]
 

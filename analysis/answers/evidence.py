@@ -5,10 +5,10 @@ from functools import reduce
 import ibis
 from ibis.expr.types import BooleanValue, IntegerValue, StringValue, Table
 
-from analysis.folding import folded
-from analysis.links import link_target, own_paths
+from analysis.expressions.folding import folded
+from analysis.expressions.links import link_target, own_paths
+from tracer.registry.ntstatus import NAME_NOT_FOUND, NOT_FAILURES, NOT_SUCCESS
 from tracer.schema import FLAGS
-from tracer.statuses import NAME_NOT_FOUND, NOT_FAILURES, NOT_SUCCESS
 
 __all__ = [
     "ABSENT_KEY",

@@ -3,9 +3,9 @@
 import ibis
 from ibis.expr.types import Table
 
-from analysis.answers.measures import named_keys, named_processes
-from analysis.marks import unless_unclear
-from analysis.nanoseconds import SECOND_NS
+from analysis.answers.counts import named_keys, named_processes
+from analysis.expressions.operation_counters import unless_unclear
+from analysis.expressions.time_math import SECOND_NS
 
 __all__ = ["handle_use"]
 

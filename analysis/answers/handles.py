@@ -3,11 +3,11 @@
 import ibis
 from ibis.expr.types import IntegerValue, Table
 
+from analysis.answers.counts import named_keys, named_processes
 from analysis.answers.evidence import lost_between
-from analysis.answers.measures import named_keys, named_processes
-from analysis.marks import condition_columns, fitting, unless_unclear
-from analysis.nanoseconds import SECOND_NS, moment
-from tracer.operations import GROUPS
+from analysis.expressions.operation_counters import condition_columns, fitting, unless_unclear
+from analysis.expressions.time_math import SECOND_NS, moment
+from tracer.registry.operations import GROUPS
 
 __all__ = ["LATE_NS", "VERDICTS", "handle_lives"]
 
@@ -47,7 +47,7 @@ def handle_lives(
       * closed;
 
     * uses: operations through it, its openings and closings left out; reads, writes, unclear_writes: how many of
-      these are such, as every question counts (`analysis.answers.measures.counts`);
+      these are such, as every question counts (`analysis.answers.counts.counts`);
     * lifetime_ns: from its opening to its closing, NULL where either was not seen; seen_ns: how long it is
       known to have been there, from its opening, or first use, to its closing, or last use; for a handle
       never closed to the end of the capture; idle_ns: from its last use (or its opening) to its closing,

@@ -8,11 +8,11 @@ from ibis.expr.types import BooleanValue, Table
 from numpy.typing import NDArray
 
 from analysis.answers.evidence import first_spellings, lost_between, of_key, same_key
-from analysis.answers.known import KEY_FACTS, VALUE_FACTS, known_value
 from analysis.answers.returned import OWN, by_batch, value_texts
 from analysis.answers.unproved import doubtful_losses
+from analysis.answers.value_verdict import KEY_FACTS, VALUE_FACTS, known_value
 from analysis.filters import name_regex
-from tracer.statuses import NAME_NOT_FOUND, status_name
+from tracer.registry.ntstatus import NAME_NOT_FOUND, status_name
 
 __all__ = ["HISTORY_COLUMNS", "told", "value_history"]
 

@@ -3,10 +3,10 @@
 import ibis
 from ibis.expr.types import Table
 
-from analysis.answers.measures import COUNTED, counted, measured, named_keys, named_processes
-from analysis.events import named_status
-from analysis.marks import unless_unclear
-from analysis.nanoseconds import SECOND_NS, moment
+from analysis.answers.counts import COUNTED, counted, measured, named_keys, named_processes
+from analysis.engine.events_view import named_status
+from analysis.expressions.operation_counters import unless_unclear
+from analysis.expressions.time_math import SECOND_NS, moment
 from tracer.errors import UsageError
 
 __all__ = ["HOT_BY", "HOT_SORTS", "busiest_first", "hot"]
@@ -61,7 +61,7 @@ def hot(
 
     events (rows); share, of all rows given; per_second: events by the width of a stretch, else by the time
     between the first and the last of them, NULL where that is 0; the other counts of
-    `analysis.answers.measures.counts`, NULL where nobody could count (`analysis.marks.unless_unclear`);
+    `analysis.answers.counts.counts`, NULL where nobody could count (`analysis.expressions.operation_counters.unless_unclear`);
     keys and processes (how many different ones; without the column that the row is of); bytes_read and bytes_written: sizes of what successful reads
     returned and successful SetValueKey wrote, NULL where no size is known; time_spent_ns: sum of the
     operations' durations, NULL where the source has none; first_time, last_time; top_key and

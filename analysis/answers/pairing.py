@@ -8,7 +8,7 @@ import re
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 
-from analysis.answers.meaning import identifiers, without_views, word_of
+from analysis.answers.normalize import identifiers, without_views, word_of
 
 __all__ = ["paired_names"]
 
@@ -24,7 +24,7 @@ def paired_names(
     Args:
         a: all names of one side: folded paths.
         b: those of the other.
-        folds: as for `analysis.answers.meaning.meaning`.
+        folds: as for `analysis.answers.normalize.meaning`.
     """
     sides = [set(a), set(b)]
     called = [{name: name for name in names} for names in sides]

@@ -4,13 +4,13 @@ import ibis
 from ibis.expr.types import BooleanValue, Table
 
 from analysis.answers.evidence import changes_hive
-from analysis.folding import folded
-from analysis.links import link_target, own_paths
-from analysis.marks import fitting
-from analysis.nanoseconds import rest
-from tracer.operations import GROUPS
+from analysis.expressions.folding import folded
+from analysis.expressions.links import link_target, own_paths
+from analysis.expressions.operation_counters import fitting
+from analysis.expressions.time_math import rest
+from tracer.registry.ntstatus import NOT_SUCCESS
+from tracer.registry.operations import GROUPS
 from tracer.schema import FLAGS
-from tracer.statuses import NOT_SUCCESS
 
 __all__ = ["QUESTION", "nameless_changes", "read_runs"]
 

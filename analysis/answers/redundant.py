@@ -3,12 +3,12 @@
 import ibis
 from ibis.expr.types import Table
 
+from analysis.answers.counts import named_keys, named_processes
 from analysis.answers.evidence import lost_between
-from analysis.answers.measures import named_keys, named_processes
 from analysis.answers.read_runs import QUESTION
-from analysis.events import named_status
-from analysis.nanoseconds import SECOND_NS
-from tracer.statuses import NOT_SUCCESS
+from analysis.engine.events_view import named_status
+from analysis.expressions.time_math import SECOND_NS
+from tracer.registry.ntstatus import NOT_SUCCESS
 
 __all__ = ["LEAST_INTERVALS", "LEAST_PERIOD_NS", "MOST_SPREAD", "redundant_reads"]
 

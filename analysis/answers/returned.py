@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import pyarrow as pa
 
-from tracer.values import decode_value
+from tracer.registry.values import decode_value
 
 __all__ = ["OWN", "by_batch", "value_texts"]
 
@@ -26,7 +26,7 @@ def by_batch(
 
 
 def value_texts(kind: pa.Array, data: pa.Array, size: pa.Array) -> pa.Array:
-    """Return values as people read them (`tracer.values.decode_value`); NULL where nothing at all is known."""
+    """Return values as people read them (`tracer.registry.values.decode_value`); NULL where nothing at all is known."""
     seen: dict[tuple[int | None, bytes | None, int | None], str | None] = {(None, None, None): None}
     texts = []
     for value in zip(kind.to_pylist(), data.to_pylist(), size.to_pylist(), strict=True):

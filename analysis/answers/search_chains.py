@@ -18,8 +18,8 @@ and the place that missed is not asked once more before: then the search had beg
 import ibis
 from ibis.expr.types import StringValue, Table
 
-from analysis.folding import folded
-from tracer.statuses import NOT_SUCCESS
+from analysis.expressions.folding import folded
+from tracer.registry.ntstatus import NOT_SUCCESS
 
 __all__ = ["LONGEST_SEARCH_NS", "search_chains", "search_places"]
 

@@ -13,9 +13,9 @@ from analysis.answers.evidence import (
     real_losses,
     same_key,
 )
-from analysis.answers.known import HEARSAY, KEY_FACTS, VALUE_FACTS, known_value, newest
 from analysis.answers.returned import OWN, by_batch, value_texts
 from analysis.answers.unproved import doubtful_losses
+from analysis.answers.value_verdict import HEARSAY, KEY_FACTS, VALUE_FACTS, known_value, newest
 from analysis.filters import name_regex
 
 __all__ = ["STATE_COLUMNS", "state_at", "told"]

@@ -3,10 +3,10 @@
 import ibis
 from ibis.expr.types import Table
 
-from analysis.answers.measures import grouped, named_keys, named_processes
-from analysis.folding import folded
-from analysis.nanoseconds import SECOND_NS, moment, rest
-from tracer.statuses import NAME_NOT_FOUND
+from analysis.answers.counts import grouped, named_keys, named_processes
+from analysis.expressions.folding import folded
+from analysis.expressions.time_math import SECOND_NS, moment, rest
+from tracer.registry.ntstatus import NAME_NOT_FOUND
 
 __all__ = ["storms"]
 

@@ -6,9 +6,9 @@ from functools import reduce
 import ibis
 from ibis.expr.types import IntegerValue, StringValue, Table
 
-from analysis.answers.measures import COUNTED, SUMS, counted, measured, sums
-from analysis.links import link_path, link_target, own_paths
-from analysis.marks import unless_unclear
+from analysis.answers.counts import COUNTED, SUMS, counted, measured, sums
+from analysis.expressions.links import link_path, link_target, own_paths
+from analysis.expressions.operation_counters import unless_unclear
 from tracer.errors import UsageError
 
 __all__ = ["MOST_LEVELS", "TREE_SORTS", "levels_of", "subtrees", "tops_of"]
@@ -42,8 +42,8 @@ def subtrees(
 
     Columns: display_key; name (its last component; of a top the whole path); level (0 for a top); events
     (rows of the key and all keys below it, as all other counts); own_events (of the key alone); share, of
-    the events of all tops; the other counts of `analysis.answers.measures.counts`, NULL where nobody could count
-    (`analysis.marks.unless_unclear`); keys and processes (how many different ones); bytes_read and bytes_written (by successful operations; NULL where no size is known);
+    the events of all tops; the other counts of `analysis.answers.counts.counts`, NULL where nobody could count
+    (`analysis.expressions.operation_counters.unless_unclear`); keys and processes (how many different ones); bytes_read and bytes_written (by successful operations; NULL where no size is known);
     time_spent_ns (sum of durations; NULL where the source has none); first_time, last_time; key_id (NULL
     where the capture has no such key by itself), first_sequence, last_sequence.
 

@@ -4,10 +4,10 @@ import ibis
 from ibis.expr.types import BooleanValue, Table
 
 from analysis.answers.evidence import NAMELESS
-from analysis.folding import folded
-from analysis.nanoseconds import rest
+from analysis.expressions.folding import folded
+from analysis.expressions.time_math import rest
+from tracer.registry.ntstatus import NOT_SUCCESS
 from tracer.schema import FLAGS
-from tracer.statuses import NOT_SUCCESS
 
 __all__ = ["HIVES_WITHOUT_KEY", "LOADS", "doubtful_losses", "hives_without_key", "unproved_changes"]
 

@@ -2,11 +2,11 @@
 
 from ibis.expr.types import Table, Value
 
-from analysis.answers.measures import COUNTED, alike, counts, ends, grouped, timed
-from analysis.events import is_failure
-from analysis.folding import folded
-from analysis.marks import fitting, number_of, unless_unclear
-from tracer.operations import GROUPS
+from analysis.answers.counts import COUNTED, alike, counts, ends, grouped, timed
+from analysis.engine.events_view import is_failure
+from analysis.expressions.folding import folded
+from analysis.expressions.operation_counters import fitting, number_of, unless_unclear
+from tracer.registry.operations import GROUPS
 
 __all__ = ["touched_by", "who"]
 
@@ -26,8 +26,8 @@ def who(events: Table, keys: Table, processes: Table) -> Table:
 
     * process (file name of its image), pid, process_id, user, command_line: NULL where unknown; the rows of
       no known process are one row, whose process_id is NULL;
-    * the counts of `analysis.answers.measures.counts`, NULL where nobody could count
-      (`analysis.marks.unless_unclear`), and failed_changes: writes that failed, and creates that failed;
+    * the counts of `analysis.answers.counts.counts`, NULL where nobody could count
+      (`analysis.expressions.operation_counters.unless_unclear`), and failed_changes: writes that failed, and creates that failed;
     * keys, values: how many different keys, and names of values; spellings of one are one;
     * first_time, last_time, first_sequence, last_sequence: its first and last row;
     * last_change (operation), last_change_sequence, last_change_time, last_change_key (display path),

@@ -6,9 +6,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from cli.answer_columns import with_hosts
-from cli.columns import text_cells
-from cli.table import TextColumn, lay_out, path_line
+from cli.output.answer_columns import with_hosts
+from cli.output.columns import text_cells
+from cli.output.table import TextColumn, lay_out, path_line
 from cli.tables.history import content_cell
 from cli.tables.timeline import DATA_WIDTH, process_cells, time_cells, value_cells
 

@@ -6,12 +6,12 @@ from datetime import UTC, tzinfo
 
 import pyarrow as pa
 
-from cli.columns import text_cells
-from cli.table import TextColumn, lay_out, path_line
+from cli.output.columns import text_cells
+from cli.output.phrases import plural
+from cli.output.table import TextColumn, lay_out, path_line
 from cli.tables.timeline import DATA_WIDTH, below_common, value_cells
-from cli.words import plural
-from tracer.text import fold_name
-from tracer.values import show_value
+from tracer.registry.text import fold_name
+from tracer.registry.values import show_value
 
 __all__ = ["diff_lines", "diff_summary"]
 

@@ -5,11 +5,11 @@ from datetime import UTC, tzinfo
 
 import pyarrow as pa
 
-from cli.answer_columns import with_hosts
-from cli.columns import text_cells
-from cli.table import TextColumn, lay_out, path_line
+from cli.output.answer_columns import with_hosts
+from cli.output.columns import text_cells
+from cli.output.table import TextColumn, lay_out, path_line
 from cli.tables.timeline import below_common, process_cells, value_cells
-from tracer.operations import BY_NAME
+from tracer.registry.operations import BY_NAME
 
 __all__ = ["error_lines"]
 

@@ -5,10 +5,10 @@ from datetime import UTC, tzinfo
 
 import pyarrow as pa
 
-from cli.amounts import duration_cells, duration_text, rate_cells
-from cli.answer_columns import only_told, times_column
-from cli.columns import text_cells
-from cli.table import TextColumn, lay_out
+from cli.output.amounts import duration_cells, duration_text, rate_cells
+from cli.output.answer_columns import only_told, times_column
+from cli.output.columns import text_cells
+from cli.output.table import TextColumn, lay_out
 from cli.tables.timeline import process_cells
 
 __all__ = ["handle_lines", "handle_use_lines"]

@@ -7,11 +7,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from cli.answer_columns import with_hosts
-from cli.columns import text_cells
-from cli.table import TextColumn, lay_out, path_line
+from cli.output.answer_columns import with_hosts
+from cli.output.columns import text_cells
+from cli.output.table import TextColumn, lay_out, path_line
 from cli.tables.timeline import DATA_WIDTH, below_common, process_cells, time_cells, value_cells
-from tracer.values import show_value
+from tracer.registry.values import show_value
 
 __all__ = ["content_cell", "history_lines"]
 

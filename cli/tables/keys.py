@@ -6,8 +6,8 @@ from datetime import UTC, tzinfo
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cli.columns import host_cells, text_cells
-from cli.table import TextColumn, lay_out
+from cli.output.columns import host_cells, text_cells
+from cli.output.table import TextColumn, lay_out
 
 __all__ = ["key_lines"]
 

@@ -5,9 +5,9 @@ from datetime import UTC, tzinfo
 
 import pyarrow as pa
 
-from cli.columns import text_cells
-from cli.safe import visible
-from cli.table import TextColumn, lay_out
+from cli.output.columns import text_cells
+from cli.output.safe import visible
+from cli.output.table import TextColumn, lay_out
 
 __all__ = ["sql_lines"]
 

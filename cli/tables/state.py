@@ -6,12 +6,12 @@ from datetime import UTC, tzinfo
 
 import pyarrow as pa
 
-from cli.answer_columns import with_hosts
-from cli.columns import text_cells
-from cli.table import TextColumn, lay_out, path_line
+from cli.output.answer_columns import with_hosts
+from cli.output.columns import text_cells
+from cli.output.table import TextColumn, lay_out, path_line
 from cli.tables.history import content_cell
 from cli.tables.timeline import DATA_WIDTH, below_common, process_cells, time_cells, value_cells
-from tracer.values import type_name
+from tracer.registry.values import type_name
 
 __all__ = ["state_lines"]
 

@@ -7,13 +7,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from cli.columns import host_cells, text_cells
-from cli.returned import key_facts_text
-from cli.table import TextColumn, lay_out, path_line
-from tracer.quoting import quote_name
+from cli.output.columns import host_cells, text_cells
+from cli.output.returned import key_facts_text
+from cli.output.table import TextColumn, lay_out, path_line
+from tracer.registry.ntstatus import is_failure, status_name
+from tracer.registry.quoting import quote_name
+from tracer.registry.values import show_value, type_name
 from tracer.schema import FLAGS
-from tracer.statuses import is_failure, status_name
-from tracer.values import show_value, type_name
 
 __all__ = [
     "DATA_WIDTH",

@@ -5,10 +5,10 @@ from datetime import UTC, tzinfo
 
 import pyarrow as pa
 
-from cli.amounts import duration_cells, share_cells
-from cli.answer_columns import only_told
-from cli.columns import text_cells
-from cli.table import TextColumn, lay_out
+from cli.output.amounts import duration_cells, share_cells
+from cli.output.answer_columns import only_told
+from cli.output.columns import text_cells
+from cli.output.table import TextColumn, lay_out
 
 __all__ = ["tree_lines"]
 

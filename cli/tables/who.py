@@ -5,9 +5,9 @@ from datetime import UTC, tzinfo
 
 import pyarrow as pa
 
-from cli.answer_columns import with_hosts
-from cli.columns import text_cells
-from cli.table import TextColumn, lay_out, path_line
+from cli.output.answer_columns import with_hosts
+from cli.output.columns import text_cells
+from cli.output.table import TextColumn, lay_out, path_line
 from cli.tables.timeline import DATA_WIDTH, below_common, data_cells, process_cells, value_cells
 
 __all__ = ["who_lines"]

@@ -3,11 +3,11 @@
 import numpy as np
 
 from tracer.compiled import kernel
-from tracer.compiled.longs import CompiledLongMap, find_place
+from tracer.compiled.int_map import CompiledLongMap, find_place
 from tracer.compiled.tree import CompiledKeyTree, follow_one
-from tracer.longs import ABSENT
+from tracer.resolve.int_map import ABSENT
 from tracer.resolve.names import ACROSS_LOSS, DOUBTFUL, REMEMBERED, Asks, Bindings, KeyNumbers
-from tracer.resolve.touches import EVENT, OPEN
+from tracer.resolve.object_ops import EVENT, OPEN
 
 __all__ = ["CompiledKeyNumbers"]
 

@@ -9,8 +9,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tracer.compiled import kernel
-from tracer.compiled.longs import find_place
-from tracer.longs import ABSENT
+from tracer.compiled.int_map import find_place
+from tracer.resolve.int_map import ABSENT
 from tracer.resolve.tree import TOO_LONG, KeyTree
 
 __all__ = ["CompiledKeyTree", "follow_one"]

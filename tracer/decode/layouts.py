@@ -59,7 +59,7 @@ class Layout:
         id: event id (classic: opcode).
         version: event version.
         name: the event's own name.
-        operation: registry operation (tracer.operations) this record is; None where it is not one.
+        operation: registry operation (tracer.registry.operations) this record is; None where it is not one.
         fields: in order.
     """
 

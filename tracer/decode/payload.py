@@ -40,7 +40,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from tracer.decode.layouts import CLASSIC_REGISTRY, KERNEL_REGISTRY, Field, Layout
-from tracer.text import decode_name, escape_name, fold_name, unescape_name
+from tracer.registry.text import decode_name, escape_name, fold_name, unescape_name
 
 __all__ = ["CAPTURE_LIMIT", "COUNT_NAMES", "Payload", "Value", "decode_payload", "split_layout"]
 
@@ -63,7 +63,7 @@ class Payload:
     """What one payload holds.
 
     Attributes:
-        fields: value by manifest or MOF name, in order: numbers, text (escaped, `tracer.text`) or captured
+        fields: value by manifest or MOF name, in order: numbers, text (escaped, `tracer.registry.text`) or captured
             bytes; None where the payload does not reach, or where a SID is absent. Captured bytes are
             preceded by their count under its manifest name.
         used: bytes that were read, from the start.

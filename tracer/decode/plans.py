@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracer.decode.layouts import CLASSIC_REGISTRY, KERNEL_REGISTRY, LAYOUTS, Field, Layout
-from tracer.operations import OPERATIONS
+from tracer.registry.operations import OPERATIONS
 
 __all__ = [
     "ABSENT",

@@ -1,7 +1,7 @@
 """What rows of the manifest provider wrote, read and were told, as columns of events: the value's own type, size and data.
 
 Captured bytes of a write are the value's data; of a read they are the structure that came back
-(`tracer.returned`), which is taken apart here.
+(`tracer.registry.key_information`), which is taken apart here.
 """
 
 from dataclasses import dataclass
@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from tracer.decode.columns import NONE, Blobs, Field, Numbers, Operations
 from tracer.decode.plans import OPERATION_NUMBERS, PlanTables
 from tracer.decode.strings import NameTable, gapped
-from tracer.returned import KEY, SET, VALUE, described, take_values_apart
+from tracer.registry.key_information import KEY, SET, VALUE, described, take_values_apart
+from tracer.registry.ntstatus import NOT_SUCCESS
 from tracer.schema import FLAGS
-from tracer.statuses import NOT_SUCCESS
 
 __all__ = ["SIZE_KNOWN", "TYPE_KNOWN", "Contents", "StructureTexts", "read_contents"]
 

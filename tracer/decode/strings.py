@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tracer.text import decode_name, encode_name
+from tracer.registry.text import decode_name, encode_name
 
 __all__ = ["EMPTY", "FIRST_NAMES", "NameTable", "NulFinder", "gapped"]
 

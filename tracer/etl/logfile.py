@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tracer.text import decode_name
+from tracer.registry.text import decode_name
 
 __all__ = ["FILETIME_EPOCH", "LogfileHeader", "parse_logfile_header"]
 

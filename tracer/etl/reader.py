@@ -27,7 +27,7 @@ from tracer.etl.records import ProviderTable, Records, message_time_at, read_fac
 from tracer.etl.shared_clock import share_clocks
 from tracer.etl.walk import Walk, walk
 from tracer.etl.xpress import inflate
-from tracer.radix import stable_order
+from tracer.sorting import stable_order
 
 __all__ = ["CHUNK_BYTES", "EtlReader"]
 

@@ -102,7 +102,7 @@ def read_facts(
     """
     read = read_headers
     if compiled:
-        from tracer.compiled.facts import read_headers as read
+        from tracer.compiled.headers import read_headers as read
     facts = read(raw, start, kind, providers)
     others = np.flatnonzero(~_EVENT_HEADERS.take(kind))
     if len(others):

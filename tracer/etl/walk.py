@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracer.etl.headers import SIZE_AT_4, SMALLEST
-from tracer.radix import stable_order
+from tracer.sorting import stable_order
 
 __all__ = ["LANE_BYTES", "Walk", "walk"]
 

@@ -1,6 +1,6 @@
 """Names of keys by number while their tree still grows: what is known by now, and how sure it is."""
 
-from tracer.paths import display_path
+from tracer.registry.paths import display_path
 from tracer.resolve.tree import KeyTree
 
 __all__ = ["KeyNames"]

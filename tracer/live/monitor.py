@@ -14,19 +14,19 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tracer.callbacks import DEFAULT_ALTITUDE, Callback, Registration, Registrations
+from tracer.callbacks.registrations import DEFAULT_ALTITUDE, Callback, Registration, Registrations
+from tracer.callbacks.selection import Names, Notifies, Processes, Selection
 from tracer.errors import RegtraceError, UsageError
-from tracer.live.options import ALL_OPTIONS, KEYWORDS, SessionCounters, keyword_mask
 from tracer.live.pipeline import LivePipeline
 from tracer.live.record_sources import PIECE, Intake, RecordSource, as_source
 from tracer.live.records import RawRecord
-from tracer.live.registry import current_control_set
 from tracer.live.stream import LossNotes, Stream
-from tracer.operations import find_operations
-from tracer.parts import SOURCE_TEXTS
-from tracer.paths import display_paths
-from tracer.processes import ProcessRecord
-from tracer.selection import Names, Notifies, Processes, Selection
+from tracer.registry.operations import find_operations
+from tracer.registry.paths import display_paths
+from tracer.rows.processes import ProcessRecord
+from tracer.rows.row_groups import SOURCE_TEXTS
+from tracer.session.options import ALL_OPTIONS, KEYWORDS, SessionCounters, keyword_mask
+from tracer.windows.machine_registry import current_control_set
 
 __all__ = ["Monitor"]
 
@@ -124,7 +124,7 @@ class Monitor:
         subtree: bool = False,
         user_sid: str | None = None,
     ) -> int:
-        """Register a callback and return its cookie; see `tracer.callbacks.Registrations.register`."""
+        """Register a callback and return its cookie; see `tracer.callbacks.registrations.Registrations.register`."""
         return self.registrations.register(
             callback,
             notify=notify,
@@ -136,7 +136,7 @@ class Monitor:
         )
 
     def unregister(self, cookie: int) -> None:
-        """Take a callback out; see `tracer.callbacks.Registrations.unregister`."""
+        """Take a callback out; see `tracer.callbacks.registrations.Registrations.unregister`."""
         self.registrations.unregister(cookie)
 
     def __getitem__(self, cookie: int) -> Registration:
@@ -266,7 +266,7 @@ class Monitor:
 
     def _start_stream(self, stream: Stream) -> None:
         """Start the session and its consumer, and read what is open and what runs."""
-        from tracer.session import require_windows
+        from tracer.session.session import require_windows
 
         require_windows("a monitor")
         self.notes = stream.notes

@@ -1,6 +1,6 @@
 """Records as they come from a session to named rows, in memory that does not grow with time.
 
-The steps are those of `tracer.ingest`; what differs is that rows are handed out at once, so a name that
+The steps are those of `tracer.ingest.pipeline`; what differs is that rows are handed out at once, so a name that
 only later evidence gives is missing from them.
 """
 
@@ -15,19 +15,19 @@ from tracer.decode.columns import Operations, decode_operations
 from tracer.decode.plans import ABSENT, PlanTables
 from tracer.decode.strings import NameTable
 from tracer.diagnostics import Diagnostics
-from tracer.doubts import Doubts
 from tracer.etl.records import ProviderTable, Records
-from tracer.events import EventRows, durations, make_touches, time_order
 from tracer.live.key_names import KeyNames
 from tracer.live.records import RawRecord, ReorderWindow, records_from_raw
-from tracer.process_records import process_records
-from tracer.processes import ProcessRecord, ProcessTable
 from tracer.resolve.handles import HandleLog
 from tracer.resolve.losses import LossTimes
+from tracer.resolve.object_ops import CLASSIC_SPACE, Touches
 from tracer.resolve.renewal import renewed
 from tracer.resolve.resolver import Resolver
-from tracer.resolve.touches import CLASSIC_SPACE, Touches
 from tracer.resolve.tree import KeyTree
+from tracer.rows.ambiguous_names import Doubts
+from tracer.rows.events import EventRows, durations, make_touches, time_order
+from tracer.rows.process_records import process_records
+from tracer.rows.processes import ProcessRecord, ProcessTable
 from tracer.schema import EVENTS
 
 __all__ = ["LIVE_COLUMNS", "LivePipeline"]

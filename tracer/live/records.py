@@ -20,8 +20,8 @@ from tracer.etl.extended import BAD, NO_ITEMS, read_items
 from tracer.etl.headers import EVENT_MARK
 from tracer.etl.logfile import FILETIME_EPOCH
 from tracer.etl.records import ProviderTable, Records, guid_text, read_facts
-from tracer.live.raw_queue import RawRecord
-from tracer.radix import stable_order
+from tracer.session.raw_queue import RawRecord
+from tracer.sorting import stable_order
 
 __all__ = ["RECORD_BYTES", "RawRecord", "ReorderWindow", "record_times", "records_from_raw"]
 

@@ -7,10 +7,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from tracer.operation_rows import fitting
-from tracer.selection import Selection
-from tracer.statuses import NOT_FAILURES, NOT_SUCCESS
-from tracer.words import (
+from tracer.callbacks.selection import Selection
+from tracer.registry.ntstatus import NOT_FAILURES, NOT_SUCCESS
+from tracer.registry.operation_rows import fitting
+from tracer.registry.terms import (
     Codes,
     Words,
     name_regex,
@@ -29,7 +29,7 @@ class RowFilter:
     r"""What rows are asked for; every filter narrows, None asks nothing. The meaning is that of a timeline.
 
     Args:
-        keys: keys or patterns (`tracer.paths.compile_pattern`) of which one must match.
+        keys: keys or patterns (`tracer.registry.paths.compile_pattern`) of which one must match.
         subtree: keys below a matching key are asked for too.
         user_sid: SID whose key HKCU is.
         processes: image names (patterns with ``*`` and ``?``), image paths (with a backslash), or pids.

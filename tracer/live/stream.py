@@ -11,10 +11,10 @@ from typing import Any
 
 from tracer.decode.layouts import KERNEL_PROCESS, KERNEL_REGISTRY
 from tracer.errors import RegtraceError, SessionGone
-from tracer.live.options import LogMode, Provider, SessionCounters, SessionOptions
-from tracer.live.owners import own_session_name, stop_leftovers
 from tracer.live.pipeline import LivePipeline
 from tracer.live.records import RawRecord
+from tracer.session.options import LogMode, Provider, SessionCounters, SessionOptions
+from tracer.session.owners import own_session_name, stop_leftovers
 
 __all__ = ["LossNotes", "Stream", "events_missing"]
 
@@ -100,9 +100,9 @@ class Stream:
             option_word: what it is asked for; machine-wide and lasting.
 
         Raises:
-            PlatformError, SessionError: as `tracer.session.Session.start`; `stop` is to be called all the same.
+            PlatformError, SessionError: as `tracer.session.session.Session.start`; `stop` is to be called all the same.
         """
-        from tracer.session import Consumer, Session, list_sessions, stop_session
+        from tracer.session.session import Consumer, Session, list_sessions, stop_session
 
         self.session_name = own_session_name(self._verb)
         self.notes += stop_leftovers(_VERBS, list_sessions, stop_session)
@@ -117,13 +117,13 @@ class Stream:
 
     def ask_processes(self) -> Any:  # noqa: ANN401
         """Return what a snapshot says of the running processes; None and a note where there is none."""
-        from tracer.live.process_snapshot import snapshot_processes
+        from tracer.windows.process_snapshot import snapshot_processes
 
         return self._ask(snapshot_processes, "the running processes could not be listed")
 
     def ask_handle_table(self) -> Any:  # noqa: ANN401
         """Return the handle table; None and a note where it cannot be read."""
-        from tracer.live.handle_table import read_handle_table
+        from tracer.windows.handle_table import read_handle_table
 
         return self._ask(read_handle_table, "keys that were open before are not named")
 

@@ -14,12 +14,12 @@ from typing import Any, Self
 import pyarrow as pa
 
 from tracer.errors import RegtraceError
-from tracer.live.options import ALL_OPTIONS, KEYWORDS, OPTION_NAMES, keyword_mask
 from tracer.live.pipeline import LivePipeline
 from tracer.live.record_sources import PIECE, Intake
-from tracer.live.registry import current_control_set
 from tracer.live.row_filter import RowFilter
 from tracer.live.stream import LossNotes, Stream
+from tracer.session.options import ALL_OPTIONS, KEYWORDS, OPTION_NAMES, keyword_mask
+from tracer.windows.machine_registry import current_control_set
 
 __all__ = ["QUEUE_BYTES", "Watch", "WatchStatus", "watched_keywords"]
 
@@ -124,7 +124,7 @@ class Watch:
         self.has_begun = self._is_over = self._is_closed = False
 
     def __enter__(self) -> Self:
-        from tracer.session import require_windows
+        from tracer.session.session import require_windows
 
         require_windows("regtrace watch")
         word = ALL_OPTIONS if self._data else OPTION_NAMES

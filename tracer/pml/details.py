@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from tracer.diagnostics import Diagnostics
 from tracer.pml.events import Details
 from tracer.pml.header import Bytes
-from tracer.returned import KEY, SET, VALUE, ValueParts, described, take_values_apart
-from tracer.text import decode_name
+from tracer.registry.key_information import KEY, SET, VALUE, ValueParts, described, take_values_apart
+from tracer.registry.text import decode_name
 
 __all__ = ["Captured", "detail_texts", "find_captured", "second_text", "value_names_carried"]
 
@@ -108,7 +108,7 @@ def detail_texts(raw: Bytes, details: Details, captured: Captured) -> tuple[pa.A
 
     The JSON names fields as the REG_*_INFORMATION structures do: DesiredAccess and GrantedAccess of opens
     and creates, Length (of the caller's buffer) of reads, FileName of RegLoadKey. Of reads it has what the
-    returned structure says beside the value (`tracer.returned`), and of RegSetInfoKey what was set.
+    returned structure says beside the value (`tracer.registry.key_information`), and of RegSetInfoKey what was set.
     """
     operation = details.head["operation"]
     readable = details.path_size >= 0

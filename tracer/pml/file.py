@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from tracer.diagnostics import Diagnostics
 from tracer.errors import SourceError
-from tracer.machines import Machine
 from tracer.pml.contents import Contents
 from tracer.pml.events import HEAD, read_heads
 from tracer.pml.header import HEADER_SIZE, LOG_START, Bytes, Header, read_header
@@ -23,6 +22,7 @@ from tracer.pml.processes import (
     read_processes,
 )
 from tracer.pml.rows import RowReader
+from tracer.sources.machines import Machine
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -11,7 +11,7 @@ from pathlib import Path
 from tracer.errors import SourceError
 from tracer.etl.logfile import FILETIME_EPOCH
 from tracer.pml.contents import Contents
-from tracer.text import decode_name
+from tracer.registry.text import decode_name
 
 __all__ = [
     "FIRST_DATE",

@@ -25,7 +25,7 @@ from tracer.pml.events import (
 from tracer.pml.header import Bytes, Header
 from tracer.pml.operations import OPERATIONS, VALUE_OPERATIONS
 from tracer.pml.processes import Process, read_births, read_exit_codes
-from tracer.text import escape_name
+from tracer.registry.text import escape_name
 
 __all__ = ["CHUNK", "EventIndex", "index_events"]
 

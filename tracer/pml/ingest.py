@@ -8,17 +8,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tracer.diagnostics import COUNTERS, Diagnostics
-from tracer.machines import check_one_machine
-from tracer.notes import notes
 from tracer.pml.file import PmlFile
 from tracer.pml.overlap import order_logs
 from tracer.progress import Progress
-from tracer.radix import stable_order
 from tracer.resolve.catalog import Catalog
 from tracer.resolve.tree import KeyTree
 from tracer.schema import LOSSES
-from tracer.source_files import SourceFile
-from tracer.sources import FileState, Source, sha256_of_first
+from tracer.sorting import stable_order
+from tracer.sources.description import FileState, Source, sha256_of_first
+from tracer.sources.inputs import SourceFile
+from tracer.sources.machines import check_one_machine
+from tracer.sources.notes import notes
 from tracer.store.manifest import Manifest
 from tracer.store.writer import PART_ROWS, ROW_GROUP, CaptureWriter
 

@@ -26,8 +26,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from tracer.paths import native_path
-from tracer.text import escape_name, fold_name
+from tracer.registry.paths import native_path
+from tracer.registry.text import escape_name, fold_name
 
 __all__ = ["KeyNames", "KeyTreeLike", "Split", "find_user_sid"]
 

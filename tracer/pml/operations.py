@@ -2,7 +2,7 @@
 
 __all__ = ["OPERATIONS", "VALUE_OPERATIONS"]
 
-# By the number in the event: (Procmon's name, the name in tracer.operations).
+# By the number in the event: (Procmon's name, the name in tracer.registry.operations).
 OPERATIONS = (
     ("RegOpenKey", "OpenKey"),
     ("RegCreateKey", "CreateKey"),

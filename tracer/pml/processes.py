@@ -8,8 +8,8 @@ import pyarrow as pa
 
 from tracer.diagnostics import Diagnostics
 from tracer.pml.header import Bytes, Header, filetime_ns
+from tracer.registry.text import decode_name
 from tracer.schema import PROCESSES
-from tracer.text import decode_name
 
 __all__ = ["Process", "complete", "process_table", "read_births", "read_exit_codes", "read_processes"]
 

@@ -8,15 +8,15 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tracer.diagnostics import Diagnostics
-from tracer.operations import BY_NAME
 from tracer.pml.details import Captured, detail_texts, find_captured, value_names_carried
 from tracer.pml.events import Details, read_details, read_heads
 from tracer.pml.header import FIRST_DATE, Bytes, Header
 from tracer.pml.index import CHUNK, EventIndex
 from tracer.pml.names import KeyNames
 from tracer.pml.operations import OPERATIONS, VALUE_OPERATIONS
+from tracer.registry.operations import BY_NAME
+from tracer.registry.text import escape_name
 from tracer.schema import EVENTS, FLAGS
-from tracer.text import escape_name
 
 __all__ = ["RowReader"]
 

@@ -9,10 +9,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tracer.paths import display_path
+from tracer.registry.paths import display_path
+from tracer.registry.text import fold_name
 from tracer.resolve.tree import KeyTree
 from tracer.schema import KEYS
-from tracer.text import fold_name
 
 __all__ = ["Catalog"]
 

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tracer.resolve.touches import CLASSIC_SPACE, Touches
+from tracer.resolve.object_ops import CLASSIC_SPACE, Touches
 from tracer.schema import HANDLES
 
 __all__ = ["HandleLog"]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tracer.resolve.touches import EVENT, OPEN
+from tracer.resolve.object_ops import EVENT, OPEN
 from tracer.resolve.tree import KeyTree
 
 __all__ = ["ACROSS_LOSS", "DOUBTFUL", "REMEMBERED", "Asks", "Bindings", "KeyNumbers"]
@@ -19,7 +19,7 @@ ACROSS_LOSS, DOUBTFUL = np.uint8(1), np.uint8(2)  # what a name may be tainted b
 
 @dataclass(frozen=True, slots=True)
 class Bindings:
-    """What is known of the names of a batch's bindings (see `tracer.resolve.lives`).
+    """What is known of the names of a batch's bindings (see `tracer.resolve.lifetimes`).
 
     Attributes:
         key: key_id; -1 until it is known.

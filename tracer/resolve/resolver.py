@@ -1,6 +1,6 @@
 """The fast resolver: objects to keys for a whole batch, by sorting instead of stepping.
 
-The lives and bindings of a batch (`tracer.resolve.lives`) get their names here, and rows get those of their
+The lives and bindings of a batch (`tracer.resolve.lifetimes`) get their names here, and rows get those of their
 binding. The state between batches is one slot an address. `tracer.resolve.sequential` says the same row by row.
 """
 
@@ -9,14 +9,24 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from tracer.longs import LongMap
-from tracer.radix import stable_order
 from tracer.resolve.handles import HandleLog
-from tracer.resolve.lives import CARRIED, NEVER, OPENED, TAUGHT, UNSEEN, FindLives, find_lives
+from tracer.resolve.int_map import LongMap
+from tracer.resolve.lifetimes import CARRIED, NEVER, OPENED, TAUGHT, UNSEEN, FindLives, find_lives
 from tracer.resolve.losses import LossTimes
 from tracer.resolve.names import ACROSS_LOSS, DOUBTFUL, Asks, Bindings, KeyNumbers
-from tracer.resolve.touches import DEFERRED, EVENT, GRACE_NS, NO_NAME, OPEN, RUNDOWN, SEED, Resolved, Touches
+from tracer.resolve.object_ops import (
+    DEFERRED,
+    EVENT,
+    GRACE_NS,
+    NO_NAME,
+    OPEN,
+    RUNDOWN,
+    SEED,
+    Resolved,
+    Touches,
+)
 from tracer.resolve.tree import KeyTree
+from tracer.sorting import stable_order
 
 __all__ = ["Resolver"]
 
@@ -58,7 +68,7 @@ class Resolver:
         texts: escaped names by number; it may grow between batches.
         losses: times at which events were lost, for the flag across_loss.
         long_map: the form of LongMap to look numbers up in.
-        find_lives: the form of `tracer.resolve.lives.find_lives` to use.
+        find_lives: the form of `tracer.resolve.lifetimes.find_lives` to use.
         key_numbers: the form of KeyNumbers to name rows with; it has to suit the tree.
     """
 

@@ -17,7 +17,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tracer.resolve.touches import DEFERRED, EVENT, GRACE_NS, NO_NAME, OPEN, RUNDOWN, SEED, Resolved, Touches
+from tracer.resolve.object_ops import (
+    DEFERRED,
+    EVENT,
+    GRACE_NS,
+    NO_NAME,
+    OPEN,
+    RUNDOWN,
+    SEED,
+    Resolved,
+    Touches,
+)
 from tracer.resolve.tree import KeyTree
 
 __all__ = ["SequentialResolver"]

@@ -5,7 +5,7 @@ from array import array
 import numpy as np
 from numpy.typing import NDArray
 
-from tracer.text import fold_name
+from tracer.registry.text import fold_name
 
 __all__ = ["TOO_LONG", "KeyTree"]
 
@@ -16,7 +16,7 @@ TOO_LONG = "<longer than the registry allows>"
 class KeyTree:
     r"""Every key that was named, and every object that nobody named in advance.
 
-    A node's number is its `key_id`. Names are escaped text (`tracer.text`). A path's components hang below
+    A node's number is its `key_id`. Names are escaped text (`tracer.registry.text`). A path's components hang below
     each other, so the same key reached by different spellings or by parts is one node.
 
     Attributes:

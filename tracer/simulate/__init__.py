@@ -4,7 +4,7 @@
 """
 
 from tracer.simulate.container import Clock, EtlWriter
-from tracer.simulate.knobs import Knobs
+from tracer.simulate.options import Knobs
 from tracer.simulate.run import SIMULATED_NAME, Summary, seed_path, simulate, truth_path
 
 __all__ = ["SIMULATED_NAME", "Clock", "EtlWriter", "Knobs", "Summary", "seed_path", "simulate", "truth_path"]

@@ -4,10 +4,10 @@ import math
 from bisect import bisect
 from random import Random
 
-from tracer.simulate import information
+from tracer.simulate import key_information
 from tracer.simulate.actors import Handle, People, Thread
-from tracer.simulate.knobs import Knobs
 from tracer.simulate.opens import Opens
+from tracer.simulate.options import Knobs
 from tracer.simulate.registry import Registry, Value, encode_text
 from tracer.simulate.sink import Sink
 
@@ -133,7 +133,7 @@ class Activity(Opens):
             class_ = 1
         elif draw < 0.5:
             status = _OVERFLOW if draw < 0.45 else _TOO_SMALL
-        size, data = information.value_information(class_, value, build=sink.wants_data)
+        size, data = key_information.value_information(class_, value, build=sink.wants_data)
         sink.value_queried(thread, handle, status, value.name, value.wire, class_, size,
                            data if status == _SUCCESS else None)  # fmt: skip
 
@@ -175,7 +175,7 @@ class Activity(Opens):
         handle = self._pick(thread.process.handles)
         draw = self._random.random()
         class_ = (2, 0, 4, 3, 1, 7)[int(draw * draw * 6)]
-        size, data = information.key_information(class_, handle.key, build=self._sink.wants_data)
+        size, data = key_information.key_information(class_, handle.key, build=self._sink.wants_data)
         status = _KEY_DELETED if handle.key.deleted else _TOO_SMALL if draw > 0.95 else _SUCCESS
         self._sink.information(thread, 4, handle, status, class_, size, data if status == _SUCCESS else None)
 
@@ -197,7 +197,7 @@ class Activity(Opens):
             self._sink.enumerated(thread, 8, handle, status, index, 0, 0, None)
             return
         class_ = index & 1
-        size, data = information.key_information(class_, children[index], build=self._sink.wants_data)
+        size, data = key_information.key_information(class_, children[index], build=self._sink.wants_data)
         self._sink.enumerated(thread, 8, handle, _SUCCESS, index, class_, size, data)
 
     def _enumerate_value(self, thread: Thread) -> None:
@@ -208,7 +208,7 @@ class Activity(Opens):
             status = _KEY_DELETED if handle.key.deleted else _NO_MORE
             self._sink.enumerated(thread, 9, handle, status, index, 1, 0, None)
             return
-        size, data = information.value_information(index & 1, values[index], build=self._sink.wants_data)
+        size, data = key_information.value_information(index & 1, values[index], build=self._sink.wants_data)
         self._sink.enumerated(thread, 9, handle, _SUCCESS, index, index & 1, size, data)
 
     def _delete_key(self, thread: Thread) -> None:

@@ -2,8 +2,8 @@
 
 from random import Random
 
-from tracer.simulate.knobs import Knobs
 from tracer.simulate.names import APP_IMAGES
+from tracer.simulate.options import Knobs
 from tracer.simulate.registry import Key, Registry
 
 __all__ = ["Handle", "People", "Process", "Thread"]

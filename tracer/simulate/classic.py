@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from tracer.decode.layouts import CLASSIC_PROCESS, CLASSIC_REGISTRY, LAYOUTS
 from tracer.simulate.actors import Handle, Process, Thread
 from tracer.simulate.container import EtlWriter
-from tracer.simulate.evidence import CLOSES, EVIDENCE_ONLY, NAMES_LIFE, OPENS, OWN_NAME, UNDER_BASE
 from tracer.simulate.headers import build_record
-from tracer.simulate.knobs import Knobs
+from tracer.simulate.options import Knobs
 from tracer.simulate.payloads import compile_layout, encode_payload
+from tracer.simulate.record_flags import CLOSES, EVIDENCE_ONLY, NAMES_LIFE, OPENS, OWN_NAME, UNDER_BASE
 from tracer.simulate.registry import AddressPool, Key, Value, encode_text
 from tracer.simulate.sink import Sink
 

@@ -5,14 +5,6 @@ from typing import TYPE_CHECKING
 from tracer.decode.layouts import KERNEL_PROCESS, KERNEL_REGISTRY, LAYOUTS
 from tracer.simulate.actors import Handle, Process, Thread
 from tracer.simulate.container import EtlWriter
-from tracer.simulate.evidence import (
-    CLOSES,
-    NAMES_BASE,
-    NAMES_LIFE,
-    OPENS,
-    OWN_NAME,
-    UNDER_BASE,
-)
 from tracer.simulate.headers import (
     EVENT_HEADER,
     EXTENDED_TYPES,
@@ -23,8 +15,16 @@ from tracer.simulate.headers import (
     event_tail,
     extended_bytes,
 )
-from tracer.simulate.knobs import CAPTURED_LIMIT, OPTION_DATA, OPTION_NAMES, OPTION_PREVIOUS, Knobs
+from tracer.simulate.options import CAPTURED_LIMIT, OPTION_DATA, OPTION_NAMES, OPTION_PREVIOUS, Knobs
 from tracer.simulate.payloads import captured, compile_layout, encode_payload
+from tracer.simulate.record_flags import (
+    CLOSES,
+    NAMES_BASE,
+    NAMES_LIFE,
+    OPENS,
+    OWN_NAME,
+    UNDER_BASE,
+)
 from tracer.simulate.registry import AddressPool, Key, Value, encode_text
 from tracer.simulate.sink import Sink
 

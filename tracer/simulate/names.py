@@ -1,12 +1,12 @@
 """The words the simulated registry is made of, and the names that exist to hurt readers.
 
-All names are escaped text (tracer.text).
+All names are escaped text (tracer.registry.text).
 """
 
 from random import Random
 
-from tracer.simulate.knobs import Knobs
-from tracer.text import decode_name
+from tracer.registry.text import decode_name
+from tracer.simulate.options import Knobs
 
 __all__ = ["APP_IMAGES", "MISSING_KEYS", "SKELETON", "Namer", "make_guid"]
 

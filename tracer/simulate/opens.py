@@ -4,8 +4,8 @@ import zlib
 from random import Random
 
 from tracer.simulate.actors import Handle, Thread
-from tracer.simulate.knobs import Knobs
 from tracer.simulate.names import MISSING_KEYS, make_guid
+from tracer.simulate.options import Knobs
 from tracer.simulate.registry import Key, Registry
 from tracer.simulate.sink import Sink
 

@@ -10,8 +10,8 @@ from functools import cache
 from uuid import UUID
 
 from tracer.decode.layouts import Layout, find_layout
+from tracer.registry.text import encode_name
 from tracer.simulate.headers import encode_sid
-from tracer.text import encode_name
 
 __all__ = ["captured", "compile_layout", "encode_payload", "wide"]
 
@@ -63,7 +63,7 @@ def compile_layout(provider: str, id_: int, version: int, pointer_size: int) -> 
 def encode_payload(layout: Layout, values: Mapping[str, object], *, pointer_size: int = 8) -> bytes:
     """Return the payload of `layout` from field values by name.
 
-    Text (wz, az) is given escaped (tracer.text), captured data as bytes, a GUID as text, a SID as text;
+    Text (wz, az) is given escaped (tracer.registry.text), captured data as bytes, a GUID as text, a SID as text;
     what is missing is 0 or empty.
     """
     encode = compile_layout(layout.provider, layout.id, layout.version, pointer_size)

@@ -2,9 +2,9 @@
 
 from random import Random
 
-from tracer.simulate.knobs import Knobs
+from tracer.registry.text import encode_name, fold_name
 from tracer.simulate.names import SKELETON, Namer, make_guid
-from tracer.text import encode_name, fold_name
+from tracer.simulate.options import Knobs
 
 __all__ = ["AddressPool", "Key", "Registry", "Value", "encode_text"]
 

@@ -7,16 +7,16 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
 
+from tracer.files.targets import Slot, check_apart
 from tracer.simulate.activity import Activity
 from tracer.simulate.actors import Handle, People
 from tracer.simulate.classic import ClassicSink
 from tracer.simulate.container import Clock, EtlWriter
-from tracer.simulate.foreign import ForeignRecords
-from tracer.simulate.knobs import Knobs
 from tracer.simulate.manifest import ManifestSink
+from tracer.simulate.noise import ForeignRecords
+from tracer.simulate.options import Knobs
 from tracer.simulate.registry import AddressPool, Registry
 from tracer.simulate.sink import Sink
-from tracer.targets import Slot, check_apart
 
 if TYPE_CHECKING:
     from tracer.simulate.truth import TruthWriter

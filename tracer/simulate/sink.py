@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from tracer.simulate.actors import Handle, Process, Thread
 from tracer.simulate.container import EtlWriter
-from tracer.simulate.knobs import Knobs
+from tracer.simulate.options import Knobs
 from tracer.simulate.registry import AddressPool, Value
 
 if TYPE_CHECKING:

@@ -15,9 +15,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tracer.operations import BY_NAME
+from tracer.registry.operations import BY_NAME
 from tracer.simulate.container import Clock, Placement
-from tracer.simulate.evidence import (
+from tracer.simulate.record_flags import (
     CLOSES,
     EVIDENCE_ONLY,
     NAMES_BASE,
@@ -50,7 +50,7 @@ TRUTH_COLUMNS = {
     "pid": "process",
     "tid": "thread",
     "cpu": "processor",
-    "operation": "as tracer.operations names it",
+    "operation": "as tracer.registry.operations names it",
     "status": "NTSTATUS in the record",
     "key_object": "object (classic: control block) in the record, 64-bit pattern; 0 for an open that failed",
     "base_object": "object an open or create was relative to; 0 for none",

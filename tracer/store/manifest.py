@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from tracer.errors import CaptureError, TargetError
-from tracer.operations import COUNTS_VERSION
+from tracer.registry.operations import COUNTS_VERSION
 from tracer.schema import FORMAT_VERSION, OPTIONAL, TABLES, USAGE
 
 __all__ = ["MANIFEST_NAME", "STRUCTURES", "Manifest"]
@@ -63,7 +63,7 @@ class Manifest:
         parts: file, rows, bytes (size of the file; absent in captures of older versions), first_sequence,
             last_sequence, first_ns and last_ns of each part of `events`.
         tables: file, rows and bytes of each other table, by its name; of `usage` also counts_version, the
-            definition that it counts by (`tracer.operations.COUNTS_VERSION`; absent in captures of older versions).
+            definition that it counts by (`tracer.registry.operations.COUNTS_VERSION`; absent in captures of older versions).
         totals: events, records, keys, processes, names (rows by name source), operations (rows by name) and
             unclear_writes (rows that do not say whether they are writes; absent in captures of older versions).
         data_of_reads: "values", the values' own; STRUCTURES in captures of versions that did not say it and kept

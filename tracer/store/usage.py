@@ -6,10 +6,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tracer.operation_rows import holds
-from tracer.operations import GROUPS, OPERATIONS, Condition, find_operations
+from tracer.registry.ntstatus import NAME_NOT_FOUND, NOT_FAILURES, NOT_SUCCESS
+from tracer.registry.operation_rows import holds
+from tracer.registry.operations import GROUPS, OPERATIONS, Condition, find_operations
 from tracer.schema import USAGE
-from tracer.statuses import NAME_NOT_FOUND, NOT_FAILURES, NOT_SUCCESS
 
 __all__ = ["Usage"]
 

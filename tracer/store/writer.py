@@ -19,12 +19,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tracer.errors import TargetError
-from tracer.operations import COUNTS_VERSION
+from tracer.files.targets import Slot, check_apart
+from tracer.files.workspace import remove_dead
+from tracer.registry.operations import COUNTS_VERSION
 from tracer.schema import OPTIONAL, TABLES, USAGE
 from tracer.store.manifest import MANIFEST_NAME, Manifest
 from tracer.store.usage import Usage
-from tracer.targets import Slot, check_apart
-from tracer.workspace import remove_dead
 
 __all__ = ["PART_ROWS", "ROW_GROUP", "CaptureWriter"]
 

@@ -1,0 +1,162 @@
+"""A picture: a chart that becomes a self-contained HTML page, PNG or SVG; what is drawn is in `analysis.charts.figures`.
+
+Names in a capture were written by strangers. Whatever a chart holds passes `_harmless` on its way out: no
+control, bidi or surrogate character is left (a NUL would end the program that draws). In a page the chart
+is JSON without a ``<``, and the page's own policy lets no script run but the two it was made with, by their
+hashes, and nothing be loaded.
+"""
+
+import base64
+import hashlib
+import json
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from analysis.card import printable
+from tracer.errors import UsageError
+from tracer.files.targets import open_target
+
+try:
+    import altair as alt
+    import vl_convert
+except ImportError as missing:
+    raise UsageError("pictures need Altair and vl-convert: pip install 'regtrace[plots]'") from missing
+
+__all__ = ["ENDINGS", "Picture", "alt"]
+
+ENDINGS = (".html", ".png", ".svg")
+
+_PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; \
+img-src data: blob:; script-src 'unsafe-eval' {hashes}">
+<title>regtrace</title>
+<style>body {{ margin: 1em; font-family: sans-serif; background: white; }}</style>
+</head>
+<body>
+<div id="picture"></div>
+<script>{library}</script>
+<script>{program}</script>
+</body>
+</html>
+"""
+
+
+class Picture:
+    """One drawn answer; a notebook shows it as an image.
+
+    Attributes:
+        chart: the Altair chart, for changes of your own. Altair's own display and `save` know nothing of
+            hostile names; use those of this class.
+        rows: how many rows of the capture were drawn or counted.
+        notes: what limits the picture, one sentence each; it shows them too.
+    """
+
+    def __init__(self, chart: Any, *, rows: int, notes: Sequence[str] = ()) -> None:  # noqa: ANN401
+        self.chart = chart
+        self.rows = rows
+        self.notes = tuple(notes)
+
+    def spec(self) -> dict[str, Any]:
+        """Return the chart as Vega-Lite, with every text made harmless."""
+        spec: dict[str, Any] = _harmless(self.chart.to_dict())
+        return spec
+
+    def html(self) -> str:
+        """Return a page that holds everything it needs: it works without a network."""
+        bundle: Any = vl_convert.javascript_bundle  # its types ask for a snippet, which it does not need
+        library: str = bundle(vl_version=_version())
+        spec = json.dumps(self.spec()).replace("<", "\\u003c").replace(">", "\\u003e")
+        program = f'vegaEmbed("#picture", {spec}, {{"actions": false}});'
+        hashes = " ".join(
+            "'sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() + "'"
+            for script in (library, program)
+        )
+        return _PAGE.format(hashes=hashes, library=library, program=program)
+
+    def png(self, scale: float = 2.0) -> bytes:
+        """Return the picture as a PNG; `scale` 1 is 72 pixels an inch."""
+        image: bytes = vl_convert.vegalite_to_png(
+            self.spec(), vl_version=_version(), scale=scale, allowed_base_urls=[]
+        )
+        return _packed(image)
+
+    def svg(self) -> str:
+        """Return the picture as SVG."""
+        drawn: str = vl_convert.vegalite_to_svg(self.spec(), vl_version=_version(), allowed_base_urls=[])
+        return drawn
+
+    def save(self, path: Path | str) -> Path:
+        """Write the picture to `path`, whose ending says how: .html, .png or .svg.
+
+        Raises:
+            UsageError: the ending is none of these.
+            TargetError: the file cannot be written.
+        """
+        path = Path(path)
+        content = self.render(path.suffix.lower())
+        with open_target(path, force=True) as stream:
+            stream.write(content)
+        return path
+
+    def render(self, ending: str) -> bytes:
+        """Return the bytes of a file with this ending.
+
+        Raises:
+            UsageError: the ending is none of `ENDINGS`.
+        """
+        if ending == ".png":
+            return self.png()
+        if ending == ".svg":
+            return self.svg().encode()
+        if ending == ".html":
+            return self.html().encode()
+        raise UsageError(f"a picture cannot end in {ending!r}: use one of {', '.join(ENDINGS)}")
+
+    def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
+        image = self.png()
+        # The size stands in the header of every PNG; half of it, as the scale is 2.
+        return image, {
+            "width": int.from_bytes(image[16:20]) // 2,
+            "height": int.from_bytes(image[20:24]) // 2,
+        }
+
+    def __repr__(self) -> str:
+        return f"<Picture of {self.rows:,} rows; .save('NAME.html') keeps it>"
+
+
+def _packed(image: bytes) -> bytes:
+    """Return a PNG with its pixels compressed well: the drawing library does it in haste, four times as large."""
+    chunks, at = [], 8
+    while at < len(image):
+        end = at + 12 + int.from_bytes(image[at : at + 4])
+        chunks.append((image[at + 4 : at + 8], image[at + 8 : end - 4]))
+        at = end
+    pixels = b"".join(body for kind, body in chunks if kind == b"IDAT")
+    packed = (b"IDAT", zlib.compress(zlib.decompress(pixels), 9))
+    first = next(place for place, (kind, _) in enumerate(chunks) if kind == b"IDAT")
+    kept = [chunk for chunk in chunks if chunk[0] != b"IDAT"]
+    kept.insert(first, packed)
+    return image[:8] + b"".join(
+        len(body).to_bytes(4) + kind + body + zlib.crc32(kind + body).to_bytes(4) for kind, body in kept
+    )
+
+
+def _harmless(value: Any) -> Any:  # noqa: ANN401
+    """Return JSON values with every text printable, lists and objects within included."""
+    if isinstance(value, str):
+        return value if value.isprintable() else printable(value)
+    if isinstance(value, list):
+        return [_harmless(item) for item in value]
+    if isinstance(value, dict):
+        return {name: _harmless(item) for name, item in value.items()}
+    return value
+
+
+def _version() -> str:
+    """Return the version of Vega-Lite that Altair writes, as vl-convert spells it."""
+    return ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])

@@ -1,0 +1,1 @@
+"""Many captures as one, on DuckDB or on Spark."""

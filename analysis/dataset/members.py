@@ -1,0 +1,241 @@
+"""The captures that make a dataset: which they are, what each is called, and how its ids are shifted."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from analysis.engine.duckdb_backend import scan
+from analysis.engine.id_columns import KINDS
+from tracer.errors import CaptureError, UsageError
+from tracer.registry.paths import escape_argument
+from tracer.schema import EVENTS, TABLES
+from tracer.store.manifest import MANIFEST_NAME, STRUCTURES, Manifest
+from tracer.store.reader import table_files
+
+__all__ = ["Captures", "Member", "find_captures", "largest_ids", "load_members", "merged", "with_first_ids"]
+
+Captures = Path | str | Sequence[Path | str] | Mapping[str, Path | str]
+
+_SUFFIX = ".regtrace"
+_LARGEST = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One capture of a dataset.
+
+    Attributes:
+        path: its directory.
+        manifest: what its `capture.json` says.
+        capture: what it is called in the dataset; no two are called the same.
+        host: the machine that was traced; the capture's name where that is not known.
+        first: what its ids of each kind (`analysis.engine.id_columns.KINDS`) start at.
+    """
+
+    path: Path
+    manifest: Manifest
+    capture: str
+    host: str
+    first: Mapping[str, int]
+
+
+def find_captures(captures: Captures) -> list[tuple[Path, str | None]] | None:
+    """Return the directories of the captures of a dataset and the hosts a user gave them.
+
+    Args:
+        captures: a folder that holds captures, directly or one folder deeper; or several captures or such
+            folders; or these by the name of the host.
+
+    Returns:
+        None where it is one path that is no folder of captures.
+
+    Raises:
+        CaptureError: a folder among several holds no capture.
+        UsageError: no capture is named, or one is named twice.
+    """
+    if isinstance(captures, Path | str):
+        path = Path(captures)
+        inside = _captures_in(path)
+        return [(one, None) for one in inside] if inside else None
+    named: Iterable[tuple[Path | str, str | None]]
+    if isinstance(captures, Mapping):
+        named = [(path, host) for host, path in captures.items()]
+    else:
+        named = [(path, None) for path in captures]
+    found = []
+    for place, host in named:
+        path = Path(place)
+        found += [(one, host) for one in _captures_in(path) or [path]]
+    if not found:
+        raise UsageError("no capture is named: give the paths of NAME.regtrace directories")
+    places = Counter(path.resolve() for path, _ in found)
+    twice = next((path for path, _ in found if places[path.resolve()] > 1), None)
+    if twice is not None:
+        raise UsageError(f"{twice} is named twice: every event of it would count double")
+    return found
+
+
+def load_members(found: Sequence[tuple[Path, str | None]], *, check_rows: bool) -> list[Member]:
+    """Read the manifests of captures; their ids are not shifted yet.
+
+    Raises:
+        CaptureError: a capture is missing, incomplete, damaged or of another format; the message names it.
+    """
+    names = _names([path for path, _ in found])
+    members = []
+    for (path, host), name in zip(found, names, strict=True):
+        manifest = Manifest.load(path, check_rows=check_rows)
+        shown = _text(host) if host is not None else _host(manifest) or name
+        members.append(Member(path, manifest, name, shown, dict.fromkeys(KINDS, 0)))
+    return members
+
+
+def with_first_ids(members: Sequence[Member], connection: duckdb.DuckDBPyConnection) -> list[Member]:
+    """Return the members with ids that follow each other.
+
+    Args:
+        members: captures, in order.
+        connection: an engine, which looks for the largest ids.
+
+    Raises:
+        CaptureError: the ids of a capture are so large that no more fit.
+    """
+    shifted = []
+    first = dict.fromkeys(KINDS, 0)
+    for member in members:
+        shifted.append(replace(member, first=dict(first)))
+        for kind, number in largest_ids(connection, member).items():
+            first[kind] += 0 if number is None else number + 1
+            if first[kind] > _LARGEST:
+                raise CaptureError(f"{member.path} has a {kind} that is too large to join other captures")
+    return shifted
+
+
+def largest_ids(connection: duckdb.DuckDBPyConnection, member: Member) -> dict[str, int | None]:
+    """Return the largest id of each kind in a capture; None where there is none."""
+    files = table_files(member.path.absolute(), member.manifest)
+    found: dict[str, int | None] = {
+        "sequence": max((part["last_sequence"] for part in member.manifest.parts), default=None),
+        "source_id": len(member.manifest.sources) - 1,
+    }
+    for kind, name in (("key_id", "keys"), ("process_id", "processes"), ("handle_id", "handles")):
+        query = f"SELECT max({kind}) FROM ({scan(TABLES[name], files[name], member.manifest)})"
+        row = connection.execute(query).fetchone()
+        found[kind] = row[0] if row else None
+    if found["handle_id"] is None:  # no lives are known, yet rows may tell them apart
+        row = connection.execute(
+            f"SELECT max(handle_id) FROM ({scan(EVENTS, files['events'], member.manifest)})"
+        ).fetchone()
+        found["handle_id"] = row[0] if row else None
+    return found
+
+
+def merged(members: Sequence[Member]) -> Manifest:
+    """Return one manifest of all: sums, what all have in common, and parts and sources with shifted ids."""
+    totals: dict[str, Any] = {}
+    tables: dict[str, dict[str, Any]] = {}
+    parts, sources = [], []
+    for member in members:
+        own = member.manifest
+        for name, number in own.totals.items():
+            totals[name] = _sum(totals.get(name), number)
+        for name, entry in own.tables.items():
+            rows = tables.get(name, {}).get("rows", 0) + entry["rows"]
+            tables[name] = {"file": f"{name}.parquet", "rows": rows}
+        shift = member.first["sequence"]
+        for part in own.parts:
+            numbers = {name: part[name] + shift for name in ("first_sequence", "last_sequence")}
+            parts.append(part | numbers | {"file": str(member.path / part["file"])})
+        for number, source in enumerate(own.sources):
+            source_id = member.first["source_id"] + number
+            sources.append(source | {"source_id": source_id, "host": member.host, "capture": member.capture})
+    every = [member.manifest for member in members]
+    return Manifest(
+        complete=all(one.complete for one in every),
+        windows_build=_common(one.windows_build for one in every),
+        clock=_common(one.clock for one in every),
+        control_set=_common(one.control_set for one in every),
+        sources=sources,
+        parts=parts,
+        tables=tables,
+        totals=totals,
+        data_of_reads=STRUCTURES if any(one.data_of_reads == STRUCTURES for one in every) else "values",
+        regtrace_version=_common(one.regtrace_version for one in every) or "several",
+    )
+
+
+def _captures_in(folder: Path) -> list[Path]:
+    """Return the captures in a folder and in its folders, by name; none where it is a capture itself."""
+    if folder.suffix == _SUFFIX or (folder / MANIFEST_NAME).exists() or not folder.is_dir():
+        return []
+    try:
+        found = []
+        for inside in sorted(folder.iterdir()):
+            if _is_capture(inside):
+                found.append(inside)
+            elif inside.is_dir() and not inside.name.startswith("."):
+                found += [deeper for deeper in sorted(inside.iterdir()) if _is_capture(deeper)]
+    except OSError as error:
+        raise CaptureError(f"{folder} cannot be read: {error.strerror or error}") from error
+    return found
+
+
+def _is_capture(path: Path) -> bool:
+    # What a writer left behind (NAME.regtrace.partial) is none; NAME.regtrace without a manifest is a damaged one.
+    if path.name.startswith(".") or path.suffix in (".partial", ".replaced") or not path.is_dir():
+        return False
+    return path.suffix == _SUFFIX or (path / MANIFEST_NAME).exists()
+
+
+def _names(paths: Sequence[Path]) -> list[str]:
+    """Return a name for each path: its last part, or as many as tell it from all others."""
+    parts = [path.resolve().parts for path in paths]
+    lengths = [1] * len(paths)
+    while True:
+        names = ["/".join(part[-length:]) for part, length in zip(parts, lengths, strict=True)]
+        names = [_text(name.removesuffix(_SUFFIX)) for name in names]
+        counts = Counter(names)
+        longer = [counts[name] > 1 and lengths[place] < len(parts[place]) for place, name in enumerate(names)]
+        if not any(longer):
+            break
+        lengths = [length + more for length, more in zip(lengths, longer, strict=True)]
+    used: set[str] = set()  # a.regtrace beside a: both are called a to the root
+    for place, name in enumerate(names):
+        number = 1
+        while names[place] in used:
+            number += 1
+            names[place] = f"{name} ({number})"
+        used.add(names[place])
+    return names
+
+
+def _host(manifest: Manifest) -> str | None:
+    """Return the name of the machine that regtrace recorded on; None where it is not known."""
+    recording = manifest.settings.get("recording")
+    host = recording.get("host") if isinstance(recording, dict) else None
+    name = host.get("name") if isinstance(host, dict) else None
+    return _text(name) if isinstance(name, str) and name else None
+
+
+def _text(name: str) -> str:
+    """Return a name as text that the engine can hold: no NUL, no lone surrogate."""
+    return escape_argument(str(name))
+
+
+def _sum(known: Any, more: Any) -> Any:  # noqa: ANN401
+    """Return the sum of two totals: numbers, or objects of numbers; what is neither is dropped."""
+    if isinstance(more, dict):
+        known = known if isinstance(known, dict) else {}
+        return known | {name: _sum(known.get(name), number) for name, number in more.items()}
+    numbers = [one for one in (known, more) if isinstance(one, int)]
+    return sum(numbers)
+
+
+def _common(values: Iterable[Any]) -> Any:  # noqa: ANN401
+    """Return the value that all have; None where they differ."""
+    different = list(dict.fromkeys(values))
+    return different[0] if len(different) == 1 else None

@@ -1,0 +1,354 @@
+"""The embedded engine: one DuckDB connection through Ibis that sees the tables of a capture, or of several."""
+
+import glob
+import re
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import ibis
+import pyarrow as pa
+from ibis.backends.duckdb import Backend
+from ibis.expr import operations as ops
+
+from analysis.engine.events_view import join_names
+from analysis.engine.id_columns import IDS, LABELS
+from analysis.engine.interruption import InterruptibleBackend, batches_of, interruptible
+from analysis.engine.sql_guard import check_query
+from tracer.errors import CaptureError, RegtraceError, UsageError
+from tracer.files.workspace import Workspace
+from tracer.registry.paths import escape_argument
+from tracer.schema import EVENTS, OF_VALUES, STRUCTURED, TABLES, Table
+from tracer.store.manifest import STRUCTURES, Manifest
+
+__all__ = [
+    "HELPERS",
+    "answer",
+    "bind",
+    "bound",
+    "condition_view",
+    "connect",
+    "engine_errors",
+    "execute",
+    "identifier",
+    "make_tables",
+    "only_reads",
+    "quoted",
+    "reader_of",
+    "scan",
+    "schemas_of_many",
+    "schemas_of_one",
+    "stored_name",
+    "stream",
+]
+
+HELPERS = "regtrace"  # schema of what questions need on the way; not temporary, for cursors must see it
+
+_SQL_TYPES = {
+    "timestamp": "TIMESTAMPTZ",
+    "text": "VARCHAR",
+    "bytes": "BLOB",
+    "addresses": "BIGINT[]",
+    "int16": "SMALLINT",
+    "int32": "INTEGER",
+    "int64": "BIGINT",
+    "uint16": "USMALLINT",
+    "uint32": "UINTEGER",
+}
+_NOT_UTF8 = "Invalid Input Error: Invalid string encoding found in Parquet file"
+_LOCATION = re.compile(r"LINE \d+: ")
+
+
+# Whatever a statement says, the engine itself neither fetches nor loads an extension, nor reads the secrets that a user keeps
+# for it, nor looks names up among the variables of the calling program.
+_CLOSED = (
+    "python_enable_replacements", "python_scan_all_frames", "autoinstall_known_extensions",
+    "autoload_known_extensions", "allow_community_extensions", "allow_persistent_secrets",
+)  # fmt: skip
+
+
+def connect(
+    make: Callable[[Backend], None],
+    *,
+    directories: Sequence[Path],
+    memory_limit: str,
+    threads: int | None,
+) -> tuple[Backend, Workspace]:
+    """Return a locked Ibis backend with the tables that `make` makes, and its folder for what does not fit in memory.
+
+    Args:
+        make: makes the tables.
+        directories: the captures: nothing but what lies in them can be read later on.
+        memory_limit: what the engine may use.
+        threads: how many it may use; None for one per processor.
+
+    Raises:
+        UsageError: the memory limit or the number of threads is not one.
+    """
+    spill = Workspace(Path(tempfile.gettempdir()))
+    settings: dict[str, Any] = {"memory_limit": memory_limit}
+    if threads is not None:
+        settings["threads"] = threads
+    try:
+        backend = InterruptibleBackend().connect(temp_directory=spill.path / "spill", **settings)
+    except duckdb.Error as error:
+        spill.close()
+        raise UsageError(
+            f"the engine refuses memory_limit={memory_limit!r}, threads={threads!r}: {error}"
+        ) from error
+    try:
+        with engine_errors():
+            backend.con.execute("SET GLOBAL TimeZone = 'UTC'")
+            # A question reads the same files several times.
+            backend.con.execute("SET parquet_metadata_cache = true")
+            for setting in _CLOSED:
+                backend.con.execute(f"SET {setting} = false")
+            backend.con.execute(f"CREATE SCHEMA {HELPERS}")
+            make(backend)
+            _lock(backend, directories)
+    except BaseException:
+        backend.disconnect()
+        spill.close()
+        raise
+    return backend, spill
+
+
+def make_tables(backend: Backend, files: dict[str, list[Path]], manifest: Manifest) -> None:
+    """Make the tables of one capture known to the engine.
+
+    The stored tables have their own names, except that the stored event rows are `stored_events` and
+    `events` is the view with the names joined.
+    """
+    for name, table in TABLES.items():
+        try:
+            with engine_errors(f"the table {name} cannot be read"):
+                backend.con.execute(
+                    f"CREATE VIEW {stored_name(name)} AS {scan(table, files[name], manifest)}"
+                )
+        except UsageError as error:  # the words are ours, so it is the file that lacks a column
+            first = str(error).partition("\n")[0]
+            raise CaptureError(f"{first}; run the ingest again") from error
+    backend.con.execute(f"CREATE VIEW events AS {_joined_query()}")
+
+
+def stored_name(table: str) -> str:
+    """Return what the engine calls a stored table: `events` is the view with the names joined."""
+    return "stored_events" if table == "events" else table
+
+
+def _lock(backend: Backend, directories: Sequence[Path]) -> None:
+    """Let the engine reach no file but those in some directories and in its own, and no network.
+
+    This cannot be undone, and it comes before a user's first word: what `analysis.engine.sql_guard` refuses by name would not
+    be read here either.
+    """
+    spellings = {spelled(directory.absolute()) for directory in directories for spelled in (str, _as_pattern)}
+    reached = ", ".join(map(quoted, sorted(spellings)))
+    with engine_errors("the engine cannot be locked"):
+        backend.con.execute(f"SET allowed_directories = [{reached}]")
+        backend.con.execute("SET enable_external_access = false")
+        backend.con.execute("SET lock_configuration = true")
+
+
+def bound(backend: Backend, name: str, helper: str | None = None) -> ibis.Table:
+    """Return a table of one capture as an Ibis table.
+
+    Args:
+        backend: the engine.
+        name: stored_events, events or another stored table.
+        helper: table or view in the schema HELPERS that has the columns of `name`; None for `name` itself.
+    """
+    return bind(backend, helper or name, schemas_of_one()[name], HELPERS if helper else None)
+
+
+def bind(backend: Backend, name: str, schema: ibis.Schema, database: str | None) -> ibis.Table:
+    """Return a table or view of the engine, whose columns are known, as an Ibis table."""
+    # Not backend.table(name): that asks the engine for what is known, with a method newer engines warn of.
+    namespace = ops.Namespace(database=database)
+    return ops.DatabaseTable(name, schema=schema, source=backend, namespace=namespace).to_expr()
+
+
+@cache
+def schemas_of_one() -> dict[str, ibis.Schema]:
+    """Return the columns of every table and of the view `events`, as Ibis names them."""
+    stored = {stored_name(name): ibis.Schema.from_pyarrow(table.arrow()) for name, table in TABLES.items()}
+    return stored | {"events": _joined_schema(stored)}
+
+
+@cache
+def schemas_of_many(*, labelled: bool) -> dict[str, ibis.Schema]:
+    """Return the same where several captures are one dataset: ids are int64; `labelled`: LABELS come first."""
+    labels = LABELS if labelled else ()
+    stored = {}
+    for name, table in TABLES.items():
+        columns = dict.fromkeys(labels, "string") | dict(schemas_of_one()[stored_name(name)].items())
+        columns |= dict.fromkeys(IDS[table.name], "int64")
+        stored[stored_name(name)] = ibis.schema(columns)
+    return stored | {"events": _joined_schema(stored, labels)}
+
+
+def _joined_schema(stored: dict[str, ibis.Schema], labels: Sequence[str] = ()) -> ibis.Schema:
+    return _joined(stored, labels).schema()
+
+
+@cache
+def _joined_query() -> str:
+    return str(ibis.to_sql(_joined(schemas_of_one()), dialect="duckdb"))
+
+
+def _joined(stored: dict[str, ibis.Schema], labels: Sequence[str] = ()) -> ibis.Table:
+    unbound = (ibis.table(stored[name], name=name) for name in ("stored_events", "keys", "processes"))
+    return join_names(*unbound, first=labels)
+
+
+def scan(table: Table, files: Sequence[Path], manifest: Manifest) -> str:
+    """Return the query that reads a table of a capture from its files; without files it has no rows."""
+    if not files:
+        columns = [
+            f"CAST(NULL AS {_SQL_TYPES[column.kind]}) AS {identifier(column.name)}"
+            for column in table.columns
+        ]
+        return f"SELECT {', '.join(columns)} WHERE false"
+    # The names come from the manifest; a folder called a[1]* must not become a pattern, or host=x a column.
+    listed = ", ".join(quoted(_as_pattern(file)) for file in files)
+    columns = [identifier(column.name) for column in table.columns]
+    if table is EVENTS and manifest.data_of_reads == STRUCTURES:
+        reads = ", ".join(map(quoted, STRUCTURED))
+        unknown = f"CASE WHEN operation NOT IN ({reads}) THEN {{0}} END AS {{0}}"
+        named = zip(table.names, columns, strict=True)
+        columns = [unknown.format(column) if name in OF_VALUES else column for name, column in named]
+    return f"SELECT {', '.join(columns)} FROM read_parquet([{listed}], hive_partitioning = false)"
+
+
+def _as_pattern(path: Path) -> str:
+    """Return the path as the engine takes it where patterns are allowed."""
+    return glob.escape(str(path)) if set(str(path)) & set("*?[") else str(path)
+
+
+def condition_view(connection: duckdb.DuckDBPyConnection, name: str, condition: str) -> None:
+    """Make the view `name`: the rows of `events` that fit a user's SQL condition.
+
+    Raises:
+        UsageError: the condition is not one expression over the columns of `events`; the message shows where.
+    """
+    condition = escape_argument(condition)
+    if not condition.strip():
+        raise UsageError("the condition cannot be used: it is empty")
+    query = f"SELECT * FROM main.events WHERE (\n{condition}\n)"
+    with engine_errors("the condition cannot be used"):
+        statements = connection.extract_statements(query)
+        duckdb.SQLExpression(condition)  # one expression, and nothing that closes the bracket
+        if len(statements) != 1:
+            raise UsageError("the condition cannot be used: it must be one SQL expression")
+        check_query(connection.cursor(), query)  # a part of it might read files
+        view = f"CREATE VIEW {HELPERS}.{name} AS {query}"
+        interruptible(connection, lambda: connection.execute(view))
+
+
+def only_reads(connection: duckdb.DuckDBPyConnection, query: str) -> str:
+    """Return the query, escaped; raise UsageError unless it is a single statement that only reads tables."""
+    query = escape_argument(query)
+    with engine_errors("the query cannot be used"):
+        check_query(connection.cursor(), query)
+    return query
+
+
+@contextmanager
+def engine_errors(what: str = "the query cannot be run") -> Iterator[None]:
+    """Turn the engine's errors into ours: a user's mistake, a file that changed, or too little memory."""
+    try:
+        yield
+    except duckdb.OutOfMemoryException as error:
+        raise RegtraceError(
+            f"{what}: {_first_line(error)}; open the capture with a larger memory_limit"
+        ) from error
+    except duckdb.PermissionException as error:  # the lock, where `analysis.engine.sql_guard` did not see it
+        raise UsageError(
+            f"{what}: it reaches for what is not in the capture: {_first_line(error)}"
+        ) from error
+    except duckdb.IOException as error:
+        raise CaptureError(f"{what}, a file of the capture cannot be read: {_first_line(error)}") from error
+    except duckdb.ProgrammingError as error:
+        if str(error).startswith(_NOT_UTF8):
+            raise CaptureError(
+                f"{what}, a file of the capture is damaged: {_first_line(error)}; run the ingest again"
+            ) from error
+        raise UsageError(f"{what}: {_located(str(error))}") from error
+    except (duckdb.DataError, duckdb.NotSupportedError) as error:
+        raise UsageError(f"{what}: {_located(str(error))}") from error
+    except duckdb.InterruptException as error:
+        raise KeyboardInterrupt from error
+    except duckdb.InvalidInputException as error:
+        raise UsageError(f"{what}: {_first_line(error)}") from error
+    except duckdb.Error as error:  # what has no class of its own: bytes that no reader expects
+        raise CaptureError(
+            f"{what}, a file of the capture is damaged: {_first_line(error)}; run the ingest again"
+        ) from error
+
+
+def quoted(text: str) -> str:
+    """Return `text` as a string literal."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def identifier(column: str) -> str:
+    """Return the name of a column as a quoted identifier."""
+    return '"' + column.replace('"', '""') + '"'
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]
+
+
+def _located(message: str) -> str:
+    """Return the engine's message without its line number, which counts lines the user did not write."""
+    lines = []
+    shift = 0
+    for line in message.splitlines():
+        place = _LOCATION.match(line)
+        if place:
+            shift = place.end()
+            line = line[shift:]
+        elif shift and set(line.strip()) == {"^"}:
+            line = line[shift:]
+        lines.append(line)
+    return "\n".join(line for line in lines if line.strip())
+
+
+def answer(backend: Backend, sql: str) -> pa.Table:
+    """Run a query on a cursor of its own, which does not disturb streams that are being read."""
+    cursor = backend.con.cursor()  # held by name: older engines close a cursor that nobody holds
+    rows: pa.Table = interruptible(cursor, lambda: cursor.sql(sql).to_arrow_table())
+    return rows
+
+
+def execute(backend: Backend, sql: str) -> None:
+    """Run a statement that has no answer and may take long."""
+    interruptible(backend.con, lambda: backend.con.execute(sql))
+
+
+def stream(backend: Backend, sql: str, batch_rows: int) -> pa.RecordBatchReader:
+    """Run a query and return its rows as a stream of Arrow batches."""
+    cursor = backend.con.cursor()
+
+    def begin() -> pa.RecordBatchReader:
+        return reader_of(cursor.sql(sql), batch_rows)
+
+    reader = interruptible(cursor, begin)
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        yield from batches_of(cursor, reader)
+        cursor.close()
+
+    return pa.RecordBatchReader.from_batches(reader.schema, batches())
+
+
+def reader_of(relation: duckdb.DuckDBPyRelation, batch_rows: int) -> pa.RecordBatchReader:
+    """Return the rows of a query as the engine's own stream of Arrow batches."""
+    read = getattr(relation, "to_arrow_reader", None) or relation.fetch_arrow_reader  # its name changed
+    reader: pa.RecordBatchReader = read(batch_rows)
+    return reader

@@ -1,0 +1,1 @@
+"""Ibis expressions that every engine understands: folded names, links, counters, exact time."""

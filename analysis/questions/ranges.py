@@ -1,0 +1,85 @@
+"""Long timelines, a range of `sequence` after the other: an engine sorts what it returns, and all of it in memory is much.
+
+The parts of a capture follow each other in `sequence`, so each is sorted by itself and the whole is in order.
+"""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import ibis
+import pyarrow as pa
+
+from analysis.engine.duckdb_backend import engine_errors, stream
+from analysis.engine.fetch import fetch
+from analysis.filters import Filters
+
+if TYPE_CHECKING:
+    from ibis.expr.types import Table
+
+    from analysis.questions.context import OpenCapture
+
+__all__ = ["ranges", "stream_ranges"]
+
+_MANY_ROWS = 400_000  # fewer are sorted at once: every range costs a query
+_RANGE_ROWS = 80_000  # rows of a range: half a part, with all names joined some 100 MiB while they are sorted
+
+
+def ranges(capture: "OpenCapture", filters: Filters) -> list[tuple[int, int]]:
+    """Return first and last `sequence` of each range that a long timeline is read in; none where it is short, or in one.
+
+    Args:
+        capture: one or several captures; several have no parts that follow each other.
+        filters: what the timeline is of.
+    """
+    parts = capture.manifest.parts
+    if len(capture.stores) > 1 or sum(part["rows"] for part in parts) < _MANY_ROWS:
+        return []
+    found = sorted((part["first_sequence"], part["last_sequence"]) for part in parts)
+    if any(last >= first for (_, last), (first, _) in itertools.pairwise(found)):
+        return []
+    if filters != Filters():
+        rows = capture.rows(filters, joined=False)
+        with engine_errors():
+            if fetch(rows.aggregate(rows=rows.count()))[0][0].as_py() < _MANY_ROWS:
+                return []
+    return [
+        (begin, min(begin + _RANGE_ROWS - 1, last))
+        for first, last in found
+        for begin in range(first, last + 1, _RANGE_ROWS)
+    ]
+
+
+def stream_ranges(
+    capture: "OpenCapture",
+    rows: "Table",
+    found: Sequence[tuple[int, int]],
+    columns: Sequence[str],
+    batch_rows: int,
+) -> pa.RecordBatchReader:
+    """Return rows in the order of `sequence`, as a stream that holds one range of them at a time.
+
+    Args:
+        capture: whose engine reads.
+        rows: event rows in no order.
+        found: what `ranges` returned.
+        columns: what to return.
+        batch_rows: rows of a batch.
+    """
+    inner = rows.select(*dict.fromkeys([*columns, "sequence"]))
+    sql = ibis.to_sql(inner, dialect="duckdb")
+    listed = ", ".join(f'"{name}"' for name in columns)
+
+    def of(first: int, last: int) -> pa.RecordBatchReader:
+        asked = f"SELECT {listed} FROM ({sql}) WHERE sequence BETWEEN {first} AND {last} ORDER BY sequence"
+        with engine_errors():
+            return stream(capture.engine(), asked, batch_rows)
+
+    start = of(*found[0])
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        yield from start
+        for each in found[1:]:
+            yield from of(*each)
+
+    return pa.RecordBatchReader.from_batches(start.schema, batches())

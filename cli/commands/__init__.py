@@ -1,0 +1,1 @@
+"""One module a verb: it parses, calls one function, renders."""

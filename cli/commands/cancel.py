@@ -1,0 +1,36 @@
+"""`regtrace cancel`: end the recording that `regtrace start` began, and discard it."""
+
+from typing import Annotated
+
+import typer
+
+from cli.options.common import Example
+from cli.output.console import console
+
+__all__ = ["EXAMPLES", "cancel"]
+
+EXAMPLES = (
+    Example("regtrace cancel", "nothing of the recording is left"),
+    Example("regtrace cancel --force", "also where its process hangs"),
+)
+
+
+def cancel(
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Even if a process takes care of it, or what is known is unreadable."),
+    ] = False,
+) -> None:
+    """End the recording that `regtrace start` began, and discard it.
+
+    It also discards what a killed `regtrace capture` left. With --force it ends the recording of a process that
+    still runs, and forgets what is known of a recording where that cannot be read.
+    """
+    from tracer.recording.detached import cancel as discard
+    from tracer.recording.recorder import real_service
+
+    target = discard(service=real_service(), force=force)
+    if target is None:
+        console.say("what was known of a recording was forgotten; `regtrace sessions` shows whether one runs")
+    else:
+        console.say(f"the recording for {target} was ended, and its trace removed")

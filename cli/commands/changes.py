@@ -1,0 +1,145 @@
+"""`regtrace changes`: what is different afterwards, and .reg files that do it again or take it back."""
+
+from collections import Counter
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.options.common import (
+    CapturePath,
+    EndTime,
+    Example,
+    FailOnLoss,
+    Force,
+    FormatOption,
+    KeyWords,
+    Limit,
+    OperationWords,
+    OutputFile,
+    ProcessWord,
+    StartTime,
+    UnderWords,
+    UserSid,
+    ValueWord,
+    Where,
+    Wide,
+    Zone,
+)
+from cli.output.console import console
+from cli.output.phrases import plural
+from tracer.errors import UsageError
+
+if TYPE_CHECKING:
+    from analysis.regfile.files import RegFiles
+
+__all__ = ["EXAMPLES", "changes"]
+
+EXAMPLES = (
+    Example("regtrace changes setup.regtrace --process setup.exe", "what an installer left behind"),
+    Example(
+        r"regtrace changes setup.regtrace --under 'HKLM\SOFTWARE' --reg apply.reg --undo undo.reg",
+        "the same below a key, as files for regedit: to make it again, and to take it back",
+    ),
+    Example("regtrace changes app.regtrace --from +60s --to +90s -f csv", "the net change of half a minute"),
+)
+_SHOWN = 10  # so many changes that a file lacks are named here, of more only the reasons; the file lists them
+
+
+def changes(
+    capture: CapturePath,
+    key: KeyWords = None,
+    under: UnderWords = None,
+    value: ValueWord = None,
+    process: ProcessWord = None,
+    operation: OperationWords = None,
+    start: StartTime = None,
+    end: EndTime = None,
+    where: Where = None,
+    user_sid: UserSid = None,
+    reg: Annotated[
+        Path | None,
+        typer.Option("--reg", metavar="FILE", help="Also write a .reg file that makes the changes."),
+    ] = None,
+    undo: Annotated[
+        Path | None,
+        typer.Option("--undo", metavar="FILE", help="Also write a .reg file that takes them back."),
+    ] = None,
+    limit: Limit = None,
+    format: FormatOption = None,  # noqa: A002
+    output: OutputFile = None,
+    force: Force = False,
+    tz: Zone = None,
+    wide: Wide = False,
+    fail_on_loss: FailOnLoss = False,
+) -> None:
+    """Print the net changes, and write .reg files that undo them.
+
+    A net change is a value or key that ended otherwise than it began; written and put back is none. What
+    was there before is told by the first write itself, by an earlier write or read, or by a proof that
+    there was nothing; "set" means that nobody saw it. --process asks for the changes of some programs;
+    where others changed the same later, a note says so.
+
+    The files are for regedit (version 5.00), for the machine that was traced. Each ends with a list of what
+    it cannot do, which is also said here: data never seen or cut, and names that no .reg file can hold.
+    """
+    from cli.options.zones import find_zone
+    from cli.output.destination import Output
+    from cli.questions import asking, filters_of
+    from cli.tables.changes import change_lines
+
+    target = Output.of(output, format, force=force, wide=wide, zone=find_zone(tz))
+    _check_files(reg, undo, output, force=force)
+    filters = filters_of(
+        key=key, under=under, value=value, process=process, operation=operation,
+        start=start, end=end, where=where, user_sid=user_sid,
+    )  # fmt: skip
+    with asking(capture, filters, target, fail_on_loss=fail_on_loss) as question:
+        found = question.capture.net_changes(filters)
+        if reg is not None or undo is not None:
+            _write_files(question.capture.reg_files_of(found, filters), reg, undo, force=force)
+        rows = found.rows if limit is None else found.rows.slice(0, limit)
+        lines = partial(change_lines, zone=target.zone, color=target.color)
+        question.print(rows, lines, noun="net change", limit=limit)
+        for sentence in found.sentences:
+            console.note(sentence)
+
+
+def _check_files(*paths: Path | None, force: bool) -> None:
+    """Raise where a file cannot be written, before any work is done."""
+    from cli.output.files import check_target
+
+    reg, undo, _ = paths
+    if "-" in (str(reg), str(undo)):
+        raise UsageError("a .reg file is UTF-16, which no terminal shows: name a file")
+    named = [path for path in paths if path is not None and str(path) != "-"]
+    for path in named:
+        check_target(path, force=force)
+    if len({path.resolve() for path in named}) < len(named):
+        raise UsageError("--reg, --undo and --output name the same file: give each its own")
+
+
+def _write_files(files: "RegFiles", reg: Path | None, undo: Path | None, *, force: bool) -> None:
+    from analysis.regfile.syntax import encode_file
+    from cli.output.files import open_target
+
+    for path, text, left_out, done in (
+        (reg, files.apply, files.left_out_of("apply"), "made again"),
+        (undo, files.undo, files.left_out_of("undo"), "undone"),
+    ):
+        if path is None:
+            continue
+        with open_target(path, force=force) as stream:
+            stream.write(encode_file(text))
+        console.say(f"wrote {path}")
+        if not left_out:
+            continue
+        console.warn(
+            f"{plural(len(left_out), 'change')} cannot be {done}, or not exactly; listed at the end of {path}"
+        )
+        if len(left_out) > _SHOWN:
+            reasons = Counter(reason for _, reason in left_out)
+            left_out = [(f"{count:,}", reason) for reason, count in reasons.most_common()]
+        for what, reason in left_out:
+            console.say(f"  {what}: {reason}")

@@ -1,0 +1,149 @@
+"""`regtrace diff`: two captures, or two intervals of one, compared by meaning."""
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.exits import Exit
+from cli.options.common import (
+    CapturePath,
+    Example,
+    FailOnLoss,
+    Force,
+    FormatOption,
+    KeyWords,
+    Limit,
+    OutputFile,
+    ProcessWord,
+    UnderWords,
+    UserSid,
+    ValueWord,
+    Where,
+    Wide,
+    Zone,
+)
+from cli.output.console import console
+from cli.output.phrases import quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from analysis.capture import Capture
+    from analysis.filters import Filters
+
+__all__ = ["EXAMPLES", "diff"]
+
+EXAMPLES = (
+    Example("regtrace diff good.regtrace bad.regtrace --process setup.exe", "one installer on two machines"),
+    Example(
+        "regtrace diff good.regtrace bad.regtrace --fold sid,controlset --only values",
+        "values only, whoever the user is",
+    ),
+    Example("regtrace diff app.regtrace --a-to +10s --b-from +10s", "before and after, in one capture"),
+    Example(
+        "regtrace diff a.regtrace b.regtrace -q && echo alike", "in a script: exit code 3 if they differ"
+    ),
+)
+
+
+def diff(
+    capture: CapturePath,
+    other: Annotated[
+        Path | None,
+        typer.Argument(metavar="OTHER", help="The capture to compare with. CAPTURE itself where not given."),
+    ] = None,
+    key: KeyWords = None,
+    under: UnderWords = None,
+    value: ValueWord = None,
+    process: ProcessWord = None,
+    where: Where = None,
+    user_sid: UserSid = None,
+    a_start: Annotated[
+        str | None,
+        typer.Option("--a-from", metavar="TIME", help="First time in CAPTURE: +90s after its start, or ISO 8601."),
+    ] = None,
+    a_end: Annotated[str | None, typer.Option("--a-to", metavar="TIME", help="Last time in CAPTURE.")] = None,
+    b_start: Annotated[
+        str | None, typer.Option("--b-from", metavar="TIME", help="First time in OTHER.")
+    ] = None,
+    b_end: Annotated[str | None, typer.Option("--b-to", metavar="TIME", help="Last time in OTHER.")] = None,
+    fold: Annotated[
+        str | None,
+        typer.Option(
+            "--fold", metavar="WORDS",
+            help="What names differ in without meaning anything: sid, guid, controlset, wow64, or all. What does "
+            "not pair one to one stays apart.",
+        ),
+    ] = None,
+    only: Annotated[
+        str | None,
+        typer.Option(
+            "--only", metavar="WORDS",
+            help="Compare only these: values, keys, processes, operations. Default: all but operations.",
+        ),
+    ] = None,
+    counts: Annotated[
+        bool, typer.Option("--counts", help="Different numbers of operations are differences too.")
+    ] = False,
+    limit: Limit = None,
+    format: FormatOption = None,  # noqa: A002
+    output: OutputFile = None,
+    force: Force = False,
+    tz: Zone = None,
+    wide: Wide = False,
+    fail_on_loss: FailOnLoss = False,
+) -> None:  # fmt: skip
+    """Compare two captures, or two intervals of one.
+
+    Values differ where their last known contents do, or where one side alone changed them; keys where one
+    side alone made or deleted them, or they are there on one side only; processes where one side alone has
+    them. Returns 3 where there are differences, else 0.
+    """
+    from contextlib import ExitStack
+
+    from cli.captures import opened
+    from cli.options.zones import find_zone
+    from cli.output.destination import Output
+    from cli.output.phrases import plural
+    from cli.questions import Question, filters_of
+    from cli.tables.diff import diff_lines, diff_summary
+
+    target = Output.of(output, format, force=force, wide=wide, zone=find_zone(tz))
+    filters = filters_of(key=key, under=under, value=value, process=process, where=where, user_sid=user_sid)
+    with ExitStack() as stack:
+        source = stack.enter_context(opened(capture))
+        second = None if other is None else stack.enter_context(opened(other))
+        _check_keys(source, second or source, key or under, filters)
+        sides = source.sides(second, filters, a=(a_start, a_end), b=(b_start, b_end))
+        rows = source.diff_rows(sides, fold=fold, only=only, counts=counts)
+        shown = rows if limit is None else rows.slice(0, limit)
+        Question(source, filters, target).print(
+            shown, partial(diff_lines, color=target.color), noun="difference", limit=limit
+        )
+        console.note(diff_summary(rows))
+        if apart := sum(rows.column("apart").to_pylist()):
+            console.note(
+                f"{plural(apart, 'difference')} could not be paired: several names of one side are folded to one, "
+                "and nobody can say which of them is which (column apart)"
+            )
+        for letter, (one, asked) in zip("ab", sides, strict=True):
+            for sentence in one.doubts(asked).sentences:
+                console.note(f"{letter}: {sentence}")
+        if other is not None and rows.num_rows and fold is None:
+            console.hint(f"regtrace diff {quoted(capture)} {quoted(other)} --fold sid,controlset")
+        complete = all(one.manifest.complete for one, _ in sides)
+    if rows.num_rows:
+        raise typer.Exit(Exit.FINDINGS)
+    if fail_on_loss and not complete:
+        raise typer.Exit(Exit.LOSS)
+
+
+def _check_keys(a: "Capture", b: "Capture", keys: "Sequence[str] | None", filters: "Filters") -> None:
+    """Raise UsageError where a key was named that neither capture knows; a key of one side is a difference."""
+    from cli.captures import check_keys
+
+    for key in keys or ():
+        if not b.has_key(key, subtree=filters.subtree, user_sid=filters.user_sid):
+            check_keys(a, [key], subtree=filters.subtree, user_sid=filters.user_sid)

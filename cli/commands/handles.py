@@ -1,0 +1,117 @@
+"""`regtrace handles`: lives of key objects: leaks, late closes, keys opened over and over."""
+
+from enum import StrEnum
+from functools import partial
+from typing import Annotated
+
+import typer
+
+from cli.options.common import (
+    CapturePath,
+    EndTime,
+    Example,
+    FailOnLoss,
+    FewRows,
+    Force,
+    FormatOption,
+    KeyWords,
+    OutputFile,
+    ProcessWord,
+    StartTime,
+    UnderWords,
+    UserSid,
+    Where,
+    Wide,
+    Zone,
+)
+from cli.output.console import console
+
+__all__ = ["EXAMPLES", "By", "handles"]
+
+EXAMPLES = (
+    Example("regtrace handles app.regtrace --problems", "handles that were not closed, or late"),
+    Example("regtrace handles app.regtrace --by key --problems", "what leaks, or is opened over and over"),
+    Example(
+        r"regtrace handles app.regtrace --process setup.exe --under 'HKLM\SOFTWARE' -o handles.csv",
+        "one program's handles below a key",
+    ),
+)
+
+
+class By(StrEnum):
+    """What one row is of."""
+
+    HANDLE = "handle"
+    KEY = "key"
+
+
+def handles(
+    capture: CapturePath,
+    by: Annotated[
+        By, typer.Option("--by", "-b", help="One row per handle, or per process and key.")
+    ] = By.HANDLE,
+    problems: Annotated[
+        bool,
+        typer.Option(
+            "--problems", help="Only what was not closed, or late; by key: what leaks or is re-opened."
+        ),
+    ] = False,
+    late: Annotated[
+        str, typer.Option("--late", metavar="TIME", help="How long idle before its close makes a close late.")
+    ] = "10s",
+    least: Annotated[
+        int,
+        typer.Option(
+            "--least", metavar="N", min=1, help="By key: from how many on it is a leak, or re-opening."
+        ),
+    ] = 10,
+    key: KeyWords = None,
+    under: UnderWords = None,
+    process: ProcessWord = None,
+    start: StartTime = None,
+    end: EndTime = None,
+    where: Where = None,
+    user_sid: UserSid = None,
+    limit: FewRows = None,
+    format: FormatOption = None,  # noqa: A002
+    output: OutputFile = None,
+    force: Force = False,
+    tz: Zone = None,
+    wide: Wide = False,
+    fail_on_loss: FailOnLoss = False,
+) -> None:  # fmt: skip
+    """Print how long handles lived, and which were never closed.
+
+    A handle is shown where an operation that fits opened, used or closed it. By key, growth counts the
+    handles opened and never closed, brief those used for one read at most: --least of them are a leak, or
+    re-opening over and over. Where events were lost, a close may be missing: such rows are marked.
+    """
+    from analysis.engine.fetch import fetch
+    from cli.options.durations import parse_duration
+    from cli.options.zones import find_zone
+    from cli.output.destination import Output
+    from cli.questions import asking, few_rows, filters_of
+    from cli.tables.handles import handle_lines, handle_use_lines
+
+    target = Output.of(output, format, force=force, wide=wide, zone=find_zone(tz))
+    late_s = parse_duration(late)
+    filters = filters_of(
+        key=key, under=under, process=process, start=start, end=end, where=where, user_sid=user_sid
+    )
+    limit = few_rows(limit, target)
+    with asking(capture, filters, target, fail_on_loss=fail_on_loss) as question:
+        source = question.capture
+        table = source.handles_table(
+            filters, by=by.value, late_s=late_s, least=least, problems=problems, limit=limit
+        )
+        lines = handle_lines if by is By.HANDLE else handle_use_lines
+        count = question.print(
+            table,
+            partial(lines, zone=target.zone, color=target.color),
+            noun="handle" if by is By.HANDLE else "row",
+            limit=limit,
+        )
+        if not count and source.span() is not None and not fetch(source.tables["handles"].limit(1)).num_rows:
+            console.warn(
+                f"{capture.name} says nothing of handles: its source, as Procmon's logs, tells of no key objects"
+            )

@@ -1,0 +1,101 @@
+"""`regtrace history`: what happened to a value, write by write."""
+
+from functools import partial
+from typing import Annotated
+
+import typer
+
+from cli.options.common import (
+    CapturePath,
+    EndTime,
+    Example,
+    FailOnLoss,
+    Force,
+    FormatOption,
+    Limit,
+    OperationWords,
+    OutputFile,
+    ProcessWord,
+    StartTime,
+    StatusWords,
+    Subtree,
+    UserSid,
+    Where,
+    Wide,
+    Zone,
+)
+
+__all__ = ["EXAMPLES", "history"]
+
+EXAMPLES = (
+    Example(r"regtrace history app.regtrace 'HKLM\SOFTWARE\Vendor' Version", "one value"),
+    Example(
+        r"regtrace history app.regtrace 'HKLM\**\CurrentVersion\Run*'", "every value of the keys that fit"
+    ),
+    Example(
+        r"regtrace history app.regtrace 'HKLM\SOFTWARE' --subtree --process setup.exe -o setup.csv",
+        "what one program changed below a key, as CSV",
+    ),
+)
+
+
+def history(
+    capture: CapturePath,
+    key: Annotated[
+        str,
+        typer.Argument(
+            metavar="KEY",
+            help="The key: HKLM\\... or \\REGISTRY\\..., any case; * and ** allowed, [*] is the letter *.",
+        ),
+    ],
+    value: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="VALUE", help="Only this value; * and ? allowed, '' or (default) is the default value."
+        ),
+    ] = None,
+    subtree: Subtree = False,
+    process: ProcessWord = None,
+    operation: OperationWords = None,
+    status: StatusWords = None,
+    start: StartTime = None,
+    end: EndTime = None,
+    where: Where = None,
+    user_sid: UserSid = None,
+    limit: Limit = None,
+    format: FormatOption = None,  # noqa: A002
+    output: OutputFile = None,
+    force: Force = False,
+    tz: Zone = None,
+    wide: Wide = False,
+    fail_on_loss: FailOnLoss = False,
+) -> None:
+    """Print each write and delete of values, with old and new data.
+
+    The old data is what the record itself tells, else what this capture saw last: a write, a read, or
+    that there was no such value; CSV, JSONL and Parquet say which (old_from), and have the bytes. Attempts
+    that failed are shown with their status, and the values that a deleted key took with it.
+    """
+    from analysis.answers.history import told
+    from analysis.engine.duckdb_backend import engine_errors
+    from analysis.engine.fetch import fetch
+    from cli.options.zones import find_zone
+    from cli.output.destination import Output
+    from cli.questions import asking, filters_of
+    from cli.tables.history import history_lines
+
+    target = Output.of(output, format, force=force, wide=wide, zone=find_zone(tz))
+    filters = filters_of(
+        key=None if subtree else [key], under=[key] if subtree else None, value=value,
+        process=process, operation=operation, status=status, start=start, end=end, where=where,
+        user_sid=user_sid,
+    )  # fmt: skip
+    with asking(capture, filters, target, fail_on_loss=fail_on_loss) as question:
+        with engine_errors():
+            rows = told(fetch(question.capture.history_table(filters, limit=limit)))
+        question.print(
+            rows,
+            partial(history_lines, zone=target.zone, color=target.color),
+            noun="change",
+            limit=limit,
+        )

@@ -1,0 +1,162 @@
+"""`regtrace info`: what a trace or a capture holds, what was named, what is missing."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cli.exits import Exit
+from cli.options.common import Example, FailOnLoss, Wide
+from cli.output.console import console, has_color, is_terminal, terminal_width
+from cli.output.phrases import quoted, say_pipes
+from tracer.errors import CaptureError, SourceError
+
+if TYPE_CHECKING:
+    from tracer.sources.inputs import SourceFile
+
+__all__ = ["EXAMPLES", "describe", "info", "is_lossy"]
+
+EXAMPLES = (
+    Example("regtrace info boot.etl", "header, counts by provider and event, losses, oddities"),
+    Example("regtrace info boot.regtrace", "the same of a capture, and where its names came from"),
+    Example("regtrace info boot.regtrace --json | jq .totals.names", "for a program"),
+    Example(
+        "regtrace info boot.regtrace --fail-on-loss --quiet > info.txt",
+        "exit code 4 where anything is missing",
+    ),
+)
+
+
+def info(
+    path: Annotated[
+        Path,
+        typer.Argument(
+            metavar="TRACE|CAPTURE",
+            help="An .etl, a Procmon .pml (also packed, or - for standard input), or a capture.",
+        ),
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object for a program.")] = False,
+    wide: Wide = False,
+    fail_on_loss: FailOnLoss = False,
+) -> None:
+    """Show what a trace or capture holds, and what is missing.
+
+    Of a trace: what its header says, how many records of which provider and event it has. Of a capture:
+    its sources, totals, and how sure its names are. Of both: every loss and everything odd that was met,
+    each with a sentence.
+    """
+    from cli.output.destination import write_lines
+    from tracer.sources.inputs import bare_name
+
+    say_pipes([path])
+    facts = describe(path)
+    if as_json:
+        write_lines([json.dumps(facts, indent=2, default=str)])
+    else:
+        from cli.tables.info import info_lines
+
+        width = terminal_width() if is_terminal(sys.stdout) and not wide else None
+        write_lines(info_lines(facts, width, color=has_color(sys.stdout), most_losses=None if wide else 40))
+    for sentence in facts.get("left_out", ()):
+        console.say(sentence)
+    if is_lossy(facts):
+        console.warn(f"{path.name} is incomplete: events were lost or are unreadable")
+    if facts["kind"] in ("capture", "dataset"):
+        console.hint(
+            f"regtrace keys {quoted(path)} --limit 20", f"regtrace timeline {quoted(path)} --key KEY"
+        )
+    else:
+        console.hint(f"regtrace ingest {quoted(path)} -o {quoted(bare_name(path) + '.regtrace')}")
+    if fail_on_loss and is_lossy(facts):
+        raise typer.Exit(Exit.LOSS)
+
+
+def describe(path: Path) -> dict[str, Any]:
+    """Return what is known about a trace or a capture as JSON values; `kind` is etl, pml, capture or dataset.
+
+    Raises:
+        CaptureError: a folder is no capture, or is damaged.
+        SourceError: a file is no trace, or holds several.
+    """
+    from tracer.sources.inputs import holds_traces, open_sources
+    from tracer.sources.unpack import waits
+
+    if path.is_dir() and (_holds_captures(path) or not holds_traces(path)):
+        from analysis.capture import open_capture
+
+        with open_capture(path) as capture:
+            known = capture.info()
+            kind = "dataset" if "captures" in known else "capture"
+            return {"kind": kind, "name": path.name, **known}
+    if not waits(path) and not any(place.exists() for place in (path, *path.parents[:-1])):
+        raise CaptureError(f"{path} does not exist; name an .etl, a .pml or a capture")
+    with open_sources([path]) as sources:
+        if len(sources.files) > 1:
+            names = ", ".join(file.shown for file in sources.files[:4])
+            raise SourceError(f"{path}: holds {len(sources.files)} traces; name one of them: {names}")
+        file = sources.files[0]
+        return {**_describe(file), "name": file.name, "wrapper": file.wrapper, "left_out": sources.left_out}
+
+
+def _holds_captures(folder: Path) -> bool:
+    """Tell whether a folder holds captures, as every other verb takes it then, whatever traces lie beside them."""
+    from analysis.dataset.members import find_captures
+
+    return find_captures(folder) is not None
+
+
+def _describe(file: "SourceFile") -> dict[str, Any]:
+    if file.kind == "pml":
+        return _describe_pml(file.path)
+    from tracer.inspect.info import describe_etl
+
+    return describe_etl(file.path)
+
+
+def is_lossy(facts: dict[str, Any]) -> bool:
+    """Tell whether anything is missing: the capture says so, or a loss or a counter of that severity does."""
+    counted = any(row["severity"] == "loss" and row["count"] for row in facts["diagnostics"])
+    lost = any(loss["kind"] not in ("blind", "clock") for loss in facts["losses"])
+    return counted or lost or facts.get("complete") is False
+
+
+def _describe_pml(path: Path) -> dict[str, Any]:
+    from collections import Counter
+
+    from tracer.diagnostics import Diagnostics
+    from tracer.pml import PmlFile
+    from tracer.resolve.tree import KeyTree
+
+    found = Diagnostics()
+    log = PmlFile(path, found)
+    tree = KeyTree()
+    operations: Counter[str] = Counter()
+    first_ns: int | None = None
+    last_ns: int | None = None
+    for batch in log.batches(tree, source_id=0, first_process_id=0, first_sequence=0):
+        operations.update(batch.column("operation").to_pylist())
+        times = batch.column("time_ns")
+        if batch.num_rows:
+            first_ns = times[0].as_py() if first_ns is None else first_ns
+            last_ns = times[batch.num_rows - 1].as_py()
+    from tracer.inspect.info import time_text
+
+    if not operations:
+        found.count("pml_no_registry_events")
+    return {
+        "kind": "pml",
+        "name": path.name,
+        "size": path.stat().st_size,
+        "header": log.facts,
+        "operations": dict(operations.most_common()),
+        "keys": len(tree),
+        "processes": log.processes(0, 0).num_rows,
+        "first_ns": first_ns,
+        "last_ns": last_ns,
+        "first_time": time_text(first_ns),
+        "last_time": time_text(last_ns),
+        "losses": [],
+        "diagnostics": found.rows(0),
+    }

@@ -1,0 +1,122 @@
+"""`regtrace keys`: one row per key."""
+
+from enum import StrEnum
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.options.common import (
+    CapturePath,
+    Example,
+    FailOnLoss,
+    Force,
+    FormatOption,
+    Limit,
+    OutputFile,
+    UserSid,
+    Wide,
+    Zone,
+)
+from cli.output.console import console
+from cli.output.phrases import quoted
+
+if TYPE_CHECKING:
+    from analysis.capture import Capture
+
+__all__ = ["EXAMPLES", "Sort", "keys"]
+
+EXAMPLES = (
+    Example("regtrace keys app.regtrace --limit 20", "the twenty busiest keys"),
+    Example(
+        r"regtrace keys app.regtrace --under 'HKLM\SOFTWARE' --sort errors", "where things fail below a key"
+    ),
+    Example("regtrace keys app.regtrace --sort writes -o keys.csv", "every key, most written first, as CSV"),
+)
+
+
+class Sort(StrEnum):
+    """Orders of keys; the words are those of analysis.answers.keys.SORTS (a test holds the two together)."""
+
+    EVENTS = "events"
+    READS = "reads"
+    WRITES = "writes"
+    OPENS = "opens"
+    CREATED = "created"
+    DELETES = "deletes"
+    NOT_FOUND = "not_found"
+    FAILURES = "failures"
+    ERRORS = "errors"
+    PROCESSES = "processes"
+    VALUES = "values"
+    BYTES_WRITTEN = "bytes_written"
+    FIRST_TIME = "first_time"
+    LAST_TIME = "last_time"
+    KEY = "key"
+
+
+def keys(
+    capture: CapturePath,
+    under: Annotated[
+        str | None,
+        typer.Option(
+            "--under", "-u", metavar="KEY", help="Only this key and keys below it; * and ? allowed."
+        ),
+    ] = None,
+    user_sid: UserSid = None,
+    sort: Annotated[Sort, typer.Option("--sort", "-s", help="The order.")] = Sort.EVENTS,
+    limit: Limit = None,
+    format: FormatOption = None,  # noqa: A002
+    output: OutputFile = None,
+    force: Force = False,
+    tz: Zone = None,
+    wide: Wide = False,
+    fail_on_loss: FailOnLoss = False,
+) -> None:
+    """Print one row per key: how often used, by whom, and when.
+
+    Spellings of one key are one row. Counts are of operations tried or done, the same in every question (`regtrace
+    list operations`, docs/questions.md). The largest come first, times and keys in their own order.
+    """
+    from analysis.engine.duckdb_backend import engine_errors
+    from analysis.engine.fetch import fetch
+    from analysis.filters import Filters
+    from cli.captures import check_keys, fail_if_lossy, opened, print_rows
+    from cli.options.zones import find_zone
+    from cli.output.destination import Output
+    from cli.tables.keys import key_lines
+
+    target = Output.of(output, format, force=force, wide=wide, zone=find_zone(tz))
+    with opened(capture) as source:
+        check_keys(source, [under] if under else None, subtree=True, user_sid=user_sid)
+        summary = source.keys_table(under, sort=sort.value, limit=limit, filters=Filters(user_sid=user_sid))
+        with engine_errors():
+            rows = source.labelled(fetch(summary))
+        print_rows(
+            rows, target, partial(key_lines, zone=target.zone, color=target.color), noun="key", limit=limit
+        )
+        if under is None and (known := _keys_with_events(source)):
+            touched, named = known
+            console.note(
+                f"{touched:,} keys have events, of {named:,} by name: the other names are spellings of these, or of keys "
+                "that only stand above others or were open"
+            )
+        if rows.num_rows:
+            first = rows.column("display_key")[0].as_py()
+            console.hint(f"regtrace timeline {quoted(capture)} --key {quoted(first)}")
+        fail_if_lossy(source, asked=fail_on_loss)
+
+
+def _keys_with_events(source: "Capture") -> tuple[int, int] | None:
+    """Return how many keys have events, and how many names of keys there are; None where these say nothing new."""
+    from analysis.engine.duckdb_backend import engine_errors
+    from analysis.engine.fetch import fetch
+    from analysis.filters import Filters
+
+    usage, named = source.usage(Filters()), source.manifest.totals.get("keys")
+    if usage is None or type(named) is not int:
+        return None  # sums of an older version: to look through all events takes too long for a note
+    keys = source.tables["keys"].semi_join(usage, "key_id")
+    with engine_errors():
+        touched = fetch(keys.aggregate(touched=keys["same_as"].nunique()))[0][0].as_py()
+    return (touched, named) if touched != named else None

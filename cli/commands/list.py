@@ -1,0 +1,93 @@
+"""`regtrace list`: the words that options accept."""
+
+import sys
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from cli.options.common import Example, Wide
+from cli.output.console import console, is_terminal, terminal_width
+
+__all__ = ["EXAMPLES", "JOINED_COLUMNS", "Subject", "list_words"]
+
+EXAMPLES = (
+    Example("regtrace list operations", "what --operation accepts, and the callback each stands for"),
+    Example("regtrace list columns", "the columns of the view events: what --where can name"),
+    Example("regtrace list statuses", "what --status accepts"),
+)
+
+
+JOINED_COLUMNS = {  # what the view adds to the stored columns
+    "status_name": ("text", "name of `status`; its hex form where it has none; NULL where `status` is"),
+    "key": ("text", "native path of the key, escaped; NULL where the operation has no key"),
+    "display_key": ("text", "its Win32 spelling (HKLM\\...), where it has one"),
+    "process": ("text", "file name of the process's image; NULL where unknown"),
+    "pid": ("uint32", "Windows process id; NULL where unknown"),
+    "tid": ("uint32", "thread id; NULL where unknown"),
+    "user": ("text", "account name or SID of the process; NULL where unknown"),
+    "command_line": ("text", "command line of the process; NULL where not recorded"),
+}
+
+
+class Subject(StrEnum):
+    """What can be listed."""
+
+    OPERATIONS = "operations"
+    COLUMNS = "columns"
+    STATUSES = "statuses"
+
+
+def list_words(
+    subject: Annotated[Subject, typer.Argument(help="What to list.", show_default=False)],
+    wide: Wide = False,
+) -> None:
+    """Print the words that options accept."""
+    from cli.output.destination import write_lines
+    from cli.output.table import TextColumn, lay_out
+
+    rows = {Subject.OPERATIONS: _operations, Subject.COLUMNS: _columns, Subject.STATUSES: _statuses}[
+        subject
+    ]()
+    titles, *cells = rows
+    columns = [
+        TextColumn(title, [row[index] for row in cells], shrink="end" if index == len(titles) - 1 else None)
+        for index, title in enumerate(titles)
+    ]
+    width = terminal_width() if is_terminal(sys.stdout) and not wide else None
+    write_lines(lay_out(columns, width=width))
+    if subject is Subject.OPERATIONS:
+        console.hint("regtrace timeline CAPTURE --key KEY --operation set,delete")
+
+
+def _operations() -> list[tuple[str, ...]]:
+    from tracer.registry.operations import GROUPS, OPERATIONS
+
+    writes = {name: case for case in GROUPS["writes"].cases for name in case.operations}
+    rows: list[tuple[str, ...]] = [("word", "operation", "changes", "callback", "class")]
+    for operation in OPERATIONS:
+        number = "" if operation.notify_class is None else str(operation.notify_class)
+        case = writes.get(operation.name)
+        changes = "" if case is None else "some" if case.conditions else "yes"
+        rows.append((operation.short, operation.name, changes, operation.notification or "", number))
+    for group in GROUPS.values():
+        rows.append((group.word or group.name, f"({group.meaning})", "", "", ""))
+    return rows
+
+
+def _columns() -> list[tuple[str, ...]]:
+    from analysis.engine.events_view import EVENT_COLUMNS
+    from tracer.schema import TABLES
+
+    known = {
+        column.name: (column.kind, column.meaning) for column in TABLES["events"].columns
+    } | JOINED_COLUMNS
+    rows: list[tuple[str, ...]] = [("column", "type", "meaning")]
+    return rows + [(name, *known[name]) for name in EVENT_COLUMNS]
+
+
+def _statuses() -> list[tuple[str, ...]]:
+    from tracer.registry.ntstatus import STATUSES
+
+    rows: list[tuple[str, ...]] = [("status", "name")]
+    return rows + [(f"0x{number:08X}", name) for number, name in STATUSES.items()]

@@ -1,0 +1,134 @@
+"""`regtrace simulate`: its options are made from `tracer.simulate.options.Knobs`, one a knob."""
+
+import inspect
+import re
+from collections.abc import Callable
+from dataclasses import MISSING, fields
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cli.options.common import Example, Force
+from cli.output.console import console
+from cli.output.files import check_target
+from cli.output.phrases import plural, quoted
+from cli.output.progress import size_text
+from tracer.errors import TargetError, UsageError
+from tracer.simulate.options import Knobs
+
+__all__ = ["EXAMPLES", "knob_help", "simulate", "simulate_with"]
+
+EXAMPLES = (
+    Example("regtrace simulate -o demo.etl", "a busy, undamaged trace of 100,000 operations"),
+    Example(
+        "regtrace simulate -o big.etl --events 5000000 --compressed",
+        "a large one, compressed as Windows does",
+    ),
+    Example("regtrace simulate -o bad.etl --lost-buffers 0.02 --cut", "one with losses and a cut end"),
+    Example(
+        "regtrace simulate -o odd.etl --hostile-names 0.1 --nul-names 0.05", "one with names made to do harm"
+    ),
+)
+
+# The number operations are spread over is the first thing to say, so it has its own letter.
+_LETTERS = {"events": "-n"}
+
+
+def simulate_with(knobs: Knobs, output: Path, *, force: bool) -> None:
+    """Write the trace, and say what was written."""
+    from tracer.simulate import seed_path, truth_path
+    from tracer.simulate import simulate as write_trace
+
+    if output.suffix.lower() != ".etl":
+        raise UsageError(f"{output.name!r} must end with .etl: that is what is written")
+    for path in (output, truth_path(output), *([seed_path(output)] if knobs.seed_table else [])):
+        check_target(path, force=force)
+    try:
+        summary = write_trace(output, knobs)
+    except OSError as problem:
+        raise TargetError(f"cannot write {output}: {problem.strerror or problem}") from problem
+    lost = [
+        plural(count, noun)
+        for count, noun in ((summary.events_lost, "event"), (summary.buffers_lost, "buffer"))
+        if count
+    ]
+    console.say(
+        f"{output}: a simulated trace of {plural(summary.operations, 'operation')}, {size_text(summary.size)}"
+        + (f", {' and '.join(lost)} lost as asked" if lost else "")
+    )
+    beside = [str(path) for path in (summary.truth, summary.seed) if path]
+    if beside:
+        console.say(f"beside it: {', '.join(beside)}")
+
+
+def knob_help() -> dict[str, str]:
+    """Return what each knob does, from the docstring of Knobs, which says it once for everybody."""
+    found: dict[str, str] = {}
+    name = ""
+    for line in inspect.cleandoc(Knobs.__doc__ or "").splitlines():
+        start = re.match(r"    (\w+): (.+)", line)
+        if start:
+            name = start[1]
+            found[name] = start[2]
+        elif line.startswith("        ") and name:
+            found[name] += " " + line.strip()
+        else:
+            name = ""
+    return found
+
+
+def _option_of(name: str, kind: type, default: object, words: str) -> inspect.Parameter:
+    spelled = name.replace("_", "-")
+    if kind is bool:
+        declared = [f"--{spelled}/--no-{spelled}"] if default else [f"--{spelled}"]
+    else:
+        declared = [f"--{spelled}", *([_LETTERS[name]] if name in _LETTERS else [])]
+    sentence = (words[:1].upper() + words[1:]).replace("``", "")
+    option = typer.Option(*declared, help=sentence)
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option]
+    )
+
+
+def _with_knobs(function: Callable[..., None]) -> Callable[..., None]:
+    """Return `function` with one more parameter for each knob, as typer reads them."""
+    own = [p for p in inspect.signature(function).parameters.values() if p.kind is not p.VAR_KEYWORD]
+    words = knob_help()
+    kinds = {"int": int, "float": float, "bool": bool}
+    knobs = [
+        _option_of(
+            field.name,
+            kinds[getattr(field.type, "__name__", str(field.type))],
+            field.default,
+            words[field.name],
+        )
+        for field in fields(Knobs)
+        if field.default is not MISSING
+    ]
+    parameters = [*own, *knobs]
+    function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    function.__annotations__ = {p.name: p.annotation for p in parameters}
+    return function
+
+
+@_with_knobs
+def simulate(
+    *,
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", metavar="FILE.etl", help="The trace to write.", show_default=False),
+    ],
+    force: Force = False,
+    **knobs: Any,  # noqa: ANN401
+) -> None:
+    """Write a simulated trace, a genuine .etl, with its truth beside it.
+
+    A small model of a registry, its processes and their handles drives a writer of Windows' own trace format.
+    Every nastiness of real traces is a knob. The same knobs and seed give the same bytes. The truth (what
+    each record really meant) is written beside the trace as Parquet. A capture made from it says that it
+    is simulated.
+    """
+    simulate_with(Knobs(**knobs), output, force=force)
+    capture = output.with_suffix(".regtrace")
+    console.hint(f"regtrace ingest {quoted(output)} -o {quoted(capture)}", f"regtrace info {quoted(output)}")

@@ -1,0 +1,99 @@
+"""`regtrace state`: what was known of keys and values at a time."""
+
+from functools import partial
+from typing import Annotated
+
+import typer
+
+from cli.options.common import (
+    CapturePath,
+    Example,
+    FailOnLoss,
+    Force,
+    FormatOption,
+    KeyWords,
+    Limit,
+    OutputFile,
+    ProcessWord,
+    UnderWords,
+    UserSid,
+    Where,
+    Wide,
+    Zone,
+)
+from cli.output.console import console
+
+__all__ = ["EXAMPLES", "state"]
+
+EXAMPLES = (
+    Example(
+        r"regtrace state app.regtrace --at +30s --under 'HKLM\SOFTWARE\Vendor'",
+        "a key and what is below it, thirty seconds after the start",
+    ),
+    Example(
+        r"regtrace state app.regtrace --key 'HKLM\**\Run' --value '*'", "the values of autostarts, at the end"
+    ),
+    Example(
+        r"regtrace state app.regtrace --at 2026-11-22T10:00:00Z -o before.parquet", "everything, as Parquet"
+    ),
+)
+
+
+def state(
+    capture: CapturePath,
+    at: Annotated[
+        str | None,
+        typer.Option(
+            "--at",
+            metavar="TIME",
+            help="The time: 2026-11-22T10:00:00Z, +90s after the start, -5m before the end. Default: the end.",
+        ),
+    ] = None,
+    key: KeyWords = None,
+    under: UnderWords = None,
+    value: Annotated[
+        str | None,
+        typer.Option(
+            "--value",
+            metavar="NAME",
+            help="Only values of this name, no keys; * and ? allowed, '' or (default) is the default value.",
+        ),
+    ] = None,
+    process: ProcessWord = None,
+    where: Where = None,
+    user_sid: UserSid = None,
+    limit: Limit = None,
+    format: FormatOption = None,  # noqa: A002
+    output: OutputFile = None,
+    force: Force = False,
+    tz: Zone = None,
+    wide: Wide = False,
+    fail_on_loss: FailOnLoss = False,
+) -> None:
+    """Print what was known of keys and values at a time.
+
+    A value is known by a write or by a read; or it is absent (asked for, and not found) or deleted; or it
+    is unknown, where events may have been lost since it was known, and what it held then is shown. What
+    no event up to the time told of is not shown. --process and --where choose by the event that tells.
+    """
+    from analysis.answers.state import told
+    from analysis.engine.duckdb_backend import engine_errors
+    from analysis.engine.fetch import fetch
+    from cli.options.zones import find_zone
+    from cli.output.destination import Output
+    from cli.questions import asking, filters_of
+    from cli.tables.state import state_lines
+
+    target = Output.of(output, format, force=force, wide=wide, zone=find_zone(tz))
+    filters = filters_of(
+        key=key, under=under, value=value, process=process, end=at, where=where, user_sid=user_sid
+    )
+    with asking(capture, filters, target, fail_on_loss=fail_on_loss) as question:
+        span, end_ns = question.capture.span(), question.capture.interval(filters)[1]
+        if span is not None and end_ns is not None and end_ns > span[1]:
+            console.note("the time asked about comes after the last event: this is what was known at the end")
+        with engine_errors():
+            rows = told(fetch(question.capture.state_table(filters, limit=limit)))
+        question.print(
+            rows, partial(state_lines, zone=target.zone, color=target.color), noun="row", limit=limit
+        )

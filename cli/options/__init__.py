@@ -1,0 +1,1 @@
+"""Options that verbs share, and how their words are read."""

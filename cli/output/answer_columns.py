@@ -1,0 +1,42 @@
+"""What tables of several answers do alike: columns of times, the host of each row, columns that say nothing."""
+
+from dataclasses import replace
+from datetime import tzinfo
+
+import pyarrow as pa
+
+from cli.output.columns import host_cells, text_cells
+from cli.output.table import TextColumn
+
+__all__ = ["only_told", "times_column", "with_hosts"]
+
+_NARROW = 100  # columns of a terminal on which times are shown in milliseconds
+
+
+def only_told(rows: pa.Table, columns: list[TextColumn], width: int | None) -> list[TextColumn]:
+    """Return the columns with what says which capture each row is of, and on a terminal without empty ones."""
+    if width is not None:
+        columns = [
+            column for column in columns if any(cell not in ("", "0") for cell in column.cells)
+        ] or columns
+    return with_hosts(rows, columns)
+
+
+def with_hosts(rows: pa.Table, columns: list[TextColumn]) -> list[TextColumn]:
+    """Return the columns, of a dataset's rows with the host or capture of each first."""
+    hosts = host_cells(rows)
+    return [TextColumn("host", hosts, shrink="middle", least=8), *columns] if hosts else columns
+
+
+def times_column(rows: pa.Table, name: str, zone: tzinfo, width: int | None) -> TextColumn:
+    """Return a column of times; on a terminal a date that all share stands in its heading."""
+    cells = text_cells(rows, name, zone=zone)
+    title = name.replace("_", " ")
+    column = TextColumn(title, cells, styles=["dim"] * len(cells))
+    days = {cell[:10] for cell in cells if cell}
+    if width is None or len(days) != 1:
+        return column
+    fraction = any(cell[19:26] != ".000000" for cell in cells if cell)
+    end = 19 if not fraction else 23 if width < _NARROW else 26
+    short = [cell[11:end] + cell[26:] for cell in cells]
+    return replace(column, title=f"{title.removesuffix('time')}{days.pop()}", cells=short)

@@ -1,0 +1,193 @@
+"""Where rows go and in which format: one object that a verb makes from its options, and one function."""
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, tzinfo
+from pathlib import Path
+from typing import BinaryIO
+
+import pyarrow as pa
+
+from cli.output.console import has_color, is_terminal, terminal_width
+from cli.output.files import binary_stdout, check_target, open_target
+from tracer.errors import UsageError
+
+__all__ = ["FORMATS", "Output", "Render", "write_lines", "write_rows"]
+
+FORMATS = {
+    "table": (".txt",),
+    "csv": (".csv",),
+    "jsonl": (".jsonl", ".ndjson"),
+    "parquet": (".parquet", ".pq"),
+}
+
+_TABLE_ROWS = 50_000
+Render = Callable[[pa.Table, int | None], Iterable[str]]  # rows and the width to fit -> lines
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """Where rows go.
+
+    Attributes:
+        format: table, csv, jsonl or parquet.
+        path: the file; None: standard output.
+        force: whether an existing file is replaced.
+        wide: whether a table keeps every column and letter.
+        zone: the zone times are shown in.
+        always: columns that JSONL names even where they are NULL; None: all.
+        sources: files that the verb reads, of which the output must be none; a capture is never written into.
+    """
+
+    format: str
+    path: Path | None = None
+    force: bool = False
+    wide: bool = False
+    zone: tzinfo = UTC
+    always: frozenset[str] | None = None
+    sources: tuple[Path, ...] = ()
+
+    @classmethod
+    def of(
+        cls,
+        path: Path | None,
+        wanted: str | None,
+        *,
+        default: str = "table",
+        force: bool = False,
+        wide: bool = False,
+        zone: tzinfo = UTC,
+        always: frozenset[str] | None = None,
+        sources: Sequence[Path] = (),
+    ) -> "Output":
+        """Return what the options mean, checked before any work is done.
+
+        Raises:
+            UsageError: the format can be told neither from `wanted` nor from the file's ending, or bytes
+            would
+                go to a terminal.
+            TargetError: the file exists and `force` is not set, it is a source, or its folder is missing.
+        """
+        if path is not None and str(path) == "-":
+            path = None
+        found = str(wanted) if wanted else _format_of(path) if path else default
+        if path is not None:
+            check_target(path, force=force, sources=sources)
+        elif found == "parquet" and is_terminal(sys.stdout):
+            raise UsageError("Parquet is not text: give -o FILE.parquet, or send it into a pipe")
+        if found == "table" and default != "table" and not wanted:
+            raise UsageError("this verb writes no table; use .csv, .jsonl or .parquet")
+        return cls(found, path, force, wide, zone, always, tuple(sources))
+
+    @property
+    def on_terminal(self) -> bool:
+        """Whether a person reads the rows as they are written."""
+        return self.path is None and is_terminal(sys.stdout)
+
+    @property
+    def color(self) -> bool:
+        """Whether a table may use colour."""
+        return self.path is None and has_color(sys.stdout)
+
+    @property
+    def width(self) -> int | None:
+        """The columns a table may take; None: as many as it needs."""
+        return terminal_width() if self.on_terminal and not self.wide else None
+
+
+def write_rows(rows: pa.Table | pa.RecordBatchReader, output: Output, render: Render) -> int:
+    """Write `rows` as `output` asks and return how many there were; `render` makes the lines of a table."""
+    counter = _Counter()
+    reader = counter.counted(rows.to_reader() if isinstance(rows, pa.Table) else rows)
+    if output.path is None:
+        _write(reader, binary_stdout(), output, render)
+        sys.stdout.flush()
+    else:
+        with open_target(output.path, force=output.force, sources=output.sources) as stream:
+            _write(reader, stream, output, render)
+    return counter.rows
+
+
+def write_lines(lines: Iterable[str], path: Path | None = None, *, force: bool = False) -> None:
+    """Write lines of text to `path`, or to standard output in the terminal's own encoding."""
+    if path is None:
+        for line in lines:
+            sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+        return
+    with open_target(path, force=force) as stream:
+        for line in lines:
+            stream.write(line.encode() + b"\n")
+
+
+class _Counter:
+    """Counts the rows that pass."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+
+    def counted(self, reader: pa.RecordBatchReader) -> pa.RecordBatchReader:
+        def batches() -> Iterable[pa.RecordBatch]:
+            for batch in reader:
+                self.rows += batch.num_rows
+                yield batch
+
+        return pa.RecordBatchReader.from_batches(reader.schema, batches())
+
+
+def _format_of(path: Path) -> str:
+    ending = path.suffix.lower()
+    for name, endings in FORMATS.items():
+        if ending in endings:
+            return name
+    if path.exists() and not path.is_file():  # a device or a pipe has no ending
+        return "jsonl"
+    known = ", ".join(endings[0] for endings in FORMATS.values())
+    raise UsageError(
+        f"cannot tell the format of {path.name!r} from its ending; use one of {known}, or give --format"
+    )
+
+
+def _write(reader: pa.RecordBatchReader, stream: BinaryIO, output: Output, render: Render) -> None:
+    if output.format == "csv":
+        from cli.output.csv_format import write_csv
+
+        write_csv(reader, stream, zone=output.zone, for_eyes=output.on_terminal)
+    elif output.format == "jsonl":
+        from cli.output.jsonl import write_jsonl
+
+        write_jsonl(reader, stream, zone=output.zone, always=output.always)
+    elif output.format == "parquet":
+        _write_parquet(reader, stream)
+    elif output.path is None:
+        write_lines(_table_lines(reader, output.width, render))
+    else:
+        for line in _table_lines(reader, None, render):
+            stream.write(line.encode() + b"\n")
+
+
+def _table_lines(reader: pa.RecordBatchReader, width: int | None, render: Render) -> Iterator[str]:
+    """Yield the lines of one table, or of several where rows are very many: memory stays bounded."""
+    block: list[pa.RecordBatch] = []
+    rows = 0
+    shown = False
+    for batch in reader:
+        rest = batch
+        while rest.num_rows:
+            block.append(rest.slice(0, _TABLE_ROWS - rows))
+            rest = rest.slice(_TABLE_ROWS - rows)
+            rows += block[-1].num_rows
+            if rows == _TABLE_ROWS:
+                yield from render(pa.Table.from_batches(block), width)
+                block, rows, shown = [], 0, True
+    if rows or not shown:
+        yield from render(pa.Table.from_batches(block, schema=reader.schema), width)
+
+
+def _write_parquet(reader: pa.RecordBatchReader, stream: BinaryIO) -> None:
+    import pyarrow.parquet as pq
+
+    with pq.ParquetWriter(pa.PythonFile(stream, mode="w"), reader.schema, compression="zstd") as writer:
+        for batch in reader:
+            writer.write_batch(batch)

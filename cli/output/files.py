@@ -1,0 +1,14 @@
+"""Output files, as verbs need them: checks before any work, whole files, and standard output as bytes."""
+
+import sys
+from typing import BinaryIO
+
+from tracer.files.targets import check_target, open_target
+
+__all__ = ["binary_stdout", "check_target", "open_target"]
+
+
+def binary_stdout() -> BinaryIO:
+    """Return standard output as bytes; text written before is flushed first, to keep the order."""
+    sys.stdout.flush()
+    return sys.stdout.buffer

@@ -1,0 +1,175 @@
+"""Aligned plain-text tables: made to fit a terminal, or whole for a pipe or a file."""
+
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cache, lru_cache
+
+from cli.output.console import with_style
+from cli.output.safe import visible
+from tracer.registry.quoting import quote_name
+
+__all__ = ["TextColumn", "cell_width", "cut_end", "cut_middle", "lay_out", "path_line"]
+
+_GAP = "  "
+_SHORTEST = 4
+
+
+@dataclass(frozen=True, slots=True)
+class TextColumn:
+    """One column of a table, as text.
+
+    Attributes:
+        title: its heading; "" where none is needed.
+        cells: its text, one a row; unprintable characters are shown escaped.
+        right: align to the right (numbers).
+        shrink: how a cell that is too long is shortened: middle (paths), end, or None (never).
+        least: width below which it is not shortened.
+        most: width beyond which a cell is always shortened at its end; None: none.
+        optional: left out, last ones first, where the table is too wide even when shortened.
+        styles: a style of `cli.output.console.STYLES` for each cell, "" for none; None: all plain.
+    """
+
+    title: str
+    cells: Sequence[str]
+    right: bool = False
+    shrink: str | None = None
+    least: int = 12
+    most: int | None = None
+    optional: bool = False
+    styles: Sequence[str] | None = None
+
+
+def cell_width(text: str) -> int:
+    """Return how many columns of a terminal `text` takes (East Asian wide letters take two, marks none)."""
+    return len(text) if text.isascii() else _wide_text(text)
+
+
+def cut_end(text: str, width: int, mark: str = "…") -> str:
+    """Return `text`, its end replaced by `mark` where it is wider than `width`."""
+    if cell_width(text) <= width:
+        return text
+    return _take(text, width - cell_width(mark)) + mark
+
+
+def cut_middle(text: str, width: int, mark: str = "…") -> str:
+    r"""Return `text`, its middle replaced by `mark` where it is wider than `width`: a path's ends tell most.
+
+    >>> cut_middle(r"HKLM\SOFTWARE\Microsoft\Windows\Run", 20)
+    'HKLM\\SO…\\Windows\\Run'
+    """
+    if cell_width(text) <= width:
+        return text
+    room = width - cell_width(mark)
+    tail = _take(text[::-1], room - room * 2 // 5)[::-1]
+    return _take(text, room - cell_width(tail)) + mark + tail
+
+
+def lay_out(
+    columns: Sequence[TextColumn], *, width: int | None = None, color: bool = False, mark: str = "…"
+) -> Iterator[str]:
+    """Yield the lines of a table: headings, then rows; no trailing spaces.
+
+    Args:
+        columns: what to show; all have equally many cells.
+        width: the columns of the terminal; None: nothing is shortened or left out.
+        color: whether `styles` are shown, and headings in bold.
+        mark: what stands for text that was left out.
+    """
+    shown = [_made_visible(column, mark, shortens=width is not None) for column in columns]
+    widths = [max([cell_width(column.title), *map(cell_width, column.cells)], default=0) for column in shown]
+    if width is not None:
+        shown, widths = _fit(shown, widths, width)
+    if any(column.title for column in shown):
+        titles = [column.title for column in shown]
+        yield _line(titles, shown, widths, mark, ["bold" if color else ""] * len(titles))
+    plain = [""] * len(shown)
+    for row, cells in enumerate(zip(*(column.cells for column in shown), strict=True)):
+        styles = [column.styles[row] if column.styles else "" for column in shown] if color else plain
+        yield _line(cells, shown, widths, mark, styles)
+
+
+def path_line(path: str, width: int, *, color: bool = False, mark: str = "…") -> str:
+    """Return the line above a table that says which key its rows are of, or lie below."""
+    line = cut_middle(_marked(visible(quote_name(path)), mark), width, mark)
+    return with_style(line, "bold") if color else line
+
+
+def _made_visible(column: TextColumn, mark: str, *, shortens: bool) -> TextColumn:
+    cells = [visible(cell) for cell in column.cells]
+    if shortens or column.most is not None:
+        cells = [_marked(cell, mark) for cell in cells]
+    if column.most is not None:
+        cells = [cut_end(cell, column.most, mark) for cell in cells]
+    return replace(column, title=visible(column.title), cells=cells)
+
+
+def _marked(text: str, mark: str) -> str:
+    """Return visible text in which `mark` does not occur: where it stands later, something was left out."""
+    return text.replace(mark, f"\\u{{{ord(mark[0]):X}}}{mark[1:]}") if mark in text else text
+
+
+def _fit(columns: list[TextColumn], widths: list[int], width: int) -> tuple[list[TextColumn], list[int]]:
+    """Shorten the widest shrinkable columns first; leave optional ones out where that is not enough."""
+    room = width - len(_GAP) * (len(widths) - 1)
+    fitted = _shrunk(columns, widths, room, [max(c.least, cell_width(c.title)) for c in columns])
+    last = max((i for i, column in enumerate(columns) if column.optional), default=None)
+    if sum(fitted) <= room:
+        return columns, fitted
+    if last is None:  # nothing more to leave out: shorten beyond what reads well
+        return columns, _shrunk(columns, fitted, room, [_SHORTEST] * len(columns))
+    return _fit(columns[:last] + columns[last + 1 :], widths[:last] + widths[last + 1 :], width)
+
+
+def _shrunk(columns: list[TextColumn], widths: list[int], room: int, least: list[int]) -> list[int]:
+    """Return the widths, the widest shrinkable ones narrowed until all fit `room` or are at their least."""
+    shrunk = list(widths)
+    while sum(shrunk) > room:
+        wide = [(shrunk[i], i) for i, c in enumerate(columns) if c.shrink and shrunk[i] > least[i]]
+        if not wide:
+            break
+        shrunk[max(wide)[1]] -= 1
+    return shrunk
+
+
+def _line(
+    cells: Sequence[str],
+    columns: Sequence[TextColumn],
+    widths: Sequence[int],
+    mark: str,
+    styles: Sequence[str],
+) -> str:
+    parts = []
+    last = len(columns) - 1
+    for position, (cell, column, width, style) in enumerate(zip(cells, columns, widths, styles, strict=True)):
+        if column.shrink and cell_width(cell) > width:
+            cell = (cut_middle if column.shrink == "middle" else cut_end)(cell, width, mark)
+        space = " " * (width - cell_width(cell))
+        styled = with_style(cell, style) if style and cell else cell
+        ends = position == last and not column.right
+        parts.append(space + styled if column.right else styled if ends else styled + space)
+    return _GAP.join(parts).rstrip(" ")
+
+
+@lru_cache(100_000)  # the same names stand in many rows
+def _wide_text(text: str) -> int:
+    return sum(map(_letter_width, text))
+
+
+@cache
+def _letter_width(letter: str) -> int:
+    if unicodedata.category(letter) in ("Mn", "Me"):
+        return 0
+    return 2 if unicodedata.east_asian_width(letter) in ("W", "F") else 1
+
+
+def _take(text: str, width: int) -> str:
+    """Return the longest start of `text` that is at most `width` wide."""
+    if text.isascii():
+        return text[: max(width, 0)]
+    used = 0
+    for position, letter in enumerate(text):
+        used += _letter_width(letter)
+        if used > width:
+            return text[:position]
+    return text

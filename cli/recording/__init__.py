@@ -1,0 +1,1 @@
+"""What the verbs that record share: options, messages, Ctrl-C."""

@@ -1,0 +1,389 @@
+"""What evidence amounts to, followed event by event in a plain loop: the reference of `history` and `state`."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from plain_rows import folded_key, group_of, plain_rows
+
+from analysis.capture import Capture
+from tracer.registry.text import fold_name
+from tracer.registry.values import decode_value
+
+__all__ = [
+    "Follower",
+    "Known",
+    "content_of",
+    "follow",
+    "is_doubtful",
+    "is_lost",
+    "tells_data",
+    "text_of",
+    "unproved_times",
+]
+
+Row = dict[str, Any]
+Content = tuple[int | None, int | None, bytes | None]
+NOTHING: Content = (None, None, None)
+HIVES = ("LoadKey", "UnloadKey", "RestoreKey", "ReplaceKey")
+MISSING = (0xC0000034, 0xC000003A)
+SHORT = (0x80000005, 0xC0000023)
+
+
+def content_of(row: Row) -> Content:
+    """Return type, size and data that a write or a read tells."""
+    return row["data_type"], row["data_size"], row["data"]
+
+
+def text_of(content: Content) -> str | None:
+    """Return a content as people read it; None where nothing is known of it."""
+    kind, size, data = content
+    if content == NOTHING:
+        return None
+    return decode_value(kind, b"" if data is None and size == 0 else data, size)
+
+
+def tells_data(row: Row) -> bool:
+    """Tell whether a read that was done tells what the value holds."""
+    return row["data"] is not None or (row["data_size"] == 0 and row["data_type"] is not None)
+
+
+@dataclass
+class Known:
+    """What is known of one value, or of the values of a key of which nothing was heard yet."""
+
+    data: tuple[str, Row] | None = None  # newest write or read since it was gone
+    seen: Row | None = None
+    gone: tuple[str, Row] | None = None
+    unsure: Row | None = None  # newest since the data
+    heard: tuple[str, Row] | None = None  # newest of what is said and not proved
+    last_unsure: bool = False
+
+    def hear(self, fact: str, row: Row) -> None:
+        """Take what a row says under a name that is not proved: a change may be one of this value, or not."""
+        self.heard = (fact, row)
+        if fact in ("write", "deleted", "unsure"):
+            self.learn("unsure", row)
+
+    def learn(self, fact: str, row: Row) -> None:
+        self.last_unsure = fact == "unsure"
+        if fact in ("write", "read"):
+            self.data, self.unsure = (fact, row), None
+        elif fact == "seen":
+            self.seen = row
+        elif fact in ("absent", "deleted"):
+            self.gone, self.data, self.seen, self.unsure = (fact, row), None, None, None
+        elif fact == "unsure":
+            self.unsure = row
+
+    def word(self) -> tuple[str | None, Row | None]:
+        """Return how it is known, and by which event."""
+        sure = self.data or (self.seen and ("read", self.seen)) or self.gone
+        if self.last_unsure or (sure is None and self.heard):
+            if self.heard_last():
+                return "unknown", self.heard[1]
+            return "unknown", sure[1] if sure else self.unsure
+        if self.data and not self.unsure:
+            return self.data
+        if self.seen:
+            return "read", self.seen
+        return self.gone or (None, None)
+
+    def heard_last(self) -> bool:
+        newest = [row["sequence"] for _, row in filter(None, (self.data, self.gone))]
+        newest += [self.seen["sequence"]] if self.seen else []
+        return self.heard is not None and self.heard[1]["sequence"] > max(newest, default=-1)
+
+    def sure_word(self) -> str | None:
+        """Return what the event by which it is known said of it when it happened."""
+        if self.word()[0] != "unknown":
+            return self.word()[0]
+        if self.heard_last():
+            return {"seen": "read", "unsure": None}.get(self.heard[0], self.heard[0])
+        return self.data[0] if self.data else "read" if self.seen else self.gone[0] if self.gone else None
+
+
+@dataclass
+class KeyState:
+    """What is known of one key and its values."""
+
+    values: dict[str, Known] = field(default_factory=dict)
+    names: dict[str, str] = field(default_factory=dict)
+    unheard: Known = field(default_factory=Known)
+    word: str | None = None
+    at: Row | None = None
+    sure: Row | None = None
+    sure_word: str | None = None
+    heard: tuple[str | None, Row] | None = None
+    existed: bool = False
+
+    def of(self, value: str) -> Known:
+        if value not in self.values:
+            self.values[value] = replace(self.unheard)
+        return self.values[value]
+
+    def learn(self, fact: str, row: Row) -> None:
+        for known in (*self.values.values(), self.unheard):
+            known.learn(fact, row)
+
+    def is_now(self, word: str, row: Row) -> None:
+        if word != "unknown":
+            self.sure, self.sure_word = row, word
+        self.word, self.at = word, self.sure or row
+        self.existed = self.existed or word == "exists"
+
+    def hear(self, word: str | None, row: Row, *, change: bool) -> None:
+        """Take what a row says under a name that is not proved; `word` is exists, absent, deleted or None."""
+        self.heard = (word, row)
+        if change or self.sure is None:
+            self.word = "unknown"
+
+    def shown(self) -> tuple[str | None, str | None, Row | None]:
+        """Return the word, what was last said, and by which event."""
+        sure_at = -1 if self.sure is None else self.sure["sequence"]
+        if self.word == "unknown" and self.heard and self.heard[1]["sequence"] > sure_at:
+            return self.word, self.heard[0], self.heard[1]
+        return self.word, self.sure_word if self.sure else None, self.at
+
+
+class Follower:
+    """Follows the rows of a capture in order.
+
+    Attributes:
+        paths: group of a key that events are about -> its folded path.
+        keys: group of a key -> what is known of it now.
+        changes: (row, value, known before, by which event, name) of what `history` tells.
+    """
+
+    def __init__(self, capture: Capture) -> None:
+        paths, groups = folded_key(capture), group_of(capture)
+        used = {
+            groups[int(key)] for key in capture.sql("SELECT DISTINCT key_id FROM events")["key_id"].dropna()
+        }
+        self.paths = {key: path for key, path in paths.items() if key in used}
+        self.keys: dict[int, KeyState] = {}
+        self.changes: list[tuple[Row, str, str | None, Row | None, int]] = []
+
+    def follow(self, rows: Iterable[Row]) -> None:
+        for row in rows:
+            if row["group"] is not None:
+                self._one(row, self._key(row["group"]))
+
+    def _key(self, group: int) -> KeyState:
+        return self.keys.setdefault(group, KeyState())
+
+    def _one(self, row: Row, key: KeyState) -> None:
+        operation, status = row["operation"], row["status"]
+        done = status is not None and status < 0x80000000 and status != 0x103
+        failed = status is not None and status >= 0x80000000
+        if row["value_name"] is not None and self._value(row, key, done, failed):
+            return
+        if row["unproved"]:
+            self._hear(row, key, done, failed)
+            return
+        if operation in ("OpenKey", "CreateKey"):
+            if status == 0 and operation == "CreateKey" and row["disposition"] == 1:
+                key.learn("absent", row)
+                key.is_now("exists", row)
+                self._nothing_below(row)
+            elif status == 0:
+                key.is_now("exists", row)
+            elif status in MISSING:
+                key.learn("absent", row)
+                key.is_now("absent", row)
+                self._nothing_below(row)
+        elif operation in ("DeleteKey", "RenameKey") and done:
+            self._end(row, key, row["group"])
+            if operation == "DeleteKey":
+                self._nothing_below(row)
+            if operation == "RenameKey":
+                for group in self._below(row["group"]):
+                    self._end(row, self._key(group), group)
+                self._rename(row)
+        elif operation in ("DeleteKey", "RenameKey") and not failed:
+            self._doubt(row, row["group"], below=operation == "RenameKey")
+            if operation == "RenameKey":
+                self._rename(row)
+        elif not failed and (operation in HIVES or (operation == "HiveWork" and is_other_hive(row))):
+            self._doubt(row, row["group"], below=True)
+        elif operation in ("EnumerateKey", "EnumerateValueKey", "SetInformationKey", "QueryKey"):
+            of_name = operation == "QueryKey" and row["information_class"] in (3, 7, None)
+            if (done or status in (*SHORT, 0x8000001A)) and not of_name:
+                key.is_now("exists", row)
+
+    def _hear(self, row: Row, key: KeyState, done: bool, failed: bool) -> None:
+        """Take what is said of a key under a name that is not proved."""
+        operation, status = row["operation"], row["status"]
+        opens = operation in ("OpenKey", "CreateKey")
+        whole = operation in HIVES or (operation == "HiveWork" and is_other_hive(row))
+        if (opens and status == 0) or (status in MISSING and opens):
+            made = operation == "CreateKey" and row["disposition"] == 1 and status == 0
+            if made:
+                key.learn("unsure", row)
+            key.hear("exists" if status == 0 else "absent", row, change=made)
+        elif (operation in ("DeleteKey", "RenameKey") or whole) and not failed:
+            ended = done and operation in ("DeleteKey", "RenameKey")
+            below = self._below(row["group"]) if operation != "DeleteKey" else []
+            for group in (row["group"], *below):
+                self._key(group).learn("unsure", row)
+                self._key(group).hear("deleted" if ended else None, row, change=True)
+            if operation == "RenameKey":
+                self._rename(row)
+        elif operation in ("EnumerateKey", "EnumerateValueKey", "SetInformationKey", "QueryKey"):
+            of_name = operation == "QueryKey" and row["information_class"] in (3, 7, None)
+            if (done or status in (*SHORT, 0x8000001A)) and not of_name:
+                key.hear("exists", row, change=False)
+
+    def _value(self, row: Row, key: KeyState, done: bool, failed: bool) -> bool:
+        """Learn what a row says of a value; return whether it does."""
+        operation, status, value = row["operation"], row["status"], row["folded_value"]
+        if operation not in ("SetValueKey", "DeleteValueKey", "QueryValueKey", "EnumerateValueKey"):
+            return False
+        changes = operation in ("SetValueKey", "DeleteValueKey")
+        fact = None
+        if changes and done:
+            fact = "write" if operation == "SetValueKey" else "deleted"
+        elif status == 0xC0000034 and operation in ("DeleteValueKey", "QueryValueKey"):
+            fact = "absent"
+        elif changes and not failed:
+            fact = "unsure"
+        elif not changes and done and tells_data(row):
+            fact = "read"
+        elif not changes and (done or status in SHORT):
+            fact = "seen"
+        if fact is None and not changes:
+            return False
+        known = key.of(value)
+        key.names.setdefault(value, row["value_name"])
+        if changes:
+            self.changes.append((row, value, *known.word(), row["group"]))
+        if fact is not None and row["unproved"]:
+            known.hear(fact, row)
+            key.hear(None if fact == "unsure" else "exists", row, change=False)
+        elif fact is not None:
+            known.learn(fact, row)
+            if fact != "unsure":
+                key.is_now("exists", row)
+        return True
+
+    def _nothing_below(self, row: Row) -> None:
+        """Below a key that is missing, or was just made, is nothing, whatever was there."""
+        for group in self._below(row["group"]):
+            if group in self.keys and self.keys[group].existed:
+                self.keys[group].learn("absent", row)
+                self.keys[group].is_now("absent", row)
+
+    def _end(self, row: Row, key: KeyState, group: int) -> None:
+        for value, known in key.values.items():
+            word, at = known.word()
+            if word in ("write", "read"):
+                self.changes.append((row, value, word, at, group))
+        key.learn("deleted", row)
+        key.is_now("deleted", row)
+
+    def _rename(self, row: Row) -> None:
+        if row["requested_name"] is None:
+            return
+        old = self.paths[row["group"]]
+        new = old[: old.rfind("\\") + 1] + fold_name(row["requested_name"])
+        for group, path in self.paths.items():
+            if new != old and (path == new or path.startswith(f"{new}\\")):
+                self._doubt(row, group, below=False)
+
+    def _doubt(self, row: Row, group: int, *, below: bool) -> None:
+        for other in (group, *(self._below(group) if below else ())):
+            self._key(other).learn("unsure", row)
+            self._key(other).is_now("unknown", row)
+
+    def _below(self, group: int) -> list[int]:
+        return [other for other, path in self.paths.items() if path.startswith(self.paths[group] + "\\")]
+
+
+def is_other_hive(row: Row) -> bool:
+    names = ("UnloadHiveStart", "HiveDestroy", "HiveLink")
+    return any(f'"event": "{name}"' in (row["detail"] or "") for name in names)
+
+
+def follow(capture: Capture, until_ns: int | None = None) -> Follower:
+    """Follow a capture up to a time."""
+    follower = Follower(capture)
+    follower.follow(row for row in plain_rows(capture) if until_ns is None or row["time_ns"] <= until_ns)
+    return follower
+
+
+def unproved_times(capture: Capture, until_ns: int | None = None) -> list[Row]:
+    """Return when something was changed under no proved name: kind, name, from_ns, to_ns."""
+    first_ns, last_ns = capture.span() or (0, 0)
+    width = (last_ns - first_ns) // 1000 + 1
+    times: dict[tuple[str, str | None, int], list[int]] = {}
+    for row in plain_rows(capture):
+        late = until_ns is not None and row["time_ns"] > until_ns
+        if late or (row["status"] is not None and row["status"] >= 0x80000000):
+            continue
+        nameless = row["nameless"] or row["key_id"] is None or bool(row["flags"] & 16)
+        kind = _doubtful_kind(row) if nameless else None
+        if kind is not None:
+            name = row["folded_value"] if kind == "value" else None
+            times.setdefault((kind, name, row["time_ns"] // width), []).append(row["time_ns"])
+    return [
+        {"kind": kind, "name": name, "from_ns": min(some), "to_ns": max(some)}
+        for (kind, name, _), some in times.items()
+    ]
+
+
+def _doubtful_kind(row: Row) -> str | None:
+    operation = row["operation"]
+    if operation in ("SetValueKey", "DeleteValueKey"):
+        return "everything" if row["value_name"] is None else "value"
+    if operation in ("DeleteKey", "RenameKey", "UnloadKey", "RestoreKey", "ReplaceKey"):
+        return "everything"
+    if operation == "CreateKey":
+        return None if row["disposition"] == 2 else "key"
+    if operation == "LoadKey":
+        return "absence"
+    if operation != "HiveWork" or row["key_id"] is not None:
+        return None
+    detail = json.loads(row["detail"] or "{}")
+    if detail.get("StatusCode", 0) >= 0x80000000:
+        return None
+    if detail.get("event") in ("LoadHiveStart", "LoadHiveStop", "MountHiveStop", "HiveLink"):
+        return "absence"
+    replaced = ("RestoreHiveStart", "RestoreHiveStop", "UnloadHiveStart", "HiveDestroy")
+    return "everything" if detail.get("event") in replaced else None
+
+
+def is_doubtful(
+    times: list[Row], word: str | None, value: str | None, after_ns: int, before_ns: int | None
+) -> bool:
+    """Tell whether what was known may have been changed under no proved name between two times; None: the end.
+
+    Args:
+        times: of `unproved_times`.
+        word: how it was known.
+        value: folded name; None: a key.
+        after_ns: when it was known.
+        before_ns: until when.
+    """
+    gone = word in ("absent", "deleted")
+    return any(
+        time["to_ns"] >= after_ns
+        and (before_ns is None or time["from_ns"] <= before_ns)
+        and (
+            time["kind"] == "everything"
+            or (time["kind"] == "value" and time["name"] == value)
+            or (time["kind"] == "absence" and gone)
+            or (time["kind"] == "key" and gone and value is None)
+        )
+        for time in times
+    )
+
+
+def is_lost(losses: list[Row], after_ns: int, before_ns: int | None) -> bool:
+    """Tell whether something may have been lost between two times; None: the end."""
+    return any(
+        loss["kind"] != "blind"
+        and (loss["to_ns"] is None or loss["to_ns"] >= after_ns)
+        and (loss["from_ns"] is None or before_ns is None or loss["from_ns"] <= before_ns)
+        for loss in losses
+    )

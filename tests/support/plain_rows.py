@@ -1,0 +1,77 @@
+"""A capture's rows as plain dictionaries, and captures to ask: what the references of the answers loop over."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import regtrace as rt
+from analysis.capture import Capture
+from analysis.filters import Filters
+from tracer.registry.ntstatus import is_failure
+from tracer.registry.text import fold_name
+
+__all__ = ["failed", "folded_key", "group_of", "link_target", "plain_answer", "plain_rows", "simulated"]
+
+Row = dict[str, Any]
+ACROSS_LOSS, AMBIGUOUS = 16, 1
+
+
+def simulated(folder: Path, **knobs: Any) -> Path:
+    """Simulate a trace, and return the capture that was made of it."""
+    settings = {"events": 3000, "keys": 200, "gap_us": 2000.0} | knobs
+    name = "-".join(str(value) for value in settings.values())
+    folder.mkdir(parents=True, exist_ok=True)
+    rt.simulate(folder / f"{name}.etl", rt.Knobs(**settings))
+    rt.ingest(folder / f"{name}.etl", folder / f"{name}.regtrace")
+    return folder / f"{name}.regtrace"
+
+
+def plain_rows(capture: Capture, filters: Filters | None = None) -> list[Row]:
+    """Return the rows that fit, in order, each with the group of its key and its value name folded."""
+    groups = group_of(capture)
+    keys = capture.sql("SELECT key_id, name_source FROM keys WHERE name_source IS NOT NULL")
+    sources = dict(zip(map(int, keys["key_id"]), keys["name_source"], strict=True))
+    rows = capture.timeline_reader(filters or Filters()).read_all().to_pylist()
+    for row in rows:
+        row["group"] = groups.get(row["key_id"])
+        row["folded_value"] = None if row["value_name"] is None else fold_name(row["value_name"])
+        row["failed"] = failed(row)
+        row["nameless"] = sources.get(row["key_id"]) in ("partial", "none")
+        row["unproved"] = row["nameless"] or bool(row["flags"] & (ACROSS_LOSS | AMBIGUOUS))
+    return rows
+
+
+def group_of(capture: Capture) -> dict[int | None, int]:
+    """Return the key_id under which each key is grouped."""
+    keys = capture.sql("SELECT key_id, same_as FROM keys")
+    return dict(zip(map(int, keys["key_id"]), map(int, keys["same_as"]), strict=True))
+
+
+def folded_key(capture: Capture) -> dict[int, str]:
+    """Return the folded path of each key, links followed."""
+    keys = capture.sql("SELECT key_id, folded_path FROM keys")
+    return dict(zip(map(int, keys["key_id"]), map(link_target, keys["folded_path"]), strict=True))
+
+
+def link_target(folded: str) -> str:
+    r"""Return a folded path with the link to a user's classes followed."""
+    parts = folded.split("\\")
+    if (
+        parts[:1] == ["HKU"]
+        and parts[2:4] == ["SOFTWARE", "CLASSES"]
+        and re.fullmatch("S-1-[0-9-]+", parts[1])
+    ):
+        return "\\".join(["HKU", f"{parts[1]}_CLASSES", *parts[4:]])
+    return folded
+
+
+def failed(row: Row) -> bool:
+    """Tell whether a user would call the row failed."""
+    return row["status"] is not None and is_failure(row["status"])
+
+
+def plain_answer(table: Any) -> list[Row]:
+    """Run an Ibis table and return its rows as dictionaries."""
+    from analysis.engine.fetch import fetch
+
+    return fetch(table).to_pylist()

@@ -1,0 +1,100 @@
+"""The sample in README.md, made by the demo: `python tests/support/readme_demo.py` writes it anew, a test compares.
+
+The demo runs in a terminal of 100 columns, as most readers see it. Of what it prints, lines that say nothing more to a
+reader are left out; how long it took differs from run to run and is written as on the machine that made the sample.
+"""
+
+import os
+import re
+import select
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+README = ROOT / "README.md"
+COLUMNS = 100
+_LEFT_OUT = re.compile(r"beside it:|   \.\.\. -o |wrote \d|names: .* exact|next: |      regtrace |regtrace: ")
+_MOST_ROWS = 9  # of the timeline
+_COLOR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+_TIME = re.compile(r"in [\d.]+ s \([\d,]+ events/s\)")
+
+
+def demo(folder: Path) -> list[str]:
+    """Run the demo in `folder` on a terminal and return the lines that it shows."""
+    import pty
+
+    ours, theirs = pty.openpty()
+    settings = {k: v for k, v in os.environ.items() if k != "NO_COLOR"} | {
+        "TERM": "xterm", "COLUMNS": str(COLUMNS), "PYTHONPATH": str(ROOT),
+    }  # fmt: skip
+    child = subprocess.Popen(
+        [sys.executable, "-m", "cli.app", "demo"],
+        cwd=folder, env=settings, stdout=theirs, stderr=theirs, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    os.close(theirs)
+    shown = b""
+    while select.select([ours], [], [], 120)[0]:
+        try:
+            block = os.read(ours, 65536)
+        except OSError:  # how Linux says that the other side has closed
+            break
+        if not block:
+            break
+        shown += block
+    os.close(ours)
+    assert child.wait(60) == 0, shown.decode()
+    lines = _COLOR.sub("", shown.decode()).replace("\r\n", "\n").split("\n")
+    return [line.rpartition("\r")[2].rstrip() for line in lines]
+
+
+def sample(lines: list[str]) -> list[str]:
+    """Return what the README shows of it."""
+    return list(_shortened(lines))
+
+
+def _shortened(lines: list[str]) -> Iterator[str]:
+    step = rows = 0
+    for line in lines:
+        if line.startswith("Go on with:"):
+            return
+        if re.match(r"\d\. ", line):
+            step += 1
+        if _LEFT_OUT.match(line) and not (step == 2 and line.startswith("names:")):
+            continue
+        if step == 3:
+            rows += 1
+            if rows > _MOST_ROWS + 2 and line:
+                continue
+        if line or step < 4:
+            yield line
+
+
+def words(lines: list[str]) -> list[str]:
+    """Return the words of the sample without what differs from run to run: how long it took, and so where lines are wrapped."""
+    return _TIME.sub("in … s (… events/s)", " ".join(" ".join(lines).split())).split()
+
+
+def block() -> list[str]:
+    """Return the sample as the README has it."""
+    return _block(README.read_text(encoding="utf-8"))[1].split("\n")
+
+
+def _block(page: str) -> tuple[str, str, str]:
+    lead, _, rest = page.partition("```text\n1. simulate")
+    body, _, tail = rest.partition("\n```")
+    return lead + "```text\n", "1. simulate" + body, "\n```" + tail
+
+
+def main() -> None:
+    """Write the sample into README.md."""
+    with tempfile.TemporaryDirectory() as folder:
+        lines = sample(demo(Path(folder)))
+    before, _, after = _block(README.read_text(encoding="utf-8"))
+    README.write_text(before + "\n".join(lines).strip() + after, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,151 @@
+"""Captures of a few keys and values with events in any order: what nobody would think of to write by hand."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from hypothesis import strategies as st
+
+from tracer.registry.operations import BY_NAME
+from tracer.registry.paths import display_path
+from tracer.registry.text import fold_name
+from tracer.schema import OPTIONAL, TABLES
+from tracer.store.manifest import Manifest
+
+__all__ = ["PATHS", "START_NS", "events", "losses", "write_workload"]
+
+START_NS = 1_714_557_600_000_000_000
+_ROOT = "\\REGISTRY\\MACHINE\\SOFTWARE"
+# (path, same_as or None)
+PATHS = (
+    (f"{_ROOT}", None),
+    (f"{_ROOT}\\A", None),
+    (f"{_ROOT}\\A\\x", None),
+    (f"{_ROOT}\\A\\x\\y", None),
+    (f"{_ROOT}\\AB", None),
+    (f"{_ROOT}\\b", None),
+    (f"{_ROOT}\\a", 1),
+    ("<object 0xFFFF800012345678>", None),
+)
+_NAMES = ("", "V", "v", "straße", "STRAßE", "nul<U+0000>", "=1+1")
+_PIECES = (b"", b"\1\0\0\0", b"a\0\0\0", b"abc")
+_STATUSES = st.sampled_from(
+    (0, 0, 0, 0, None, 0x103, 0x104, 0x80000005, 0x8000001A, 0xC0000022, 0xC0000023, 0xC0000034, 0xC000003A,
+     0xC000017C)
+)  # fmt: skip
+_KINDS = st.sampled_from((None, 1, 4, 0x7FF))
+_DATA = st.sampled_from((None, *_PIECES))
+_OPERATIONS = ("SetValueKey", "SetValueKey", "QueryValueKey", "QueryValueKey", "DeleteValueKey", "DeleteKey",
+               "OpenKey", "CreateKey", "EnumerateValueKey", "QueryKey", "EnumerateKey", "RenameKey", "LoadKey",
+               "UnloadKey", "RestoreKey", "HiveWork", "CloseKey", "FlushKey")  # fmt: skip
+
+
+@st.composite
+def _read(draw: st.DrawFn) -> dict[str, Any]:
+    """Return what a read tells of a value: all of it, its beginning, its size or type alone, or nothing."""
+    data = draw(st.sampled_from(_PIECES))
+    known = draw(st.sampled_from(("all", "all", "beginning", "size", "type", "nothing")))
+    kind = draw(st.integers(0, 2**32 - 1)) if known in ("all", "beginning", "type") else None
+    captured = {"all": data, "beginning": data[:-1]}.get(known) or None
+    return {
+        "information_class": draw(st.sampled_from((None, 0, 1, 2, 3, 4, 5))),
+        "data_type": kind,
+        "data_size": len(data) if known in ("all", "beginning", "size") else None,
+        "data": captured,
+    }
+
+
+@st.composite
+def events(draw: st.DrawFn) -> dict[str, Any]:
+    """Return one event; only its order, time and number are missing."""
+    operation = draw(st.sampled_from(_OPERATIONS))
+    row: dict[str, Any] = {
+        "operation": operation,
+        "notify_class": BY_NAME[operation].notify_class,
+        "key_id": draw(st.sampled_from((*range(len(PATHS)), 1, 2, 2, 2, None))),
+        "status": draw(_STATUSES),
+        "process_id": draw(st.sampled_from((0, 1, None))),
+        "gap": draw(st.sampled_from((0, 1, 1_000))),
+        "flags": draw(st.sampled_from((*(0,) * 20, 1, 16))),
+    }
+    if operation in ("SetValueKey", "DeleteValueKey", "QueryValueKey", "EnumerateValueKey"):
+        row["value_name"] = draw(st.sampled_from((*_NAMES, "V", "v", None)))
+    if operation == "SetValueKey":
+        data = draw(_DATA)
+        row |= {"data_type": draw(_KINDS), "data": data, "data_size": None if data is None else len(data)}
+        if draw(st.booleans()):
+            data = draw(_DATA)
+            size = None if data is None else len(data)
+            row |= {"previous_type": draw(_KINDS), "previous_data": data, "previous_size": size}
+    elif operation in ("QueryValueKey", "EnumerateValueKey"):
+        row |= draw(_read())
+    elif operation == "QueryKey":
+        row["information_class"] = draw(st.sampled_from((0, 3, 7, None)))
+    elif operation == "CreateKey":
+        row["disposition"] = draw(st.sampled_from((1, 2, None)))
+    elif operation == "RenameKey":
+        row["requested_name"] = draw(st.sampled_from(("AB", "b", "a", "x", None)))
+    elif operation == "HiveWork":
+        name = draw(st.sampled_from(("UnloadHiveStart", "FlushHiveStart", "RestoreHiveStop", "LoadHiveStop")))
+        more = draw(st.sampled_from(('"HiveMountPoint": "x"', '"StatusCode": 0', '"StatusCode": 3221225506')))
+        row["detail"] = draw(st.sampled_from((None, f'{{"event": "{name}", {more}}}')))
+    return row
+
+
+@st.composite
+def losses(draw: st.DrawFn) -> dict[str, Any]:
+    """Return one loss, its bounds up to a few events after the start."""
+    start, end = sorted(draw(st.tuples(*[st.integers(0, 12_000)] * 2)))
+    unknown = draw(st.sampled_from(("", "", "from", "to", "from to")))
+    return {
+        "source_id": 0,
+        "kind": draw(st.sampled_from(("events", "buffers", "damage", "blind"))),
+        "from_ns": None if "from" in unknown else START_NS + start,
+        "to_ns": None if "to" in unknown else START_NS + end,
+    }
+
+
+def write_workload(directory: Path, rows: list[dict[str, Any]], lost: list[dict[str, Any]]) -> Path:
+    """Write a capture of these events, in this order, into `directory`, which is made, and return it."""
+    directory.mkdir(parents=True)
+    time_ns, timed = START_NS, []
+    for number, row in enumerate(rows):
+        time_ns += row["gap"]
+        moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=time_ns // 1000)
+        timed.append(row | {"sequence": number, "time_ns": time_ns, "time": moment, "source_id": 0})
+    keys = [
+        {
+            "key_id": number, "path": path, "display_path": display_path(path), "name": path.rpartition("\\")[2],
+            "folded_path": fold_name(display_path(path)), "same_as": number if same is None else same,
+            "parent_id": next((n for n, (top, _) in enumerate(PATHS) if top == path.rpartition("\\")[0]), None),
+            "name_source": "none" if path.startswith("<") else None,
+        }
+        for number, (path, same) in enumerate(PATHS)
+    ]  # fmt: skip
+    people = [{"process_id": n, "pid": 4 * n + 4, "image": ("a.exe", None)[n]} for n in (0, 1)]
+    contents = {"events": timed, "keys": keys, "processes": people, "losses": lost}
+    tables = {}
+    for name, table in TABLES.items():
+        if name in OPTIONAL:
+            continue
+        filled = [{column: row.get(column) for column in table.names} for row in contents.get(name, [])]
+        pq.write_table(pa.Table.from_pylist(filled, schema=table.arrow()), directory / f"{name}.parquet")
+        tables[name] = {"file": f"{name}.parquet", "rows": len(filled)}
+    part = tables.pop("events") | {
+        "first_sequence": 0, "last_sequence": len(rows) - 1,
+        "first_ns": timed[0]["time_ns"], "last_ns": timed[-1]["time_ns"],
+    }  # fmt: skip
+    Manifest(
+        complete=not lost and not any(row["flags"] for row in rows),
+        windows_build=None,
+        clock=None,
+        control_set=None,
+        sources=[],
+        settings={},
+        parts=[part],
+        tables=tables,
+        totals={"events": len(rows), "names": {"none": sum(row["key_id"] == len(PATHS) - 1 for row in rows)}},
+    ).save(directory)
+    return directory

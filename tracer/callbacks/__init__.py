@@ -1,0 +1,1 @@
+"""Callbacks over event rows, in the shape of CmRegisterCallbackEx."""

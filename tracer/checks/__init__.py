@@ -1,0 +1,1 @@
+"""Checks of this machine: whether it can make good captures."""

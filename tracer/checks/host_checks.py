@@ -1,0 +1,127 @@
+"""This machine, as far as a check before a capture asks about it: plain answers, None where nobody can say."""
+
+import importlib.metadata
+import shutil
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from tracer.recording.autologger import BOOT_SESSION, BootStatus, boot_status
+from tracer.recording.status import Standing, standing
+from tracer.session.options import SessionStatus
+from tracer.windows import rights
+from tracer.windows.handle_table import HandleTable, read_handle_table
+from tracer.windows.machine_registry import real_registry
+
+__all__ = ["Machine"]
+
+_WMI_KEY = "HKLM\\SYSTEM\\CurrentControlSet\\Control\\WMI"
+_IS_WINDOWS = sys.platform == "win32"
+
+
+class Machine:
+    """The machine we run on; tests put another in its place."""
+
+    def is_supported(self) -> bool:
+        """Whether it can trace at all."""
+        from tracer.session.session import is_supported
+
+        return is_supported()
+
+    def system(self) -> str:
+        """Return what system it is, for people."""
+        import platform
+
+        return f"{platform.system()} {platform.release()}".strip()
+
+    def build(self) -> int | None:
+        """Return the build of Windows."""
+        if not _IS_WINDOWS:
+            return None
+        version: Any = vars(sys)["getwindowsversion"]()
+        build: int = version.platform_version[
+            2
+        ]  # the other fields are what the program is said to be made for
+        return build
+
+    def is_elevated(self) -> bool | None:
+        """Return whether this process has the rights of an administrator."""
+        return rights.is_elevated()
+
+    def sees_all_sessions(self) -> bool | None:
+        """Return whether `sessions` are all that run; None where nobody can say."""
+        return rights.sees_all_sessions()
+
+    def is_64_bit(self) -> bool:
+        """Whether this Python is a 64-bit program."""
+        from tracer.session.session import is_64_bit
+
+        return is_64_bit()
+
+    def pywintrace_version(self) -> str | None:
+        """Return the installed version of pywintrace."""
+        try:
+            return importlib.metadata.version("pywintrace")
+        except importlib.metadata.PackageNotFoundError:
+            return None
+
+    def sessions(self) -> list[SessionStatus]:
+        """Return the running sessions that this user may see."""
+        from tracer.session.session import list_sessions
+
+        return list_sessions()
+
+    def session_limit(self) -> int | None:
+        """Return the configured limit of sessions (EtwMaxLoggers); None where none is set."""
+        if not _IS_WINDOWS:
+            return None
+        limit = (real_registry("the limit of sessions").read(_WMI_KEY) or {}).get("EtwMaxLoggers")
+        return limit if isinstance(limit, int) else None
+
+    def stop(self, name: str) -> None:
+        """Stop a session."""
+        from tracer.session.session import stop_session
+
+        stop_session(name)
+
+    def recording(self) -> Standing:
+        """Return how this user's recording stands.
+
+        Raises:
+            RegtraceError: nobody can say.
+        """
+        from tracer.session.session import find_session
+
+        return standing(find_session)
+
+    def forget_recording(self) -> None:
+        """Forget this user's recording."""
+        from tracer.recording.state_file import release
+
+        release()
+
+    def free_bytes(self, folder: Path) -> int:
+        """Return the free space where a capture would be made."""
+        return shutil.disk_usage(folder).free
+
+    def handle_table(self) -> HandleTable:
+        """Read the handle table."""
+        return read_handle_table()
+
+    def boot(self) -> BootStatus | None:
+        """Return how the boot trace stands; None outside of Windows.
+
+        Raises:
+            NotElevated: its session may not be asked.
+        """
+        from tracer.session.session import find_session
+
+        if not _IS_WINDOWS:
+            return None
+        running = find_session(BOOT_SESSION)
+        return boot_status(real_registry("the boot trace"), [] if running is None else [running])
+
+    def has_numba(self) -> bool:
+        """Whether the compiled loops can run."""
+        return find_spec("numba") is not None

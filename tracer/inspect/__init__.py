@@ -1,0 +1,1 @@
+"""Traces looked at without a capture: facts of a file, and every record of it."""

@@ -1,0 +1,192 @@
+"""Recording registry activity on Windows into a capture: from the first session to the published folder.
+
+The kernel writes the trace; nothing of Python runs for an event while it is recorded. Exercised with a double of
+the tracing service and under Wine, not yet on Windows.
+"""
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tracer.errors import RegtraceError, SourceError, TargetError
+from tracer.files.targets import check_apart
+from tracer.ingest.pipeline import ingest
+from tracer.progress import Progress
+from tracer.recording.child_process import Program
+from tracer.recording.recorder import Recorder, RecorderStatus, Service, real_service
+from tracer.recording.recording_log import host_facts
+from tracer.recording.session_plan import MIB, CaptureOptions, Files, settings_of
+from tracer.recording.state_file import State, release
+from tracer.recording.status import claim
+from tracer.rows.processes import ProcessRecord
+from tracer.store.manifest import Manifest
+from tracer.windows.handle_table import write_seed
+
+__all__ = ["CaptureOptions", "Follow", "check_target", "kept_text", "publish", "record"]
+
+Follow = Callable[[RecorderStatus | Progress], None]
+_STEP_SECONDS = 0.2  # Windows delivers Ctrl-C between two waits
+_DISK_SECONDS = 2.0
+
+
+def record(
+    options: CaptureOptions,
+    target: Path,
+    *,
+    stop: threading.Event,
+    progress: Follow | None = None,
+    service: Service | None = None,
+) -> Manifest:
+    """Record until something ends it, and publish the capture `target`.
+
+    What ends it: the program, its time, its size, a disk that is nearly full, somebody who stops the session, `stop`,
+    or a KeyboardInterrupt while it records. In each case what was recorded is published; `settings["recording"]`
+    of the manifest says which (`ended_by`: program, duration, size, disk, other, stop).
+
+    Args:
+        options: what to record, and when to end.
+        target: the capture to make; the trace files stand beside it until it is published.
+        stop: set it from anywhere to end the recording.
+        progress: called a few times a second with a RecorderStatus, later with a Progress.
+        service: stands for the system; None is this machine.
+
+    Raises:
+        PlatformError: this is not Windows, or the process is not elevated.
+        RegtraceError: one sentence about what failed; no session is left running. Trace files that could not
+            be made into a capture are kept, and the sentence names them.
+    """
+    service = service or real_service()
+    target = target.absolute()
+    check_target(target, force=options.force)
+    program = Program(options.command, children=options.children) if options.command else None
+    if program:
+        program.check()
+    recorder = Recorder(options, Files(target), service)
+    follow: Follow = progress or (lambda _: None)
+    claim(State.of(recorder, detached=False), service.find, lambda name: service.attach(name).stop())
+    try:
+        follow(recorder.status("starting"))
+        recorder.start()
+        try:
+            # Should this process be killed, `regtrace stop` can still publish what the kernel went on recording.
+            State.of(recorder, detached=False).save(recorder.notes.table)
+            if program:
+                recorder.notes.add_processes([_started(program, recorder)])
+            ended_by = _wait(recorder, program, stop, follow)
+            follow(recorder.status("saving"))
+        finally:
+            recorder.stop()
+        # From here on its files are enough: should this process be killed, `regtrace stop` goes on.
+        State.of(recorder, detached=False, ended_by=ended_by).save(recorder.notes.table)
+        outcome = {
+            "ended_by": ended_by,
+            "program": None
+            if program is None
+            else {"command": [*options.command], "pid": program.pid, "exit_code": program.exit_code},
+        }
+        return publish(recorder, outcome, follow)
+    finally:
+        release()
+
+
+def _started(program: Program, recorder: Recorder) -> ProcessRecord:
+    """Start the program; where that fails the recording is none, and its trace files do not block the next one."""
+    try:
+        return program.start()
+    except BaseException:
+        recorder.abandon()
+        raise
+
+
+def publish(
+    recorder: Recorder, outcome: dict[str, Any], follow: Follow, files: Files | None = None
+) -> Manifest:
+    """Make the capture of a recording whose trace files are complete, and remove them if nobody wants them.
+
+    Args:
+        recorder: the recording.
+        outcome: how it ended, for capture.json.
+        follow: called after every chunk.
+        files: of a snapshot; None is the recording's own.
+    """
+    files, options, notes = files or recorder.files, recorder.options, recorder.notes
+    sources = [path for path in (files.registry, files.processes) if path.exists() and path.stat().st_size]
+    events, buffers = notes.lost()
+    settings = {
+        **settings_of(options, recorder.plans),
+        "host": host_facts(),
+        "started_ns": notes.started_ns,
+        "ended_ns": recorder.ended_ns,
+        "lost": {"events": events, "buffers": buffers},
+        **outcome,
+    }
+    if files.registry not in sources:
+        raise SourceError(
+            "the ring was in memory, and went with its session, which somebody else stopped; record it again"
+            if options.is_in_memory
+            else f"{files.registry} was not written, so there is nothing to make a capture of"
+        )
+    try:
+        manifest = ingest(
+            sources, files.target, force=options.force, progress=follow, live=notes.facts(settings)
+        )
+    except (RegtraceError, OSError) as error:
+        kind = type(error) if isinstance(error, RegtraceError) else TargetError
+        raise kind(f"{error}; {kept_text(files)}") from error
+    if options.keep_etl:
+        if notes.table is not None:
+            write_seed(notes.table, files.registry.with_suffix(".seed.parquet"))
+    else:
+        for path in sources:
+            with contextlib.suppress(OSError):
+                path.unlink()
+    return manifest
+
+
+def kept_text(files: Files) -> str:
+    """Return what can be done with trace files that are still there; empty where there are none."""
+    sources = [path for path in (files.registry, files.processes) if path.exists()]
+    again = " ".join(f'"{path}"' for path in sources)
+    return f"the trace is kept, `regtrace ingest {again}` makes a capture of it" if sources else ""
+
+
+def check_target(target: Path, *, force: bool) -> None:
+    """Raise TargetError where the capture could not be published in the end: said before anything is recorded."""
+    if target.suffix.lower() in (".etl", ".pml"):
+        raise TargetError(f"{target} is to be a capture, a folder; name it NAME.regtrace")
+    check_apart(target)
+    if target.exists() and not force:
+        raise TargetError(f"{target} exists; choose another name or replace it with --force")
+    if not target.parent.is_dir():
+        raise TargetError(f"{target} cannot be made: there is no folder {target.parent}; make it first")
+
+
+def _wait(recorder: Recorder, program: Program | None, stop: threading.Event, follow: Follow) -> str:
+    """Record until something ends it; return what did."""
+    options = recorder.options
+    began, next_disk = time.monotonic(), 0.0
+    try:
+        while not stop.wait(
+            _STEP_SECONDS if options.seconds is None else min(_STEP_SECONDS, options.seconds)
+        ):
+            status = recorder.poll()
+            follow(status)
+            now = time.monotonic()
+            if recorder.gone:
+                return "size" if recorder.has_reached_largest() else "other"
+            if program is not None and program.has_ended():
+                return "program"
+            if options.seconds is not None and now - began >= options.seconds:
+                return "duration"
+            if options.largest_mib is not None and (status.bytes or 0) >= options.largest_mib * MIB:
+                return "size"
+            if now >= next_disk:
+                next_disk = now + _DISK_SECONDS
+                if not recorder.check_disk():
+                    return "disk"
+    except KeyboardInterrupt:
+        stop.set()
+    return "stop"

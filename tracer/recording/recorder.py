@@ -1,0 +1,381 @@
+"""One recording while it runs: two sessions, the seed, polls. How long it runs is its caller's business.
+
+Registry events have a session to themselves. Process starts and ends have another, small one that is hardly ever
+written to: where a storm of registry events loses buffers, the processes are still known.
+
+Exercised with a double of the tracing service and under Wine, not yet on Windows.
+"""
+
+import contextlib
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tracer.errors import PlatformError, RegtraceError, SessionGone, TargetError
+from tracer.recording.recording_log import Notes
+from tracer.recording.session_plan import MIB, CaptureOptions, Files, plan_providers, plan_sessions
+from tracer.rows.processes import ProcessRecord
+from tracer.session.options import SessionOptions, SessionStatus
+from tracer.windows.handle_table import HandleTable
+
+if TYPE_CHECKING:
+    from tracer.recording.state_file import State
+    from tracer.session.session import Session
+
+__all__ = ["LEAST_FREE", "Recorder", "RecorderStatus", "Service", "real_service"]
+
+LEAST_FREE = 256 * MIB  # Windows itself refuses to log to a disk with less than some 200 MB
+_POLL_SECONDS = 1.0
+_LOOK_SHARE = 10  # looking at processes takes at most one part in so many of the time
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What a recording asks of the system, so that something else can stand for it.
+
+    Attributes:
+        session: makes a session from its options.
+        attach: finds a running session by name; raises SessionGone.
+        find: asks for a session by name: None where nobody runs it; raises NotElevated where it may not be asked.
+        sessions: the running sessions that this process may see.
+        sees_all: whether these are all; None where nobody can say.
+        handles: reads the handle table.
+        processes: looks at the running processes.
+        pids: ids of the running processes, which is cheap.
+    """
+
+    session: Callable[[SessionOptions], "Session"]
+    attach: Callable[[str], "Session"]
+    find: Callable[[str], SessionStatus | None]
+    sessions: Callable[[], list[SessionStatus]]
+    sees_all: Callable[[], bool | None]
+    handles: Callable[[], HandleTable]
+    processes: Callable[[], list[ProcessRecord]]
+    pids: Callable[[], list[int]]
+
+
+def real_service() -> Service:
+    """Return this machine.
+
+    Raises:
+        PlatformError: it is not Windows.
+    """
+    from tracer.session import session
+    from tracer.windows import rights
+    from tracer.windows.handle_table import read_handle_table
+    from tracer.windows.process_snapshot import snapshot_processes
+
+    session.require_windows("recording registry activity")
+
+    def pids() -> list[int]:
+        import psutil
+
+        return psutil.pids()
+
+    return Service(
+        session=session.Session,
+        attach=session.Session.attach,
+        find=session.find_session,
+        sessions=session.list_sessions,
+        sees_all=rights.sees_all_sessions,
+        handles=read_handle_table,
+        processes=snapshot_processes,
+        pids=pids,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class RecorderStatus:
+    """How a recording stands.
+
+    Attributes:
+        phase: starting, recording or saving.
+        seconds: since the start.
+        buffers: buffers of registry events written so far; in memory: nothing is written, so None.
+        bytes: size of what was written, at most; None as above.
+        events_lost, buffers_lost: of both sessions, so far.
+    """
+
+    phase: str
+    seconds: float
+    buffers: int | None = None
+    bytes: int | None = None
+    events_lost: int = 0
+    buffers_lost: int = 0
+
+
+class Recorder:
+    """The two sessions of a recording and what is noted on the way.
+
+    Attributes:
+        options, files: what is recorded, and to where.
+        notes: what was noted so far; before `start` it is empty.
+        gone: whether somebody else stopped a session.
+        saved: whether the trace of a recording in memory was saved.
+        ended_ns: when it was ended or saved, UTC nanoseconds.
+    """
+
+    def __init__(self, options: CaptureOptions, files: Files, service: Service) -> None:
+        self.options, self.files, self.service = options, files, service
+        self.plans = plan_sessions(options, files)
+        self.notes = Notes(time.time_ns())
+        self.gone = self.saved = False
+        self.ended_ns = self.notes.started_ns
+        self._sessions: list[Session] = []  # registry events first, as the sources of the capture are
+        self._running: list[Session] = []
+        self._next_poll = self._next_look = 0.0
+        self._known: set[int] = set()
+
+    @classmethod
+    def resume(cls, options: CaptureOptions, files: Files, service: Service, notes: Notes) -> "Recorder":
+        """Return the recorder of sessions that another process started.
+
+        Raises:
+            SessionGone: the session for registry events does not run.
+        """
+        recorder = cls(options, files, service)
+        recorder.notes = notes
+        main = service.attach(recorder.plans[0].name)
+        recorder._sessions.append(main)
+        recorder._running.append(main)
+        with contextlib.suppress(RegtraceError):  # without it the capture knows less of processes
+            aside = service.attach(recorder.plans[1].name)
+            recorder._sessions.append(aside)
+            recorder._running.append(aside)
+        return recorder
+
+    @classmethod
+    def ended(cls, options: CaptureOptions, files: Files, service: Service, state: "State") -> "Recorder":
+        """Return the recorder of a recording whose sessions are gone: what it wrote is there.
+
+        Raises:
+            RegtraceError: its table of names cannot be read.
+        """
+        recorder = cls(options, files, service)
+        recorder.notes, recorder.gone = state.notes(), True
+        trace = files.registry
+        written_ns = trace.stat().st_mtime_ns if trace.exists() else state.started_ns
+        recorder.ended_ns = state.ended_ns or written_ns
+        return recorder
+
+    @property
+    def session_guids(self) -> tuple[str, ...]:
+        """The GUIDs of its sessions; none before they are made."""
+        return tuple(session.guid for session in self._sessions)
+
+    def start(self) -> None:
+        """Start recording; where that fails nothing keeps running.
+
+        Raises:
+            RegtraceError: one sentence about what failed.
+        """
+        self.check_disk(at_start=True)
+        self.make_room()
+        try:
+            main, aside = (self.service.session(plan) for plan in self.plans)
+            registry, processes = plan_providers(self.options)
+            self._sessions = [main, aside]
+            for session, providers in ((aside, processes), (main, registry)):
+                self._running.append(session)
+                session.start()
+                self.notes.started_ns = time.time_ns()
+                for provider in providers:
+                    session.enable(provider)
+            if self.options.classic:
+                self.notes.rundown = main.request_rundown()
+            self._look()
+            if not self.options.is_ring:
+                self._read_handles("start")
+            self.poll(force=True)
+        except BaseException:
+            self.abandon()
+            raise
+
+    def poll(self, *, force: bool = False) -> RecorderStatus:
+        """Ask the sessions how they are, when that is due, and look at new processes."""
+        now = time.monotonic()
+        if force or now >= self._next_poll:
+            self._next_poll = now + _POLL_SECONDS
+            for source, session in enumerate(self._sessions):
+                try:
+                    self.notes.add_counters(source, session.name, session.counters())
+                except SessionGone:
+                    self.gone = True
+        if now >= self._next_look:
+            pids = set(self.service.pids())
+            if pids - self._known:
+                self._look()
+        return self.status("recording")
+
+    def status(self, phase: str) -> RecorderStatus:
+        """Return how the recording stands by the last poll."""
+        main = self.plans[0]
+        last = self.notes.last.get(main.name)
+        written = last["buffers_written"] if last and not self.options.is_in_memory else None
+        events, buffers = self.notes.lost()
+        return RecorderStatus(
+            phase=phase,
+            seconds=max(0.0, (time.time_ns() - self.notes.started_ns) / 1e9),
+            buffers=written,
+            bytes=None if written is None else written * main.buffer_kib * 1024,
+            events_lost=events,
+            buffers_lost=buffers,
+        )
+
+    def check_disk(self, *, at_start: bool = False) -> bool:
+        """Return whether the disk has room to go on.
+
+        Windows starts no session whose largest file is larger than what is free (Microsoft Learn, StartTraceW,
+        ERROR_DISK_FULL).
+
+        Raises:
+            TargetError: at the start, where it has not.
+        """
+        folder = self.files.registry.parent
+        if at_start and not folder.is_dir():
+            raise TargetError(
+                f"{self.files.target} cannot be made: there is no folder {folder}; make it first"
+            )
+        try:
+            free = shutil.disk_usage(folder).free
+        except OSError:
+            return True  # the system will say so itself
+        largest = self.plans[0].largest_mib * MIB
+        if at_start and free < LEAST_FREE + largest:
+            smaller = ", give a smaller size" if largest else ""
+            raise TargetError(
+                f"{folder} has {free // MIB:,} MB free, this recording needs {(LEAST_FREE + largest) // MIB:,}; "
+                f"make room{smaller}, or record to another disk with -o"
+            )
+        return free >= LEAST_FREE
+
+    def has_reached_largest(self) -> bool:
+        """Return whether its trace has the size at which Windows itself ends the session (StartTraceW, Remarks)."""
+        main = self.plans[0]
+        limit = main.largest_mib * MIB
+        if not limit or self.options.is_ring:
+            return False
+        try:
+            return self.files.registry.stat().st_size > limit - 2 * main.buffer_kib * 1024
+        except OSError:
+            return False
+
+    def save(self, files: Files) -> None:
+        """Save a recording in memory to trace files, without ending it.
+
+        Raises:
+            RegtraceError: the trace cannot be saved.
+        """
+        self._read_handles("end")
+        self._look()
+        for session, path in zip(self._sessions, (files.registry, files.processes), strict=False):
+            session.save(path)
+        self.ended_ns = time.time_ns()
+
+    def stop(self) -> None:
+        """End the recording; nothing of ours runs afterwards, whatever happens.
+
+        Raises:
+            RegtraceError: the trace in memory cannot be saved, or a session cannot be stopped.
+        """
+        try:
+            self._note_end()
+        finally:
+            self._stop_all()
+            self.ended_ns = time.time_ns()
+
+    def abandon(self) -> None:
+        """End the recording and remove its trace files: it failed, or nobody wants it."""
+        try:
+            self._stop_all()
+        except RegtraceError:
+            pass  # what made it fail is said already
+        finally:
+            self._sweep()
+        for path in (self.files.registry, self.files.processes):
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
+
+    def detach(self) -> None:
+        """Leave the sessions running when this process ends."""
+        for session in self._running:
+            session.leave()
+        self._running.clear()
+
+    def _note_end(self) -> None:
+        if not self._running or self.gone:
+            return
+        with contextlib.suppress(RegtraceError):
+            self._look()
+        if self.options.is_in_memory:
+            self.save(self.files)
+            self.saved = True
+        elif self.options.is_ring:
+            self._read_handles("end")
+
+    def _stop_all(self) -> None:
+        """Stop every session, even where one refuses or the user interrupts; raise the first trouble last."""
+        trouble: BaseException | None = None
+        for _ in range(2):
+            for session in list(self._running):
+                try:
+                    counters = session.stop()
+                except BaseException as error:  # noqa: BLE001
+                    trouble = trouble or error
+                    if isinstance(
+                        error, Exception
+                    ):  # asking again would not help; an interrupted stop is tried again
+                        self._running.remove(session)
+                    continue
+                self._running.remove(session)
+                self.gone = self.gone or session.ended_by_other
+                self.notes.add_counters(self._sessions.index(session), session.name, counters)
+        if trouble is not None:
+            raise trouble
+
+    def _sweep(self) -> None:
+        """Stop by name what an interrupted start may have left running."""
+        for name in (plan.name for plan in self.plans[: len(self._sessions)]):
+            with contextlib.suppress(RegtraceError):
+                self.service.attach(name).stop()
+
+    def _read_handles(self, at: str) -> None:
+        """Read the handle table; a recording without it is worth having, so a refusal is only noted."""
+        if self.options.classic:
+            return  # its records are about key control blocks, which no handle table lists
+        if not self.options.handles:
+            self.notes.seed_facts = {"read": None, "failed": "the handle table was left out, as asked"}
+            return
+        try:
+            self.notes.add_handles(self.service.handles(), at=at)
+        except (PlatformError, TargetError, OSError) as error:
+            self.notes.seed_facts = {"read": at, "failed": str(error)}
+
+    def _look(self) -> None:
+        """Look at the processes that run: the kernel's records hold no command lines."""
+        began = time.monotonic()
+        found = self.service.processes()
+        self._known = {record.pid for record in found}
+        self.notes.add_processes(found)
+        took = time.monotonic() - began
+        self._next_look = began + max(took * _LOOK_SHARE, 0.1)
+
+    def make_room(self) -> None:
+        """Remove trace files that may be replaced.
+
+        Raises:
+            TargetError: one exists, and `force` is not given; or it cannot be removed.
+        """
+        for path in (self.files.registry, self.files.processes):
+            if not path.exists():
+                continue
+            if not self.options.force:
+                raise TargetError(
+                    f"{path} exists; choose another name with -o, or give --force to replace it"
+                )
+            try:
+                path.unlink()
+            except OSError as error:
+                raise TargetError(f"{path} cannot be replaced: {error.strerror or error}") from error

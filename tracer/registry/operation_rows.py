@@ -1,0 +1,51 @@
+"""Which rows of Arrow tables are of a case of `tracer.registry.operations`: for live rows, and for sums at ingest."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from tracer.registry.operations import Case, Condition
+
+__all__ = ["fitting", "holds"]
+
+Bools = NDArray[np.bool_]
+
+
+def fitting(rows: pa.Table, cases: Sequence[Case]) -> Bools:
+    """Return which rows are of one of the cases; a row without an operation is of none.
+
+    Args:
+        rows: a table with the column `operation` and those of the conditions.
+        cases: what is asked for.
+    """
+    found: Bools = np.zeros(rows.num_rows, np.bool_)
+    operation = rows.column("operation").combine_chunks()
+    if not pa.types.is_dictionary(operation.type):
+        operation = operation.dictionary_encode()
+    places = pc.fill_null(operation.indices.cast(pa.int64()), -1).to_numpy(zero_copy_only=False)
+    names = operation.dictionary.to_pylist()
+    for case in cases:
+        mine: Bools = np.array([*(name in case.operations for name in names), False])[places]
+        for condition in case.conditions:
+            column = rows.column(condition.column).combine_chunks()
+            known = column.is_valid().to_numpy(zero_copy_only=False)
+            values = pc.fill_null(column, 0).to_numpy(zero_copy_only=False)
+            mine &= holds(condition, values, known)
+        found |= mine
+    return found
+
+
+def holds(condition: Condition, values: NDArray, known: Bools) -> Bools:  # type: ignore[type-arg]
+    """Return which values a condition holds for.
+
+    Args:
+        condition: what is asked of the column.
+        values: the column, anything where it is NULL.
+        known: where it is not NULL.
+    """
+    between: Bools = (values >= condition.low) & (values <= condition.high)
+    fit = between if condition.inside else ~between
+    return np.where(known, fit, condition.unknown)

@@ -1,0 +1,139 @@
+"""Words a user says for operations, statuses and names, and what each stands for: one meaning everywhere."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tracer.errors import UsageError
+from tracer.registry.ntstatus import STATUSES, find_status
+from tracer.registry.operations import GROUPS, OPERATIONS, Case, find_cases, together
+from tracer.registry.paths import escape_argument
+from tracer.registry.quoting import as_pattern
+from tracer.registry.text import fold_name
+
+__all__ = [
+    "Codes",
+    "StatusWords",
+    "Words",
+    "name_regex",
+    "operation_cases",
+    "operation_names",
+    "status_words",
+    "value_pattern",
+]
+
+Words = str | Sequence[str] | None
+Codes = str | int | Sequence[str | int] | None
+
+
+def name_regex(pattern: str, *, whole: bool = True) -> str:
+    r"""Return a regular expression for names, by the registry's folding and without folding the names.
+
+    ``*`` stands for any run of characters, ``?`` for one; ``[*]``, ``[?]`` and ``[[]`` for the character. What
+    stands in double quotes is meant letter by letter.
+    With `whole` it must match the name from end to end, in RE2's and Java's syntax; without, it is for
+    Python's `re.fullmatch`.
+    """
+    out = []
+    for match in re.finditer(r"\[([*?\[])\]|(.)", escape_argument(as_pattern(pattern)), re.DOTALL):
+        literal, letter = match.groups()
+        if letter == "*":
+            out.append("(?s:.*)")
+        elif letter == "?":
+            out.append("(?s:.)")
+        else:
+            upper = fold_name(literal or letter)
+            # The folding pairs one upper with one lower case letter, so these are all of its spellings.
+            spellings = sorted({upper, *(low for low in (upper.lower(),) if fold_name(low) == upper)})
+            out.append(
+                "|".join(map(_escape, spellings)) if len(spellings) == 1 else f"[{''.join(spellings)}]"
+            )
+    body = "".join(out)
+    return rf"\A(?:{body})\z" if whole else body
+
+
+def value_pattern(word: str) -> str:
+    """Return the pattern of value names that a word asks for: (default) is the default value, as in registry editors.
+
+    >>> value_pattern("(Default)"), value_pattern("Run*"), value_pattern('"(default)"')
+    ('', 'Run*', '"(default)"')
+    """
+    return "" if word.lower() == "(default)" else word
+
+
+def operation_cases(words: Words) -> tuple[Case, ...] | None:
+    """Return the rows that a user's words for operations stand for; None where there are no words.
+
+    Raises:
+        UsageError: a word stands for no operation.
+    """
+    if words is None:
+        return None
+    cases: list[Case] = []
+    for word in _split(words):
+        found = find_cases(str(word))
+        if not found:
+            groups = ", ".join(group.word or group.name for group in GROUPS.values())
+            known = ", ".join(operation.short for operation in OPERATIONS)
+            raise UsageError(f"{word!r} is no operation: the words are {groups}, {known}")
+        cases += found
+    return together(cases)
+
+
+def operation_names(words: Words) -> tuple[str, ...] | None:
+    """Return the operations among which the rows are that a user's words stand for; None where there are no words.
+
+    Raises:
+        UsageError: a word stands for no operation.
+    """
+    cases = operation_cases(words)
+    return None if cases is None else tuple(dict.fromkeys(name for case in cases for name in case.operations))
+
+
+@dataclass(frozen=True, slots=True)
+class StatusWords:
+    """Statuses that a user named: those that are no error code, failures (`is_failure`), and single codes."""
+
+    success: bool
+    failure: bool
+    codes: tuple[int, ...]
+
+
+def status_words(words: Codes) -> StatusWords:
+    """Return what a user's words for statuses stand for.
+
+    Raises:
+        UsageError: a word stands for no status, or there is none.
+    """
+    success = failure = False
+    codes: list[int] = []
+    for word in [words] if isinstance(words, int) else _split(words or ()):
+        lowered = str(word).strip().lower()
+        if lowered in ("success", "ok"):
+            success = True
+        elif lowered in ("error", "errors", "failure", "failed"):
+            failure = True
+        else:
+            code = find_status(str(word))
+            if code is None:
+                raise UsageError(
+                    f"{word!r} is no status: write success, error, {_examples(lowered)} or 0xC0000034"
+                )
+            codes.append(code)
+    if not (success or failure or codes):
+        raise UsageError("no status is named: write success, error, a status name or a code")
+    return StatusWords(success, failure, tuple(codes))
+
+
+def _split(words: Sequence[str | int] | str) -> Sequence[str | int]:
+    return [word for word in words.split(",") if word.strip()] if isinstance(words, str) else words
+
+
+def _escape(letter: str) -> str:
+    return "\\" + letter if re.fullmatch(r"[!-/:-@\[-`{-~]", letter) else letter
+
+
+def _examples(word: str) -> str:
+    from difflib import get_close_matches
+
+    return ", ".join(get_close_matches(word.upper(), STATUSES.values(), n=2, cutoff=0.6) or ["ACCESS_DENIED"])

@@ -1,0 +1,140 @@
+"""The lives of a batch's objects: every use and every opening is a touch, and lives are runs of sorted touches.
+
+Sorted by (object, row), the touches of one object stand together in time order:
+
+    life     from an opening (or a first use that nothing explains) to the next
+    binding  a stretch of a life with one name: from the opening, or from a record that carried a path
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracer.resolve.object_ops import GRACE_NS, NO_NAME, Touches
+from tracer.sorting import stable_order
+
+__all__ = ["CARRIED", "NEVER", "OPENED", "TAUGHT", "UNSEEN", "FindLives", "Lives", "find_lives"]
+
+Column = NDArray[np.int64]
+Marks = NDArray[np.bool_]
+OPENED, TAUGHT, UNSEEN, CARRIED = range(4)  # kinds of binding
+NEVER = np.iinfo(np.int64).max
+
+
+@dataclass(frozen=True, slots=True)
+class Lives:
+    """The touches of a batch by (slot, row), and the runs they form.
+
+    Attributes:
+        slot: of the object touched.
+        row: that touches it.
+        makes: whether the row's opening made the object; else the row uses it.
+        first: whether it is the first touch of its slot.
+        closes: whether the use closes the object.
+        taught: number of the path that the use carries; NO_NAME where none.
+        time: of the row, UTC nanoseconds.
+        starts: whether a life begins here.
+        unseen: whether that life's opening was not seen.
+        after_close: whether a close of this life came before.
+        ends: whether this is the life's first close.
+        life_at: where each life begins, those carried over from the batch before included.
+        life: which life each touch belongs to.
+        binding_at: where each binding begins.
+        binding: which binding each touch belongs to.
+        kind: of each binding.
+    """
+
+    slot: Column
+    row: Column
+    makes: Marks
+    first: Marks
+    closes: Marks
+    taught: NDArray[np.int32]
+    time: Column
+    starts: Marks
+    unseen: Marks
+    after_close: Marks
+    ends: Marks
+    life_at: Column
+    life: Column
+    binding_at: Column
+    binding: Column
+    kind: NDArray[np.int8]
+
+    def __len__(self) -> int:
+        return len(self.slot)
+
+    @property
+    def carried(self) -> Marks:
+        """Whether each touch is the first of a life that the batch before began."""
+        return self.first & ~self.starts
+
+
+# touches, from addresses to slots, which slots are alive, when each was closed -> Lives. The function that
+# numbers addresses may make slots; both state columns are asked for after it.
+FindLives = Callable[
+    [Touches, Callable[[NDArray[np.uint64]], Column], Callable[[], tuple[Marks, Column]]], Lives
+]
+
+
+def find_lives(
+    touches: Touches,
+    number: Callable[[NDArray[np.uint64]], Column],
+    state: Callable[[], tuple[Marks, Column]],
+) -> Lives:
+    """Return the lives of a batch.
+
+    Args:
+        touches: the batch in time order.
+        number: gives each address its slot, made if new.
+        state: returns, by slot, which objects have a life and when it was closed (NEVER: it was not).
+    """
+    uses, made = touches.address != 0, touches.opened != 0
+    # Both kinds of touches in one list in row order, a row's use before what it makes.
+    both = np.column_stack([uses, made]).ravel()
+    code = np.flatnonzero(both)
+    slot = number(np.column_stack([touches.address, touches.opened]).ravel().take(code))
+    order = stable_order(slot)
+    slot, code = slot.take(order), code.take(order)
+    row, makes = code >> 1, (code & 1).astype(bool)
+    count = len(code)
+    first = np.ones(count, bool)
+    first[1:] = slot[1:] != slot[:-1]
+    closes = touches.closes[row] & ~makes
+    taught = np.where(makes, np.int32(NO_NAME), touches.taught[row])
+    time = touches.time_ns[row]
+
+    place = np.arange(count)
+    group = np.maximum.accumulate(np.where(first, place, 0))
+    alive, closed_before = (column[slot] for column in state())
+    opening = np.maximum.accumulate(np.where(makes, place, -1))
+    # The last close strictly before each touch.
+    closing = np.full(count, -1)
+    closing[1:] = np.maximum.accumulate(np.where(closes, place, -1))[:-1]
+    here = closing >= np.maximum(group, opening)
+    over = (closing < group) & (opening < group) & alive
+    closed_ns = np.where(here, time[closing], np.where(over, closed_before, NEVER))
+    closed = (closed_ns != NEVER) & ~makes
+    expired = closed & (time - np.where(closed, closed_ns, time) > GRACE_NS)
+    marker = np.where(here, closing, -1)
+    # Once a use began a new life, the close before it no longer concerns the uses after it.
+    again = np.zeros(count, bool)
+    again[1:] = expired[:-1] & (marker[1:] == marker[:-1]) & ~first[1:]
+    unseen = (first & ~alive & ~makes) | (expired & ~again)
+    starts = makes | unseen
+    after_close = closed & ~expired
+
+    teaches = taught != NO_NAME
+    begins = starts | first
+    binds = begins | teaches
+    at = np.flatnonzero(binds)
+    kind = np.where(makes[at], OPENED, np.where(unseen[at], UNSEEN, CARRIED))
+    return Lives(
+        slot, row, makes, first, closes, taught, time, starts, unseen, after_close,
+        # A life ends with its first close; a repeated one only moves the time from which uses are late.
+        closes & ~after_close,
+        np.flatnonzero(begins), np.cumsum(begins) - 1,
+        at, np.cumsum(binds) - 1, np.where(teaches[at], TAUGHT, kind).astype(np.int8),
+    )  # fmt: skip

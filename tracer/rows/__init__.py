@@ -1,0 +1,1 @@
+"""Decoded and resolved records to event rows, their processes, and the row groups of a part."""

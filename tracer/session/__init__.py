@@ -1,0 +1,1 @@
+"""Tracing sessions of Windows: started, asked, stopped, consumed. Only this package imports pywintrace."""

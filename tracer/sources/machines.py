@@ -1,0 +1,112 @@
+"""Machines: which machine and which boot a source tells of, and whether several sources tell of one.
+
+Addresses of key objects mean something only between the start and the end of one run of Windows, so sources of
+two machines or two boots must never name each other's keys. What a log file header says of its machine is no
+proof of sameness (two machines may agree in all of it), but what differs proves that there are two:
+
+* the computer's name (Procmon logs only), the Windows build, the number of processors, the rate of the
+  performance counter, and for Procmon logs the width of Windows (a 32-bit program may record on 64-bit Windows,
+  and its .etl then has the 32-bit form, so that width says nothing of the machine);
+* boot times more than BOOT_TOLERANCE_NS apart. Windows moves the boot time with its clock, so sessions of one
+  boot may disagree by what the clock was adjusted between them (a public trace is seconds off);
+* a boot time after the end of an earlier source, by more than BOOT_NOISE_NS.
+
+What a header does not say differs from nothing.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+from tracer.errors import UsageError
+from tracer.etl.logfile import LogfileHeader
+from tracer.registry.text import fold_name
+
+__all__ = ["BOOT_NOISE_NS", "BOOT_TOLERANCE_NS", "Machine", "check_one_machine", "differences", "etl_machine"]
+
+BOOT_TOLERANCE_NS = 60 * 1_000_000_000
+BOOT_NOISE_NS = 5 * 1_000_000_000
+_ADVICE = (
+    "What one says about a key object says nothing about the other's; ingest each into a capture of its own, in one "
+    "folder, and ask the folder: regtrace takes it as one dataset"
+)
+_FACTS = (
+    ("computer", "computers {} and {}"),
+    ("build", "Windows builds {} and {}"),
+    ("processors", "{} and {} processors"),
+    ("counter_hz", "performance counters of {:,} and {:,} Hz"),
+    ("bits", "{} and {} bits"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What one source says of its machine; None where it is silent. Times are UTC nanoseconds.
+
+    Attributes:
+        source: how the source is called in a sentence.
+        computer: name of the computer.
+        build: of Windows.
+        processors: how many.
+        counter_hz: rate of the performance counter.
+        bits: 32 or 64, of Windows itself.
+        boot_ns: when Windows started: as stated, else when the performance counter was 0.
+        end_ns: a time until which the source surely recorded.
+    """
+
+    source: str
+    computer: str | None = None
+    build: int | None = None
+    processors: int | None = None
+    counter_hz: int | None = None
+    bits: int | None = None
+    boot_ns: int | None = None
+    end_ns: int | None = None
+
+
+def etl_machine(source: str, header: LogfileHeader) -> Machine:
+    """Return what a log file header says of its machine."""
+    boot_ns = header.boot_ns
+    if boot_ns is None and header.clock == "qpc" and not header.clock_is_odd:
+        boot_ns = header.one_to_ns(0)
+    return Machine(
+        source,
+        build=header.build or None,
+        processors=header.cpus or None,
+        counter_hz=header.counter_hz,
+        boot_ns=boot_ns,
+        end_ns=header.end_ns,
+    )
+
+
+def differences(one: Machine, other: Machine) -> list[str]:
+    """Return what proves that two sources are of different machines or boots; empty where nothing does."""
+    texts = []
+    for field, text in _FACTS:
+        mine, its = getattr(one, field), getattr(other, field)
+        if mine is None or its is None or mine == its:
+            continue
+        if field == "computer" and fold_name(mine) == fold_name(its):
+            continue
+        texts.append(text.format(mine, its))
+    if one.boot_ns is not None and other.boot_ns is not None:
+        apart = abs(one.boot_ns - other.boot_ns)
+        first, second = sorted((one, other), key=lambda machine: machine.boot_ns or 0)
+        after_end = first.end_ns is not None and (second.boot_ns or 0) > first.end_ns
+        if apart > BOOT_TOLERANCE_NS or (after_end and apart > BOOT_NOISE_NS):
+            texts.append(f"Windows started {apart / 1e9:,.1f} s apart")
+    return texts
+
+
+def check_one_machine(machines: Sequence[Machine]) -> None:
+    """Check that nothing proves two sources to be of different machines or boots.
+
+    Raises:
+        UsageError: something does; the sentence names both sources and what differs.
+    """
+    for one, other in combinations(machines, 2):
+        found = differences(one, other)
+        if found:
+            only_boot = len(found) == 1 and found[0].startswith("Windows started")
+            what = "two boots (or the clock was set between)" if only_boot else "two machines"
+            raise UsageError(f"{one.source} and {other.source} are of {what}: {', '.join(found)}. {_ADVICE}")

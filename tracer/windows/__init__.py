@@ -1,0 +1,1 @@
+"""Calls of Windows other than tracing: handles, rights, processes, this machine's registry."""
