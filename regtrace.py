@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from analysis.capture import Capture
+    from analysis.charts import figures as plot
     from analysis.dataset.dataset import Dataset
     from analysis.dataset.members import Captures
     from analysis.filters import Filters
@@ -94,6 +95,7 @@ __all__ = [
     "__version__",
     "ingest",
     "open",
+    "plot",
     "replay",
     "simulate",
 ]
@@ -109,6 +111,7 @@ _LAZY = {
     "Notify": "tracer.callbacks.notify_class",
     "Registrations": "tracer.callbacks.registrations",
 }
+_MODULES = {"plot": "analysis.charts.figures"}
 
 
 def open(  # noqa: A001  (rt.open reads like the built-in it resembles)
@@ -175,6 +178,8 @@ def replay(
 def __getattr__(name: str) -> object:
     if name in _LAZY:
         return getattr(importlib.import_module(_LAZY[name]), name)
+    if name in _MODULES:
+        return importlib.import_module(_MODULES[name])
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

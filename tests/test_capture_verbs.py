@@ -335,7 +335,7 @@ def test_an_event_that_nobody_sets_is_waited_for_as_long_as_asked():
 
 @pytest.mark.skipif(os.name == "nt", reason="sends a POSIX signal")
 def test_a_real_signal_ends_it_gracefully(tmp_path):
-    code = _CHILD.format(root=str(ROOT), tests=str(ROOT / "tests"))
+    code = _CHILD.format(root=str(ROOT), tests=str(ROOT / "tests" / "support"))
     child = subprocess.Popen(
         [sys.executable, "-c", code], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )

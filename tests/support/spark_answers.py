@@ -85,7 +85,7 @@ ANSWERS: dict[str, Callable[[Tables], Table]] = {
     "who": lambda tables: who(*of(tables, "stored_events", "keys", "processes")),
     "who: each": lambda tables: touched_by(*of(tables, "stored_events", "keys", "processes")),
     "evidence": lambda tables: proof(tables).order_by("sequence", "key_id"),
-    "measures": lambda tables: measured(
+    "counts": lambda tables: measured(
         *of(tables, "stored_events", "keys"), "group_id", "process_id", "operation"
     ).order_by("first_sequence"),
     **{f"hot: {by}": partial(hottest, by=by) for by in HOT_BY},
@@ -121,11 +121,11 @@ ANSWERS: dict[str, Callable[[Tables], Table]] = {
 
 # Modules of analysis/answers that make no table, and why.
 NO_TABLES = {
-    "known": "expressions of history and state",
+    "value_verdict": "expressions of history and state",
     "intervals": "times that were fetched",
     "returned": "Arrow columns that were fetched",
     "net_changes": "rows of changes that were fetched",
     "differences": "rows of diff that were fetched",
-    "meaning": "expressions of diff",
+    "normalize": "expressions of diff",
     "pairing": "names of both sides that diff folds",
 }
