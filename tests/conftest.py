@@ -1,5 +1,6 @@
 """Fixtures that many tests share."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -13,6 +14,10 @@ settings.register_profile(
     "search", deadline=None, max_examples=5000, suppress_health_check=list(HealthCheck), derandomize=False
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "regtrace"))
+
+# Phrasing a question makes hundreds of thousands of short-lived objects: with the standard thresholds a fifth of the
+# processor time, and more where much is loaded, goes into looking for cycles among them.
+gc.set_threshold(100_000, 20, 50)
 
 
 @pytest.fixture(scope="session")
