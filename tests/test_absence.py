@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 import regtrace as rt
 from cli.app import app
-from tracer.decode.layouts import KERNEL_PROCESS, KERNEL_REGISTRY
+from tracer.etl.providers import KERNEL_PROCESS, KERNEL_REGISTRY
 from tracer.ingest.absence import MANY_OPENS
 
 AT = raw.FIRST_STAMP

@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 
 import regtrace as rt
 from cli.app import app
-from tracer.decode.layouts import KERNEL_PROCESS, KERNEL_REGISTRY
 from tracer.errors import CaptureError, NotElevated, UsageError
+from tracer.etl.providers import KERNEL_PROCESS, KERNEL_REGISTRY
 from tracer.recording import autologger
 from tracer.recording.autologger import (
     BOOT_KEY,

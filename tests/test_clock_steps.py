@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 import regtrace as rt
 from analysis.questions.caveats import find_doubts
-from tracer.decode.layouts import KERNEL_REGISTRY
 from tracer.diagnostics import Diagnostics
 from tracer.etl.buffers import Buffer
 from tracer.etl.clock_steps import Run, order_runs
+from tracer.etl.providers import KERNEL_REGISTRY
 from tracer.etl.reader import EtlReader
 
 FAULTS = Path(__file__).parents[2] / "shared/faults"

@@ -6,11 +6,13 @@ import random
 import pytest
 import raw_etl as raw
 
-from tracer.decode.columns import NONE, decode_operations
-from tracer.decode.layouts import CLASSIC_REGISTRY, KERNEL_REGISTRY, LAYOUTS, find_layout
+from tracer.decode.batch import NONE
+from tracer.decode.columns import decode_operations
+from tracer.decode.layouts import LAYOUTS, find_layout
 from tracer.decode.payload import decode_payload, split_layout
 from tracer.decode.strings import NameTable
 from tracer.diagnostics import Diagnostics
+from tracer.etl.providers import CLASSIC_REGISTRY, KERNEL_REGISTRY
 from tracer.etl.reader import EtlReader
 from tracer.schema import FLAGS
 from tracer.simulate.container import Clock, EtlWriter

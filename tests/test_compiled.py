@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from mutations import KINDS, base_files, mutate
 
 import tracer.ingest.pipeline
-from tracer.decode.columns import Spans, decode_operations
+from tracer.decode.batch import Spans
+from tracer.decode.columns import decode_operations
 from tracer.decode.strings import NameTable
 from tracer.diagnostics import Diagnostics
 from tracer.errors import RegtraceError
@@ -183,7 +184,7 @@ def test_a_buffer_of_the_smallest_records_fits(tmp_path):
 def test_a_classic_record_of_an_impossible_version_is_read_as_a_newer_one(tmp_path, version):
     import raw_etl as raw
 
-    from tracer.decode.layouts import CLASSIC_REGISTRY
+    from tracer.etl.providers import CLASSIC_REGISTRY
 
     record = bytearray(raw.full(11, raw.FIRST_STAMP + 9, bytes(24) + b"\\\0A\0\0\0", guid=CLASSIC_REGISTRY))
     record[6:8] = version.to_bytes(2, "little")

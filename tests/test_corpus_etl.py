@@ -13,10 +13,11 @@ import pytest
 from dissect.etl.etl import ETL
 from foreign_readers import ForeignRecord, dissect_records
 
-from tracer.decode.layouts import CLASSIC_PROCESS, KERNEL_PROCESS, find_layout
+from tracer.decode.layouts import find_layout
 from tracer.decode.payload import decode_payload
 from tracer.diagnostics import Diagnostics
 from tracer.etl.headers import HEADERS
+from tracer.etl.providers import CLASSIC_PROCESS, KERNEL_PROCESS
 from tracer.etl.reader import EtlReader
 from tracer.inspect.dump import dump
 from tracer.inspect.info import describe_etl

@@ -4,16 +4,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tracer.decode.layouts import (
-    CLASSIC_PROCESS,
-    CLASSIC_REGISTRY,
-    KERNEL_PROCESS,
-    KERNEL_REGISTRY,
-    LAYOUTS,
-    Layout,
-    find_layout,
-)
+from tracer.decode.layouts import LAYOUTS, Layout, find_layout
 from tracer.decode.payload import CAPTURE_LIMIT, COUNT_NAMES, decode_payload, split_layout
+from tracer.etl.providers import CLASSIC_PROCESS, CLASSIC_REGISTRY, KERNEL_PROCESS, KERNEL_REGISTRY
 from tracer.registry.text import encode_name, escape_name
 
 SIZES = {"u8": 1, "u16": 2, "u32": 4, "u64": 8, "i64": 8, "filetime": 8}

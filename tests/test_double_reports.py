@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import regtrace as rt
-from tracer.decode.layouts import KERNEL_REGISTRY
+from tracer.etl.providers import KERNEL_REGISTRY
 from tracer.rows.double_reports import AFTERWARDS_NS, SLACK_NS, Calls, DoubleReports
 
 FAULTS = Path(__file__).parents[2] / "shared/faults"

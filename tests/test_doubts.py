@@ -19,8 +19,8 @@ from test_resolve import NAMES, Touch, fast, objects, plain, seeds, touches_of, 
 
 import tracer.rows.ambiguous_names
 from tracer.compiled import is_available
-from tracer.decode.layouts import KERNEL_REGISTRY
 from tracer.diagnostics import Diagnostics
+from tracer.etl.providers import KERNEL_REGISTRY
 from tracer.etl.reader import EtlReader
 from tracer.ingest.pipeline import ingest
 from tracer.registry.text import escape_name

@@ -5,9 +5,9 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from tracer.decode.layouts import CLASSIC_PROCESS, CLASSIC_REGISTRY, KERNEL_PROCESS, KERNEL_REGISTRY
 from tracer.diagnostics import Diagnostics
 from tracer.errors import SourceError, UsageError
+from tracer.etl.providers import CLASSIC_PROCESS, CLASSIC_REGISTRY, KERNEL_PROCESS, KERNEL_REGISTRY
 from tracer.inspect.dump import dump, dump_schema, find_provider
 from tracer.simulate.container import Clock, EtlWriter
 from tracer.simulate.headers import ExtendedItem

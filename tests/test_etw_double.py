@@ -14,8 +14,9 @@ from etw_windows_types import wide
 
 from tracer.errors import NotElevated, SessionLimit
 from tracer.session.answer import FILE_NAME_AT, PROPERTIES_SIZE, WHOLE_SIZE, empty_properties
+from tracer.session.consumer import Consumer
 from tracer.session.options import LogMode, Provider, SessionOptions
-from tracer.session.session import Consumer, Session, list_sessions, stop_session
+from tracer.session.session import Session, list_sessions, stop_session
 from tracer.simulate.options import Knobs
 from tracer.simulate.run import simulate
 

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from tracer.decode.layouts import CLASSIC_PROCESS, KERNEL_REGISTRY
 from tracer.errors import SourceError
+from tracer.etl.providers import CLASSIC_PROCESS, KERNEL_REGISTRY
 from tracer.inspect.info import describe_etl, time_text
 from tracer.simulate.container import Clock, EtlWriter
 

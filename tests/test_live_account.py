@@ -17,9 +17,9 @@ from typer.testing import CliRunner
 
 from cli.app import app
 from cli.exits import Exit
-from tracer.decode.layouts import KERNEL_PROCESS, KERNEL_REGISTRY
 from tracer.errors import SessionError
 from tracer.etl.logfile import FILETIME_EPOCH
+from tracer.etl.providers import KERNEL_PROCESS, KERNEL_REGISTRY
 from tracer.live import monitor as monitor_module
 from tracer.live import watch
 from tracer.live.monitor import Monitor

@@ -12,11 +12,10 @@ from live_raw import event_record, raw_records
 
 from analysis.capture import open_capture
 from analysis.filters import Filters
-from tracer.decode.layouts import CLASSIC_REGISTRY, KERNEL_PROCESS, KERNEL_REGISTRY
 from tracer.diagnostics import Diagnostics
 from tracer.etl.headers import HEADERS
 from tracer.etl.logfile import FILETIME_EPOCH
-from tracer.etl.records import ProviderTable
+from tracer.etl.providers import CLASSIC_REGISTRY, KERNEL_PROCESS, KERNEL_REGISTRY, ProviderTable
 from tracer.etl.walk import walk
 from tracer.ingest.pipeline import ingest
 from tracer.ingest.seed import read_seed

@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 import regtrace as rt
 from cli.app import app
 from cli.exits import Exit
-from tracer.decode.layouts import KERNEL_REGISTRY
 from tracer.diagnostics import COUNTERS
+from tracer.etl.providers import KERNEL_REGISTRY
 from tracer.schema import FLAGS
 from tracer.simulate.xpress import compress
 

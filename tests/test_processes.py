@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tracer.decode.layouts import CLASSIC_PROCESS, KERNEL_PROCESS, LAYOUTS
+from tracer.decode.layouts import LAYOUTS
 from tracer.decode.payload import decode_payload
+from tracer.etl.providers import CLASSIC_PROCESS, KERNEL_PROCESS
 from tracer.rows.processes import ProcessRecord, ProcessTable, read_process
 from tracer.schema import PROCESSES
 

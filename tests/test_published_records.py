@@ -11,8 +11,9 @@ import pytest
 import raw_etl as raw
 
 import regtrace as rt
-from tracer.decode.layouts import CLASSIC_REGISTRY, KERNEL_REGISTRY, LAYOUTS
+from tracer.decode.layouts import LAYOUTS
 from tracer.decode.payload import decode_payload
+from tracer.etl.providers import CLASSIC_REGISTRY, KERNEL_REGISTRY
 
 BASE, KEY, VIDEO = 0xFFFFB1893D043AA0, 0xFFFFB189385B9BB0, 0xFFFFB1893C344100
 REPARSE, NOT_FOUND = 0x104, 0xC0000034

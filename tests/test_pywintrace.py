@@ -19,9 +19,10 @@ import pytest
 from etw_double import EtwService, etw_service
 
 from tracer.errors import SessionError, SessionGone
+from tracer.session.consumer import Consumer
 from tracer.session.options import LogMode, Provider, SessionOptions
 from tracer.session.raw_queue import RawQueue
-from tracer.session.session import Consumer, Session, pywintrace
+from tracer.session.session import Session, pywintrace
 
 __all__ = ["etw_service"]
 REGISTRY = "70eb4f03-c1de-4f73-a051-33d13d5413bd"

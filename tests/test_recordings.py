@@ -7,8 +7,8 @@ import pytest
 import raw_etl as raw
 
 import regtrace as rt
-from tracer.decode.layouts import KERNEL_REGISTRY
 from tracer.errors import UsageError
+from tracer.etl.providers import KERNEL_REGISTRY
 from tracer.sources.machines import BOOT_TOLERANCE_NS, Machine, check_one_machine, differences
 
 SECOND = 1_000_000_000

@@ -16,8 +16,9 @@ from tracer.live.watch import Watch
 from tracer.recording import recorder
 from tracer.registry.text import plural
 from tracer.session import session
+from tracer.session.consumer import Consumer
 from tracer.session.options import CLASSIC_FLAGS, LogMode, Provider, SessionOptions
-from tracer.session.session import Consumer, Session
+from tracer.session.session import Session
 from tracer.store.manifest import Manifest
 from tracer.windows.handle_table import HandleTable
 

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 import regtrace as rt
 from cli.app import app
 from tracer.compiled import is_available
-from tracer.decode.layouts import KERNEL_REGISTRY
+from tracer.etl.providers import KERNEL_REGISTRY
 from tracer.ingest.pipeline import ingest
 from tracer.registry.key_information import KEY, VALUE, described, take_values_apart
 from tracer.schema import FLAGS

@@ -15,8 +15,8 @@ from cli.app import app
 from tracer.checks import selftest
 from tracer.checks.selftest import Recorded, record_work, run_selftest
 from tracer.checks.selftest_workload import RegistryWork, Step
-from tracer.decode.layouts import KERNEL_REGISTRY
 from tracer.errors import PlatformError, SessionError
+from tracer.etl.providers import KERNEL_REGISTRY
 from tracer.session.options import ALL_OPTIONS, SessionCounters
 from tracer.windows.machine_registry import WindowsRegistry
 

@@ -16,9 +16,10 @@ from tracer.diagnostics import Diagnostics
 from tracer.errors import NotElevated, PlatformError, SessionError, SessionGone, SessionLimit
 from tracer.etl.reader import EtlReader
 from tracer.session import session as session_module
+from tracer.session.consumer import Consumer
 from tracer.session.options import CLASSIC_FLAGS, LogMode, Provider, SessionOptions, keyword_mask
 from tracer.session.owners import own_session_guid
-from tracer.session.session import Consumer, Session, list_sessions, require_windows, stop_session
+from tracer.session.session import Session, list_sessions, require_windows, stop_session
 from tracer.simulate.options import Knobs
 from tracer.simulate.run import simulate
 from tracer.windows import exit_handlers

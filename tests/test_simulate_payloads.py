@@ -5,7 +5,8 @@ import struct
 import pytest
 from foreign_readers import KERNEL_REGISTRY, ForeignRecord, dissect_registry_fields
 
-from tracer.decode.layouts import KERNEL_PROCESS, LAYOUTS
+from tracer.decode.layouts import LAYOUTS
+from tracer.etl.providers import KERNEL_PROCESS
 from tracer.simulate.payloads import captured, compile_layout, encode_payload, wide
 
 

@@ -18,9 +18,9 @@ from cli.app import app
 from cli.exits import Exit
 from cli.options.durations import parse_duration
 from cli.tables.watch import WatchView
-from tracer.decode.layouts import KERNEL_PROCESS, KERNEL_REGISTRY
 from tracer.errors import RegtraceError, SessionError, UsageError
 from tracer.etl.logfile import FILETIME_EPOCH
+from tracer.etl.providers import KERNEL_PROCESS, KERNEL_REGISTRY
 from tracer.ingest.pipeline import ingest
 from tracer.live.pipeline import LivePipeline
 from tracer.live.row_filter import RowFilter

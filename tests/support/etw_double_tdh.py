@@ -13,7 +13,8 @@ from typing import Any
 
 from etw_windows_types import read_wide
 
-from tracer.decode.layouts import KERNEL_REGISTRY, LAYOUTS, PROVIDER_NAMES
+from tracer.decode.layouts import LAYOUTS
+from tracer.etl.providers import KERNEL_REGISTRY, PROVIDER_NAMES
 
 __all__ = ["tdh_functions"]
 

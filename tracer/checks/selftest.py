@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tracer.checks.selftest_workload import RegistryWork, Step, Work
-from tracer.decode.layouts import KERNEL_REGISTRY
+from tracer.etl.providers import KERNEL_REGISTRY
 from tracer.session.options import (
     ALL_OPTIONS,
     LogMode,

@@ -5,8 +5,7 @@ from numpy.typing import NDArray
 
 from tracer.compiled import kernel
 from tracer.etl.headers import GUID_AT, PAYLOAD_AT, POINTER_SIZES
-from tracer.etl.records import ProviderTable, guid_text
-from tracer.etl.records import read_headers as read_plainly
+from tracer.etl.providers import ProviderTable, guid_text
 
 __all__ = ["read_headers"]
 
@@ -18,8 +17,8 @@ _NOBODY = -1
 
 def read_headers(
     raw: NDArray[np.uint8], start: Column, kind: NDArray[np.uint8], providers: ProviderTable
-) -> dict[str, np.ndarray]:
-    """Return the columns that `tracer.etl.records.read_headers` returns."""
+) -> dict[str, np.ndarray] | None:
+    """Return the columns that `tracer.etl.records.read_headers` returns; None where the providers are too many."""
     count = len(start)
     facts: dict[str, np.ndarray] = {
         "payload": np.empty(count, np.int64),
@@ -37,7 +36,7 @@ def read_headers(
         raw.view(np.uint64), start, kind, PAYLOAD_AT, POINTER_SIZES, GUID_AT, low, high, *facts.values()
     )
     if distinct > _MOST_GUIDS:
-        return read_plainly(raw, start, kind, providers)
+        return None
     guids = zip(low[:distinct].tolist(), high[:distinct].tolist(), strict=True)
     numbers = [providers.number(guid_text(a, b)) for a, b in guids]
     facts["provider"] = np.array([*numbers, _NOBODY], np.int32).take(facts["provider"])

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from tracer.compiled import kernel
 from tracer.compiled.unaligned import load, store
-from tracer.decode.columns import Spans
+from tracer.decode.batch import Spans
 from tracer.decode.strings import EMPTY, FIRST_NAMES, NameTable
 
 __all__ = ["CompiledNameTable"]

@@ -9,7 +9,7 @@ import pyarrow as pa
 from tracer.compiled import kernel
 from tracer.compiled.names import CompiledNameTable
 from tracer.compiled.unaligned import load, store
-from tracer.decode.columns import Chunk, Spans
+from tracer.decode.batch import Chunk, Spans
 from tracer.decode.payload import CAPTURE_LIMIT
 from tracer.decode.plans import FIXED_FIELDS, LONG_FIELDS, PlanTables
 from tracer.decode.strings import EMPTY

@@ -17,29 +17,14 @@ Microsoft-Windows-Kernel-Process. No padding anywhere. A field's kind is one of
 
 from dataclasses import dataclass
 
+from tracer.etl.providers import CLASSIC_PROCESS, CLASSIC_REGISTRY, KERNEL_PROCESS, KERNEL_REGISTRY
+
 __all__ = [
-    "CLASSIC_PROCESS",
-    "CLASSIC_REGISTRY",
-    "KERNEL_PROCESS",
-    "KERNEL_REGISTRY",
     "LAYOUTS",
-    "PROVIDER_NAMES",
     "Field",
     "Layout",
     "find_layout",
 ]
-
-KERNEL_REGISTRY = "70eb4f03-c1de-4f73-a051-33d13d5413bd"
-KERNEL_PROCESS = "22fb2cd6-0e7b-422b-a0c7-2fad1fd0e716"
-CLASSIC_REGISTRY = "ae53722e-c863-11d2-8659-00c04fa321a1"
-CLASSIC_PROCESS = "3d6fa8d0-fe05-11d0-9dda-00c04fd7ba7c"
-
-PROVIDER_NAMES = {
-    KERNEL_REGISTRY: "Microsoft-Windows-Kernel-Registry",
-    KERNEL_PROCESS: "Microsoft-Windows-Kernel-Process",
-    CLASSIC_REGISTRY: "NT Kernel Logger: Registry",
-    CLASSIC_PROCESS: "NT Kernel Logger: Process",
-}
 
 
 @dataclass(frozen=True, slots=True)

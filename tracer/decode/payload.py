@@ -39,7 +39,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from tracer.decode.layouts import CLASSIC_REGISTRY, KERNEL_REGISTRY, Field, Layout
+from tracer.decode.layouts import Field, Layout
+from tracer.etl.providers import CLASSIC_REGISTRY, KERNEL_REGISTRY
 from tracer.registry.text import decode_name, escape_name, fold_name, unescape_name
 
 __all__ = ["CAPTURE_LIMIT", "COUNT_NAMES", "Payload", "Value", "decode_payload", "split_layout"]
@@ -107,7 +108,8 @@ def decode_payload(
         nothing_captured: the session is known to capture no data.
         known_path: path already known for the record's object (escaped text); None where nothing is.
 
-    >>> from tracer.decode.layouts import KERNEL_REGISTRY, LAYOUTS
+    >>> from tracer.decode.layouts import LAYOUTS
+    >>> from tracer.etl.providers import KERNEL_REGISTRY
     >>> payload = bytes(8) + bytes(4) + "AB".encode("utf-16-le") + bytes(2)
     >>> decode_payload(LAYOUTS[KERNEL_REGISTRY, 3, 0], payload, 8).fields
     {'KeyObject': 0, 'Status': 0, 'KeyName': 'AB'}

@@ -10,7 +10,8 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from tracer.decode.layouts import CLASSIC_REGISTRY, KERNEL_REGISTRY, LAYOUTS, Field, Layout
+from tracer.decode.layouts import LAYOUTS, Field, Layout
+from tracer.etl.providers import CLASSIC_REGISTRY, KERNEL_REGISTRY
 from tracer.registry.operations import OPERATIONS
 
 __all__ = [

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tracer.decode.columns import NONE, Blobs, Field, Numbers, Operations
+from tracer.decode.batch import NONE, Blobs, Field, Numbers, Operations
 from tracer.decode.plans import OPERATION_NUMBERS, PlanTables
 from tracer.decode.strings import NameTable, gapped
 from tracer.registry.key_information import KEY, SET, VALUE, described, take_values_apart

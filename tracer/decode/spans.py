@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tracer.decode.columns import Chunk, Column, Field, Spans
+from tracer.decode.batch import Chunk, Column, Field, Spans
 from tracer.decode.payload import CAPTURE_LIMIT
 from tracer.decode.plans import LONG_FIELDS, PLANS, PlanTables
 from tracer.decode.strings import EMPTY, NulFinder, gapped

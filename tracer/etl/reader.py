@@ -23,7 +23,8 @@ from tracer.etl.headers import MESSAGE, MESSAGE_MARK, TIME_AT
 from tracer.etl.logfile import LogfileHeader
 from tracer.etl.losses import Loss, find_losses
 from tracer.etl.overlap import find_repeated
-from tracer.etl.records import ProviderTable, Records, message_time_at, read_facts
+from tracer.etl.providers import ProviderTable
+from tracer.etl.records import Records, message_time_at, read_facts
 from tracer.etl.shared_clock import share_clocks
 from tracer.etl.walk import Walk, walk
 from tracer.etl.xpress import inflate

@@ -6,29 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tracer.decode.layouts import CLASSIC_PROCESS, CLASSIC_REGISTRY
 from tracer.etl.extended import Items
 from tracer.etl.headers import GUID_AT, HEADERS, HOOK, MESSAGE, PAYLOAD_AT, POINTER_SIZES, THREAD_AT
+from tracer.etl.providers import CLASSIC_PROCESS, CLASSIC_REGISTRY, ProviderTable, guid_text
 
-__all__ = ["ProviderTable", "Records", "guid_text", "message_time_at", "read_facts", "read_headers"]
+__all__ = ["Records", "message_time_at", "read_facts", "read_headers"]
 
 Column = NDArray[np.int64]
 HOOK_CLASSES = {0x03: CLASSIC_PROCESS, 0x09: CLASSIC_REGISTRY}  # hook group -> class GUID
-
-
-class ProviderTable:
-    """Providers met so far, numbered: GUID text, or what stands for one where a header has none."""
-
-    def __init__(self) -> None:
-        self.names: list[str] = []
-        self._numbers: dict[str, int] = {}
-
-    def number(self, name: str) -> int:
-        """Return the number of `name`, given now if it is new."""
-        if name not in self._numbers:
-            self._numbers[name] = len(self.names)
-            self.names.append(name)
-        return self._numbers[name]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +85,13 @@ def read_facts(
     Every record is read as an EVENT_HEADER first, which most are; the others are then read as what they
     are. `raw` reaches far enough behind the last record for that.
     """
-    read = read_headers
+    facts: dict[str, np.ndarray] | None = None
     if compiled:
         from tracer.compiled.headers import read_headers as read
-    facts = read(raw, start, kind, providers)
+
+        facts = read(raw, start, kind, providers)
+    if facts is None:
+        facts = read_headers(raw, start, kind, providers)
     others = np.flatnonzero(~_EVENT_HEADERS.take(kind))
     if len(others):
         first = raw.view(np.uint64).take(start.take(others) >> 3)
@@ -196,12 +184,6 @@ def _nameless(
     if len(hooks) < len(others):
         yield "wpp-message", others[kinds == MESSAGE]
         yield "error-record", others[~_IS_HOOK[kinds] & (kinds != MESSAGE)]
-
-
-def guid_text(low: int, high: int) -> str:
-    """Return the GUID whose 16 bytes (mixed-endian, as on disk) are the two little-endian quadwords."""
-    tail = high.to_bytes(8, "little").hex()
-    return f"{low & 0xFFFFFFFF:08x}-{low >> 32 & 0xFFFF:04x}-{low >> 48:04x}-{tail[:4]}-{tail[4:]}"
 
 
 def message_time_at(options: Column) -> Column:

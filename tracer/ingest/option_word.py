@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tracer.decode.columns import NONE, Operations
+from tracer.decode.batch import NONE, Operations
 from tracer.decode.plans import PlanTables
 from tracer.decode.strings import EMPTY
 

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracer.compiled import WORTH_BYTES, is_available
-from tracer.decode.columns import Operations, decode_operations
-from tracer.decode.layouts import CLASSIC_REGISTRY, KERNEL_REGISTRY, PROVIDER_NAMES
+from tracer.decode.batch import Operations
+from tracer.decode.columns import decode_operations
 from tracer.decode.plans import ABSENT, PlanTables
 from tracer.decode.strings import NameTable
 from tracer.diagnostics import Diagnostics
@@ -21,6 +21,7 @@ from tracer.errors import UsageError
 from tracer.etl.buffers import BufferFile
 from tracer.etl.extended import gather_items
 from tracer.etl.losses import find_unread
+from tracer.etl.providers import CLASSIC_REGISTRY, KERNEL_REGISTRY, PROVIDER_NAMES
 from tracer.etl.reader import EtlReader
 from tracer.etl.records import Records
 from tracer.files.targets import check_apart

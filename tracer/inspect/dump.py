@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from tracer.decode.layouts import LAYOUTS, PROVIDER_NAMES, Layout, find_layout
+from tracer.decode.layouts import LAYOUTS, Layout, find_layout
 from tracer.decode.payload import COUNT_NAMES, Value, decode_payload
 from tracer.diagnostics import Diagnostics
 from tracer.errors import UsageError
 from tracer.etl.headers import header_name
+from tracer.etl.providers import PROVIDER_NAMES
 from tracer.etl.reader import EtlReader
 from tracer.etl.records import Records
 

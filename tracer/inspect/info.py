@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from tracer.decode.layouts import PROVIDER_NAMES, find_layout
+from tracer.decode.layouts import find_layout
 from tracer.diagnostics import Diagnostics
 from tracer.etl.headers import header_name
 from tracer.etl.logfile import LogfileHeader
 from tracer.etl.losses import Loss
+from tracer.etl.providers import PROVIDER_NAMES
 from tracer.etl.reader import EtlReader
 from tracer.etl.records import Records
 

@@ -11,11 +11,13 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tracer.decode.columns import Operations, decode_operations
+from tracer.decode.batch import Operations
+from tracer.decode.columns import decode_operations
 from tracer.decode.plans import ABSENT, PlanTables
 from tracer.decode.strings import NameTable
 from tracer.diagnostics import Diagnostics
-from tracer.etl.records import ProviderTable, Records
+from tracer.etl.providers import ProviderTable
+from tracer.etl.records import Records
 from tracer.live.key_names import KeyNames
 from tracer.live.records import RawRecord, ReorderWindow, records_from_raw
 from tracer.resolve.handles import HandleLog

@@ -14,12 +14,12 @@ from itertools import chain
 import numpy as np
 from numpy.typing import NDArray
 
-from tracer.decode.layouts import CLASSIC_PROCESS, CLASSIC_REGISTRY
 from tracer.diagnostics import Diagnostics
 from tracer.etl.extended import BAD, NO_ITEMS, read_items
 from tracer.etl.headers import EVENT_MARK
 from tracer.etl.logfile import FILETIME_EPOCH
-from tracer.etl.records import ProviderTable, Records, guid_text, read_facts
+from tracer.etl.providers import CLASSIC_PROCESS, CLASSIC_REGISTRY, ProviderTable, guid_text
+from tracer.etl.records import Records, read_facts
 from tracer.session.raw_queue import RawRecord
 from tracer.sorting import stable_order
 

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from tracer.decode.layouts import KERNEL_PROCESS, KERNEL_REGISTRY
 from tracer.errors import RegtraceError, SessionGone
+from tracer.etl.providers import KERNEL_PROCESS, KERNEL_REGISTRY
 from tracer.live.pipeline import LivePipeline
 from tracer.live.records import RawRecord
 from tracer.session.options import LogMode, Provider, SessionCounters, SessionOptions
@@ -102,7 +102,8 @@ class Stream:
         Raises:
             PlatformError, SessionError: as `tracer.session.session.Session.start`; `stop` is to be called all the same.
         """
-        from tracer.session.session import Consumer, Session, list_sessions, stop_session
+        from tracer.session.consumer import Consumer
+        from tracer.session.session import Session, list_sessions, stop_session
 
         self.session_name = own_session_name(self._verb)
         self.notes += stop_leftovers(_VERBS, list_sessions, stop_session)

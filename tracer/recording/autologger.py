@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tracer.decode.layouts import KERNEL_PROCESS, KERNEL_REGISTRY
 from tracer.errors import CaptureError, UsageError
+from tracer.etl.providers import KERNEL_PROCESS, KERNEL_REGISTRY
 from tracer.session.options import SESSION_PREFIX, LogMode, SessionCounters, SessionStatus, keyword_mask
 from tracer.windows.machine_registry import Data, Registry
 

@@ -81,7 +81,7 @@ def stop(follow: Follow, *, service: Service | None = None, keep_etl: bool = Fal
     state = _state_of(now)
     options = replace(state.options, keep_etl=keep_etl or state.options.keep_etl)
     if now.kind is Kind.ENDED:
-        recorder = Recorder.ended(options, Files(state.target), service, state)
+        recorder = Recorder.ended(options, Files(state.target), service, state.notes(), state.ended_ns)
         _stop_sessions(now, service)
         ended_by = state.ended_by or "other"
     else:

@@ -21,7 +21,6 @@ from tracer.session.options import SessionOptions, SessionStatus
 from tracer.windows.handle_table import HandleTable
 
 if TYPE_CHECKING:
-    from tracer.recording.state_file import State
     from tracer.session.session import Session
 
 __all__ = ["LEAST_FREE", "Recorder", "RecorderStatus", "Service", "real_service"]
@@ -147,17 +146,23 @@ class Recorder:
         return recorder
 
     @classmethod
-    def ended(cls, options: CaptureOptions, files: Files, service: Service, state: "State") -> "Recorder":
+    def ended(
+        cls, options: CaptureOptions, files: Files, service: Service, notes: Notes, ended_ns: int | None
+    ) -> "Recorder":
         """Return the recorder of a recording whose sessions are gone: what it wrote is there.
 
-        Raises:
-            RegtraceError: its table of names cannot be read.
+        Args:
+            options: what was recorded.
+            files: where its traces are.
+            service: what to ask of the system.
+            notes: what was noted at its start.
+            ended_ns: when it ended, UTC nanoseconds; None: when its trace was written last.
         """
         recorder = cls(options, files, service)
-        recorder.notes, recorder.gone = state.notes(), True
+        recorder.notes, recorder.gone = notes, True
         trace = files.registry
-        written_ns = trace.stat().st_mtime_ns if trace.exists() else state.started_ns
-        recorder.ended_ns = state.ended_ns or written_ns
+        written_ns = trace.stat().st_mtime_ns if trace.exists() else notes.started_ns
+        recorder.ended_ns = ended_ns or written_ns
         return recorder
 
     @property

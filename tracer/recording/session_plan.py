@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tracer.decode.layouts import KERNEL_PROCESS, KERNEL_REGISTRY
 from tracer.errors import UsageError
+from tracer.etl.providers import KERNEL_PROCESS, KERNEL_REGISTRY
 from tracer.session.options import (
     ALL_OPTIONS,
     CAPTURE_SESSION,

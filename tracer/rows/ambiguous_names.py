@@ -11,7 +11,7 @@ from dataclasses import fields
 import numpy as np
 from numpy.typing import NDArray
 
-from tracer.decode.columns import NONE, Operations
+from tracer.decode.batch import NONE, Operations
 from tracer.decode.payload import decode_payload, split_layout
 from tracer.decode.plans import PLANS
 from tracer.decode.strings import NameTable

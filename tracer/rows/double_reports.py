@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tracer.decode.columns import Operations
+from tracer.decode.batch import Operations
 from tracer.decode.plans import ABSENT, OPERATION_NUMBERS, PlanTables
 from tracer.etl.records import Records
 from tracer.resolve.object_ops import NO_NAME, Resolved, Touches

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tracer.decode.columns import NONE, Blobs, Field, Operations
+from tracer.decode.batch import NONE, Blobs, Field, Operations
 from tracer.decode.plans import ABSENT, PLANS, PlanTables
 from tracer.decode.reads import StructureTexts, read_contents
 from tracer.decode.strings import EMPTY, NameTable

@@ -2,9 +2,10 @@
 
 import numpy as np
 
-from tracer.decode.columns import Operations
-from tracer.decode.layouts import CLASSIC_PROCESS, KERNEL_PROCESS, find_layout
+from tracer.decode.batch import Operations
+from tracer.decode.layouts import find_layout
 from tracer.decode.payload import decode_payload
+from tracer.etl.providers import CLASSIC_PROCESS, KERNEL_PROCESS
 from tracer.etl.records import Records
 from tracer.rows.processes import ProcessRecord, read_process
 

@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from tracer.decode.layouts import CLASSIC_PROCESS, KERNEL_PROCESS, Layout
+from tracer.decode.layouts import Layout
 from tracer.decode.payload import Payload
 from tracer.etl.logfile import FILETIME_EPOCH
+from tracer.etl.providers import CLASSIC_PROCESS, KERNEL_PROCESS
 from tracer.registry.text import fold_name
 from tracer.schema import PROCESSES
 

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tracer.decode.columns import NONE, Blobs
+from tracer.decode.batch import NONE, Blobs
 from tracer.decode.plans import OPERATION_NUMBERS, PLANS, PlanTables
 from tracer.decode.reads import SIZE_KNOWN, TYPE_KNOWN
 from tracer.decode.strings import EMPTY

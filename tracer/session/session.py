@@ -20,7 +20,6 @@ from typing import Any, Self
 
 from tracer.errors import PlatformError, RegtraceError, SessionError, SessionGone
 from tracer.session.answer import Answer
-from tracer.session.consumer import Consumer
 from tracer.session.control import FLUSH, QUERY, STOP, all_sessions, check_same, control
 from tracer.session.errors import ALREADY_EXISTS, INVALID_PARAMETER, error_for
 from tracer.session.options import (
@@ -44,7 +43,6 @@ from tracer.windows import exit_handlers, rights
 from tracer.windows.system_calls import PROFILE, privilege
 
 __all__ = [
-    "Consumer",
     "RawRecord",
     "Session",
     "find_session",

@@ -8,7 +8,8 @@ the session stops are named by the rundown (25).
 from collections import deque
 from typing import TYPE_CHECKING
 
-from tracer.decode.layouts import CLASSIC_PROCESS, CLASSIC_REGISTRY, LAYOUTS
+from tracer.decode.layouts import LAYOUTS
+from tracer.etl.providers import CLASSIC_PROCESS, CLASSIC_REGISTRY
 from tracer.simulate.actors import Handle, Process, Thread
 from tracer.simulate.container import EtlWriter
 from tracer.simulate.headers import build_record

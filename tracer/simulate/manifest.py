@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from tracer.decode.layouts import KERNEL_PROCESS, KERNEL_REGISTRY, LAYOUTS
+from tracer.decode.layouts import LAYOUTS
+from tracer.etl.providers import KERNEL_PROCESS, KERNEL_REGISTRY
 from tracer.simulate.actors import Handle, Process, Thread
 from tracer.simulate.container import EtlWriter
 from tracer.simulate.headers import (
