@@ -12,7 +12,8 @@ from foreign_readers import dissect_records
 
 from tracer.errors import UsageError
 from tracer.registry.text import fold_name
-from tracer.simulate import SIMULATED_NAME, Knobs, simulate, truth_path
+from tracer.schema import SIMULATED_NAME
+from tracer.simulate import Knobs, simulate, truth_path
 from tracer.simulate.truth import OPERATION_NAMES, TRUTH_COLUMNS
 
 REGISTRY = ("70eb4f03-c1de-4f73-a051-33d13d5413bd", "ae53722e-c863-11d2-8659-00c04fa321a1")

@@ -19,11 +19,13 @@ __all__ = [
     "HANDLES",
     "KEYS",
     "LOSSES",
+    "LOST_KINDS",
     "NAME_SOURCES",
     "OF_VALUES",
     "OPTIONAL",
     "PROCESSES",
     "SEED",
+    "SIMULATED_NAME",
     "STRUCTURED",
     "TABLES",
     "USAGE",
@@ -32,6 +34,7 @@ __all__ = [
 ]
 
 FORMAT_VERSION = 1
+SIMULATED_NAME = "regtrace simulated trace"  # the session's name in the header of a simulated trace, so that readers can tell
 
 NAME_SOURCES = {
     "event": "the record itself carried the whole name",
@@ -302,6 +305,7 @@ EXTENDED = Table(
     ),
 )
 
+LOST_KINDS = ("events", "buffers", "damage")  # kinds of losses that mean that events are missing
 LOSSES = Table(
     "losses",
     "What is missing from the capture: lost buffers and events, and damage that hid records.",

@@ -3,7 +3,7 @@
 import ibis
 from ibis.expr.types import BooleanValue, IntegerColumn, IntegerValue, StringValue, Table
 
-from analysis.answers.evidence import ABSENT_KEY, evidence, first_spellings
+from analysis.answers.evidence import ABSENT_KEY, EXISTING_KEY, evidence, first_spellings
 from analysis.answers.value_verdict import KEY_FACTS, VALUE_FACTS
 from analysis.filters import name_regex
 
@@ -17,7 +17,6 @@ _UNCLEAR, _KEY_UNKNOWN = VALUE_FACTS["unclear"], KEY_FACTS["key_unknown"]
 _OWN_CHANGES = ("write", "delete", *_UNCLEAR)
 _KEY_CHANGES = ("key_created", "key_deleted", "key_renamed", *_KEY_UNKNOWN)
 _OWN_STATES = ("write", "read", "seen", "delete", "miss", *_UNCLEAR)
-_THERE = ("key_created", "key_opened", "key_used", "write", "delete", "read", "seen", "miss")
 _GONE = ("key_missing", "key_deleted", "key_renamed")
 _NEVER = 2**62  # after every sequence
 _NONE = -1  # before every sequence
@@ -134,7 +133,7 @@ def _keys(marks: Table) -> Table:
         key_others=_last(sequence, changes & marks["in_time"] & ~marks["counts"]),
         key_absent=_last(sequence, fact.isin(ABSENT_KEY)),
         key_unknown=_last(sequence, fact.isin(_KEY_UNKNOWN)),
-        key_there=_last(sequence, fact.isin(_THERE)),
+        key_there=_last(sequence, fact.isin(EXISTING_KEY)),
         key_gone=_last(sequence, fact.isin(_GONE)),
     )
     firsts = keys.filter(keys["key_first"].notnull()).select(first_id="key_id", first="key_first")
@@ -143,7 +142,7 @@ def _keys(marks: Table) -> Table:
     )
     fact, sequence = early["fact"], early["sequence"]
     early = early.group_by(early_id="key_id").aggregate(
-        early_there=_last(sequence, fact.isin(_THERE)),
+        early_there=_last(sequence, fact.isin(EXISTING_KEY)),
         early_gone=_last(sequence, fact.isin(_GONE)),
         early_unknown=_last(sequence, fact.isin(_KEY_UNKNOWN)),
         early_created=_last(sequence, fact == "key_created"),

@@ -7,8 +7,8 @@ from ibis.expr.types import BooleanValue, IntegerValue, StringValue, Table
 
 from analysis.expressions.folding import folded
 from analysis.expressions.links import link_target, own_paths
-from tracer.registry.ntstatus import NAME_NOT_FOUND, NOT_FAILURES, NOT_SUCCESS
-from tracer.schema import FLAGS
+from tracer.registry.ntstatus import NAME_NOT_FOUND, NOT_FAILURES, NOT_SUCCESS, TOO_SHORT
+from tracer.schema import FLAGS, LOST_KINDS
 
 __all__ = [
     "ABSENT_KEY",
@@ -49,9 +49,7 @@ OF_SUBTREES = ("RenameKey", "LoadKey", "UnloadKey", "RestoreKey", "ReplaceKey", 
 LONGEST_NS = 2**63 - 1
 _PENDING = 0x103
 _PATH_NOT_FOUND = 0xC000003A
-_TOO_SHORT = (0x80000005, 0xC0000023)  # BUFFER_OVERFLOW, BUFFER_TOO_SMALL: it is there, and longer
 _OF_THE_NAME = (3, 7)  # KEY_INFORMATION_CLASS: what a handle knows even after its key was deleted
-_LOST = ("events", "buffers", "damage")
 # A name under one of these is the likeliest, and not proved.
 _UNPROVED = FLAGS["across_loss"] | FLAGS["name_ambiguous"]
 NAMELESS = ("partial", "none")  # name_source
@@ -173,7 +171,7 @@ def first_spellings(found: Table) -> Table:
 
 def real_losses(losses: Table) -> Table:
     """Return from_ns and to_ns of what was lost; a bound that is not known is the end of time."""
-    lost = losses.filter(losses["kind"].isin(_LOST))
+    lost = losses.filter(losses["kind"].isin(LOST_KINDS))
     return lost.select(
         from_ns=lost["from_ns"].fill_null(-LONGEST_NS), to_ns=lost["to_ns"].fill_null(LONGEST_NS)
     )
@@ -267,7 +265,7 @@ def _value_cases(rows: Table, done: BooleanValue) -> list[tuple[BooleanValue, St
         (changes & (status >= NOT_SUCCESS), "failed"),
         (changes, "unclear"),
         (reads & done & told, "read"),
-        (reads & (done | status.isin(_TOO_SHORT)), "seen"),
+        (reads & (done | status.isin(TOO_SHORT)), "seen"),
     ]
 
 

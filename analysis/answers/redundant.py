@@ -8,14 +8,13 @@ from analysis.answers.evidence import lost_between
 from analysis.answers.read_runs import QUESTION
 from analysis.engine.events_view import named_status
 from analysis.expressions.time_math import SECOND_NS
-from tracer.registry.ntstatus import NOT_SUCCESS
+from tracer.registry.ntstatus import NOT_SUCCESS, TOO_SHORT
 
 __all__ = ["LEAST_INTERVALS", "LEAST_PERIOD_NS", "MOST_SPREAD", "redundant_reads"]
 
 LEAST_INTERVALS = 5  # with fewer nobody can tell polling from chance
 MOST_SPREAD = 0.1
 LEAST_PERIOD_NS = 10_000_000  # timers of Windows tick every 15.6 ms, or a little faster; shorter is a loop
-_THERE = (0x80000005, 0xC0000023)  # BUFFER_OVERFLOW, BUFFER_TOO_SMALL: what is asked for is there
 _MISSING = (0xC0000034, 0x8000001A)  # OBJECT_NAME_NOT_FOUND, NO_MORE_ENTRIES
 
 
@@ -108,7 +107,7 @@ def _runs(rows: Table, unsure: Table) -> Table:
         last_sequence=rows["sequence"].max(),
     )
     any_result = ibis.window(group_by=["run", *QUESTION])
-    there = (runs["status"] < NOT_SUCCESS) | runs["status"].isin(_THERE)
+    there = (runs["status"] < NOT_SUCCESS) | runs["status"].isin(TOO_SHORT)
     missing = runs["status"].isin(_MISSING)
     both = (there | missing) & there.any().over(any_result) & missing.any().over(any_result)
     runs = runs.mutate(result_changed=runs["other_content"] | runs["other_size"] | both)

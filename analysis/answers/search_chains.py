@@ -19,13 +19,12 @@ import ibis
 from ibis.expr.types import StringValue, Table
 
 from analysis.expressions.folding import folded
-from tracer.registry.ntstatus import NOT_SUCCESS
+from tracer.registry.ntstatus import NOT_SUCCESS, TOO_SHORT
 
 __all__ = ["LONGEST_SEARCH_NS", "search_chains", "search_places"]
 
 LONGEST_SEARCH_NS = 100_000_000
 _MISSED = (0xC0000034, 0xC000003A)  # OBJECT_NAME_NOT_FOUND, OBJECT_PATH_NOT_FOUND
-_TOO_SHORT = (0x80000005, 0xC0000023)  # BUFFER_OVERFLOW, BUFFER_TOO_SMALL: it is there, and longer
 _NO_MORE = 0x8000001A
 _NEITHER = (0x103, 0x104)  # PENDING, REPARSE
 
@@ -164,7 +163,7 @@ def _asked(events: Table, places: Table) -> Table:
     rows = rows.inner_join(places, rows["key_id"] == places["place_id"])
     operation, status = rows["operation"], rows["status"]
     opens = operation.isin(["OpenKey", "CreateKey"])
-    missed, there = status.isin(_MISSED), (status < NOT_SUCCESS) | status.isin(_TOO_SHORT)
+    missed, there = status.isin(_MISSED), (status < NOT_SUCCESS) | status.isin(TOO_SHORT)
     made = (operation == "CreateKey") & (rows["disposition"] == 1).fill_null(False)
     of_keys = rows.mutate(
         of_key=ibis.literal(True),
@@ -177,6 +176,6 @@ def _asked(events: Table, places: Table) -> Table:
         of_key=ibis.literal(False),
         folded_value=folded(queries["value_name"]),
         missed=queries["status"].isin(_MISSED),
-        hit=(queries["status"] < NOT_SUCCESS) | queries["status"].isin(_TOO_SHORT),
+        hit=(queries["status"] < NOT_SUCCESS) | queries["status"].isin(TOO_SHORT),
     )
     return of_keys.union(of_values)

@@ -33,7 +33,7 @@ from analysis.engine.fetch import fetch, to_frame
 from analysis.engine.id_columns import IDS, KINDS, LABELS
 from analysis.filters import Filters
 from analysis.questions.context import key_condition
-from tracer.registry.paths import escape_argument
+from tracer.registry.text import escape_argument
 from tracer.schema import TABLES
 from tracer.store.manifest import Manifest
 from tracer.store.reader import table_files

@@ -11,7 +11,7 @@ import duckdb
 from analysis.engine.duckdb_backend import scan
 from analysis.engine.id_columns import KINDS
 from tracer.errors import CaptureError, UsageError
-from tracer.registry.paths import escape_argument
+from tracer.registry.text import escape_argument
 from tracer.schema import EVENTS, TABLES
 from tracer.store.manifest import MANIFEST_NAME, STRUCTURES, Manifest
 from tracer.store.reader import table_files

@@ -21,7 +21,7 @@ from analysis.engine.interruption import InterruptibleBackend, batches_of, inter
 from analysis.engine.sql_guard import check_query
 from tracer.errors import CaptureError, RegtraceError, UsageError
 from tracer.files.workspace import Workspace
-from tracer.registry.paths import escape_argument
+from tracer.registry.text import escape_argument
 from tracer.schema import EVENTS, OF_VALUES, STRUCTURED, TABLES, Table
 from tracer.store.manifest import STRUCTURES, Manifest
 

@@ -8,6 +8,7 @@ from analysis.engine.fetch import fetch
 from analysis.expressions.operation_counters import fitting
 from tracer.registry.operations import GROUPS
 from tracer.registry.terms import Words, operation_cases
+from tracer.schema import LOST_KINDS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
     from analysis.questions.context import OpenCapture
 
 __all__ = ["Doubts", "find_doubts", "with_doubts"]
-
-_LOST = ("events", "buffers", "damage")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +108,7 @@ def find_doubts(
         found = {row["kind"]: row for row in answer(capture.backend, query).to_pylist()}
     names = capture.manifest.totals.get("names", {})
     return Doubts(
-        losses=sum(found[kind]["rows"] for kind in _LOST if kind in found),
+        losses=sum(found[kind]["rows"] for kind in LOST_KINDS if kind in found),
         lost_events=found["events"]["total"] if "events" in found else None,
         blind="blind" in found,
         set_back_ns=found["clock"]["total"] if "clock" in found else None,

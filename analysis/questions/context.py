@@ -33,8 +33,8 @@ from analysis.questions.unknown_names import warn_unknown
 from analysis.times import parse_time
 from tracer.errors import CaptureError, UsageError
 from tracer.files.workspace import Workspace
-from tracer.registry.paths import compile_patterns, display_path, escape_argument, native_path
-from tracer.registry.text import fold_name
+from tracer.registry.paths import compile_patterns, display_path, native_path
+from tracer.registry.text import escape_argument, fold_name
 from tracer.schema import TABLES, USAGE
 from tracer.store.manifest import Manifest
 from tracer.store.reader import table_files

@@ -15,13 +15,12 @@ from tracer.decode.batch import NONE, Blobs, Field, Numbers, Operations
 from tracer.decode.plans import OPERATION_NUMBERS, PlanTables
 from tracer.decode.strings import NameTable, gapped
 from tracer.registry.key_information import KEY, SET, VALUE, described, take_values_apart
-from tracer.registry.ntstatus import NOT_SUCCESS
+from tracer.registry.ntstatus import NOT_SUCCESS, TOO_SHORT
 from tracer.schema import FLAGS
 
 __all__ = ["SIZE_KNOWN", "TYPE_KNOWN", "Contents", "StructureTexts", "read_contents"]
 
 TYPE_KNOWN, SIZE_KNOWN = 1, 2
-_TOO_SHORT = (0x80000005, 0xC0000023)  # BUFFER_OVERFLOW, BUFFER_TOO_SMALL: ResultLength is what it would take
 # KEY_VALUE_INFORMATION_CLASS whose structure is the data behind so many bytes: its length tells the value's
 _AROUND = {2: 12, 4: 8}
 _WITH_NAME = (0, 1, 3)
@@ -150,7 +149,7 @@ class _Contents:
     def _say_lengths(self, rows: NDArray[np.int64]) -> None:
         """Give rows of which nothing was captured what the length of the structure says."""
         status = self.operations.fields["Status"].take(rows).astype(np.uint32)
-        rows = rows[(status < NOT_SUCCESS) | np.isin(status, _TOO_SHORT)]
+        rows = rows[(status < NOT_SUCCESS) | np.isin(status, TOO_SHORT)]
         rows = rows[~_WRITES.take(self.plan.take(rows))]
         class_, full = self.class_.take(rows), self.full.take(rows).astype(np.int64)
         of_value = _OF_VALUES.take(self.plan.take(rows))

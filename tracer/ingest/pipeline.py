@@ -40,7 +40,7 @@ from tracer.rows.double_reports import DoubleReports, Pairs, merge_reports, repo
 from tracer.rows.events import EventRows, Order, durations, make_touches, time_order
 from tracer.rows.process_records import process_records
 from tracer.rows.processes import ProcessTable
-from tracer.schema import COUNTERS, LOSSES
+from tracer.schema import COUNTERS, LOSSES, SIMULATED_NAME
 from tracer.sources.description import FileState, Source, sha256_of_first
 from tracer.sources.inputs import SourceFile, open_sources
 from tracer.sources.machines import check_one_machine, etl_machine
@@ -49,8 +49,6 @@ from tracer.store.manifest import Manifest
 from tracer.store.writer import PART_ROWS, ROW_GROUP, CaptureWriter
 
 __all__ = ["Progress", "ingest"]
-
-_SIMULATED = "regtrace simulated trace"  # the logger name our simulator writes
 
 
 def ingest(
@@ -411,7 +409,7 @@ class _EtlIngest:
             sha256=self.digests[file.path].result(),
             first_ns=self.first_ns.get(number),
             last_ns=self.last_ns.get(number),
-            simulated=header.logger_name.startswith(_SIMULATED),
+            simulated=header.logger_name.startswith(SIMULATED_NAME),
             facts=facts,
             wrapper=file.wrapper,
         ).as_dict()

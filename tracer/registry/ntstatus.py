@@ -6,6 +6,7 @@ __all__ = [
     "NOT_SUCCESS",
     "REPARSE",
     "STATUSES",
+    "TOO_SHORT",
     "find_status",
     "is_failure",
     "status_name",
@@ -59,6 +60,8 @@ STATUSES = {  # ntstatus.h; the names leave out STATUS_
 NAME_NOT_FOUND = 0xC0000034  # what misses end with, of a key or of a value
 REPARSE = 0x00000104  # a link was met: the operation goes on at another name, in an event of its own
 NOT_SUCCESS = 0x80000000  # NT_SUCCESS is false from here on: warnings and errors (ntdef.h)
+# BUFFER_OVERFLOW, BUFFER_TOO_SMALL: what was read is there, and longer than the buffer; ResultLength is what it takes.
+TOO_SHORT = (0x80000005, 0xC0000023)
 # Probes for a size and the end of an enumeration: negative, but nothing went wrong.
 NOT_FAILURES = (0x80000005, 0x8000001A, 0xC0000023)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from tracer.errors import UsageError
 from tracer.registry.quoting import as_pattern
-from tracer.registry.text import fold_name
+from tracer.registry.text import escape_argument, fold_name
 
 __all__ = [
     "KeyPattern",
@@ -20,7 +20,6 @@ __all__ = [
     "compile_patterns",
     "display_path",
     "display_paths",
-    "escape_argument",
     "has_wildcard",
     "native_path",
 ]
@@ -51,7 +50,6 @@ _ABOVE_CLASSES = re.compile(
     r"(HKU\\S-1-[0-9-]+)(?:\\SOFTWARE)?"
 )  # folded; a link to the classes hive lies below
 _SEPARATORS = re.compile(r"\\{2,}")
-_NOT_TEXT = re.compile("[\x00\ud800-\udfff]")
 _WILD_ROOT = re.compile(r"[^\\/*?]*[*?]")  # a wildcard in the first component, and no slash before it
 _LITERAL = re.compile(r"\[([*?\[])\]")
 # `**` as whole components takes the backslash beside it along, for it may stand for none.
@@ -120,14 +118,6 @@ def display_paths(
     known: dict[str | None, str | None] = {path: display(path) for path in set(listed) if path is not None}
     known[None] = None
     return [known[path] for path in listed]
-
-
-def escape_argument(text: str) -> str:
-    """Return what a person typed, in escaped form already, with bare NULs and lone surrogates escaped too.
-
-    Unlike `tracer.registry.text.escape_name`, which takes a raw name, this leaves ``<U+0000>`` as it is.
-    """
-    return _NOT_TEXT.sub(lambda match: f"<U+{ord(match[0]):04X}>", text)
 
 
 def has_wildcard(text: str) -> bool:

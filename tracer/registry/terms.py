@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from tracer.errors import UsageError
 from tracer.registry.ntstatus import STATUSES, find_status
 from tracer.registry.operations import GROUPS, OPERATIONS, Case, find_cases, together
-from tracer.registry.paths import escape_argument
 from tracer.registry.quoting import as_pattern
-from tracer.registry.text import fold_name
+from tracer.registry.text import escape_argument, fold_name
 
 __all__ = [
     "Codes",

@@ -12,7 +12,15 @@ the store; what a terminal or a spreadsheet must not see is dealt with where it 
 
 import re
 
-__all__ = ["decode_name", "encode_name", "escape_name", "fold_name", "plural", "unescape_name"]
+__all__ = [
+    "decode_name",
+    "encode_name",
+    "escape_argument",
+    "escape_name",
+    "fold_name",
+    "plural",
+    "unescape_name",
+]
 
 _LOOKS_ESCAPED = re.compile(r"<(?=U\+[0-9A-F]{4}>)")
 _NOT_TEXT = re.compile("[\x00\ud800-\udfff]")
@@ -29,9 +37,15 @@ def escape_name(name: str) -> str:
         return name
     if "<U+" in name:
         name = _LOOKS_ESCAPED.sub("<U+003C>", name)
-    if _NOT_TEXT.search(name):
-        name = _NOT_TEXT.sub(lambda match: f"<U+{ord(match[0]):04X}>", name)
-    return name
+    return escape_argument(name)
+
+
+def escape_argument(text: str) -> str:
+    """Return what a person typed, in escaped form already, with bare NULs and lone surrogates escaped too.
+
+    Unlike `escape_name`, which takes a raw name, this leaves ``<U+0000>`` as it is.
+    """
+    return _NOT_TEXT.sub(lambda match: f"<U+{ord(match[0]):04X}>", text)
 
 
 def unescape_name(text: str) -> str:

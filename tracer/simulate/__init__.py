@@ -5,6 +5,6 @@
 
 from tracer.simulate.container import Clock, EtlWriter
 from tracer.simulate.options import Knobs
-from tracer.simulate.run import SIMULATED_NAME, Summary, seed_path, simulate, truth_path
+from tracer.simulate.run import Summary, seed_path, simulate, truth_path
 
-__all__ = ["SIMULATED_NAME", "Clock", "EtlWriter", "Knobs", "Summary", "seed_path", "simulate", "truth_path"]
+__all__ = ["Clock", "EtlWriter", "Knobs", "Summary", "seed_path", "simulate", "truth_path"]

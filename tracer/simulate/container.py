@@ -13,6 +13,7 @@ from pathlib import Path
 from random import Random
 from typing import BinaryIO
 
+from tracer.schema import SIMULATED_NAME
 from tracer.simulate.headers import ExtendedItem, build_record
 from tracer.simulate.logfile import logfile_record
 from tracer.simulate.xpress import compress
@@ -156,7 +157,7 @@ class EtlWriter:
         unfinalised: bool = False,
         cut: bool = False,
         seed: int = 0,
-        logger_name: str = "regtrace simulated trace",
+        logger_name: str = SIMULATED_NAME,
         build: int = 19045,
     ) -> None:
         self.clock = clock or Clock()

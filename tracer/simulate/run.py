@@ -8,6 +8,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from tracer.files.targets import Slot, check_apart
+from tracer.schema import SIMULATED_NAME
 from tracer.simulate.activity import Activity
 from tracer.simulate.actors import Handle, People
 from tracer.simulate.classic import ClassicSink
@@ -21,9 +22,7 @@ from tracer.simulate.sink import Sink
 if TYPE_CHECKING:
     from tracer.simulate.truth import TruthWriter
 
-__all__ = ["SIMULATED_NAME", "Summary", "seed_path", "simulate", "truth_path"]
-
-SIMULATED_NAME = "regtrace simulated trace"  # the session's name in the header, so that a reader can tell
+__all__ = ["Summary", "seed_path", "simulate", "truth_path"]
 
 
 @dataclass(frozen=True, slots=True)
