@@ -10,7 +10,7 @@ r"""The public face: what a notebook or a script imports.
         capture.sql("SELECT process, count(*) FROM events GROUP BY ALL")
 
     callbacks = rt.Registrations()
-    callbacks.register(print, notify=rt.Notify.PostSetValueKey, keys=r"HKLM\SOFTWARE\**")
+    callbacks.register(print, notify=rt.Notify.PostSetValueKey, key=r"HKLM\SOFTWARE\**")
     for notification in rt.replay("demo.regtrace", callbacks):
         ...
 
@@ -46,7 +46,8 @@ def _refuse_strangers() -> None:
 
 _refuse_strangers()
 
-from tracer.errors import (  # noqa: E402  (the guard must come first)
+from tracer.deprecation import renamed_arguments  # noqa: E402  (the guard must come first)
+from tracer.errors import (  # noqa: E402
     CaptureError,
     PlatformError,
     RegtraceError,
@@ -157,13 +158,14 @@ def simulate(path: "Path | str", knobs: "Knobs | None" = None, *, truth: bool = 
         raise TargetError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
+@renamed_arguments(keys="key", until="end")
 def replay(
     capture: "Capture | Path | str",
     registrations: "Registrations | None" = None,
     *,
-    keys: "str | Sequence[str] | None" = None,
+    key: "str | Sequence[str] | None" = None,
     start: "str | datetime | None" = None,
-    until: "str | datetime | None" = None,
+    end: "str | datetime | None" = None,
     subtree: bool = False,
     user_sid: str | None = None,
 ) -> "Iterator[Notification]":
@@ -171,7 +173,7 @@ def replay(
     from analysis.replay import replay as read_again
 
     return read_again(
-        capture, registrations, keys=keys, start=start, until=until, subtree=subtree, user_sid=user_sid
+        capture, registrations, key=key, start=start, end=end, subtree=subtree, user_sid=user_sid
     )
 
 

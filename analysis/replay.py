@@ -21,6 +21,7 @@ from tracer.callbacks.notification_rows import COLUMNS, make_notifications
 from tracer.callbacks.notifications import Notification
 from tracer.callbacks.registrations import Registrations
 from tracer.callbacks.selection import Names, Selection
+from tracer.deprecation import renamed_arguments
 from tracer.errors import CaptureError
 from tracer.schema import EVENTS, OF_VALUES, STRUCTURED, TABLES
 from tracer.store.manifest import STRUCTURES, Manifest
@@ -37,13 +38,14 @@ _LIGHT = [name for name in EVENTS.names if name in (COLUMNS | set(_LINKS)) - set
 _FEW_HANDLES = 1 << 22  # up to so many lives of handles are kept in memory; more are looked up part by part
 
 
+@renamed_arguments(keys="key", until="end")
 def replay(
     capture: "Capture | Path | str",
     registrations: Registrations | None = None,
     *,
-    keys: Names = None,
+    key: Names = None,
     start: str | datetime | None = None,
-    until: str | datetime | None = None,
+    end: str | datetime | None = None,
     subtree: bool = False,
     user_sid: str | None = None,
 ) -> Iterator[Notification]:
@@ -60,10 +62,10 @@ def replay(
         capture: a capture directory, a folder of captures, or what `open_capture` opened; several captures
             come one after the other.
         registrations: callbacks; None yields every notification.
-        keys: only these keys: HKLM\..., with ``*`` and ``**``, or several.
+        key: only this key (HKLM\..., with ``*`` and ``**``), or several; None for all.
         start: first time: ISO 8601, ``+90s`` after the first event, ``-5m`` before the last; None for all.
-        until: last time, inclusive; None for all.
-        subtree: also the keys below `keys`.
+        end: last time, inclusive; None for all.
+        subtree: also the keys below `key`.
         user_sid: SID whose key HKCU is.
 
     Raises:
@@ -72,13 +74,13 @@ def replay(
     """
     stores = _stores(capture) if isinstance(capture, str | Path) else capture.stores
     shows_user = any(manifest.shows_user for _, manifest in stores)
-    selection = Selection(keys=keys, subtree=subtree, user_sid=user_sid, shows_user=shows_user)
+    selection = Selection(key=key, subtree=subtree, user_sid=user_sid, shows_user=shows_user)
     parts = [part for _, manifest in stores for part in manifest.parts]
     first_ns = min((part["first_ns"] for part in parts), default=None)
     last_ns = max((part["last_ns"] for part in parts), default=None)
     times = [
         None if time is None else parse_time(time, first_ns=first_ns, last_ns=last_ns, end=is_end)
-        for time, is_end in ((start, False), (until, True))
+        for time, is_end in ((start, False), (end, True))
     ]
     return _one_by_one(stores, registrations, selection, times[0], times[1])
 
@@ -88,12 +90,12 @@ def _one_by_one(
     registrations: Registrations | None,
     selection: Selection,
     start_ns: int | None,
-    until_ns: int | None,
+    end_ns: int | None,
 ) -> Iterator[Notification]:
     try:
         for directory, manifest in stores:
             reader = _Reader(directory, manifest)
-            yield from _notifications(reader, registrations, selection, start_ns, until_ns)
+            yield from _notifications(reader, registrations, selection, start_ns, end_ns)
     finally:  # also where the replay is left before its end
         if registrations is not None:
             registrations.warn_of_failures()
@@ -111,15 +113,15 @@ def _notifications(
     registrations: Registrations | None,
     selection: Selection,
     start_ns: int | None,
-    until_ns: int | None,
+    end_ns: int | None,
 ) -> Iterator[Notification]:
     control_set = reader.manifest.control_set
     for parts in _slices(reader.manifest.parts):
         if start_ns is not None and all(part["last_ns"] < start_ns for part in parts):
             continue
-        if until_ns is not None and all(part["first_ns"] > until_ns for part in parts):
+        if end_ns is not None and all(part["first_ns"] > end_ns for part in parts):
             continue
-        rows = reader.read(parts, selection, start_ns, until_ns)
+        rows = reader.read(parts, selection, start_ns, end_ns)
         if registrations is None:
             yield from make_notifications(rows)
         else:
@@ -146,31 +148,31 @@ class _Reader:
         self._directory = directory
         self._files = table_files(directory, manifest)
         self._keys = self._names("keys", ["key_id", "path", "display_path", "name_source"])
-        self._processes = self._names("processes", ["process_id", "pid", "image"])
+        self._processes = self._names("processes", ["process_id", "pid", "image", "image_path"])
         self._few = manifest.tables["handles"]["rows"] <= _FEW_HANDLES
         self._addresses: pa.Table | None = None
 
     def read(
-        self, parts: list[dict[str, Any]], selection: Selection, start_ns: int | None, until_ns: int | None
+        self, parts: list[dict[str, Any]], selection: Selection, start_ns: int | None, end_ns: int | None
     ) -> pa.Table:
         """Return the rows asked for of some parts, by sequence, with their names."""
-        tables = [self._part(self._directory / part["file"], selection, start_ns, until_ns) for part in parts]
+        tables = [self._part(self._directory / part["file"], selection, start_ns, end_ns) for part in parts]
         rows = pa.concat_tables(tables)
         rows = rows.take(pc.sort_indices(rows, sort_keys=[("sequence", "ascending")]))
         handles = rows.column("handle_id")
         return rows.append_column("address", self._handles(handles)).drop_columns(list(_LINKS))
 
-    def _part(self, path: Path, selection: Selection, start_ns: int | None, until_ns: int | None) -> pa.Table:
+    def _part(self, path: Path, selection: Selection, start_ns: int | None, end_ns: int | None) -> pa.Table:
         """Return the rows asked for of one part; captured bytes are read for those only."""
         with _damage(path), pq.ParquetFile(path) as file:
             rows = _as_stored(file.read(columns=_LIGHT), "events", _LIGHT)
             rows = self._named(rows)
-            mask = selection.wanted(rows, control_set=self.manifest.control_set)
+            mask = selection.match(rows, control_set=self.manifest.control_set)
             times = rows.column("time_ns").to_numpy()
             if start_ns is not None:
                 mask &= times >= start_ns
-            if until_ns is not None:
-                mask &= times <= until_ns
+            if end_ns is not None:
+                mask &= times <= end_ns
             places = np.flatnonzero(mask)
             if len(places) < len(mask):
                 rows = rows.take(pa.array(places))
@@ -201,6 +203,7 @@ class _Reader:
         rows = rows.append_column("key", self._keys.column("path").take(keys))
         rows = rows.append_column("display_key", self._keys.column("display_path").take(keys))
         rows = rows.append_column("process", self._processes.column("image").take(processes))
+        rows = rows.append_column("image_path", self._processes.column("image_path").take(processes))
         return rows.append_column("pid", self._processes.column("pid").take(processes))
 
     def _names(self, table: str, columns: list[str]) -> pa.Table:

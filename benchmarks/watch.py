@@ -34,7 +34,7 @@ from tracer.session.options import SessionCounters  # noqa: E402
 from tracer.session.raw_queue import RawQueue  # noqa: E402
 from tracer.simulate import Knobs, simulate  # noqa: E402
 
-FILTERS = {"all": {}, "table": {}, "errors": {"status": "error"}, "key": {"keys": ["HKLM\\SOFTWARE\\**"]}}
+FILTERS = {"all": {}, "table": {}, "errors": {"status": "error"}, "key": {"key": ["HKLM\\SOFTWARE\\**"]}}
 
 
 def in_memory(events: int):

@@ -159,8 +159,8 @@ def test_filters_narrow_together():
     registrations.register(
         lambda each: got.append(each.sequence),
         notify="RegNtPostSetValueKey",
-        keys="HKLM\\**\\run",
-        processes=["SET*", 8],
+        key="HKLM\\**\\run",
+        process=["SET*", 8],
     )
     rows = [
         row(key=RUN, process="setup.exe", pid=1),
@@ -180,7 +180,7 @@ def test_links_are_followed_where_the_control_set_is_known():
     got: list[str | None] = []
     registrations = Registrations()
     registrations.register(
-        lambda each: got.append(each.key), keys="HKLM\\SYSTEM\\CurrentControlSet\\Services", subtree=True
+        lambda each: got.append(each.key), key="HKLM\\SYSTEM\\CurrentControlSet\\Services", subtree=True
     )
     rows = event_table(
         row(key="\\REGISTRY\\MACHINE\\SYSTEM\\ControlSet001\\Services\\Tcpip"),
@@ -202,7 +202,7 @@ def test_hostile_names_match_as_they_are_written(name):
     registrations = Registrations()
     literal = re.sub(r"([*?[])", r"[\1]", written)
     registrations.register(
-        lambda each: got.append(each.key), keys=f"HKLM\\SOFTWARE\\{literal}", processes=literal
+        lambda each: got.append(each.key), key=f"HKLM\\SOFTWARE\\{literal}", process=literal
     )
     path = f"\\REGISTRY\\MACHINE\\SOFTWARE\\{written}"
     rows = event_table(
@@ -223,7 +223,7 @@ def test_a_pattern_is_matched_once_for_each_distinct_key(monkeypatch):
 
     monkeypatch.setattr(KeyPattern, "matches", counted)
     registrations = Registrations()
-    registrations.register(lambda _: None, keys="HKLM\\SOFTWARE\\Vendor")
+    registrations.register(lambda _: None, key="HKLM\\SOFTWARE\\Vendor")
     rows = event_table(*(row(key=RUN if number % 3 else OTHER) for number in range(30_000)))
     assert registrations.dispatch(rows) == 10_000
     assert registrations.dispatch(rows) == 10_000
@@ -253,7 +253,7 @@ def test_dictionaries_and_chunks_of_any_kind_are_read_alike():
     for rows in (plain, encoded, chunked):
         got: list[Notification] = []
         registrations = Registrations()
-        registrations.register(got.append, keys=RUN, processes="P.EXE")
+        registrations.register(got.append, key=RUN, process="P.EXE")
         registrations.dispatch(rows)
         answers.append(got)
     assert answers[0] == answers[1] == answers[2]
@@ -314,10 +314,9 @@ def test_a_class_that_nobody_reports_is_refused_with_the_one_to_use(asked, advic
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"keys": "C:\\Windows"},
-        {"keys": ""},
-        {"keys": "HKCU\\Software"},
-        {"processes": "C:\\a.exe"},
+        {"key": "C:\\Windows"},
+        {"key": ""},
+        {"key": "HKCU\\Software"},
         {"callback": 7},
     ],
 )
@@ -586,8 +585,8 @@ def test_the_fast_filter_calls_whom_a_plain_loop_would_call(rows, asked):
         registrations.register(
             lambda each, n=number: got.append((each.sequence, n)),
             notify=notify,
-            keys=keys,
-            processes=processes,
+            key=keys,
+            process=processes,
             altitude=altitude,
         )
     expected = []

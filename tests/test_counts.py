@@ -21,7 +21,7 @@ from analysis.capture import Capture, open_capture
 from analysis.charts.parts import group_of
 from analysis.filters import Filters
 from tracer.live.row_filter import RowFilter
-from tracer.registry.operation_rows import fitting
+from tracer.registry.operation_rows import match_cases
 from tracer.registry.operations import GROUPS, OPERATIONS, find_cases
 from tracer.schema import EVENTS
 
@@ -132,10 +132,10 @@ def test_every_question_filter_and_picture_counts_alike(
         assert written == known["writes"]
         for name, group in GROUPS.items():
             found = plain_answer(capture.rows(Filters(operation=name), joined=False).order_by("sequence"))
-            live = RowFilter(operation=name).chosen(table.set_column(
+            live = RowFilter(operation=name).apply(table.set_column(
                 EVENTS.names.index("operation"), "operation", table["operation"].dictionary_encode()))  # fmt: skip
             assert [row["sequence"] for row in found] == live["sequence"].to_pylist()
-            assert len(found) == fitting(table, group.cases).sum()
+            assert len(found) == match_cases(table, group.cases).sum()
             if group.counted:
                 assert len(found) == plain_counts(rows, known=False)[name]
 

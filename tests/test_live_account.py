@@ -143,7 +143,7 @@ def test_what_the_service_hands_over_is_shown_filtered_or_counted(
     seen = 0
     with pytest.MonkeyPatch.context() as patch:
         small_pieces(patch, service, piece)
-        running = Watch(RowFilter(keys=[WANTED]), clock=lambda: service.script.now)
+        running = Watch(RowFilter(key=[WANTED]), clock=lambda: service.script.now)
         with suppress(OSError), running:
             for turn, rows in enumerate(running.batches()):  # left in the middle of whatever is under way
                 seen += rows.num_rows
@@ -410,7 +410,7 @@ def test_what_reached_a_monitor_was_called_or_counted(
         patch.setattr(monitor_module, "_PATIENCE", 0.0 if hangs else 30.0)
         patch.setattr(monitor_module, "_LAST_TURN", 0.0 if hangs else 30.0)
         monitor = Monitor(WANTED if own_filter else None, source=source)
-        monitor.register(callback, keys=WANTED)
+        monitor.register(callback, key=WANTED)
         is_lossy = hangs or "undecoded" in kinds
         with pytest.warns(RuntimeWarning) if is_lossy else nullcontext(), monitor:
             if hangs:

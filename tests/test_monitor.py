@@ -106,7 +106,7 @@ def test_a_callback_on_one_key_fires_live_for_exactly_the_operations_of_the_trut
         {"source": batches(traced / "a.etl", 100)} if way == "source" else {"snapshot": (), "seed": ([], [])}
     )
     monitor = Monitor(**source)
-    monitor.register(got.append, keys=key.replace("[", "[[]").replace("*", "[*]").replace("?", "[?]"))
+    monitor.register(got.append, key=key.replace("[", "[[]").replace("*", "[*]").replace("?", "[?]"))
     with monitor:
         if way == "source":
             monitor.wait(60)
@@ -162,7 +162,7 @@ def test_filters_of_the_monitor_narrow_every_callback(trace):
 
 
 def test_the_provider_is_asked_for_what_is_wanted_and_for_what_names_need(service):
-    with Monitor(operations="set,delete", option_word=3, snapshot=(), seed=([], [])):
+    with Monitor(operation="set,delete", option_word=3, snapshot=(), seed=([], [])):
         [session] = service.running()
         asked = {guid: enabled.any for guid, enabled in session.providers.items()}
     wanted = NAMING_KEYWORDS | KEYWORDS["SetValueKey"] | KEYWORDS["DeleteKey"] | KEYWORDS["DeleteValueKey"]
@@ -174,7 +174,7 @@ def test_the_provider_is_asked_for_what_is_wanted_and_for_what_names_need(servic
 def test_the_current_control_set_is_shown_and_matched(trace):
     got: list[Notification] = []
     monitor = Monitor(source=batches(trace), control_set=1)
-    monitor.register(got.append, keys="HKLM\\SYSTEM\\CurrentControlSet\\**")
+    monitor.register(got.append, key="HKLM\\SYSTEM\\CurrentControlSet\\**")
     with monitor:
         monitor.wait(60)
     assert {n.display_key.split("\\")[2] for n in got} == {"CurrentControlSet"}

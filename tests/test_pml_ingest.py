@@ -167,7 +167,7 @@ def test_a_key_of_nobody_knows_whom_is_asked_for_as_it_is_shown(of_somebody, key
         assert set(capture.timeline(key=key, **asked)["display_key"]) <= {RUN}
     with rt.open([of_somebody]) as dataset:
         assert len(dataset.timeline(key=key, **asked)) == found
-    assert len(list(rt.replay(of_somebody, keys=key, **asked))) == found
+    assert len(list(rt.replay(of_somebody, key=key, **asked))) == found
 
 
 def test_a_reg_file_names_it_as_it_is_shown(of_somebody):

@@ -63,8 +63,8 @@ def test_a_name_in_quotes_is_asked_for_letter_by_letter(name: str) -> None:
     assert not regex.fullmatch(name + "a")
     image = name.replace("\\", "")
     if image:
-        wanted = Selection(processes='"' + image.replace('"', '""') + '"')
-        assert wanted.wanted(pa.table({"process": [image, image + "x"], "pid": [1, 2]})).tolist() == [
+        wanted = Selection(process='"' + image.replace('"', '""') + '"')
+        assert wanted.match(pa.table({"process": [image, image + "x"], "pid": [1, 2]})).tolist() == [
             True,
             False,
         ]
@@ -103,5 +103,5 @@ def test_what_is_shown_can_be_asked_for(capture: Path, options: list[str], names
 
 def test_a_watch_takes_the_same_words_for_the_default_value() -> None:
     rows = pa.table({"value_name": pa.array(["", "(default)", "Run"]).dictionary_encode()})
-    assert RowFilter(value="(Default)").chosen(rows).column("value_name").to_pylist() == [""]
-    assert RowFilter(value='"(default)"').chosen(rows).column("value_name").to_pylist() == ["(default)"]
+    assert RowFilter(value="(Default)").apply(rows).column("value_name").to_pylist() == [""]
+    assert RowFilter(value='"(default)"').apply(rows).column("value_name").to_pylist() == ["(default)"]

@@ -67,7 +67,7 @@ def test_a_callback_on_one_key_fires_for_exactly_the_operations_of_the_truth(mad
     key = busiest(truth)
     got: list[Notification] = []
     callbacks = rt.Registrations()
-    callbacks.register(got.append, keys=literal(key))
+    callbacks.register(got.append, key=literal(key))
     yielded = list(rt.replay(capture, callbacks))
     expected = [line for line in truth if fold_name(line["path"]) == key and line["knowable"]]
     assert len(expected) > 10, name
@@ -165,7 +165,7 @@ def test_a_key_filter_finds_what_the_timeline_of_that_key_finds(small, key):
         expected = capture.timeline(key, columns=["sequence", "key"])
     # Its last key is an unnamed object that keeps that path; real captures give it the one that was found later.
     expected = expected[~expected["key"].str.startswith("<object 0xFFFF800099999999>")]
-    found = list(rt.replay(small, keys=key))
+    found = list(rt.replay(small, key=key))
     assert [n.sequence for n in found] == list(expected["sequence"])
 
 
@@ -184,7 +184,7 @@ def test_a_key_filter_finds_what_the_timeline_of_that_key_finds(small, key):
 def test_times_are_those_of_the_timeline(small, start, until):
     with rt.open(small) as capture:
         expected = list(capture.timeline(start=start, end=until)["sequence"])
-    assert [n.sequence for n in rt.replay(small, start=start, until=until)] == expected
+    assert [n.sequence for n in rt.replay(small, start=start, end=until)] == expected
 
 
 def test_parts_outside_the_times_are_not_read(small, monkeypatch):
@@ -193,7 +193,7 @@ def test_parts_outside_the_times_are_not_read(small, monkeypatch):
     monkeypatch.setattr(
         analysis.replay.pq, "ParquetFile", lambda path: read.append(Path(path).name) or real(path)
     )
-    assert list(rt.replay(small, start="+100s", until="+101s"))
+    assert list(rt.replay(small, start="+100s", end="+101s"))
     assert [name for name in read if name.startswith("part")] == ["part-00005.parquet"]
 
 
@@ -201,7 +201,7 @@ def test_callbacks_and_the_loop_see_the_same_notification_in_turn(small):
     order = []
     callbacks = rt.Registrations()
     callbacks.register(lambda n: order.append(("called", n)), notify=rt.Notify.PostSetValueKey)
-    for n in rt.replay(small, callbacks, keys="HKLM\\**"):
+    for n in rt.replay(small, callbacks, key="HKLM\\**"):
         order.append(("yielded", n))
     assert len(order) > 20
     for (first, called), (second, yielded) in zip(order[::2], order[1::2], strict=True):

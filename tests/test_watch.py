@@ -87,12 +87,12 @@ def lines(result):
 def test_filters_let_through_the_rows_that_a_timeline_shows(trace, words):
     raw, folder = trace
     rows = RowFilter(
-        keys=words.get("key"), subtree=words.get("subtree", False), status=words.get("status"),
+        key=words.get("key"), subtree=words.get("subtree", False), status=words.get("status"),
         operation=words.get("operation"), value=words.get("value"),
-        processes=[words["process"]] if "process" in words else None,
+        process=[words["process"]] if "process" in words else None,
     )  # fmt: skip
     pipeline = LivePipeline()
-    live = rows.chosen(pa.concat_tables([pipeline.push(raw), pipeline.flush()]))
+    live = rows.apply(pa.concat_tables([pipeline.push(raw), pipeline.flush()]))
     with open_capture(folder) as capture:
         stored = capture.timeline_reader(Filters(**words)).read_all()
     unsure = ("later", "rundown", "partial", "none")  # what only later evidence names is not known live
@@ -118,7 +118,7 @@ def test_filters_let_through_the_rows_that_a_timeline_shows(trace, words):
 
 
 @pytest.mark.parametrize(
-    "words", [{"operation": "fly"}, {"status": "maybe"}, {"keys": ["Nowhere\\x"]}, {"status": ""}]
+    "words", [{"operation": "fly"}, {"status": "maybe"}, {"key": ["Nowhere\\x"]}, {"status": ""}]
 )
 def test_a_filter_that_means_nothing_is_said_before_anything_starts(words):
     with pytest.raises(UsageError):
@@ -132,7 +132,7 @@ def test_an_image_path_is_compared_with_the_path():
             "image_path": pa.array(["\\Temp\\a.exe", None]).dictionary_encode(),
         }
     )
-    assert RowFilter(processes=["*\\a.exe"]).chosen(rows).num_rows == 1
+    assert RowFilter(process=["*\\a.exe"]).apply(rows).num_rows == 1
 
 
 def test_keywords_follow_the_operations_and_names_are_always_asked_for():

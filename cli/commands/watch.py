@@ -107,7 +107,7 @@ def watch(
 
     zone = find_zone(tz)
     seconds = None if duration is None else parse_duration(duration)
-    rows = RowFilter(keys=key, subtree=subtree, user_sid=user_sid, processes=process, operation=operation,
+    rows = RowFilter(key=key or None, subtree=subtree, user_sid=user_sid, process=process or None, operation=operation,
                      status=status, value=value)  # fmt: skip
     wanted = format or (WatchFormat.TABLE if is_terminal(sys.stdout) else WatchFormat.JSONL)
     if wanted is WatchFormat.TABLE and not is_terminal(sys.stdout):

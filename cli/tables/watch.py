@@ -18,7 +18,7 @@ from cli.output.safe import visible
 from cli.output.table import cell_width, cut_end, cut_middle
 from cli.tables.timeline import data_cells, note_cells, process_cells, value_cells
 from tracer.registry.ntstatus import is_failure, status_name
-from tracer.registry.operation_rows import fitting
+from tracer.registry.operation_rows import match_cases
 from tracer.registry.operations import BY_NAME, GROUPS
 
 if TYPE_CHECKING:
@@ -178,7 +178,7 @@ def _table(rows: pa.Table, width: int, zone: tzinfo) -> "list[Text]":
     apart = layout.value > 0
     statuses = rows.column("status").to_pylist()
     operations = [BY_NAME[name].short for name in rows.column("operation").to_pylist()]
-    writes = fitting(rows, GROUPS["writes"].cases).tolist()
+    writes = match_cases(rows, GROUPS["writes"].cases).tolist()
     notes = note_cells(rows)
     plain = [""] * len(statuses)
     columns: list[tuple[str, int, list[str], list[str], Callable[[str, int], str]]] = [

@@ -22,6 +22,7 @@ import pyarrow as pa
 from tracer.callbacks.notification_rows import make_notifications
 from tracer.callbacks.notifications import Notification
 from tracer.callbacks.selection import Names, Notifies, Processes, Selection
+from tracer.deprecation import renamed_arguments
 from tracer.errors import UsageError
 
 __all__ = ["DEFAULT_ALTITUDE", "Callback", "Registration", "Registrations"]
@@ -98,13 +99,14 @@ class Registrations:
         self._registered: dict[int, Registration] = {}  # replaced, never changed
         self._failures_before = 0  # of those that were unregistered
 
+    @renamed_arguments(keys="key", processes="process")
     def register(
         self,
         callback: Callback,
         *,
         notify: Notifies = None,
-        keys: Names = None,
-        processes: Processes = None,
+        key: Names = None,
+        process: Processes = None,
         altitude: str = DEFAULT_ALTITUDE,
         subtree: bool = False,
         user_sid: str | None = None,
@@ -118,8 +120,8 @@ class Registrations:
         Args:
             callback: a function of one `Notification`, whose `notify` is the class.
             notify: classes, by `Notify`, number or name.
-            keys: keys or patterns, as on the command line: HKLM\..., ``*`` within a component, ``**`` across.
-            processes: image names or patterns, or pids.
+            key: a key or a pattern as on the command line (HKLM\..., ``*`` within a component, ``**`` across), or several.
+            process: image names or patterns, image paths (with a backslash), or pids.
             altitude: a decimal number as text, as drivers have it; higher is called first for
                 pre-notifications and last for post-notifications. Equal ones, which the kernel refuses, are
                 called in the order in which they were registered.
@@ -133,9 +135,7 @@ class Registrations:
             raise UsageError(f"a callback must be a function of one notification, not {callback!r:.80}")
         if not isinstance(altitude, str) or not _ALTITUDE.fullmatch(altitude):
             raise UsageError(f"{altitude!r} is no altitude: write a decimal number as text, such as '385000'")
-        selection = Selection(
-            notify=notify, keys=keys, processes=processes, subtree=subtree, user_sid=user_sid
-        )
+        selection = Selection(notify=notify, key=key, process=process, subtree=subtree, user_sid=user_sid)
         with self._lock:
             cookie = next(self._cookies)
             registration = Registration(cookie, callback, altitude, selection)
@@ -206,7 +206,7 @@ class Registrations:
         # Stable sorts: equal altitudes stay in the order of registration.
         downwards = sorted(seen.values(), key=lambda each: each.height, reverse=True)
         upwards = sorted(seen.values(), key=lambda each: each.height)
-        wanted = {each.cookie: each.selection.wanted(rows, control_set=control_set) for each in seen.values()}
+        wanted = {each.cookie: each.selection.match(rows, control_set=control_set) for each in seen.values()}
         places = (
             np.flatnonzero(np.logical_or.reduce(list(wanted.values()))) if wanted else np.zeros(0, np.intp)
         )

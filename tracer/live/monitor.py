@@ -12,17 +12,19 @@ from typing import Self
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from tracer.callbacks.registrations import DEFAULT_ALTITUDE, Callback, Registration, Registrations
-from tracer.callbacks.selection import Names, Notifies, Processes, Selection
+from tracer.callbacks.selection import Names, Notifies, Processes
+from tracer.deprecation import renamed_arguments
 from tracer.errors import RegtraceError, UsageError
 from tracer.live.pipeline import LivePipeline
 from tracer.live.record_sources import PIECE, Intake, RecordSource, as_source
 from tracer.live.records import RawRecord
+from tracer.live.row_filter import RowFilter
 from tracer.live.stream import LossNotes, Stream
 from tracer.registry.operations import find_operations
 from tracer.registry.paths import display_paths
+from tracer.registry.terms import Words
 from tracer.rows.processes import ProcessRecord
 from tracer.rows.row_groups import SOURCE_TEXTS
 from tracer.session.options import ALL_OPTIONS, KEYWORDS, SessionCounters, keyword_mask
@@ -39,7 +41,7 @@ _LAST_TURN = 2.0  # seconds for the callback that runs when that time is over
 class Monitor:
     r"""Calls callbacks with what happens to the registry, as it happens; use it in a `with` statement.
 
-        with Monitor(keys=[r"HKLM\SOFTWARE\**\Run*"]) as monitor:
+        with Monitor(key=[r"HKLM\SOFTWARE\**\Run*"]) as monitor:
             cookie = monitor.register(on_change, notify=[Notify.PostSetValueKey])
             monitor.wait(60)
 
@@ -53,11 +55,11 @@ class Monitor:
     is missing, leaving notes it and warns of it (RuntimeWarning).
 
     Args:
-        keys: only these keys or patterns; None for all.
-        processes: only these image names, patterns or pids; None for all.
-        operations: only these, as `--operation` takes them; None for all. Fewer cost the system less.
+        key: only this key or pattern, or several; None for all.
+        process: only these image names, patterns, image paths or pids; None for all.
+        operation: only these, as `--operation` takes them; None for all. Fewer cost the system less.
         option_word: names (0x1), data (0x2), data before (0x4): of the machine, and it stays after the session.
-        subtree: also the keys below `keys`.
+        subtree: also the keys below `key`.
         user_sid: SID whose key HKCU is.
         registrations: callbacks that were registered before; shared, not copied.
         control_set: number of the current control set; None asks the system.
@@ -79,11 +81,12 @@ class Monitor:
         SessionError: on entering: the session cannot be started.
     """
 
+    @renamed_arguments(keys="key", processes="process", operations="operation")
     def __init__(
         self,
-        keys: Names = None,
-        processes: Processes = None,
-        operations: str | Sequence[str] | None = None,
+        key: Names = None,
+        process: Processes = None,
+        operation: Words = None,
         option_word: int = ALL_OPTIONS,
         *,
         subtree: bool = False,
@@ -97,8 +100,10 @@ class Monitor:
         self.registrations = Registrations() if registrations is None else registrations
         self.notes: list[str] = []
         self.delivered = self.filtered = 0
-        self._selection = Selection(keys=keys, processes=processes, subtree=subtree, user_sid=user_sid)
-        self._operations = _reported(operations)
+        self._operations = _reported(operation)
+        self._filter = RowFilter(
+            key=key, process=process, operation=operation, subtree=subtree, user_sid=user_sid
+        )
         self._option_word = option_word
         self._control_set = control_set
         self._seed, self._snapshot = seed, snapshot
@@ -113,13 +118,14 @@ class Monitor:
         self._ended, self._hurry = threading.Event(), threading.Event()
         self._error: BaseException | None = None
 
+    @renamed_arguments(keys="key", processes="process")
     def register(
         self,
         callback: Callback,
         *,
         notify: Notifies = None,
-        keys: Names = None,
-        processes: Processes = None,
+        key: Names = None,
+        process: Processes = None,
         altitude: str = DEFAULT_ALTITUDE,
         subtree: bool = False,
         user_sid: str | None = None,
@@ -128,8 +134,8 @@ class Monitor:
         return self.registrations.register(
             callback,
             notify=notify,
-            keys=keys,
-            processes=processes,
+            key=key,
+            process=process,
             altitude=altitude,
             subtree=subtree,
             user_sid=user_sid,
@@ -348,16 +354,10 @@ class Monitor:
     def _dispatch(self, rows: pa.Table) -> None:
         if not rows.num_rows:
             return
-        mask = self._selection.wanted(rows, control_set=self._control_set)
-        if self._operations is not None:
-            kinds = rows.column("operation").cast(pa.string())
-            mask &= pc.is_in(kinds, value_set=pa.array(self._operations)).to_numpy()
-        self.filtered += rows.num_rows - int(mask.sum())
-        if not mask.all():
-            rows = rows.take(pa.array(np.flatnonzero(mask)))
-        if not rows.num_rows:
-            return
-        self._deliver(self._displayed(rows))
+        passed = self._filter.apply(rows, control_set=self._control_set)
+        self.filtered += rows.num_rows - passed.num_rows
+        if passed.num_rows:
+            self._deliver(self._displayed(passed))
 
     def _displayed(self, rows: pa.Table) -> pa.Table:
         """Return rows as callbacks get them: with the current control set in their keys, and their source."""
@@ -385,8 +385,8 @@ class Monitor:
         self.filtered += rows.num_rows - called
 
 
-def _reported(words: str | Sequence[str] | None) -> list[str] | None:
-    """Return the operations that words stand for and the provider reports; None for all."""
+def _reported(words: Words) -> list[str] | None:
+    """Return the operations that words name and the provider reports; None for all."""
     if words is None:
         return None
     listed = words.split(",") if isinstance(words, str) else words

@@ -1,15 +1,13 @@
-"""Which live rows somebody asked for: the filters of a timeline, applied to Arrow tables as they come."""
-
-from collections.abc import Sequence
+"""Filters of live rows: those of a timeline, applied to Arrow tables as they come."""
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from tracer.callbacks.selection import Selection
+from tracer.callbacks.selection import Names, Processes, Selection
 from tracer.registry.ntstatus import NOT_FAILURES, NOT_SUCCESS
-from tracer.registry.operation_rows import fitting
+from tracer.registry.operation_rows import match_cases
 from tracer.registry.terms import (
     Codes,
     Words,
@@ -26,19 +24,19 @@ Bools = NDArray[np.bool_]
 
 
 class RowFilter:
-    r"""What rows are asked for; every filter narrows, None asks nothing. The meaning is that of a timeline.
+    r"""Filters of rows; a row must pass all of them, None lets every row pass. They mean what they mean for a timeline.
 
     Args:
-        keys: keys or patterns (`tracer.registry.paths.compile_pattern`) of which one must match.
-        subtree: keys below a matching key are asked for too.
+        key: a key or a pattern (`tracer.registry.paths.compile_pattern`), or several of which one must match.
+        subtree: keys below a matching key match too.
         user_sid: SID whose key HKCU is.
-        processes: image names (patterns with ``*`` and ``?``), image paths (with a backslash), or pids.
+        process: image names (patterns with ``*`` and ``?``), image paths (with a backslash), or pids.
         operation: words separated by commas: SetValueKey, set, delete, read, write ...
         status: success, error, a status name or code; several separated by commas.
         value: value name or pattern; "" and "(default)" are the default value.
 
     Attributes:
-        operations: the operations among which the rows asked for are, by name; None for all.
+        operations: names of all operations that can pass; None for every operation.
 
     Raises:
         UsageError: a filter cannot be understood.
@@ -47,22 +45,21 @@ class RowFilter:
     def __init__(
         self,
         *,
-        keys: Sequence[str] | None = None,
+        key: Names = None,
         subtree: bool = False,
         user_sid: str | None = None,
-        processes: Sequence[str] | None = None,
+        process: Processes = None,
         operation: Words = None,
         status: Codes = None,
         value: str | None = None,
     ) -> None:
-        self._keys = Selection(keys=tuple(keys) if keys else None, subtree=subtree, user_sid=user_sid)
-        self._processes = [(name_regex(word), word) for word in processes or ()]
+        self._selection = Selection(key=key, process=process, subtree=subtree, user_sid=user_sid)
         self.operations, self._cases = operation_names(operation), operation_cases(operation)
         self._status = None if status is None else status_words(status)
         self._value = None if value is None else name_regex(value_pattern(value))
 
-    def chosen(self, rows: pa.Table, *, control_set: int | None = None) -> pa.Table:
-        """Return the rows that were asked for.
+    def apply(self, rows: pa.Table, *, control_set: int | None = None) -> pa.Table:
+        """Return the rows that pass.
 
         Args:
             rows: rows of `tracer.live.pipeline.LivePipeline`.
@@ -72,19 +69,16 @@ class RowFilter:
             return rows
         mask: Bools = np.ones(rows.num_rows, np.bool_)
         if self._cases is not None:
-            mask &= fitting(rows, self._cases)
+            mask &= match_cases(rows, self._cases)
         if self._status is not None:
-            mask &= self._of_status(rows.column("status"))
+            mask &= self._match_status(rows.column("status"))
         if self._value is not None:
-            mask &= _matching(rows.column("value_name"), pc.match_substring_regex, pattern=self._value)
-        if self._processes:
-            mask &= self._of_process(rows)
+            mask &= _match_text(rows.column("value_name"), self._value)
         rows = rows if mask.all() else rows.filter(pa.array(mask))
-        if self._keys.keys is None or not rows.num_rows:
-            return rows
-        return rows.filter(pa.array(self._keys.wanted(rows, control_set=control_set)))
+        mask = self._selection.match(rows, control_set=control_set)
+        return rows if mask.all() else rows.filter(pa.array(mask))
 
-    def _of_status(self, status: pa.ChunkedArray) -> Bools:
+    def _match_status(self, status: pa.ChunkedArray) -> Bools:
         assert self._status is not None
         codes = pc.fill_null(status.cast(pa.int64()), -1).to_numpy()
         mask: Bools = np.isin(codes, self._status.codes)
@@ -95,20 +89,12 @@ class RowFilter:
             mask |= failed & ~np.isin(codes, NOT_FAILURES)
         return mask
 
-    def _of_process(self, rows: pa.Table) -> Bools:
-        mask: Bools = np.zeros(rows.num_rows, np.bool_)
-        for regex, word in self._processes:
-            column = rows.column("image_path" if "\\" in word else "process")
-            mask |= _matching(column, pc.match_substring_regex, pattern=regex)
-            if word.isascii() and word.isdigit() and len(word) <= 10 and int(word) < 1 << 32:
-                mask |= np.asarray(pc.fill_null(pc.equal(rows.column("pid"), int(word)), False).to_numpy())
-        return mask
 
-
-def _matching(column: pa.ChunkedArray, test, **options: object) -> Bools:  # type: ignore[no-untyped-def]  # noqa: ANN001
-    """Return the rows of a dictionary column whose text passes; each distinct text is tested once, NULL never passes."""
+def _match_text(column: pa.ChunkedArray, regex: str) -> Bools:
+    """Return the rows of a dictionary column whose text matches; each distinct text is tested once, NULL never matches."""
     encoded = column.combine_chunks()
-    verdicts = np.append(np.asarray(pc.fill_null(test(encoded.dictionary, **options), False)), False)
+    test = pc.match_substring_regex(encoded.dictionary, pattern=regex)
+    verdicts = np.append(np.asarray(pc.fill_null(test, False)), False).astype(np.bool_)
     places = pc.fill_null(encoded.indices.cast(pa.int64()), -1).to_numpy()
-    found: Bools = verdicts.astype(np.bool_)[places]
-    return found
+    matches: Bools = verdicts[places]
+    return matches

@@ -264,7 +264,7 @@ class Watch:
         return self._chosen(self._pipeline.push(raw))
 
     def _chosen(self, rows: pa.Table) -> pa.Table:
-        chosen = self._filter.chosen(rows, control_set=self._control_set)
+        chosen = self._filter.apply(rows, control_set=self._control_set)
         self._filtered += rows.num_rows - chosen.num_rows
         self._shown += chosen.num_rows
         return chosen

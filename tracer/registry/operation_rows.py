@@ -1,4 +1,4 @@
-"""Which rows of Arrow tables are of a case of `tracer.registry.operations`: for live rows, and for sums at ingest."""
+"""Tests of rows of Arrow tables against the cases of `tracer.registry.operations`: for live rows, and for sums at ingest."""
 
 from collections.abc import Sequence
 
@@ -9,33 +9,33 @@ from numpy.typing import NDArray
 
 from tracer.registry.operations import Case, Condition
 
-__all__ = ["fitting", "holds"]
+__all__ = ["holds", "match_cases"]
 
 Bools = NDArray[np.bool_]
 
 
-def fitting(rows: pa.Table, cases: Sequence[Case]) -> Bools:
-    """Return which rows are of one of the cases; a row without an operation is of none.
+def match_cases(rows: pa.Table, cases: Sequence[Case]) -> Bools:
+    """Return which rows match one of the cases; a row without an operation matches none.
 
     Args:
         rows: a table with the column `operation` and those of the conditions.
-        cases: what is asked for.
+        cases: as `tracer.registry.operations.find_cases` returns them.
     """
-    found: Bools = np.zeros(rows.num_rows, np.bool_)
+    matches: Bools = np.zeros(rows.num_rows, np.bool_)
     operation = rows.column("operation").combine_chunks()
     if not pa.types.is_dictionary(operation.type):
         operation = operation.dictionary_encode()
     places = pc.fill_null(operation.indices.cast(pa.int64()), -1).to_numpy(zero_copy_only=False)
     names = operation.dictionary.to_pylist()
     for case in cases:
-        mine: Bools = np.array([*(name in case.operations for name in names), False])[places]
+        of_case: Bools = np.array([*(name in case.operations for name in names), False])[places]
         for condition in case.conditions:
             column = rows.column(condition.column).combine_chunks()
             known = column.is_valid().to_numpy(zero_copy_only=False)
             values = pc.fill_null(column, 0).to_numpy(zero_copy_only=False)
-            mine &= holds(condition, values, known)
-        found |= mine
-    return found
+            of_case &= holds(condition, values, known)
+        matches |= of_case
+    return matches
 
 
 def holds(condition: Condition, values: NDArray, known: Bools) -> Bools:  # type: ignore[type-arg]
