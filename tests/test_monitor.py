@@ -184,10 +184,9 @@ def test_the_current_control_set_is_shown_and_matched(trace):
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"operations": "rename"},
-        {"operations": ["set", "nothing"]},
-        {"keys": "C:\\x"},
-        {"processes": "C:\\a.exe"},
+        {"operation": "rename"},
+        {"operation": ["set", "nothing"]},
+        {"key": "C:\\x"},
     ],
 )
 def test_a_mistake_is_told_before_anything_starts(wrong):

@@ -350,7 +350,7 @@ def test_memory_holds_one_part_however_many_there_are(tmp_path):
 def test_what_is_wrong_with_a_capture_is_told_at_once(tmp_path, small):
     with pytest.raises(rt.CaptureError):
         rt.replay(tmp_path / "absent.regtrace")
-    for wrong in ({"keys": "C:\\x"}, {"start": "yesterday"}, {"until": "+1y"}):
+    for wrong in ({"key": "C:\\x"}, {"start": "yesterday"}, {"end": "+1y"}):
         with pytest.raises(rt.UsageError):
             rt.replay(small, **wrong)
 
