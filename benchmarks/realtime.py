@@ -4,7 +4,7 @@
 
 Records of one simulated trace go through ProcessTrace, in turns within each round, to
 
-    raw copies    tracer.session.session.Consumer, which copies them
+    raw copies    tracer.session.consumer.Consumer, which copies them
     nothing       a callback that does nothing: its time is what the double needs to hand a record over
     pywintrace    pywintrace's ETW, unmodified, which decodes each with TDH into a dictionary (of a smaller trace:
                   a fortieth of the records, for it takes long)

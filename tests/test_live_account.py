@@ -116,7 +116,7 @@ class Service:
 
 def small_pieces(patch: pytest.MonkeyPatch, service: Service, piece: int) -> None:
     install(patch, service.script)
-    patch.setattr("tracer.session.session.Consumer", service)
+    patch.setattr("tracer.session.consumer.Consumer", service)
     patch.setattr(watch, "_LEAST_PIECE", piece)
     patch.setattr(watch, "PIECE", piece)
     patch.setattr(watch, "_LAST_PIECE", piece)
@@ -218,7 +218,7 @@ def test_an_end_is_obeyed_at_once_and_what_is_left_out_is_in_the_exit_code(servi
 def test_pieces_become_as_small_as_showing_them_is_slow(monkeypatch):
     made = Service([record(KINDS["shown"], number) for number in range(60_000)], each=60_000, room=1 << 30)
     install(monkeypatch, made.script)
-    monkeypatch.setattr("tracer.session.session.Consumer", made)
+    monkeypatch.setattr("tracer.session.consumer.Consumer", made)
     with Watch(RowFilter(), clock=lambda: made.script.now) as running:
         for number, rows in enumerate(running.batches()):
             made.script.now += (

@@ -112,7 +112,7 @@ def install(monkeypatch: pytest.MonkeyPatch, script: Script) -> Script:
     session = type("Session", (FakeSession,), {"script": script})
     consumer = type("Consumer", (FakeConsumer,), {"script": script})
     monkeypatch.setattr("tracer.session.session.Session", session)
-    monkeypatch.setattr("tracer.session.session.Consumer", consumer)
+    monkeypatch.setattr("tracer.session.consumer.Consumer", consumer)
     monkeypatch.setattr("tracer.session.session.list_sessions", list)
     monkeypatch.setattr("tracer.session.session.require_windows", lambda what: None)
     monkeypatch.setattr("tracer.live.watch.Watch", partial(Watch, clock=lambda: script.now))

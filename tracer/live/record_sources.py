@@ -11,7 +11,7 @@ PIECE = 20_000  # records that go through a pipeline at once; between two pieces
 
 
 class RecordSource(Protocol):
-    """Where records come from: `tracer.session.session.Consumer`, or a test's own.
+    """Where records come from: `tracer.session.consumer.Consumer`, or a test's own.
 
     One that has an attribute `received` counts by it all that came so far, taken or not; of another one, what it
     still holds at the end is taken and counted.
