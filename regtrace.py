@@ -2,7 +2,7 @@ r"""The public face: what a notebook or a script imports.
 
     import regtrace as rt
 
-    rt.simulate("demo.etl", rt.Knobs(events=10_000))
+    rt.simulate("demo.etl", rt.SimulationOptions(events=10_000))
     rt.ingest("demo.etl", "demo.regtrace")
     with rt.open("demo.regtrace") as capture:
         capture.timeline(r"HKLM\SOFTWARE\**", operation="set")
@@ -19,6 +19,7 @@ Nothing heavy is loaded before it is used.
 
 import importlib
 import importlib.util
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -71,7 +72,7 @@ if TYPE_CHECKING:
     from tracer.callbacks.registrations import Registrations
     from tracer.ingest.pipeline import Progress
     from tracer.live.monitor import Monitor
-    from tracer.simulate import Knobs, Summary
+    from tracer.simulate import SimulationOptions, Summary
     from tracer.store.manifest import Manifest
 
 __version__ = "0.1.0"
@@ -81,7 +82,6 @@ __all__ = [
     "CaptureError",
     "Dataset",
     "Filters",
-    "Knobs",
     "Manifest",
     "Monitor",
     "Notification",
@@ -90,6 +90,7 @@ __all__ = [
     "Registrations",
     "RegtraceError",
     "RegtraceWarning",
+    "SimulationOptions",
     "SourceError",
     "TargetError",
     "UsageError",
@@ -105,13 +106,14 @@ _LAZY = {
     "Capture": "analysis.capture",
     "Dataset": "analysis.dataset.dataset",
     "Filters": "analysis.filters",
-    "Knobs": "tracer.simulate.options",
     "Manifest": "tracer.store.manifest",
     "Monitor": "tracer.live.monitor",
     "Notification": "tracer.callbacks.notifications",
     "Notify": "tracer.callbacks.notify_class",
     "Registrations": "tracer.callbacks.registrations",
+    "SimulationOptions": "tracer.simulate.options",
 }
+_RENAMED = {"Knobs": "SimulationOptions"}
 _MODULES = {"plot": "analysis.charts.figures"}
 
 
@@ -147,13 +149,16 @@ def ingest(
     )
 
 
-def simulate(path: "Path | str", knobs: "Knobs | None" = None, *, truth: bool = True) -> "Summary":
+@renamed_arguments(knobs="options")
+def simulate(
+    path: "Path | str", options: "SimulationOptions | None" = None, *, truth: bool = True
+) -> "Summary":
     """Write a simulated trace, a genuine .etl with its truth beside it; see `tracer.simulate.simulate`."""
-    from tracer.simulate import Knobs as DefaultKnobs
+    from tracer.simulate import SimulationOptions
     from tracer.simulate import simulate as write_trace
 
     try:
-        return write_trace(Path(path), knobs or DefaultKnobs(), truth=truth)
+        return write_trace(Path(path), options or SimulationOptions(), truth=truth)
     except OSError as error:
         raise TargetError(f"{path} cannot be written: {error.strerror or error}") from error
 
@@ -178,6 +183,10 @@ def replay(
 
 
 def __getattr__(name: str) -> object:
+    if name in _RENAMED:
+        new = _RENAMED[name]
+        warnings.warn(f"regtrace.{name} is now called regtrace.{new}", DeprecationWarning, stacklevel=2)
+        name = new
     if name in _LAZY:
         return getattr(importlib.import_module(_LAZY[name]), name)
     if name in _MODULES:

@@ -6,12 +6,12 @@ import sys
 from pathlib import Path
 
 
-def simulated(folder: Path, events: int, **knobs: object) -> Path:
-    """Write a simulated trace with the default knobs and return its path."""
-    from tracer.simulate import Knobs, simulate
+def simulated(folder: Path, events: int, **options: object) -> Path:
+    """Write a simulated trace with the default options and return its path."""
+    from tracer.simulate import SimulationOptions, simulate
 
     path = folder / f"simulated-{events}.etl"
-    simulate(path, Knobs(events=events, **knobs), truth=False)  # type: ignore[arg-type]
+    simulate(path, SimulationOptions(events=events, **options), truth=False)  # type: ignore[arg-type]
     return path
 
 

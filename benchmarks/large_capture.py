@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from tracer.ingest.pipeline import ingest
 from tracer.schema import TABLES
-from tracer.simulate import Knobs, simulate
+from tracer.simulate import SimulationOptions, simulate
 from tracer.store.manifest import Manifest
 from tracer.store.reader import event_files, table_files
 from tracer.store.writer import ROW_GROUP, CaptureWriter
@@ -33,7 +33,7 @@ def large_capture(folder: Path, events: int, base_events: int = 5_000_000) -> Pa
     base = folder / f"base-{base_events}.regtrace"
     if not base.exists():
         trace = folder / "base.etl"
-        simulate(trace, Knobs(events=base_events), truth=False)
+        simulate(trace, SimulationOptions(events=base_events), truth=False)
         ingest([trace], base)
         trace.unlink()
     copies = max(1, round(events / base_events))

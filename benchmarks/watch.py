@@ -32,7 +32,7 @@ from tracer.live.row_filter import RowFilter  # noqa: E402
 from tracer.live.watch import QUEUE_BYTES, Watch  # noqa: E402
 from tracer.session.options import SessionCounters  # noqa: E402
 from tracer.session.raw_queue import RawQueue  # noqa: E402
-from tracer.simulate import Knobs, simulate  # noqa: E402
+from tracer.simulate import SimulationOptions, simulate  # noqa: E402
 
 FILTERS = {"all": {}, "table": {}, "errors": {"status": "error"}, "key": {"key": ["HKLM\\SOFTWARE\\**"]}}
 
@@ -41,7 +41,7 @@ def in_memory(events: int):
     """Return EVENT_RECORDs as an array of 112 bytes each, their times, and what keeps their data alive."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "a.etl"
-        simulate(path, Knobs(events=events, gap_us=10, option_word=7, foreign=0), truth=False)
+        simulate(path, SimulationOptions(events=events, gap_us=10, option_word=7, foreign=0), truth=False)
         raw = list(raw_records(path))
     blob = np.frombuffer(b"".join(data for _, data, _ in raw) + b"\0", np.uint8).copy()
     sizes = np.array([len(data) for _, data, _ in raw])

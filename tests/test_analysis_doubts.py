@@ -11,7 +11,7 @@ def lossy(tmp_path_factory):
     folder = tmp_path_factory.mktemp("lossy")
     rt.simulate(
         folder / "a.etl",
-        rt.Knobs(events=12_000, lost_events=0.02, lost_buffers=0.1, buffer_size=8192, cpus=2),
+        rt.SimulationOptions(events=12_000, lost_events=0.02, lost_buffers=0.1, buffer_size=8192, cpus=2),
     )
     rt.ingest(folder / "a.etl", folder / "a.regtrace")
     with rt.open(folder / "a.regtrace") as capture:

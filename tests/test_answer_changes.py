@@ -52,7 +52,7 @@ _CELLS = ("change", "before_from", "after_from", "complete", "writes", "processe
 def captures(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Capture]]:
     folder = tmp_path_factory.mktemp("changes")
     paths = {"small": write_capture(folder / "small.regtrace", events=360)}
-    paths |= {name: simulated(folder, **knobs) for name, knobs in SIMULATED.items()}
+    paths |= {name: simulated(folder, **options) for name, options in SIMULATED.items()}
     with ExitStack() as stack:
         yield {
             name: stack.enter_context(open_capture(path, memory_limit="512MB", threads=2))

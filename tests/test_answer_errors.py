@@ -39,8 +39,8 @@ def capture(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     if request.param == "small":
         path = write_capture(folder / "small.regtrace", events=600)
     else:
-        knobs: dict[str, Any] = {"hostile_names": 0.1, "nul_names": 0.1, "lost_buffers": 0.1, "links": 0.3}
-        path = simulated(folder, seed=8, buffer_size=8192, failed_open=0.6, keys=120, **knobs)
+        options: dict[str, Any] = {"hostile_names": 0.1, "nul_names": 0.1, "lost_buffers": 0.1, "links": 0.3}
+        path = simulated(folder, seed=8, buffer_size=8192, failed_open=0.6, keys=120, **options)
     with open_capture(path, memory_limit="512MB", threads=2) as opened:
         yield opened
 

@@ -21,14 +21,14 @@ from tracer.errors import UsageError
 from tracer.ingest.pipeline import ingest
 
 LOG = "pp-LogfileTests64bitUTC"
-KNOBS: dict[str, Any] = {"seed": 3, "events": 2500, "keys": 40, "processes": 3, "lost_buffers": 0.1,
+OPTIONS: dict[str, Any] = {"seed": 3, "events": 2500, "keys": 40, "processes": 3, "lost_buffers": 0.1,
                          "buffer_size": 8192, "nul_names": 0.2}  # fmt: skip
 Row = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
 def capture(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Capture]:
-    path = simulated(tmp_path_factory.mktemp("redundant"), **KNOBS)
+    path = simulated(tmp_path_factory.mktemp("redundant"), **OPTIONS)
     with open_capture(path, memory_limit="512MB", threads=2) as opened:
         yield opened
 

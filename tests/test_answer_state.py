@@ -161,7 +161,7 @@ def test_what_is_known_is_what_the_simulated_registry_held(
     # A key has two paths where it is reached through a link, and none where its open was not seen.
     shared = {"seed": 21, "keys": 150, "links": 0.0, "preopened": 0, "gap_us": 2000.0}
     with open_capture(simulated(tmp_path, **shared, events=5000), memory_limit="512MB") as capture:
-        rt.simulate(tmp_path / "short.etl", rt.Knobs(**shared, events=2500))
+        rt.simulate(tmp_path / "short.etl", rt.SimulationOptions(**shared, events=2500))
         end_ns = int(capture.timeline(limit=2500)["time_ns"].iloc[-1])
         frame = capture.state(f"+{end_ns - (capture.span() or (0, 0))[0]}ns")
     held = dict.fromkeys(("exists", "absent", "deleted", "write", "read"), 0)

@@ -39,8 +39,8 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def capture(request: pytest.FixtureRequest, small: Path, tmp_path_factory: pytest.TempPathFactory):
     path = small
     if request.param == "damaged":
-        knobs: dict[str, Any] = {"hostile_names": 0.1, "nul_names": 0.1, "lost_buffers": 0.2, "reuse": 1.0}
-        path = simulated(tmp_path_factory.mktemp("who"), seed=6, buffer_size=8192, **knobs)
+        options: dict[str, Any] = {"hostile_names": 0.1, "nul_names": 0.1, "lost_buffers": 0.2, "reuse": 1.0}
+        path = simulated(tmp_path_factory.mktemp("who"), seed=6, buffer_size=8192, **options)
     with open_capture(path, memory_limit="512MB", threads=2) as opened:
         yield opened
 

@@ -257,7 +257,7 @@ def test_a_running_session_is_stopped_by_its_own_name():
 def booted(monkeypatch, tmp_path):
     """A machine that was booted with the boot trace on."""
     log = tmp_path / "regtrace-boot.etl"
-    rt.simulate(log, rt.Knobs(events=2000, seed=3))
+    rt.simulate(log, rt.SimulationOptions(events=2000, seed=3))
     registry, sessions = FakeRegistry(), [running(str(log))]
     enable_boot(BootOptions(), registry)
     registry.keys[BOOT_KEY]["FileName"] = str(log)

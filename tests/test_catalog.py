@@ -4,14 +4,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from tracer.ingest.pipeline import ingest
-from tracer.simulate import Knobs, simulate
+from tracer.simulate import SimulationOptions, simulate
 
 
 @pytest.mark.parametrize("characters", [200, 64 << 20])
 @pytest.mark.parametrize("size", [1, 7, 1000])
 def test_keys_are_the_same_in_slices_of_any_size(tmp_path, monkeypatch, size, characters):
     trace = simulate(
-        tmp_path / "a.etl", Knobs(events=6000, seed=3, preopened=60, classic=True, rundown_end=True)
+        tmp_path / "a.etl",
+        SimulationOptions(events=6000, seed=3, preopened=60, classic=True, rundown_end=True),
     ).path
     ingest([trace], tmp_path / "whole.regtrace")
     monkeypatch.setattr("tracer.resolve.catalog._SLICE", size)

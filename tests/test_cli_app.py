@@ -61,7 +61,7 @@ def test_help_loads_no_heavy_library():
 
 def test_the_help_of_a_verb_loads_no_heavy_library():
     """One process shows them all: what one of them loads stays loaded, and is told with its name."""
-    names = [name for name in VERBS if name != "simulate"]  # its knobs live in a package that needs numpy
+    names = [name for name in VERBS if name != "simulate"]  # its options live in a package that needs numpy
     code = (
         "import sys\nfrom cli.app import main\nheavy = set()\n"
         f"for name in {names!r}:\n"

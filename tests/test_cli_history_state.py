@@ -28,8 +28,8 @@ ASKED = {"history": ("**",), "state": ("--at", "+3s")}
 
 @pytest.fixture(scope="module")
 def capture(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    knobs = {"events": 1500, "nul_names": 0.05, "hostile_names": 0.2, "lost_buffers": 0.05}
-    return simulated(tmp_path_factory.mktemp("cli"), seed=31, buffer_size=8192, **knobs)
+    options = {"events": 1500, "nul_names": 0.05, "hostile_names": 0.2, "lost_buffers": 0.05}
+    return simulated(tmp_path_factory.mktemp("cli"), seed=31, buffer_size=8192, **options)
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,10 @@ import pytest
 from typer.testing import CliRunner
 
 from cli.app import app
-from cli.commands.simulate import knob_help
+from cli.commands.simulate import option_help
 from cli.output.progress import ProgressLine, duration_text, progress_text, size_text
 from tracer.ingest.pipeline import Progress
-from tracer.simulate import Knobs
+from tracer.simulate import SimulationOptions
 
 
 def invoke(*arguments: object):
@@ -24,24 +24,24 @@ def invoke(*arguments: object):
 def folder(tmp_path_factory) -> Path:
     """A folder with a sound trace, a lossy one, and a capture of each."""
     folder = tmp_path_factory.mktemp("job")
-    for name, knobs in (("demo", ()), ("lossy", ("--lost-buffers", "0.3", "--buffer-size", "16384"))):
-        assert invoke("simulate", "-o", folder / f"{name}.etl", "-n", 3000, *knobs).exit_code == 0
+    for name, options in (("demo", ()), ("lossy", ("--lost-buffers", "0.3", "--buffer-size", "16384"))):
+        assert invoke("simulate", "-o", folder / f"{name}.etl", "-n", 3000, *options).exit_code == 0
         shown = invoke("ingest", folder / f"{name}.etl", "-o", folder / f"{name}.regtrace")
         assert shown.exit_code == 0, shown.stderr
     return folder
 
 
-def test_every_knob_is_an_option_with_its_help_and_default():
+def test_every_option_is_an_option_with_its_help_and_default():
     shown = " ".join(invoke("simulate", "--help").output.split())
-    for field in fields(Knobs):
+    for field in fields(SimulationOptions):
         assert f"--{field.name.replace('_', '-')}" in shown
-        assert knob_help()[field.name]
+        assert option_help()[field.name]
     assert "[default: 100000]" in shown
 
 
-def test_a_knob_out_of_range_is_a_usage_error(tmp_path):
+def test_an_option_out_of_range_is_a_usage_error(tmp_path):
     shown = invoke("simulate", "-o", tmp_path / "x.etl", "--cpus", 0)
-    assert (shown.exit_code, shown.stderr) == (2, "regtrace: the knob cpus is 0; it must be 1 to 255\n")
+    assert (shown.exit_code, shown.stderr) == (2, "regtrace: the option cpus is 0; it must be 1 to 255\n")
 
 
 def test_simulate_says_that_it_simulated_and_keeps_what_exists(folder, tmp_path):

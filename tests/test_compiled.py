@@ -23,7 +23,7 @@ from tracer.errors import RegtraceError
 from tracer.etl.reader import EtlReader
 from tracer.resolve.int_map import LongMap
 from tracer.resolve.tree import KeyTree
-from tracer.simulate import Knobs, simulate
+from tracer.simulate import SimulationOptions, simulate
 from tracer.sorting import stable_order
 
 pytest.importorskip("numba", reason="Numba (extra fast) is not installed")
@@ -58,7 +58,7 @@ def files_of(capture: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("name", HARD)
 def test_the_capture_is_the_same_byte_for_byte(tmp_path, name):
-    path = simulate(tmp_path / "a.etl", Knobs(events=12_000, seed=5, **HARD[name])).path
+    path = simulate(tmp_path / "a.etl", SimulationOptions(events=12_000, seed=5, **HARD[name])).path
     for compiled in (False, True):
         tracer.ingest.pipeline.ingest([path], tmp_path / f"{compiled}.regtrace", compiled=compiled)
     plain, fast = files_of(tmp_path / "False.regtrace"), files_of(tmp_path / "True.regtrace")
@@ -69,7 +69,9 @@ def test_the_capture_is_the_same_byte_for_byte(tmp_path, name):
 def test_many_chunks_and_forgotten_addresses_change_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr("tracer.resolve.resolver._ROOMY", 200)
     monkeypatch.setitem(EtlReader.__init__.__kwdefaults__, "chunk_bytes", 100_000)
-    path = simulate(tmp_path / "a.etl", Knobs(events=20_000, disorder=8, gap_us=500.0, buffer_size=8192)).path
+    path = simulate(
+        tmp_path / "a.etl", SimulationOptions(events=20_000, disorder=8, gap_us=500.0, buffer_size=8192)
+    ).path
     for compiled in (False, True):
         tracer.ingest.pipeline.ingest([path], tmp_path / f"{compiled}.regtrace", compiled=compiled)
     assert files_of(tmp_path / "False.regtrace") == files_of(tmp_path / "True.regtrace")
@@ -160,10 +162,10 @@ def decoded(path: Path, *, compiled: bool) -> list[tuple[object, ...]]:
 
 
 def test_decoded_columns_are_the_same_on_hostile_names(tmp_path):
-    knobs = Knobs(
+    options = SimulationOptions(
         events=8000, option_word=7, fill_share=0.6, nul_names=0.4, surrogate_names=0.3, extended=0.3
     )
-    path = simulate(tmp_path / "a.etl", knobs).path
+    path = simulate(tmp_path / "a.etl", options).path
     assert decoded(path, compiled=False) == decoded(path, compiled=True)
 
 
@@ -318,7 +320,7 @@ def test_nothing_of_numba_is_loaded_for_a_small_trace(tmp_path):
     import subprocess
     import sys
 
-    path = simulate(tmp_path / "a.etl", Knobs(events=500)).path
+    path = simulate(tmp_path / "a.etl", SimulationOptions(events=500)).path
     code = (
         "import sys; from pathlib import Path; from tracer.ingest.pipeline import ingest; "
         f"ingest([Path({str(path)!r})], Path({str(tmp_path / 'a.regtrace')!r})); sys.exit('numba' in sys.modules)"

@@ -200,7 +200,7 @@ def test_the_page_tells_every_count_and_word_as_the_table_does() -> None:
 
 
 def test_keys_with_events_and_names_of_keys_are_told_apart(tmp_path: Path) -> None:
-    path = rt.simulate(tmp_path / "a.etl", rt.Knobs(events=800), truth=False).path
+    path = rt.simulate(tmp_path / "a.etl", rt.SimulationOptions(events=800), truth=False).path
     made = invoke("ingest", str(path), "-o", str(tmp_path / "a.regtrace"))
     with open_capture(tmp_path / "a.regtrace") as capture:
         named, touched = capture.manifest.totals["keys"], len(capture.keys())

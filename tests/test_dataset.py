@@ -20,7 +20,7 @@ from cli.app import app
 from tracer.errors import CaptureError, RegtraceError, UsageError
 from tracer.ingest.pipeline import ingest
 from tracer.schema import TABLES
-from tracer.simulate import Knobs, simulate
+from tracer.simulate import SimulationOptions, simulate
 from tracer.store.manifest import Manifest
 
 VENDOR = r"HKLM\SOFTWARE\Vendor"
@@ -48,7 +48,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("fleet")
     for seed, name in enumerate(("a", "b")):
         trace = folder / f"{name}.etl"
-        simulate(trace, Knobs(events=400, seed=seed, lost_events=0.02 * seed), truth=False)
+        simulate(trace, SimulationOptions(events=400, seed=seed, lost_events=0.02 * seed), truth=False)
         ingest([trace], folder / f"{name}.regtrace")
     small = write_capture(folder / "inner" / "c.regtrace")
     change(small, **recorded_on("DESKTOP-C"), control_set=2)

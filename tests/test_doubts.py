@@ -29,7 +29,7 @@ from tracer.resolve.resolver import Resolver
 from tracer.rows.ambiguous_names import Doubts
 from tracer.rows.events import EventRows
 from tracer.schema import FLAGS
-from tracer.simulate import Knobs, simulate
+from tracer.simulate import SimulationOptions, simulate
 
 SOFTWARE = "\\REGISTRY\\MACHINE\\SOFTWARE"
 HIDDEN = f"{SOFTWARE}\\A\0B"  # a key whose name holds a NUL
@@ -379,11 +379,11 @@ def wrong_names(job: Job) -> list[dict]:
 
 @pytest.mark.parametrize("name", TRUTH)
 def test_fewer_rows_are_flagged_and_none_is_wrong_without_a_flag(tmp_path, monkeypatch, name):
-    knobs = Knobs(**{"events": 4000, "seed": 7, "option_word": 7, **TRUTH[name]})
-    after = run(tmp_path, knobs)
+    options = SimulationOptions(**{"events": 4000, "seed": 7, "option_word": 7, **TRUTH[name]})
+    after = run(tmp_path, options)
     with monkeypatch.context() as patch:
         patch.setattr(Doubts, "resolve", lambda self, resolver, touches: resolver.resolve(touches))
-        before = run(tmp_path, knobs, "before")
+        before = run(tmp_path, options, "before")
     assert wrong_names(after) == []
     flagged = [
         {pair.row["sequence"] for pair in job.pairs if is_doubtful(pair.row)} for job in (after, before)
@@ -415,10 +415,10 @@ def row_by_row(touches, doubts):
 
 
 @pytest.mark.parametrize(
-    "knobs", [{}, {"fill_share": 0.6, "late_close": 0.3, "lost_close": 0.2, "disorder": 20}]
+    "options", [{}, {"fill_share": 0.6, "late_close": 0.3, "lost_close": 0.2, "disorder": 20}]
 )
-def test_runs_of_rows_are_read_as_row_by_row(tmp_path, monkeypatch, knobs):
-    source = simulate(tmp_path / "a.etl", Knobs(**BATCHED, **knobs)).path
+def test_runs_of_rows_are_read_as_row_by_row(tmp_path, monkeypatch, options):
+    source = simulate(tmp_path / "a.etl", SimulationOptions(**BATCHED, **options)).path
     at_once = told(tmp_path / "a.regtrace", source)
     monkeypatch.setattr(tracer.rows.ambiguous_names, "_runs", row_by_row)
     assert told(tmp_path / "b.regtrace", source) == at_once
@@ -426,7 +426,7 @@ def test_runs_of_rows_are_read_as_row_by_row(tmp_path, monkeypatch, knobs):
 
 
 def test_cuts_between_batches_change_nothing(tmp_path, monkeypatch):
-    source = simulate(tmp_path / "a.etl", Knobs(**BATCHED, buffer_size=8192)).path
+    source = simulate(tmp_path / "a.etl", SimulationOptions(**BATCHED, buffer_size=8192)).path
     whole = told(tmp_path / "a.regtrace", source)
     monkeypatch.setitem(EtlReader.__init__.__kwdefaults__, "chunk_bytes", 50_000)
     assert told(tmp_path / "b.regtrace", source) == whole

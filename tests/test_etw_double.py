@@ -17,7 +17,7 @@ from tracer.session.answer import FILE_NAME_AT, PROPERTIES_SIZE, WHOLE_SIZE, emp
 from tracer.session.consumer import Consumer
 from tracer.session.options import LogMode, Provider, SessionOptions
 from tracer.session.session import Session, list_sessions, stop_session
-from tracer.simulate.options import Knobs
+from tracer.simulate.options import SimulationOptions
 from tracer.simulate.run import simulate
 
 __all__ = ["etw_service"]
@@ -82,7 +82,7 @@ def test_an_event_id_filter_has_one_to_sixty_four_ids(etw_service: EtwService, c
 @pytest.fixture(scope="module")
 def etl(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("simulated") / "small.etl"
-    simulate(path, Knobs(events=2000, foreign=0), truth=False)
+    simulate(path, SimulationOptions(events=2000, foreign=0), truth=False)
     return path
 
 

@@ -24,7 +24,7 @@ Row = dict[str, Any]
 DOUBT = FLAGS["across_loss"] | FLAGS["name_ambiguous"]
 MISSING = (0xC0000034, 0xC000003A)
 # Few keys, so that a lost or misnamed change is often one of a key that somebody asks about.
-KNOBS: dict[str, Any] = {
+OPTIONS: dict[str, Any] = {
     "events": 3000, "keys": 20, "gap_us": 500.0, "processes": 4, "cpus": 1, "lost_buffers": 0.04, "buffer_size": 8192,
     "reuse": 1.0, "option_word": 2,
 }  # fmt: skip
@@ -158,7 +158,7 @@ class Lossy:
 @pytest.fixture(scope="module", params=[1, 4])
 def lossy(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lossy]:
     folder = tmp_path_factory.mktemp("lossy")
-    rt.simulate(folder / "a.etl", rt.Knobs(**KNOBS, seed=request.param))
+    rt.simulate(folder / "a.etl", rt.SimulationOptions(**OPTIONS, seed=request.param))
     rt.ingest(folder / "a.etl", folder / "a.regtrace")
     with open_capture(folder / "a.regtrace", memory_limit="512MB", threads=2) as capture:
         yield Lossy(capture, Truth(folder / "a.etl"))

@@ -79,7 +79,7 @@ def test_a_plain_folder_of_that_name_does_no_harm(tmp_path: Path) -> None:
 
 
 def test_a_simulated_trace_becomes_a_capture_by_three_calls(tmp_path: Path) -> None:
-    summary = rt.simulate(tmp_path / "demo.etl", rt.Knobs(events=300, seed=7))
+    summary = rt.simulate(tmp_path / "demo.etl", rt.SimulationOptions(events=300, seed=7))
     manifest = rt.ingest(tmp_path / "demo.etl", tmp_path / "demo.regtrace")
     assert isinstance(manifest, rt.Manifest)
     with rt.open(tmp_path / "demo.regtrace") as capture:
@@ -91,4 +91,11 @@ def test_a_simulated_trace_becomes_a_capture_by_three_calls(tmp_path: Path) -> N
 
 def test_a_trace_that_cannot_be_written_is_a_target_error(tmp_path: Path) -> None:
     with pytest.raises(rt.TargetError):
-        rt.simulate(tmp_path / "absent" / "demo.etl", rt.Knobs(events=10))
+        rt.simulate(tmp_path / "absent" / "demo.etl", rt.SimulationOptions(events=10))
+
+
+def test_the_old_name_of_the_simulators_options_works_and_warns(tmp_path: Path) -> None:
+    with pytest.warns(DeprecationWarning, match="regtrace.Knobs is now called regtrace.SimulationOptions"):
+        assert rt.Knobs is rt.SimulationOptions
+    with pytest.warns(DeprecationWarning, match="'knobs' is now called 'options'"):
+        assert rt.simulate(tmp_path / "a.etl", knobs=rt.SimulationOptions(events=5)).operations >= 5

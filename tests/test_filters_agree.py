@@ -16,7 +16,7 @@ from tracer.callbacks.selection import Selection
 from tracer.ingest.pipeline import ingest
 from tracer.live.row_filter import RowFilter
 from tracer.registry.operations import GROUPS, OPERATIONS
-from tracer.simulate import Knobs, simulate
+from tracer.simulate import SimulationOptions, simulate
 
 _TEXTS = ("process", "image_path", "key", "value_name", "operation")
 
@@ -25,7 +25,7 @@ _TEXTS = ("process", "image_path", "key", "value_name", "operation")
 def recorded(tmp_path_factory: pytest.TempPathFactory):
     """A capture, and all of its rows as live rows come."""
     folder = tmp_path_factory.mktemp("filters")
-    simulate(folder / "a.etl", Knobs(events=1200, option_word=7, hostile_names=0.1), truth=False)
+    simulate(folder / "a.etl", SimulationOptions(events=1200, option_word=7, hostile_names=0.1), truth=False)
     ingest([folder / "a.etl"], folder / "a.regtrace")
     with open_capture(folder / "a.regtrace") as capture:
         rows = capture.timeline_reader(Filters()).read_all()

@@ -9,14 +9,14 @@ import pytest
 from pml_writer import opened, write_log
 
 from tracer.ingest.pipeline import ingest
-from tracer.simulate import Knobs, simulate
+from tracer.simulate import SimulationOptions, simulate
 from tracer.sources.description import sha256_of_first
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("whole") / "a.etl"
-    simulate(path, Knobs(events=3000, seed=5), truth=False)
+    simulate(path, SimulationOptions(events=3000, seed=5), truth=False)
     return path
 
 

@@ -18,12 +18,12 @@ from tracer.ingest.pipeline import ingest
 from tracer.registry.operations import BY_NAME
 from tracer.registry.text import fold_name
 from tracer.schema import FLAGS
-from tracer.simulate import Knobs, simulate
+from tracer.simulate import SimulationOptions, simulate
 from tracer.simulate.run import Summary
 from tracer.store.manifest import Manifest
 
 HOSTILE = {"nul_names": 0.05, "surrogate_names": 0.05, "hostile_names": 0.1}
-KNOBS: dict[str, dict[str, object]] = {
+OPTIONS: dict[str, dict[str, object]] = {
     "plain": {},
     "narrow": {"pointer_size": 4},
     "filled": {"option_word": 7},
@@ -97,8 +97,8 @@ def rows_of(target: Path, manifest: Manifest) -> list[dict]:
     return sorted(rows, key=lambda row: row["sequence"])
 
 
-def run(folder: Path, knobs: Knobs, name: str = "a") -> Job:
-    summary = simulate(folder / f"{name}.etl", knobs)
+def run(folder: Path, options: SimulationOptions, name: str = "a") -> Job:
+    summary = simulate(folder / f"{name}.etl", options)
     target = folder / f"{name}.regtrace"
     manifest = ingest([summary.path], target, seed=summary.seed)
     truth = [row for row in pq.read_table(summary.truth).to_pylist() if not row["lost"]]
@@ -113,18 +113,18 @@ def run(folder: Path, knobs: Knobs, name: str = "a") -> Job:
     return Job(summary, target, manifest, pairs)
 
 
-@pytest.fixture(scope="module", params=KNOBS)
-def job(request, tmp_path_factory) -> tuple[str, Knobs, Job]:
+@pytest.fixture(scope="module", params=OPTIONS)
+def job(request, tmp_path_factory) -> tuple[str, SimulationOptions, Job]:
     name = request.param
-    knobs = Knobs(**{"events": 2000, "seed": 3, **KNOBS[name]})  # type: ignore[arg-type]
-    return name, knobs, run(tmp_path_factory.mktemp(name), knobs)
+    options = SimulationOptions(**{"events": 2000, "seed": 3, **OPTIONS[name]})  # type: ignore[arg-type]
+    return name, options, run(tmp_path_factory.mktemp(name), options)
 
 
 def test_every_record_of_the_file_is_a_row_with_its_own_facts(job):
-    _, knobs, found = job
+    _, options, found = job
     for pair in found.pairs:
         truth, row = pair.truth, pair.row
-        closes = truth["operation"] == "CloseKey" and not knobs.classic
+        closes = truth["operation"] == "CloseKey" and not options.classic
         assert (row["operation"], row["time_ns"], row["cpu"], row["thread_id"]) == (
             truth["operation"], truth["time_ns"], truth["cpu"], truth["tid"])  # fmt: skip
         assert row["status"] == (None if closes else truth["status"])
@@ -148,11 +148,11 @@ def test_names_that_callers_gave_are_the_rows_names(job):
 
 
 def test_data_is_what_was_captured_of_it(job):
-    name, knobs, found = job
+    name, options, found = job
     seen = previously = 0
     for pair in found.pairs:
         truth, row = pair.truth, pair.row
-        if row["flags"] & FLAGS["name_ambiguous"] or knobs.classic:
+        if row["flags"] & FLAGS["name_ambiguous"] or options.classic:
             continue
         word = truth["option_word"]
         captured = truth["data"] if word & 2 and truth["status"] < 0x8000_0000 else None
@@ -177,7 +177,7 @@ def test_data_is_what_was_captured_of_it(job):
             assert row["data_size"] == len(truth["data"])
         seen += row["data"] is not None
         previously += row["previous_data"] is not None
-    captures = not knobs.classic and knobs.option_word
+    captures = not options.classic and options.option_word
     assert (seen > 100, previously > 10) == (bool(captures), bool(captures)), name
 
 
@@ -206,8 +206,8 @@ def doubtful_lives(pairs: list[Pair]) -> set[int]:
 
 
 def test_every_name_that_can_be_known_is_known(job):
-    name, knobs, found = job
-    knowable = "knowable_with_seed" if knobs.seed_table else "knowable"
+    name, options, found = job
+    knowable = "knowable_with_seed" if options.seed_table else "knowable"
     doubtful = doubtful_lives(found.pairs)
     missed = [pair.truth for pair in found.pairs if pair.truth[knowable] and pair.source in UNNAMED]
     assert [truth for truth in missed if not {truth["life"], truth["base_life"]} & doubtful] == []
@@ -250,12 +250,12 @@ def laid_out(content: bytes) -> bytes:
 
 
 def test_a_rows_offset_is_where_its_record_starts(job):
-    _, knobs, found = job
+    _, options, found = job
     content = laid_out(found.summary.path.read_bytes())
     for pair in found.pairs:
         tid, pid, ticks = struct.unpack_from("<IIq", content, pair.row["record_offset"] + 8)
         assert (tid, pid, ticks) == (pair.truth["tid"], pair.truth["pid"], pair.truth["ticks"])
-        if not knobs.compressed:
+        if not options.compressed:
             assert pair.row["record_offset"] == pair.truth["record_offset"]
 
 
@@ -272,8 +272,8 @@ def test_processes_have_the_names_their_records_gave(job):
 
 def test_several_sources_are_one_history(tmp_path):
     paths = []
-    for number, knobs in enumerate(({"seed": 1}, {"seed": 2, "clock": 2}, {"seed": 3, "compressed": True})):
-        paths.append(simulate(tmp_path / f"{number}.etl", Knobs(events=3000, **knobs)).path)
+    for number, options in enumerate(({"seed": 1}, {"seed": 2, "clock": 2}, {"seed": 3, "compressed": True})):
+        paths.append(simulate(tmp_path / f"{number}.etl", SimulationOptions(events=3000, **options)).path)
     manifest = ingest(paths, tmp_path / "all.regtrace")
     rows = rows_of(tmp_path / "all.regtrace", manifest)
     order = [(row["time_ns"], row["source_id"], row["record_offset"]) for row in rows]
@@ -296,7 +296,9 @@ def test_several_sources_are_one_history(tmp_path):
 
 def test_one_trace_cut_in_two_files_resolves_as_one(tmp_path):
     """Buffers of one session in two files (as NEWFILE mode writes them): objects live across the border."""
-    summary = simulate(tmp_path / "whole.etl", Knobs(events=6000, disorder=0, cpus=1, process_events=False))
+    summary = simulate(
+        tmp_path / "whole.etl", SimulationOptions(events=6000, disorder=0, cpus=1, process_events=False)
+    )
     content = summary.path.read_bytes()
     half = len(content) // 65536 // 2 * 65536
     (tmp_path / "1.etl").write_bytes(content[:half])
@@ -314,7 +316,9 @@ def test_one_trace_cut_in_two_files_resolves_as_one(tmp_path):
 
 
 def test_a_seed_written_as_csv_names_what_the_parquet_seed_names(tmp_path):
-    summary = simulate(tmp_path / "a.etl", Knobs(events=3000, preopened=300, option_word=0, seed_table=True))
+    summary = simulate(
+        tmp_path / "a.etl", SimulationOptions(events=3000, preopened=300, option_word=0, seed_table=True)
+    )
     seed = pq.read_table(summary.seed).to_pylist()
     lines = ["address,path", *(f"0x{row['address'] & (1 << 64) - 1:x},{row['path']}" for row in seed)]
     (tmp_path / "seed.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -24,7 +24,7 @@ from tracer.live.records import ReorderWindow, record_times, records_from_raw
 from tracer.registry.text import fold_name
 from tracer.rows.processes import ProcessRecord
 from tracer.schema import FLAGS
-from tracer.simulate import Knobs, simulate
+from tracer.simulate import SimulationOptions, simulate
 from tracer.simulate.run import seed_path
 
 SECOND = 10_000_000  # FILETIME units
@@ -33,7 +33,7 @@ SAME = ("operation", "notify_class", "phase", "status", "value_name", "requested
         "previous_data", "previous_type", "previous_size", "disposition", "information_class", "index",
         "entry_count", "pid", "flags")  # fmt: skip
 LATER = ("later", "rundown", "partial", "none")
-KNOBS = {
+OPTIONS = {
     "plain": {},
     "narrow": {"pointer_size": 4},
     "filled": {"option_word": 7},
@@ -89,10 +89,10 @@ def assert_same(live: pa.Table, stored: pa.Table, *, renewed: bool = False) -> N
     assert all(mine is None or mine == theirs for mine, theirs in images)
 
 
-@pytest.mark.parametrize("name", KNOBS)
+@pytest.mark.parametrize("name", OPTIONS)
 def test_live_rows_equal_those_of_the_file(tmp_path, name):
     etl = tmp_path / "a.etl"
-    simulate(etl, Knobs(events=4000, **KNOBS[name]), truth=False)
+    simulate(etl, SimulationOptions(events=4000, **OPTIONS[name]), truth=False)
     raw = list(raw_records(etl))
     pipeline = LivePipeline()
     live = live_rows(pipeline, raw, range(700, len(raw), 700))
@@ -104,7 +104,7 @@ def test_live_rows_equal_those_of_the_file(tmp_path, name):
 
 def test_a_seed_names_the_same_rows_as_it_does_for_a_file(tmp_path):
     etl = tmp_path / "a.etl"
-    simulate(etl, Knobs(events=4000, preopened=500, option_word=0, seed_table=True), truth=False)
+    simulate(etl, SimulationOptions(events=4000, preopened=500, option_word=0, seed_table=True), truth=False)
     live = live_rows(LivePipeline(read_seed(seed_path(etl))), list(raw_records(etl)), [1000])
     assert_same(live, stored_rows(tmp_path / "a.regtrace", etl, seed_path(etl)))
     assert "seed" in set(live["name_source"].to_pylist())
@@ -113,7 +113,7 @@ def test_a_seed_names_the_same_rows_as_it_does_for_a_file(tmp_path):
 @pytest.fixture(scope="module")
 def trace(tmp_path_factory):
     folder = tmp_path_factory.mktemp("live")
-    simulate(folder / "a.etl", Knobs(events=1500, preopened=100), truth=False)
+    simulate(folder / "a.etl", SimulationOptions(events=1500, preopened=100), truth=False)
     return list(raw_records(folder / "a.etl")), stored_rows(folder / "a.regtrace", folder / "a.etl")
 
 
@@ -137,7 +137,7 @@ def test_any_cuts_and_any_order_within_the_window_give_the_same_rows(trace, cuts
 @pytest.mark.parametrize("name", ["plain", "filled", "classic", "lost_close", "hostile", "narrow"])
 def test_forgetting_what_is_closed_changes_no_name_that_was_known(tmp_path, name):
     etl = tmp_path / "a.etl"
-    simulate(etl, Knobs(events=3000, preopened=200, **KNOBS[name]), truth=False)
+    simulate(etl, SimulationOptions(events=3000, preopened=200, **OPTIONS[name]), truth=False)
     raw, stored = list(raw_records(etl)), stored_rows(tmp_path / "a.regtrace", etl)
     pipeline = LivePipeline(most_names=150, window_ns=0)
     live = live_rows(pipeline, raw, range(100, len(raw), 100))

@@ -20,7 +20,7 @@ from tracer.registry.text import fold_name
 from tracer.session.options import KEYWORDS, NAMING_KEYWORDS
 from tracer.windows.machine_registry import current_control_set
 
-KNOBS: dict[str, dict[str, object]] = {
+OPTIONS: dict[str, dict[str, object]] = {
     "filled": {"option_word": 7},
     "bare": {"option_word": 0},
     "narrow": {"pointer_size": 4},
@@ -30,11 +30,13 @@ KNOBS: dict[str, dict[str, object]] = {
 }
 
 
-@pytest.fixture(scope="module", params=KNOBS)
+@pytest.fixture(scope="module", params=OPTIONS)
 def traced(request, tmp_path_factory) -> Path:
     """The folder of a simulated trace, a.etl, and its capture, a.regtrace."""
     folder = tmp_path_factory.mktemp(request.param)
-    summary = rt.simulate(folder / "a.etl", rt.Knobs(**{"events": 3000, "seed": 11, **KNOBS[request.param]}))
+    summary = rt.simulate(
+        folder / "a.etl", rt.SimulationOptions(**{"events": 3000, "seed": 11, **OPTIONS[request.param]})
+    )
     rt.ingest(summary.path, folder / "a.regtrace")
     return folder
 
@@ -42,7 +44,7 @@ def traced(request, tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def trace(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("trace")
-    return rt.simulate(folder / "a.etl", rt.Knobs(events=2000, seed=12, option_word=7)).path
+    return rt.simulate(folder / "a.etl", rt.SimulationOptions(events=2000, seed=12, option_word=7)).path
 
 
 @pytest.fixture
@@ -195,8 +197,8 @@ def test_a_mistake_is_told_before_anything_starts(wrong):
 
 
 def test_a_seed_names_what_was_open_before(tmp_path):
-    knobs = rt.Knobs(events=3000, seed=4, preopened=500, option_word=0, seed_table=True)
-    summary = rt.simulate(tmp_path / "a.etl", knobs)
+    options = rt.SimulationOptions(events=3000, seed=4, preopened=500, option_word=0, seed_table=True)
+    summary = rt.simulate(tmp_path / "a.etl", options)
     seed = pq.read_table(summary.seed)
     addresses = [address & (1 << 64) - 1 for address in seed["address"].to_pylist()]
     got: list[Notification] = []

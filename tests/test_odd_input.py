@@ -16,7 +16,7 @@ from analysis.filters import Filters
 from cli.app import app
 from tracer.errors import CaptureError, RegtraceError, SourceError, UsageError
 from tracer.ingest.seed import read_seed
-from tracer.simulate import Knobs
+from tracer.simulate import SimulationOptions
 
 NOT_UTF8 = pa.Array.from_buffers(
     pa.string(), 1, [None, pa.py_buffer(b"\0\0\0\0\2\0\0\0"), pa.py_buffer(b"\xff\xfe")]
@@ -147,9 +147,9 @@ def test_other_numbers_of_thousands_of_digits_are_understood_or_refused(sound):
         assert capture.timeline(process=digits).empty
         with pytest.raises(UsageError):
             capture.timeline(status=digits)
-    for knobs in ({"gap_us": float("inf")}, {"gap_us": float("nan")}, {"lost_events": float("nan")}):
+    for options in ({"gap_us": float("inf")}, {"gap_us": float("nan")}, {"lost_events": float("nan")}):
         with pytest.raises(RegtraceError, match="finite"):
-            Knobs(events=10, **knobs)
+            SimulationOptions(events=10, **options)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs named pipes of POSIX")

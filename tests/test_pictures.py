@@ -31,7 +31,7 @@ from cli.commands.plot import Kind
 from tracer.errors import UsageError
 from tracer.ingest.pipeline import ingest
 from tracer.simulate import simulate
-from tracer.simulate.options import Knobs
+from tracer.simulate.options import SimulationOptions
 
 RUN = "HKLM\\SOFTWARE\\Vendor\\Run"
 
@@ -45,7 +45,7 @@ def capture(tmp_path_factory):
 @pytest.fixture(scope="module")
 def busy(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pictures")
-    knobs = Knobs(
+    options = SimulationOptions(
         events=4000,
         seed=3,
         gap_us=300,
@@ -54,7 +54,7 @@ def busy(tmp_path_factory):
         nul_names=0.1,
         surrogate_names=0.1,
     )
-    simulate(folder / "busy.etl", knobs)
+    simulate(folder / "busy.etl", options)
     ingest([folder / "busy.etl"], folder / "busy.regtrace")
     with open_capture(folder / "busy.regtrace") as opened:
         yield opened

@@ -119,7 +119,7 @@ def test_joined_logs_are_refused_not_read_as_the_first(tmp_path):
 
 
 def test_a_log_and_a_trace_do_not_go_into_one_capture(corpus, tmp_path):
-    rt.simulate(tmp_path / "a.etl", rt.Knobs(events=100))
+    rt.simulate(tmp_path / "a.etl", rt.SimulationOptions(events=100))
     with pytest.raises(UsageError, match="kind"):
         rt.ingest([corpus / LOG, tmp_path / "a.etl"], tmp_path / "x.regtrace")
     assert not (tmp_path / "x.regtrace").exists()

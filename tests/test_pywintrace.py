@@ -345,10 +345,10 @@ def test_fault_11_its_callback_helper_cannot_be_used_and_we_do_not(etw: Any) -> 
 def test_fault_12_its_decoding_makes_text_of_every_number(
     etw: Any, etw_service: EtwService, tmp_path: Path
 ) -> None:
-    from tracer.simulate.options import Knobs
+    from tracer.simulate.options import SimulationOptions
     from tracer.simulate.run import simulate
 
-    simulate(tmp_path / "some.etl", Knobs(events=50, foreign=0), truth=False)
+    simulate(tmp_path / "some.etl", SimulationOptions(events=50, foreign=0), truth=False)
     decoded: list[dict[str, Any]] = []
     capture = job(etw)
     capture.event_callback = lambda event: decoded.append(event[1])
@@ -365,10 +365,10 @@ def test_fault_12_its_decoding_makes_text_of_every_number(
 def test_faults_12_and_13_its_decoding_is_never_asked(
     etw_service: EtwService, tmp_path: Path, function: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tracer.simulate.options import Knobs
+    from tracer.simulate.options import SimulationOptions
     from tracer.simulate.run import simulate
 
-    simulate(tmp_path / "some.etl", Knobs(events=200, foreign=0), truth=False)
+    simulate(tmp_path / "some.etl", SimulationOptions(events=200, foreign=0), truth=False)
     asked: list[object] = []
     pywintrace()
     monkeypatch.setattr(sys.modules["etw.tdh"], function, lambda *arguments: asked.append(arguments))

@@ -10,13 +10,13 @@ from analysis.capture import Capture, open_capture
 from analysis.filters import Filters
 from analysis.questions.ranges import ranges
 from tracer.ingest.pipeline import ingest
-from tracer.simulate import Knobs, simulate
+from tracer.simulate import SimulationOptions, simulate
 
 
 @pytest.fixture(scope="module")
 def capture(tmp_path_factory) -> Capture:
     folder = tmp_path_factory.mktemp("ranges")
-    simulate(folder / "a.etl", Knobs(events=1500), truth=False)
+    simulate(folder / "a.etl", SimulationOptions(events=1500), truth=False)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tracer.ingest.pipeline.PART_ROWS", 400)
         ingest([folder / "a.etl"], folder / "a.regtrace")

@@ -27,7 +27,7 @@ Named = tuple[str, str | None]  # a key and a value of it; None: the key itself
 class Simulated:
     """A simulated registry before and after its trace, and the capture that was made of the trace."""
 
-    def __init__(self, folder: Path, knobs: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, options: dict[str, Any]) -> None:
         made: list[Registry] = []
 
         class Watched(Registry):
@@ -38,7 +38,9 @@ class Simulated:
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(run, "Registry", Watched)
-            rt.simulate(folder / "trace.etl", rt.Knobs(**({"preopened": 0, "gap_us": 500.0} | knobs)))
+            rt.simulate(
+                folder / "trace.etl", rt.SimulationOptions(**({"preopened": 0, "gap_us": 500.0} | options))
+            )
         self.after = self._model(made[0])
         rt.ingest(folder / "trace.etl", folder / "trace.regtrace", control_set=1)
         self.capture = rt.open(folder / "trace.regtrace")
@@ -96,9 +98,9 @@ def folded_path(display_key: str) -> str:
     return fold_name(f"{roots[root]}\\{rest}" if root in roots else unescape_name(display_key)[10:])
 
 
-@pytest.mark.parametrize("knobs", TRACES[:2], ids=str)
-def test_apply_leads_to_the_state_after_and_undo_back_to_the_state_before(tmp_path, knobs) -> None:
-    simulated = Simulated(tmp_path, knobs)
+@pytest.mark.parametrize("options", TRACES[:2], ids=str)
+def test_apply_leads_to_the_state_after_and_undo_back_to_the_state_before(tmp_path, options) -> None:
+    simulated = Simulated(tmp_path, options)
     with simulated.capture as capture:
         found = capture.net_changes(Filters())
         files = capture.reg_files_of(found, Filters())

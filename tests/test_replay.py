@@ -29,7 +29,7 @@ OF_KEYS = (
     "buffer_length",
     "handle_tags",
 )
-KNOBS: dict[str, dict[str, object]] = {
+OPTIONS: dict[str, dict[str, object]] = {
     "filled": {"option_word": 7},
     "bare": {"option_word": 0},
     "classic": {"classic": True},
@@ -38,11 +38,13 @@ KNOBS: dict[str, dict[str, object]] = {
 }
 
 
-@pytest.fixture(scope="module", params=KNOBS)
+@pytest.fixture(scope="module", params=OPTIONS)
 def made(request, tmp_path_factory) -> tuple[str, list[dict], Path]:
     """A simulated trace: its truth by time, and its capture."""
     folder = tmp_path_factory.mktemp(request.param)
-    summary = rt.simulate(folder / "a.etl", rt.Knobs(**{"events": 4000, "seed": 5, **KNOBS[request.param]}))
+    summary = rt.simulate(
+        folder / "a.etl", rt.SimulationOptions(**{"events": 4000, "seed": 5, **OPTIONS[request.param]})
+    )
     rt.ingest(summary.path, folder / "a.regtrace")
     truth = [line for line in pq.read_table(summary.truth).to_pylist() if not line["lost"]]
     return request.param, sorted(truth, key=lambda line: line["ticks"]), folder / "a.regtrace"
@@ -379,7 +381,7 @@ def test_a_damaged_file_is_one_sentence(small, tmp_path, file, how):
 
 
 def test_a_capture_without_events_replays_to_nothing(tmp_path):
-    summary = rt.simulate(tmp_path / "a.etl", rt.Knobs(events=1))
+    summary = rt.simulate(tmp_path / "a.etl", rt.SimulationOptions(events=1))
     rt.ingest(summary.path, tmp_path / "a.regtrace")
     manifest = json.loads((tmp_path / "a.regtrace" / MANIFEST_NAME).read_text())
     manifest["parts"] = []

@@ -35,7 +35,7 @@ from tracer.resolve.resolver import Resolver
 from tracer.resolve.sequential import SequentialResolver
 from tracer.resolve.tree import KeyTree
 from tracer.rows.events import make_touches, time_order
-from tracer.simulate import Knobs, simulate
+from tracer.simulate import SimulationOptions, simulate
 
 NAMES = [
     "", r"\REGISTRY\MACHINE\A", r"\registry\machine\b" + "\\", r"\REGISTRY\USER", r"\REGISTRY\MACHINE\A\x", "\\",
@@ -393,8 +393,8 @@ def simulated_touches(path, chunk_bytes: int) -> tuple[list[Touches], list[str]]
     return batches, names.texts
 
 
-def check_simulated(folder, knobs: Knobs, chunk_bytes: int) -> None:
-    simulate(folder / "a.etl", knobs, truth=False)
+def check_simulated(folder, options: SimulationOptions, chunk_bytes: int) -> None:
+    simulate(folder / "a.etl", options, truth=False)
     batches, names = simulated_touches(folder / "a.etl", chunk_bytes)
     assert len(batches) > 1
     fast_tree, plain_tree = KeyTree(), KeyTree()
@@ -403,7 +403,7 @@ def check_simulated(folder, knobs: Knobs, chunk_bytes: int) -> None:
     theirs = story(plain_tree, [slow.resolve(batch) for batch in batches])
     assert ours == theirs
     check_handles(quick, ours)
-    assert len(ours.paths) > 0.8 * knobs.events
+    assert len(ours.paths) > 0.8 * options.events
 
 
 REUSE = {
@@ -417,7 +417,7 @@ REUSE = {
 
 
 @pytest.mark.parametrize(
-    "knobs",
+    "options",
     [
         {"option_word": 0},
         {"option_word": 7, "fill_share": 0.3},
@@ -426,13 +426,13 @@ REUSE = {
     ],
     ids=["bare", "filled", "classic", "lossy"],
 )
-def test_the_resolvers_agree_on_simulated_traces(tmp_path, knobs):
-    check_simulated(tmp_path, Knobs(events=40_000, seed=5, **{**REUSE, **knobs}), 1 << 20)
+def test_the_resolvers_agree_on_simulated_traces(tmp_path, options):
+    check_simulated(tmp_path, SimulationOptions(events=40_000, seed=5, **{**REUSE, **options}), 1 << 20)
 
 
 @pytest.mark.slow
 def test_the_resolvers_agree_on_a_million_events_with_reuse_and_disorder(tmp_path):
-    check_simulated(tmp_path, Knobs(events=1_000_000, seed=12, **REUSE), 8 << 20)
+    check_simulated(tmp_path, SimulationOptions(events=1_000_000, seed=12, **REUSE), 8 << 20)
 
 
 def test_forgetting_closed_objects_changes_no_answer(monkeypatch):

@@ -50,7 +50,7 @@ def test_a_missing_seed_is_one_sentence(tmp_path):
 
 def test_a_seeded_capture_names_what_was_open_before_the_trace(tmp_path):
     made = rt.simulate(
-        tmp_path / "a.etl", rt.Knobs(events=3000, preopened=50, seed_table=True, option_word=0)
+        tmp_path / "a.etl", rt.SimulationOptions(events=3000, preopened=50, seed_table=True, option_word=0)
     )
     plain = rt.ingest(tmp_path / "a.etl", tmp_path / "plain.regtrace")
     seeded = rt.ingest(tmp_path / "a.etl", tmp_path / "seeded.regtrace", seed=made.seed)

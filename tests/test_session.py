@@ -20,7 +20,7 @@ from tracer.session.consumer import Consumer
 from tracer.session.options import CLASSIC_FLAGS, LogMode, Provider, SessionOptions, keyword_mask
 from tracer.session.owners import own_session_guid
 from tracer.session.session import Session, list_sessions, require_windows, stop_session
-from tracer.simulate.options import Knobs
+from tracer.simulate.options import SimulationOptions
 from tracer.simulate.run import simulate
 from tracer.windows import exit_handlers
 
@@ -33,7 +33,7 @@ LIVE = SessionOptions(NAME, LogMode.REAL_TIME)
 @pytest.fixture(scope="module")
 def etl(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("simulated") / "small.etl"
-    simulate(path, Knobs(events=3000, foreign=0), truth=False)
+    simulate(path, SimulationOptions(events=3000, foreign=0), truth=False)
     return path
 
 

@@ -15,7 +15,7 @@ from foreign_readers import (
 )
 
 from tracer.registry.text import unescape_name
-from tracer.simulate import Clock, EtlWriter, Knobs, simulate, truth_path
+from tracer.simulate import Clock, EtlWriter, SimulationOptions, simulate, truth_path
 from tracer.simulate.container import pack_buffer
 from tracer.simulate.headers import EXTENDED_TYPES, HEADER_KINDS, ExtendedItem, build_record
 from tracer.simulate.manifest import KEYWORDS
@@ -62,7 +62,10 @@ def test_dissect_reads_all_fifteen_events_field_by_field(
     tmp_path: Path, pointer_size: int, word: int
 ) -> None:
     path = tmp_path / "a.etl"
-    simulate(path, Knobs(events=4000, pointer_size=pointer_size, option_word=word, extended=0.2, reuse=0.5))
+    simulate(
+        path,
+        SimulationOptions(events=4000, pointer_size=pointer_size, option_word=word, extended=0.2, reuse=0.5),
+    )
     rows = {row["record_offset"]: row for row in truth_of(path)}
     seen = set()
     for record in dissect_records(path):
@@ -80,7 +83,7 @@ def test_dissect_reads_all_fifteen_events_field_by_field(
 @pytest.mark.parametrize("word", [0, 7])
 def test_etl_parser_reads_all_fifteen_events_field_by_field(tmp_path: Path, word: int) -> None:
     path = tmp_path / "a.etl"
-    simulate(path, Knobs(events=3000, option_word=word))
+    simulate(path, SimulationOptions(events=3000, option_word=word))
     rows = {row["ticks"]: row for row in truth_of(path)}
     seen = set()
     for record in etl_parser_records(path):
@@ -95,7 +98,7 @@ def test_etl_parser_reads_all_fifteen_events_field_by_field(tmp_path: Path, word
 
 def test_level_keyword_and_channel_are_what_the_kernel_writes(tmp_path: Path) -> None:
     path = tmp_path / "a.etl"
-    simulate(path, Knobs(events=3000))
+    simulate(path, SimulationOptions(events=3000))
     raw = path.read_bytes()
     for row in truth_of(path):
         id_, version, channel, level, opcode, task, keyword = struct.unpack_from(
@@ -111,7 +114,7 @@ def test_dissect_gives_a_record_the_time_the_truth_has(tmp_path: Path, clock: in
     from dissect.etl.etl import ETL
 
     path = tmp_path / "a.etl"
-    simulate(path, Knobs(events=2000, clock=clock))
+    simulate(path, SimulationOptions(events=2000, clock=clock))
     with path.open("rb") as file:
         etl = ETL(file)
         for row in truth_of(path):
@@ -211,7 +214,7 @@ def test_two_libraries_inflate_what_the_compressor_wrote() -> None:
 
 def test_a_lost_buffer_is_announced_by_the_next_of_its_processor(tmp_path: Path) -> None:
     path = tmp_path / "a.etl"
-    summary = simulate(path, Knobs(events=20_000, lost_buffers=0.2, buffer_size=8192, disorder=0))
+    summary = simulate(path, SimulationOptions(events=20_000, lost_buffers=0.2, buffer_size=8192, disorder=0))
     raw = path.read_bytes()
     flags = [struct.unpack_from("<H", raw, at + 0x34)[0] for at in range(0, len(raw), 8192)]
     written, lost_events, lost = (
@@ -225,7 +228,9 @@ def test_a_lost_buffer_is_announced_by_the_next_of_its_processor(tmp_path: Path)
 
 def test_lost_events_are_counted_and_flagged(tmp_path: Path) -> None:
     path = tmp_path / "a.etl"
-    summary = simulate(path, Knobs(events=5000, lost_events=0.01, buffer_size=8192, process_events=False))
+    summary = simulate(
+        path, SimulationOptions(events=5000, lost_events=0.01, buffer_size=8192, process_events=False)
+    )
     raw = path.read_bytes()
     lost = sum(row["lost"] for row in truth_of(path))
     assert summary.events_lost == lost == struct.unpack_from("<I", raw, 72 + 32 + 0x30)[0] > 20
@@ -234,7 +239,7 @@ def test_lost_events_are_counted_and_flagged(tmp_path: Path) -> None:
 
 def test_a_cut_file_keeps_the_records_before_the_cut(tmp_path: Path) -> None:
     path = tmp_path / "a.etl"
-    simulate(path, Knobs(events=3000, cut=True, cpus=1, disorder=0, foreign=0.0))
+    simulate(path, SimulationOptions(events=3000, cut=True, cpus=1, disorder=0, foreign=0.0))
     truth, size = truth_of(path), path.stat().st_size
     lost = [row for row in truth if row["lost"]]
     assert size % 65536
@@ -247,7 +252,7 @@ def test_a_cut_file_keeps_the_records_before_the_cut(tmp_path: Path) -> None:
 
 def test_an_unfinalised_file_has_no_end_and_a_stale_count(tmp_path: Path) -> None:
     path = tmp_path / "a.etl"
-    simulate(path, Knobs(events=3000, unfinalised=True, zeros_mib=1))
+    simulate(path, SimulationOptions(events=3000, unfinalised=True, zeros_mib=1))
     raw = path.read_bytes()
     end, = struct.unpack_from("<q", raw, 72 + 32 + 0x10)  # fmt: skip
     written, = struct.unpack_from("<I", raw, 72 + 32 + 0x24)  # fmt: skip
@@ -257,7 +262,7 @@ def test_an_unfinalised_file_has_no_end_and_a_stale_count(tmp_path: Path) -> Non
 
 def test_buffers_stand_out_of_time_order(tmp_path: Path) -> None:
     path = tmp_path / "a.etl"
-    simulate(path, Knobs(events=20_000, disorder=8, buffer_size=8192))
+    simulate(path, SimulationOptions(events=20_000, disorder=8, buffer_size=8192))
     raw = path.read_bytes()
     firsts = [struct.unpack_from("<q", raw, at + 72 + 16)[0] for at in range(8192, len(raw), 8192)]
     assert sum(b < a for a, b in pairwise(firsts)) > len(firsts) / 4

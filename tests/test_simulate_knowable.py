@@ -11,7 +11,7 @@ import pytest
 from foreign_readers import KERNEL_REGISTRY, ForeignRecord, dissect_records, dissect_registry_fields
 
 from tracer.registry.text import escape_name, fold_name
-from tracer.simulate import Knobs, simulate, truth_path
+from tracer.simulate import SimulationOptions, simulate, truth_path
 
 CLASSIC_REGISTRY = "ae53722e-c863-11d2-8659-00c04fa321a1"
 
@@ -79,20 +79,22 @@ def named_rows(records: list[ForeignRecord]) -> dict[int, Life]:
 
 
 @pytest.mark.parametrize(
-    "knobs",
+    "options",
     [
-        Knobs(events=6000),
-        Knobs(events=6000, option_word=7, option_from=0.4, fill_share=0.3),
-        Knobs(events=6000, option_word=1, fill_share=0.02, preopened=100, links=0.0),
-        Knobs(events=6000, option_word=3, pointer_size=4, fill_share=0.05, links=0.2, slashes=0.1),
-        Knobs(events=6000, classic=True),
-        Knobs(events=6000, classic=True, rundown_end=False, preopened=100),
-        Knobs(events=6000, classic=True, rundown_begin=True, rundown_end=False, pointer_size=4),
+        SimulationOptions(events=6000),
+        SimulationOptions(events=6000, option_word=7, option_from=0.4, fill_share=0.3),
+        SimulationOptions(events=6000, option_word=1, fill_share=0.02, preopened=100, links=0.0),
+        SimulationOptions(
+            events=6000, option_word=3, pointer_size=4, fill_share=0.05, links=0.2, slashes=0.1
+        ),
+        SimulationOptions(events=6000, classic=True),
+        SimulationOptions(events=6000, classic=True, rundown_end=False, preopened=100),
+        SimulationOptions(events=6000, classic=True, rundown_begin=True, rundown_end=False, pointer_size=4),
     ],
 )
-def test_the_truth_knows_what_the_file_tells(tmp_path: Path, knobs: Knobs) -> None:
+def test_the_truth_knows_what_the_file_tells(tmp_path: Path, options: SimulationOptions) -> None:
     path = tmp_path / "a.etl"
-    simulate(path, knobs)
+    simulate(path, options)
     records = sorted(dissect_records(path), key=lambda record: record.ticks)
     rows = named_rows(records)
     known = 0

@@ -13,7 +13,7 @@ from foreign_readers import dissect_records
 from tracer.errors import UsageError
 from tracer.registry.text import fold_name
 from tracer.schema import SIMULATED_NAME
-from tracer.simulate import Knobs, simulate, truth_path
+from tracer.simulate import SimulationOptions, simulate, truth_path
 from tracer.simulate.truth import OPERATION_NAMES, TRUTH_COLUMNS
 
 REGISTRY = ("70eb4f03-c1de-4f73-a051-33d13d5413bd", "ae53722e-c863-11d2-8659-00c04fa321a1")
@@ -34,17 +34,17 @@ NASTY = {
 }  # fmt: skip
 
 
-def rows_of(path: Path, knobs: Knobs) -> list[dict]:
-    simulate(path, knobs)
+def rows_of(path: Path, options: SimulationOptions) -> list[dict]:
+    simulate(path, options)
     return pq.read_table(truth_path(path)).to_pylist()
 
 
-def nasty(name: str, **more: object) -> Knobs:
-    return Knobs(**{"events": 8000, **NASTY[name], **more})
+def nasty(name: str, **more: object) -> SimulationOptions:
+    return SimulationOptions(**{"events": 8000, **NASTY[name], **more})
 
 
 @pytest.mark.parametrize("name", NASTY)
-def test_the_same_knobs_write_the_same_bytes(tmp_path: Path, name: str) -> None:
+def test_the_same_options_write_the_same_bytes(tmp_path: Path, name: str) -> None:
     first, second = tmp_path / "one" / "a.etl", tmp_path / "two" / "a.etl"
     for path in (first, second):
         path.parent.mkdir()
@@ -54,15 +54,15 @@ def test_the_same_knobs_write_the_same_bytes(tmp_path: Path, name: str) -> None:
 
 
 def test_another_seed_writes_another_trace(tmp_path: Path) -> None:
-    simulate(tmp_path / "a.etl", Knobs(events=500, seed=1), truth=False)
-    simulate(tmp_path / "b.etl", Knobs(events=500, seed=2), truth=False)
+    simulate(tmp_path / "a.etl", SimulationOptions(events=500, seed=1), truth=False)
+    simulate(tmp_path / "b.etl", SimulationOptions(events=500, seed=2), truth=False)
     assert (tmp_path / "a.etl").read_bytes() != (tmp_path / "b.etl").read_bytes()
 
 
 def test_without_the_truth_the_trace_is_the_same(tmp_path: Path) -> None:
     (tmp_path / "x").mkdir()
-    simulate(tmp_path / "a.etl", Knobs(events=500))
-    simulate(tmp_path / "x" / "a.etl", Knobs(events=500), truth=False)
+    simulate(tmp_path / "a.etl", SimulationOptions(events=500))
+    simulate(tmp_path / "x" / "a.etl", SimulationOptions(events=500), truth=False)
     assert (tmp_path / "a.etl").read_bytes() == (tmp_path / "x" / "a.etl").read_bytes()
     assert [file.name for file in (tmp_path / "x").iterdir()] == ["a.etl"]
 
@@ -116,8 +116,10 @@ def normal(path: str) -> str:
 
 
 def test_names_filled_later_make_earlier_rows_knowable(tmp_path: Path) -> None:
-    without = rows_of(tmp_path / "a.etl", Knobs(events=4000, option_word=6, preopened=60))
-    later = rows_of(tmp_path / "b.etl", Knobs(events=4000, option_word=7, preopened=60, option_from=0.3))
+    without = rows_of(tmp_path / "a.etl", SimulationOptions(events=4000, option_word=6, preopened=60))
+    later = rows_of(
+        tmp_path / "b.etl", SimulationOptions(events=4000, option_word=7, preopened=60, option_from=0.3)
+    )
     first = range(1000)
     assert [without[n]["path"] for n in first] == [later[n]["path"] for n in first]
     gained = [n for n in first if later[n]["knowable"] and not without[n]["knowable"]]
@@ -126,7 +128,7 @@ def test_names_filled_later_make_earlier_rows_knowable(tmp_path: Path) -> None:
 
 
 def test_the_seed_table_names_what_was_open_before(tmp_path: Path) -> None:
-    truth = rows_of(tmp_path / "a.etl", Knobs(events=4000, preopened=60, seed_table=True))
+    truth = rows_of(tmp_path / "a.etl", SimulationOptions(events=4000, preopened=60, seed_table=True))
     seed = pq.read_table(tmp_path / "a.seed.parquet").to_pylist()
     assert len(seed) == 60
     assert all(row["knowable_with_seed"] for row in truth)
@@ -138,7 +140,7 @@ def test_the_seed_table_names_what_was_open_before(tmp_path: Path) -> None:
 
 
 def test_a_closed_address_comes_again_for_another_key(tmp_path: Path) -> None:
-    truth = rows_of(tmp_path / "a.etl", Knobs(events=5000))
+    truth = rows_of(tmp_path / "a.etl", SimulationOptions(events=5000))
     keys: dict[int, set] = {}
     for row in truth:
         if row["life"] is not None:
@@ -147,7 +149,7 @@ def test_a_closed_address_comes_again_for_another_key(tmp_path: Path) -> None:
 
 
 def test_every_operation_and_the_promised_share_of_failed_opens_occurs(tmp_path: Path) -> None:
-    truth = rows_of(tmp_path / "a.etl", Knobs(events=20_000))
+    truth = rows_of(tmp_path / "a.etl", SimulationOptions(events=20_000))
     assert {row["operation"] for row in truth} == set(OPERATION_NAMES)
     opens = [row for row in truth if row["operation"] == "OpenKey"]
     failed = [row for row in opens if row["status"] != 0]
@@ -159,16 +161,16 @@ def test_every_operation_and_the_promised_share_of_failed_opens_occurs(tmp_path:
 
 
 def test_time_is_true_order_but_for_late_closes(tmp_path: Path) -> None:
-    truth = rows_of(tmp_path / "a.etl", Knobs(events=5000))
+    truth = rows_of(tmp_path / "a.etl", SimulationOptions(events=5000))
     assert all(a["ticks"] < b["ticks"] for a, b in pairwise(truth))
-    truth = rows_of(tmp_path / "b.etl", Knobs(events=5000, late_close=0.3))
+    truth = rows_of(tmp_path / "b.etl", SimulationOptions(events=5000, late_close=0.3))
     back = [b for a, b in pairwise(truth) if b["ticks"] < a["ticks"]]
     assert back
     assert {row["operation"] for row in back} == {"CloseKey"}
 
 
 def test_set_value_tells_what_was_there_before(tmp_path: Path) -> None:
-    truth = rows_of(tmp_path / "a.etl", Knobs(events=20_000, hostile_names=0.1))
+    truth = rows_of(tmp_path / "a.etl", SimulationOptions(events=20_000, hostile_names=0.1))
     held: dict[tuple, bytes] = {}
     checked = 0
     for row in truth:
@@ -186,29 +188,29 @@ def test_set_value_tells_what_was_there_before(tmp_path: Path) -> None:
 
 
 def test_the_truth_has_the_documented_columns(tmp_path: Path) -> None:
-    simulate(tmp_path / "a.etl", Knobs(events=10))
+    simulate(tmp_path / "a.etl", SimulationOptions(events=10))
     assert pq.read_schema(tmp_path / "a.truth.parquet").names == list(TRUTH_COLUMNS)
 
 
 def test_the_header_says_that_the_trace_is_simulated(tmp_path: Path) -> None:
-    simulate(tmp_path / "a.etl", Knobs(events=10), truth=False)
+    simulate(tmp_path / "a.etl", SimulationOptions(events=10), truth=False)
     assert SIMULATED_NAME.encode("utf-16-le") in (tmp_path / "a.etl").read_bytes()[:1024]
 
 
-@pytest.mark.parametrize("knob", [{"failed_open": 1.5}, {"pointer_size": 5}, {"cpus": 0}, {"clock": 9},
+@pytest.mark.parametrize("option", [{"failed_open": 1.5}, {"pointer_size": 5}, {"cpus": 0}, {"clock": 9},
                                   {"buffer_size": 100}, {"compressed": True, "circular_mib": 1}])  # fmt: skip
-def test_a_knob_out_of_range_is_refused_by_name(knob: dict) -> None:
-    with pytest.raises(UsageError, match="the knob "):
-        Knobs(**knob)
+def test_an_option_out_of_range_is_refused_by_name(option: dict) -> None:
+    with pytest.raises(UsageError, match="the option "):
+        SimulationOptions(**option)
 
 
-def test_the_knobs_are_shown_without_loading_pyarrow() -> None:
+def test_the_options_are_shown_without_loading_pyarrow() -> None:
     code = "import sys, tracer.simulate; print({'numpy', 'pyarrow', 'pandas'} & set(sys.modules))"
     root = Path(__file__).resolve().parents[1]
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
 
 
-def test_every_knob_is_documented() -> None:
-    described = Knobs.__doc__ or ""
-    assert [f.name for f in fields(Knobs) if f"        {f.name}: " not in described] == []
+def test_every_option_is_documented() -> None:
+    described = SimulationOptions.__doc__ or ""
+    assert [f.name for f in fields(SimulationOptions) if f"        {f.name}: " not in described] == []

@@ -22,7 +22,7 @@ import tracer.sources.unpack
 from cli.app import app
 from tracer.errors import RegtraceError, UsageError
 from tracer.ingest.pipeline import ingest
-from tracer.simulate import Knobs, simulate
+from tracer.simulate import SimulationOptions, simulate
 from tracer.sources.description import sha256
 from tracer.sources.inputs import bare_name, holds_traces, open_sources
 from tracer.sources.kinds import file_kind
@@ -32,7 +32,7 @@ from tracer.sources.kinds import file_kind
 def trace(tmp_path_factory) -> Path:
     """A small trace."""
     path = tmp_path_factory.mktemp("trace") / "boot.etl"
-    simulate(path, Knobs(events=300, keys=60), truth=False)
+    simulate(path, SimulationOptions(events=300, keys=60), truth=False)
     return path
 
 

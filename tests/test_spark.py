@@ -20,7 +20,7 @@ from analysis.dataset.spark import tables_on_spark
 from analysis.engine.fetch import collect, fetch
 from tracer.errors import CaptureError, UsageError
 from tracer.ingest.pipeline import ingest
-from tracer.simulate import Knobs, simulate
+from tracer.simulate import SimulationOptions, simulate
 
 # py4j lets go of its sockets when they are collected.
 pytestmark = [
@@ -69,7 +69,7 @@ def captures(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     odd = {"nul_names": 0.05, "surrogate_names": 0.05, "hostile_names": 0.1, "lost_events": 0.01}
     simulate(
         trace,
-        Knobs(events=3000, seed=5, processes=3, threads=1, failed_open=0.6, extended=0.1, **odd),
+        SimulationOptions(events=3000, seed=5, processes=3, threads=1, failed_open=0.6, extended=0.1, **odd),
         truth=False,
     )
     ingest([trace], folder / "odd.regtrace")

@@ -17,7 +17,7 @@ import tracer.store.writer
 from tracer.errors import TargetError
 from tracer.files.workspace import remove_dead
 from tracer.ingest.pipeline import ingest
-from tracer.simulate import Knobs, simulate
+from tracer.simulate import SimulationOptions, simulate
 from tracer.store.manifest import Manifest
 
 POSIX = pytest.mark.skipif(os.name == "nt", reason="needs signals, limits and permissions of POSIX")
@@ -71,7 +71,7 @@ def beside(target: Path) -> set[str]:
 @pytest.fixture(scope="module")
 def trace(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("trace") / "a.etl"
-    simulate(path, Knobs(events=40_000, seed=9, extended=0.1), truth=False)
+    simulate(path, SimulationOptions(events=40_000, seed=9, extended=0.1), truth=False)
     return path
 
 
@@ -142,7 +142,7 @@ def test_a_part_is_few_row_groups_of_the_same_size_in_which_the_pages_of_a_key_a
 
 def test_an_existing_capture_is_kept_unless_force_is_given(tmp_path, trace, expected):
     target = tmp_path / "a.regtrace"
-    simulate(tmp_path / "other.etl", Knobs(events=100), truth=False)
+    simulate(tmp_path / "other.etl", SimulationOptions(events=100), truth=False)
     ingest([tmp_path / "other.etl"], target)
     older = files_of(target)
     with pytest.raises(TargetError, match="--force"):
@@ -334,7 +334,7 @@ def test_memory_does_not_grow_with_the_file(tmp_path):
     peaks = []
     for events in (300_000, 1_000_000):
         path = tmp_path / f"{events}.etl"
-        simulate(path, Knobs(events=events, seed=4), truth=False)
+        simulate(path, SimulationOptions(events=events, seed=4), truth=False)
         process = start(path, path.with_suffix(".regtrace"))
         said, wrong = process.communicate()
         assert wrong == ""

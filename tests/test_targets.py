@@ -17,7 +17,7 @@ from tracer.errors import TargetError
 from tracer.files.targets import check_apart, open_target
 from tracer.files.workspace import Workspace, remove_dead
 from tracer.ingest.pipeline import ingest
-from tracer.simulate import Knobs, simulate
+from tracer.simulate import SimulationOptions, simulate
 from tracer.store.manifest import Manifest
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -27,7 +27,7 @@ POSIX = pytest.mark.skipif(os.name == "nt", reason="needs links and signals of P
 @pytest.fixture(scope="module")
 def made(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("made")
-    simulate(folder / "d.etl", Knobs(events=300, seed=1), truth=False)
+    simulate(folder / "d.etl", SimulationOptions(events=300, seed=1), truth=False)
     return folder
 
 
@@ -157,7 +157,7 @@ def test_python_writes_into_no_capture_either(tmp_path):
     with pytest.raises(TargetError, match="lies in the capture"):
         picture.save(capture / "a.svg")
     with pytest.raises(TargetError, match="lies in the capture"):
-        simulate(capture / "a.etl", Knobs(events=10))
+        simulate(capture / "a.etl", SimulationOptions(events=10))
 
 
 @pytest.mark.parametrize("target", [".", "..", "/", "a\0b", "x" * 300, "./", "link"])
@@ -278,7 +278,7 @@ def test_of_two_runs_at_one_place_one_publishes_and_the_other_says_so(tmp_path):
     hashes, runs = {}, []
     for seed in range(3):
         source = tmp_path / f"{seed}.etl"
-        simulate(source, Knobs(events=200 + seed, seed=seed), truth=False)
+        simulate(source, SimulationOptions(events=200 + seed, seed=seed), truth=False)
         hashes[seed] = hashlib.sha256(source.read_bytes()).hexdigest()
         runs.append(
             subprocess.Popen(
@@ -327,7 +327,7 @@ def test_of_two_runs_at_one_place_one_publishes_and_the_other_says_so(tmp_path):
 
 def test_a_simulation_on_a_full_disk_leaves_nothing_and_keeps_what_was_there(tmp_path, monkeypatch):
     target = tmp_path / "a.etl"
-    simulate(target, Knobs(events=100, seed_table=True))
+    simulate(target, SimulationOptions(events=100, seed_table=True))
     before = contents(tmp_path)
     from tracer.simulate.container import EtlWriter
 

@@ -18,7 +18,7 @@ from analysis.filters import Filters
 from tracer.ingest.pipeline import ingest
 from tracer.registry.operations import COUNTS_VERSION, OPERATIONS
 from tracer.schema import EVENTS, USAGE
-from tracer.simulate import Knobs, simulate
+from tracer.simulate import SimulationOptions, simulate
 from tracer.store.manifest import MANIFEST_NAME
 from tracer.store.usage import Usage
 
@@ -118,13 +118,13 @@ def directory(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
     if request.param == "procmon":
         source = request.getfixturevalue("corpus") / LOG
     else:
-        knobs: dict[str, Any] = {
+        options: dict[str, Any] = {
             "manifest": {"events": 9_000, "option_word": 7, "nul_names": 0.1, "preopened": 50},
             "classic": {"events": 5_000, "classic": True, "rundown_begin": True},
             "losses": {"events": 5_000, "lost_buffers": 0.1, "buffer_size": 8192},
             "none": {"events": 0},
         }[request.param]
-        source = simulate(folder / "a.etl", Knobs(seed=3, **knobs), truth=False).path
+        source = simulate(folder / "a.etl", SimulationOptions(seed=3, **options), truth=False).path
     ingest([source], folder / "a.regtrace")
     return folder / "a.regtrace"
 
@@ -187,7 +187,7 @@ def test_answers_are_the_same_without_the_table(directory: Path, tmp_path: Path)
 
 def test_answers_about_several_captures_are_the_same_without_the_table(tmp_path: Path) -> None:
     for number in (1, 2):
-        path = simulate(tmp_path / "a.etl", Knobs(events=2_000, seed=number), truth=False).path
+        path = simulate(tmp_path / "a.etl", SimulationOptions(events=2_000, seed=number), truth=False).path
         (tmp_path / "new").mkdir(exist_ok=True)
         ingest([path], tmp_path / "new" / f"{number}.regtrace")
         without_usage(tmp_path / "new" / f"{number}.regtrace", tmp_path / "old" / f"{number}.regtrace")
@@ -205,7 +205,7 @@ def test_answers_about_several_captures_are_the_same_without_the_table(tmp_path:
 
 
 def test_sums_of_another_definition_are_not_used(tmp_path: Path) -> None:
-    path = simulate(tmp_path / "a.etl", Knobs(events=500), truth=False).path
+    path = simulate(tmp_path / "a.etl", SimulationOptions(events=500), truth=False).path
     ingest([path], tmp_path / "a.regtrace")
     manifest = tmp_path / "a.regtrace" / MANIFEST_NAME
     for version in (COUNTS_VERSION - 1, None, "1", [COUNTS_VERSION]):

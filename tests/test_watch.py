@@ -27,7 +27,7 @@ from tracer.live.row_filter import RowFilter
 from tracer.live.watch import Watch, WatchStatus, watched_keywords
 from tracer.session.options import ALL_OPTIONS, NAMING_KEYWORDS, OPTION_NAMES, LogMode
 from tracer.session.owners import owner_of
-from tracer.simulate import Knobs, simulate
+from tracer.simulate import SimulationOptions, simulate
 
 HOSTILE = "evil\x1b[2J\u202egnp\n\x07\ud800" + "<U+0000>"
 
@@ -41,7 +41,9 @@ def script(monkeypatch):
 def trace(tmp_path_factory):
     folder = tmp_path_factory.mktemp("watch")
     simulate(
-        folder / "a.etl", Knobs(events=3000, option_word=7, hostile_names=0.1, nul_names=0.02), truth=False
+        folder / "a.etl",
+        SimulationOptions(events=3000, option_word=7, hostile_names=0.1, nul_names=0.02),
+        truth=False,
     )
     ingest([folder / "a.etl"], folder / "a.regtrace")
     return list(raw_records(folder / "a.etl")), folder / "a.regtrace"

@@ -18,7 +18,7 @@ from tracer.ingest.pipeline import ingest
 from tracer.ingest.seed import read_seed
 from tracer.live.row_filter import RowFilter
 from tracer.live.watch import Watch
-from tracer.simulate import Knobs, simulate
+from tracer.simulate import SimulationOptions, simulate
 from tracer.simulate.run import seed_path
 from tracer.windows import handle_table, process_snapshot
 
@@ -40,7 +40,7 @@ def service(etw_service, monkeypatch):
 @pytest.fixture(scope="module")
 def trace(tmp_path_factory):
     folder = tmp_path_factory.mktemp("service")
-    simulate(folder / "a.etl", Knobs(events=4000, extended=0.2, option_word=7, preopened=100, seed_table=True, foreign=0),
+    simulate(folder / "a.etl", SimulationOptions(events=4000, extended=0.2, option_word=7, preopened=100, seed_table=True, foreign=0),
              truth=False)  # fmt: skip
     ingest([folder / "a.etl"], folder / "a.regtrace", seed=seed_path(folder / "a.etl"))
     return folder / "a.etl", folder / "a.regtrace"

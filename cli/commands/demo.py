@@ -47,11 +47,11 @@ def demo(
     from analysis.capture import open_capture
     from cli.commands.ingest import ingest_with_progress
     from cli.commands.simulate import simulate_with
-    from tracer.simulate.options import Knobs
+    from tracer.simulate.options import SimulationOptions
 
     _prepare(folder, force=force)
     trace, target = folder / "demo.etl", folder / "demo.regtrace"
-    knobs = Knobs(events=events, seed=_SEED, gap_us=_GAP_US, lost_buffers=_LOST)
+    options = SimulationOptions(events=events, seed=_SEED, gap_us=_GAP_US, lost_buffers=_LOST)
 
     _step(
         1,
@@ -59,7 +59,7 @@ def demo(
         f"regtrace simulate -o {quoted(trace)} -n {events} --seed {_SEED} --gap-us {_GAP_US:g} "
         f"--lost-buffers {_LOST:g}",
     )
-    simulate_with(knobs, trace, force=force)
+    simulate_with(options, trace, force=force)
 
     _step(
         2,

@@ -1,4 +1,4 @@
-"""`regtrace simulate`: its options are made from `tracer.simulate.options.Knobs`, one a knob."""
+"""`regtrace simulate`: write a simulated trace. Its options are the fields of `SimulationOptions`."""
 
 import inspect
 import re
@@ -15,9 +15,9 @@ from cli.output.files import check_target
 from cli.output.phrases import plural, quoted
 from cli.output.progress import size_text
 from tracer.errors import TargetError, UsageError
-from tracer.simulate.options import Knobs
+from tracer.simulate.options import SimulationOptions
 
-__all__ = ["EXAMPLES", "knob_help", "simulate", "simulate_with"]
+__all__ = ["EXAMPLES", "option_help", "simulate", "simulate_with"]
 
 EXAMPLES = (
     Example("regtrace simulate -o demo.etl", "a busy, undamaged trace of 100,000 operations"),
@@ -35,17 +35,17 @@ EXAMPLES = (
 _LETTERS = {"events": "-n"}
 
 
-def simulate_with(knobs: Knobs, output: Path, *, force: bool) -> None:
+def simulate_with(options: SimulationOptions, output: Path, *, force: bool) -> None:
     """Write the trace, and say what was written."""
     from tracer.simulate import seed_path, truth_path
     from tracer.simulate import simulate as write_trace
 
     if output.suffix.lower() != ".etl":
         raise UsageError(f"{output.name!r} must end with .etl: that is what is written")
-    for path in (output, truth_path(output), *([seed_path(output)] if knobs.seed_table else [])):
+    for path in (output, truth_path(output), *([seed_path(output)] if options.seed_table else [])):
         check_target(path, force=force)
     try:
-        summary = write_trace(output, knobs)
+        summary = write_trace(output, options)
     except OSError as problem:
         raise TargetError(f"cannot write {output}: {problem.strerror or problem}") from problem
     lost = [
@@ -62,11 +62,11 @@ def simulate_with(knobs: Knobs, output: Path, *, force: bool) -> None:
         console.say(f"beside it: {', '.join(beside)}")
 
 
-def knob_help() -> dict[str, str]:
-    """Return what each knob does, from the docstring of Knobs, which says it once for everybody."""
+def option_help() -> dict[str, str]:
+    """Return what each option does, from the docstring of SimulationOptions."""
     found: dict[str, str] = {}
     name = ""
-    for line in inspect.cleandoc(Knobs.__doc__ or "").splitlines():
+    for line in inspect.cleandoc(SimulationOptions.__doc__ or "").splitlines():
         start = re.match(r"    (\w+): (.+)", line)
         if start:
             name = start[1]
@@ -91,28 +91,28 @@ def _option_of(name: str, kind: type, default: object, words: str) -> inspect.Pa
     )
 
 
-def _with_knobs(function: Callable[..., None]) -> Callable[..., None]:
-    """Return `function` with one more parameter for each knob, as typer reads them."""
+def _with_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Return `function` with one more parameter for each field of SimulationOptions, as typer reads them."""
     own = [p for p in inspect.signature(function).parameters.values() if p.kind is not p.VAR_KEYWORD]
-    words = knob_help()
+    words = option_help()
     kinds = {"int": int, "float": float, "bool": bool}
-    knobs = [
+    options = [
         _option_of(
             field.name,
             kinds[getattr(field.type, "__name__", str(field.type))],
             field.default,
             words[field.name],
         )
-        for field in fields(Knobs)
+        for field in fields(SimulationOptions)
         if field.default is not MISSING
     ]
-    parameters = [*own, *knobs]
+    parameters = [*own, *options]
     function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     function.__annotations__ = {p.name: p.annotation for p in parameters}
     return function
 
 
-@_with_knobs
+@_with_options
 def simulate(
     *,
     output: Annotated[
@@ -120,15 +120,15 @@ def simulate(
         typer.Option("--output", "-o", metavar="FILE.etl", help="The trace to write.", show_default=False),
     ],
     force: Force = False,
-    **knobs: Any,  # noqa: ANN401
+    **options: Any,  # noqa: ANN401
 ) -> None:
     """Write a simulated trace, a genuine .etl, with its truth beside it.
 
     A small model of a registry, its processes and their handles drives a writer of Windows' own trace format.
-    Every nastiness of real traces is a knob. The same knobs and seed give the same bytes. The truth (what
+    Options add what makes real traces hard. The same options and seed give the same bytes. The truth (what
     each record really meant) is written beside the trace as Parquet. A capture made from it says that it
     is simulated.
     """
-    simulate_with(Knobs(**knobs), output, force=force)
+    simulate_with(SimulationOptions(**options), output, force=force)
     capture = output.with_suffix(".regtrace")
     console.hint(f"regtrace ingest {quoted(output)} -o {quoted(capture)}", f"regtrace info {quoted(output)}")

@@ -13,7 +13,7 @@ from tracer.recording.recorder import Service
 from tracer.rows.processes import ProcessRecord
 from tracer.session import session
 from tracer.simulate import simulate
-from tracer.simulate.options import Knobs
+from tracer.simulate.options import SimulationOptions
 from tracer.windows import rights
 from tracer.windows.handle_table import HandleTable
 
@@ -22,8 +22,8 @@ __all__ = ["RECORDING_VERBS", "Machine", "make_trace", "once_recording", "use_ma
 RECORDING_VERBS = ("capture", "start", "stop", "status", "cancel", "snapshot", "sessions")
 
 
-def make_trace(path: Path, **knobs: Any) -> Path:
-    simulate(path, Knobs(**({"events": 3000, "foreign": 0.0} | knobs)))
+def make_trace(path: Path, **options: Any) -> Path:
+    simulate(path, SimulationOptions(**({"events": 3000, "foreign": 0.0} | options)))
     return path
 
 

@@ -7,7 +7,7 @@ from random import Random
 
 import raw_etl as raw
 
-from tracer.simulate import Knobs, simulate
+from tracer.simulate import SimulationOptions, simulate
 
 _INTERESTING = (0, 1, 7, 8, 71, 72, 73, 79, 0x7F, 0x80, 0xFF, 0x100, 1024, 4096, 0x7FFF, 0x8000, 0xFFFF)
 _WIDE = (
@@ -70,9 +70,9 @@ def all_headers() -> bytes:
 def base_files(folder: Path) -> dict[str, bytes]:
     """Write and return a small sound file of each kind."""
     files = {"headers": all_headers()}
-    for name, knobs in KINDS.items():
+    for name, options in KINDS.items():
         path = folder / f"{name}.etl"
-        simulate(path, Knobs(**{**_SMALL, **knobs}), truth=False)  # type: ignore[arg-type]
+        simulate(path, SimulationOptions(**{**_SMALL, **options}), truth=False)  # type: ignore[arg-type]
         files[name] = path.read_bytes()
     return files
 

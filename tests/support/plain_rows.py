@@ -16,12 +16,12 @@ Row = dict[str, Any]
 ACROSS_LOSS, AMBIGUOUS = 16, 1
 
 
-def simulated(folder: Path, **knobs: Any) -> Path:
+def simulated(folder: Path, **options: Any) -> Path:
     """Simulate a trace, and return the capture that was made of it."""
-    settings = {"events": 3000, "keys": 200, "gap_us": 2000.0} | knobs
+    settings = {"events": 3000, "keys": 200, "gap_us": 2000.0} | options
     name = "-".join(str(value) for value in settings.values())
     folder.mkdir(parents=True, exist_ok=True)
-    rt.simulate(folder / f"{name}.etl", rt.Knobs(**settings))
+    rt.simulate(folder / f"{name}.etl", rt.SimulationOptions(**settings))
     rt.ingest(folder / f"{name}.etl", folder / f"{name}.regtrace")
     return folder / f"{name}.regtrace"
 

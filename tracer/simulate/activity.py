@@ -7,7 +7,7 @@ from random import Random
 from tracer.simulate import key_information
 from tracer.simulate.actors import Handle, People, Thread
 from tracer.simulate.opens import Opens
-from tracer.simulate.options import Knobs
+from tracer.simulate.options import SimulationOptions
 from tracer.simulate.registry import Registry, Value, encode_text
 from tracer.simulate.sink import Sink
 
@@ -34,8 +34,10 @@ _PROCESS_ENDS = 1 / 20_000
 class Activity(Opens):
     """Drives the registry model and tells a sink."""
 
-    def __init__(self, knobs: Knobs, registry: Registry, people: People, sink: Sink, random: Random) -> None:
-        super().__init__(knobs, registry, sink, random)
+    def __init__(
+        self, options: SimulationOptions, registry: Registry, people: People, sink: Sink, random: Random
+    ) -> None:
+        super().__init__(options, registry, sink, random)
         self._people = people
         total, weights = 0.0, []
         for _, weight in _MIX:
@@ -43,7 +45,7 @@ class Activity(Opens):
             weights.append(total)
         self._weights = [weight / total for weight in weights]
         self._actions = [getattr(self, f"_{name}") for name, _ in _MIX]
-        self._step = knobs.gap_us * 2 * sink.writer.clock.ticks_per_microsecond
+        self._step = options.gap_us * 2 * sink.writer.clock.ticks_per_microsecond
         self._thread = people.running[0].threads[0]
 
     def begin(self) -> list[Handle]:
@@ -51,7 +53,7 @@ class Activity(Opens):
         handles = []
         for process in self._people.running:
             process.create_ticks = self._sink.ticks - int(self._random.random() * 1e10)
-        for place in range(self._knobs.preopened):
+        for place in range(self._options.preopened):
             process = self._people.running[place % len(self._people.running)]
             turn = place // len(self._people.running)
             key = process.roots[turn] if turn < len(process.roots) else self._walk(process.roots[0], 6)
@@ -59,7 +61,7 @@ class Activity(Opens):
             self._sink.preopened(handle)
             process.handles.append(handle)
             handles.append(handle)
-        if self._knobs.process_events:
+        if self._options.process_events:
             for process in self._people.running:
                 self._sink.process(process, "rundown")
         return handles
@@ -75,7 +77,7 @@ class Activity(Opens):
             process = running[int(random() * len(running))]
             thread = self._thread = process.threads[int(random() * len(process.threads))]
             if draw > 1 - _MIGRATES:
-                thread.cpu = int(random() * self._knobs.cpus)
+                thread.cpu = int(random() * self._options.cpus)
         elif draw < _PROCESS_ENDS:
             self._replace_process()
             return
@@ -89,7 +91,7 @@ class Activity(Opens):
 
     def end(self) -> None:
         """Describe what runs when the trace stops."""
-        if self._knobs.process_events:
+        if self._options.process_events:
             for process in self._people.running:
                 self._sink.process(process, "final rundown")
         self._sink.finish()
@@ -100,18 +102,18 @@ class Activity(Opens):
         process, random = thread.process, self._random.random
         place = int(random() * len(process.handles))
         handle = process.handles.pop(place)
-        knobs, sink = self._knobs, self._sink
-        if knobs.late_close and random() < knobs.late_close and knobs.cpus > 1:
+        options, sink = self._options, self._sink
+        if options.late_close and random() < options.late_close and options.cpus > 1:
             # The close overtakes the last use: stamped before it, on another processor.
             stamp = sink.ticks
             sink.ticks = stamp + 2
             self._query_value(thread, handle)
             sink.ticks = stamp
-            other = Thread(process, process.threads[-1].tid, (thread.cpu + 1) % knobs.cpus)
+            other = Thread(process, process.threads[-1].tid, (thread.cpu + 1) % options.cpus)
             sink.closed(other, handle, lost=False)
             sink.ticks = stamp + 2
             return
-        sink.closed(thread, handle, lost=bool(knobs.lost_close) and random() < knobs.lost_close)
+        sink.closed(thread, handle, lost=bool(options.lost_close) and random() < options.lost_close)
 
     def _query_value(self, thread: Thread, handle: Handle | None = None) -> None:
         random, sink = self._random.random, self._sink
@@ -245,7 +247,7 @@ class Activity(Opens):
         while process.handles:
             self._sink.closed(thread, process.handles.pop(), lost=False)
             self._sink.ticks += 5
-        if self._knobs.process_events:
+        if self._options.process_events:
             self._sink.process(process, "stop")
         self._people.end(process)
         parent = running[int(random() * len(running))]
@@ -253,7 +255,7 @@ class Activity(Opens):
         new = self._people.start(parent.pid)
         new.create_ticks = self._sink.ticks
         running.append(new)
-        if self._knobs.process_events:
+        if self._options.process_events:
             self._sink.process(new, "start")
         if self._thread.process is process:
             self._thread = new.threads[0]

@@ -3,7 +3,7 @@
 from random import Random
 
 from tracer.simulate.names import APP_IMAGES
-from tracer.simulate.options import Knobs
+from tracer.simulate.options import SimulationOptions
 from tracer.simulate.registry import Key, Registry
 
 __all__ = ["Handle", "People", "Process", "Thread"]
@@ -65,13 +65,13 @@ class Process:
 class People:
     """Makes processes; process and thread ids are reused as Windows does, lowest freed first."""
 
-    def __init__(self, knobs: Knobs, registry: Registry, random: Random) -> None:
-        self._knobs, self._registry, self._random = knobs, registry, random
+    def __init__(self, options: SimulationOptions, registry: Registry, random: Random) -> None:
+        self._options, self._registry, self._random = options, registry, random
         self._next_id = 700
         self._free: list[int] = []
         self._count = 0
         self.running = [self.start(0, image="System")]
-        for _ in range(knobs.processes - 1):
+        for _ in range(options.processes - 1):
             self.running.append(self.start(self.running[-1].pid))
 
     def start(self, parent: int, image: str = "") -> Process:
@@ -92,8 +92,8 @@ class People:
         if self._registry.apps and random.random() < 0.4:
             process.roots.append(self._registry.apps[int(random.random() * len(self._registry.apps))])
         process.threads = [
-            Thread(process, self._id(), int(random.random() * self._knobs.cpus))
-            for _ in range(self._knobs.threads)
+            Thread(process, self._id(), int(random.random() * self._options.cpus))
+            for _ in range(self._options.threads)
         ]
         return process
 

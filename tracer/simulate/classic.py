@@ -13,7 +13,7 @@ from tracer.etl.providers import CLASSIC_PROCESS, CLASSIC_REGISTRY
 from tracer.simulate.actors import Handle, Process, Thread
 from tracer.simulate.container import EtlWriter
 from tracer.simulate.headers import build_record
-from tracer.simulate.options import Knobs
+from tracer.simulate.options import SimulationOptions
 from tracer.simulate.payloads import compile_layout, encode_payload
 from tracer.simulate.record_flags import CLOSES, EVIDENCE_ONLY, NAMES_LIFE, OPENS, OWN_NAME, UNDER_BASE
 from tracer.simulate.registry import AddressPool, Key, Value, encode_text
@@ -49,9 +49,11 @@ class _Block:
 class ClassicSink(Sink):
     """Writes what the NT Kernel Logger would."""
 
-    def __init__(self, knobs: Knobs, writer: EtlWriter, truth: "TruthWriter", pool: AddressPool) -> None:
-        super().__init__(knobs, writer, truth, pool)
-        self._encode = compile_layout(CLASSIC_REGISTRY, 11, 2, knobs.pointer_size)
+    def __init__(
+        self, options: SimulationOptions, writer: EtlWriter, truth: "TruthWriter", pool: AddressPool
+    ) -> None:
+        super().__init__(options, writer, truth, pool)
+        self._encode = compile_layout(CLASSIC_REGISTRY, 11, 2, options.pointer_size)
         self._blocks: dict[int, _Block] = {}  # by life
         self._unused: deque[_Block] = deque()
 
@@ -63,7 +65,7 @@ class ClassicSink(Sink):
         block = self._block(handle.key)
         if block is None:
             block = self._make(handle.key)
-            if self.knobs.rundown_begin:
+            if self.options.rundown_begin:
                 self._evidence(_RUNDOWN_BEGIN, block, NAMES_LIFE)
         block.uses += 1
         handle.address, handle.life = block.address, block.life
@@ -152,7 +154,7 @@ class ClassicSink(Sink):
     def process(self, process: Process, what: str) -> None:
         """Write it (see `Sink`)."""
         opcode = _PROCESS_OPCODES[what]
-        mask = (1 << 8 * self.knobs.pointer_size) - 1
+        mask = (1 << 8 * self.options.pointer_size) - 1
         values = {
             "UniqueProcessKey": (0xFFFFA40C00000000 + process.sequence * 0x600) & mask,
             "ProcessId": process.pid, "ParentId": process.parent, "SessionId": process.session,
@@ -163,14 +165,14 @@ class ClassicSink(Sink):
         pid = process.parent if what == "start" else process.pid if what == "stop" else _SYSTEM_PID
         record = build_record(
             "system", provider=_PROCESS_GROUP, opcode=opcode, version=_PROCESS_VERSION, pid=pid,
-            tid=process.threads[0].tid, ticks=self.ticks, pointer_size=self.knobs.pointer_size,
-            payload=encode_payload(layout, values, pointer_size=self.knobs.pointer_size),
+            tid=process.threads[0].tid, ticks=self.ticks, pointer_size=self.options.pointer_size,
+            payload=encode_payload(layout, values, pointer_size=self.options.pointer_size),
         )  # fmt: skip
         self.write(process.threads[0].cpu, record)
 
     def finish(self) -> None:
         """Write it (see `Sink`)."""
-        if self.knobs.rundown_end:
+        if self.options.rundown_end:
             for block in self._blocks.values():
                 self.ticks += 1
                 self._evidence(_RUNDOWN_END, block, NAMES_LIFE)
@@ -222,4 +224,4 @@ class ClassicSink(Sink):
         payload = self._encode(self.ticks - 7, status, index, address, encode_text(name) + b"\0\0")
         return build_record("system", provider=_REGISTRY_GROUP, opcode=opcode, version=2, pid=pid, tid=tid,
                             ticks=self.ticks, payload=payload,
-                            pointer_size=self.knobs.pointer_size)  # fmt: skip
+                            pointer_size=self.options.pointer_size)  # fmt: skip

@@ -16,7 +16,13 @@ from tracer.simulate.headers import (
     event_tail,
     extended_bytes,
 )
-from tracer.simulate.options import CAPTURED_LIMIT, OPTION_DATA, OPTION_NAMES, OPTION_PREVIOUS, Knobs
+from tracer.simulate.options import (
+    CAPTURED_LIMIT,
+    OPTION_DATA,
+    OPTION_NAMES,
+    OPTION_PREVIOUS,
+    SimulationOptions,
+)
 from tracer.simulate.payloads import captured, compile_layout, encode_payload
 from tracer.simulate.record_flags import (
     CLOSES,
@@ -56,22 +62,24 @@ def _tail(id_: int, level: int, version: int) -> bytes:
 class ManifestSink(Sink):
     """Writes what the two manifest providers would."""
 
-    def __init__(self, knobs: Knobs, writer: EtlWriter, truth: "TruthWriter", pool: AddressPool) -> None:
-        super().__init__(knobs, writer, truth, pool)
+    def __init__(
+        self, options: SimulationOptions, writer: EtlWriter, truth: "TruthWriter", pool: AddressPool
+    ) -> None:
+        super().__init__(options, writer, truth, pool)
         self._tails = [[_tail(id_, level, 0) if id_ else b"" for id_ in range(16)] for level in (2, 1)]
         self._newer = [[_tail(id_, level, 1) if id_ else b"" for id_ in range(16)] for level in (2, 1)]
-        self._type = HEADER_KINDS["event"][knobs.pointer_size == 8]
-        self._odd = bool(knobs.extended or knobs.newer_version)
+        self._type = HEADER_KINDS["event"][options.pointer_size == 8]
+        self._odd = bool(options.extended or options.newer_version)
         self._word = 0
-        self._encode_open = (compile_layout(KERNEL_REGISTRY, 2, 0, knobs.pointer_size),
-                             compile_layout(KERNEL_REGISTRY, 1, 0, knobs.pointer_size))  # fmt: skip
-        self._encode_key = compile_layout(KERNEL_REGISTRY, 13, 0, knobs.pointer_size)
-        self._encode_information = compile_layout(KERNEL_REGISTRY, 4, 0, knobs.pointer_size)
-        self._encode_enumerate = compile_layout(KERNEL_REGISTRY, 8, 0, knobs.pointer_size)
-        self._encode_set = compile_layout(KERNEL_REGISTRY, 5, 0, knobs.pointer_size)
-        self._encode_delete = compile_layout(KERNEL_REGISTRY, 6, 0, knobs.pointer_size)
-        self._encode_query = compile_layout(KERNEL_REGISTRY, 7, 0, knobs.pointer_size)
-        self._encode_multiple = compile_layout(KERNEL_REGISTRY, 10, 0, knobs.pointer_size)
+        self._encode_open = (compile_layout(KERNEL_REGISTRY, 2, 0, options.pointer_size),
+                             compile_layout(KERNEL_REGISTRY, 1, 0, options.pointer_size))  # fmt: skip
+        self._encode_key = compile_layout(KERNEL_REGISTRY, 13, 0, options.pointer_size)
+        self._encode_information = compile_layout(KERNEL_REGISTRY, 4, 0, options.pointer_size)
+        self._encode_enumerate = compile_layout(KERNEL_REGISTRY, 8, 0, options.pointer_size)
+        self._encode_set = compile_layout(KERNEL_REGISTRY, 5, 0, options.pointer_size)
+        self._encode_delete = compile_layout(KERNEL_REGISTRY, 6, 0, options.pointer_size)
+        self._encode_query = compile_layout(KERNEL_REGISTRY, 7, 0, options.pointer_size)
+        self._encode_multiple = compile_layout(KERNEL_REGISTRY, 10, 0, options.pointer_size)
 
     def use_options(self, word: int) -> None:
         """Set the option word in force."""
@@ -222,8 +230,8 @@ class ManifestSink(Sink):
             task=1 if opcode else 0,
             channel=_PROCESS_CHANNEL, level=_INFORMATION_LEVEL, keyword=_PROCESS_KEYWORD | _ANALYTIC_BIT,
             pid=process.parent if what == "start" else process.pid, tid=thread.tid, ticks=self.ticks,
-            payload=encode_payload(layout, values, pointer_size=self.knobs.pointer_size),
-            pointer_size=self.knobs.pointer_size,
+            payload=encode_payload(layout, values, pointer_size=self.options.pointer_size),
+            pointer_size=self.options.pointer_size,
         )  # fmt: skip
         self.write(thread.cpu, record)
 
@@ -237,7 +245,7 @@ class ManifestSink(Sink):
         return key.wide_path, OWN_NAME | NAMES_LIFE if last or not key.has_nul else 0
 
     def _fills(self) -> bool:
-        share = self.knobs.fill_share
+        share = self.options.fill_share
         return share >= 1.0 or self.random.random() < share
 
     def _captured(self, data: bytes | None, status: int) -> bytes:
@@ -276,16 +284,16 @@ class ManifestSink(Sink):
     def _odd_record(self, thread: Thread, id_: int, status: int, payload: bytes) -> bytes:
         """A record with extended items, of a newer version, or both."""
         failed, items, tails = status >= _FAILED, b"", self._tails
-        if self.random.random() < self.knobs.newer_version:
+        if self.random.random() < self.options.newer_version:
             tails, payload = self._newer, payload + _APPENDED
-        if self.random.random() < self.knobs.extended:
+        if self.random.random() < self.options.extended:
             items = self._extended(thread)
         size = 80 + len(items) + len(payload)
         header = EVENT_HEADER.pack(size, self._type, 0xC0, bool(items), 0, thread.tid, thread.pid, self.ticks)
         return header + tails[failed][id_] + items + payload
 
     def _extended(self, thread: Thread) -> bytes:
-        wide = self.knobs.pointer_size == 8
+        wide = self.options.pointer_size == 8
         width, kind, top = (8, "stack64", 0xFFFFF802) if wide else (4, "stack32", 0x8240)
         frames = b"".join(
             (top << 8 * (width // 2) | self.random.getrandbits(8 * (width // 2) - 1)).to_bytes(

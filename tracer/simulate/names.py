@@ -6,7 +6,7 @@ All names are escaped text (tracer.registry.text).
 from random import Random
 
 from tracer.registry.text import decode_name
-from tracer.simulate.options import Knobs
+from tracer.simulate.options import SimulationOptions
 
 __all__ = ["APP_IMAGES", "MISSING_KEYS", "SKELETON", "Namer", "make_guid"]
 
@@ -113,12 +113,12 @@ def make_guid(random: Random) -> str:
 class Namer:
     """Draws names of keys and values."""
 
-    def __init__(self, knobs: Knobs, random: Random) -> None:
+    def __init__(self, options: SimulationOptions, random: Random) -> None:
         self._random = random
         self._nul, self._surrogate, self._hostile = (
-            knobs.nul_names,
-            knobs.surrogate_names,
-            knobs.hostile_names,
+            options.nul_names,
+            options.surrogate_names,
+            options.hostile_names,
         )
         self._count = 0
 

@@ -5,7 +5,7 @@ from random import Random
 
 from tracer.simulate.actors import Handle, Thread
 from tracer.simulate.names import MISSING_KEYS, make_guid
-from tracer.simulate.options import Knobs
+from tracer.simulate.options import SimulationOptions
 from tracer.simulate.registry import Key, Registry
 from tracer.simulate.sink import Sink
 
@@ -21,21 +21,21 @@ _CREATED, _EXISTED = 1, 2
 class Opens:
     """Opens and creates; what else is done with keys is `tracer.simulate.activity.Activity`'s."""
 
-    def __init__(self, knobs: Knobs, registry: Registry, sink: Sink, random: Random) -> None:
-        self._knobs, self._registry, self._sink, self._random = knobs, registry, sink, random
+    def __init__(self, options: SimulationOptions, registry: Registry, sink: Sink, random: Random) -> None:
+        self._options, self._registry, self._sink, self._random = options, registry, sink, random
         self._guids = [make_guid(random) for _ in range(200)]
 
     def _open(self, thread: Thread) -> None:
-        knobs, random = self._knobs, self._random.random
+        options, random = self._options, self._random.random
         handles = thread.process.handles
         base = self._pick(handles) if handles and random() < 0.6 else None
-        if random() < knobs.failed_open:
+        if random() < options.failed_open:
             self._fail_open(thread, base)
             return
         draw = random()
-        if draw < knobs.links:
+        if draw < options.links:
             self._open_link(thread)
-        elif base is not None and draw < knobs.links + knobs.empty_relative:
+        elif base is not None and draw < options.links + options.empty_relative:
             self._opened(thread, base, "", base.key)
         else:
             if base is None:
@@ -61,14 +61,14 @@ class Opens:
 
     def _misspell(self, text: str) -> str:
         draw = self._random.random()
-        if draw < self._knobs.mixed_case:
+        if draw < self._options.mixed_case:
             if not text.isascii() or "<U+" in text:
                 return text
-            return text.upper() if draw * 3 < self._knobs.mixed_case else text.lower()
-        if draw > 1 - self._knobs.slashes and text:
+            return text.upper() if draw * 3 < self._options.mixed_case else text.lower()
+        if draw > 1 - self._options.slashes and text:
             return (
                 f"{text}\\"
-                if draw > 1 - self._knobs.slashes / 2
+                if draw > 1 - self._options.slashes / 2
                 else text[0] + text[1:].replace("\\", "\\\\")
             )
         return text
@@ -110,7 +110,7 @@ class Opens:
         held = thread.process.handles
         base = held[-1] if held and not held[-1].key.deleted else None
         create = self._sink.ticks % 2 == 1
-        if random() < self._knobs.reparse:
+        if random() < self._options.reparse:
             self._sink.opened(thread, base, request, target.path, self._spelled(None, request), None,
                               _REPARSE, 0,
                               create=create)  # fmt: skip

@@ -1,11 +1,11 @@
-"""Every knob of the simulator."""
+"""Options of the simulator."""
 
 from dataclasses import dataclass, fields
 from math import isfinite
 
 from tracer.errors import UsageError
 
-__all__ = ["CAPTURED_LIMIT", "OPTION_DATA", "OPTION_NAMES", "OPTION_PREVIOUS", "Knobs"]
+__all__ = ["CAPTURED_LIMIT", "OPTION_DATA", "OPTION_NAMES", "OPTION_PREVIOUS", "SimulationOptions"]
 
 # The provider's option word (EnableTraceEx2 filter data of 4 bytes).
 OPTION_NAMES, OPTION_DATA, OPTION_PREVIOUS = 0x1, 0x2, 0x4
@@ -13,10 +13,10 @@ CAPTURED_LIMIT = 2048  # bytes the provider copies of written, read and previous
 
 
 @dataclass(frozen=True, slots=True)
-class Knobs:
-    r"""What to simulate. The defaults make a busy, realistic, undamaged trace.
+class SimulationOptions:
+    r"""Options of a simulation. The defaults make a busy, realistic, undamaged trace.
 
-    Shares are probabilities from 0 to 1. Two runs with the same knobs write the same bytes.
+    Shares are probabilities from 0 to 1. Two runs with the same options write the same bytes.
 
     Size and shape
         events: registry operations, those that get lost included; up to a few dozen more where the last
@@ -146,7 +146,7 @@ class Knobs:
 
     def _need(self, fits: bool, name: str, allowed: str) -> None:
         if not fits:
-            raise UsageError(f"the knob {name} is {getattr(self, name)}; it must be {allowed}")
+            raise UsageError(f"the option {name} is {getattr(self, name)}; it must be {allowed}")
 
 
 _SHARES = (

@@ -4,7 +4,7 @@ from random import Random
 
 from tracer.registry.text import encode_name, fold_name
 from tracer.simulate.names import SKELETON, Namer, make_guid
-from tracer.simulate.options import Knobs
+from tracer.simulate.options import SimulationOptions
 
 __all__ = ["AddressPool", "Key", "Registry", "Value", "encode_text"]
 
@@ -99,7 +99,7 @@ class Key:
 
 
 class Registry:
-    r"""The hives, filled to about `knobs.keys` keys.
+    r"""The hives, filled to about `options.keys` keys.
 
     Attributes:
         machine: \REGISTRY\MACHINE.
@@ -109,21 +109,21 @@ class Registry:
         links: (path of the link, key it leads to).
     """
 
-    def __init__(self, knobs: Knobs, random: Random) -> None:
+    def __init__(self, options: SimulationOptions, random: Random) -> None:
         self._random = random
-        self.namer = Namer(knobs, random)
+        self.namer = Namer(options, random)
         self.root = Key(None, "REGISTRY")
         for path in SKELETON:
             self.at(path)
         self.machine = self.at("\\REGISTRY\\MACHINE")
         domain = "-".join(str(random.getrandbits(30)) for _ in range(3))
-        self.sids = [f"S-1-5-21-{domain}-{1000 + user}" for user in range(1, knobs.users + 1)]
+        self.sids = [f"S-1-5-21-{domain}-{1000 + user}" for user in range(1, options.users + 1)]
         self.links: list[tuple[str, Key]] = [(_CURRENT, self.at(_CONTROL_SET))]
         self.users = [self._user(sid) for sid in self.sids]
-        self.apps = [self.at(f"\\REGISTRY\\A\\{make_guid(random).lower()}") for _ in range(knobs.app_hives)]
+        self.apps = [self.at(f"\\REGISTRY\\A\\{make_guid(random).lower()}") for _ in range(options.app_hives)]
         for app in self.apps:
             app.add("LocalState").add("Settings")
-        self._fill(knobs.keys)
+        self._fill(options.keys)
 
     def at(self, path: str) -> Key:
         """Return the key of a native path, made if it is new."""

@@ -15,7 +15,7 @@ from tracer.simulate.classic import ClassicSink
 from tracer.simulate.container import Clock, EtlWriter
 from tracer.simulate.manifest import ManifestSink
 from tracer.simulate.noise import ForeignRecords
-from tracer.simulate.options import Knobs
+from tracer.simulate.options import SimulationOptions
 from tracer.simulate.registry import AddressPool, Registry
 from tracer.simulate.sink import Sink
 
@@ -62,24 +62,28 @@ def seed_path(path: Path) -> Path:
     return path.with_name(f"{path.stem}.seed.parquet")
 
 
-def simulate(path: Path, knobs: Knobs, *, truth: bool = True) -> Summary:
+def simulate(path: Path, options: SimulationOptions, *, truth: bool = True) -> Summary:
     """Write a simulated trace to `path`, and its truth beside it; existing files are replaced, by whole ones.
 
     Args:
         path: the .etl to write.
-        knobs: what to simulate.
+        options: what to simulate.
         truth: whether to write the truth too (it costs about as much again).
 
     Raises:
         OSError: a file cannot be written; then none is.
         TargetError: one would lie in a capture, or another run made one meanwhile.
     """
-    wanted = [path, *([truth_path(path)] if truth else []), *([seed_path(path)] if knobs.seed_table else [])]
+    wanted = [
+        path,
+        *([truth_path(path)] if truth else []),
+        *([seed_path(path)] if options.seed_table else []),
+    ]
     for one in wanted:
         check_apart(one)
     slots = [Slot(one) for one in wanted]
     with slots[0].workspace() as workspace:
-        made = _simulate(workspace.path / path.name, knobs, truth=truth)
+        made = _simulate(workspace.path / path.name, options, truth=truth)
         with slots[0].publishing():
             for one, slot in zip(wanted, slots, strict=True):
                 (workspace.path / one.name).replace(slot.path)
@@ -87,35 +91,35 @@ def simulate(path: Path, knobs: Knobs, *, truth: bool = True) -> Summary:
         made,
         path=path,
         truth=truth_path(path) if truth else None,
-        seed=seed_path(path) if knobs.seed_table else None,
+        seed=seed_path(path) if options.seed_table else None,
     )
 
 
-def _simulate(path: Path, knobs: Knobs, *, truth: bool) -> Summary:
+def _simulate(path: Path, options: SimulationOptions, *, truth: bool) -> Summary:
     from tracer.simulate.truth import (
-        TruthWriter,  # here, for the command line shows the knobs without pyarrow
+        TruthWriter,  # here, for the command line shows the options without pyarrow
     )
 
-    random = Random(f"model {knobs.seed}")
-    clock = _clock(knobs)
+    random = Random(f"model {options.seed}")
+    clock = _clock(options)
     writer = EtlWriter(
-        path, cpus=knobs.cpus, buffer_size=knobs.buffer_size, pointer_size=knobs.pointer_size, clock=clock,
-        compressed=knobs.compressed, disorder=knobs.disorder, lost_buffers=knobs.lost_buffers,
-        circular_mib=knobs.circular_mib, zeros_mib=knobs.zeros_mib, unfinalised=knobs.unfinalised,
-        cut=knobs.cut,
-        seed=knobs.seed, logger_name=SIMULATED_NAME,
+        path, cpus=options.cpus, buffer_size=options.buffer_size, pointer_size=options.pointer_size, clock=clock,
+        compressed=options.compressed, disorder=options.disorder, lost_buffers=options.lost_buffers,
+        circular_mib=options.circular_mib, zeros_mib=options.zeros_mib, unfinalised=options.unfinalised,
+        cut=options.cut,
+        seed=options.seed, logger_name=SIMULATED_NAME,
     )  # fmt: skip
     rows = TruthWriter(truth_path(path) if truth else None)
-    pool = AddressPool(knobs.pointer_size, knobs.reuse, random)
-    sink = _sink(knobs, writer, rows, pool)
-    registry = Registry(knobs, random)
-    activity = Activity(knobs, registry, People(knobs, registry, random), sink, random)
+    pool = AddressPool(options.pointer_size, options.reuse, random)
+    sink = _sink(options, writer, rows, pool)
+    registry = Registry(options, random)
+    activity = Activity(options, registry, People(options, registry, random), sink, random)
     collecting = gc.isenabled()
     gc.disable()  # millions of small tuples, none in a cycle: looking through them takes a third of the time
     with closing(writer):
         try:
             opened = activity.begin()
-            _run(knobs, activity, sink, rows)
+            _run(options, activity, sink, rows)
             activity.end()
         finally:
             if collecting:
@@ -123,7 +127,7 @@ def _simulate(path: Path, knobs: Knobs, *, truth: bool) -> Summary:
         placement = writer.finish()
     lives = [handle.life for handle in opened if handle.life >= 0]
     rows.finish(placement, clock=clock, previous=pool.previous, preopened=lives)
-    seed = _write_seed(seed_path(path), opened) if knobs.seed_table else None
+    seed = _write_seed(seed_path(path), opened) if options.seed_table else None
     return Summary(
         path, truth_path(path) if truth else None, seed, rows.count, placement.events_lost,
         placement.buffers_lost,
@@ -131,36 +135,36 @@ def _simulate(path: Path, knobs: Knobs, *, truth: bool) -> Summary:
     )  # fmt: skip
 
 
-def _sink(knobs: Knobs, writer: EtlWriter, rows: "TruthWriter", pool: AddressPool) -> Sink:
-    return (ClassicSink if knobs.classic else ManifestSink)(knobs, writer, rows, pool)
+def _sink(options: SimulationOptions, writer: EtlWriter, rows: "TruthWriter", pool: AddressPool) -> Sink:
+    return (ClassicSink if options.classic else ManifestSink)(options, writer, rows, pool)
 
 
-def _clock(knobs: Knobs) -> Clock:
-    if knobs.clock == 2:
+def _clock(options: SimulationOptions) -> Clock:
+    if options.clock == 2:
         return Clock(type=2, start_ticks=Clock().start_filetime)
-    return Clock(type=knobs.clock)
+    return Clock(type=options.clock)
 
 
-def _run(knobs: Knobs, activity: Activity, sink: Sink, rows: "TruthWriter") -> None:
+def _run(options: SimulationOptions, activity: Activity, sink: Sink, rows: "TruthWriter") -> None:
     """Step until enough operations were written."""
-    period = int(knobs.flush_ms * 1000 * sink.writer.clock.ticks_per_microsecond)
+    period = int(options.flush_ms * 1000 * sink.writer.clock.ticks_per_microsecond)
     next_flush = sink.ticks + period
-    options_from = int(knobs.events * knobs.option_from)
-    sink.use_options(knobs.option_word if options_from == 0 else 0)
+    options_from = int(options.events * options.option_from)
+    sink.use_options(options.option_word if options_from == 0 else 0)
     foreign, random, share = (
-        ForeignRecords(sink.writer, knobs.seed),
-        Random(f"run {knobs.seed}").random,
-        knobs.foreign,
+        ForeignRecords(sink.writer, options.seed),
+        Random(f"run {options.seed}").random,
+        options.foreign,
     )
     step, done = activity.step, 0
-    while done < knobs.events:
+    while done < options.events:
         step()
         if share and random() < share:
             sink.ticks += 1
             foreign.write(sink.ticks)
         done = rows.count
         if options_from and done >= options_from:
-            sink.use_options(knobs.option_word)
+            sink.use_options(options.option_word)
             options_from = 0
         if period and sink.ticks >= next_flush:
             sink.writer.flush_all()

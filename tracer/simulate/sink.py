@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from tracer.simulate.actors import Handle, Process, Thread
 from tracer.simulate.container import EtlWriter
-from tracer.simulate.options import Knobs
+from tracer.simulate.options import SimulationOptions
 from tracer.simulate.registry import AddressPool, Value
 
 if TYPE_CHECKING:
@@ -29,14 +29,16 @@ class Sink(ABC):
 
     wants_data = False
 
-    def __init__(self, knobs: Knobs, writer: EtlWriter, truth: "TruthWriter", pool: AddressPool) -> None:
-        self.knobs, self.writer, self.truth, self.pool = knobs, writer, truth, pool
+    def __init__(
+        self, options: SimulationOptions, writer: EtlWriter, truth: "TruthWriter", pool: AddressPool
+    ) -> None:
+        self.options, self.writer, self.truth, self.pool = options, writer, truth, pool
         self.ticks = writer.clock.start_ticks
-        self.random = Random(f"sink {knobs.seed}")
+        self.random = Random(f"sink {options.seed}")
 
     def write(self, cpu: int, record: bytes) -> tuple[int, int]:
         """Put a record into the file; return its buffer and place, or (-1, 0) when it gets lost."""
-        lost = self.knobs.lost_events
+        lost = self.options.lost_events
         if lost and self.random.random() < lost:
             self.writer.lose_event(cpu)
             return -1, 0
