@@ -170,6 +170,30 @@ def test_a_part_of_another_size_is_named_without_reading_it(capture: Path) -> No
     assert f"has {part.stat().st_size} bytes where capture.json says" in refusal(capture)
 
 
+@pytest.mark.parametrize("name", ["keys.parquet", MANIFEST_NAME, "events"])
+def test_a_link_that_leads_out_of_the_capture_is_not_followed(
+    capture: Path, tmp_path: Path, name: str
+) -> None:
+    (capture / name).rename(tmp_path / "outside")
+    (capture / name).symlink_to(tmp_path / "outside", target_is_directory=name == "events")
+    sentence = refusal(capture)
+    assert "leads out of the capture through a link" in sentence
+    assert name in sentence
+
+
+def test_a_link_that_leads_to_itself_is_one_sentence(capture: Path) -> None:
+    (capture / "keys.parquet").unlink()
+    (capture / "keys.parquet").symlink_to("keys.parquet")
+    assert "keys.parquet" in refusal(capture)
+
+
+def test_links_to_a_capture_and_inside_it_are_followed(capture: Path, tmp_path: Path) -> None:
+    (capture / "keys.parquet").rename(capture / "names.parquet")
+    (capture / "keys.parquet").symlink_to("names.parquet")
+    (tmp_path / "link.regtrace").symlink_to(capture, target_is_directory=True)
+    assert Manifest.load(tmp_path / "link.regtrace") == Manifest.load(capture)
+
+
 def test_a_directory_in_place_of_a_part_is_refused(capture: Path) -> None:
     (capture / "keys.parquet").unlink()
     (capture / "keys.parquet").mkdir()

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tracer.errors import RegtraceError, SourceError, TargetError
-from tracer.files.targets import check_apart
+from tracer.files.targets import check_apart, open_target
 from tracer.ingest.pipeline import ingest
 from tracer.progress import Progress
 from tracer.recording.child_process import Program
@@ -21,6 +21,7 @@ from tracer.recording.recording_log import host_facts
 from tracer.recording.session_plan import MIB, CaptureOptions, Files, settings_of
 from tracer.recording.state_file import State, release
 from tracer.recording.status import claim
+from tracer.recording.trace_files import put_back, remove_replaced, replaced_path
 from tracer.rows.processes import ProcessRecord
 from tracer.store.manifest import Manifest
 from tracer.windows.handle_table import write_seed
@@ -113,7 +114,7 @@ def publish(
         files: of a snapshot; None is the recording's own.
     """
     files, options, notes = files or recorder.files, recorder.options, recorder.notes
-    sources = [path for path in (files.registry, files.processes) if path.exists() and path.stat().st_size]
+    sources = [path for path in files.traces if path.exists() and path.stat().st_size]
     events, buffers = notes.lost()
     settings = {
         **settings_of(options, recorder.plans),
@@ -124,6 +125,7 @@ def publish(
         **outcome,
     }
     if files.registry not in sources:
+        put_back(files.outputs)
         raise SourceError(
             "the ring was in memory, and went with its session, which somebody else stopped; record it again"
             if options.is_in_memory
@@ -138,19 +140,23 @@ def publish(
         raise kind(f"{error}; {kept_text(files)}") from error
     if options.keep_etl:
         if notes.table is not None:
-            write_seed(notes.table, files.registry.with_suffix(".seed.parquet"))
+            with open_target(files.seed, force=options.force) as stream:
+                write_seed(notes.table, stream)
     else:
         for path in sources:
             with contextlib.suppress(OSError):
                 path.unlink()
+    remove_replaced(files.outputs)
     return manifest
 
 
 def kept_text(files: Files) -> str:
     """Return what can be done with trace files that are still there; empty where there are none."""
-    sources = [path for path in (files.registry, files.processes) if path.exists()]
+    sources = [path for path in files.traces if path.exists()]
     again = " ".join(f'"{path}"' for path in sources)
-    return f"the trace is kept, `regtrace ingest {again}` makes a capture of it" if sources else ""
+    earlier = [str(path) for path in map(replaced_path, files.outputs) if path.exists()]
+    before = f"; of the recording before it there is still {', '.join(earlier)}" if earlier else ""
+    return f"the trace is kept, `regtrace ingest {again}` makes a capture of it{before}" if sources else ""
 
 
 def check_target(target: Path, *, force: bool) -> None:

@@ -14,6 +14,7 @@ from tracer.recording.recorder import Recorder, Service, real_service
 from tracer.recording.session_plan import CaptureOptions, Files
 from tracer.recording.state_file import State, load, release
 from tracer.recording.status import Kind, Standing, claim, standing
+from tracer.recording.trace_files import put_back
 from tracer.session.options import CAPTURE_SESSION, SessionCounters, SessionStatus
 from tracer.session.owners import owner_of, owner_of_guid, owner_text
 from tracer.store.manifest import Manifest
@@ -142,7 +143,13 @@ def snapshot(follow: Follow, target: Path, *, force: bool = False, keep_etl: boo
     follow(recorder.status("saving"))
     recorder.files = files
     recorder.make_room()
-    recorder.save(files)
+    try:
+        recorder.save(files)
+    except BaseException:
+        for path in files.traces:
+            path.unlink(missing_ok=True)
+        put_back(files.outputs)
+        raise
     recorder.detach()
     return publish(recorder, {"ended_by": "snapshot", "program": None}, follow)
 
@@ -244,6 +251,7 @@ def _running_state(service: Service) -> State:
     rest = "; `regtrace stop` makes a capture of what it wrote, `regtrace cancel` discards it"
     if not state.has_trace():
         _stop_sessions(now, service)
+        put_back(Files(state.target).outputs)
         release()
         rest = "; it left no trace"
     raise RegtraceError(

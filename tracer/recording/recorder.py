@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from tracer.errors import PlatformError, RegtraceError, SessionGone, TargetError
 from tracer.recording.recording_log import Notes
 from tracer.recording.session_plan import MIB, CaptureOptions, Files, plan_providers, plan_sessions
+from tracer.recording.trace_files import put_back, set_aside
 from tracer.rows.processes import ProcessRecord
 from tracer.session.options import SessionOptions, SessionStatus
 from tracer.windows.handle_table import HandleTable
@@ -275,7 +276,7 @@ class Recorder:
         """
         self._read_handles("end")
         self._look()
-        for session, path in zip(self._sessions, (files.registry, files.processes), strict=False):
+        for session, path in zip(self._sessions, files.traces, strict=False):
             session.save(path)
         self.ended_ns = time.time_ns()
 
@@ -292,16 +293,18 @@ class Recorder:
             self.ended_ns = time.time_ns()
 
     def abandon(self) -> None:
-        """End the recording and remove its trace files: it failed, or nobody wants it."""
+        """End the recording and remove its trace files; those that it was to replace get their names back."""
         try:
             self._stop_all()
         except RegtraceError:
             pass  # what made it fail is said already
         finally:
             self._sweep()
-        for path in (self.files.registry, self.files.processes):
-            with contextlib.suppress(OSError):
-                path.unlink(missing_ok=True)
+        if not self.options.is_in_memory:  # of which nothing was written: what has the names is another's
+            for path in self.files.traces:
+                with contextlib.suppress(OSError):
+                    path.unlink(missing_ok=True)
+        put_back(self.files.outputs)
 
     def detach(self) -> None:
         """Leave the sessions running when this process ends."""
@@ -368,19 +371,10 @@ class Recorder:
         self._next_look = began + max(took * _LOOK_SHARE, 0.1)
 
     def make_room(self) -> None:
-        """Remove trace files that may be replaced.
+        """Set trace files of an earlier recording aside.
 
         Raises:
-            TargetError: one exists, and `force` is not given; or it cannot be removed.
+            TargetError: one exists that may not be replaced.
         """
-        for path in (self.files.registry, self.files.processes):
-            if not path.exists():
-                continue
-            if not self.options.force:
-                raise TargetError(
-                    f"{path} exists; choose another name with -o, or give --force to replace it"
-                )
-            try:
-                path.unlink()
-            except OSError as error:
-                raise TargetError(f"{path} cannot be replaced: {error.strerror or error}") from error
+        files = self.files.outputs if self.options.keep_etl else self.files.traces
+        set_aside(files, force=self.options.force)

@@ -126,6 +126,21 @@ class Files:
         return self.target.with_name(f"{self._stem}.processes.etl").absolute()
 
     @property
+    def seed(self) -> Path:
+        """The names of open keys, as a table that `regtrace ingest --seed` reads."""
+        return self.registry.with_suffix(".seed.parquet")
+
+    @property
+    def traces(self) -> tuple[Path, Path]:
+        """Both traces."""
+        return self.registry, self.processes
+
+    @property
+    def outputs(self) -> tuple[Path, ...]:
+        """All files that may stand beside the capture in the end."""
+        return *self.traces, self.seed
+
+    @property
     def _stem(self) -> str:
         return self.target.name.removesuffix(".regtrace")
 

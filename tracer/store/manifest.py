@@ -159,6 +159,7 @@ class Manifest:
 def _read(directory: Path) -> dict[str, Any]:
     """Return the JSON object in the manifest's file."""
     path = directory / MANIFEST_NAME
+    _check_stays(directory, path)
     _check_waits(path)
     try:
         text = path.read_text(encoding="utf-8")
@@ -246,6 +247,19 @@ def _is_inside(file: str) -> bool:
     return bool(path.parts) and not path.is_absolute() and ".." not in path.parts and not odd
 
 
+def _check_stays(directory: Path, path: Path) -> None:
+    """Raise where a file of a capture is reached through a link that leads out of its folder."""
+    try:
+        stays = path.resolve().is_relative_to(directory.resolve())
+    except (OSError, ValueError, RuntimeError) as error:  # a loop of links
+        raise CaptureError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    if not stays:
+        raise CaptureError(
+            f"{path} leads out of the capture through a link, so it is not read: put the file itself there, or run the ingest "
+            "again"
+        )
+
+
 def _check_waits(path: Path) -> None:
     """Raise where a file of a capture is a pipe or a device, which would be waited for."""
     with contextlib.suppress(OSError, ValueError):
@@ -257,6 +271,7 @@ def _check_part(directory: Path, entry: dict[str, Any], *, check_rows: bool) -> 
     """Raise unless a part is there and whole, and is the one that the manifest describes."""
     path = directory / entry["file"]
     advice = f"run the ingest again, or restore the file named in {MANIFEST_NAME}"
+    _check_stays(directory, path)
     _check_waits(path)
     try:
         with path.open("rb") as part:

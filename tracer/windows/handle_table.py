@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -126,7 +127,7 @@ def read_handle_table(kernel: Kernel | None = None) -> HandleTable:
     )
 
 
-def write_seed(table: HandleTable, path: Path) -> None:
+def write_seed(table: HandleTable, target: Path | BinaryIO) -> None:
     """Write the table as Parquet that `tracer.ingest.seed.read_seed` reads.
 
     Raises:
@@ -138,9 +139,9 @@ def write_seed(table: HandleTable, path: Path) -> None:
     addresses = pa.array(np.array(table.addresses, np.uint64).view(np.int64))
     rows = pa.table({"address": addresses, "path": pa.array(table.paths, pa.string())})
     try:
-        pq.write_table(rows, path, compression="zstd")
+        pq.write_table(rows, target, compression="zstd")
     except OSError as problem:
-        raise TargetError(f"{path}: the seed cannot be written: {problem.strerror or problem}") from problem
+        raise TargetError(f"{target}: the seed cannot be written: {problem.strerror or problem}") from problem
 
 
 def _entries(kernel: Kernel) -> NDArray[np.void]:
