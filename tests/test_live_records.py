@@ -382,6 +382,29 @@ def test_a_loss_flags_names_that_rest_on_what_came_before_it():
     assert rows[-1]["key"] == "\\REGISTRY\\MACHINE\\A"
 
 
+@pytest.mark.parametrize("as_one", [False, True], ids=["in batches", "at once"])
+def test_a_record_that_cannot_be_read_flags_names_from_before_it(as_one):
+    at = FILETIME_EPOCH + SECOND
+    short = event_record(provider=KERNEL_REGISTRY, id=13, data=b"\x08", filetime=at + 1000)
+    raw = [_open("\\REGISTRY\\MACHINE\\A", 8, at), _flush(8, at + 10), short, _flush(8, at + 2000)]
+    pipeline = LivePipeline(window_ns=0)
+    batches = [raw] if as_one else [[one] for one in raw]
+    rows = pa.concat_tables([*(pipeline.push(batch) for batch in batches), pipeline.flush()]).to_pylist()
+    assert [bool(row["flags"] & FLAGS["across_loss"]) for row in rows] == [False, False, True]
+    assert pipeline.diagnostics["short_payload"] == 1
+
+
+def test_losses_that_are_kept_as_one_cover_both():
+    pipeline = LivePipeline(window_ns=0)
+    pipeline.note_loss(1_000_000_000, 1_000_300_000)
+    for number in range(64):
+        pipeline.note_loss(1_000_100_000 + number, 1_000_100_000 + number)
+    at = FILETIME_EPOCH + SECOND
+    raw = [_open("\\REGISTRY\\MACHINE\\A", 8, at + 2000), _flush(8, at + 2500)]
+    rows = pa.concat_tables([pipeline.push(raw), pipeline.flush()]).to_pylist()
+    assert rows[-1]["flags"] & FLAGS["across_loss"]
+
+
 def test_odd_extended_items_are_counted():
     found = Diagnostics()
     one = event_record(provider=KERNEL_REGISTRY, id=5, data=b"abc", items=((2, bytes(0xFFFF)),))

@@ -16,6 +16,7 @@ from tracer.decode.columns import decode_operations
 from tracer.decode.plans import ABSENT, PlanTables
 from tracer.decode.strings import NameTable
 from tracer.diagnostics import Diagnostics
+from tracer.etl.losses import find_unread
 from tracer.etl.providers import ProviderTable
 from tracer.etl.records import Records
 from tracer.live.key_names import KeyNames
@@ -146,7 +147,9 @@ class LivePipeline:
         """Note that events were lost between two times; names from before get the flag `across_loss` after it."""
         self._losses.append((from_ns, to_ns))
         if len(self._losses) > _MOST_LOSSES:  # the two oldest as one: too wide is safe
-            (start, _), (_, end), *rest = self._losses
+            (start, end), (other_start, other_end), *rest = self._losses
+            start = None if start is None or other_start is None else min(start, other_start)
+            end = None if end is None or other_end is None else max(end, other_end)
             self._losses = [(start, end), *rest]
         self._loss_times.replace(self._losses)
 
@@ -162,6 +165,8 @@ class LivePipeline:
         self.diagnostics.count("late_record", self._window.late - self.diagnostics["late_record"])
         records = records_from_raw(raw, self._providers, self.records, self.diagnostics)
         operations = decode_operations(records, self._providers.names, self._names, [self.diagnostics])
+        for loss in find_unread(records, operations.unread):  # an open or a close may be among them
+            self.note_loss(loss.from_ns, loss.to_ns)
         order = time_order(records, operations)
         changes = process_records(records, operations, self._providers.names)
         process = self._processes.assign(records.pid[operations.rows[order]], changes)
