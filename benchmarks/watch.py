@@ -133,8 +133,8 @@ def main() -> None:
         f"offered {offer.offered:,} in {offer.took:.1f} s ({offer.offered / offer.took:,.0f}/s), done after {wall:.1f} s"
     )
     print(f"named {standing.events:,}, shown {standing.shown:,}, dropped {queue.dropped:,}, late {standing.late:,}, "
-          f"failures {queue.failures}, generations {watch._pipeline.generations}")  # fmt: skip
-    records = watch._pipeline.records
+          f"failures {queue.failures}, generations {watch._feed.pipeline.generations}")  # fmt: skip
+    records = watch._feed.pipeline.records
     print(f"records through the pipeline {records:,} + dropped {queue.dropped:,} + unread {standing.unread:,} = offered: "
           f"{records + queue.dropped + standing.unread == offer.offered}")  # fmt: skip
     print(f"processor {(time.process_time() - cpu) / wall:.0%} of one core (the offering thread included)")

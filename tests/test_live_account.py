@@ -406,7 +406,7 @@ def test_what_reached_a_monitor_was_called_or_counted(
         assert monitor.waiting == 0
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tracer.live.record_sources.Intake.piece.__defaults__", (piece,))
+        patch.setattr("tracer.live.feed.LiveFeed.take.__defaults__", (piece,))
         patch.setattr(monitor_module, "_PATIENCE", 0.0 if hangs else 30.0)
         patch.setattr(monitor_module, "_LAST_TURN", 0.0 if hangs else 30.0)
         monitor = Monitor(WANTED if own_filter else None, source=source)

@@ -123,7 +123,7 @@ def test_a_callback_on_one_key_fires_live_for_exactly_the_operations_of_the_trut
 
 def test_through_the_tracing_service_callbacks_get_what_a_replay_gives(service, traced, monkeypatch):
     monkeypatch.setattr(
-        "tracer.live.monitor.current_control_set", lambda: None
+        "tracer.windows.machine_registry.current_control_set", lambda: None
     )  # nor does the ingest know it
     live: list[Notification] = []
     with Monitor(snapshot=(), seed=([], [])) as monitor:

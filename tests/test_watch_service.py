@@ -29,7 +29,7 @@ __all__ = ["etw_service"]
 def service(etw_service, monkeypatch):
     monkeypatch.setattr(process_snapshot, "snapshot_processes", list)
     monkeypatch.setattr(
-        "tracer.live.watch.current_control_set", lambda: None
+        "tracer.windows.machine_registry.current_control_set", lambda: None
     )  # an ingest is not told it either
     monkeypatch.setattr(
         handle_table, "read_handle_table", lambda: handle_table.HandleTable([], [], 0, 0.0, 0, 0, 0)

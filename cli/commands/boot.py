@@ -121,7 +121,7 @@ def _collect(output: Path, *, force: bool, disable: bool) -> None:
     if counters is None:
         console.say(f"no boot trace is running; {log} is of an earlier one")
     elif counters.lost:
-        lost = lost_text(counters.events_lost, counters.log_buffers_lost + counters.real_time_buffers_lost)
+        lost = lost_text(counters.events_lost, counters.buffers_lost)
         console.warn(f"the boot trace lost {lost}; a larger --max-size may help")
     if disable:
         autologger.disable_boot(real_registry("tracing the boot"))
@@ -164,7 +164,7 @@ def _status_lines() -> "Iterator[str]":
         yield "this boot:    not being traced"
     else:
         counters = status.running.counters
-        lost = lost_text(counters.events_lost, counters.log_buffers_lost + counters.real_time_buffers_lost)
+        lost = lost_text(counters.events_lost, counters.buffers_lost)
         yield f"this boot:    being traced, {lost or 'nothing'} lost so far"
     for file in status.log_files:
         yield f"trace:        {visible(str(file))}, {file.stat().st_size:,} bytes"

@@ -64,10 +64,7 @@ def _lines(listed: "list[SessionStatus]") -> list[str]:
     from cli.output.table import TextColumn, lay_out
     from cli.recording.messages import lost_text
 
-    lost = [
-        lost_text(c.events_lost, c.log_buffers_lost + c.real_time_buffers_lost) or "nothing"
-        for c in (one.counters for one in listed)
-    ]
+    lost = [lost_text(c.events_lost, c.buffers_lost) or "nothing" for c in (one.counters for one in listed)]
     columns = [
         TextColumn("session", [one.name for one in listed], shrink="end"),
         TextColumn("ours", ["yes" if one.is_ours else "" for one in listed]),

@@ -40,7 +40,7 @@ def _facts(found: Any) -> dict[str, Any]:  # noqa: ANN401
         "bytes": found.bytes,
         "buffers_written": counters.buffers_written,
         "events_lost": counters.events_lost,
-        "buffers_lost": counters.log_buffers_lost + counters.real_time_buffers_lost,
+        "buffers_lost": counters.buffers_lost,
     }
 
 

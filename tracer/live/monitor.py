@@ -17,18 +17,16 @@ from tracer.callbacks.registrations import DEFAULT_ALTITUDE, Callback, Registrat
 from tracer.callbacks.selection import Names, Notifies, Processes
 from tracer.deprecation import renamed_arguments
 from tracer.errors import RegtraceError, UsageError
-from tracer.live.pipeline import LivePipeline
-from tracer.live.record_sources import PIECE, Intake, RecordSource, as_source
+from tracer.live.feed import LiveFeed
+from tracer.live.record_sources import PIECE, RecordSource, as_source
 from tracer.live.records import RawRecord
 from tracer.live.row_filter import RowFilter
-from tracer.live.stream import LossNotes, Stream
+from tracer.live.stream import LiveStream, Surroundings
 from tracer.registry.operations import find_operations
-from tracer.registry.paths import display_paths
 from tracer.registry.terms import Words
 from tracer.rows.processes import ProcessRecord
 from tracer.rows.row_groups import SOURCE_TEXTS
 from tracer.session.options import ALL_OPTIONS, KEYWORDS, SessionCounters, keyword_mask
-from tracer.windows.machine_registry import current_control_set
 
 __all__ = ["Monitor"]
 
@@ -105,15 +103,11 @@ class Monitor:
             key=key, process=process, operation=operation, subtree=subtree, user_sid=user_sid
         )
         self._option_word = option_word
-        self._control_set = control_set
-        self._seed, self._snapshot = seed, snapshot
-        self._seed_ns: int | None = None
-        self._stream = Stream("monitor", buffer_kib=64) if source is None else None
+        self._seed, self._snapshot, self._control_set = seed, snapshot, control_set
+        self._stream = LiveStream("monitor", buffer_kib=64) if source is None else None
         self._source: RecordSource = self._stream or as_source(source)
         self._unknown = {} if self._stream is None else self._stream.unknown
-        self._intake = Intake(self._source)
-        self._pipeline = LivePipeline()
-        self._losses = LossNotes(self._pipeline, None)
+        self._feed = LiveFeed(self._source, self._stream)
         self._thread: threading.Thread | None = None
         self._ended, self._hurry = threading.Event(), threading.Event()
         self._error: BaseException | None = None
@@ -176,43 +170,38 @@ class Monitor:
     @property
     def dropped(self) -> int:
         """How many records were lost because callbacks did not keep up."""
-        return self._source.dropped + self._source.failures
+        return self._feed.dropped
 
     @property
     def received(self) -> int:
         """How many records came, of whatever kind and whatever became of them."""
-        return self._intake.received
+        return self._feed.received
 
     @property
     def other(self) -> int:
         """How many records were no operations: starts of processes, rundowns, the header of the stream."""
-        return self._pipeline.records - self._pipeline.rows - self._pipeline.undecoded
+        return self._feed.other
 
     @property
     def undecoded(self) -> int:
         """How many registry records could not be read."""
-        return self._pipeline.undecoded
+        return self._feed.undecoded
 
     @property
     def waiting(self) -> int:
         """How many records came and are still to be read or delivered; 0 once it ended."""
-        return 0 if self._ended.is_set() else self._rest()
+        return 0 if self._ended.is_set() else self._feed.pending(self.filtered + self.delivered)
 
     @property
     def unread(self) -> int:
         """How many records came and were not delivered before it ended; 0 until then."""
-        return self._rest() if self._ended.is_set() else 0
+        return self._feed.pending(self.filtered + self.delivered) if self._ended.is_set() else 0
 
     @property
     def lost(self) -> bool:
         """Whether anything was lost, or may be: by the session, on the way to the callbacks, or at the end."""
         by_session = self.counters is not None and self.counters.lost
         return bool(self.dropped or self.undecoded or self.unread or by_session or self._unknown)
-
-    def _rest(self) -> int:
-        # Whatever has no other end was not delivered: so nothing can be left out, whoever leaves, and where.
-        ended = self.dropped + self.other + self.undecoded + self.filtered + self.delivered
-        return self.received - ended
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the stream ends, which it does when somebody stops the session; Ctrl-C ends the wait.
@@ -261,28 +250,17 @@ class Monitor:
         self.wait(0)  # raises what ended the stream
 
     def _start(self) -> None:
-        if self._stream is not None:
-            self._start_stream(self._stream)
-            if self._control_set is None:
-                self._control_set = current_control_set()
-        self._pipeline = LivePipeline(self._seed, self._snapshot or (), seed_ns=self._seed_ns)
-        self._losses = LossNotes(self._pipeline, self.counters)
+        if self._stream is None:
+            surroundings = Surroundings(self._seed, None, self._snapshot or (), self._control_set)
+        else:
+            self.notes = self._stream.notes
+            self._stream.start("a monitor", keyword_mask(self._operations), self._option_word)
+            surroundings = self._stream.look_around(
+                seed=self._seed, processes=self._snapshot, control_set=self._control_set
+            )
+        self._feed.begin(surroundings)
         self._thread = threading.Thread(target=self._run, name=_THREAD, daemon=True)
         self._thread.start()
-
-    def _start_stream(self, stream: Stream) -> None:
-        """Start the session and its consumer, and read what is open and what runs."""
-        from tracer.session.session import require_windows
-
-        require_windows("a monitor")
-        self.notes = stream.notes
-        stream.start(keyword_mask(self._operations), self._option_word)
-        if self._snapshot is None:
-            self._snapshot = stream.ask_processes()
-        if self._seed is None:
-            table = stream.ask_handle_table()
-            if table is not None:
-                self._seed, self._seed_ns = (table.addresses, table.paths), table.time_ns
 
     def _stop(self) -> list[Exception]:
         """Stop everything, whatever fails, and return what failed; the rest of the stream is still delivered."""
@@ -306,18 +284,17 @@ class Monitor:
             finally:
                 self._ended.set()
         if self._thread is not None and self._error is None:
-            attempt(self._intake.count_rest)
+            attempt(self._feed.count_rest)
         return problems
 
     def _missed(self) -> list[str]:
         """Return sentences on what was not delivered, or may be missing."""
         counters = self.counters
-        buffers = counters.log_buffers_lost + counters.real_time_buffers_lost if counters else 0
         missing = [
             f"{count:,} {what}"
             for count, what in (
                 (counters.events_lost if counters else 0, "events lost by the session"),
-                (buffers, "whole buffers lost by the session"),
+                (counters.buffers_lost if counters else 0, "whole buffers lost by the session"),
                 (self.dropped, "records for which the queue had no room"),
                 (self.undecoded, "registry records that could not be read"),
                 (self.unread, "records not delivered when the monitor was left"),
@@ -333,15 +310,12 @@ class Monitor:
             self._thread.join(seconds)
 
     def _run(self) -> None:
-        pipeline, stream = self._pipeline, self._stream
+        pipeline = self._feed.pipeline
         try:
             while not self._hurry.is_set():
-                raw = self._intake.piece(_TURN)
-                if stream is not None:
-                    stream.poll()
-                self._losses.look(self.counters, self.dropped)
+                raw = self._feed.take(_TURN)
                 if raw is None:
-                    self._error = None if stream is None else stream.trouble
+                    self._error = None if self._stream is None else self._stream.trouble
                     break
                 self._dispatch(pipeline.push(raw))
             while pipeline.held and not self._hurry.is_set():
@@ -354,27 +328,17 @@ class Monitor:
     def _dispatch(self, rows: pa.Table) -> None:
         if not rows.num_rows:
             return
-        passed = self._filter.apply(rows, control_set=self._control_set)
+        passed = self._filter.apply(rows, control_set=self._feed.control_set)
         self.filtered += rows.num_rows - passed.num_rows
         if passed.num_rows:
-            self._deliver(self._displayed(passed))
-
-    def _displayed(self, rows: pa.Table) -> pa.Table:
-        """Return rows as callbacks get them: with the current control set in their keys, and their source."""
-        if self._control_set is not None:
-            keys = rows.column("key").combine_chunks()
-            shown = pa.array(display_paths(keys.dictionary, control_set=self._control_set), pa.string())
-            displayed = pa.DictionaryArray.from_arrays(keys.indices, shown)
-            rows = rows.set_column(rows.schema.get_field_index("display_key"), "display_key", displayed)
-        source = pa.DictionaryArray.from_arrays(
-            pa.array(np.zeros(rows.num_rows, np.int8)), pa.array(SOURCE_TEXTS[:1])
-        )
-        return rows.append_column("source", source)
+            etw = pa.array(np.zeros(passed.num_rows, np.int8))
+            source = pa.DictionaryArray.from_arrays(etw, pa.array(SOURCE_TEXTS[:1]))
+            self._deliver(passed.append_column("source", source))
 
     def _deliver(self, rows: pa.Table) -> None:
         """Call who wants rows; what nobody wanted is known of the rows up to the last one that somebody did."""
         called = 0
-        for notification in self.registrations.deliver(rows, control_set=self._control_set):
+        for notification in self.registrations.deliver(rows, control_set=self._feed.control_set):
             called += 1
             self.delivered += 1
             if self._hurry.is_set():  # the monitor was left, and callbacks are too slow for the rest

@@ -5,19 +5,21 @@ It was exercised with a double of the tracing service and under Wine, not yet on
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 from tracer.errors import RegtraceError, SessionGone
 from tracer.etl.providers import KERNEL_PROCESS, KERNEL_REGISTRY
-from tracer.live.pipeline import LivePipeline
 from tracer.live.records import RawRecord
+from tracer.rows.processes import ProcessRecord
 from tracer.session.options import LogMode, Provider, SessionCounters, SessionOptions
 from tracer.session.owners import own_session_name, stop_leftovers
 
-__all__ = ["LossNotes", "Stream", "events_missing"]
+__all__ = ["LiveStream", "Seed", "Surroundings"]
 
+Seed = tuple[list[int], list[str]]  # addresses of key objects, and their native paths (escaped)
 _PROCESS_KEYWORD = (
     0x10  # WINEVENT_KEYWORD_PROCESS of Microsoft-Windows-Kernel-Process: starts, stops, rundown
 )
@@ -26,7 +28,24 @@ _POLL = 1.0  # seconds between two looks at the session's counters
 _LAST_RECORDS = 0.5  # seconds that the service may take to end its delivery when nobody reads it any more
 
 
-class Stream:
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """The machine as it is when a feed begins.
+
+    Attributes:
+        seed: addresses and native paths of open key objects; None where they are unknown.
+        seed_ns: when the seed was read, UTC nanoseconds; None: before the first record.
+        processes: the running processes.
+        control_set: number of the current control set; None where unknown.
+    """
+
+    seed: Seed | None = None
+    seed_ns: int | None = None
+    processes: Sequence[ProcessRecord] = ()
+    control_set: int | None = None
+
+
+class LiveStream:
     """Records of a real-time session that lasts as long as this does; a `tracer.live.record_sources.RecordSource`.
 
     Args:
@@ -92,10 +111,11 @@ class Stream:
         """Bytes of the records that wait in our queue; None where that is not known."""
         return getattr(self._consumer, "queued_bytes", None)
 
-    def start(self, keywords: int, option_word: int) -> None:
+    def start(self, purpose: str, keywords: int, option_word: int) -> None:
         """Start the session, its consumer and both providers.
 
         Args:
+            purpose: what needs Windows, for the message where this is none.
             keywords: keyword mask of the registry provider; 0 is every event.
             option_word: what it is asked for; machine-wide and lasting.
 
@@ -103,8 +123,9 @@ class Stream:
             PlatformError, SessionError: as `tracer.session.session.Session.start`; `stop` is to be called all the same.
         """
         from tracer.session.consumer import Consumer
-        from tracer.session.session import Session, list_sessions, stop_session
+        from tracer.session.session import Session, list_sessions, require_windows, stop_session
 
+        require_windows(purpose)
         self.session_name = own_session_name(self._verb)
         self.notes += stop_leftovers(_VERBS, list_sessions, stop_session)
         self._session = Session(SessionOptions(self.session_name, LogMode.REAL_TIME, **self._sizes))  # type: ignore[arg-type]
@@ -116,17 +137,36 @@ class Stream:
         self._session.enable(Provider(KERNEL_REGISTRY, any_keywords=keywords, option_word=option_word))
         self.counters = self._session.counters()
 
-    def ask_processes(self) -> Any:  # noqa: ANN401
-        """Return what a snapshot says of the running processes; None and a note where there is none."""
+    def look_around(
+        self,
+        *,
+        seed: Seed | None = None,
+        processes: Sequence[ProcessRecord] | None = None,
+        control_set: int | None = None,
+        handles: bool = True,
+    ) -> Surroundings:
+        """Return how the machine is now: what is not given is read from the system, or noted where that fails.
+
+        Args:
+            seed: addresses and native paths of open objects.
+            processes: the running processes.
+            control_set: number of the current control set.
+            handles: whether the handle table may be read, which opens processes of others.
+        """
+        from tracer.windows.handle_table import read_handle_table
+        from tracer.windows.machine_registry import current_control_set
         from tracer.windows.process_snapshot import snapshot_processes
 
-        return self._ask(snapshot_processes, "the running processes could not be listed")
-
-    def ask_handle_table(self) -> Any:  # noqa: ANN401
-        """Return the handle table; None and a note where it cannot be read."""
-        from tracer.windows.handle_table import read_handle_table
-
-        return self._ask(read_handle_table, "keys that were open before are not named")
+        seed_ns = None
+        if processes is None:
+            processes = self._ask(snapshot_processes, "the running processes could not be listed") or ()
+        if seed is None and handles:
+            table = self._ask(read_handle_table, "keys that were open before are not named")
+            if table is not None:
+                seed, seed_ns = (table.addresses, table.paths), table.time_ns
+        if control_set is None:
+            control_set = current_control_set()
+        return Surroundings(seed, seed_ns, processes, control_set)
 
     def take(self, timeout: float) -> list[RawRecord] | None:
         """Return the records since the last call, perhaps none; None once the stream ended."""
@@ -190,36 +230,3 @@ class Stream:
         except (RegtraceError, OSError, ImportError) as error:
             self.notes.append(f"{trouble}: {error}")
             return None
-
-
-class LossNotes:
-    """Tells a pipeline of losses when they show: names from before one are no longer sure.
-
-    Args:
-        pipeline: whom it tells.
-        counters: what the session said at first; None without a session.
-    """
-
-    def __init__(self, pipeline: LivePipeline, counters: SessionCounters | None) -> None:
-        self._pipeline, self._counters, self._refused = pipeline, counters, 0
-
-    def look(self, counters: SessionCounters | None, refused: int) -> None:
-        """Compare with the last look.
-
-        Args:
-            counters: what the session says now; None without a session.
-            refused: records that did not get into our queue.
-        """
-        before = self._counters
-        more = (
-            counters is not None and before is not None and events_missing(counters) > events_missing(before)
-        )
-        if more or refused > self._refused:
-            until = None if counters is before or counters is None else counters.time_ns
-            self._pipeline.note_loss(before.time_ns if before else None, until)
-        self._counters, self._refused = counters, refused
-
-
-def events_missing(counters: SessionCounters) -> int:
-    """Return how much a session lost, events and buffers added up: more means that something was lost."""
-    return counters.events_lost + counters.log_buffers_lost + counters.real_time_buffers_lost

@@ -14,12 +14,11 @@ from typing import Any, Self
 import pyarrow as pa
 
 from tracer.errors import RegtraceError
-from tracer.live.pipeline import LivePipeline
-from tracer.live.record_sources import PIECE, Intake
+from tracer.live.feed import LiveFeed
+from tracer.live.record_sources import PIECE
 from tracer.live.row_filter import RowFilter
-from tracer.live.stream import LossNotes, Stream
+from tracer.live.stream import LiveStream
 from tracer.session.options import ALL_OPTIONS, KEYWORDS, OPTION_NAMES, keyword_mask
-from tracer.windows.machine_registry import current_control_set
 
 __all__ = ["QUEUE_BYTES", "Watch", "WatchStatus", "watched_keywords"]
 
@@ -114,9 +113,8 @@ class Watch:
     ) -> None:
         self._filter, self._data, self._control_set, self._clock = rows, data, control_set, clock
         self._handles = handles
-        self._stream = Stream("watch", largest_count=256, queue_bytes=QUEUE_BYTES, clock=clock)
-        self._intake = Intake(self._stream)
-        self._use(LivePipeline(clock=clock))
+        self._stream = LiveStream("watch", largest_count=256, queue_bytes=QUEUE_BYTES, clock=clock)
+        self._feed = LiveFeed(self._stream, self._stream, clock)
         self._shown = self._filtered = 0
         self._piece = _LEAST_PIECE  # until the pace is known
         self._began = clock()
@@ -124,18 +122,15 @@ class Watch:
         self.has_begun = self._is_over = self._is_closed = False
 
     def __enter__(self) -> Self:
-        from tracer.session.session import require_windows
-
-        require_windows("regtrace watch")
         word = ALL_OPTIONS if self._data else OPTION_NAMES
         try:
-            self._stream.start(watched_keywords(self._filter.operations), word)
-            self._look_around()
+            self._stream.start("regtrace watch", watched_keywords(self._filter.operations), word)
+            self._feed.begin(self._stream.look_around(control_set=self._control_set, handles=self._handles))
         except BaseException:
             self._close()
             raise
         self._began = self._clock()
-        self._recent = deque([(self._began, self._intake.received)], maxlen=600)
+        self._recent = deque([(self._began, self._feed.received)], maxlen=600)
         self.has_begun = True
         return self
 
@@ -171,10 +166,8 @@ class Watch:
         finds it counted as `unread`. Columns are `tracer.live.pipeline.LIVE_COLUMNS`.
         """
         while not self._is_over:
-            raw = self._intake.piece(_TURN, self._piece)
+            raw = self._feed.take(_TURN, self._piece)
             begun = self._clock()
-            self._stream.poll()
-            self._look_for_losses()
             if raw is None:
                 self._is_over = True
             else:
@@ -187,9 +180,9 @@ class Watch:
             return
         end = self._clock() + _PATIENCE
         self._stream.stop_session()
-        self._look_for_losses()
+        self._feed.note_losses()
         while not self._is_over and self._clock() < end:
-            raw = self._intake.piece(_TURN, min(self._piece, _LAST_PIECE))
+            raw = self._feed.take(_TURN, min(self._piece, _LAST_PIECE))
             begun = self._clock()
             if raw is None:
                 self._is_over = True
@@ -197,9 +190,9 @@ class Watch:
                 yield self._rows(raw)
                 self._note_pace(len(raw), self._clock() - begun)
         self._stream.stop()
-        while self._pipeline.held and self._clock() < end + _PATIENCE_HELD:
-            self._look_for_losses()
-            yield self._chosen(self._pipeline.flush(min(self._piece, _LAST_PIECE)))
+        while self._feed.pipeline.held and self._clock() < end + _PATIENCE_HELD:
+            self._feed.note_losses()
+            yield self._pass(self._feed.pipeline.flush(min(self._piece, _LAST_PIECE)))
         self._is_closed = True
 
     def withdraw(self, rows: int) -> None:
@@ -208,48 +201,28 @@ class Watch:
 
     def status(self) -> WatchStatus:
         """Return how the watch stands now."""
-        counters, pipeline, now = self._stream.counters, self._pipeline, self._clock()
+        counters, feed, now = self._stream.counters, self._feed, self._clock()
         since, before = self._recent[0]
-        received, dropped = self._intake.received, self._refused()
-        # Whatever has no other end was not read: so nothing can be left out, whoever leaves, and where.
-        rest = received - dropped - (pipeline.records - pipeline.rows) - self._filtered - self._shown
+        pending = feed.pending(self._filtered + self._shown)
         return WatchStatus(
             seconds=now - self._began,
-            received=received,
-            events=pipeline.rows,
+            received=feed.received,
+            events=feed.pipeline.rows,
             shown=self._shown,
             filtered=self._filtered,
-            other=pipeline.records - pipeline.rows - pipeline.undecoded,
-            undecoded=pipeline.undecoded,
+            other=feed.other,
+            undecoded=feed.undecoded,
             rate=(self._recent[-1][1] - before) / max(now - since, _TURN),
             buffers=(counters.buffers - counters.free_buffers, counters.buffers) if counters else None,
-            waiting=0 if self._is_closed else rest,
-            unread=rest if self._is_closed else 0,
+            waiting=0 if self._is_closed else pending,
+            unread=pending if self._is_closed else 0,
             queue_bytes=self._stream.queued_bytes,
             lost=counters.events_lost if counters else 0,
-            lost_buffers=counters.real_time_buffers_lost + counters.log_buffers_lost if counters else 0,
-            dropped=dropped,
-            late=pipeline.diagnostics["late_record"],
+            lost_buffers=counters.buffers_lost if counters else 0,
+            dropped=feed.dropped,
+            late=feed.pipeline.diagnostics["late_record"],
             unknown=tuple(self._stream.unknown.values()),
         )
-
-    def _look_around(self) -> None:
-        """Read which processes run and which keys are open, and make the pipeline that knows of them."""
-        processes = self._stream.ask_processes() or ()
-        table = self._stream.ask_handle_table() if self._handles else None
-        seed = (table.addresses, table.paths) if table is not None else None
-        seed_ns = table.time_ns if table is not None else None
-        if self._control_set is None:
-            self._control_set = current_control_set()
-        self._use(
-            LivePipeline(seed, processes, seed_ns=seed_ns, control_set=self._control_set, clock=self._clock)
-        )
-
-    def _use(self, pipeline: LivePipeline) -> None:
-        self._pipeline, self._losses = pipeline, LossNotes(pipeline, self._stream.counters)
-
-    def _look_for_losses(self) -> None:
-        self._losses.look(self._stream.counters, self._refused())
 
     def _note_pace(self, records: int, seconds: float) -> None:
         """Take so many records at once from now on as are named and shown in a moment: only between pieces an end shows."""
@@ -258,20 +231,17 @@ class Watch:
 
     def _rows(self, raw: list[Any]) -> pa.Table:
         if raw:
-            self._recent.append((self._clock(), self._intake.received))
+            self._recent.append((self._clock(), self._feed.received))
         while len(self._recent) > 2 and self._recent[0][0] < self._recent[-1][0] - 3:
             self._recent.popleft()
-        return self._chosen(self._pipeline.push(raw))
+        return self._pass(self._feed.pipeline.push(raw))
 
-    def _chosen(self, rows: pa.Table) -> pa.Table:
-        chosen = self._filter.apply(rows, control_set=self._control_set)
-        self._filtered += rows.num_rows - chosen.num_rows
-        self._shown += chosen.num_rows
-        return chosen
-
-    def _refused(self) -> int:
-        """Return how many records found no room in our queue, or failed on the way into it."""
-        return self._stream.dropped + self._stream.failures
+    def _pass(self, rows: pa.Table) -> pa.Table:
+        """Return the rows that are shown, and count them and the others."""
+        passed = self._filter.apply(rows, control_set=self._feed.control_set)
+        self._filtered += rows.num_rows - passed.num_rows
+        self._shown += passed.num_rows
+        return passed
 
     def _close(self) -> None:
         """Stop everything; what goes wrong on the way hides nothing that came before it."""

@@ -143,9 +143,19 @@ class SessionCounters:
     free_buffers: int
 
     @property
+    def buffers_lost(self) -> int:
+        """How many buffers were lost, of either kind."""
+        return self.log_buffers_lost + self.real_time_buffers_lost
+
+    @property
+    def missing(self) -> int:
+        """Lost events and lost buffers added up: where it rises, something was lost."""
+        return self.events_lost + self.buffers_lost
+
+    @property
     def lost(self) -> bool:
         """Whether anything was lost so far."""
-        return bool(self.events_lost or self.log_buffers_lost or self.real_time_buffers_lost)
+        return bool(self.missing)
 
 
 @dataclass(frozen=True, slots=True)
