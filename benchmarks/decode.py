@@ -16,26 +16,23 @@ from pathlib import Path
 
 from benchmarks_common import describe_machine, simulated
 
+from tracer.kernels import NUMPY, Kernels, load_compiled
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "support"))
 
 
-def ours(path: Path, *, compiled: bool = False) -> int:
+def ours(path: Path, kernels: Kernels = NUMPY) -> int:
     from tracer.decode.columns import decode_operations
-    from tracer.decode.strings import NameTable
     from tracer.diagnostics import Diagnostics
     from tracer.etl.reader import EtlReader
     from tracer.rows.events import time_order
 
     diagnostics = [Diagnostics()]
-    names = NameTable()
-    if compiled:
-        from tracer.compiled.names import CompiledNameTable
-
-        names = CompiledNameTable()
+    names = kernels.name_table()
     rows = 0
-    with EtlReader([path], diagnostics, reuse=True, compiled=compiled) as reader:
+    with EtlReader([path], diagnostics, reuse=True, kernels=kernels.read) as reader:
         for records in reader:
-            operations = decode_operations(records, reader.providers, names, diagnostics)
+            operations = decode_operations(records, reader.providers, names, diagnostics, kernels.chunk)
             order = time_order(records, operations)
             # Every column in time order, as a reader of columns would want them.
             for column in (operations.plan, operations.first_name, operations.last_name, operations.flags):
@@ -49,7 +46,7 @@ def ours(path: Path, *, compiled: bool = False) -> int:
 
 
 def ours_compiled(path: Path) -> int:
-    return ours(path, compiled=True)
+    return ours(path, load_compiled())
 
 
 def dissect(path: Path) -> int:

@@ -90,7 +90,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         source = arguments.file or simulated(folder, arguments.events)
-        job(source, folder)  # warms the page cache
+        job(source, folder)  # warms the page cache, and compiles what is not compiled yet
         limit.block = np.zeros(16 << 20, np.uint8)  # type: ignore[attr-defined]
         limit.table = flat_table(folder / "job.regtrace")  # type: ignore[attr-defined]
         events = limit.table.num_rows  # type: ignore[attr-defined]

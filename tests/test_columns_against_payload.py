@@ -14,6 +14,7 @@ from tracer.decode.strings import NameTable
 from tracer.diagnostics import Diagnostics
 from tracer.etl.providers import CLASSIC_REGISTRY, KERNEL_REGISTRY
 from tracer.etl.reader import EtlReader
+from tracer.kernels import NUMPY, load_compiled
 from tracer.schema import FLAGS
 from tracer.simulate.container import Clock, EtlWriter
 
@@ -168,16 +169,15 @@ def test_zeros_that_were_captured_whole_are_no_doubt(tmp_path, compiled):
         for number, payload in enumerate(payloads)
     ]
     path.write_bytes(raw.etl(raw.buffer(*records, size=32768)))
-    names = NameTable()
     if compiled:
         pytest.importorskip("numba", reason="Numba (extra fast) is not installed")
-        from tracer.compiled.names import CompiledNameTable
-
-        names = CompiledNameTable()
+    kernels = load_compiled() if compiled else NUMPY
+    names = kernels.name_table()
     flags = []
-    with EtlReader([path], [Diagnostics()]) as reader:
+    with EtlReader([path], [Diagnostics()], kernels=kernels.read) as reader:
         for some in reader:
-            flags += decode_operations(some, reader.providers, names, [Diagnostics()]).flags.tolist()
+            read = decode_operations(some, reader.providers, names, [Diagnostics()], kernels.chunk)
+            flags += read.flags.tolist()
     assert [flag & FLAGS["name_ambiguous"] for flag in flags] == [0] * (len(payloads) - 1) + [1]
 
 

@@ -21,6 +21,7 @@ from tracer.decode.strings import NameTable
 from tracer.diagnostics import Diagnostics
 from tracer.errors import RegtraceError
 from tracer.etl.reader import EtlReader
+from tracer.kernels import NUMPY, Kernels, load_compiled
 from tracer.resolve.int_map import LongMap
 from tracer.resolve.tree import KeyTree
 from tracer.simulate import SimulationOptions, simulate
@@ -33,6 +34,8 @@ from tracer.compiled.names import CompiledNameTable
 from tracer.compiled.scan import stable_order as compiled_order
 from tracer.compiled.tree import CompiledKeyTree
 
+NUMBA = load_compiled()
+FORMS = {"NumPy": NUMPY, "Numba": NUMBA}
 HARD: dict[str, dict[str, object]] = {
     "default": {},
     "everything": {
@@ -59,9 +62,9 @@ def files_of(capture: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize("name", HARD)
 def test_the_capture_is_the_same_byte_for_byte(tmp_path, name):
     path = simulate(tmp_path / "a.etl", SimulationOptions(events=12_000, seed=5, **HARD[name])).path
-    for compiled in (False, True):
-        tracer.ingest.pipeline.ingest([path], tmp_path / f"{compiled}.regtrace", compiled=compiled)
-    plain, fast = files_of(tmp_path / "False.regtrace"), files_of(tmp_path / "True.regtrace")
+    for form, kernels in FORMS.items():
+        tracer.ingest.pipeline.ingest([path], tmp_path / f"{form}.regtrace", kernels=kernels)
+    plain, fast = files_of(tmp_path / "NumPy.regtrace"), files_of(tmp_path / "Numba.regtrace")
     assert json.loads(plain["capture.json"])["totals"]["events"] > 3000
     assert plain == fast
 
@@ -72,9 +75,9 @@ def test_many_chunks_and_forgotten_addresses_change_nothing(tmp_path, monkeypatc
     path = simulate(
         tmp_path / "a.etl", SimulationOptions(events=20_000, disorder=8, gap_us=500.0, buffer_size=8192)
     ).path
-    for compiled in (False, True):
-        tracer.ingest.pipeline.ingest([path], tmp_path / f"{compiled}.regtrace", compiled=compiled)
-    assert files_of(tmp_path / "False.regtrace") == files_of(tmp_path / "True.regtrace")
+    for form, kernels in FORMS.items():
+        tracer.ingest.pipeline.ingest([path], tmp_path / f"{form}.regtrace", kernels=kernels)
+    assert files_of(tmp_path / "NumPy.regtrace") == files_of(tmp_path / "Numba.regtrace")
 
 
 class MemoryWriter:
@@ -106,11 +109,11 @@ class MemoryWriter:
 LAST: list[MemoryWriter] = []
 
 
-def outcome(path: Path, *, compiled: bool) -> object:
+def outcome(path: Path, kernels: Kernels) -> object:
     """Return all that an ingest makes of a file, or the sentence with which it refuses it."""
     LAST.clear()
     try:
-        manifest = tracer.ingest.pipeline.ingest([path], path.with_suffix(".regtrace"), compiled=compiled)
+        manifest = tracer.ingest.pipeline.ingest([path], path.with_suffix(".regtrace"), kernels=kernels)
     except RegtraceError as error:
         return str(error)
     return LAST[-1].tables, manifest.totals, manifest.complete
@@ -125,20 +128,20 @@ def test_damaged_files_are_read_alike(tmp_path, monkeypatch, kind):
     for _ in range(MUTATIONS):
         path = tmp_path / "damaged.etl"
         path.write_bytes(mutate(sound, random))
-        plain = outcome(path, compiled=False)
-        assert plain == outcome(path, compiled=True)
+        plain = outcome(path, NUMPY)
+        assert plain == outcome(path, NUMBA)
         refused += isinstance(plain, str)
     assert refused < MUTATIONS / 2
 
 
-def decoded(path: Path, *, compiled: bool) -> list[tuple[object, ...]]:
+def decoded(path: Path, kernels: Kernels) -> list[tuple[object, ...]]:
     """Return every decoded row of a file, in time order, with names as text."""
-    names = CompiledNameTable() if compiled else NameTable()
+    names = kernels.name_table()
     rows: list[tuple[object, ...]] = []
     found = [Diagnostics()]
-    with EtlReader([path], found, compiled=compiled) as reader:
+    with EtlReader([path], found, kernels=kernels.read) as reader:
         for records in reader:
-            operations = decode_operations(records, reader.providers, names, found)
+            operations = decode_operations(records, reader.providers, names, found, kernels.chunk)
             columns = [operations.plan, operations.flags, *operations.fields.values()]
             texts = [*names.texts, None]
             order = records.offset[operations.rows].argsort()
@@ -166,7 +169,7 @@ def test_decoded_columns_are_the_same_on_hostile_names(tmp_path):
         events=8000, option_word=7, fill_share=0.6, nul_names=0.4, surrogate_names=0.3, extended=0.3
     )
     path = simulate(tmp_path / "a.etl", options).path
-    assert decoded(path, compiled=False) == decoded(path, compiled=True)
+    assert decoded(path, NUMPY) == decoded(path, NUMBA)
 
 
 def test_a_buffer_of_the_smallest_records_fits(tmp_path):
@@ -176,8 +179,8 @@ def test_a_buffer_of_the_smallest_records_fits(tmp_path):
     records = [raw.perfinfo(7, 1, raw.FIRST_STAMP + number, b"") for number in range(2000)]
     path.write_bytes(raw.etl(raw.buffer(*records, size=65536)))
     counts = []
-    for compiled in (False, True):
-        with EtlReader([path], [Diagnostics()], compiled=compiled) as reader:
+    for kernels in FORMS.values():
+        with EtlReader([path], [Diagnostics()], kernels=kernels.read) as reader:
             counts.append(sum(len(records) for records in reader))
     assert counts == [2001, 2001]
 
@@ -192,7 +195,7 @@ def test_a_classic_record_of_an_impossible_version_is_read_as_a_newer_one(tmp_pa
     record[6:8] = version.to_bytes(2, "little")
     path = tmp_path / "newer.etl"
     path.write_bytes(raw.etl(raw.buffer(bytes(record))))
-    plain, fast = (decoded(path, compiled=compiled) for compiled in (False, True))
+    plain, fast = (decoded(path, kernels) for kernels in FORMS.values())
     assert len(plain) == 1
     assert plain == fast
 

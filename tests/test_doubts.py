@@ -23,6 +23,7 @@ from tracer.diagnostics import Diagnostics
 from tracer.etl.providers import KERNEL_REGISTRY
 from tracer.etl.reader import EtlReader
 from tracer.ingest.pipeline import ingest
+from tracer.kernels import NUMPY, load_compiled
 from tracer.registry.text import escape_name
 from tracer.resolve.object_ops import DEFERRED, GRACE_NS
 from tracer.resolve.resolver import Resolver
@@ -123,7 +124,7 @@ def buffers(*parts: list[Record | Wait], flags: int = 0) -> list[bytes]:
 def found_in(folder: Path, content: bytes, *, compiled: bool = False) -> Found:
     source, target = folder / "a.etl", folder / "a.regtrace"
     source.write_bytes(content)
-    manifest = ingest([source], target, compiled=compiled, force=True)
+    manifest = ingest([source], target, kernels=load_compiled() if compiled else NUMPY, force=True)
     paths = dict(enumerate(pq.read_table(target / "keys.parquet")["path"].to_pylist()))
     counts = {row["name"]: row["count"] for row in pq.read_table(target / "diagnostics.parquet").to_pylist()}
     rows = [row | {"path": paths[row["key_id"]]} for row in rows_of(target, manifest)]

@@ -7,7 +7,7 @@ import pytest
 from analysis.answers.redundant import LEAST_PERIOD_NS
 from cli.output import answer_columns, destination
 from cli.tables import diff, history, timeline
-from tracer import compiled
+from tracer import kernels
 from tracer.checks import doctor
 from tracer.decode.payload import CAPTURE_LIMIT
 from tracer.etl.reader import CHUNK_BYTES
@@ -71,7 +71,8 @@ SENTENCES = [
     ("docs/capture.md", f"The files of {WORDS[BootOptions().boots]} boots are kept"),
     ("docs/capture.md", f"`enable` writes {WORDS[BOOT_VALUES]} values and {WORDS[BOOT_PROVIDERS]} providers"),
     ("docs/questions.md", f"at equal intervals of {LEAST_PERIOD_NS // MILLISECOND} ms or more"),
-    ("README.md", f"They are used from {compiled.WORTH_BYTES >> MIB} MiB on"),
+    ("README.md", f"A trace of {kernels.COMPILE_BYTES >> MIB} MiB or more compiles them once"),
+    ("README.md", f"They are used from {kernels.LOAD_BYTES >> MIB} MiB on"),
 ]
 
 

@@ -4,8 +4,7 @@ r"""The fast resolver gives what the plain one gives, row by row, however the ro
 order in which a resolver meets them, so keys are compared by their paths.
 """
 
-from dataclasses import dataclass
-from importlib import import_module
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -31,7 +30,7 @@ from tracer.resolve.object_ops import (
     Resolved,
     Touches,
 )
-from tracer.resolve.resolver import Resolver
+from tracer.resolve.resolver import NUMPY, Resolver
 from tracer.resolve.sequential import SequentialResolver
 from tracer.resolve.tree import KeyTree
 from tracer.rows.events import make_touches, time_order
@@ -127,8 +126,12 @@ def fast(
     compiled: bool = False,
 ) -> tuple[Story, Resolver]:
     tree = KeyTree()
-    form = import_module("tracer.compiled.lifetimes" if compiled else "tracer.resolve.lifetimes")
-    resolver = Resolver(tree, names, find_lives=form.find_lives)
+    kernels = NUMPY
+    if compiled:
+        from tracer.compiled.lifetimes import find_lives
+
+        kernels = replace(NUMPY, find_lives=find_lives)
+    resolver = Resolver(tree, names, kernels=kernels)
     if seed:
         resolver.seed(list(seed), list(seed.values()), 0)
     return story(tree, [resolver.resolve(part) for part in cut(touches, places)]), resolver

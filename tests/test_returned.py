@@ -20,6 +20,7 @@ from cli.app import app
 from tracer.compiled import is_available
 from tracer.etl.providers import KERNEL_REGISTRY
 from tracer.ingest.pipeline import ingest
+from tracer.kernels import NUMPY, load_compiled
 from tracer.registry.key_information import KEY, VALUE, described, take_values_apart
 from tracer.schema import FLAGS
 
@@ -108,7 +109,7 @@ def etw_rows(tmp_path, records: list[tuple[int, bytes]], *, compiled: bool = Fal
         for stamp, (id_, payload) in zip(stamps, records, strict=True)
     ]
     (tmp_path / "a.etl").write_bytes(raw.etl(raw.buffer(*events, size=32768)))
-    ingest([tmp_path / "a.etl"], tmp_path / "a.regtrace", compiled=compiled)
+    ingest([tmp_path / "a.etl"], tmp_path / "a.regtrace", kernels=load_compiled() if compiled else NUMPY)
     return rows_of(tmp_path / "a.regtrace")
 
 

@@ -7,8 +7,9 @@ __all__ = ["Progress"]
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far an ingest is: bytes of the sources, and event rows made so far."""
+    """How far an ingest is: bytes of the sources, event rows made so far, and a sentence for the user where there is one."""
 
     bytes_done: int
     bytes_total: int
     events: int
+    note: str = ""

@@ -94,6 +94,7 @@ class _Count:
     events: int
     bytes_done: int = 0
     bytes_total: int = 0
+    note: str = ""
 
 
 def _reader(

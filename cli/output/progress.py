@@ -26,6 +26,10 @@ class Measured(Protocol):
     def events(self) -> int:
         """Events so far."""
 
+    @property
+    def note(self) -> str:
+        """A sentence for the user, said once; mostly empty."""
+
 
 class ProgressLine:
     """Shows how far a job is; a context manager that leaves no half line behind.
@@ -45,9 +49,13 @@ class ProgressLine:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._clear()
+
+    def _clear(self) -> None:
         if self._dirty:
             sys.stderr.write("\r\x1b[K")
             sys.stderr.flush()
+            self._dirty = False
 
     @property
     def elapsed(self) -> float:
@@ -57,6 +65,9 @@ class ProgressLine:
     def __call__(self, progress: Measured) -> None:
         """Take note of `progress`, and redraw the line when the last time is a while ago."""
         self.events = progress.events
+        if progress.note:
+            self._clear()
+            console.say(progress.note)
         now = time.monotonic()
         if not self._shown or now < self._next:
             return

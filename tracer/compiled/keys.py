@@ -4,7 +4,7 @@ import numpy as np
 
 from tracer.compiled import kernel
 from tracer.compiled.int_map import CompiledLongMap, find_place
-from tracer.compiled.tree import CompiledKeyTree, follow_one
+from tracer.compiled.tree import CompiledKeyTree, Names, follow_one
 from tracer.resolve.int_map import ABSENT
 from tracer.resolve.names import ACROSS_LOSS, DOUBTFUL, REMEMBERED, Asks, Bindings, KeyNumbers
 from tracer.resolve.object_ops import EVENT, OPEN
@@ -31,56 +31,51 @@ class CompiledKeyNumbers(KeyNumbers):
         no_base = tree.no_base() if (relative & (asks.base < 0)).any() else -1
         tree.split(asks.name[relative].astype(np.int64), self._texts)
         # An absolute name is followed already: it needs no room.
-        begin = np.where(relative, tree.begin[asks.name], 0)
-        end = np.where(relative, tree.end[asks.name], 0)
-        parts, new = tree.parts(), np.zeros(1, np.int64)
+        names = Names(
+            tree.parts(),
+            np.where(relative, tree.begin[asks.name], 0),
+            np.where(relative, tree.end[asks.name], 0),
+        )
+        new = np.zeros(1, np.int64)
         tree.grow_by(
-            begin, end,
-            lambda done, *room: _name(
-                done, no_base, known.pairs, new, asks.name, asks.base, asks.made, asks.own, asks.across,
-                asks.mention, asks.key, asks.source, asks.tainted,
-                bindings.key, bindings.source, bindings.tainted, parts, begin, end, *room,
+            names,
+            lambda done, nodes, count, respelled: _name(
+                done, no_base, known.pairs, new, asks, bindings, names, nodes, count, respelled
             ),
-        )  # fmt: skip
+        )
         known.added(int(new[0]))
 
 
 @kernel
-def _name(
-    done, no_base, known, new, names, bases, makes, owns, acrosses, mentions, keys, sources, taints,
-    key_of, source_of, taint_of, parts, begins, ends,
-    count, respelled, most_depth, most_length, fold_of, size_of, pairs,
-    parent_of, spelling_of, mention_of, depth_of, length_of, bits_of,
-):  # fmt: skip
+def _name(done, no_base, known, new, asks, bindings, names, nodes, count, respelled):
     """Name rows from `done` on, as CompiledKeyTree.grow_by wants it; `new` counts what was added to `known`."""
     changed = 0
-    for row in range(done, len(names)):
-        if count + ends[row] - begins[row] > len(parent_of):
+    for row in range(done, len(asks.name)):
+        if count + names.end[row] - names.begin[row] > len(nodes.parent):
             return row, count, changed
-        if keys[row] >= 0:
-            sources[row] = EVENT
+        if asks.key[row] >= 0:
+            asks.source[row] = EVENT
         else:
-            base, parent = bases[row], no_base
+            base, parent = asks.base[row], no_base
             if base >= 0:
-                parent = key_of[base]
-                sources[row] = EVENT if owns[row] else source_of[base]
-                taints[row] |= taint_of[base] & DOUBTFUL
-                if not owns[row]:
-                    taints[row] |= taint_of[base] & ACROSS_LOSS
-                    if acrosses[row]:
-                        taints[row] |= ACROSS_LOSS
-            pair = np.int64(parent) << 32 | names[row]
+                parent = bindings.key[base]
+                asks.source[row] = EVENT if asks.own[row] else bindings.source[base]
+                asks.tainted[row] |= bindings.tainted[base] & DOUBTFUL
+                if not asks.own[row]:
+                    asks.tainted[row] |= bindings.tainted[base] & ACROSS_LOSS
+                    if asks.across[row]:
+                        asks.tainted[row] |= ACROSS_LOSS
+            pair = np.int64(parent) << 32 | asks.name[row]
             place = find_place(known, pair)
             if known[place, 1] == ABSENT:
                 node, count, changed = follow_one(
-                    np.int64(parent), parts, begins[row], ends[row], mentions[row], changed,
-                    count, respelled, most_depth, most_length, fold_of, size_of, pairs,
-                    parent_of, spelling_of, mention_of, depth_of, length_of, bits_of,
-                )  # fmt: skip
+                    nodes, names, row, np.int64(parent), asks.mention[row], count, respelled, changed
+                )
                 known[place, 0], known[place, 1] = pair, node
                 new[0] += 1
-            keys[row] = known[place, 1]
-        made = makes[row]
+            asks.key[row] = known[place, 1]
+        made = asks.made[row]
         if made >= 0:
-            key_of[made], source_of[made], taint_of[made] = keys[row], max(sources[row], OPEN), taints[row]
-    return len(names), count, changed
+            bindings.key[made], bindings.tainted[made] = asks.key[row], asks.tainted[row]
+            bindings.source[made] = max(asks.source[row], OPEN)
+    return len(asks.name), count, changed

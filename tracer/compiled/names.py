@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,14 +24,20 @@ _NUMBER, _HASH = np.uint64(0xFFFFFFFF), np.uint64(0xFFFFFFFF00000000)
 _MASKS = np.array([(1 << 8 * count) - 1 for count in range(9)], np.uint64)  # the first `count` bytes
 
 
+class _Table(NamedTuple):
+    """The arrays of a CompiledNameTable."""
+
+    places: NDArray[np.uint64]
+    ends: NDArray[np.int64]
+    held: NDArray[np.uint8]
+
+
 class CompiledNameTable(NameTable):
     """A NameTable that numbers spans of a chunk without making Python objects of the names it knows.
 
     `_held` has the names one after the other, name `n` from `_ends[n - 1]` to `_ends[n]`; `_places` is an
     open-addressed table, at most half full, of the upper half of a name's hash and its number.
     """
-
-    compiled = True
 
     def __init__(self, text_of: Callable[[bytes], str] | None = None, *, room: int = FIRST_NAMES) -> None:
         super().__init__(text_of)
@@ -60,9 +67,8 @@ class CompiledNameTable(NameTable):
         done = 0
         while done < len(spans.rows):
             known = len(self.texts)
-            done, now = _number(
-                raw, *spans, done, numbers, self._places, self._ends, self._held, known, _MASKS
-            )
+            table = _Table(self._places, self._ends, self._held)
+            done, now = _number(raw, spans, done, numbers, table, known, _MASKS)
             if now > known:
                 bounds = self._ends[known - 1 : now]
                 held = self._held[bounds[0] : bounds[-1]].tobytes()
@@ -80,7 +86,7 @@ class CompiledNameTable(NameTable):
         if known == len(self._ends):
             self._ends = np.concatenate([self._ends, np.zeros_like(self._ends)])
             self._places = np.zeros(2 * len(self._places), np.uint64)
-            _place_all(self._places, self._ends, self._held, known, _MASKS)
+            _place_all(_Table(self._places, self._ends, self._held), known, _MASKS)
 
 
 @kernel
@@ -107,11 +113,13 @@ def _is_same(one, start, other, begin, size, masks):
 
 
 @kernel
-def _number(source, rows, starts, sizes, done, numbers, places, name_ends, held, known, masks):
+def _number(source, spans, done, numbers, table, known, masks):
     """Number spans from `done` on; stops before the first one there is no room for."""
+    places, name_ends, held = table.places, table.ends, table.held
+    rows = spans.rows
     last = np.uint64(len(places) - 1)
-    for which in range(done, len(starts)):
-        start, size = starts[which], sizes[which]
+    for which in range(done, len(rows)):
+        start, size = spans.start[which], spans.size[which]
         if size == 0:
             numbers[rows[which]] = EMPTY
             continue
@@ -137,11 +145,12 @@ def _number(source, rows, starts, sizes, done, numbers, places, name_ends, held,
                     numbers[rows[which]] = number
                     break
             place = place + np.uint64(1) & last
-    return len(starts), known
+    return len(rows), known
 
 
 @kernel
-def _place_all(places, name_ends, held, known, masks):
+def _place_all(table, known, masks):
+    places, name_ends, held = table.places, table.ends, table.held
     last = np.uint64(len(places) - 1)
     for number in range(1, known):
         begin = name_ends[number - 1]

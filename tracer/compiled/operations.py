@@ -3,8 +3,11 @@
 Rows that `tracer.decode.columns` leaves to the slow reading are left to it here as well.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from tracer.compiled import kernel
 from tracer.compiled.names import CompiledNameTable
@@ -25,11 +28,63 @@ _POINTER_SIZES = np.where(PlanTables.wide, 8, 4)
 _WIDTHS = np.stack(
     [np.full(len(PlanTables.wide), 8) if name == "InitialTime" else _POINTER_SIZES for name in _FIELDS]
 )
-# The fields that a plan has, one plan after the other: plan `n` has those from _FIRST[n] to _FIRST[n + 1].
 _PLAN, _FIELD = np.nonzero(_OFFSETS.T >= 0)
-_FIRST = np.searchsorted(_PLAN, np.arange(_OFFSETS.shape[1] + 1))
-_OFFSET, _WIDTH = _OFFSETS[_FIELD, _PLAN], _WIDTHS[_FIELD, _PLAN]
 _ONES, _TOPS = np.uint64(0x0001000100010001), np.uint64(0x8000800080008000)  # of four 16-bit units
+
+
+class _Plans(NamedTuple):
+    """How to read each plan: its fixed fields stand from `first[plan]` to `first[plan + 1]` of `field`, `offset`, `width`."""
+
+    first: NDArray[np.int64]
+    field: NDArray[np.int64]
+    offset: NDArray[np.int64]
+    width: NDArray[np.int64]
+    fixed: NDArray[np.int64]
+    names: NDArray[np.int64]
+    tail: NDArray[np.int64]
+    scalar: NDArray[np.bool_]
+
+
+_PLANS = _Plans(
+    np.searchsorted(_PLAN, np.arange(_OFFSETS.shape[1] + 1)),
+    _FIELD,
+    _OFFSETS[_FIELD, _PLAN],
+    _WIDTHS[_FIELD, _PLAN],
+    PlanTables.fixed,
+    PlanTables.names,
+    PlanTables.tail,
+    PlanTables.scalar,
+)
+
+
+class _Rows(NamedTuple):
+    """The records: where their payloads begin, where they end, their plans, and whether these fit exactly."""
+
+    payload: NDArray[np.int64]
+    end: NDArray[np.int64]
+    plan: NDArray[np.intp]
+    exact: NDArray[np.bool_]
+
+
+class _Found(NamedTuple):
+    """What is filled in: fields (`slots` says in which row of `longs` or `words` each is), names, and spans of four kinds."""
+
+    slots: NDArray[np.int64]
+    longs: NDArray[np.uint64]
+    words: NDArray[np.uint32]
+    previous: NDArray[np.uint32]
+    first_name: NDArray[np.int32]
+    last_name: NDArray[np.int32]
+    slow: NDArray[np.bool_]
+    doubts: NDArray[np.int64]
+    first: Spans
+    last: Spans
+    data: Spans
+    old: Spans
+
+
+def _first(spans: Spans, count: int) -> Spans:
+    return Spans(*(column[:count] for column in spans))
 
 
 class CompiledChunk(Chunk):
@@ -48,23 +103,22 @@ class CompiledChunk(Chunk):
         words = np.zeros((int((present & ~_IS_LONG).sum()) + 1, count), np.uint32)
         previous = np.zeros((2, count), np.uint32)
         self.slow = np.empty(count, bool)
-        spans = np.empty((12, count), np.int64)
-        doubts = np.empty(count, np.int64)
-        firsts, lasts, datas, olds, doubted, has_previous = _find(
-            self.raw.view(np.uint32), self.halves, self.raw, self.payload, self.end, self.plan, self.exact,
-            _FIRST, _FIELD, _OFFSET, _WIDTH, slots, PlanTables.fixed, PlanTables.names, PlanTables.tail, PlanTables.scalar,
-            longs, words, self.first_name, self.last_name, previous, self.slow, doubts, *spans,
+        found = _Found(
+            slots, longs, words, previous, self.first_name, self.last_name, self.slow, np.empty(count, np.int64),
+            *(Spans(*np.empty((3, count), np.int64)) for _ in range(4)),
         )  # fmt: skip
+        rows = _Rows(self.payload, self.end, self.plan, self.exact)
+        firsts, lasts, datas, olds, doubted, has_previous = _find(self.raw, rows, _PLANS, found)
         self.fields = {
             name: (longs if name in LONG_FIELDS else words)[slot]
             for name, slot in zip(_FIELDS, slots.tolist(), strict=True)
         }
         if has_previous:
             self.fields["PreviousDataType"], self.fields["PreviousDataSize"] = previous
-        self.names.encode_into(self.first_name, self.raw, Spans(*spans[0:3, :firsts]))
-        self.names.encode_into(self.last_name, self.raw, Spans(*spans[3:6, :lasts]))
-        self.data, self.previous = Spans(*spans[6:9, :datas]), Spans(*spans[9:12, :olds])
-        self.doubt(doubts[:doubted])
+        self.names.encode_into(self.first_name, self.raw, _first(found.first, firsts))
+        self.names.encode_into(self.last_name, self.raw, _first(found.last, lasts))
+        self.data, self.previous = _first(found.data, datas), _first(found.old, olds)
+        self.doubt(found.doubts[:doubted])
 
     def gather(self, spans: Spans) -> pa.Array:
         """Return spans of bytes as a binary array."""
@@ -139,36 +193,36 @@ def _another_pair_fits(raw, unit, end, data_size, whole):
 
 
 @kernel
-def _find(
-    words, halves, raw, payloads, ends, plans, exacts,
-    first_fields, fields, offsets, widths, slots, fixed, name_counts, tail_counts, scalars,
-    long_fields, word_fields, first_names, last_names, previous, slows, doubts,
-    first_row, first_start, first_size, last_row, last_start_at, last_size,
-    data_row, data_start, data_length, previous_row, previous_start, previous_length,
-):  # fmt: skip
-    """Fill in everything about each record; returns how many of each kind of span there are."""
+def _put(spans, place, row, start, size):
+    spans.rows[place], spans.start[place], spans.size[place] = row, start, size
+
+
+@kernel
+def _find(raw, rows, plans, found):
+    """Fill in `found` for each record; returns how many of each kind of span there are."""
+    words, halves = raw.view(np.uint32), raw.view(np.uint16)
     firsts = lasts = datas = olds = doubted = 0
     has_previous = False
-    for row in range(len(payloads)):
-        payload, end, plan, exact = payloads[row], ends[row], plans[row], exacts[row]
+    for row in range(len(rows.payload)):
+        payload, end, plan, exact = rows.payload[row], rows.end[row], rows.plan[row], rows.exact[row]
         data_size = 0
-        for at_field in range(first_fields[plan], first_fields[plan + 1]):
-            field = fields[at_field]
-            place = payload + offsets[at_field] >> 2
+        for at_field in range(plans.first[plan], plans.first[plan + 1]):
+            field = plans.field[at_field]
+            place = payload + plans.offset[at_field] >> 2
             if field < _LONGS:
                 value = np.uint64(words[place])
-                if widths[at_field] == 8:
+                if plans.width[at_field] == 8:
                     value |= np.uint64(words[place + 1]) << np.uint64(32)
-                long_fields[slots[field], row] = value
+                found.longs[found.slots[field], row] = value
             else:
-                word_fields[slots[field], row] = words[place]
+                found.words[found.slots[field], row] = words[place]
                 if field == _DATA_SIZE:
                     data_size = np.int64(words[place])
-        names, tail = name_counts[plan], tail_counts[plan]
-        if scalars[plan] or names == 0:
-            slows[row] = scalars[plan]
+        names, tail = plans.names[plan], plans.tail[plan]
+        if plans.scalar[plan] or names == 0:
+            found.slow[row] = plans.scalar[plan]
             continue
-        start = payload + fixed[plan] >> 1
+        start = payload + plans.fixed[plan] >> 1
         limit = end >> 1
         first_end = min(_next_nul(raw, start, limit), limit)
         last_start, last_end = start, first_end
@@ -200,7 +254,7 @@ def _find(
                 if good:
                     has_previous = True
                     previous_size, full = _word(raw, stop + 8), _long(raw, stop + 4)
-                    previous[0, row], previous[1, row] = _long(raw, stop), full
+                    found.previous[0, row], found.previous[1, row] = _long(raw, stop), full
                     good = _is_likely(previous_size, full)
                     whole = whole and _is_copy(previous_size, full)
                     reached = stop + 10 + previous_size
@@ -210,33 +264,25 @@ def _find(
             captured = tail == 2 and size + previous_size > 0
             if not slow and exact and captured and (names == 2 or first_end > start):
                 other = _another_pair_fits(raw, last_end + 1, end, data_size, whole)
-        slows[row] = slow
+        found.slow[row] = slow
         if slow:
             continue
         if names == 2:
-            first_names[row] = EMPTY
+            found.first_name[row] = EMPTY
             if first_end > start:
-                first_row[firsts], first_start[firsts], first_size[firsts] = (
-                    row,
-                    start * 2,
-                    (first_end - start) * 2,
-                )
+                _put(found.first, firsts, row, start * 2, (first_end - start) * 2)
                 firsts += 1
-        last_names[row] = EMPTY
+        found.last_name[row] = EMPTY
         if last_end > last_start:
-            last_row[lasts], last_start_at[lasts], last_size[lasts] = (
-                row,
-                last_start * 2,
-                (last_end - last_start) * 2,
-            )
+            _put(found.last, lasts, row, last_start * 2, (last_end - last_start) * 2)
             lasts += 1
         if size:
-            data_row[datas], data_start[datas], data_length[datas] = row, at + 2, size
+            _put(found.data, datas, row, at + 2, size)
             datas += 1
         if previous_size:
-            previous_row[olds], previous_start[olds], previous_length[olds] = row, stop + 10, previous_size
+            _put(found.old, olds, row, stop + 10, previous_size)
             olds += 1
         if other:
-            doubts[doubted] = row
+            found.doubts[doubted] = row
             doubted += 1
     return firsts, lasts, datas, olds, doubted, has_previous

@@ -2,6 +2,7 @@
 
 from array import array
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -13,11 +14,41 @@ from tracer.compiled.int_map import find_place
 from tracer.resolve.int_map import ABSENT
 from tracer.resolve.tree import TOO_LONG, KeyTree
 
-__all__ = ["CompiledKeyTree", "follow_one"]
+__all__ = ["CompiledKeyTree", "Names", "Nodes", "follow_one"]
+
+Column = NDArray[np.int64]
 
 _UNROOTED, _LONGER = 1, 2  # bits of a node
 _FIRST_NODES, _FIRST_NAMES = 1 << 14, 1 << 15
-_COLUMNS = ("parent", "spelling", "mention", "depth", "length", "bits")
+_MOST_DEPTH, _MOST_LENGTH = KeyTree.MOST_DEPTH, KeyTree.MOST_LENGTH
+
+
+class Names(NamedTuple):
+    """Names as spellings: name `n` is `parts[begin[n]:end[n]]`."""
+
+    parts: NDArray[np.int64]
+    begin: NDArray[np.int64]
+    end: NDArray[np.int64]
+
+
+class Nodes(NamedTuple):
+    """A tree as `follow_one` sees it: by spelling its folded form and length, children, and columns by node.
+
+    `pairs` leads from a parent and a folded form, packed, to the child.
+    """
+
+    fold_of: NDArray[np.int64]
+    size_of: NDArray[np.int64]
+    pairs: NDArray[np.int64]
+    parent: NDArray[np.int64]
+    spelling: NDArray[np.int64]
+    mention: NDArray[np.int64]
+    depth: NDArray[np.int64]
+    length: NDArray[np.int64]
+    bits: NDArray[np.int64]
+
+
+_COLUMNS = Nodes._fields[3:]
 
 
 class CompiledKeyTree(KeyTree):
@@ -26,8 +57,6 @@ class CompiledKeyTree(KeyTree):
     A *spelling* is a component as written. `_parts` holds the spellings of every name that was followed,
     name `n` from `begin[n]` (ABSENT: not yet) to `end[n]`.
     """
-
-    compiled = True
 
     def __init__(self) -> None:
         super().__init__()
@@ -41,7 +70,8 @@ class CompiledKeyTree(KeyTree):
 
     def child(self, parent: int, name: str, mention: int = KeyTree.LATEST) -> int:
         """Return the node of the single component `name` below `parent`, made if new."""
-        return int(self._follow_parts([parent], [self._spelling(name)], [0], [1], [mention])[0])
+        one = Names(np.array([self._spelling(name)]), np.zeros(1, np.int64), np.ones(1, np.int64))
+        return int(self._follow_parts(np.array([parent]), one, np.array([mention]))[0])
 
     def find(self, parent: int, name: str) -> int | None:
         """Return the node of the component `name` below `parent`; None where it was never named."""
@@ -64,7 +94,8 @@ class CompiledKeyTree(KeyTree):
     ) -> NDArray[np.int64]:
         """Return the node of each name, given by its number in `texts`, below its parent."""
         self.split(names, texts)
-        return self._follow_parts(parents, self.parts(), self.begin[names], self.end[names], mentions)
+        followed = Names(self.parts(), self.begin[names], self.end[names])
+        return self._follow_parts(parents.astype(np.int64), followed, mentions.astype(np.int64))
 
     def split(self, names: NDArray[np.int64], texts: list[str]) -> None:
         """Make sure that the components of each name, given by its number in `texts`, are known."""
@@ -92,38 +123,35 @@ class CompiledKeyTree(KeyTree):
         """Return the spellings of all names that were split, one name after the other; not a copy."""
         return np.frombuffer(self._parts, np.int64) if self._parts else np.zeros(0, np.int64)
 
-    def _follow_parts(self, *arguments: object) -> NDArray[np.int64]:
-        parents, parts, begin, end, mentions = (np.asarray(argument, np.int64) for argument in arguments)
+    def _follow_parts(self, parents: Column, names: Names, mentions: Column) -> Column:
         found = np.empty(len(parents), np.int64)
         self.grow_by(
-            begin, end, lambda done, *room: _follow(done, found, parents, parts, begin, end, mentions, *room)
+            names,
+            lambda done, nodes, count, respelled: _follow(
+                done, found, parents, names, mentions, nodes, count, respelled
+            ),
         )
         return found
 
     def grow_by(
-        self,
-        begin: NDArray[np.int64],
-        end: NDArray[np.int64],
-        follow: Callable[..., tuple[int, int, int]],
+        self, names: Names, follow: Callable[[int, Nodes, int, Column], tuple[int, int, int]]
     ) -> None:
-        """Call `follow` until it has followed all names, with what `follow_one` needs of the tree.
+        """Call `follow` until it has followed all names.
 
-        It gets the row to begin at, and returns the row it had no room for, how many nodes there are, and how
-        many of the nodes in `respelled` it filled in. The name of row `n` is `begin[n]` to `end[n]` of `parts()`.
+        It gets the name to begin at, the nodes, how many these are, and a list to fill with nodes that got another
+        spelling; it returns the name it had no room for, how many nodes there are, and how many it put into the list.
         """
-        respelled = np.empty(int((end - begin).sum()), np.int64)
+        respelled = np.empty(int((names.end - names.begin).sum()), np.int64)
         done = 0
-        while done < len(begin):
+        while done < len(names.begin):
             before = len(self)
             fold_of, size_of = (np.frombuffer(column, np.int64) for column in (self._fold_of, self._size_of))
-            done, count, changed = follow(
-                done, before, respelled, self.MOST_DEPTH, self.MOST_LENGTH, fold_of, size_of, self._pairs,
-                *self._nodes.values(),
-            )  # fmt: skip
+            nodes = Nodes(fold_of, size_of, self._pairs, **self._nodes)
+            done, count, changed = follow(done, nodes, before, respelled)
             self._catch_up(before, count)
             self._respell(respelled[:changed])
-            if done < len(begin):
-                self._reserve(int(end[done] - begin[done]))
+            if done < len(names.begin):
+                self._reserve(int(names.end[done] - names.begin[done]))
 
     def _spelling(self, text: str) -> int:
         number = self._spelling_numbers.get(text)
@@ -201,54 +229,44 @@ def _place_all(pairs, old):
 
 
 @kernel
-def _follow(
-    done, found, parents, parts, begins, ends, mentions,
-    count, respelled, most_depth, most_length, fold_of, size_of, pairs,
-    parent_of, spelling_of, mention_of, depth_of, length_of, bits_of,
-):  # fmt: skip
+def _follow(done, found, parents, names, mentions, nodes, count, respelled):
     """Follow names from `done` on; as CompiledKeyTree.grow_by wants it."""
     changed = 0
     for row in range(done, len(parents)):
-        if count + ends[row] - begins[row] > len(parent_of):
+        if count + names.end[row] - names.begin[row] > len(nodes.parent):
             return row, count, changed
         found[row], count, changed = follow_one(
-            parents[row], parts, begins[row], ends[row], mentions[row], changed,
-            count, respelled, most_depth, most_length, fold_of, size_of, pairs,
-            parent_of, spelling_of, mention_of, depth_of, length_of, bits_of,
-        )  # fmt: skip
+            nodes, names, row, parents[row], mentions[row], count, respelled, changed
+        )
     return len(parents), count, changed
 
 
 @kernel
-def follow_one(
-    node, parts, begin, end, mention, changed,
-    count, respelled, most_depth, most_length, fold_of, size_of, pairs,
-    parent_of, spelling_of, mention_of, depth_of, length_of, bits_of,
-):  # fmt: skip
-    """Follow the name `parts[begin:end]` below `node`, for which there is room.
+def follow_one(nodes, names, row, node, mention, count, respelled, changed):
+    """Follow the name of a row below `node`, for which there is room.
 
     Returns its node, how many nodes there are now, and how often one got another spelling, which `respelled` lists.
     """
-    for at in range(begin, end):
-        spelling = parts[at]
-        key = node + 1 << 32 | fold_of[spelling]
-        place = find_place(pairs, key)
-        child = pairs[place, 1]
+    for at in range(names.begin[row], names.end[row]):
+        spelling = names.parts[at]
+        key = node + 1 << 32 | nodes.fold_of[spelling]
+        place = find_place(nodes.pairs, key)
+        child = nodes.pairs[place, 1]
         if child == ABSENT:
-            above = bits_of[node] if node >= 0 else 0
+            above = nodes.bits[node] if node >= 0 else 0
             if above & _LONGER:
                 continue
             child = count
             count += 1
-            pairs[place, 0], pairs[place, 1] = key, child
-            depth = depth_of[node] + 1 if node >= 0 else 1
-            length = (length_of[node] if node >= 0 else 0) + 1 + size_of[spelling]
-            longer = depth > most_depth or length > most_length
-            parent_of[child], spelling_of[child], mention_of[child] = node, spelling, mention
-            depth_of[child], length_of[child] = depth, length
-            bits_of[child] = above & _UNROOTED | (_LONGER if longer else 0)
-        elif mention < mention_of[child]:
-            mention_of[child], spelling_of[child] = mention, spelling
+            nodes.pairs[place, 0], nodes.pairs[place, 1] = key, child
+            depth = nodes.depth[node] + 1 if node >= 0 else 1
+            length = (nodes.length[node] if node >= 0 else 0) + 1 + nodes.size_of[spelling]
+            longer = depth > _MOST_DEPTH or length > _MOST_LENGTH
+            nodes.parent[child], nodes.spelling[child], nodes.mention[child] = node, spelling, mention
+            nodes.depth[child], nodes.length[child] = depth, length
+            nodes.bits[child] = above & _UNROOTED | (_LONGER if longer else 0)
+        elif mention < nodes.mention[child]:
+            nodes.mention[child], nodes.spelling[child] = mention, spelling
             respelled[changed] = child
             changed += 1
         node = child

@@ -16,10 +16,8 @@ from tracer.registry.operations import OPERATIONS
 
 __all__ = [
     "ABSENT",
-    "EXACT",
     "FIXED_FIELDS",
     "LONG_FIELDS",
-    "LOOKUP",
     "OPERATION_NUMBERS",
     "PLANS",
     "Plan",
@@ -113,18 +111,18 @@ class PlanTables:
 
 _IDS, _VERSIONS = 64, 4
 # Plan numbers, and whether a layout was declared for just this version, by [classic, wide, version, id].
-LOOKUP = np.full((2, 2, _VERSIONS, _IDS), ABSENT, np.int16)
-EXACT = np.zeros((2, 2, _VERSIONS, _IDS), bool)
+_LOOKUP = np.full((2, 2, _VERSIONS, _IDS), ABSENT, np.int16)
+_EXACT = np.zeros((2, 2, _VERSIONS, _IDS), bool)
 for _number, _a_plan in enumerate(PLANS):
     _layout = _a_plan.layout
     _where = (int(_layout.provider == CLASSIC_REGISTRY), int(_a_plan.pointer_size == 8))
-    LOOKUP[(*_where, _layout.version, _layout.id)] = _number
-    EXACT[(*_where, _layout.version, _layout.id)] = True
+    _LOOKUP[(*_where, _layout.version, _layout.id)] = _number
+    _EXACT[(*_where, _layout.version, _layout.id)] = True
 for _where in np.ndindex(2, 2):
     for _id in range(_IDS):
-        _known = np.flatnonzero(LOOKUP[_where][:, _id] != ABSENT)
+        _known = np.flatnonzero(_LOOKUP[_where][:, _id] != ABSENT)
         if len(_known):  # a newer version is read by the newest known layout, as a prefix
-            LOOKUP[_where][_known[-1] + 1 :, _id] = LOOKUP[_where][_known[-1], _id]
+            _LOOKUP[_where][_known[-1] + 1 :, _id] = _LOOKUP[_where][_known[-1], _id]
 
 
 def find_plans(
@@ -132,10 +130,10 @@ def find_plans(
 ) -> tuple[NDArray[np.int16], NDArray[np.bool_]]:
     """Return each record's plan number (ABSENT where the event is unknown) and whether it fits exactly."""
     known = (id_ >= 0) & (id_ < _IDS)
-    place = (
-        classic.astype(np.intp),
-        wide.astype(np.intp),
-        np.minimum(version.view(np.uint16), _VERSIONS - 1).astype(np.intp),
-        np.where(known, id_, 0).astype(np.intp),
-    )
-    return np.where(known, LOOKUP[place], ABSENT), EXACT[place]
+    table = np.minimum(version.view(np.uint16), _VERSIONS - 1).astype(np.int32)
+    table += (classic * np.int32(2) + wide) * _VERSIONS
+    place = table * _IDS + id_
+    if known.all():
+        return _LOOKUP.take(place), _EXACT.take(place)
+    place = np.where(known, place, 0)
+    return np.where(known, _LOOKUP.take(place), ABSENT).astype(np.int16), _EXACT.take(place)

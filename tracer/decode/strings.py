@@ -72,10 +72,7 @@ class NameTable:
     Attributes:
         texts: escaped text by number.
         has_nul: numbers of names that hold a NUL.
-        compiled: whether this is the form that goes with compiled decoding.
     """
-
-    compiled = False
 
     def __init__(self, text_of: Callable[[bytes], str] | None = None, *, room: int = FIRST_NAMES) -> None:
         del room

@@ -7,6 +7,7 @@ to order by is not the time shown (`tracer.etl.clock_steps`); below, `time_ns` i
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -24,19 +25,40 @@ from tracer.etl.logfile import LogfileHeader
 from tracer.etl.losses import Loss, find_losses
 from tracer.etl.overlap import find_repeated
 from tracer.etl.providers import ProviderTable
-from tracer.etl.records import Records, message_time_at, read_facts
+from tracer.etl.records import ReadHeaders, Records, message_time_at, read_facts, read_headers
 from tracer.etl.shared_clock import share_clocks
 from tracer.etl.walk import Walk, walk
 from tracer.etl.xpress import inflate
 from tracer.sorting import stable_order
 
-__all__ = ["CHUNK_BYTES", "EtlReader"]
+__all__ = ["CHUNK_BYTES", "NUMPY", "EtlReader", "ReadKernels"]
 
 CHUNK_BYTES = 8 << 20  # inflated bytes read at once; memory follows this, not the file
 _LOGFILE_GROUP, _SYSTEM64 = "hook-group-0x00", 0x02  # a log file header is hook 0 in a SYSTEM header
 _SPARE = 128  # readable bytes behind the last record, so that header gathers stay inside
 _TIMELESS = np.iinfo(np.int64).min
 _END = np.iinfo(np.int64).max
+
+
+@dataclass(frozen=True, slots=True)
+class ReadKernels:
+    """The loops that reading consists of, in one form.
+
+    Attributes:
+        walk: finds all records of a chunk (`tracer.etl.walk.walk`).
+        sort: sorts whole numbers, none negative (`tracer.sorting.stable_order`).
+        read_headers: reads record headers (`tracer.etl.records.read_headers`).
+        in_time_order: whether the records of a chunk are put in time order, or left where they stand, with the
+            permutation beside them: decoding by columns wants positions that rise.
+    """
+
+    walk: Callable[[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]], Walk]
+    sort: Callable[[NDArray[np.int64]], NDArray[np.int64]]
+    read_headers: ReadHeaders
+    in_time_order: bool
+
+
+NUMPY = ReadKernels(walk, stable_order, read_headers, in_time_order=False)
 
 
 class EtlReader:
@@ -54,7 +76,7 @@ class EtlReader:
         bytes_done, bytes_total: progress, in bytes of the files.
 
     With `reuse` the bytes of a chunk are overwritten by the next one: fresh memory costs as much as reading.
-    With `compiled` the work is done by `tracer.compiled`, and records come in time order.
+    The loops are those of `kernels`.
 
     Raises:
         SourceError: a file is empty or no .etl file.
@@ -67,11 +89,9 @@ class EtlReader:
         *,
         chunk_bytes: int = CHUNK_BYTES,
         reuse: bool = False,
-        compiled: bool = False,
+        kernels: ReadKernels = NUMPY,
     ) -> None:
-        self._walk: Callable[..., Walk] = walk
-        self._stable_order = stable_order
-        self._compiled = compiled
+        self._kernels = kernels
         self.sources: list[BufferFile] = []
         self.diagnostics: list[Diagnostics] = []
         self._chunk_bytes = chunk_bytes
@@ -136,10 +156,6 @@ class EtlReader:
 
     def __iter__(self) -> Iterator[Records]:
         """Yield Records; each begins no earlier than the one before it ended."""
-        if self._compiled:  # loaded only now: whoever opens the files may have something else to do meanwhile
-            from tracer.compiled import scan
-
-            self._walk, self._stable_order = scan.walk, scan.stable_order
         pieces = self._in_time_order()
         carried: tuple[NDArray[np.uint8], Raw] | None = None
         released = _TIMELESS
@@ -196,7 +212,7 @@ class EtlReader:
         for run in runs:
             filled += self._load(pieces[run], starts[run], raw)
         begins = np.array(starts[:-1], np.int64)
-        found = self._walk(raw, begins, np.array(filled, np.int64))
+        found = self._kernels.walk(raw, begins, np.array(filled, np.int64))
         lane = np.repeat(np.arange(len(pieces)), np.diff(np.searchsorted(found.start, starts)))
         sources = np.array([piece.source for piece in pieces], np.int16)
         places = np.array([piece.buffer.place + BUFFER_HEADER for piece in pieces], np.int64) - begins
@@ -301,11 +317,11 @@ class EtlReader:
 
     def _records(self, raw: NDArray[np.uint8], found: Raw) -> Records:
         order = self._time_order(found)
-        if self._compiled:
+        if self._kernels.in_time_order:
             found, order = take(found, order), np.arange(len(order))
         end = found.start + found.size
         shown = self._shown_times(found)
-        facts = read_facts(raw, found.start, found.kind, end, self._providers, compiled=self._compiled)
+        facts = read_facts(raw, found.start, found.kind, end, self._providers, self._kernels.read_headers)
         self._count_headers(found, facts["provider"], facts["opcode"])
         items = NO_ITEMS
         if (facts["items"] >= 0).any():
@@ -317,7 +333,7 @@ class EtlReader:
         return Records(
             raw=raw,
             order=order,
-            ordered=self._compiled,
+            ordered=self._kernels.in_time_order,
             start=found.start,
             end=end,
             kind=found.kind,
@@ -343,7 +359,7 @@ class EtlReader:
 
     def _time_order(self, found: Raw) -> NDArray[np.int64]:
         """Return the order by (time, source, offset)."""
-        order = self._stable_order(found.time_ns - found.time_ns.min())
+        order = self._kernels.sort(found.time_ns - found.time_ns.min())
         same = np.diff(found.time_ns.take(order)) == 0
         if same.any():  # rows of one time: by source and offset
             tied = np.zeros(len(order), bool)

@@ -1,6 +1,6 @@
 """Records: a batch of raw events with the facts their headers state, as columns."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,9 +10,10 @@ from tracer.etl.extended import Items
 from tracer.etl.headers import GUID_AT, HEADERS, HOOK, MESSAGE, PAYLOAD_AT, POINTER_SIZES, THREAD_AT
 from tracer.etl.providers import CLASSIC_PROCESS, CLASSIC_REGISTRY, ProviderTable, guid_text
 
-__all__ = ["Records", "message_time_at", "read_facts", "read_headers"]
+__all__ = ["ReadHeaders", "Records", "message_time_at", "read_facts", "read_headers"]
 
 Column = NDArray[np.int64]
+ReadHeaders = Callable[[NDArray[np.uint8], Column, NDArray[np.uint8], ProviderTable], dict[str, np.ndarray]]
 HOOK_CLASSES = {0x03: CLASSIC_PROCESS, 0x09: CLASSIC_REGISTRY}  # hook group -> class GUID
 
 
@@ -71,37 +72,6 @@ _FEW = 32  # distinct GUIDs a chunk that are worth a vectorised turn each
 _EXTENDED_INFO = 1  # EVENT_HEADER.Flags
 
 
-def read_facts(
-    raw: NDArray[np.uint8],
-    start: Column,
-    kind: NDArray[np.uint8],
-    end: Column,
-    providers: ProviderTable,
-    *,
-    compiled: bool = False,
-) -> dict[str, np.ndarray]:
-    """Return the columns of Records that the record headers themselves state, for records in any order.
-
-    Every record is read as an EVENT_HEADER first, which most are; the others are then read as what they
-    are. `raw` reaches far enough behind the last record for that.
-    """
-    facts: dict[str, np.ndarray] | None = None
-    if compiled:
-        from tracer.compiled.headers import read_headers as read
-
-        facts = read(raw, start, kind, providers)
-    if facts is None:
-        facts = read_headers(raw, start, kind, providers)
-    others = np.flatnonzero(~_EVENT_HEADERS.take(kind))
-    if len(others):
-        first = raw.view(np.uint64).take(start.take(others) >> 3)
-        _read_others(facts, raw, start, kind, end, others, first)
-        for name, rows in _nameless(kind, others, first):
-            facts["provider"][rows] = providers.number(name)
-    np.minimum(facts["payload"], end, out=facts["payload"])
-    return facts
-
-
 def read_headers(
     raw: NDArray[np.uint8], start: Column, kind: NDArray[np.uint8], providers: ProviderTable
 ) -> dict[str, np.ndarray]:
@@ -124,6 +94,30 @@ def read_headers(
     }
     with_guid = np.flatnonzero(GUID_AT.take(kind) >= 0)
     _number_guids(facts["provider"], with_guid, longs, start.take(with_guid), providers)
+    return facts
+
+
+def read_facts(
+    raw: NDArray[np.uint8],
+    start: Column,
+    kind: NDArray[np.uint8],
+    end: Column,
+    providers: ProviderTable,
+    read: ReadHeaders = read_headers,
+) -> dict[str, np.ndarray]:
+    """Return the columns of Records that the record headers themselves state, for records in any order.
+
+    Every record is read as an EVENT_HEADER first, by `read` (`read_headers` or its compiled twin), which most are;
+    the others are then read as what they are. `raw` reaches far enough behind the last record for that.
+    """
+    facts = read(raw, start, kind, providers)
+    others = np.flatnonzero(~_EVENT_HEADERS.take(kind))
+    if len(others):
+        first = raw.view(np.uint64).take(start.take(others) >> 3)
+        _read_others(facts, raw, start, kind, end, others, first)
+        for name, rows in _nameless(kind, others, first):
+            facts["provider"][rows] = providers.number(name)
+    np.minimum(facts["payload"], end, out=facts["payload"])
     return facts
 
 

@@ -11,11 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tracer.compiled import WORTH_BYTES, is_available
 from tracer.decode.batch import Operations
 from tracer.decode.columns import decode_operations
 from tracer.decode.plans import ABSENT, PlanTables
-from tracer.decode.strings import NameTable
 from tracer.diagnostics import Diagnostics
 from tracer.errors import UsageError
 from tracer.etl.buffers import BufferFile
@@ -29,12 +27,12 @@ from tracer.ingest.absence import OperationCounts
 from tracer.ingest.option_word import Arrival
 from tracer.ingest.recording_facts import LiveFacts, place_losses
 from tracer.ingest.seed import read_seed, unchanged_objects
+from tracer.kernels import Kernels, choose_kernels, note_compiled
 from tracer.progress import Progress
 from tracer.resolve.catalog import Catalog
 from tracer.resolve.losses import LossTimes
 from tracer.resolve.object_ops import DEFERRED, SOURCES, Resolved
 from tracer.resolve.resolver import Resolver
-from tracer.resolve.tree import KeyTree
 from tracer.rows.ambiguous_names import Doubts
 from tracer.rows.double_reports import DoubleReports, Pairs, merge_reports, reports_of
 from tracer.rows.events import EventRows, Order, durations, make_touches, time_order
@@ -59,7 +57,7 @@ def ingest(
     seed: Path | None = None,
     control_set: int | None = None,
     progress: Callable[[Progress], None] | None = None,
-    compiled: bool | None = None,
+    kernels: Kernels | None = None,
     live: LiveFacts | None = None,
 ) -> Manifest:
     """Read the sources and publish them as the capture `target`.
@@ -72,7 +70,7 @@ def ingest(
         seed: table of objects open before the trace (schema.SEED), Parquet or CSV.
         control_set: which ControlSet00N is CurrentControlSet, where the user knows it.
         progress: called after every chunk.
-        compiled: whether .etl files are decoded by the compiled loops (extra `fast`); None: where they are
+        kernels: the form of the loops that read .etl files; None: the compiled ones (extra `fast`) where they are
             installed and the files are large enough to pay for loading them. The capture is the same.
         live: what else is known of the .etl files, where regtrace recorded them itself.
 
@@ -105,7 +103,7 @@ def ingest(
                 return ingest_pml(
                     files, writer, control_set=control_set, left_out=left_out, progress=progress
                 )
-            return _EtlIngest(files, left_out, writer, seed, control_set, progress, compiled, live).run()
+            return _EtlIngest(files, left_out, writer, seed, control_set, progress, kernels, live).run()
 
 
 @contextmanager
@@ -120,10 +118,6 @@ def _no_collector() -> Iterator[None]:
             gc.enable()
 
 
-def _is_worth_compiling(paths: Sequence[Path]) -> bool:
-    return is_available() and sum(path.stat().st_size for path in paths) >= WORTH_BYTES
-
-
 class _EtlIngest:
     """One run over .etl files."""
 
@@ -135,7 +129,7 @@ class _EtlIngest:
         seed: Path | None,
         control_set: int | None,
         progress: Callable[[Progress], None] | None,
-        compiled: bool | None,
+        kernels: Kernels | None,
         live: LiveFacts | None,
     ) -> None:
         self.live, self.arrival = live, Arrival()
@@ -144,7 +138,8 @@ class _EtlIngest:
         self.files = dict(zip(self.paths, files, strict=True))
         self.writer, self.progress, self.seed = writer, progress, seed
         self.control_set = control_set
-        self.compiled = _is_worth_compiling(self.paths) if compiled is None else compiled
+        self.size = sum(path.stat().st_size for path in self.paths)
+        self.kernels = choose_kernels(self.size, self._say) if kernels is None else kernels
         self.processes = ProcessTable()
         self.reports = DoubleReports()
         self.counts = OperationCounts()
@@ -159,7 +154,7 @@ class _EtlIngest:
         with (
             ThreadPoolExecutor(1, "regtrace-sha256") as hashing,
             EtlReader(
-                self.paths, [Diagnostics() for _ in self.paths], reuse=True, compiled=self.compiled
+                self.paths, [Diagnostics() for _ in self.paths], reuse=True, kernels=self.kernels.read
             ) as reader,
         ):
             self.diagnostics = reader.diagnostics
@@ -174,9 +169,9 @@ class _EtlIngest:
                 if not trace.at
             }
             self.losses, self.losses_known = LossTimes([]), 0
-            # Compiled code is loaded while the files are hashed.
-            self.names, self.resolver = self._make_resolver()
-            self.tree, self.rows = self.resolver.tree, EventRows(self.names)
+            self.names, self.tree = self.kernels.name_table(), self.kernels.resolve.key_tree()
+            self.resolver = Resolver(self.tree, self.names.texts, self.losses, self.kernels.resolve)
+            self.rows = EventRows(self.names)
             if self.live is not None:
                 reader.losses[:] = place_losses(reader.losses, self.live.losses)
             addresses, seeded = self._read_seed()
@@ -188,28 +183,13 @@ class _EtlIngest:
                     self.progress(Progress(reader.bytes_done, reader.bytes_total, self.events))
             self._flush()
             self.processes.assign(np.zeros(0, np.int64), [(0, seen) for seen in self.seen])
-            return self._publish(reader)
+            manifest = self._publish(reader)
+        note_compiled(self.kernels)
+        return manifest
 
-    def _make_resolver(self) -> tuple[NameTable, Resolver]:
-        if not self.compiled:
-            names = NameTable()
-            return names, Resolver(KeyTree(), names.texts, self.losses)
-        from tracer.compiled.int_map import CompiledLongMap
-        from tracer.compiled.keys import CompiledKeyNumbers
-        from tracer.compiled.lifetimes import find_lives
-        from tracer.compiled.names import CompiledNameTable
-        from tracer.compiled.tree import CompiledKeyTree
-
-        names = CompiledNameTable()
-        resolver = Resolver(
-            CompiledKeyTree(),
-            names.texts,
-            self.losses,
-            long_map=CompiledLongMap,
-            find_lives=find_lives,
-            key_numbers=CompiledKeyNumbers,
-        )
-        return names, resolver
+    def _say(self, sentence: str) -> None:
+        if self.progress:
+            self.progress(Progress(0, self.size, 0, sentence))
 
     def _read_seed(self) -> tuple[list[int], list[str]]:
         if self.seed is not None:
@@ -221,7 +201,9 @@ class _EtlIngest:
     def _batch(self, reader: EtlReader, records: Records) -> None:
         self.records += len(records)
         self._note_times(records)
-        operations = decode_operations(records, reader.providers, self.names, self.diagnostics)
+        operations = decode_operations(
+            records, reader.providers, self.names, self.diagnostics, self.kernels.chunk
+        )
         reader.losses += find_unread(records, operations.unread)
         if len(reader.losses) != self.losses_known:
             self.losses_known = len(reader.losses)

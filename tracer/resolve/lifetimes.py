@@ -15,7 +15,17 @@ from numpy.typing import NDArray
 from tracer.resolve.object_ops import GRACE_NS, NO_NAME, Touches
 from tracer.sorting import stable_order
 
-__all__ = ["CARRIED", "NEVER", "OPENED", "TAUGHT", "UNSEEN", "FindLives", "Lives", "find_lives"]
+__all__ = [
+    "CARRIED",
+    "NEVER",
+    "OPENED",
+    "TAUGHT",
+    "UNSEEN",
+    "FindLives",
+    "Lives",
+    "find_lives",
+    "list_objects",
+]
 
 Column = NDArray[np.int64]
 Marks = NDArray[np.bool_]
@@ -72,30 +82,31 @@ class Lives:
         return self.first & ~self.starts
 
 
-# touches, from addresses to slots, which slots are alive, when each was closed -> Lives. The function that
-# numbers addresses may make slots; both state columns are asked for after it.
-FindLives = Callable[
-    [Touches, Callable[[NDArray[np.uint64]], Column], Callable[[], tuple[Marks, Column]]], Lives
-]
+# The batch, its touches in row order (`list_objects`), their slots, which slots are alive, when each was closed.
+FindLives = Callable[[Touches, Column, Column, Marks, Column], Lives]
 
 
-def find_lives(
-    touches: Touches,
-    number: Callable[[NDArray[np.uint64]], Column],
-    state: Callable[[], tuple[Marks, Column]],
-) -> Lives:
+def list_objects(touches: Touches) -> tuple[Column, NDArray[np.uint64]]:
+    """Return the touches of a batch in row order, a row's use before what it makes, and the object of each.
+
+    A touch is 2 * row, or 2 * row + 1 where the row made the object.
+    """
+    objects = np.empty(2 * len(touches), np.uint64)
+    objects[0::2], objects[1::2] = touches.address, touches.opened
+    code = np.flatnonzero(objects)
+    return code, objects.take(code)
+
+
+def find_lives(touches: Touches, code: Column, slot: Column, alive: Marks, closed_ns: Column) -> Lives:
     """Return the lives of a batch.
 
     Args:
         touches: the batch in time order.
-        number: gives each address its slot, made if new.
-        state: returns, by slot, which objects have a life and when it was closed (NEVER: it was not).
+        code: its touches, as `list_objects` lists them.
+        slot: the slot of each one's object.
+        alive: by slot, whether the object had a life when the batch began.
+        closed_ns: by slot, when that was closed; NEVER where it was not.
     """
-    uses, made = touches.address != 0, touches.opened != 0
-    # Both kinds of touches in one list in row order, a row's use before what it makes.
-    both = np.column_stack([uses, made]).ravel()
-    code = np.flatnonzero(both)
-    slot = number(np.column_stack([touches.address, touches.opened]).ravel().take(code))
     order = stable_order(slot)
     slot, code = slot.take(order), code.take(order)
     row, makes = code >> 1, (code & 1).astype(bool)
@@ -108,16 +119,16 @@ def find_lives(
 
     place = np.arange(count)
     group = np.maximum.accumulate(np.where(first, place, 0))
-    alive, closed_before = (column[slot] for column in state())
+    alive, closed_before = alive[slot], closed_ns[slot]
     opening = np.maximum.accumulate(np.where(makes, place, -1))
     # The last close strictly before each touch.
     closing = np.full(count, -1)
     closing[1:] = np.maximum.accumulate(np.where(closes, place, -1))[:-1]
     here = closing >= np.maximum(group, opening)
     over = (closing < group) & (opening < group) & alive
-    closed_ns = np.where(here, time[closing], np.where(over, closed_before, NEVER))
-    closed = (closed_ns != NEVER) & ~makes
-    expired = closed & (time - np.where(closed, closed_ns, time) > GRACE_NS)
+    last_ns = np.where(here, time[closing], np.where(over, closed_before, NEVER))
+    closed = (last_ns != NEVER) & ~makes
+    expired = closed & (time - np.where(closed, last_ns, time) > GRACE_NS)
     marker = np.where(here, closing, -1)
     # Once a use began a new life, the close before it no longer concerns the uses after it.
     again = np.zeros(count, bool)

@@ -1,6 +1,6 @@
 """Names by number to keys by number, remembering every pair that was looked up once."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +17,7 @@ REMEMBERED = 300_000  # pairs of key and name whose answer is kept
 ACROSS_LOSS, DOUBTFUL = np.uint8(1), np.uint8(2)  # what a name may be tainted by
 
 
-@dataclass(frozen=True, slots=True)
-class Bindings:
+class Bindings(NamedTuple):
     """What is known of the names of a batch's bindings (see `tracer.resolve.lifetimes`).
 
     Attributes:
@@ -32,8 +31,7 @@ class Bindings:
     tainted: NDArray[np.uint8]
 
 
-@dataclass(frozen=True, slots=True)
-class Asks:
+class Asks(NamedTuple):
     """Rows of a batch that ask for a key by its name, in time order.
 
     Attributes:
@@ -115,8 +113,8 @@ class KeyNumbers:
             self._pairs.clear()  # it only saves looking the tree up
         pairs, below, texts = self._pairs, self._tree.below, self._texts
         no_base = self._tree.no_base() if ((asks.base < 0) & (asks.key < 0)).any() else -1
-        rows = zip(*(getattr(asks, name).tolist() for name in Asks.__slots__), strict=True)
-        keys, sources, taints = (getattr(bindings, name).tolist() for name in Bindings.__slots__)
+        rows = zip(*(column.tolist() for column in asks), strict=True)
+        keys, sources, taints = (column.tolist() for column in bindings)
         named: list[tuple[int, int, int]] = []
         doubtful, lost = int(DOUBTFUL), int(ACROSS_LOSS)
         for name, base, made, own, across, mention, key, source, tainted in rows:

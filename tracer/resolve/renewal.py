@@ -24,14 +24,7 @@ def renewed(old: Resolver, tree: KeyTree, texts: list[str], now_ns: int) -> Reso
         now_ns: time of the last row; objects closed long before it are forgotten.
     """
     old._forget(now_ns)
-    new = Resolver(
-        tree,
-        texts,
-        old._losses,
-        long_map=type(old._slot_of),
-        find_lives=old._find_lives,
-        key_numbers=type(old._keys),
-    )
+    new = Resolver(tree, texts, old._losses, old._kernels)
     new.handles = old.handles
     new._slot_of, new._slots = old._slot_of, old._slots
     new._next_handle, new.seed_conflicts, new._doubts = old._next_handle, old.seed_conflicts, old._doubts

@@ -11,7 +11,16 @@ from numpy.typing import NDArray
 
 from tracer.resolve.handles import HandleLog
 from tracer.resolve.int_map import LongMap
-from tracer.resolve.lifetimes import CARRIED, NEVER, OPENED, TAUGHT, UNSEEN, FindLives, find_lives
+from tracer.resolve.lifetimes import (
+    CARRIED,
+    NEVER,
+    OPENED,
+    TAUGHT,
+    UNSEEN,
+    FindLives,
+    find_lives,
+    list_objects,
+)
 from tracer.resolve.losses import LossTimes
 from tracer.resolve.names import ACROSS_LOSS, DOUBTFUL, Asks, Bindings, KeyNumbers
 from tracer.resolve.object_ops import (
@@ -28,7 +37,7 @@ from tracer.resolve.object_ops import (
 from tracer.resolve.tree import KeyTree
 from tracer.sorting import stable_order
 
-__all__ = ["Resolver"]
+__all__ = ["NUMPY", "ResolveKernels", "Resolver"]
 
 Column = NDArray[np.int64]
 _ROOMY = 50_000  # addresses below which none is forgotten
@@ -60,6 +69,26 @@ class _Slots:
             setattr(self, name, getattr(self, name)[: len(kept)][kept])
 
 
+@dataclass(frozen=True, slots=True)
+class ResolveKernels:
+    """The loops that resolving consists of, in one form.
+
+    Attributes:
+        key_tree: the tree of keys.
+        key_numbers: what names rows; it has to suit the tree.
+        int_map: what looks addresses up.
+        find_lives: sorts touches into lives (`tracer.resolve.lifetimes.find_lives`).
+    """
+
+    key_tree: type[KeyTree]
+    key_numbers: type[KeyNumbers]
+    int_map: type[LongMap]
+    find_lives: FindLives
+
+
+NUMPY = ResolveKernels(KeyTree, KeyNumbers, LongMap, find_lives)
+
+
 class Resolver:
     """Resolves batches in time order.
 
@@ -67,9 +96,7 @@ class Resolver:
         tree: where keys are made.
         texts: escaped names by number; it may grow between batches.
         losses: times at which events were lost, for the flag across_loss.
-        long_map: the form of LongMap to look numbers up in.
-        find_lives: the form of `tracer.resolve.lifetimes.find_lives` to use.
-        key_numbers: the form of KeyNumbers to name rows with; it has to suit the tree.
+        kernels: the loops to use; `tree` is made by its `key_tree`.
     """
 
     def __init__(
@@ -77,16 +104,13 @@ class Resolver:
         tree: KeyTree,
         texts: list[str],
         losses: LossTimes | None = None,
-        *,
-        long_map: type[LongMap] = LongMap,
-        find_lives: FindLives = find_lives,
-        key_numbers: type[KeyNumbers] = KeyNumbers,
+        kernels: ResolveKernels = NUMPY,
     ) -> None:
         self.tree = tree
-        self._keys = key_numbers(tree, texts)
+        self._kernels = kernels
+        self._keys = kernels.key_numbers(tree, texts)
         self._losses = losses if losses is not None else LossTimes([])
-        self._find_lives = find_lives
-        self._slot_of = long_map()
+        self._slot_of = kernels.int_map()
         self._slots = _Slots()
         self._next_handle = 0
         self.handles = HandleLog()
@@ -162,9 +186,10 @@ class _Batch:
     def __init__(self, resolver: Resolver, touches: Touches) -> None:
         self.resolver, self.t, self.state = resolver, touches, resolver._slots
         self.size = len(touches)
-        self.lives = resolver._find_lives(
-            touches, resolver._number, lambda: (self.state.alive, self.state.closed_ns)
-        )
+        code, objects = list_objects(touches)
+        slot = resolver._number(objects)
+        find_lives = resolver._kernels.find_lives
+        self.lives = find_lives(touches, code, slot, self.state.alive, self.state.closed_ns)
 
     def resolve(self) -> Resolved:
         self._number_handles()

@@ -27,10 +27,7 @@ class KeyTree:
         too_long: nodes below which everything is one key, for its path would pass the registry's own limits.
         bare: roots that are written without a backslash before them.
         bound: an unrooted node -> (the rooted node it turned out to be, source).
-        compiled: whether this is the form that follows many names at once.
     """
-
-    compiled = False
 
     ROOT = -1  # the parent of "\REGISTRY"
     LATEST = (1 << 62) - 1
