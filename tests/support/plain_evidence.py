@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from plain_rows import folded_key, group_of, plain_rows
+from plain_rows import folded_key, group_of, plain_rows, used_keys
 
 from analysis.capture import Capture
 from tracer.registry.text import fold_name
@@ -158,9 +158,7 @@ class Follower:
 
     def __init__(self, capture: Capture) -> None:
         paths, groups = folded_key(capture), group_of(capture)
-        used = {
-            groups[int(key)] for key in capture.sql("SELECT DISTINCT key_id FROM events")["key_id"].dropna()
-        }
+        used = {groups[key] for key in used_keys(capture)}
         self.paths = {key: path for key, path in paths.items() if key in used}
         self.keys: dict[int, KeyState] = {}
         self.changes: list[tuple[Row, str, str | None, Row | None, int]] = []

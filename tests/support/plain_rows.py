@@ -1,8 +1,11 @@
 """A capture's rows as plain dictionaries, and captures to ask: what the references of the answers loop over."""
 
 import re
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import regtrace as rt
 from analysis.capture import Capture
@@ -10,10 +13,27 @@ from analysis.filters import Filters
 from tracer.registry.ntstatus import is_failure
 from tracer.registry.text import fold_name
 
-__all__ = ["failed", "folded_key", "group_of", "link_target", "plain_answer", "plain_rows", "simulated"]
+__all__ = [
+    "failed", "folded_key", "group_of", "link_target", "plain_answer", "plain_rows", "simulated", "used_keys",
+]  # fmt: skip
 
 Row = dict[str, Any]
 ACROSS_LOSS, AMBIGUOUS = 16, 1
+
+
+def read_once(read: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a function of a capture, which never changes, read it once; whoever calls gets a copy of the rows."""
+    known: WeakKeyDictionary[Capture, dict[str, Any]] = WeakKeyDictionary()
+
+    @wraps(read)
+    def copy_of(capture: Capture, *asked: Any) -> Any:
+        answers = known.setdefault(capture, {})
+        if repr(asked) not in answers:
+            answers[repr(asked)] = read(capture, *asked)
+        answer = answers[repr(asked)]
+        return [row.copy() for row in answer] if isinstance(answer, list) else answer.copy()
+
+    return copy_of
 
 
 def simulated(folder: Path, **options: Any) -> Path:
@@ -26,6 +46,7 @@ def simulated(folder: Path, **options: Any) -> Path:
     return folder / f"{name}.regtrace"
 
 
+@read_once
 def plain_rows(capture: Capture, filters: Filters | None = None) -> list[Row]:
     """Return the rows that fit, in order, each with the group of its key and its value name folded."""
     groups = group_of(capture)
@@ -41,16 +62,24 @@ def plain_rows(capture: Capture, filters: Filters | None = None) -> list[Row]:
     return rows
 
 
+@read_once
 def group_of(capture: Capture) -> dict[int | None, int]:
     """Return the key_id under which each key is grouped."""
     keys = capture.sql("SELECT key_id, same_as FROM keys")
     return dict(zip(map(int, keys["key_id"]), map(int, keys["same_as"]), strict=True))
 
 
+@read_once
 def folded_key(capture: Capture) -> dict[int, str]:
     """Return the folded path of each key, links followed."""
     keys = capture.sql("SELECT key_id, folded_path FROM keys")
     return dict(zip(map(int, keys["key_id"]), map(link_target, keys["folded_path"]), strict=True))
+
+
+@read_once
+def used_keys(capture: Capture) -> set[int]:
+    """Return the key_id of every key that events touch."""
+    return {int(key) for key in capture.sql("SELECT DISTINCT key_id FROM events")["key_id"].dropna()}
 
 
 def link_target(folded: str) -> str:
