@@ -98,7 +98,7 @@ def main() -> None:
     watch._stream._session = SimpleNamespace(counters=lambda: zeros, stop=lambda: zeros, ended_by_other=False)
     queue.trouble, queue.is_cut = None, False
     queue.wait = queue.stop = lambda *_: None
-    watch._stream._consumer, watch.has_begun = queue, True
+    watch._stream._consumer, watch.has_started = queue, True
     stream, view = io.BytesIO(), None
     if asked.show == "table":
         from rich.console import Console

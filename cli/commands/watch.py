@@ -126,7 +126,7 @@ def watch(
             _follow(running, stop, seconds, view or _Lines(running, zone))
     finally:  # also where Ctrl-C came twice, or the reader of a pipe went away
         standing = running.status()
-        if running.has_begun:
+        if running.has_started:
             _sum_up(standing, None if view is None else view.drawn)
     if running.trouble is not None:
         raise running.trouble

@@ -49,18 +49,18 @@ def _make(rows: pa.Table) -> list[Notification]:
     places: dict[str, list[int]] = {}
     for place, operation in enumerate(lists["operation"]):
         places.setdefault(operation, []).append(place)
-    made: dict[int, Notification] = {}
+    notifications: dict[int, Notification] = {}
     for operation, some in places.items():
         kind = CLASSES.get(operation, Notification)
         columns = []
-        for detail, column, wanted in _FIELDS[kind]:
+        for detail, column, annotation in _FIELDS[kind]:
             values = lists.get(column, unknown)
             if detail is None:
                 columns.append([values[place] for place in some])
             else:
-                columns.append([_detail(values[place], detail, "str" in str(wanted)) for place in some])
-        made.update(zip(some, map(kind, *columns), strict=True))
-    return [made[place] for place in range(rows.num_rows)]
+                columns.append([_detail(values[place], detail, "str" in str(annotation)) for place in some])
+        notifications.update(zip(some, map(kind, *columns), strict=True))
+    return [notifications[place] for place in range(rows.num_rows)]
 
 
 @lru_cache(maxsize=256)
@@ -74,10 +74,10 @@ def _detail(text: str | None, name: str, is_text: bool) -> Any:  # noqa: ANN401
     if text is None:
         return None
     try:
-        known = json.loads(text)
+        details = json.loads(text)
     except (ValueError, RecursionError):
         return None
-    value = known.get(name) if isinstance(known, dict) else None
+    value = details.get(name) if isinstance(details, dict) else None
     return value if type(value) is (str if is_text else int) else None
 
 

@@ -149,16 +149,16 @@ class Registrations:
             UsageError: no callback is registered under this cookie.
         """
         with self._lock:
-            left = dict(self._registered)
+            registered = dict(self._registered)
             try:
-                registration = left.pop(cookie)
+                registration = registered.pop(cookie)
             except (KeyError, TypeError) as error:
                 raise UsageError(
                     f"{cookie!r} is no cookie of a registered callback: give what register returned, once"
                 ) from error
             registration.is_registered = False
             self._failures_before += registration.failures
-            self._registered = left
+            self._registered = registered
         registration.warn_of_failures()
 
     def __getitem__(self, cookie: int) -> Registration:
@@ -202,20 +202,22 @@ class Registrations:
 
     def _deliver(self, rows: pa.Table, control_set: int | None) -> Generator[Notification, None, int]:
         """Deliver rows until somebody registers; return how many rows are done with."""
-        seen = self._registered
+        registered = self._registered
         # Stable sorts: equal altitudes stay in the order of registration.
-        downwards = sorted(seen.values(), key=lambda each: each.height, reverse=True)
-        upwards = sorted(seen.values(), key=lambda each: each.height)
-        wanted = {each.cookie: each.selection.match(rows, control_set=control_set) for each in seen.values()}
+        downwards = sorted(registered.values(), key=lambda each: each.height, reverse=True)
+        upwards = sorted(registered.values(), key=lambda each: each.height)
+        matches = {
+            each.cookie: each.selection.match(rows, control_set=control_set) for each in registered.values()
+        }
         places = (
-            np.flatnonzero(np.logical_or.reduce(list(wanted.values()))) if wanted else np.zeros(0, np.intp)
+            np.flatnonzero(np.logical_or.reduce(list(matches.values()))) if matches else np.zeros(0, np.intp)
         )
         if not len(places):
             return rows.num_rows
-        chosen = make_notifications(rows.take(pa.array(places)))
-        for place, notification in zip(places.tolist(), chosen, strict=True):
+        notifications = make_notifications(rows.take(pa.array(places)))
+        for place, notification in zip(places.tolist(), notifications, strict=True):
             is_pre = notification.notify is not None and notification.notify.is_pre
-            targets = [each for each in (downwards if is_pre else upwards) if wanted[each.cookie][place]]
+            targets = [each for each in (downwards if is_pre else upwards) if matches[each.cookie][place]]
             targets = [each for each in targets if each.is_registered]
             if not targets:
                 continue
@@ -223,6 +225,6 @@ class Registrations:
                 if each.is_registered:
                     each.call(notification)
             yield notification
-            if self._registered is not seen:
+            if self._registered is not registered:
                 return place + 1
         return rows.num_rows

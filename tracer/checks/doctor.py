@@ -65,10 +65,10 @@ def examine(
         handles: whether the handle table is read, which opens the processes of others.
     """
     machine = machine or Machine()
-    found = [_guarded("system", lambda: _system(machine))]
+    findings = [_guarded("system", lambda: _system(machine))]
     if machine.is_supported():
         sessions = _sessions(machine)
-        found += [
+        findings += [
             _guarded("rights", lambda: _rights(machine)),
             _guarded("pywintrace", lambda: _pywintrace(machine)),
             _guarded("sessions", lambda: _session_room(machine, sessions)),
@@ -78,10 +78,10 @@ def examine(
             _guarded("boot trace", lambda: _boot(machine)),
         ]
     if machine.is_supported() or selftest is not None:
-        found += _option_word(selftest)
-    found.append(_guarded("disk", lambda: _disk(machine, folder or Path.cwd())))
-    found.append(_compiled(machine))
-    return found
+        findings += _option_word(selftest)
+    findings.append(_guarded("disk", lambda: _disk(machine, folder or Path.cwd())))
+    findings.append(_compiled(machine))
+    return findings
 
 
 def stop_leftovers(machine: Machine | None = None) -> list[str]:
@@ -243,12 +243,12 @@ def _may_be_in_use(session: SessionStatus) -> bool:
 
 
 def _leftover_finding(machine: Machine, sessions: list[SessionStatus] | RegtraceError) -> Finding:
-    left = _leftovers(machine, _listed(sessions))
-    if left:
+    leftovers = _leftovers(machine, _listed(sessions))
+    if leftovers:
         return Finding(
             "leftovers",
             "warn",
-            f"running without a process that owns them: {', '.join(session.name for session in left)}",
+            f"running without a process that owns them: {', '.join(session.name for session in leftovers)}",
             "`regtrace doctor --fix` stops them",
         )
     if machine.sees_all_sessions() is not True:

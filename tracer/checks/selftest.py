@@ -259,14 +259,14 @@ def _take(free: list[dict[str, Any]], step: Step, *, exact: bool) -> dict[str, A
         step: what was done.
         exact: only a row with the step's key and data will do.
     """
-    fitting = [
+    candidates = [
         row for row in free if row["operation"] == step.operation and row.get("value_name") == step.value_name
     ]
-    named = [row for row in fitting if _is_key(row.get("key"), step.key)]
+    with_key = [row for row in candidates if _is_key(row.get("key"), step.key)]
     if exact:
-        rows = [row for row in named if row.get("data") == _cut(step.data)]
+        rows = [row for row in with_key if row.get("data") == _cut(step.data)]
     else:
-        rows = named or [row for row in fitting if _is_unnamed(row.get("key"))]
+        rows = with_key or [row for row in candidates if _is_unnamed(row.get("key"))]
     if not rows:
         return None
     free[:] = [row for row in free if row is not rows[0]]
@@ -292,7 +292,7 @@ def _is_unnamed(path: str | None) -> bool:
 
 def _findings(report: Report) -> list[str]:
     """Return one sentence for each thing that is not as it should be."""
-    found = []
+    sentences = []
     for line in report.lines:
         lacks = {
             "did not arrive": (line.done - line.seen, line.done),
@@ -302,11 +302,13 @@ def _findings(report: Report) -> list[str]:
             lacks["came with other data than was written"] = (line.data_done - line.data, line.data_done)
         if line.seen == line.done and report.option_previous:
             lacks["came with other previous data"] = (line.previous_done - line.previous, line.previous_done)
-        found += [f"{line.operation}: {few} of {all_} {what}" for what, (few, all_) in lacks.items() if few]
+        sentences += [
+            f"{line.operation}: {few} of {all_} {what}" for what, (few, all_) in lacks.items() if few
+        ]
     if report.option_data is False:
-        found.append("the option word brought no value data (0x2)")
+        sentences.append("the option word brought no value data (0x2)")
     if report.option_previous is False:
-        found.append("the option word brought no previous data (0x4)")
+        sentences.append("the option word brought no previous data (0x4)")
     if not report.complete:
-        found.append(f"events were lost ({report.events_lost or 'how many is not known'})")
-    return found
+        sentences.append(f"events were lost ({report.events_lost or 'how many is not known'})")
+    return sentences

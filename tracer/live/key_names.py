@@ -11,14 +11,14 @@ class KeyNames:
 
     def __init__(self, tree: KeyTree, control_set: int | None = None) -> None:
         self._tree, self._control_set = tree, control_set
-        self._kept: dict[int, str] = {}
-        self._shown: dict[int, str] = {}
+        self._paths: dict[int, str] = {}
+        self._display_paths: dict[int, str] = {}
 
     def path(self, node: int) -> str:
         """Return the native path, escaped."""
-        tree, kept = self._tree, self._kept
+        tree, paths = self._tree, self._paths
         chain: list[int] = []
-        while node not in kept:
+        while node not in paths:
             chain.append(node)
             if node in tree.bound:
                 node = tree.bound[node][0]
@@ -26,7 +26,7 @@ class KeyNames:
                 node = tree.parents[node]
             else:
                 break
-        path = kept.get(node, "")
+        path = paths.get(node, "")
         for each in reversed(chain):
             if each in tree.bound:
                 continue  # it is what it turned out to be
@@ -37,17 +37,17 @@ class KeyNames:
             else:
                 path = f"{path}\\{name}"
             if not tree.unrooted[each]:
-                kept[each] = path
+                paths[each] = path
         return path
 
-    def shown(self, node: int) -> str:
+    def display_path(self, node: int) -> str:
         """Return the Win32 spelling, or the native path where there is none."""
-        shown = self._shown.get(node)
-        if shown is None:
-            shown = display_path(self.path(node), control_set=self._control_set)
+        text = self._display_paths.get(node)
+        if text is None:
+            text = display_path(self.path(node), control_set=self._control_set)
             if not self._tree.unrooted[node]:
-                self._shown[node] = shown
-        return shown
+                self._display_paths[node] = text
+        return text
 
     def source(self, node: int) -> str:
         """Return where the name of a key came from that had none at first: later, rundown, partial or none."""

@@ -218,8 +218,8 @@ class Monitor:
         end = None if timeout is None else time.monotonic() + timeout
         # In turns: on Windows Ctrl-C does not interrupt a wait without an end.
         while not self._ended.is_set():
-            left = _TURN if end is None else min(_TURN, end - time.monotonic())
-            if left <= 0 or self._ended.wait(left):
+            remaining = _TURN if end is None else min(_TURN, end - time.monotonic())
+            if remaining <= 0 or self._ended.wait(remaining):
                 break
         if self._error is not None:
             raise RegtraceError(f"the monitor cannot go on: {self._error!r:.200}") from self._error
@@ -238,11 +238,11 @@ class Monitor:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        problems, missed = self._stop(), self._missed()
-        self.notes += missed
+        problems, losses = self._stop(), self._missed()
+        self.notes += losses
         self.registrations.warn_of_failures()
-        if missed:
-            warnings.warn("; ".join(missed), RuntimeWarning, stacklevel=2)
+        if losses:
+            warnings.warn("; ".join(losses), RuntimeWarning, stacklevel=2)
         if error is not None:
             return
         if problems:
@@ -290,7 +290,7 @@ class Monitor:
     def _missed(self) -> list[str]:
         """Return sentences on what was not delivered, or may be missing."""
         counters = self.counters
-        missing = [
+        parts = [
             f"{count:,} {what}"
             for count, what in (
                 (counters.events_lost if counters else 0, "events lost by the session"),
@@ -301,7 +301,7 @@ class Monitor:
             )
             if count
         ]
-        sentences = [f"the monitor missed {', '.join(missing)}"] if missing else []
+        sentences = [f"the monitor missed {', '.join(parts)}"] if parts else []
         return sentences + [f"it is not known {sentence}" for sentence in self._unknown.values()]
 
     def _join(self, seconds: float) -> None:
@@ -353,13 +353,13 @@ def _reported(words: Words) -> list[str] | None:
     """Return the operations that words name and the provider reports; None for all."""
     if words is None:
         return None
-    listed = words.split(",") if isinstance(words, str) else words
+    word_list = words.split(",") if isinstance(words, str) else words
     names = []
-    for word in listed:
-        found = [name for name in find_operations(word) if name in KEYWORDS]
-        if not found:
+    for word in word_list:
+        operations = [name for name in find_operations(word) if name in KEYWORDS]
+        if not operations:
             raise UsageError(
                 f"{word!r} is no operation that ETW reports: write set, delete, create, read, ..."
             )
-        names += found
+        names += operations
     return names

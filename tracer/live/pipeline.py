@@ -194,11 +194,11 @@ class LivePipeline:
         self._seed = None
         if since is not None:
             before = touches.time_ns <= since
-            known = set(touches.opened[before].tolist())
-            known |= set(touches.address[before & touches.closes].tolist())
-            kept = [place for place, address in enumerate(addresses) if address not in known]
-            self.seed_dropped = len(addresses) - len(kept)
-            addresses, paths = [addresses[place] for place in kept], [paths[place] for place in kept]
+            newer = set(touches.opened[before].tolist())
+            newer |= set(touches.address[before & touches.closes].tolist())
+            places = [place for place, address in enumerate(addresses) if address not in newer]
+            self.seed_dropped = len(addresses) - len(places)
+            addresses, paths = [addresses[place] for place in places], [paths[place] for place in places]
         first = int(touches.time_ns[0]) if len(touches) else 0
         self._resolver.seed(addresses, paths, first if since is None else since)
 
@@ -207,11 +207,11 @@ class LivePipeline:
         keys = _Distinct(rows.column("key_id"))
         lives = _Distinct(rows.column("process_id"))
         names = self._processes.names(lives.values)
-        made = touches.opened[is_row]
-        address = np.where(made != 0, made, touches.address[is_row]) & ~np.uint64(CLASSIC_SPACE)
+        opened = touches.opened[is_row]
+        address = np.where(opened != 0, opened, touches.address[is_row]) & ~np.uint64(CLASSIC_SPACE)
         own = {
             "key": keys.texts([self._key_names.path(node) for node in keys.values]),
-            "display_key": keys.texts([self._key_names.shown(node) for node in keys.values]),
+            "display_key": keys.texts([self._key_names.display_path(node) for node in keys.values]),
             "name_source": self._sources(rows.column("name_source"), keys),
             "pid": pa.array([life.pid for life in names], pa.uint32()).take(lives.places),
             "process": lives.texts([life.image for life in names]),

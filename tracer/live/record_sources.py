@@ -61,9 +61,9 @@ class Batches:
         """Do nothing: the batches end by themselves."""
 
 
-def as_source(given: RecordSource | Iterable[list[RawRecord]] | None) -> RecordSource:
+def as_source(records: RecordSource | Iterable[list[RawRecord]] | None) -> RecordSource:
     """Return a source as it is, and batches as a source."""
-    return cast(RecordSource, given) if hasattr(given, "take") else Batches(given or ())
+    return cast(RecordSource, records) if hasattr(records, "take") else Batches(records or ())
 
 
 class Intake:

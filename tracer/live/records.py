@@ -145,8 +145,8 @@ def _pack(
     start = np.cumsum(room) - room
     first = np.minimum(sizes, _LARGEST) | kind << 16 | EVENT_MARK << 24
     opcode, level, version = (_column(heads, at, np.uint8) for at in (0x2D, 0x2C, 0x2A))
-    said = flags & ~_EXTENDED_INFO | has_items * _EXTENDED_INFO | _column(heads, 6, np.uint16) << 16
-    high = np.where(classic, opcode | level << 8 | version << 16, said)
+    header_flags = flags & ~_EXTENDED_INFO | has_items * _EXTENDED_INFO | _column(heads, 6, np.uint16) << 16
+    high = np.where(classic, opcode | level << 8 | version << 16, header_flags)
     packed.view(np.uint64)[start >> 3] = (first | high << 32).view(np.uint64)
     return packed, start, start + sizes, kind.astype(np.uint8)
 
@@ -154,10 +154,10 @@ def _pack(
 def _is_classic_class(heads: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Return which records are of the kernel logger's own classes, whatever their flags say."""
     guids = np.ascontiguousarray(heads[:, 0x18:0x28]).view(np.uint64)
-    found = np.zeros(len(heads), bool)
+    matches = np.zeros(len(heads), bool)
     for low, high in _CLASSIC_GUIDS:
-        found |= (guids[:, 0] == low) & (guids[:, 1] == high)
-    return found
+        matches |= (guids[:, 0] == low) & (guids[:, 1] == high)
+    return matches
 
 
 def _guid_halves(text: str) -> tuple[np.uint64, np.uint64]:
@@ -250,9 +250,9 @@ class ReorderWindow:
         count = count if most is None else min(count, most)
         if not count:
             return []
-        gone, kept = order[:count], np.sort(order[count:])
+        gone, later = order[:count], np.sort(order[count:])
         self._released_ns = max(self._released_ns, int(self._times[gone].max()))
         released = [self._held[place] for place in gone.tolist()]
-        self._held = [self._held[place] for place in kept.tolist()]
-        self._times = self._times[kept]
+        self._held = [self._held[place] for place in later.tolist()]
+        self._times = self._times[later]
         return released

@@ -224,9 +224,9 @@ class LiveStream:
                 if self._consumer.is_cut:
                     self.unknown["stream"] = "how many more records the session held when the stream was left"
 
-    def _ask(self, question: Callable[[], Any], trouble: str) -> Any:  # noqa: ANN401
+    def _ask(self, question: Callable[[], Any], failure: str) -> Any:  # noqa: ANN401
         try:
             return question()
         except (RegtraceError, OSError, ImportError) as error:
-            self.notes.append(f"{trouble}: {error}")
+            self.notes.append(f"{failure}: {error}")
             return None

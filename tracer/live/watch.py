@@ -99,7 +99,7 @@ class Watch:
         clock: seconds that only rise.
 
     Attributes:
-        has_begun: whether it was entered: its session ran, and its records were taken.
+        has_started: whether it was entered: its session ran, and its records were taken.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class Watch:
         self._piece = _LEAST_PIECE  # until the pace is known
         self._began = clock()
         self._recent: deque[tuple[float, int]] = deque([(self._began, 0)], maxlen=600)
-        self.has_begun = self._is_over = self._is_closed = False
+        self.has_started = self._is_over = self._is_closed = False
 
     def __enter__(self) -> Self:
         word = ALL_OPTIONS if self._data else OPTION_NAMES
@@ -131,7 +131,7 @@ class Watch:
             raise
         self._began = self._clock()
         self._recent = deque([(self._began, self._feed.received)], maxlen=600)
-        self.has_begun = True
+        self.has_started = True
         return self
 
     def __exit__(
@@ -167,28 +167,28 @@ class Watch:
         """
         while not self._is_over:
             raw = self._feed.take(_TURN, self._piece)
-            begun = self._clock()
+            start = self._clock()
             if raw is None:
                 self._is_over = True
             else:
                 yield self._rows(raw)
-                self._note_pace(len(raw), self._clock() - begun)
+                self._note_pace(len(raw), self._clock() - start)
 
     def finish(self) -> Iterator[pa.Table]:
         """Stop the session and yield the rows that were still on their way, for a second; the rest is counted."""
-        if not self.has_begun or self._is_closed:
+        if not self.has_started or self._is_closed:
             return
         end = self._clock() + _PATIENCE
         self._stream.stop_session()
         self._feed.note_losses()
         while not self._is_over and self._clock() < end:
             raw = self._feed.take(_TURN, min(self._piece, _LAST_PIECE))
-            begun = self._clock()
+            start = self._clock()
             if raw is None:
                 self._is_over = True
             else:
                 yield self._rows(raw)
-                self._note_pace(len(raw), self._clock() - begun)
+                self._note_pace(len(raw), self._clock() - start)
         self._stream.stop()
         while self._feed.pipeline.held and self._clock() < end + _PATIENCE_HELD:
             self._feed.note_losses()

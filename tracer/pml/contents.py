@@ -28,7 +28,7 @@ class Contents:
 
     Attributes:
         path: the file.
-        held: the part in memory, and room behind it.
+        memory: the part in memory, and room behind it.
         begin, end: where that part begins and ends.
     """
 
@@ -39,7 +39,7 @@ class Contents:
             SourceError: it cannot be read.
         """
         self.path = path
-        self.held = mmap.mmap(-1, _LEAST)  # memory of its own: unlike a bytearray's, its slices are bytes
+        self.memory = mmap.mmap(-1, _LEAST)  # memory of its own: unlike a bytearray's, its slices are bytes
         self.begin = self.end = 0
         try:
             self._file = path.open("rb", buffering=0)
@@ -57,7 +57,7 @@ class Contents:
     def __getitem__(self, place: slice) -> bytes:
         start, stop, _ = place.indices(self._size)
         if self.begin <= start and stop <= self.end:
-            return self.held[start - self.begin : stop - self.begin]
+            return self.memory[start - self.begin : stop - self.begin]
         return self._read(start, max(stop - start, 0))
 
     def pieces(self, starts: Int64s, ends: Int64s) -> list[bytes]:
@@ -65,9 +65,9 @@ class Contents:
         if not len(starts):
             return []
         if starts.min() >= self.begin and ends.max() <= self.end:
-            held = self.held
+            memory = self.memory
             places = zip((starts - self.begin).tolist(), (ends - self.begin).tolist(), strict=True)
-            return [held[start:end] for start, end in places]
+            return [memory[start:end] for start, end in places]
         return [self[start:end] for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
 
     def load(self, starts: Int64s) -> None:
@@ -90,7 +90,7 @@ class Contents:
         if len(starts) and inside.all():
             # One item of `width` bytes at every place: copied item by item, not byte by byte.
             count = self.end - self.begin - width + 1
-            items = np.ndarray((count,), np.dtype((np.void, width)), self.held, strides=(1,))
+            items = np.ndarray((count,), np.dtype((np.void, width)), self.memory, strides=(1,))
             return items[starts - self.begin].view(np.uint8).reshape(len(starts), width)
         rows = np.zeros((len(starts), width), np.uint8)
         if inside.any():
@@ -101,13 +101,13 @@ class Contents:
                 rows[row, : len(piece)] = np.frombuffer(piece, np.uint8)
         return rows
 
-    def find(self, wanted: bytes, start: int) -> int:
+    def find(self, text: bytes, start: int) -> int:
         """Return where some bytes stand first from `start` on; -1 where nowhere."""
         while start < self._size:
-            at = self[start : start + _STEP].find(wanted)
+            at = self[start : start + _STEP].find(text)
             if at >= 0:
                 return start + at
-            start += _STEP - len(wanted) + 1
+            start += _STEP - len(text) + 1
         return -1
 
     def _hold(self, begin: int, end: int) -> None:
@@ -115,9 +115,9 @@ class Contents:
         if not (self.begin <= begin and end <= self.end):
             size = max(end - begin, 0)
             self.begin = self.end = 0
-            if len(self.held) < size:
-                self.held = mmap.mmap(-1, size)
-            self._read_into(memoryview(self.held)[:size], begin)
+            if len(self.memory) < size:
+                self.memory = mmap.mmap(-1, size)
+            self._read_into(memoryview(self.memory)[:size], begin)
             self.begin, self.end = begin, begin + size
 
     def _read(self, start: int, size: int) -> bytes:

@@ -123,10 +123,10 @@ def detail_texts(raw: Bytes, details: Details, captured: Captured) -> tuple[pa.A
     packed = (keys[:, 0] << 32) ^ (keys[:, 1] + 2)
     distinct, first, inverse = np.unique(packed, return_index=True, return_inverse=True)
     del distinct
-    few = [_json(*keys[row].tolist()) for row in first]
-    texts: list[str | None] = [few[place] for place in inverse.ravel().tolist()]
-    for row, said in _structures(raw, details, captured):
-        texts[row] = _both(texts[row], said)
+    distinct_texts = [_json(*keys[row].tolist()) for row in first]
+    texts: list[str | None] = [distinct_texts[place] for place in inverse.ravel().tolist()]
+    for row, text in _structures(raw, details, captured):
+        texts[row] = _both(texts[row], text)
     requested: pa.Array = pa.nulls(len(operation), pa.string())
     renamed = np.flatnonzero(np.isin(operation, (_LOAD_KEY, _RENAME_KEY)) & readable).tolist()
     if renamed:
@@ -147,9 +147,13 @@ def _structures(raw: Bytes, details: Details, captured: Captured) -> Iterator[tu
     of_keys = np.flatnonzero(np.isin(operation, (_QUERY_KEY, _ENUM_KEY)) & (details.extra_size > 0))
     yield from _described(raw, KEY, of_keys, classes, details.extra_at, details.extra_size)
     parts, reads = captured.parts, captured.reads
-    listed = operation[reads] == _ENUM_VALUE
-    named = parts.name_size >= 0
-    plain = parts.fits & (parts.title == 0) & (named & listed | ~named & ~np.isin(classes[reads], _WITH_NAME))
+    is_enumeration = operation[reads] == _ENUM_VALUE
+    has_name = parts.name_size >= 0
+    plain = (
+        parts.fits
+        & (parts.title == 0)
+        & (has_name & is_enumeration | ~has_name & ~np.isin(classes[reads], _WITH_NAME))
+    )
     yield from _described(raw, VALUE, reads[~plain], classes, details.extra_at, details.extra_size)
     sets = np.flatnonzero((operation == _SET_INFO) & (details.path_size >= 0))
     start, size, _ = _behind_path(details)

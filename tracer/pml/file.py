@@ -55,7 +55,7 @@ class PmlFile:
         self._header: Header = read_header(self._raw, path)
         _refuse_joined(self._raw, self._header, path)
         self._index: EventIndex = index_events(self._raw, self._header, diagnostics)
-        if not (self._index.found or self._header.is_empty):
+        if not (self._index.events or self._header.is_empty):
             raise SourceError(
                 f"{path} promises {self._header.events} events, but none can be read from offset "
                 f"0x{HEADER_SIZE:X} on; copy it again, or open it in Procmon and save it as PML."

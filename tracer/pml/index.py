@@ -50,7 +50,7 @@ class EventIndex:
         processes: the distinct process indexes of the registry operations, ascending.
         births: what the events that define or create a process say, by process index.
         exits: exit code and time of the processes whose end is an event, by process index.
-        found: events of any kind that could be read.
+        events: number of events of any kind that could be read.
     """
 
     offsets: NDArray[np.int64]
@@ -61,7 +61,7 @@ class EventIndex:
     processes: NDArray[np.uint32]
     births: dict[int, Process]
     exits: dict[int, tuple[int, int | None]]
-    found: int
+    events: int
 
 
 def index_events(raw: Bytes, header: Header, diagnostics: Diagnostics) -> EventIndex:
@@ -84,7 +84,7 @@ class _FirstPass:
         self._numbers: tuple[dict[bytes, int], dict[bytes, int]] = ({}, {})  # one byte a character, UTF-16
         self._texts: list[str] = []
         self._keys: set[int] = set()
-        self._found = 0
+        self._events = 0
         self._answers: set[tuple[int, str]] = set()
         self._offsets: list[NDArray[np.int64]] = []
         self._dates: list[NDArray[np.uint64]] = []
@@ -107,11 +107,11 @@ class _FirstPass:
         other = (head["class"] > 0) & (head["class"] <= _LAST_CLASS) & ~registry
         self._diagnostics.count("pml_other_events", int(other.sum()))
         self._count("pml_bad_event", ~(registry | other), offsets)
-        self._found += int(other.sum())
-        known = registry & (operation < len(OPERATIONS))
-        self._count("pml_unknown_operation", registry & ~known, offsets)
-        sound = known & sound_events(head)
-        self._count("pml_bad_event", known & ~sound, offsets)
+        self._events += int(other.sum())
+        known_operation = registry & (operation < len(OPERATIONS))
+        self._count("pml_unknown_operation", registry & ~known_operation, offsets)
+        sound = known_operation & sound_events(head)
+        self._count("pml_bad_event", known_operation & ~sound, offsets)
 
         offsets, head = offsets[sound], head[sound]
         details = read_details(self._raw, offsets, head, self._header.pointer_size)
@@ -126,7 +126,7 @@ class _FirstPass:
         self._budget -= int(claims.sum())
         self._count("pml_bad_detail", details.bad_extra | (details.path_size < 0), offsets)
         paths = self._number_paths(details)
-        self._found += len(offsets)
+        self._events += len(offsets)
         self._offsets.append(offsets)
         self._dates.append(head["date"].copy())  # not a view, which would keep all of head
         self._paths.append(paths)
@@ -153,7 +153,7 @@ class _FirstPass:
             processes=np.unique(_join(self._processes, np.uint32)),
             births=self._births,
             exits=self._exits,
-            found=self._found,
+            events=self._events,
         )
 
     def _count(self, name: str, which: NDArray[np.bool_], offsets: NDArray[np.int64]) -> None:
@@ -167,18 +167,18 @@ class _FirstPass:
         rows = np.flatnonzero(details.path_size >= 0)
         starts = details.path_at[rows]
         texts = self._raw.pieces(starts, starts + details.path_size[rows])
-        found: list[int] = []
+        path_numbers: list[int] = []
         for text, is_wide in zip(texts, details.wide[rows].tolist(), strict=True):
-            known = wide if is_wide else narrow
-            number = known.get(text)
+            numbers_by_text = wide if is_wide else narrow
+            number = numbers_by_text.get(text)
             if number is None:
-                number = known[text] = len(self._texts)
+                number = numbers_by_text[text] = len(self._texts)
                 encoding = "utf-16-le" if is_wide else "latin-1"
                 if not (is_wide or text.isascii()):
-                    self._diagnostics.count("pml_bad_detail", offset=int(starts[len(found)]))
+                    self._diagnostics.count("pml_bad_detail", offset=int(starts[len(path_numbers)]))
                 self._texts.append(escape_name(text.decode(encoding, "surrogatepass")))
-            found.append(number)
-        numbers[rows] = found
+            path_numbers.append(number)
+        numbers[rows] = path_numbers
         return numbers
 
     def _note_keys(self, details: Details, paths: NDArray[np.int32]) -> None:
@@ -202,10 +202,10 @@ class _FirstPass:
 
     def _note_answers(self, details: Details, paths: NDArray[np.int32]) -> None:
         """Remember the native names that RegQueryKey returned for keys below HKCU."""
-        asked = (details.head["operation"] == _QUERY_KEY) & (details.fixed[:, 2] == _NAME_INFORMATION)
-        asked &= (details.extra_size >= 4) & (details.path_size >= 4) & ~details.wide
-        asked[asked] = self._raw.gather(details.path_at[asked], 4).view("<u4").ravel() == _HKCU
-        for i in np.flatnonzero(asked):
+        answers = (details.head["operation"] == _QUERY_KEY) & (details.fixed[:, 2] == _NAME_INFORMATION)
+        answers &= (details.extra_size >= 4) & (details.path_size >= 4) & ~details.wide
+        answers[answers] = self._raw.gather(details.path_at[answers], 4).view("<u4").ravel() == _HKCU
+        for i in np.flatnonzero(answers):
             start = int(details.extra_at[i]) + 4
             size = min(int(details.lead[i, 0]), int(details.extra_size[i]) - 4) & ~1
             name = self._raw[start : start + size]

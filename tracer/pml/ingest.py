@@ -178,15 +178,15 @@ class _PmlIngest:
             self._writer.write_part(lambda: _row_groups(waiting), rows)
 
 
-def _losses(source: dict[str, Any], found: Diagnostics) -> Iterator[dict[str, Any]]:
+def _losses(source: dict[str, Any], diagnostics: Diagnostics) -> Iterator[dict[str, Any]]:
     """Yield rows of the table `losses`: a log that was cut misses its end, bad events could be anywhere."""
     unknown = dict.fromkeys(LOSSES.names) | {"source_id": source["source_id"], "kind": "damage"}
-    if found["pml_cut"]:
-        evidence = f"the log was cut: {found['pml_cut']:,} events or more are missing"
+    if diagnostics["pml_cut"]:
+        evidence = f"the log was cut: {diagnostics['pml_cut']:,} events or more are missing"
         yield unknown | {"from_ns": source["last_ns"], "evidence": evidence}
     for name in ("pml_bad_event", "pml_unknown_operation"):
-        if found[name]:
-            yield unknown | {"evidence": f"{found[name]:,} times: {COUNTERS[name].meaning}"}
+        if diagnostics[name]:
+            yield unknown | {"evidence": f"{diagnostics[name]:,} times: {COUNTERS[name].meaning}"}
 
 
 def _row_groups(batches: list[pa.RecordBatch]) -> Iterator[pa.Table]:

@@ -71,8 +71,8 @@ def find_user_sid(answers: Iterable[str]) -> str | None:
     >>> find_user_sid([r"\REGISTRY\USER\S-1-5-21-1-2-3-1001_Classes\CLSID"])
     'S-1-5-21-1-2-3-1001'
     """
-    found = {match[1].upper() if (match := _USER_HIVE.match(answer)) else None for answer in answers}
-    return found.pop() if len(found) == 1 else None
+    sids = {match[1].upper() if (match := _USER_HIVE.match(answer)) else None for answer in answers}
+    return sids.pop() if len(sids) == 1 else None
 
 
 class KeyNames:
@@ -121,10 +121,10 @@ class KeyNames:
             used_last: the key that the thread used last, as a folded path or the number of one; None where it
                 was closed or not seen.
         """
-        known = self._splits.get(number)
-        if known is None:
-            known = self._splits[number] = self._split(number)
-        split, may_follow_thread = known
+        reading = self._splits.get(number)
+        if reading is None:
+            reading = self._splits[number] = self._split(number)
+        split, may_follow_thread = reading
         if split.sure:
             return split
         if carried is not None and self._texts[number].endswith("\\" + (carried or _DEFAULT)):
@@ -152,14 +152,14 @@ class KeyNames:
 
     def _at(self, number: int, end: int, *, sure: bool) -> Split:
         """Return the reading in which the key's path is `end` characters long."""
-        found = self._by_key.get((number, end))
-        if found is None or found.sure != sure:
+        split = self._by_key.get((number, end))
+        if split is None or split.sure != sure:
             text = self._texts[number]
             name = text[end + 1 :]
-            found = self._by_key[number, end] = Split(
+            split = self._by_key[number, end] = Split(
                 self._node(text[:end]), "" if name == _DEFAULT else name, sure, self.folded(number)[:end]
             )
-        return found
+        return split
 
     def _node(self, text: str) -> int | None:
         """Return the key_id of a key's path as Procmon shows it."""

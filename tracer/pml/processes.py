@@ -58,7 +58,7 @@ def read_processes(raw: Bytes, header: Header, diagnostics: Diagnostics) -> list
     if count > (size - table) // (_PROCESS.size + 8):
         diagnostics.count("pml_bad_table", offset=table)
         return []
-    found: dict[int, Process] = {}
+    processes: dict[int, Process] = {}
     for number in range(count):
         entry = table + 4 + 4 * count + 4 * number  # the array before it repeats the indexes
         at = table + raw.unpack(_DWORD, entry)[0] if entry + 4 <= size else size
@@ -81,13 +81,13 @@ def read_processes(raw: Bytes, header: Header, diagnostics: Diagnostics) -> list
             user,
             session,
         )
-        found.setdefault(index, process)
-    return list(found.values())
+        processes.setdefault(index, process)
+    return list(processes.values())
 
 
 def read_births(raw: Bytes, offsets: Iterable[int], pointer_size: int) -> dict[int, Process]:
     """Return what the events that define or create a process say, by process index."""
-    found: dict[int, Process] = {}
+    births: dict[int, Process] = {}
     for offset in offsets:
         at, size = _detail(raw, offset, pointer_size)
         if size < _BIRTH.size:
@@ -102,21 +102,21 @@ def read_births(raw: Bytes, offsets: Iterable[int], pointer_size: int) -> dict[i
         process = Process(
             index, pid, parent_pid, filetime_ns(start), None, image, path, command_line, None, session
         )
-        found.setdefault(index, process)
-    return found
+        births.setdefault(index, process)
+    return births
 
 
 def read_exit_codes(
     raw: Bytes, offsets: Iterable[int], pointer_size: int
 ) -> dict[int, tuple[int, int | None]]:
     """Return the exit code and the time of each process whose end is an event, by process index."""
-    found = {}
+    exit_codes = {}
     for offset in offsets:
         at, size = _detail(raw, offset, pointer_size)
         if size >= 4:
             index, date = raw.unpack(_INDEX_AND_DATE, offset)
-            found[index] = (raw.unpack(_DWORD, at)[0], filetime_ns(date))
-    return found
+            exit_codes[index] = (raw.unpack(_DWORD, at)[0], filetime_ns(date))
+    return exit_codes
 
 
 def process_table(processes: list[Process], source_id: int, first_process_id: int) -> pa.Table:

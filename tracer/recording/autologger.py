@@ -186,15 +186,15 @@ def disable_boot(registry: Registry) -> bool:
 def boot_status(registry: Registry, sessions: Iterable[SessionStatus]) -> BootStatus:
     """Return how the boot trace stands."""
     values = registry.read(BOOT_KEY)
-    running = next((found for found in sessions if found.name.lower() == BOOT_SESSION), None)
-    named = None if values is None else values.get("FileName")
+    running = next((session for session in sessions if session.name.lower() == BOOT_SESSION), None)
+    file_name = None if values is None else values.get("FileName")
     error = None if values is None else values.get("Status")
     return BootStatus(
         enabled=values is not None and values.get("Start") == 1,
         last_error=error if isinstance(error, int) else None,
         values=values,
         running=running,
-        log_files=_log_files(named if isinstance(named, str) else DEFAULT_LOG),
+        log_files=_log_files(file_name if isinstance(file_name, str) else DEFAULT_LOG),
     )
 
 
@@ -220,16 +220,16 @@ def boot_log(status: BootStatus) -> Path:
     return status.log_files[0]
 
 
-def _log_files(named: str) -> tuple[Path, ...]:
+def _log_files(file_name: str) -> tuple[Path, ...]:
     """Return the files of a name, newest first: itself, and with the numbers that FileMax appends."""
-    path = Path(os.path.expandvars(named))
+    path = Path(os.path.expandvars(file_name))
     try:
-        found = [
+        files = [
             entry
             for entry in path.parent.iterdir()
             if entry.name.lower() == path.name.lower() or _is_numbered(entry.name.lower(), path.name.lower())
         ]
-        return tuple(sorted(found, key=lambda entry: entry.stat().st_mtime_ns, reverse=True))
+        return tuple(sorted(files, key=lambda entry: entry.stat().st_mtime_ns, reverse=True))
     except OSError:
         return ()
 

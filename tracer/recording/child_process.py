@@ -160,9 +160,9 @@ class Program:
         import psutil
 
         # Asked before the program itself: whoever starts a process and ends is still a parent here.
-        for known in [self._process.pid, *self._family]:
+        for pid in [self._process.pid, *self._family]:
             try:
-                for child in psutil.Process(known).children():
+                for child in psutil.Process(pid).children():
                     self._family.setdefault(child.pid, child)
             except psutil.Error:
                 continue

@@ -167,15 +167,15 @@ def running(*, service: Service | None = None) -> Running:
     counters = session.counters()
     session.leave()
     size = Recorder(state.options, Files(state.target), service).plans[0].buffer_kib * 1024
-    written = None if state.options.is_in_memory else counters.buffers_written * size
-    return Running(state, max(0.0, (time.time_ns() - state.started_ns) / 1e9), counters, written)
+    bytes_written = None if state.options.is_in_memory else counters.buffers_written * size
+    return Running(state, max(0.0, (time.time_ns() - state.started_ns) / 1e9), counters, bytes_written)
 
 
 def our_sessions(*, service: Service | None = None) -> tuple[list[SessionStatus], bool | None]:
     """Return the running sessions, ours first, and whether these are all; None where nobody can say."""
     service = service or real_service()
-    listed = sorted(service.sessions(), key=lambda one: (not one.is_ours, one.name.lower()))
-    return listed, service.sees_all()
+    sessions = sorted(service.sessions(), key=lambda one: (not one.is_ours, one.name.lower()))
+    return sessions, service.sees_all()
 
 
 def stop_named(name: str, *, force: bool = False, service: Service | None = None) -> SessionCounters:
@@ -186,15 +186,17 @@ def stop_named(name: str, *, force: bool = False, service: Service | None = None
         NotElevated: this process may not ask.
     """
     service = service or real_service()
-    named = service.find(name)
-    if named is None:
+    session = service.find(name)
+    if session is None:
         raise RegtraceError(f"no session is called {name!r}; `regtrace sessions` lists those that run")
-    if not named.is_ours and not force:
-        raise RegtraceError(f"the session {named.name!r} is not of regtrace; give --force to stop it anyway")
-    owner = owner_of(named.name) or owner_of_guid(named.guid)
+    if not session.is_ours and not force:
+        raise RegtraceError(
+            f"the session {session.name!r} is not of regtrace; give --force to stop it anyway"
+        )
+    owner = owner_of(session.name) or owner_of_guid(session.guid)
     if owner is not None and owner.is_running() is not False and not force:
-        raise RegtraceError(f"the session {owner_text(named)}; end that, or give --force to stop it anyway")
-    return service.attach(named.name).stop()
+        raise RegtraceError(f"the session {owner_text(session)}; end that, or give --force to stop it anyway")
+    return service.attach(session.name).stop()
 
 
 def _is_readable() -> bool:
@@ -248,15 +250,15 @@ def _running_state(service: Service) -> State:
         return state
     if now.kind is Kind.OWNED:
         raise RegtraceError(f"the recording for {state.target} is about to start or to end; ask again")
-    rest = "; `regtrace stop` makes a capture of what it wrote, `regtrace cancel` discards it"
+    advice = "; `regtrace stop` makes a capture of what it wrote, `regtrace cancel` discards it"
     if not state.has_trace():
         _stop_sessions(now, service)
         put_back(Files(state.target).outputs)
         release()
-        rest = "; it left no trace"
+        advice = "; it left no trace"
     raise RegtraceError(
         f"the recording for {state.target} does not run any more: its session was stopped by somebody, or Windows "
-        f"was restarted{rest}"
+        f"was restarted{advice}"
     )
 
 

@@ -126,7 +126,7 @@ class Recorder:
         self._sessions: list[Session] = []  # registry events first, as the sources of the capture are
         self._running: list[Session] = []
         self._next_poll = self._next_look = 0.0
-        self._known: set[int] = set()
+        self._pids: set[int] = set()
 
     @classmethod
     def resume(cls, options: CaptureOptions, files: Files, service: Service, notes: Notes) -> "Recorder":
@@ -141,9 +141,9 @@ class Recorder:
         recorder._sessions.append(main)
         recorder._running.append(main)
         with contextlib.suppress(RegtraceError):  # without it the capture knows less of processes
-            aside = service.attach(recorder.plans[1].name)
-            recorder._sessions.append(aside)
-            recorder._running.append(aside)
+            process_session = service.attach(recorder.plans[1].name)
+            recorder._sessions.append(process_session)
+            recorder._running.append(process_session)
         return recorder
 
     @classmethod
@@ -180,10 +180,10 @@ class Recorder:
         self.check_disk(at_start=True)
         self.make_room()
         try:
-            main, aside = (self.service.session(plan) for plan in self.plans)
+            main, process_session = (self.service.session(plan) for plan in self.plans)
             registry, processes = plan_providers(self.options)
-            self._sessions = [main, aside]
-            for session, providers in ((aside, processes), (main, registry)):
+            self._sessions = [main, process_session]
+            for session, providers in ((process_session, processes), (main, registry)):
                 self._running.append(session)
                 session.start()
                 self.notes.started_ns = time.time_ns()
@@ -211,7 +211,7 @@ class Recorder:
                     self.gone = True
         if now >= self._next_look:
             pids = set(self.service.pids())
-            if pids - self._known:
+            if pids - self._pids:
                 self._look()
         return self.status("recording")
 
@@ -219,13 +219,13 @@ class Recorder:
         """Return how the recording stands by the last poll."""
         main = self.plans[0]
         last = self.notes.last.get(main.name)
-        written = last["buffers_written"] if last and not self.options.is_in_memory else None
+        buffers_written = last["buffers_written"] if last and not self.options.is_in_memory else None
         events, buffers = self.notes.lost()
         return RecorderStatus(
             phase=phase,
             seconds=max(0.0, (time.time_ns() - self.notes.started_ns) / 1e9),
-            buffers=written,
-            bytes=None if written is None else written * main.buffer_kib * 1024,
+            buffers=buffers_written,
+            bytes=None if buffers_written is None else buffers_written * main.buffer_kib * 1024,
             events_lost=events,
             buffers_lost=buffers,
         )
@@ -364,9 +364,9 @@ class Recorder:
     def _look(self) -> None:
         """Look at the processes that run: the kernel's records hold no command lines."""
         began = time.monotonic()
-        found = self.service.processes()
-        self._known = {record.pid for record in found}
-        self.notes.add_processes(found)
+        processes = self.service.processes()
+        self._pids = {record.pid for record in processes}
+        self.notes.add_processes(processes)
         took = time.monotonic() - began
         self._next_look = began + max(took * _LOOK_SHARE, 0.1)
 

@@ -41,16 +41,16 @@ class Notes:
     seed_facts: dict[str, Any] | None = None
     rundown: bool | None = None
 
-    def add_counters(self, source: int, session: str, found: SessionCounters) -> None:
+    def add_counters(self, source: int, session: str, counters: SessionCounters) -> None:
         """Note what a session said of itself; `source` is the number of its file."""
-        row: dict[str, Any] = {"time_ns": found.time_ns, "source_id": source, "session": session}
-        row |= {name: getattr(found, name) for name in _COUNTED}
+        row: dict[str, Any] = {"time_ns": counters.time_ns, "source_id": source, "session": session}
+        row |= {name: getattr(counters, name) for name in _COUNTED}
         self.counters.append(row)
         self.last[session] = row
 
-    def add_processes(self, found: Iterable[ProcessRecord]) -> None:
+    def add_processes(self, processes: Iterable[ProcessRecord]) -> None:
         """Note processes that are running; those known already stay as they were first seen."""
-        for record in found:
+        for record in processes:
             self.processes.setdefault((record.pid, record.start_ns), record)
 
     def add_handles(self, table: HandleTable, *, at: str) -> None:

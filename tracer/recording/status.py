@@ -57,7 +57,9 @@ def standing(find: Find) -> Standing:
     """
     state = load()
     try:
-        running = [found for name in (CAPTURE_SESSION, PROCESS_SESSION) if (found := find(name)) is not None]
+        running = [
+            session for name in (CAPTURE_SESSION, PROCESS_SESSION) if (session := find(name)) is not None
+        ]
     except NotElevated as error:
         raise NotElevated(_unseen(state, error)) from error
     ours = tuple(session for session in running if state is not None and state.has(session))

@@ -202,23 +202,23 @@ def described(structure: str, information_class: int, data: bytes, whole: int | 
     """
     layout = _LAYOUTS[structure].get(information_class)
     if layout is None or len(data) < layout.fixed:
-        said = [f'"{structure}": "{data.hex()}"'] if data else []
+        parts = [f'"{structure}": "{data.hex()}"'] if data else []
     else:
-        said = _facts(layout, data)
+        parts = _facts(layout, data)
     if whole is not None and len(data) < whole:
-        said.insert(0, f'"ResultLength": {whole}')
-    return "{" + ", ".join(said) + "}" if said else ""
+        parts.insert(0, f'"ResultLength": {whole}')
+    return "{" + ", ".join(parts) + "}" if parts else ""
 
 
 def _facts(layout: _Layout, data: bytes) -> list[str]:
     numbers = layout.reader.unpack_from(data)
-    said = [layout.said % layout.facts(numbers)] if layout.said else []
+    parts = [layout.said % layout.facts(numbers)] if layout.said else []
     if layout.title >= 0 and numbers[layout.title]:
-        said.append(f'"TitleIndex": {numbers[layout.title]}')
+        parts.append(f'"TitleIndex": {numbers[layout.title]}')
     if layout.class_at >= 0 and numbers[layout.class_at + 1]:
         start, size = numbers[layout.class_at : layout.class_at + 2]
-        said.append(f'"Class": {_string(decode_name(data[start : start + size]))}')
+        parts.append(f'"Class": {_string(decode_name(data[start : start + size]))}')
     if layout.name_size >= 0:  # as much of it as was captured
         name = data[layout.fixed : layout.fixed + numbers[layout.name_size]]
-        said.append(f'"Name": {_string(decode_name(name))}')
-    return said
+        parts.append(f'"Name": {_string(decode_name(name))}')
+    return parts

@@ -84,9 +84,9 @@ def find_status(word: str) -> int | None:
     numbers, also negative ones as signed 32 bits; any case.
     """
     name = word.strip().upper().replace(" ", "_").removeprefix("STATUS_")
-    for known in (name, f"OBJECT_{name}"):
-        if known in _BY_NAME:
-            return _BY_NAME[known]
+    for spelling in (name, f"OBJECT_{name}"):
+        if spelling in _BY_NAME:
+            return _BY_NAME[spelling]
     try:
         code = int(name, 16) if name.startswith("0X") else int(name, 10)
     except ValueError:

@@ -31,21 +31,21 @@ def match_cases(rows: pa.Table, cases: Sequence[Case]) -> Bools:
         of_case: Bools = np.array([*(name in case.operations for name in names), False])[places]
         for condition in case.conditions:
             column = rows.column(condition.column).combine_chunks()
-            known = column.is_valid().to_numpy(zero_copy_only=False)
+            is_valid = column.is_valid().to_numpy(zero_copy_only=False)
             values = pc.fill_null(column, 0).to_numpy(zero_copy_only=False)
-            of_case &= holds(condition, values, known)
+            of_case &= holds(condition, values, is_valid)
         matches |= of_case
     return matches
 
 
-def holds(condition: Condition, values: NDArray, known: Bools) -> Bools:  # type: ignore[type-arg]
+def holds(condition: Condition, values: NDArray, is_valid: Bools) -> Bools:  # type: ignore[type-arg]
     """Return which values a condition holds for.
 
     Args:
         condition: what is asked of the column.
         values: the column, anything where it is NULL.
-        known: where it is not NULL.
+        is_valid: where it is not NULL.
     """
     between: Bools = (values >= condition.low) & (values <= condition.high)
     fit = between if condition.inside else ~between
-    return np.where(known, fit, condition.unknown)
+    return np.where(is_valid, fit, condition.unknown)

@@ -243,12 +243,12 @@ def find_cases(word: str) -> tuple[Case, ...]:
 
     Accepts the provider's name, its short form, REG_NOTIFY_CLASS names, and names and words of GROUPS; any case.
     """
-    wanted = word.strip().lower()
+    folded = word.strip().lower()
     for group in GROUPS.values():
-        if wanted and wanted in (group.name, group.word):
+        if folded and folded in (group.name, group.word):
             return group.cases
     names = tuple(
-        o.name for o in OPERATIONS if wanted in (o.name.lower(), o.short, (o.notification or "").lower())
+        o.name for o in OPERATIONS if folded in (o.name.lower(), o.short, (o.notification or "").lower())
     )
     return (Case(names),) if names else ()
 
@@ -261,7 +261,7 @@ def find_operations(word: str) -> tuple[str, ...]:
 
 def together(cases: Iterable[Case]) -> tuple[Case, ...]:
     """Return the cases without what is said twice: first the operations of which every row fits, then the others."""
-    listed = list(dict.fromkeys(cases))
-    whole = {name: None for case in listed if not case.conditions for name in case.operations}
-    some = tuple(case for case in listed if case.conditions and not whole.keys() >= set(case.operations))
+    distinct = list(dict.fromkeys(cases))
+    whole = {name: None for case in distinct if not case.conditions for name in case.operations}
+    some = tuple(case for case in distinct if case.conditions and not whole.keys() >= set(case.operations))
     return (Case(tuple(whole)), *some) if whole else some

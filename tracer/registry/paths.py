@@ -114,10 +114,12 @@ def display_paths(
     to_pylist = getattr(natives, "to_pylist", None)
     paths: Iterable[str | None] = to_pylist() if to_pylist else natives
     display = _displayer(control_set, user_sid)
-    listed = list(paths)
-    known: dict[str | None, str | None] = {path: display(path) for path in set(listed) if path is not None}
-    known[None] = None
-    return [known[path] for path in listed]
+    path_list = list(paths)
+    displayed: dict[str | None, str | None] = {
+        path: display(path) for path in set(path_list) if path is not None
+    }
+    displayed[None] = None
+    return [displayed[path] for path in path_list]
 
 
 def has_wildcard(text: str) -> bool:
@@ -156,15 +158,15 @@ class KeyPattern:
     def sql(self, column: str = "folded_path") -> str:
         """Return a DuckDB condition over a column of folded display paths; `column` is trusted SQL."""
         if self.exact is not None:
-            listed = ", ".join(map(_quote, self.exact))
-            conditions = [f"{column} IN ({listed})"]
+            keys = ", ".join(map(_quote, self.exact))
+            conditions = [f"{column} IN ({keys})"]
             if self.subtree:
                 hives = [
                     f"{above[1]}_CLASSES" for above in map(_ABOVE_CLASSES.fullmatch, self.exact) if above
                 ]
                 conditions += [f"{column} = {_quote(hive)}" for hive in hives]
-                below = [_quote(path + "\\") for path in (*self.exact, *hives)]
-                conditions += [f"starts_with({column}, {start})" for start in below]
+                prefixes = [_quote(path + "\\") for path in (*self.exact, *hives)]
+                conditions += [f"starts_with({column}, {start})" for start in prefixes]
             return f"({' OR '.join(conditions)})"
         spellings = [column, *_sql_links(column, self.control_set)]
         if self.native:
@@ -197,10 +199,10 @@ def compile_patterns(
     head, separator, rest = _tidy(as_pattern(text)).partition("\\")
     if not (shows_user and head.removesuffix(":").upper() in _CURRENT_USER):
         return [compile_pattern(text, control_set=control_set, user_sid=user_sid, subtree=subtree)]
-    as_shown = _pattern(text, fold_name(f"HKCU{separator}{rest}"), None, subtree=subtree, native=False)
+    as_displayed = _pattern(text, fold_name(f"HKCU{separator}{rest}"), None, subtree=subtree, native=False)
     if user_sid is None:
-        return [as_shown]
-    return [compile_pattern(text, control_set=control_set, user_sid=user_sid, subtree=subtree), as_shown]
+        return [as_displayed]
+    return [compile_pattern(text, control_set=control_set, user_sid=user_sid, subtree=subtree), as_displayed]
 
 
 def compile_pattern(
@@ -228,13 +230,15 @@ def compile_pattern(
     if not text:
         raise UsageError(f"an empty text names no key: {_ADVICE}")
     tidy = _tidy(as_pattern(text))
-    below = _OBJECT.match(tidy)
-    rooted = None if below else _rooted(tidy, user_sid, pattern=True)
+    is_object = _OBJECT.match(tidy)
+    rooted = None if is_object else _rooted(tidy, user_sid, pattern=True)
     if rooted is not None:
         tidy = display_path(rooted)
-    elif not (below or tidy.startswith("\\") or _WILD_ROOT.match(tidy)):
+    elif not (is_object or tidy.startswith("\\") or _WILD_ROOT.match(tidy)):
         native_path(_LITERAL.sub(r"\1", tidy), user_sid=user_sid)  # raises, and says how a path starts
-    return _pattern(text, fold_name(tidy), control_set, subtree=subtree, native=rooted is None and not below)
+    return _pattern(
+        text, fold_name(tidy), control_set, subtree=subtree, native=rooted is None and not is_object
+    )
 
 
 def _pattern(text: str, folded: str, control_set: int | None, *, subtree: bool, native: bool) -> KeyPattern:
@@ -362,9 +366,9 @@ def _spellings(folded: str, control_set: int | None, *, native: bool) -> list[st
     spellings = [folded]
     for regex, replacement in itertools.chain(*_links(control_set)):
         # In Python $ also matches before a last newline, which a name may hold.
-        found, count = re.subn(regex.replace("$", r"\Z"), replacement, folded)
+        spelling, count = re.subn(regex.replace("$", r"\Z"), replacement, folded)
         if count:
-            spellings.append(found)
+            spellings.append(spelling)
     if native:
         for spelling in list(spellings):
             for root, path in (("HKLM", _MACHINE), ("HKU", _USER)):

@@ -70,12 +70,12 @@ def operation_cases(words: Words) -> tuple[Case, ...] | None:
         return None
     cases: list[Case] = []
     for word in _split(words):
-        found = find_cases(str(word))
-        if not found:
+        matching = find_cases(str(word))
+        if not matching:
             groups = ", ".join(group.word or group.name for group in GROUPS.values())
-            known = ", ".join(operation.short for operation in OPERATIONS)
-            raise UsageError(f"{word!r} is no operation: the words are {groups}, {known}")
-        cases += found
+            names = ", ".join(operation.short for operation in OPERATIONS)
+            raise UsageError(f"{word!r} is no operation: the words are {groups}, {names}")
+        cases += matching
     return together(cases)
 
 

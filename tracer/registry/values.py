@@ -81,19 +81,19 @@ def _decode(
     cut = size is not None and len(data) < size
     notes = [f"truncated: {len(data)} of {size} bytes"] if cut else []
     if kind in _TEXTS:
-        shown = _text(data, notes, quote, cut=cut)
+        content = _text(data, notes, quote, cut=cut)
     elif kind == ValueType.MULTI_SZ:
-        shown = _texts(data, notes, cut=cut)
+        content = _texts(data, notes, cut=cut)
     elif kind in _NUMBERS and len(data) == _NUMBERS[ValueType(kind)]:
         number = int.from_bytes(data, "big" if kind == ValueType.DWORD_BIG_ENDIAN else "little")
-        shown = f"{number} (0x{number:X})"
+        content = f"{number} (0x{number:X})"
     else:
-        shown = data[:limit].hex(" ")
+        content = data[:limit].hex(" ")
         if len(data) > limit:
             notes.append(f"{limit} of {len(data)} bytes shown")
         if kind in _NUMBERS and not cut:
             notes.append(f"{len(data)} bytes where {type_name(kind)} has {_NUMBERS[ValueType(kind)]}")
-    return " ".join([*([shown] if shown else []), *(f"[{note}]" for note in notes)])
+    return " ".join([*([content] if content else []), *(f"[{note}]" for note in notes)])
 
 
 def _text(data: bytes, notes: list[str], quote: Callable[[str], str], *, cut: bool) -> str:

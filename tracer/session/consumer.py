@@ -38,7 +38,7 @@ class Consumer:
         self._error: BaseException | None = None
         self._records = RawQueue(most_bytes)
         self._reader: Any = None
-        self._kept: list[object] = []
+        self._references: list[object] = []
 
     @property
     def dropped(self) -> int:
@@ -89,7 +89,7 @@ class Consumer:
         log_file.ProcessTraceMode = etw.PROCESS_TRACE_MODE_REAL_TIME | etw.PROCESS_TRACE_MODE_EVENT_RECORD
         callback = etw.WINFUNCTYPE(None, ctypes.c_void_p)(self._records.on_record)
         log_file.EventRecordCallback = ctypes.cast(callback, etw.EVENT_RECORD_CALLBACK)
-        self._kept += [log_file, callback]  # Windows has their addresses until ProcessTrace is back
+        self._references += [log_file, callback]  # Windows has their addresses until ProcessTrace is back
         reader = etw.EventConsumer(self.session_name, trace_logfile=log_file)
         handle = int(etw.OpenTraceW(ctypes.byref(log_file)))
         if handle == _NO_TRACE:

@@ -70,8 +70,8 @@ def all_sessions(etw: Any) -> list[SessionStatus]:  # noqa: ANN401
     raise error_for(code, "list", "*", elevated=rights.is_elevated())
 
 
-def check_same(name: str, ours: uuid.UUID, answered: uuid.UUID, doing: str) -> None:
+def check_same(name: str, ours: uuid.UUID, actual: uuid.UUID, doing: str) -> None:
     """Raise SessionGone where the session of that name is another one than ours."""
     # UNCONFIRMED that a query always says the session's GUID; without one there is nothing to compare.
-    if answered.int and answered != ours:
+    if actual.int and actual != ours:
         raise SessionGone(f"cannot {doing} session '{name}': it ended, and another one has its name")

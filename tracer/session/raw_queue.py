@@ -105,12 +105,12 @@ class RawQueue:
         """
         self._news.wait(timeout)
         with self._lock:
-            taken, self._queue, self._bytes = self._queue, [], 0
-            self._taken += len(taken)
+            records, self._queue, self._bytes = self._queue, [], 0
+            self._taken += len(records)
             if self._ended:
-                return taken or None
+                return records or None
             self._news.clear()
-        return taken
+        return records
 
 
 def _copy_items(at: int, count: int) -> tuple[tuple[int, bytes], ...]:

@@ -33,16 +33,16 @@ _MASK_TRIES, _MASK_SECONDS = 5, 0.1
 
 def start_properties(etw: Any, options: SessionOptions, guid: uuid.UUID) -> Any:
     """Return pywintrace's TraceProperties for a session that is to be started."""
-    given = etw.EVENT_TRACE_PROPERTIES()
-    given.Wnode.Flags, given.Wnode.ClientContext = TRACED_GUID, _QPC_CLOCK
-    ctypes.memmove(ctypes.addressof(given.Wnode.Guid), guid.bytes_le, 16)
-    given.BufferSize, given.FlushTimer = options.buffer_kib, options.flush_seconds
-    given.MinimumBuffers, given.MaximumBuffers = options.smallest_count, options.largest_count
-    given.LogFileMode, given.MaximumFileSize = int(options.mode), options.largest_mib
+    structure = etw.EVENT_TRACE_PROPERTIES()
+    structure.Wnode.Flags, structure.Wnode.ClientContext = TRACED_GUID, _QPC_CLOCK
+    ctypes.memmove(ctypes.addressof(structure.Wnode.Guid), guid.bytes_le, 16)
+    structure.BufferSize, structure.FlushTimer = options.buffer_kib, options.flush_seconds
+    structure.MinimumBuffers, structure.MaximumBuffers = options.smallest_count, options.largest_count
+    structure.LogFileMode, structure.MaximumFileSize = int(options.mode), options.largest_mib
     if options.classic_flags:
-        given.EnableFlags = options.classic_flags
-        given.LogFileMode |= _SYSTEM_LOGGER
-    properties = etw.TraceProperties(max_str_len=NAME_UNITS, props=ctypes.pointer(given))
+        structure.EnableFlags = options.classic_flags
+        structure.LogFileMode |= _SYSTEM_LOGGER
+    properties = etw.TraceProperties(max_str_len=NAME_UNITS, props=ctypes.pointer(structure))
     if options.log_file is not None:
         put_file_name(properties, options.log_file)
     return properties
@@ -64,7 +64,13 @@ def put_file_name(properties: Any, path: Path) -> None:
 
 
 def enable_provider(
-    etw: Any, handle: int, provider: Provider, kept: list[object], *, word: bool = True, filters: bool = True
+    etw: Any,
+    handle: int,
+    provider: Provider,
+    references: list[object],
+    *,
+    word: bool = True,
+    filters: bool = True,
 ) -> int:
     """Enable a provider in the session of that handle and return Windows' error number.
 
@@ -72,21 +78,23 @@ def enable_provider(
         etw: pywintrace, as tracer.session.session has it.
         handle: of the session.
         provider: what to enable.
-        kept: receives what must stay in memory as long as the session runs.
+        references: receives what must stay in memory as long as the session runs.
         word: whether the option word is among what is asked.
         filters: whether the filters by event id are.
     """
-    wanted: list[tuple[int, Any]] = []
+    filter_data: list[tuple[int, Any]] = []
     if word and provider.option_word is not None:
-        wanted.append((_FILTER_NONE, ctypes.create_string_buffer(struct.pack("<I", provider.option_word), 4)))
+        filter_data.append(
+            (_FILTER_NONE, ctypes.create_string_buffer(struct.pack("<I", provider.option_word), 4))
+        )
     properties = provider.properties
     if filters and provider.event_ids:
-        wanted.append((_FILTER_EVENT_ID, etw.EVENT_FILTER_EVENT_ID(1, provider.event_ids)))
+        filter_data.append((_FILTER_EVENT_ID, etw.EVENT_FILTER_EVENT_ID(1, provider.event_ids)))
     if filters and provider.stack_ids:
-        wanted.append((_FILTER_STACKWALK, etw.EVENT_FILTER_EVENT_ID(1, provider.stack_ids)))
+        filter_data.append((_FILTER_STACKWALK, etw.EVENT_FILTER_EVENT_ID(1, provider.stack_ids)))
         properties |= _PROPERTY_STACK
     descriptors = []
-    for kind, data in wanted:
+    for kind, data in filter_data:
         buffer = getattr(data, "_buf", data)  # pywintrace keeps the bytes of its filters there
         descriptors.append(etw.EVENT_FILTER_DESCRIPTOR(ctypes.addressof(buffer), len(buffer), kind))
     parameters = etw.ProviderParameters(properties, descriptors)
@@ -100,7 +108,7 @@ def enable_provider(
         0,
         parameters.get(),
     )
-    kept += [wanted, descriptors, parameters, info]
+    references += [filter_data, descriptors, parameters, info]
     return int(
         etw.EnableTraceEx2(
             handle, ctypes.byref(info.guid), etw.EVENT_CONTROL_CODE_ENABLE_PROVIDER, info.level,

@@ -110,7 +110,7 @@ class Session:
         self._handle = 0
         self._stopping = False  # an interrupted stop has stopped it all the same
         self._last: SessionCounters | None = None
-        self._kept: list[object] = []  # memory that Windows was given addresses of
+        self._references: list[object] = []  # memory that Windows was given addresses of
         self._lock = threading.RLock()
 
     @property
@@ -126,10 +126,10 @@ class Session:
             SessionGone: nobody runs it.
         """
         require_windows("attaching to a session")
-        found = control(pywintrace(), name, QUERY, "find")
+        answer = control(pywintrace(), name, QUERY, "find")
         session = cls(SessionOptions(name=name, mode=LogMode.REAL_TIME))
-        session._guid, session._handle = found.guid, found.handle
-        session.running, session._last = True, found.counters
+        session._guid, session._handle = answer.guid, answer.handle
+        session.running, session._last = True, answer.counters
         return session
 
     def __enter__(self) -> Self:
@@ -221,7 +221,7 @@ class Session:
         if not code:
             self._handle = int(starter.session_handle.value)
             self._last = Answer(bytes(properties._buf)).counters
-            self._kept.append(properties)
+            self._references.append(properties)
         return code
 
     def enable(self, provider: Provider) -> None:
@@ -236,10 +236,10 @@ class Session:
         """
         etw, word = pywintrace(), provider.option_word is not None
         try:
-            code = enable_provider(etw, self._handle, provider, self._kept)
+            code = enable_provider(etw, self._handle, provider, self._references)
             if code == INVALID_PARAMETER and word and (provider.event_ids or provider.stack_ids):
-                code = enable_provider(etw, self._handle, provider, self._kept, filters=False)
-                code = code or enable_provider(etw, self._handle, provider, self._kept, word=False)
+                code = enable_provider(etw, self._handle, provider, self._references, filters=False)
+                code = code or enable_provider(etw, self._handle, provider, self._references, word=False)
         except BaseException:
             self._give_up()
             raise
@@ -322,10 +322,10 @@ class Session:
             raise SessionGone(f"cannot {doing} session '{self.name}': it is not running; start it again")
         try:
             # By name, and only while the name is still that of our session: numbers and names are used again.
-            found = control(pywintrace(), self.name, QUERY, doing)
-            check_same(self.name, self._guid, found.guid, doing)
+            answer = control(pywintrace(), self.name, QUERY, doing)
+            check_same(self.name, self._guid, answer.guid, doing)
             self._stopping = code == STOP
-            return found if code == QUERY else control(pywintrace(), self.name, code, doing, path)
+            return answer if code == QUERY else control(pywintrace(), self.name, code, doing, path)
         except SessionGone:
             self.running = False
             self.ended_by_other = not self._stopping

@@ -81,10 +81,10 @@ class Activity(Opens):
         elif draw < _PROCESS_ENDS:
             self._replace_process()
             return
-        held = len(thread.process.handles)
-        if held <= _KEPT_AT_LEAST:
+        open_handles = len(thread.process.handles)
+        if open_handles <= _KEPT_AT_LEAST:
             self._open(thread)
-        elif held > _HELD_AT_MOST:
+        elif open_handles > _HELD_AT_MOST:
             self._close(thread)
         else:
             self._actions[bisect(self._weights, random())](thread)
@@ -148,9 +148,9 @@ class Activity(Opens):
             previous: tuple[int, bytes] | None = (value.type, value.data)
         else:
             name = self._registry.namer.value()
-            found = [value for value in key.values if value.name.upper() == name.upper()]
-            value = found[0] if found else Value(name, 0, b"")
-            previous = (value.type, value.data) if found else None
+            values = [value for value in key.values if value.name.upper() == name.upper()]
+            value = values[0] if values else Value(name, 0, b"")
+            previous = (value.type, value.data) if values else None
         type_, data = self._registry.new_data()
         new = Value(value.name, type_, data)
         status = (

@@ -107,8 +107,8 @@ class Opens:
         request = self._misspell(text + target.path[len(to.path) :])
         # As records show that Velociraptor's Sigma rules publish: below a base object although the path is absolute, and the
         # reparse of a create has no object and disposition 0.
-        held = thread.process.handles
-        base = held[-1] if held and not held[-1].key.deleted else None
+        handles = thread.process.handles
+        base = handles[-1] if handles and not handles[-1].key.deleted else None
         create = self._sink.ticks % 2 == 1
         if random() < self._options.reparse:
             self._sink.opened(thread, base, request, target.path, self._spelled(None, request), None,

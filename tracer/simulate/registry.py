@@ -160,10 +160,10 @@ class Registry:
 
     def _user(self, sid: str) -> Key:
         hive = self.at(f"\\REGISTRY\\USER\\{sid}")
-        for below in ("Software\\Microsoft\\Windows\\CurrentVersion\\Explorer", "Control Panel\\Desktop",
+        for path in ("Software\\Microsoft\\Windows\\CurrentVersion\\Explorer", "Control Panel\\Desktop",
                       "Environment",
                       "Software\\Microsoft\\Windows\\CurrentVersion\\Run"):  # fmt: skip
-            self.at(f"{hive.path}\\{below}")
+            self.at(f"{hive.path}\\{path}")
         classes = self.at(f"{hive.path}_Classes")
         self.at(f"{classes.path}\\Local Settings\\MuiCache")
         self.at(f"{classes.path}\\VirtualStore\\MACHINE\\SOFTWARE")
@@ -171,7 +171,7 @@ class Registry:
         self.links.append((f"{hive.path}\\Software\\Classes", classes))
         return hive
 
-    def _fill(self, wanted: int) -> None:
+    def _fill(self, count: int) -> None:
         """Add keys below the deeper ones, and values to all."""
         random, keys, stack = self._random, [], [self.root]
         while stack:
@@ -179,18 +179,18 @@ class Registry:
             stack += key.children
             if key.depth >= 3:
                 keys.append(key)
-        while len(keys) < wanted:
+        while len(keys) < count:
             parent = keys[int(random.random() * len(keys))]
             if parent.depth < 13 and len(parent.children) < 40:
                 child = parent.add(self.namer.key())
                 if not child.children and child is not keys[-1]:
                     keys.append(child)
         for key in keys:
-            taken = set()
+            names = set()
             for _ in range(int(random.random() ** 2 * 12)):
                 value = self.new_value()
-                if (folded := fold_name(value.name)) not in taken:
-                    taken.add(folded)
+                if (folded := fold_name(value.name)) not in names:
+                    names.add(folded)
                     key.values.append(value)
 
 

@@ -74,21 +74,21 @@ def simulate(path: Path, options: SimulationOptions, *, truth: bool = True) -> S
         OSError: a file cannot be written; then none is.
         TargetError: one would lie in a capture, or another run made one meanwhile.
     """
-    wanted = [
+    outputs = [
         path,
         *([truth_path(path)] if truth else []),
         *([seed_path(path)] if options.seed_table else []),
     ]
-    for one in wanted:
+    for one in outputs:
         check_apart(one)
-    slots = [Slot(one) for one in wanted]
+    slots = [Slot(one) for one in outputs]
     with slots[0].workspace() as workspace:
-        made = _simulate(workspace.path / path.name, options, truth=truth)
+        summary = _simulate(workspace.path / path.name, options, truth=truth)
         with slots[0].publishing():
-            for one, slot in zip(wanted, slots, strict=True):
+            for one, slot in zip(outputs, slots, strict=True):
                 (workspace.path / one.name).replace(slot.path)
     return replace(
-        made,
+        summary,
         path=path,
         truth=truth_path(path) if truth else None,
         seed=seed_path(path) if options.seed_table else None,

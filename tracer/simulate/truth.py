@@ -177,7 +177,7 @@ class _Verdicts:
         lives = len(previous)
         self.previous = np.array(previous, np.int32)
         self.limits = limits
-        self.known = np.zeros(lives, bool)
+        self.has_name = np.zeros(lives, bool)
         self.seeded = np.zeros(lives, bool)
         self.seeded[preopened] = True
         self.blurred = np.zeros(lives, bool)
@@ -195,8 +195,8 @@ class _Verdicts:
         """Take the evidence of some rows."""
         here = self.survives(group)
         life, base, kind = (_numbers(group, name)[here] for name in ("life", "base_life", "kind"))
-        self.known[life[(kind & NAMES_LIFE) > 0]] = True
-        self.known[base[(kind & NAMES_BASE) > 0]] = True
+        self.has_name[life[(kind & NAMES_LIFE) > 0]] = True
+        self.has_name[base[(kind & NAMES_BASE) > 0]] = True
         self._opened[life[(kind & OPENS) > 0]] = True
         self._closed[life[(kind & CLOSES) > 0]] = True
         relative = (kind & (OPENS | UNDER_BASE)) == OPENS | UNDER_BASE
@@ -208,8 +208,8 @@ class _Verdicts:
         self.blurred |= unopened
         before = self.previous[unopened]
         self.blurred[before[~self._closed[before]]] = True
-        self.seeded |= self.known
-        for flags in (self.known, self.seeded, self.blurred):
+        self.seeded |= self.has_name
+        for flags in (self.has_name, self.seeded, self.blurred):
             while True:
                 more = ~flags & (self._base >= 0) & flags[self._base]
                 if not more.any():
@@ -221,8 +221,8 @@ class _Verdicts:
         life, base, kind = (_numbers(group, name) for name in ("life", "base_life", "kind"))
         under = (kind & UNDER_BASE > 0) & (base >= 0)
         flags = np.append(flags, False)  # life -1
-        named: _Array = flags[life] | (under & flags[base])
-        return named
+        row_flags: _Array = flags[life] | (under & flags[base])
+        return row_flags
 
 
 def _numbers(group: pa.Table, name: str) -> _Array:
@@ -267,7 +267,7 @@ def _finish_group(
         "base_object": _numbers(group, "base_object").view(np.int64),
         "life": _or_null(_numbers(group, "life")),
         "base_life": _or_null(_numbers(group, "base_life")),
-        "knowable": here & (own | verdicts.rows(verdicts.known, group)),
+        "knowable": here & (own | verdicts.rows(verdicts.has_name, group)),
         "knowable_with_seed": here & (own | verdicts.rows(verdicts.seeded, group)),
         "blurred": ~own & verdicts.rows(verdicts.blurred, group),
         "lost": ~here,

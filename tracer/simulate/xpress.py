@@ -16,12 +16,12 @@ def compress(data: bytes) -> bytes:
     out = bytearray(4)
     flags, count, flags_at = 0, 0, 0
     nibble_at = -1  # place of a length byte whose high half is still free
-    seen: dict[bytes, int] = {}
+    positions: dict[bytes, int] = {}
     place, end = 0, len(data)
     while place < end:
         key = data[place : place + _SHORTEST]
-        match = seen.get(key, -1)
-        seen[key] = place
+        match = positions.get(key, -1)
+        positions[key] = place
         if match >= 0 and place - match <= _WINDOW and len(key) == _SHORTEST:
             length = _match_length(data, match, place)
             more = length - 3

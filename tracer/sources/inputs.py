@@ -67,17 +67,17 @@ class SourceFiles:
 
         Only files of one size are read for that, and only as far as they are equal.
         """
-        kept: list[SourceFile] = []
+        files: list[SourceFile] = []
         sizes: dict[int, list[int]] = {}
         for file in self.files:
             rivals = sizes.setdefault(file.path.stat().st_size, [])
-            original = next((one for one in rivals if _same_bytes(kept[one].path, file.path)), None)
+            original = next((one for one in rivals if _same_bytes(files[one].path, file.path)), None)
             if original is None:
-                rivals.append(len(kept))
-                kept.append(file)
+                rivals.append(len(files))
+                files.append(file)
             else:
-                kept[original] = replace(kept[original], copies=(*kept[original].copies, file.name))
-        return kept
+                files[original] = replace(files[original], copies=(*files[original].copies, file.name))
+        return files
 
 
 def bare_name(path: Path) -> str:
@@ -124,10 +124,10 @@ def open_sources(
     try:
         for word in words:
             finder.find(word)
-        yield finder.found
+        yield finder.sources
     except RegtraceError as error:
         text = str(error)
-        for file in finder.found.files:
+        for file in finder.sources.files:
             if str(file.path) != file.shown:
                 text = text.replace(str(file.path), file.shown)
         if text == str(error):
@@ -141,7 +141,7 @@ class _Finder:
     """Collects the traces of several words."""
 
     def __init__(self, folder: Path, progress: Callable[[Progress], None] | None) -> None:
-        self.found = SourceFiles()
+        self.sources = SourceFiles()
         self._parent = folder
         self._workspace: Workspace | None = None
         self._progress, self._bytes, self._files = progress, 0, 0
@@ -172,7 +172,7 @@ class _Finder:
             paths = sorted(folder.iterdir())
         except OSError as error:
             raise SourceError(f"{folder}: cannot be opened: {error.strerror}") from error
-        before, others = len(self.found.files), []
+        before, others = len(self.sources.files), []
         for path in paths:
             if not path.is_file():
                 continue
@@ -181,7 +181,7 @@ class _Finder:
                 self._file(path, str(path), path.name, optional=not _is_trace_name(path.name))
             else:
                 others.append(path.name)
-        if len(self.found.files) == before:
+        if len(self.sources.files) == before:
             captures = [path.name for path in paths if (path / MANIFEST_NAME).exists()]
             more = (
                 f"; it holds captures ({_some(captures)}), which the verbs that ask take" if captures else ""
@@ -212,7 +212,7 @@ class _Finder:
     ) -> None:
         _check(kind, shown)
         known = kind.word if kind.word in TRACES else "etl"
-        self.found.files.append(SourceFile(path, name, shown, known, wrapper))
+        self.sources.files.append(SourceFile(path, name, shown, known, wrapper))
 
     def _compressed(self, path: Path, word: str, shown: str, name: str, *, optional: bool) -> None:
         pieces = read_compressed(path, word, shown)
@@ -277,7 +277,7 @@ class _Finder:
             what = (
                 "1 file that is no trace" if len(names) == 1 else f"{len(names):,} files that are no traces"
             )
-            self.found.left_out.append(f"{where}: left out {what}: {_some(names)}")
+            self.sources.left_out.append(f"{where}: left out {what}: {_some(names)}")
 
 
 def _with_first(first: bytes, pieces: Pieces) -> Pieces:

@@ -83,12 +83,12 @@ def differences(one: Machine, other: Machine) -> list[str]:
     """Return what proves that two sources are of different machines or boots; empty where nothing does."""
     texts = []
     for field, text in _FACTS:
-        mine, its = getattr(one, field), getattr(other, field)
-        if mine is None or its is None or mine == its:
+        value, other_value = getattr(one, field), getattr(other, field)
+        if value is None or other_value is None or value == other_value:
             continue
-        if field == "computer" and fold_name(mine) == fold_name(its):
+        if field == "computer" and fold_name(value) == fold_name(other_value):
             continue
-        texts.append(text.format(mine, its))
+        texts.append(text.format(value, other_value))
     if one.boot_ns is not None and other.boot_ns is not None:
         apart = abs(one.boot_ns - other.boot_ns)
         first, second = sorted((one, other), key=lambda machine: machine.boot_ns or 0)
@@ -105,8 +105,8 @@ def check_one_machine(machines: Sequence[Machine]) -> None:
         UsageError: something does; the sentence names both sources and what differs.
     """
     for one, other in combinations(machines, 2):
-        found = differences(one, other)
-        if found:
-            only_boot = len(found) == 1 and found[0].startswith("Windows started")
+        lines = differences(one, other)
+        if lines:
+            only_boot = len(lines) == 1 and lines[0].startswith("Windows started")
             what = "two boots (or the clock was set between)" if only_boot else "two machines"
-            raise UsageError(f"{one.source} and {other.source} are of {what}: {', '.join(found)}. {_ADVICE}")
+            raise UsageError(f"{one.source} and {other.source} are of {what}: {', '.join(lines)}. {_ADVICE}")

@@ -298,11 +298,11 @@ def _check_rows(path: Path, expected: int, advice: str) -> None:
     import pyarrow.parquet as pq
 
     try:
-        found = pq.read_metadata(path).num_rows
+        rows = pq.read_metadata(path).num_rows
     except (OSError, pa.ArrowException) as error:
         raise CaptureError(f"{path} is damaged: {advice}") from error
-    if found != expected:
-        raise CaptureError(f"{path} has {found} rows where {MANIFEST_NAME} says {expected}: {advice}")
+    if rows != expected:
+        raise CaptureError(f"{path} has {rows} rows where {MANIFEST_NAME} says {expected}: {advice}")
 
 
 def _sync_directory(directory: Path) -> None:

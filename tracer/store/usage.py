@@ -107,21 +107,21 @@ def _summed(events: pa.Table, begins: Column) -> dict[str, Column]:
         return np.bincount(run.take(some), minlength=count)
 
     def added_up(name: str, values: NDArray, some: Column) -> dict[str, Column]:  # type: ignore[type-arg]
-        found = np.zeros(count, np.int64)
-        np.add.at(found, run.take(some), values.take(some).astype(np.int64))
-        return {name: found, f"known {name}": counted(some)}
+        sums = np.zeros(count, np.int64)
+        np.add.at(sums, run.take(some), values.take(some).astype(np.int64))
+        return {name: sums, f"known {name}": counted(some)}
 
     operation = _operations(events["operation"])
     columns = {name: _numbers(events, name) for name in ("status", "disposition", "information_class")}
     packed = _COUNTS.take(operation)
     rare = {name: np.zeros(count, np.int64) for name in _COUNTED if name not in _STEP}
     for name, depending in _RARE.items():
-        mine = np.flatnonzero(operation == _NUMBERS[name])
-        for group, conditions in depending if len(mine) else ():
-            some = mine
+        of_operation = np.flatnonzero(operation == _NUMBERS[name])
+        for group, conditions in depending if len(of_operation) else ():
+            some = of_operation
             for condition in conditions:
                 column = columns[condition.column]
-                some = some[holds(condition, column.values.take(some), column.known.take(some))]
+                some = some[holds(condition, column.values.take(some), column.is_valid.take(some))]
             if group in rare:
                 rare[group] += counted(some)
             else:
@@ -129,10 +129,10 @@ def _summed(events: pa.Table, begins: Column) -> dict[str, Column]:
     counts = np.add.reduceat(packed, begins)
     status = columns["status"]
     size, duration = _numbers(events, "data_size"), _numbers(events, "duration_ns")
-    not_done = np.flatnonzero(status.known & (status.values >= NOT_SUCCESS))
+    not_done = np.flatnonzero(status.is_valid & (status.values >= NOT_SUCCESS))
     code = status.values.take(not_done)
-    sized = np.flatnonzero(size.known & status.known & (status.values < NOT_SUCCESS))
-    timed = np.flatnonzero(duration.known)
+    sized = np.flatnonzero(size.is_valid & status.is_valid & (status.values < NOT_SUCCESS))
+    timed = np.flatnonzero(duration.is_valid)
     time_ns, sequence = (_numbers(events, name).values for name in ("time_ns", "sequence"))
     return {
         "events": ends - begins,
@@ -165,13 +165,13 @@ def _operations(operation: pa.ChunkedArray) -> NDArray[np.uint8]:
 
 @dataclass(frozen=True, slots=True)
 class _Numbers:
-    """A column of numbers: anything where `known` is False."""
+    """A column of numbers: anything where `is_valid` is False."""
 
     values: NDArray  # type: ignore[type-arg]
-    known: Bools
+    is_valid: Bools
 
     def or_else(self, unknown: int) -> NDArray:  # type: ignore[type-arg]
-        return np.where(self.known, self.values, unknown)
+        return np.where(self.is_valid, self.values, unknown)
 
 
 def _numbers(events: pa.Table, name: str) -> _Numbers:
@@ -179,11 +179,11 @@ def _numbers(events: pa.Table, name: str) -> _Numbers:
     column = events[name].combine_chunks()
     bits, values = column.buffers()
     kind = np.dtype(column.type.to_pandas_dtype())
-    found = np.frombuffer(values, kind, len(column), column.offset * kind.itemsize)
+    numbers = np.frombuffer(values, kind, len(column), column.offset * kind.itemsize)
     if bits is None:
-        return _Numbers(found, np.ones(len(column), bool))
+        return _Numbers(numbers, np.ones(len(column), bool))
     first, skipped = divmod(column.offset, 8)
-    known = np.unpackbits(
+    is_valid = np.unpackbits(
         np.frombuffer(bits, np.uint8)[first:], count=skipped + len(column), bitorder="little"
     )
-    return _Numbers(found, known[skipped:].view(bool))
+    return _Numbers(numbers, is_valid[skipped:].view(bool))

@@ -240,10 +240,10 @@ def _files_of_others(place: Path) -> list[str]:
         *(f"{name}.parquet" for name in TABLES),
         *_OF_SYSTEMS,
     }
-    found = [path.relative_to(place) for path in sorted(place.rglob("*"))]
+    files = [path.relative_to(place) for path in sorted(place.rglob("*"))]
     return [
         path.as_posix()
-        for path in found
+        for path in files
         if path.as_posix() not in own and not _PART.fullmatch(path.as_posix())
     ]
 

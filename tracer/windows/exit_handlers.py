@@ -79,10 +79,10 @@ def console_event(event: int) -> int:
 
 def _handle() -> None:
     """Have Windows call us as long as there is something to be done, and no longer."""
-    wanted = bool(_pending or _first)
-    if wanted and not _undo:
+    has_actions = bool(_pending or _first)
+    if has_actions and not _undo:
         _undo.append(add_console_handler(console_event))
-    while _undo and not wanted:
+    while _undo and not has_actions:
         _undo.pop()()
 
 

@@ -98,29 +98,29 @@ def read_handle_table(kernel: Kernel | None = None) -> HandleTable:
         PlatformError: this is not Windows, or it does not give its handle table.
     """
     kernel = real_kernel() if kernel is None else kernel
-    begun = time.perf_counter()
+    start = time.perf_counter()
     with kernel.debug_privilege() as privileged, kernel.own_key() as own:
         first = _entries(kernel)
         # The low two bits of a handle are its user's to mark; the table has none.
-        mine = first[(first["pid"] == kernel.pid) & (first["value"] >> 2 == own >> 2)]
-        if not len(mine):
+        own_entries = first[(first["pid"] == kernel.pid) & (first["value"] >> 2 == own >> 2)]
+        if not len(own_entries):
             raise PlatformError(
                 "the handle table of this system does not show our own handle to a key; "
                 "names of keys that were open before the capture stay unknown"
             )
-        keys = first[first["type"] == mine["type"][0]]
+        keys = first[first["type"] == own_entries["type"][0]]
         with _Duplicates(kernel).collected(keys) as duplicates:
-            named, moved = _named(duplicates, _entries(kernel))
+            names, moved = _named(duplicates, _entries(kernel))
             time_ns = time.time_ns()
-    seen = np.unique(keys["object"][keys["object"] != 0])
+    addresses = np.unique(keys["object"][keys["object"] != 0])
     return HandleTable(
-        addresses=list(named),
-        paths=list(named.values()),
+        addresses=list(names),
+        paths=list(names.values()),
         time_ns=time_ns,
-        seconds=time.perf_counter() - begun,
+        seconds=time.perf_counter() - start,
         handles=len(keys),
         refused_processes=duplicates.refused,
-        unnamed=int((~np.isin(seen, np.fromiter(named, np.uint64, len(named)))).sum()),
+        unnamed=int((~np.isin(addresses, np.fromiter(names, np.uint64, len(names)))).sum()),
         hidden=int((keys["object"] == 0).sum()),
         moved=moved,
         privileged=bool(privileged),
@@ -148,12 +148,12 @@ def _entries(kernel: Kernel) -> NDArray[np.void]:
     """Return all handles of the system."""
     size = _FIRST_BYTES
     while True:
-        status, raw, wanted = kernel.query_handles(size)
+        status, raw, needed = kernel.query_handles(size)
         if status != INFO_LENGTH_MISMATCH:
             break
-        size = max(wanted + wanted // 8, 2 * size)  # handles are opened while we ask
+        size = max(needed + needed // 8, 2 * size)  # handles are opened while we ask
         if size > _MOST_BYTES:
-            raise PlatformError(f"the handle table asks for {wanted:,} bytes, which cannot be right")
+            raise PlatformError(f"the handle table asks for {needed:,} bytes, which cannot be right")
     if status != SUCCESS:
         raise PlatformError(
             f"Windows refused its handle table (status 0x{status:08X}); "
@@ -190,7 +190,7 @@ class _Duplicates:
         keys = keys[np.argsort(keys["pid"], kind="stable")]
         pids, starts = np.unique(keys["pid"], return_index=True)
         ends = [*starts[1:].tolist(), len(keys)][: len(pids)]
-        named: set[int] = set()
+        addresses: set[int] = set()
         for pid, start, end in zip(pids.tolist(), starts.tolist(), ends, strict=True):
             rows = keys[start:end]
             process = self.kernel.open_process(pid)
@@ -199,8 +199,8 @@ class _Duplicates:
                 continue
             try:
                 for address, value in zip(rows["object"].tolist(), rows["value"].tolist(), strict=True):
-                    if address not in named and self._take(process, value, address):
-                        named.add(address)
+                    if address not in addresses and self._take(process, value, address):
+                        addresses.add(address)
             finally:
                 self.kernel.close(process)
 
@@ -217,10 +217,10 @@ def _key_name(kernel: Kernel, handle: int) -> str | None:
     """Return the path that a key handle answers; None where it has none (a deleted key, or no key)."""
     size = _NAME_BYTES
     while True:
-        status, raw, wanted = kernel.query_key_name(handle, size)
+        status, raw, needed = kernel.query_key_name(handle, size)
         if status not in (BUFFER_OVERFLOW, BUFFER_TOO_SMALL) or size > _MOST_NAME_BYTES:
             break
-        size = max(wanted, 2 * size)
+        size = max(needed, 2 * size)
     length = int.from_bytes(raw[:4], "little") if status == SUCCESS else 0
     return decode_name(raw[4 : 4 + length]) if 0 < length <= len(raw) - 4 else None
 
@@ -229,11 +229,11 @@ def _named(duplicates: _Duplicates, entries: NDArray[np.void]) -> tuple[dict[int
     """Return the path of each address that a duplicate proves, and how many led elsewhere."""
     ours = entries[entries["pid"] == duplicates.kernel.pid]
     real = dict(zip(ours["value"].tolist(), ours["object"].tolist(), strict=True))
-    named: dict[int, str] = {}
+    names: dict[int, str] = {}
     moved = 0
     for handle, name in duplicates.names.items():
         address = real.get(handle, 0)
         if address and name is not None:
-            named[address] = name
+            names[address] = name
             moved += address != duplicates.supposed[handle]
-    return named, moved
+    return names, moved

@@ -59,10 +59,10 @@ class WindowsRegistry:
 
     def write(self, path: str, name: str, kind: str, data: Data) -> None:
         """Write a value; the key is made if it is missing."""
-        root, below = self._split(path)
-        wanted = self._winreg.KEY_SET_VALUE | self._winreg.KEY_WOW64_64KEY
+        root, subkey = self._split(path)
+        access = self._winreg.KEY_SET_VALUE | self._winreg.KEY_WOW64_64KEY
         try:
-            with self._winreg.CreateKeyEx(root, below, 0, wanted) as key:
+            with self._winreg.CreateKeyEx(root, subkey, 0, access) as key:
                 self._winreg.SetValueEx(key, name, 0, KINDS[kind], data)
         except OSError as problem:
             raise _refusal(path, "written", problem) from problem
@@ -96,9 +96,9 @@ class WindowsRegistry:
         """Remove a key with everything below it; False where there is none."""
         for name in self.subkeys(path):
             self.remove(f"{path}\\{name}")
-        root, below = self._split(path)
+        root, subkey = self._split(path)
         try:
-            self._winreg.DeleteKeyEx(root, below, self._winreg.KEY_WOW64_64KEY, 0)
+            self._winreg.DeleteKeyEx(root, subkey, self._winreg.KEY_WOW64_64KEY, 0)
         except FileNotFoundError:
             return False
         except OSError as problem:
@@ -106,12 +106,12 @@ class WindowsRegistry:
         return True
 
     def _open(self, path: str) -> Any:  # noqa: ANN401
-        root, below = self._split(path)
-        return self._winreg.OpenKey(root, below, 0, self._winreg.KEY_READ | self._winreg.KEY_WOW64_64KEY)
+        root, subkey = self._split(path)
+        return self._winreg.OpenKey(root, subkey, 0, self._winreg.KEY_READ | self._winreg.KEY_WOW64_64KEY)
 
     def _split(self, path: str) -> tuple[Any, str]:
-        root, _, below = path.partition("\\")
-        return getattr(self._winreg, _ROOTS[root]), below
+        root, _, subkey = path.partition("\\")
+        return getattr(self._winreg, _ROOTS[root]), subkey
 
 
 def _refusal(path: str, done: str, problem: OSError) -> RegtraceError:

@@ -80,9 +80,9 @@ def _session_id(pid: int) -> int | None:
     """Return the terminal session of a process; None where it is not told, and outside of Windows."""
     if not _IS_WINDOWS:
         return None
-    found = c_uint32()
+    session_id = c_uint32()
     kernel32, _ = _libraries()
-    return found.value if kernel32.ProcessIdToSessionId(pid, ctypes.byref(found)) else None
+    return session_id.value if kernel32.ProcessIdToSessionId(pid, ctypes.byref(session_id)) else None
 
 
 def _user_sid(pid: int) -> str | None:

@@ -57,7 +57,7 @@ def _is_performance_log_user() -> bool | None:
         CheckTokenMembership=(c_uint32, c_void_p, c_void_p, POINTER(c_uint32)),
     )
     sid, size, member = ctypes.create_string_buffer(_MOST_SID_BYTES), c_uint32(_MOST_SID_BYTES), c_uint32()
-    made = advapi.CreateWellKnownSid(_PERFORMANCE_LOG_USERS, None, sid, ctypes.byref(size))
-    if not made or not advapi.CheckTokenMembership(None, sid, ctypes.byref(member)):
+    is_made = advapi.CreateWellKnownSid(_PERFORMANCE_LOG_USERS, None, sid, ctypes.byref(size))
+    if not is_made or not advapi.CheckTokenMembership(None, sid, ctypes.byref(member)):
         return None
     return bool(member.value)

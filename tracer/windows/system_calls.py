@@ -170,11 +170,13 @@ class WindowsKernel:
         if not self._advapi32.LookupPrivilegeValueW(None, name, ctypes.byref(luid)):
             return False
         # TOKEN_PRIVILEGES of one: count u32, LUID (two u32, so no padding), attributes u32: 16 bytes.
-        wanted = (1).to_bytes(4, "little") + luid.value.to_bytes(8, "little") + _ENABLED.to_bytes(4, "little")
+        privileges = (
+            (1).to_bytes(4, "little") + luid.value.to_bytes(8, "little") + _ENABLED.to_bytes(4, "little")
+        )
         written = c_uint32()
         vars(ctypes)["set_last_error"](0)
         done = self._advapi32.AdjustTokenPrivileges(
-            token, 0, ctypes.create_string_buffer(wanted, 16), 16, before, ctypes.byref(written)
+            token, 0, ctypes.create_string_buffer(privileges, 16), 16, before, ctypes.byref(written)
         )
         return bool(done) and vars(ctypes)["get_last_error"]() != _NOT_ALL_ASSIGNED
 
@@ -187,14 +189,14 @@ class WindowsKernel:
 
     def query_handles(self, size: int) -> tuple[int, bytes, int]:
         """Call NtQuerySystemInformation(SystemExtendedHandleInformation)."""
-        buffer, wanted = ctypes.create_string_buffer(size), c_uint32()
-        status = self._ntdll.NtQuerySystemInformation(_EXTENDED_HANDLES, buffer, size, ctypes.byref(wanted))
-        return status, buffer.raw if status == SUCCESS else b"", wanted.value
+        buffer, needed = ctypes.create_string_buffer(size), c_uint32()
+        status = self._ntdll.NtQuerySystemInformation(_EXTENDED_HANDLES, buffer, size, ctypes.byref(needed))
+        return status, buffer.raw if status == SUCCESS else b"", needed.value
 
     def open_process(self, pid: int) -> int | None:
         """Call OpenProcess(PROCESS_DUP_HANDLE)."""
-        found: int | None = self._kernel32.OpenProcess(_DUP_HANDLE, 0, pid)
-        return found or None
+        handle: int | None = self._kernel32.OpenProcess(_DUP_HANDLE, 0, pid)
+        return handle or None
 
     def duplicate(self, process: int, value: int) -> int | None:
         """Call DuplicateHandle into this process with the same access."""
@@ -206,9 +208,9 @@ class WindowsKernel:
 
     def query_key_name(self, key: int, size: int) -> tuple[int, bytes, int]:
         """Call NtQueryKey(KeyNameInformation)."""
-        buffer, wanted = ctypes.create_string_buffer(size), c_uint32()
-        status = self._ntdll.NtQueryKey(key, _KEY_NAME, buffer, size, ctypes.byref(wanted))
-        return status, buffer.raw if status == SUCCESS else b"", wanted.value
+        buffer, needed = ctypes.create_string_buffer(size), c_uint32()
+        status = self._ntdll.NtQueryKey(key, _KEY_NAME, buffer, size, ctypes.byref(needed))
+        return status, buffer.raw if status == SUCCESS else b"", needed.value
 
     def close(self, handle: int) -> None:
         """Call CloseHandle."""
