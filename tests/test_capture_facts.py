@@ -10,7 +10,7 @@ from tracer.etl.losses import Loss
 from tracer.ingest.pipeline import ingest
 from tracer.ingest.recording_facts import LiveFacts, place_losses
 from tracer.ingest.seed import unchanged_objects
-from tracer.recording.recording_log import Notes
+from tracer.recording.recording_log import RecordingLog
 from tracer.rows.processes import ProcessRecord
 from tracer.session.options import SessionCounters
 from tracer.store.manifest import Manifest
@@ -121,13 +121,11 @@ def test_losses_of_another_source_place_nothing():
 
 
 def test_each_rise_of_a_counter_is_a_loss_between_its_polls():
-    notes = Notes(started_ns=100)
+    log = RecordingLog(started_ns=100)
     for time_ns, lost in ((200, 0), (300, 5), (400, 5), (500, 6)):
-        notes.add_counters(0, "one", SessionCounters(time_ns, lost, 0, 0, 1, 2, 1))
-    notes.add_counters(1, "other", SessionCounters(250, 1, 2, 3, 1, 2, 1))
-    found = [
-        (loss.source, loss.kind, loss.count, loss.from_ns, loss.to_ns) for loss in notes.facts({}).losses
-    ]
+        log.add_counters(0, "one", SessionCounters(time_ns, lost, 0, 0, 1, 2, 1))
+    log.add_counters(1, "other", SessionCounters(250, 1, 2, 3, 1, 2, 1))
+    found = [(loss.source, loss.kind, loss.count, loss.from_ns, loss.to_ns) for loss in log.facts({}).losses]
     assert found == [
         (0, "events", 5, 200, 300),
         (0, "events", 1, 400, 500),
@@ -135,7 +133,7 @@ def test_each_rise_of_a_counter_is_a_loss_between_its_polls():
         (1, "buffers", 2, 100, 250),
         (1, "buffers", 3, 100, 250),
     ]
-    assert notes.lost() == (7, 5)
+    assert log.lost() == (7, 5)
 
 
 def test_a_capture_of_a_file_has_no_counters_and_is_the_same_every_time(trace, tmp_path):

@@ -17,7 +17,7 @@ from tracer.errors import NotElevated, PlatformError, SessionError
 from tracer.recording.autologger import BOOT_SESSION, BootStatus
 from tracer.recording.session_plan import CaptureOptions
 from tracer.recording.state_file import State
-from tracer.recording.status import Kind, Standing
+from tracer.recording.status import Kind, RecordingStatus
 from tracer.session.options import (
     CAPTURE_SESSION,
     PROCESS_SESSION,
@@ -43,7 +43,7 @@ class Healthy(Machine):
 
     supported, elevated, version, limit, free, table = True, True, "0.2.0", None, 100 * GIB, TABLE
     bits64, windows_build, numba, sees_all = True, 26100, True, True
-    now = Standing(Kind.NONE, None)
+    now = RecordingStatus(Kind.NONE, None)
     boot_state = BootStatus(False, None, None, None, ())
 
     def __init__(self, *names: str, **changes: object) -> None:
@@ -126,11 +126,11 @@ def test_a_healthy_machine_has_no_trouble():
     ("changes", "name", "expected", "word"),
     [
         ({"elevated": False}, "rights", "fail", "not elevated"),
-        ({"now": Standing(Kind.RUNNING, state(detached=True))}, "recording", "ok", "is running"),
-        ({"now": Standing(Kind.RUNNING, state())}, "recording", "warn", "left running by a process that is gone"),
-        ({"now": Standing(Kind.OWNED, state())}, "recording", "ok", "process 4194305 records"),
-        ({"now": Standing(Kind.ENDED, state())}, "recording", "warn", "left no trace"),
-        ({"now": Standing(Kind.NONE, None, (), session(CAPTURE_SESSION))}, "recording", "warn", "cannot be told"),
+        ({"now": RecordingStatus(Kind.RUNNING, state(detached=True))}, "recording", "ok", "is running"),
+        ({"now": RecordingStatus(Kind.RUNNING, state())}, "recording", "warn", "left running by a process that is gone"),
+        ({"now": RecordingStatus(Kind.OWNED, state())}, "recording", "ok", "process 4194305 records"),
+        ({"now": RecordingStatus(Kind.ENDED, state())}, "recording", "warn", "left no trace"),
+        ({"now": RecordingStatus(Kind.NONE, None, (), session(CAPTURE_SESSION))}, "recording", "warn", "cannot be told"),
         ({"elevated": None}, "rights", "unknown", "cannot be told"),
         ({"version": None}, "pywintrace", "fail", "not installed"),
         ({"limit": 2}, "sessions", "fail", "1 of 2"),
@@ -173,7 +173,7 @@ def test_sessions_that_a_crash_left_behind_are_found_and_others_are_not():
 def test_the_sessions_of_a_recording_are_no_leftovers(kind):
     # Of another user, of a process, or what `regtrace stop` can still make a capture of
     both = (session(CAPTURE_SESSION), session(PROCESS_SESSION))
-    now = Standing(kind, None if kind is Kind.NONE else state(), () if kind is Kind.NONE else both)
+    now = RecordingStatus(kind, None if kind is Kind.NONE else state(), () if kind is Kind.NONE else both)
     machine = Healthy(CAPTURE_SESSION, PROCESS_SESSION, now=now)
     assert states(machine)["leftovers"] == "ok"
     assert stop_leftovers(machine) == []
@@ -181,7 +181,7 @@ def test_the_sessions_of_a_recording_are_no_leftovers(kind):
 
 
 def test_what_is_left_of_a_recording_that_ended_is_stopped_and_forgotten():
-    now = Standing(Kind.ENDED, state(), (session(PROCESS_SESSION),))
+    now = RecordingStatus(Kind.ENDED, state(), (session(PROCESS_SESSION),))
     machine = Healthy(PROCESS_SESSION, now=now)
     assert states(machine)["leftovers"] == "warn"
     assert stop_leftovers(machine) == [PROCESS_SESSION]
@@ -190,7 +190,7 @@ def test_what_is_left_of_a_recording_that_ended_is_stopped_and_forgotten():
 
 def test_a_recording_that_left_a_trace_is_not_forgotten(tmp_path):
     (tmp_path / "a.etl").write_bytes(b"trace")
-    machine = Healthy(now=Standing(Kind.ENDED, state(target=tmp_path / "a.regtrace")))
+    machine = Healthy(now=RecordingStatus(Kind.ENDED, state(target=tmp_path / "a.regtrace")))
     (finding,) = [f for f in examine(machine, Path(), REPORT) if f.name == "recording"]
     assert (finding.state, "`regtrace stop`" in finding.advice) == ("warn", True)
     stop_leftovers(machine)
@@ -353,4 +353,4 @@ def test_this_machine_answers_every_question():
 
 
 def test_a_finding_knows_whether_it_is_trouble():
-    assert [state for state in STATES if Finding("x", state, "y").is_trouble] == ["warn", "fail"]
+    assert [state for state in STATES if Finding("x", state, "y").is_problem] == ["warn", "fail"]

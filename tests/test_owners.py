@@ -16,7 +16,7 @@ from tracer.checks import doctor
 from tracer.errors import NotElevated, SessionError, SessionGone
 from tracer.live.row_filter import RowFilter
 from tracer.live.watch import Watch
-from tracer.recording.status import Kind, Standing
+from tracer.recording.status import Kind, RecordingStatus
 from tracer.session.options import SessionCounters, SessionStatus
 from tracer.session.owners import Owner, own_session_name, owner_of, stop_leftovers
 from tracer.windows import handle_table, process_snapshot
@@ -140,7 +140,7 @@ def test_the_doctor_stops_a_dead_watch_and_no_living_one(dead):
     stopped = []
     machine = SimpleNamespace(
         sessions=lambda: [status(mine), status(name_of(dead))],
-        recording=lambda: Standing(Kind.NONE, None),
+        recording=lambda: RecordingStatus(Kind.NONE, None),
         stop=stopped.append,
     )
     assert doctor.stop_leftovers(machine) == stopped == [name_of(dead)]

@@ -19,7 +19,7 @@ from cli.app import app
 from tracer.errors import NotElevated
 from tracer.recording import capture
 from tracer.recording.state_file import load, state_folder
-from tracer.recording.status import Kind, standing
+from tracer.recording.status import Kind, recording_status
 from tracer.session.options import CAPTURE_SESSION, PROCESS_SESSION, LogMode, SessionOptions
 from tracer.session.owners import own_session_guid, owner_of_guid
 from tracer.session.session import Session, find_session, list_sessions
@@ -142,7 +142,7 @@ def test_a_process_number_that_was_given_again_locks_nobody_out(
         "began_ms": None, "started_ns": int((living.create_time() - 3600) * 1e9)
     }  # fmt: skip
     replace(load(), detached=False, pid=living.pid, **facts).save()
-    assert standing(find_session).kind is Kind.RUNNING
+    assert recording_status(find_session).kind is Kind.RUNNING
     assert "was left running by a process that is gone" in run("capture").stderr
     assert run("stop").exit_code == 0
     assert Manifest.load(tmp_path / "d.regtrace").totals["events"] == 2000
@@ -182,7 +182,7 @@ def test_a_state_of_an_earlier_version_is_read(etw_service, machine):
     for name in ("began_ms", "session_guids", "ended_ns", "ended_by"):
         del values[name]
     path.write_text(json.dumps(values))
-    assert standing(find_session).kind is Kind.RUNNING
+    assert recording_status(find_session).kind is Kind.RUNNING
     assert run("stop").exit_code == 0
 
 
@@ -218,7 +218,7 @@ def test_a_session_that_took_the_name_since_is_not_ours_to_end(etw_service, mach
     for name in (CAPTURE_SESSION, PROCESS_SESSION):
         etw_service.stop_externally(name)
         etw_service.start_foreign(name)
-    assert standing(find_session).kind is Kind.ENDED
+    assert recording_status(find_session).kind is Kind.ENDED
     assert run(verb).exit_code == 0
     assert {*etw_service.sessions} == {CAPTURE_SESSION, PROCESS_SESSION}
     assert (tmp_path / "a.regtrace").exists() == (verb == "stop")
@@ -270,7 +270,7 @@ def test_a_process_that_dies_while_it_makes_the_capture_leaves_all_that_is_neede
                 service=machine.service(),
             )  # fmt: skip
     replace(load(), pid=2**22 + 1).save()
-    assert standing(find_session).kind is Kind.ENDED
+    assert recording_status(find_session).kind is Kind.ENDED
     assert "ended before it became a capture" in run("start").stderr
     assert run("stop").exit_code == 0
     said = Manifest.load(tmp_path / "a.regtrace")
@@ -282,4 +282,4 @@ def test_a_process_that_dies_while_it_makes_the_capture_leaves_all_that_is_neede
 def test_standing_says_what_it_cannot_see(etw_service, machine):
     etw_service.elevated, etw_service.denied_before_lookup = False, True
     with pytest.raises(NotElevated, match="nothing was changed"):
-        standing(find_session)
+        recording_status(find_session)

@@ -75,7 +75,7 @@ def capture(
     code 130), a second one gives up. Losses are counted while it runs and shown at the end. The exit code of
     PROGRAM is told, not returned. Exercised with a double of the tracing service, not yet on Windows itself.
     """
-    from tracer.recording.capture import kept_text, record
+    from tracer.recording.capture import advice_on_traces, record
     from tracer.recording.recorder import real_service
     from tracer.recording.session_plan import Files
 
@@ -92,7 +92,7 @@ def capture(
         with graceful(stop), RecordingLine(stop, hint=_hint(options.command), note=note) as line:
             manifest = record(options, target, stop=stop, progress=line, service=service)
     except KeyboardInterrupt:
-        kept = kept_text(Files(target.absolute())) if stop.is_set() else ""
+        kept = advice_on_traces(Files(target.absolute())) if stop.is_set() else ""
         if kept:
             console.warn(kept)
         raise

@@ -67,7 +67,7 @@ def doctor(
         write_lines([json.dumps([asdict(finding) for finding in findings], indent=2)])
     else:
         write_lines(line for finding in findings for line in _lines(finding))
-    if any(finding.is_trouble for finding in findings):
+    if any(finding.is_problem for finding in findings):
         raise typer.Exit(Exit.FINDINGS)
 
 

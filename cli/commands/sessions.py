@@ -40,12 +40,12 @@ def sessions(
     Windows shows only some of them, or none.
     """
     from cli.output.destination import write_lines
-    from tracer.recording.detached import our_sessions, stop_named
+    from tracer.recording.detached import our_sessions, stop_by_name
     from tracer.recording.recorder import real_service
 
     service = real_service()
     if stop is not None:
-        counters = stop_named(stop, force=force, service=service)
+        counters = stop_by_name(stop, force=force, service=service)
         console.say(f"stopped {stop}: {plural(counters.buffers_written, 'buffer')} written")
         return
     listed, are_all = our_sessions(service=service)

@@ -68,7 +68,7 @@ def start(
     recorder = begin(options, target, service=service)
     if not classic:
         console.say(option_note(options.option_word))
-    seed = recorder.notes.seed_facts or {}
+    seed = recorder.log.seed_facts or {}
     named = f", {plural(seed['named'], 'open key')} named" if "named" in seed else ""
     console.say(f"recording for {target}{named}")
     if "failed" in seed:

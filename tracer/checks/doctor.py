@@ -44,7 +44,7 @@ class Finding:
     advice: str | None = None
 
     @property
-    def is_trouble(self) -> bool:
+    def is_problem(self) -> bool:
         """Whether somebody should look at it."""
         return self.state in ("warn", "fail")
 
@@ -161,14 +161,14 @@ def _sessions(machine: Machine) -> list[SessionStatus] | RegtraceError:
         return problem
 
 
-def _listed(sessions: list[SessionStatus] | RegtraceError) -> list[SessionStatus]:
+def _checked(sessions: list[SessionStatus] | RegtraceError) -> list[SessionStatus]:
     if isinstance(sessions, RegtraceError):
         raise sessions
     return sessions
 
 
 def _session_room(machine: Machine, sessions: list[SessionStatus] | RegtraceError) -> Finding:
-    count, limit = len(_listed(sessions)), machine.session_limit() or _DEFAULT_LIMIT
+    count, limit = len(_checked(sessions)), machine.session_limit() or _DEFAULT_LIMIT
     sentence = f"{count} of {limit} tracing sessions are in use"
     advice = (
         "stop sessions that nobody needs: `logman query -ets` lists them, `logman stop NAME -ets` stops one"
@@ -243,7 +243,7 @@ def _may_be_in_use(session: SessionStatus) -> bool:
 
 
 def _leftover_finding(machine: Machine, sessions: list[SessionStatus] | RegtraceError) -> Finding:
-    leftovers = _leftovers(machine, _listed(sessions))
+    leftovers = _leftovers(machine, _checked(sessions))
     if leftovers:
         return Finding(
             "leftovers",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tracer.recording.autologger import BOOT_SESSION, BootStatus, boot_status
-from tracer.recording.status import Standing, standing
+from tracer.recording.status import RecordingStatus, recording_status
 from tracer.session.options import SessionStatus
 from tracer.windows import rights
 from tracer.windows.handle_table import HandleTable, read_handle_table
@@ -85,7 +85,7 @@ class Machine:
 
         stop_session(name)
 
-    def recording(self) -> Standing:
+    def recording(self) -> RecordingStatus:
         """Return how this user's recording stands.
 
         Raises:
@@ -93,7 +93,7 @@ class Machine:
         """
         from tracer.session.session import find_session
 
-        return standing(find_session)
+        return recording_status(find_session)
 
     def forget_recording(self) -> None:
         """Forget this user's recording."""

@@ -98,6 +98,6 @@ class LiveFeed:
             self.pipeline.note_loss(before.time_ns if before else None, end_ns)
         self._last_counters, self._last_dropped = now, self.dropped
 
-    def count_rest(self) -> None:
+    def count_remaining(self) -> None:
         """Count what a stopped source still holds, where it does not count by itself."""
-        self._intake.count_rest()
+        self._intake.count_remaining()

@@ -238,7 +238,7 @@ class Monitor:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        problems, losses = self._stop(), self._missed()
+        problems, losses = self._stop(), self._loss_sentences()
         self.notes += losses
         self.registrations.warn_of_failures()
         if losses:
@@ -284,10 +284,10 @@ class Monitor:
             finally:
                 self._ended.set()
         if self._thread is not None and self._error is None:
-            attempt(self._feed.count_rest)
+            attempt(self._feed.count_remaining)
         return problems
 
-    def _missed(self) -> list[str]:
+    def _loss_sentences(self) -> list[str]:
         """Return sentences on what was not delivered, or may be missing."""
         counters = self.counters
         parts = [

@@ -54,7 +54,7 @@ _UNDECODED = ("short_payload", "unknown_registry_event")
 _LINGERS_NS = 60_000_000_000  # rows of an ended process may still come
 
 
-class _NoLives(HandleLog):
+class _NoHandleLog(HandleLog):
     """Keeps no lives of handles: nobody asks a live reader for them."""
 
     def grow(self, size: int) -> None:
@@ -115,7 +115,7 @@ class LivePipeline:
         self._processes.assign(np.empty(0, np.int64), [(0, record) for record in processes])
         self._begin()
         self._resolver = Resolver(self._tree, self._names.texts, self._loss_times)
-        self._resolver.handles = _NoLives()
+        self._resolver.handles = _NoHandleLog()
         self._seed, self._seed_ns = seed, seed_ns
 
     @property
@@ -174,11 +174,11 @@ class LivePipeline:
         sequence = self.rows + np.cumsum(is_row) - is_row
         touches = make_touches(records, operations, order, process, sequence, self._names)
         if self._seed is not None:
-            self._plant(touches)
+            self._apply_seed(touches)
         doubts = Doubts(records, operations, order, self._names, [self.diagnostics])
         resolved = doubts.resolve(self._resolver, touches)
         self._rows.add(records, operations, order, touches, resolved, durations(records, operations, []))
-        rows = self._named(touches, is_row) if is_row.any() else _EMPTY
+        rows = self._name_rows(touches, is_row) if is_row.any() else _EMPTY
         self._renew(records, operations)
         # Last: records are read when their rows are there, whatever was raised on the way.
         self.records += len(records)
@@ -186,7 +186,7 @@ class LivePipeline:
         self.undecoded = sum(self.diagnostics[name] for name in _UNDECODED)
         return rows
 
-    def _plant(self, touches: Touches) -> None:
+    def _apply_seed(self, touches: Touches) -> None:
         """Seed the resolver, but for objects that were opened or closed before the seed was read."""
         assert self._seed is not None
         addresses, paths = self._seed
@@ -202,7 +202,7 @@ class LivePipeline:
         first = int(touches.time_ns[0]) if len(touches) else 0
         self._resolver.seed(addresses, paths, first if since is None else since)
 
-    def _named(self, touches: Touches, is_row: NDArray[np.bool_]) -> pa.Table:
+    def _name_rows(self, touches: Touches, is_row: NDArray[np.bool_]) -> pa.Table:
         rows = self._rows.in_order()
         keys = _Distinct(rows.column("key_id"))
         lives = _Distinct(rows.column("process_id"))

@@ -99,7 +99,7 @@ class Intake:
         self._place += len(piece)
         return piece
 
-    def count_rest(self) -> None:
+    def count_remaining(self) -> None:
         """Count what a source that does not count by itself still holds; call it once the source was stopped."""
         if getattr(self._source, "received", None) is None:
             while batch := self._source.take(0):

@@ -26,7 +26,7 @@ from tracer.rows.processes import ProcessRecord
 from tracer.store.manifest import Manifest
 from tracer.windows.handle_table import write_seed
 
-__all__ = ["CaptureOptions", "Follow", "check_target", "kept_text", "publish", "record"]
+__all__ = ["CaptureOptions", "Follow", "advice_on_traces", "check_target", "publish", "record"]
 
 Follow = Callable[[RecorderStatus | Progress], None]
 _STEP_SECONDS = 0.2  # Windows delivers Ctrl-C between two waits
@@ -73,15 +73,15 @@ def record(
         recorder.start()
         try:
             # Should this process be killed, `regtrace stop` can still publish what the kernel went on recording.
-            State.of(recorder, detached=False).save(recorder.notes.table)
+            State.of(recorder, detached=False).save(recorder.log.table)
             if program:
-                recorder.notes.add_processes([_started(program, recorder)])
+                recorder.log.add_processes([_started(program, recorder)])
             ended_by = _wait(recorder, program, stop, follow)
             follow(recorder.status("saving"))
         finally:
             recorder.stop()
         # From here on its files are enough: should this process be killed, `regtrace stop` goes on.
-        State.of(recorder, detached=False, ended_by=ended_by).save(recorder.notes.table)
+        State.of(recorder, detached=False, ended_by=ended_by).save(recorder.log.table)
         outcome = {
             "ended_by": ended_by,
             "program": None
@@ -113,13 +113,13 @@ def publish(
         follow: called after every chunk.
         files: of a snapshot; None is the recording's own.
     """
-    files, options, notes = files or recorder.files, recorder.options, recorder.notes
+    files, options, log = files or recorder.files, recorder.options, recorder.log
     sources = [path for path in files.traces if path.exists() and path.stat().st_size]
-    events, buffers = notes.lost()
+    events, buffers = log.lost()
     settings = {
         **settings_of(options, recorder.plans),
         "host": host_facts(),
-        "started_ns": notes.started_ns,
+        "started_ns": log.started_ns,
         "ended_ns": recorder.ended_ns,
         "lost": {"events": events, "buffers": buffers},
         **outcome,
@@ -133,15 +133,15 @@ def publish(
         )
     try:
         manifest = ingest(
-            sources, files.target, force=options.force, progress=follow, live=notes.facts(settings)
+            sources, files.target, force=options.force, progress=follow, live=log.facts(settings)
         )
     except (RegtraceError, OSError) as error:
         kind = type(error) if isinstance(error, RegtraceError) else TargetError
-        raise kind(f"{error}; {kept_text(files)}") from error
+        raise kind(f"{error}; {advice_on_traces(files)}") from error
     if options.keep_etl:
-        if notes.table is not None:
+        if log.table is not None:
             with open_target(files.seed, force=options.force) as stream:
-                write_seed(notes.table, stream)
+                write_seed(log.table, stream)
     else:
         for path in sources:
             with contextlib.suppress(OSError):
@@ -150,7 +150,7 @@ def publish(
     return manifest
 
 
-def kept_text(files: Files) -> str:
+def advice_on_traces(files: Files) -> str:
     """Return what can be done with trace files that are still there; empty where there are none."""
     sources = [path for path in files.traces if path.exists()]
     again = " ".join(f'"{path}"' for path in sources)

@@ -13,13 +13,13 @@ from tracer.recording.capture import Follow, check_target, publish
 from tracer.recording.recorder import Recorder, Service, real_service
 from tracer.recording.session_plan import CaptureOptions, Files
 from tracer.recording.state_file import State, load, release
-from tracer.recording.status import Kind, Standing, claim, standing
+from tracer.recording.status import Kind, RecordingStatus, claim, recording_status
 from tracer.recording.trace_files import put_back
 from tracer.session.options import CAPTURE_SESSION, SessionCounters, SessionStatus
 from tracer.session.owners import owner_of, owner_of_guid, owner_text
 from tracer.store.manifest import Manifest
 
-__all__ = ["Running", "cancel", "our_sessions", "running", "snapshot", "start", "stop", "stop_named"]
+__all__ = ["Running", "cancel", "our_sessions", "running", "snapshot", "start", "stop", "stop_by_name"]
 
 _NOTHING = "nothing is being recorded; `regtrace start` or `regtrace capture` begin a recording"
 
@@ -56,7 +56,7 @@ def start(options: CaptureOptions, target: Path, *, service: Service | None = No
     try:
         recorder.start()
         try:
-            State.of(recorder, detached=True).save(recorder.notes.table)
+            State.of(recorder, detached=True).save(recorder.log.table)
             recorder.detach()
         except BaseException:
             recorder.abandon()
@@ -82,15 +82,15 @@ def stop(follow: Follow, *, service: Service | None = None, keep_etl: bool = Fal
     state = _state_of(now)
     options = replace(state.options, keep_etl=keep_etl or state.options.keep_etl)
     if now.kind is Kind.ENDED:
-        recorder = Recorder.ended(options, Files(state.target), service, state.notes(), state.ended_ns)
+        recorder = Recorder.ended(options, Files(state.target), service, state.log(), state.ended_ns)
         _stop_sessions(now, service)
         ended_by = state.ended_by or "other"
     else:
-        recorder = Recorder.resume(options, Files(state.target), service, state.notes())
+        recorder = Recorder.resume(options, Files(state.target), service, state.log())
         follow(recorder.status("saving"))
         recorder.stop()
         ended_by = "other" if recorder.gone else "stop"
-        State.of(recorder, detached=True, ended_by=ended_by).save(recorder.notes.table)
+        State.of(recorder, detached=True, ended_by=ended_by).save(recorder.log.table)
     try:
         return publish(recorder, {"ended_by": ended_by, "program": None}, follow), recorder.files.target
     finally:
@@ -137,7 +137,7 @@ def snapshot(follow: Follow, target: Path, *, force: bool = False, keep_etl: boo
         )
     check_target(target, force=force)
     options = replace(state.options, force=force, keep_etl=keep_etl)
-    recorder = Recorder.resume(options, Files(state.target), service, state.notes())
+    recorder = Recorder.resume(options, Files(state.target), service, state.log())
     recorder.poll(force=True)
     files = Files(target)
     follow(recorder.status("saving"))
@@ -178,7 +178,7 @@ def our_sessions(*, service: Service | None = None) -> tuple[list[SessionStatus]
     return sessions, service.sees_all()
 
 
-def stop_named(name: str, *, force: bool = False, service: Service | None = None) -> SessionCounters:
+def stop_by_name(name: str, *, force: bool = False, service: Service | None = None) -> SessionCounters:
     """Stop a session by its name.
 
     Raises:
@@ -207,7 +207,7 @@ def _is_readable() -> bool:
     return True
 
 
-def _state_of(now: Standing) -> State:
+def _state_of(now: RecordingStatus) -> State:
     """Return the state of what there is.
 
     Raises:
@@ -222,13 +222,13 @@ def _state_of(now: Standing) -> State:
     return now.state
 
 
-def _own(service: Service, *, force: bool = False) -> Standing:
+def _own(service: Service, *, force: bool = False) -> RecordingStatus:
     """Return how the recording stands that this command may end.
 
     Raises:
         RegtraceError: there is none, or a process takes care of it.
     """
-    now = standing(service.find)
+    now = recording_status(service.find)
     state = _state_of(now)
     if now.kind is Kind.OWNED and not force:
         raise RegtraceError(
@@ -244,7 +244,7 @@ def _running_state(service: Service) -> State:
     Raises:
         RegtraceError: there is none.
     """
-    now = standing(service.find)
+    now = recording_status(service.find)
     state = _state_of(now)
     if any(session.name.lower() == CAPTURE_SESSION for session in now.sessions):
         return state
@@ -262,7 +262,7 @@ def _running_state(service: Service) -> State:
     )
 
 
-def _stop_sessions(now: Standing, service: Service) -> None:
+def _stop_sessions(now: RecordingStatus, service: Service) -> None:
     """Stop what runs of a recording, and nothing that took its name since."""
     for session in now.sessions:
         service.attach(session.name).stop()

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tracer.errors import PlatformError, RegtraceError, SessionGone, TargetError
-from tracer.recording.recording_log import Notes
+from tracer.recording.recording_log import RecordingLog
 from tracer.recording.session_plan import MIB, CaptureOptions, Files, plan_providers, plan_sessions
 from tracer.recording.trace_files import put_back, set_aside
 from tracer.rows.processes import ProcessRecord
@@ -111,7 +111,7 @@ class Recorder:
 
     Attributes:
         options, files: what is recorded, and to where.
-        notes: what was noted so far; before `start` it is empty.
+        log: what was noted so far; before `start` it is empty.
         gone: whether somebody else stopped a session.
         saved: whether the trace of a recording in memory was saved.
         ended_ns: when it was ended or saved, UTC nanoseconds.
@@ -120,23 +120,23 @@ class Recorder:
     def __init__(self, options: CaptureOptions, files: Files, service: Service) -> None:
         self.options, self.files, self.service = options, files, service
         self.plans = plan_sessions(options, files)
-        self.notes = Notes(time.time_ns())
+        self.log = RecordingLog(time.time_ns())
         self.gone = self.saved = False
-        self.ended_ns = self.notes.started_ns
+        self.ended_ns = self.log.started_ns
         self._sessions: list[Session] = []  # registry events first, as the sources of the capture are
         self._running: list[Session] = []
         self._next_poll = self._next_look = 0.0
         self._pids: set[int] = set()
 
     @classmethod
-    def resume(cls, options: CaptureOptions, files: Files, service: Service, notes: Notes) -> "Recorder":
+    def resume(cls, options: CaptureOptions, files: Files, service: Service, log: RecordingLog) -> "Recorder":
         """Return the recorder of sessions that another process started.
 
         Raises:
             SessionGone: the session for registry events does not run.
         """
         recorder = cls(options, files, service)
-        recorder.notes = notes
+        recorder.log = log
         main = service.attach(recorder.plans[0].name)
         recorder._sessions.append(main)
         recorder._running.append(main)
@@ -148,7 +148,7 @@ class Recorder:
 
     @classmethod
     def ended(
-        cls, options: CaptureOptions, files: Files, service: Service, notes: Notes, ended_ns: int | None
+        cls, options: CaptureOptions, files: Files, service: Service, log: RecordingLog, ended_ns: int | None
     ) -> "Recorder":
         """Return the recorder of a recording whose sessions are gone: what it wrote is there.
 
@@ -156,13 +156,13 @@ class Recorder:
             options: what was recorded.
             files: where its traces are.
             service: what to ask of the system.
-            notes: what was noted at its start.
+            log: what was noted at its start.
             ended_ns: when it ended, UTC nanoseconds; None: when its trace was written last.
         """
         recorder = cls(options, files, service)
-        recorder.notes, recorder.gone = notes, True
+        recorder.log, recorder.gone = log, True
         trace = files.registry
-        written_ns = trace.stat().st_mtime_ns if trace.exists() else notes.started_ns
+        written_ns = trace.stat().st_mtime_ns if trace.exists() else log.started_ns
         recorder.ended_ns = ended_ns or written_ns
         return recorder
 
@@ -186,11 +186,11 @@ class Recorder:
             for session, providers in ((process_session, processes), (main, registry)):
                 self._running.append(session)
                 session.start()
-                self.notes.started_ns = time.time_ns()
+                self.log.started_ns = time.time_ns()
                 for provider in providers:
                     session.enable(provider)
             if self.options.classic:
-                self.notes.rundown = main.request_rundown()
+                self.log.rundown = main.request_rundown()
             self._look()
             if not self.options.is_ring:
                 self._read_handles("start")
@@ -206,7 +206,7 @@ class Recorder:
             self._next_poll = now + _POLL_SECONDS
             for source, session in enumerate(self._sessions):
                 try:
-                    self.notes.add_counters(source, session.name, session.counters())
+                    self.log.add_counters(source, session.name, session.counters())
                 except SessionGone:
                     self.gone = True
         if now >= self._next_look:
@@ -218,12 +218,12 @@ class Recorder:
     def status(self, phase: str) -> RecorderStatus:
         """Return how the recording stands by the last poll."""
         main = self.plans[0]
-        last = self.notes.last.get(main.name)
+        last = self.log.last.get(main.name)
         buffers_written = last["buffers_written"] if last and not self.options.is_in_memory else None
-        events, buffers = self.notes.lost()
+        events, buffers = self.log.lost()
         return RecorderStatus(
             phase=phase,
-            seconds=max(0.0, (time.time_ns() - self.notes.started_ns) / 1e9),
+            seconds=max(0.0, (time.time_ns() - self.log.started_ns) / 1e9),
             buffers=buffers_written,
             bytes=None if buffers_written is None else buffers_written * main.buffer_kib * 1024,
             events_lost=events,
@@ -339,7 +339,7 @@ class Recorder:
                     continue
                 self._running.remove(session)
                 self.gone = self.gone or session.ended_by_other
-                self.notes.add_counters(self._sessions.index(session), session.name, counters)
+                self.log.add_counters(self._sessions.index(session), session.name, counters)
         if trouble is not None:
             raise trouble
 
@@ -354,19 +354,19 @@ class Recorder:
         if self.options.classic:
             return  # its records are about key control blocks, which no handle table lists
         if not self.options.handles:
-            self.notes.seed_facts = {"read": None, "failed": "the handle table was left out, as asked"}
+            self.log.seed_facts = {"read": None, "failed": "the handle table was left out, as asked"}
             return
         try:
-            self.notes.add_handles(self.service.handles(), at=at)
+            self.log.add_handles(self.service.handles(), at=at)
         except (PlatformError, TargetError, OSError) as error:
-            self.notes.seed_facts = {"read": at, "failed": str(error)}
+            self.log.seed_facts = {"read": at, "failed": str(error)}
 
     def _look(self) -> None:
         """Look at the processes that run: the kernel's records hold no command lines."""
         began = time.monotonic()
         processes = self.service.processes()
         self._pids = {record.pid for record in processes}
-        self.notes.add_processes(processes)
+        self.log.add_processes(processes)
         took = time.monotonic() - began
         self._next_look = began + max(took * _LOOK_SHARE, 0.1)
 

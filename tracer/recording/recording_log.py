@@ -12,7 +12,7 @@ from tracer.rows.processes import ProcessRecord
 from tracer.session.options import SessionCounters
 from tracer.windows.handle_table import HandleTable
 
-__all__ = ["Notes", "host_facts"]
+__all__ = ["RecordingLog", "host_facts"]
 
 _COUNTED = (
     "events_lost", "log_buffers_lost", "real_time_buffers_lost", "buffers_written", "buffers", "free_buffers",
@@ -21,7 +21,7 @@ _LOST = (("events", "events_lost"), ("buffers", "log_buffers_lost"), ("buffers",
 
 
 @dataclass(slots=True)
-class Notes:
+class RecordingLog:
     """Everything that was noted; a detached recording stores the beginning of it.
 
     Attributes:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from tracer.errors import RegtraceError, TargetError
 from tracer.ingest.seed import read_seed
-from tracer.recording.recording_log import Notes
+from tracer.recording.recording_log import RecordingLog
 from tracer.recording.session_plan import CaptureOptions, Files
 from tracer.rows.processes import ProcessRecord
 from tracer.session.options import SessionStatus
@@ -40,7 +40,7 @@ class State:
         target: the capture it is to become.
         options: what is recorded.
         started_ns: when, UTC nanoseconds.
-        seed_facts, rundown, counters, processes: what was noted at the start (`recorder_notes.Notes`).
+        seed_facts, rundown, counters, processes: what was noted at the start (`tracer.recording.recording_log.RecordingLog`).
         seed_ns: time of the handle table that is stored beside it; None where there is none.
         began_ms: when that process began, milliseconds since 1970, UTC; None in states of earlier versions.
         session_guids: of its sessions; none before they were started, and in states of earlier versions.
@@ -65,18 +65,18 @@ class State:
     @classmethod
     def of(cls, recorder: "Recorder", *, detached: bool, ended_by: str | None = None) -> "State":
         """Return the state of a recorder; `ended_by` once it has ended."""
-        notes = recorder.notes
+        log = recorder.log
         return cls(
             detached=detached,
             pid=os.getpid(),
             target=recorder.files.target,
             options=recorder.options,
-            started_ns=notes.started_ns,
-            seed_ns=None if notes.table is None else notes.table.time_ns,
-            seed_facts=notes.seed_facts,
-            rundown=notes.rundown,
-            counters=notes.counters,
-            processes=[asdict(record) for record in notes.processes.values()],
+            started_ns=log.started_ns,
+            seed_ns=None if log.table is None else log.table.time_ns,
+            seed_facts=log.seed_facts,
+            rundown=log.rundown,
+            counters=log.counters,
+            processes=[asdict(record) for record in log.processes.values()],
             began_ms=process_began_ms(),
             session_guids=recorder.session_guids,
             ended_ns=None if ended_by is None else recorder.ended_ns,
@@ -115,20 +115,20 @@ class State:
         trace = Files(self.target).registry
         return trace.is_file() and trace.stat().st_size > 0
 
-    def notes(self) -> Notes:
+    def log(self) -> RecordingLog:
         """Return what was noted at the start.
 
         Raises:
             RegtraceError: the table of names beside it cannot be read.
         """
-        notes = Notes(self.started_ns, counters=[*self.counters], rundown=self.rundown)
-        notes.seed_facts = self.seed_facts
-        notes.last = {row["session"]: row for row in self.counters}
-        notes.add_processes(ProcessRecord(**record) for record in self.processes)
+        log = RecordingLog(self.started_ns, counters=[*self.counters], rundown=self.rundown)
+        log.seed_facts = self.seed_facts
+        log.last = {row["session"]: row for row in self.counters}
+        log.add_processes(ProcessRecord(**record) for record in self.processes)
         if self.seed_ns is not None:
             addresses, paths = read_seed(state_folder() / _SEED)
-            notes.table = HandleTable(addresses, paths, self.seed_ns, 0.0, 0, 0, 0)
-        return notes
+            log.table = HandleTable(addresses, paths, self.seed_ns, 0.0, 0, 0, 0)
+        return log
 
     def save(self, table: HandleTable | None = None) -> None:
         """Write it, with the handle table beside it.

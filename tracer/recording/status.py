@@ -14,7 +14,7 @@ from tracer.recording.state_file import State, load
 from tracer.session.options import CAPTURE_SESSION, PROCESS_SESSION, SessionStatus
 from tracer.session.owners import owner_text
 
-__all__ = ["Find", "Kind", "Standing", "claim", "standing"]
+__all__ = ["Find", "Kind", "RecordingStatus", "claim", "recording_status"]
 
 Find = Callable[[str], SessionStatus | None]
 
@@ -29,7 +29,7 @@ class Kind(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class RecordingStatus:
     """How it stands.
 
     Attributes:
@@ -45,7 +45,7 @@ class Standing:
     foreign: SessionStatus | None = None
 
 
-def standing(find: Find) -> Standing:
+def recording_status(find: Find) -> RecordingStatus:
     """Return how this user's recording stands.
 
     Args:
@@ -61,15 +61,15 @@ def standing(find: Find) -> Standing:
             session for name in (CAPTURE_SESSION, PROCESS_SESSION) if (session := find(name)) is not None
         ]
     except NotElevated as error:
-        raise NotElevated(_unseen(state, error)) from error
+        raise NotElevated(_unseen_sentence(state, error)) from error
     ours = tuple(session for session in running if state is not None and state.has(session))
     foreign = next((session for session in running if session not in ours), None)
     if state is None:
-        return Standing(Kind.NONE, None, foreign=foreign)
+        return RecordingStatus(Kind.NONE, None, foreign=foreign)
     if state.is_owned:
-        return Standing(Kind.OWNED, state, ours, foreign)
+        return RecordingStatus(Kind.OWNED, state, ours, foreign)
     is_running = any(session.name.lower() == CAPTURE_SESSION for session in ours)
-    return Standing(Kind.RUNNING if is_running else Kind.ENDED, state, ours, foreign)
+    return RecordingStatus(Kind.RUNNING if is_running else Kind.ENDED, state, ours, foreign)
 
 
 def claim(state: State, find: Find, stop: Callable[[str], object]) -> None:
@@ -77,7 +77,7 @@ def claim(state: State, find: Find, stop: Callable[[str], object]) -> None:
 
     Args:
         state: of the new recording.
-        find: as in `standing`.
+        find: as in `recording_status`.
         stop: stops a session by its name: what is left of an earlier recording of this user.
 
     Raises:
@@ -85,7 +85,7 @@ def claim(state: State, find: Find, stop: Callable[[str], object]) -> None:
         NotElevated: the sessions cannot be seen.
         TargetError: the user's folder cannot be written.
     """
-    now = standing(find)
+    now = recording_status(find)
     before = now.state
     if before is not None and now.kind is Kind.OWNED:
         raise RegtraceError(
@@ -112,7 +112,7 @@ def claim(state: State, find: Find, stop: Callable[[str], object]) -> None:
     state.save()
 
 
-def _unseen(state: State | None, error: NotElevated) -> str:
+def _unseen_sentence(state: State | None, error: NotElevated) -> str:
     what = "whether anything is being recorded"
     if state is not None:
         what = f"whether the recording for {state.target} still runs"

@@ -21,7 +21,7 @@ __all__ = [
     "Operation",
     "find_cases",
     "find_operations",
-    "together",
+    "merge_cases",
 ]
 
 COUNTS_VERSION = 2  # of what GROUPS and the statuses count: sums of another version are not used
@@ -259,7 +259,7 @@ def find_operations(word: str) -> tuple[str, ...]:
     return tuple(o.name for o in OPERATIONS if o.name in names)
 
 
-def together(cases: Iterable[Case]) -> tuple[Case, ...]:
+def merge_cases(cases: Iterable[Case]) -> tuple[Case, ...]:
     """Return the cases without what is said twice: first the operations of which every row fits, then the others."""
     distinct = list(dict.fromkeys(cases))
     whole = {name: None for case in distinct if not case.conditions for name in case.operations}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from tracer.errors import UsageError
 from tracer.registry.ntstatus import STATUSES, find_status
-from tracer.registry.operations import GROUPS, OPERATIONS, Case, find_cases, together
+from tracer.registry.operations import GROUPS, OPERATIONS, Case, find_cases, merge_cases
 from tracer.registry.quoting import as_pattern
 from tracer.registry.text import escape_argument, fold_name
 
@@ -76,7 +76,7 @@ def operation_cases(words: Words) -> tuple[Case, ...] | None:
             names = ", ".join(operation.short for operation in OPERATIONS)
             raise UsageError(f"{word!r} is no operation: the words are {groups}, {names}")
         cases += matching
-    return together(cases)
+    return merge_cases(cases)
 
 
 def operation_names(words: Words) -> tuple[str, ...] | None:

@@ -21,7 +21,12 @@ from tracer.session.options import Provider, SessionOptions
 from tracer.windows.system_calls import PROFILE, privilege
 
 __all__ = [
-    "enable_provider", "put_file_name", "request_rundown", "root_logger_kept", "start_properties", "status_of",
+    "enable_provider",
+    "preserved_root_logger",
+    "put_file_name",
+    "request_rundown",
+    "start_properties",
+    "status_of",
 ]  # fmt: skip
 
 _QPC_CLOCK, _SYSTEM_LOGGER = 1, 0x0200_0000
@@ -173,7 +178,7 @@ def status_of(call: Callable[[], object]) -> int:
 
 
 @contextmanager
-def root_logger_kept() -> Iterator[None]:
+def preserved_root_logger() -> Iterator[None]:
     """Undo in the block's end what an import did to the root logger: pywintrace gives it a handler and a level."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level

@@ -34,8 +34,8 @@ from tracer.session.owners import own_session_guid, owner_text
 from tracer.session.raw_queue import RawRecord
 from tracer.session.request import (
     enable_provider,
+    preserved_root_logger,
     request_rundown,
-    root_logger_kept,
     start_properties,
     status_of,
 )
@@ -305,13 +305,13 @@ class Session:
         """
         with self._lock:
             if not self.running and not self._handle:
-                return self._known()
+                return self._last_counters()
             if self.running:
                 with suppress(SessionGone):
                     self._last = self._ask(STOP, "stop").counters
                     self.running = False
             exit_handlers.forget(self)
-            return self._known()
+            return self._last_counters()
 
     def leave(self) -> None:
         """Let the session go on after this process; it is found again by its name with `attach`."""
@@ -332,7 +332,7 @@ class Session:
             exit_handlers.forget(self)
             raise
 
-    def _known(self) -> SessionCounters:
+    def _last_counters(self) -> SessionCounters:
         if self._last is None:
             raise SessionError(f"session '{self.name}' was never started")
         return self._last
@@ -394,5 +394,5 @@ class _Etw:
 
 def pywintrace() -> _Etw:
     """Import pywintrace, without what it does to the root logger."""
-    with root_logger_kept():
+    with preserved_root_logger():
         return _Etw()

@@ -65,7 +65,7 @@ class Usage:
         begins = np.append(0, np.flatnonzero(key[1:] != key[:-1]) + 1)
         rows = key.take(begins).astype(np.int64) + 1
         self._make_room(int(rows.max()) + 1)
-        for name, sums in _summed(events, begins).items():
+        for name, sums in _sums_of_runs(events, begins).items():
             own = self._sums[name]
             if name in _FIRSTS:
                 own[rows] = np.minimum(own[rows], sums)
@@ -97,19 +97,19 @@ class Usage:
                 self._sums[name] = np.append(sums, np.full(room - len(sums), _STARTS[name]))
 
 
-def _summed(events: pa.Table, begins: Column) -> dict[str, Column]:
+def _sums_of_runs(events: pa.Table, begins: Column) -> dict[str, Column]:
     """Return the sums of the rows from each of `begins` up to the next one, by the names of _STARTS."""
     rows, count = events.num_rows, len(begins)
     ends = np.append(begins[1:], rows)
     run = np.repeat(np.arange(count), ends - begins)
 
-    def counted(some: Column) -> Column:
+    def count_of(some: Column) -> Column:
         return np.bincount(run.take(some), minlength=count)
 
-    def added_up(name: str, values: NDArray, some: Column) -> dict[str, Column]:  # type: ignore[type-arg]
+    def sum_of(name: str, values: NDArray, some: Column) -> dict[str, Column]:  # type: ignore[type-arg]
         sums = np.zeros(count, np.int64)
         np.add.at(sums, run.take(some), values.take(some).astype(np.int64))
-        return {name: sums, f"known {name}": counted(some)}
+        return {name: sums, f"known {name}": count_of(some)}
 
     operation = _operations(events["operation"])
     columns = {name: _numbers(events, name) for name in ("status", "disposition", "information_class")}
@@ -123,7 +123,7 @@ def _summed(events: pa.Table, begins: Column) -> dict[str, Column]:
                 column = columns[condition.column]
                 some = some[holds(condition, column.values.take(some), column.is_valid.take(some))]
             if group in rare:
-                rare[group] += counted(some)
+                rare[group] += count_of(some)
             else:
                 packed[some] += _STEP[group]
     counts = np.add.reduceat(packed, begins)
@@ -141,11 +141,11 @@ def _summed(events: pa.Table, begins: Column) -> dict[str, Column]:
             for place, name in enumerate(_PACKED)
         },
         **rare,
-        "failures": counted(not_done[~np.isin(code, NOT_FAILURES)]),
-        "not_found": counted(not_done[code == NAME_NOT_FOUND]),
-        **added_up("bytes_read", size.values, sized[_READS.take(operation.take(sized))]),
-        **added_up("bytes_written", size.values, sized[operation.take(sized) == _SET]),
-        **added_up("time_spent_ns", duration.values, timed),
+        "failures": count_of(not_done[~np.isin(code, NOT_FAILURES)]),
+        "not_found": count_of(not_done[code == NAME_NOT_FOUND]),
+        **sum_of("bytes_read", size.values, sized[_READS.take(operation.take(sized))]),
+        **sum_of("bytes_written", size.values, sized[operation.take(sized) == _SET]),
+        **sum_of("time_spent_ns", duration.values, timed),
         _ROUGH: np.bincount(run.take(timed), duration.values.take(timed), count),
         "first_ns": np.minimum.reduceat(time_ns, begins),
         "last_ns": np.maximum.reduceat(time_ns, begins),

@@ -110,7 +110,7 @@ def read_handle_table(kernel: Kernel | None = None) -> HandleTable:
             )
         keys = first[first["type"] == own_entries["type"][0]]
         with _Duplicates(kernel).collected(keys) as duplicates:
-            names, moved = _named(duplicates, _entries(kernel))
+            names, moved = _proved_names(duplicates, _entries(kernel))
             time_ns = time.time_ns()
     addresses = np.unique(keys["object"][keys["object"] != 0])
     return HandleTable(
@@ -225,7 +225,7 @@ def _key_name(kernel: Kernel, handle: int) -> str | None:
     return decode_name(raw[4 : 4 + length]) if 0 < length <= len(raw) - 4 else None
 
 
-def _named(duplicates: _Duplicates, entries: NDArray[np.void]) -> tuple[dict[int, str], int]:
+def _proved_names(duplicates: _Duplicates, entries: NDArray[np.void]) -> tuple[dict[int, str], int]:
     """Return the path of each address that a duplicate proves, and how many led elsewhere."""
     ours = entries[entries["pid"] == duplicates.kernel.pid]
     real = dict(zip(ours["value"].tolist(), ours["object"].tolist(), strict=True))
