@@ -538,7 +538,7 @@ def test_a_ring_whose_session_somebody_stops_is_gone_in_one_sentence(etw_service
         if getattr(status, "phase", "") == "recording" and "regtrace-capture" in etw_service.sessions:
             etw_service.stop_externally("regtrace-capture")
 
-    with pytest.raises(SourceError, match="the ring was in memory"):
+    with pytest.raises(SourceError, match="the ring in memory is lost"):
         record(
             CaptureOptions(ring_mib=1), tmp_path / "live.regtrace", stop=threading.Event(), progress=follow,
             service=machine.service(),

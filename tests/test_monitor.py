@@ -438,7 +438,7 @@ def test_a_monitor_is_used_once(trace):
     monitor = Monitor(source=batches(trace))
     with monitor:
         monitor.wait(60)
-    with pytest.raises(rt.UsageError, match="once"):
+    with pytest.raises(rt.UsageError, match="was used before; make a new one"):
         monitor.__enter__()
 
 

@@ -136,7 +136,7 @@ def test_a_session_that_somebody_may_use_is_not_taken_over(etw_service: EtwServi
 
 def test_a_session_of_another_name_than_ours_is_never_started_or_stopped(etw_service: EtwService) -> None:
     etw_service.start_foreign("Somebody")
-    with pytest.raises(SessionError, match="names begin with 'regtrace-'"):
+    with pytest.raises(SessionError, match="names of regtrace's sessions begin with 'regtrace-'"):
         Session(SessionOptions("Somebody", LogMode.REAL_TIME)).start()
     assert [s.name for s in etw_service.running()] == ["Somebody"]
 

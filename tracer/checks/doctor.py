@@ -1,4 +1,4 @@
-"""The doctor: what stands in the way of a good capture on this machine, and what to do about it.
+"""The doctor: what prevents a good capture on this machine, and what to do about it.
 
 Looks and does not touch, except that leftover sessions are stopped on request. Works on every system; what
 only Windows can answer is not asked elsewhere.
@@ -85,7 +85,7 @@ def examine(
 
 
 def stop_leftovers(machine: Machine | None = None) -> list[str]:
-    """Stop sessions of ours that surely nobody uses, and return their names.
+    """Stop sessions of regtrace that are certainly unused, and return their names.
 
     A session whose process runs or cannot be asked is left alone, and so is a recording: it can be made a capture of,
     or is another user's. What is known of a recording that ended and left nothing is forgotten.
@@ -188,7 +188,7 @@ def _session_room(machine: Machine, sessions: list[SessionStatus] | RegtraceErro
 
 
 def _recording(machine: Machine) -> Finding:
-    """Return how the recording of this user stands: whatever is in the way of the next one has a verb that ends it."""
+    """Return the finding on this user's recording, with the verb that ends it."""
     now = machine.recording()
     if now.foreign is not None:
         return Finding(
@@ -225,7 +225,7 @@ def _recording(machine: Machine) -> Finding:
 
 
 def _leftovers(machine: Machine, sessions: list[SessionStatus]) -> list[SessionStatus]:
-    """Return the sessions that surely nobody uses."""
+    """Return the sessions that are certainly unused."""
     ours = [one for one in sessions if one.is_ours and one.name.lower() != BOOT_SESSION]
     ours = [one for one in ours if not _may_be_in_use(one)]
     recordings = [one for one in ours if one.name.lower() in (CAPTURE_SESSION, PROCESS_SESSION)]
@@ -237,7 +237,7 @@ def _leftovers(machine: Machine, sessions: list[SessionStatus]) -> list[SessionS
 
 
 def _may_be_in_use(session: SessionStatus) -> bool:
-    """Whether its name or its GUID says a process that runs, or that cannot be asked."""
+    """Whether its name or GUID names a process that runs or cannot be asked."""
     owner = owner_of(session.name) or owner_of_guid(session.guid)
     return owner is not None and owner.is_running() is not False
 
@@ -307,7 +307,7 @@ def _boot(machine: Machine) -> Finding:
 
 
 def _option_word(report: Report | RegtraceError | None) -> Iterator[Finding]:
-    """Yield what is known of value data: only a trial shows it."""
+    """Yield findings on value data, which only a trial can show."""
     name = "value data"
     if report is None:
         yield Finding(

@@ -1,4 +1,4 @@
-"""This machine, as far as a check before a capture asks about it: plain answers, None where nobody can say."""
+"""Facts about this machine for the checks: plain values, None if unknown."""
 
 import importlib.metadata
 import shutil
@@ -21,7 +21,7 @@ _IS_WINDOWS = sys.platform == "win32"
 
 
 class Machine:
-    """The machine we run on; tests put another in its place."""
+    """This machine; tests replace it."""
 
     def is_supported(self) -> bool:
         """Whether it can trace at all."""
@@ -30,7 +30,7 @@ class Machine:
         return is_supported()
 
     def system(self) -> str:
-        """Return what system it is, for people."""
+        """Return the name of the system, for people."""
         import platform
 
         return f"{platform.system()} {platform.release()}".strip()
@@ -50,7 +50,7 @@ class Machine:
         return rights.is_elevated()
 
     def sees_all_sessions(self) -> bool | None:
-        """Return whether `sessions` are all that run; None where nobody can say."""
+        """Return whether `sessions` lists all running sessions; None if unknown."""
         return rights.sees_all_sessions()
 
     def is_64_bit(self) -> bool:
@@ -86,7 +86,7 @@ class Machine:
         stop_session(name)
 
     def recording(self) -> RecordingStatus:
-        """Return how this user's recording stands.
+        """Return the status of this user's recording.
 
         Raises:
             RegtraceError: nobody can say.
@@ -110,7 +110,7 @@ class Machine:
         return read_handle_table()
 
     def boot(self) -> BootStatus | None:
-        """Return how the boot trace stands; None outside of Windows.
+        """Return the status of the boot trace; None outside of Windows.
 
         Raises:
             NotElevated: its session may not be asked.

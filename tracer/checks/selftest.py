@@ -1,4 +1,4 @@
-"""The self-test: known operations on a key of our own, traced, and looked for in what came out.
+"""The self-test: traces known operations on a scratch key, and looks for them in the result.
 
 It answers, on this machine and today, what no document can: whether the provider reports each operation, whether
 keys get their names, and whether the option word brings values and previous values. The rows are found by the
@@ -42,7 +42,7 @@ _SETTLE_SECONDS = 0.5  # enabling a provider is asynchronous
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """What was traced while the work was done.
+    """What was recorded during the work.
 
     Attributes:
         rows: events of this process in order, with operation, key (a native path), value_name, data,
@@ -60,7 +60,7 @@ class Recorded:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """How one operation fared: how often it was done, and how much of that came out.
+    """Counts for one operation: how often it was done, and how much of it was recorded.
 
     Attributes:
         operation: as the provider names it.
@@ -81,7 +81,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What came out of a self-test.
+    """The result of a self-test.
 
     Attributes:
         lines: one for each operation.
@@ -111,7 +111,7 @@ Recorder = Callable[[Callable[[], None]], Recorded]
 
 
 def run_selftest(work: Work | None = None, recorder: Recorder | None = None) -> Report:
-    """Do known operations while they are traced, and return what came out.
+    """Trace known operations, and return the result.
 
     Args:
         work: the operations; None is `RegistryWork`.
@@ -240,7 +240,7 @@ def _judge(steps: Iterable[Step], recorded: Recorded) -> Report:
 
 
 def _facts(step: Step, row: dict[str, Any] | None) -> Iterator[tuple[str, bool]]:
-    """Yield what a step had done, and what of that its row says."""
+    """Yield each fact of a step, and whether its row says it."""
     row = {} if row is None else row
     yield "done", True
     yield "seen", bool(row)
@@ -252,7 +252,7 @@ def _facts(step: Step, row: dict[str, Any] | None) -> Iterator[tuple[str, bool]]
 
 
 def _take(free: list[dict[str, Any]], step: Step, *, exact: bool) -> dict[str, Any] | None:
-    """Take the first row that can be this step's; a named one before one without a name.
+    """Take the first row that can belong to the step, preferably one with a key name.
 
     Args:
         free: the rows that nobody took yet.
@@ -291,7 +291,7 @@ def _is_unnamed(path: str | None) -> bool:
 
 
 def _findings(report: Report) -> list[str]:
-    """Return one sentence for each thing that is not as it should be."""
+    """Return one sentence for each difference from what was expected."""
     sentences = []
     for line in report.lines:
         lacks = {

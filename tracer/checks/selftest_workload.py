@@ -1,4 +1,4 @@
-"""Known work: operations on a scratch key of our own, and what a trace of them must say."""
+"""The workload of the self-test: operations on a scratch key, and what a trace of them must contain."""
 
 import importlib
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ _STRING, _BINARY, _DWORD = 1, 3, 4
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One operation that was done, and what its row should say; None where it says nothing of the kind.
+    """One operation, and what its row should contain; None where the row has no such value.
 
     Attributes:
         operation: as the provider names it.
@@ -31,13 +31,13 @@ class Step:
 
 
 class Work(Protocol):
-    """Operations to be done, and undone."""
+    """Operations that can be done and undone."""
 
     def do(self, key: str) -> list[Step]:
         """Do the operations on `key`, a path below HKCU, and return them in order."""
 
     def clean(self, key: str) -> None:
-        """Remove whatever is left of `key`; nothing happens where nothing is."""
+        """Remove what is left of `key`; does nothing if it does not exist."""
 
 
 class RegistryWork:

@@ -1,4 +1,4 @@
-"""The way of live records from a source to named rows: taken in pieces, losses noted, every record counted."""
+"""The feed of live records: takes them from a source, notes losses, and counts what became of each."""
 
 import time
 from collections.abc import Callable
@@ -33,7 +33,7 @@ class LiveFeed:
         self.begin(Surroundings())
 
     def begin(self, surroundings: Surroundings) -> None:
-        """Make the pipeline of rows of a machine that is like this."""
+        """Make a pipeline that knows these surroundings."""
         self.control_set = surroundings.control_set
         self.pipeline = LivePipeline(
             surroundings.seed,
@@ -51,7 +51,7 @@ class LiveFeed:
 
     @property
     def received(self) -> int:
-        """How many records came, of whatever kind and whatever became of them."""
+        """How many records came, of any kind, including those that were lost afterwards."""
         return self._intake.received
 
     @property
@@ -70,7 +70,7 @@ class LiveFeed:
         return self.pipeline.records - self.pipeline.rows - self.pipeline.undecoded
 
     def pending(self, delivered: int) -> int:
-        """Return how many records came and have no end yet, where so many rows were delivered or filtered out.
+        """Return how many records came and were neither counted as lost nor among the `delivered` rows.
 
         It is what remains of all that came, so no record can be left out, whoever leaves the feed, and where.
         """
@@ -90,7 +90,7 @@ class LiveFeed:
         return raw
 
     def note_losses(self) -> None:
-        """Tell the pipeline what was lost since the last call: names from before a loss are no longer sure."""
+        """Tell the pipeline what was lost since the last call, because a loss makes earlier names unsure."""
         before, now = self._last_counters, self.counters
         lost = before is not None and now is not None and now.missing > before.missing
         if lost or self.dropped > self._last_dropped:
@@ -99,5 +99,5 @@ class LiveFeed:
         self._last_counters, self._last_dropped = now, self.dropped
 
     def count_remaining(self) -> None:
-        """Count what a stopped source still holds, where it does not count by itself."""
+        """Count the records that a stopped source still holds, if the source does not count them itself."""
         self._intake.count_remaining()

@@ -1,4 +1,4 @@
-"""Names of keys by number while their tree still grows: what is known by now, and how sure it is."""
+"""Names of keys by number, and how sure each name is, while their tree still grows."""
 
 from tracer.registry.paths import display_path
 from tracer.resolve.tree import KeyTree
@@ -7,7 +7,7 @@ __all__ = ["KeyNames"]
 
 
 class KeyNames:
-    """Spells keys of a tree; the names of rooted keys are kept, for they do not change any more."""
+    """Spells the keys of a tree. Names of rooted keys are cached, because they no longer change."""
 
     def __init__(self, tree: KeyTree, control_set: int | None = None) -> None:
         self._tree, self._control_set = tree, control_set
@@ -50,7 +50,7 @@ class KeyNames:
         return text
 
     def source(self, node: int) -> str:
-        """Return where the name of a key came from that had none at first: later, rundown, partial or none."""
+        """Return the name source of a key that had no name at first: later, rundown, partial or none."""
         tree, top = self._tree, node
         if not tree.unrooted[node]:
             return "later"

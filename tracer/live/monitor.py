@@ -1,4 +1,4 @@
-"""Callbacks over live events: a real-time session, its records named as they come, and who wants them called.
+"""Callbacks over live events: names the records of a real-time session and gives them to callbacks.
 
 It was exercised with a double of the tracing service and under Wine, not yet on Windows itself.
 """
@@ -37,7 +37,7 @@ _LAST_TURN = 2.0  # seconds for the callback that runs when that time is over
 
 
 class Monitor:
-    r"""Calls callbacks with what happens to the registry, as it happens; use it in a `with` statement.
+    r"""Calls callbacks for registry operations as they happen; use it in a `with` statement.
 
         with Monitor(key=[r"HKLM\SOFTWARE\**\Run*"]) as monitor:
             cookie = monitor.register(on_change, notify=[Notify.PostSetValueKey])
@@ -136,7 +136,7 @@ class Monitor:
         )
 
     def unregister(self, cookie: int) -> None:
-        """Take a callback out; see `tracer.callbacks.registrations.Registrations.unregister`."""
+        """Remove a callback; see `tracer.callbacks.registrations.Registrations.unregister`."""
         self.registrations.unregister(cookie)
 
     def __getitem__(self, cookie: int) -> Registration:
@@ -149,7 +149,7 @@ class Monitor:
 
     @property
     def ended_by_other(self) -> bool:
-        """Whether somebody else stopped the session; known once the monitor was left."""
+        """Whether another program stopped the session; known once the monitor was left."""
         return self._stream is not None and self._stream.ended_by_other
 
     @property
@@ -174,7 +174,7 @@ class Monitor:
 
     @property
     def received(self) -> int:
-        """How many records came, of whatever kind and whatever became of them."""
+        """How many records came, of any kind, including those that were lost afterwards."""
         return self._feed.received
 
     @property
@@ -189,22 +189,22 @@ class Monitor:
 
     @property
     def waiting(self) -> int:
-        """How many records came and are still to be read or delivered; 0 once it ended."""
+        """How many records wait to be read or delivered; 0 once the monitor ended."""
         return 0 if self._ended.is_set() else self._feed.pending(self.filtered + self.delivered)
 
     @property
     def unread(self) -> int:
-        """How many records came and were not delivered before it ended; 0 until then."""
+        """How many records were not delivered before the monitor ended; 0 until then."""
         return self._feed.pending(self.filtered + self.delivered) if self._ended.is_set() else 0
 
     @property
     def lost(self) -> bool:
-        """Whether anything was lost, or may be: by the session, on the way to the callbacks, or at the end."""
+        """Whether anything was lost or may have been: in the session, before the callbacks, or at the end."""
         by_session = self.counters is not None and self.counters.lost
         return bool(self.dropped or self.undecoded or self.unread or by_session or self._unknown)
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until the stream ends, which it does when somebody stops the session; Ctrl-C ends the wait.
+        """Wait until the stream ends, which it does when the session is stopped; Ctrl-C ends the wait.
 
         Args:
             timeout: seconds to wait at most; None for as long as it takes.
@@ -222,12 +222,14 @@ class Monitor:
             if remaining <= 0 or self._ended.wait(remaining):
                 break
         if self._error is not None:
-            raise RegtraceError(f"the monitor cannot go on: {self._error!r:.200}") from self._error
+            raise RegtraceError(
+                f"the monitor stopped, because events could not be read or delivered: {self._error!r:.200}"
+            ) from self._error
         return self._ended.is_set()
 
     def __enter__(self) -> Self:
         if self._thread is not None:
-            raise UsageError("a monitor is used once: make a new one")
+            raise UsageError("this monitor was used before; make a new one")
         try:
             self._start()
         except BaseException:
@@ -263,7 +265,7 @@ class Monitor:
         self._thread.start()
 
     def _stop(self) -> list[Exception]:
-        """Stop everything, whatever fails, and return what failed; the rest of the stream is still delivered."""
+        """Stop every part, even where one fails, and return the errors; records already there are delivered."""
         problems: list[Exception] = []
 
         def attempt(step: Callable[[], object]) -> None:
@@ -288,7 +290,7 @@ class Monitor:
         return problems
 
     def _loss_sentences(self) -> list[str]:
-        """Return sentences on what was not delivered, or may be missing."""
+        """Return sentences that say what was not delivered or may be missing."""
         counters = self.counters
         parts = [
             f"{count:,} {what}"
@@ -305,7 +307,7 @@ class Monitor:
         return sentences + [f"it is not known {sentence}" for sentence in self._unknown.values()]
 
     def _join(self, seconds: float) -> None:
-        """Wait for the thread, unless it is the one that asks (a callback that leaves the monitor)."""
+        """Wait for the thread, unless this is the thread itself (a callback that leaves the monitor)."""
         if self._thread not in (None, threading.current_thread()) and self._thread.ident is not None:
             self._thread.join(seconds)
 
@@ -336,7 +338,7 @@ class Monitor:
             self._deliver(passed.append_column("source", source))
 
     def _deliver(self, rows: pa.Table) -> None:
-        """Call who wants rows; what nobody wanted is known of the rows up to the last one that somebody did."""
+        """Call the callbacks that want rows, and count the rows that none of them wanted."""
         called = 0
         for notification in self.registrations.deliver(rows, control_set=self._feed.control_set):
             called += 1
@@ -359,7 +361,7 @@ def _reported(words: Words) -> list[str] | None:
         operations = [name for name in find_operations(word) if name in KEYWORDS]
         if not operations:
             raise UsageError(
-                f"{word!r} is no operation that ETW reports: write set, delete, create, read, ..."
+                f"ETW reports no operation {word!r}; use one of set, delete, create, open, close, query, enum, read, write"
             )
         names += operations
     return names

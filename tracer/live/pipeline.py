@@ -1,4 +1,4 @@
-"""Records as they come from a session to named rows, in memory that does not grow with time.
+"""The live pipeline: makes named rows of a session's records, in memory that does not grow with time.
 
 The steps are those of `tracer.ingest.pipeline`; what differs is that rows are handed out at once, so a name that
 only later evidence gives is missing from them.
@@ -55,7 +55,7 @@ _LINGERS_NS = 60_000_000_000  # rows of an ended process may still come
 
 
 class _NoHandleLog(HandleLog):
-    """Keeps no lives of handles: nobody asks a live reader for them."""
+    """Keeps no lifetimes of handles, because live rows do not need them."""
 
     def grow(self, size: int) -> None:
         pass
@@ -71,7 +71,7 @@ class _NoHandleLog(HandleLog):
 
 
 class LivePipeline:
-    """Raw records to rows with names.
+    """Makes rows with names of raw records.
 
     Args:
         seed: addresses and native paths (escaped) of objects that were open at `seed_ns`.
@@ -138,7 +138,7 @@ class LivePipeline:
         return self._take(self._window.push(raw, hold_until_ns=waits))
 
     def flush(self, most: int | None = None) -> pa.Table:
-        """Return the rows of everything that is held back, or of the `most` oldest records of it."""
+        """Return the rows of all records held back, or of the `most` oldest of them."""
         if self._seed is not None:  # what it is worth shows in all that came before it
             most = None
         return self._take(self._window.flush(most))
@@ -154,7 +154,7 @@ class LivePipeline:
         self._loss_times.replace(self._losses)
 
     def _begin(self) -> None:
-        """Begin a generation that knows no name."""
+        """Begin a generation without any names."""
         self._names, self._tree = NameTable(), KeyTree()
         self._key_names = KeyNames(self._tree, self._control_set)
         self._rows = EventRows(self._names)
@@ -187,7 +187,7 @@ class LivePipeline:
         return rows
 
     def _apply_seed(self, touches: Touches) -> None:
-        """Seed the resolver, but for objects that were opened or closed before the seed was read."""
+        """Seed the resolver, except for objects that were opened or closed before the seed was read."""
         assert self._seed is not None
         addresses, paths = self._seed
         since = self._seed_ns
@@ -224,13 +224,13 @@ class LivePipeline:
         return pa.table(columns, schema=_SCHEMA)
 
     def _sources(self, stored: pa.ChunkedArray, keys: "_Distinct") -> pa.Array:
-        """Return each row's name source: as stored, or where that waits for later, what is known by now."""
+        """Return each row's name source: the stored one, or the current one of keys still without a name."""
         later = keys.texts([self._key_names.source(node) for node in keys.values]).cast(pa.string())
         texts = stored.cast(pa.string()).combine_chunks()
         return pa.compute.coalesce(texts, later).dictionary_encode()
 
     def _renew(self, records: Records, operations: Operations) -> None:
-        """Begin a new generation where the names, keys or processes in memory have become many."""
+        """Begin a new generation if too many names, keys or processes are in memory."""
         most = max(len(self._names.texts), len(self._tree), len(self._processes))
         if most <= self._room or not len(operations):
             return
@@ -245,7 +245,7 @@ class LivePipeline:
 
 
 class _Distinct:
-    """A column of numbers: the distinct ones, and each row's place among them (NULL where it has none)."""
+    """A column of numbers as its distinct values and each row's place among them (NULL where it has none)."""
 
     def __init__(self, column: pa.ChunkedArray) -> None:
         encoded = column.combine_chunks().dictionary_encode()
@@ -253,7 +253,7 @@ class _Distinct:
         self.values: list[int] = encoded.dictionary.to_pylist()
 
     def texts(self, texts: Sequence[str | None]) -> pa.DictionaryArray:
-        """Return the column whose rows hold the text that goes with their number."""
+        """Return a column in which each number is replaced by its text."""
         distinct = pa.array(texts, pa.string())
         if distinct.null_count:
             return distinct.take(self.places).dictionary_encode()

@@ -1,4 +1,4 @@
-"""Where a live pipeline takes its records from, in pieces, with a count of all that came."""
+"""Sources of live records, and the intake that takes records from them in pieces and counts them."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol, cast
@@ -67,7 +67,7 @@ def as_source(records: RecordSource | Iterable[list[RawRecord]] | None) -> Recor
 
 
 class Intake:
-    """Hands out the records of a source in pieces; what nobody asked for stays counted."""
+    """Hands out the records of a source in pieces, and counts all of them."""
 
     def __init__(self, source: RecordSource) -> None:
         self._source = source
@@ -76,7 +76,7 @@ class Intake:
 
     @property
     def received(self) -> int:
-        """How many records the source was handed so far, whatever became of them."""
+        """How many records the source received so far, including those that were lost afterwards."""
         counted = getattr(self._source, "received", None)
         if counted is not None:
             return int(counted)
@@ -100,7 +100,7 @@ class Intake:
         return piece
 
     def count_remaining(self) -> None:
-        """Count what a source that does not count by itself still holds; call it once the source was stopped."""
+        """Count the records that a stopped source still holds, if the source does not count them itself."""
         if getattr(self._source, "received", None) is None:
             while batch := self._source.take(0):
                 self._taken += len(batch)

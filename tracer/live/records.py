@@ -1,4 +1,4 @@
-"""Copies of EVENT_RECORDs, as a consumer's callback makes them, to a batch of `tracer.etl.records.Records`.
+"""Copies of EVENT_RECORDs made by a consumer's callback, packed into a batch of `tracer.etl.records.Records`.
 
 The copies are packed the way a file holds them (EVENT_HEADER, or FULL for classic events), so that headers,
 extended items and payloads are read by the one code that reads files.
@@ -40,7 +40,7 @@ _LARGEST = 0xFFFF  # what the Size field of a record can say; a session logs not
 def records_from_raw(
     raw: list[RawRecord], providers: ProviderTable, order: int, diagnostics: Diagnostics | None = None
 ) -> Records:
-    """Return the copies as a batch in time order; those of one time stay in the order they came in.
+    """Return the copies as a batch in time order; records of the same time keep the order in which they came.
 
     Args:
         raw: what the consumer handed over, in any order.
@@ -89,7 +89,7 @@ def record_times(raw: list[RawRecord]) -> NDArray[np.int64]:
 
 
 def _heads(raw: list[RawRecord]) -> NDArray[np.uint8]:
-    """Return the records themselves, one a row."""
+    """Return the fixed parts of the records, one per row."""
     joined = b"".join([head for head, _, _ in raw])
     if len(joined) != RECORD_BYTES * len(raw):  # a 32-bit process has shorter pointers at the end
         joined = b"".join([head[:RECORD_BYTES].ljust(RECORD_BYTES, b"\0") for head, _, _ in raw])
@@ -118,7 +118,7 @@ def _processors(heads: NDArray[np.uint8]) -> NDArray[np.int16]:
 def _pack(
     raw: list[RawRecord], heads: NDArray[np.uint8]
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]]:
-    """Return the records as a file would hold them, where each starts and ends, and its header type."""
+    """Return the records as bytes of a file, with start, end and header type of each."""
     count = len(raw)
     flags = _column(heads, 4, np.uint16)
     classic = (flags & _CLASSIC != 0) | _is_classic_class(heads)
@@ -152,7 +152,7 @@ def _pack(
 
 
 def _is_classic_class(heads: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Return which records are of the kernel logger's own classes, whatever their flags say."""
+    """Return which records belong to the kernel logger's own classes, regardless of their flags."""
     guids = np.ascontiguousarray(heads[:, 0x18:0x28]).view(np.uint64)
     matches = np.zeros(len(heads), bool)
     for low, high in _CLASSIC_GUIDS:
@@ -172,7 +172,7 @@ assert guid_text(*map(int, _CLASSIC_GUIDS[0])) == CLASSIC_REGISTRY
 
 
 def _pack_items(items: tuple[tuple[int, bytes], ...]) -> bytes:
-    """Return extended items as they stand in a file: each 8-aligned, bit 0 saying that another follows."""
+    """Return extended items as bytes of a file: each is 8-aligned, and bit 0 says that another follows."""
     out = []
     for number, (kind, data) in enumerate(items):
         data = data[:_LARGEST]
@@ -184,7 +184,7 @@ def _pack_items(items: tuple[tuple[int, bytes], ...]) -> bytes:
 
 
 class ReorderWindow:
-    """Holds records back for a while, because those of another processor may arrive later and be older.
+    """Holds records back for a while, because older ones of another processor may still arrive.
 
     Args:
         window_ns: how much older than the newest one a record must be to be let go.
@@ -213,7 +213,7 @@ class ReorderWindow:
         return len(self._held)
 
     def push(self, raw: list[RawRecord], *, hold_until_ns: int | None = None) -> list[RawRecord]:
-        """Take records, and return those that are let go now, in time order.
+        """Take records, and return those that are released now, in time order.
 
         Args:
             raw: what came, perhaps nothing.

@@ -1,4 +1,4 @@
-"""The real-time stream of a session of our own: started, asked for its counters, ended in time, its losses counted.
+"""The real-time stream of a session that regtrace starts, polls for losses, and stops.
 
 It was exercised with a double of the tracing service and under Wine, not yet on Windows itself.
 """
@@ -145,7 +145,7 @@ class LiveStream:
         control_set: int | None = None,
         handles: bool = True,
     ) -> Surroundings:
-        """Return how the machine is now: what is not given is read from the system, or noted where that fails.
+        """Return the surroundings: what is not given is read from the system; a failure becomes a note.
 
         Args:
             seed: addresses and native paths of open objects.
@@ -194,7 +194,7 @@ class LiveStream:
                 self.unknown.pop("counters", None)
 
     def stop_session(self) -> None:
-        """Stop the session; records on their way still come. Where others stopped it, its last counters stay."""
+        """Stop the session; records on their way still come. Counters stay if another program stopped it."""
         with self._lock:  # a look at the counters on another thread must not take the end for somebody else's
             if self._session is None or self._is_stopped:
                 return
@@ -211,7 +211,7 @@ class LiveStream:
                 )
 
     def stop(self) -> None:
-        """Stop the session and end the stream, wherever it stands: what still comes is counted, not copied."""
+        """Stop the session and end the stream; records that still come are counted, but not copied."""
         try:
             self.stop_session()
         finally:  # also where Ctrl-C comes once more

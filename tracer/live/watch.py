@@ -1,4 +1,4 @@
-"""A watch: a real-time session of our own, its records named and filtered as they come, and every loss counted.
+"""A watch: a real-time session whose records are named and filtered as they come, with every loss counted.
 
 It was exercised with a double of the tracing service and under Wine, not yet on Windows itself.
 """
@@ -32,7 +32,7 @@ _PATIENCE_HELD = 0.5  # seconds more for records that were read and only wait to
 
 @dataclass(frozen=True, slots=True)
 class WatchStatus:
-    """How a watch stands.
+    """Counts of a watch at one moment.
 
     The parts of `received` are `shown`, `filtered`, `other`, `undecoded`, `dropped`, `waiting` and `unread`.
 
@@ -73,7 +73,7 @@ class WatchStatus:
 
     @property
     def is_lossy(self) -> bool:
-        """Whether anything is missing, or may be."""
+        """Whether anything is missing or may be missing."""
         counted = self.lost or self.lost_buffers or self.dropped or self.unread or self.undecoded
         return bool(counted or self.unknown)
 
@@ -146,7 +146,7 @@ class Watch:
 
     @property
     def notes(self) -> list[str]:
-        """What could not be had, and sessions of dead processes that were stopped, one sentence each."""
+        """Sentences on what could not be read, and on sessions of ended processes that were stopped."""
         return self._stream.notes
 
     @property
@@ -160,7 +160,7 @@ class Watch:
         return self._stream.trouble
 
     def batches(self) -> Iterator[pa.Table]:
-        """Yield the rows that were asked for as they come, and an empty table where a while brought none.
+        """Yield the rows that pass the filter as they come, or an empty table when none came for a while.
 
         It ends when the session does. Whoever leaves it early calls `finish` for what was on its way, or
         finds it counted as `unread`. Columns are `tracer.live.pipeline.LIVE_COLUMNS`.
@@ -175,7 +175,7 @@ class Watch:
                 self._note_pace(len(raw), self._clock() - start)
 
     def finish(self) -> Iterator[pa.Table]:
-        """Stop the session and yield the rows that were still on their way, for a second; the rest is counted."""
+        """Stop the session and yield the rows that still arrive within a second; the rest is counted."""
         if not self.has_started or self._is_closed:
             return
         end = self._clock() + _PATIENCE
@@ -196,11 +196,11 @@ class Watch:
         self._is_closed = True
 
     def withdraw(self, rows: int) -> None:
-        """Note that so many of the rows that were handed on could not be shown after all."""
+        """Subtract rows that were yielded but could not be shown."""
         self._shown -= rows
 
     def status(self) -> WatchStatus:
-        """Return how the watch stands now."""
+        """Return the counts of the watch now."""
         counters, feed, now = self._stream.counters, self._feed, self._clock()
         since, before = self._recent[0]
         pending = feed.pending(self._filtered + self._shown)
@@ -225,7 +225,7 @@ class Watch:
         )
 
     def _note_pace(self, records: int, seconds: float) -> None:
-        """Take so many records at once from now on as are named and shown in a moment: only between pieces an end shows."""
+        """Adapt the size of pieces to the pace, because the end is noticed only between pieces."""
         if records >= _LEAST_PIECE and seconds > 0:
             self._piece = min(max(int(records * _PIECE_SECONDS / seconds), _LEAST_PIECE), PIECE)
 
@@ -244,7 +244,7 @@ class Watch:
         return passed
 
     def _close(self) -> None:
-        """Stop everything; what goes wrong on the way hides nothing that came before it."""
+        """Stop everything; a failure here does not replace an earlier exception."""
         try:
             with suppress(RegtraceError, OSError):
                 self._stream.stop()

@@ -1,1 +1,1 @@
-"""Recordings: from a user's wish to trace files and a published capture, at once or detached."""
+"""Recordings: from options to trace files and a published capture, attached or detached."""

@@ -1,4 +1,4 @@
-"""The boot trace: a session that Windows itself starts early in every boot, told by values in the registry.
+"""The boot trace: a session that Windows starts early in every boot, configured by values in the registry.
 
 What is written is a table of writes, so that it can be shown before it is done, as a .reg file for people. How
 an AutoLogger takes filter data is not documented (UNCONFIRMED), so the provider's option word is not asked
@@ -48,7 +48,7 @@ _NUMBERED = 4  # ".001": what FileMax appends to the name of the file
 
 @dataclass(frozen=True, slots=True)
 class BootOptions:
-    r"""What to trace at boot.
+    r"""Options of a boot trace.
 
     Attributes:
         operations: names as in `tracer.session.options.KEYWORDS`; None is all.
@@ -72,7 +72,7 @@ class BootOptions:
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """One value to be written: key, name, kind (REG_SZ, REG_DWORD, REG_QWORD) and data."""
+    """One registry value to write: key, name, kind (REG_SZ, REG_DWORD, REG_QWORD) and data."""
 
     key: str
     name: str
@@ -82,7 +82,7 @@ class Write:
 
 @dataclass(frozen=True, slots=True)
 class BootStatus:
-    """How the boot trace stands.
+    """Status of the boot trace.
 
     Attributes:
         enabled: whether Windows starts it at the next boot.
@@ -100,19 +100,17 @@ class BootStatus:
 
 
 def boot_writes(options: BootOptions) -> list[Write]:
-    """Return the writes that configure the boot trace, in order: `Start` is last, so nothing half starts.
+    """Return the writes that configure the boot trace, `Start` last: a partial configuration never starts.
 
     Raises:
         UsageError: an option that Windows would not take, or an unknown operation.
     """
     if not 1 <= options.boots <= _MOST_BOOTS:
-        raise UsageError(f"{options.boots} boots cannot be kept; give 1 to {_MOST_BOOTS}")
+        raise UsageError(f"cannot keep the traces of {options.boots} boots; give 1 to {_MOST_BOOTS}")
     if options.largest_mib < 1:
-        raise UsageError("the largest size of a boot trace is at least 1 MiB")
+        raise UsageError("the largest size of a boot trace is too small; give 1 MiB or more")
     if not ntpath.isabs(ntpath.splitdrive(options.log_file)[1]) and not options.log_file.startswith("%"):
-        raise UsageError(
-            f"{options.log_file}: a boot trace needs an absolute Windows path, such as C:\\boot.etl"
-        )
+        raise UsageError(f"{options.log_file} is not an absolute Windows path; give one such as C:\\boot.etl")
     try:
         keywords = keyword_mask(options.operations)
     except KeyError as unknown:
@@ -145,7 +143,7 @@ def boot_writes(options: BootOptions) -> list[Write]:
 
 
 def reg_file(writes: Iterable[Write]) -> list[str]:
-    """Return the lines of a .reg file (version 5.00) that does the writes; whatever was there goes first."""
+    """Return the lines of a .reg file (version 5.00) that replaces the configuration."""
     lines = [*removal_file()]
     last = None
     for write in writes:
@@ -162,7 +160,7 @@ def removal_file() -> list[str]:
 
 
 def enable_boot(options: BootOptions, registry: Registry) -> None:
-    """Configure the boot trace; it starts with the next boot, and with every one after until disabled.
+    """Configure the boot trace; it starts with the next boot and every later one until it is disabled.
 
     Raises:
         NotElevated: the user may not write there.
@@ -179,12 +177,12 @@ def enable_boot(options: BootOptions, registry: Registry) -> None:
 
 
 def disable_boot(registry: Registry) -> bool:
-    """Remove the configuration; a running session goes on until it is stopped. False where there was none."""
+    """Remove the configuration, not a running session; return False if there was none."""
     return registry.remove(BOOT_KEY)
 
 
 def boot_status(registry: Registry, sessions: Iterable[SessionStatus]) -> BootStatus:
-    """Return how the boot trace stands."""
+    """Return the status of the boot trace."""
     values = registry.read(BOOT_KEY)
     running = next((session for session in sessions if session.name.lower() == BOOT_SESSION), None)
     file_name = None if values is None else values.get("FileName")
@@ -199,12 +197,12 @@ def boot_status(registry: Registry, sessions: Iterable[SessionStatus]) -> BootSt
 
 
 def stop_boot(status: BootStatus, stop: Callable[[str], SessionCounters]) -> SessionCounters | None:
-    """Stop the session of this boot, so that its file is whole; None where none runs."""
+    """Stop the session of this boot, so that its file is complete; return None if none runs."""
     return None if status.running is None else stop(status.running.name)
 
 
 def boot_log(status: BootStatus) -> Path:
-    """Return the file to collect: what the running session writes, else the newest there is.
+    """Return the file to collect: the one the running session writes, otherwise the newest one.
 
     Raises:
         CaptureError: there is none.
@@ -215,13 +213,13 @@ def boot_log(status: BootStatus) -> Path:
     if not status.log_files:
         raise CaptureError(
             "there is no boot trace to collect; `regtrace boot enable` and a restart make one, "
-            "and `regtrace boot status` says how it stands"
+            "and `regtrace boot status` shows its status"
         )
     return status.log_files[0]
 
 
 def _log_files(file_name: str) -> tuple[Path, ...]:
-    """Return the files of a name, newest first: itself, and with the numbers that FileMax appends."""
+    """Return the files of a name, newest first, including those with a number that FileMax appends."""
     path = Path(os.path.expandvars(file_name))
     try:
         files = [

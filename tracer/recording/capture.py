@@ -1,4 +1,4 @@
-"""Recording registry activity on Windows into a capture: from the first session to the published folder.
+"""A recording of registry activity on Windows: from the first session to the published capture.
 
 The kernel writes the trace; nothing of Python runs for an event while it is recorded. Exercised with a double of
 the tracing service and under Wine, not yet on Windows.
@@ -94,7 +94,7 @@ def record(
 
 
 def _started(program: Program, recorder: Recorder) -> ProcessRecord:
-    """Start the program; where that fails the recording is none, and its trace files do not block the next one."""
+    """Start the program; if that fails, discard the recording and its trace files."""
     try:
         return program.start()
     except BaseException:
@@ -105,7 +105,7 @@ def _started(program: Program, recorder: Recorder) -> ProcessRecord:
 def publish(
     recorder: Recorder, outcome: dict[str, Any], follow: Follow, files: Files | None = None
 ) -> Manifest:
-    """Make the capture of a recording whose trace files are complete, and remove them if nobody wants them.
+    """Make the capture of a recording whose trace files are complete, and remove them unless they are kept.
 
     Args:
         recorder: the recording.
@@ -127,9 +127,9 @@ def publish(
     if files.registry not in sources:
         put_back(files.outputs)
         raise SourceError(
-            "the ring was in memory, and went with its session, which somebody else stopped; record it again"
+            "the ring in memory is lost, because another program stopped its session; record again"
             if options.is_in_memory
-            else f"{files.registry} was not written, so there is nothing to make a capture of"
+            else f"{files.registry} does not exist or is empty, so no capture can be made; record again"
         )
     try:
         manifest = ingest(
@@ -151,7 +151,7 @@ def publish(
 
 
 def advice_on_traces(files: Files) -> str:
-    """Return what can be done with trace files that are still there; empty where there are none."""
+    """Return a sentence on what to do with trace files that still exist; empty if there are none."""
     sources = [path for path in files.traces if path.exists()]
     again = " ".join(f'"{path}"' for path in sources)
     earlier = [str(path) for path in map(replaced_path, files.outputs) if path.exists()]
@@ -160,9 +160,11 @@ def advice_on_traces(files: Files) -> str:
 
 
 def check_target(target: Path, *, force: bool) -> None:
-    """Raise TargetError where the capture could not be published in the end: said before anything is recorded."""
+    """Raise TargetError if the capture could not be published, before anything is recorded."""
     if target.suffix.lower() in (".etl", ".pml"):
-        raise TargetError(f"{target} is to be a capture, a folder; name it NAME.regtrace")
+        raise TargetError(
+            f"{target} has the name of a trace, but a capture is a folder; name it NAME.regtrace"
+        )
     check_apart(target)
     if target.exists() and not force:
         raise TargetError(f"{target} exists; choose another name or replace it with --force")
@@ -171,7 +173,7 @@ def check_target(target: Path, *, force: bool) -> None:
 
 
 def _wait(recorder: Recorder, program: Program | None, stop: threading.Event, follow: Follow) -> str:
-    """Record until something ends it; return what did."""
+    """Record until something ends the recording; return what ended it."""
     options = recorder.options
     began, next_disk = time.monotonic(), 0.0
     try:

@@ -1,4 +1,4 @@
-"""The program that a recording is made around: started, waited for, its exit code kept. It is never ended by us.
+"""The program that is recorded: regtrace starts it, waits for it and keeps its exit code, but never ends it.
 
 What is checked is what is run. A bare name is looked for once, in the current folder and PATH with the endings of PATHEXT
 (`npm` is `npm.cmd`), and that file is started: CreateProcess alone tries only `.exe` (Microsoft Learn,
@@ -32,7 +32,7 @@ _WORDS_THAT_CMD_CHANGES = '%"\r\n\0'
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """What is really started.
+    """The command line that is started.
 
     Attributes:
         executable: the file.
@@ -44,7 +44,7 @@ class Launch:
 
 
 def is_windows() -> bool:
-    """Return whether programs are started as Windows does."""
+    """Return whether programs are started by the rules of Windows."""
     return os.name == "nt"
 
 
@@ -93,7 +93,7 @@ def _batch_launch(command: Sequence[str], file: str, environment: Mapping[str, s
 
 
 class Program:
-    """A program and, where asked for, the processes it starts.
+    """A program and, with `children`, the processes it starts.
 
     Attributes:
         command: its path and arguments.
@@ -117,7 +117,7 @@ class Program:
         return None if self._process is None else self._process.pid
 
     def check(self) -> None:
-        """Raise UsageError where there is no such program or it cannot be run, before anything else is started."""
+        """Raise UsageError if the program cannot be run, before anything else is started."""
         self._launch = self._find()
 
     def _find(self) -> Launch:
@@ -130,7 +130,7 @@ class Program:
         return launch_of(self.command, file, os.environ) if is_windows() else Launch(file, self.command)
 
     def start(self) -> ProcessRecord:
-        """Start it with our standard streams, and return what the capture should know of it.
+        """Start the program with our standard streams, and return its process record for the capture.
 
         Raises:
             UsageError: the system cannot run it.
@@ -152,7 +152,7 @@ class Program:
         )
 
     def has_ended(self) -> bool:
-        """Return whether it ended, and with `children` everything that it started as far as it was seen."""
+        """Return whether the program ended, with `children` also all processes it was seen to start."""
         if self._process is None:
             return False
         if not self.children:
@@ -171,7 +171,7 @@ class Program:
 
 
 def _which(name: str) -> str | None:
-    """Return the file of a program; on Windows a path may leave the ending out too, which Python 3.11 does not try."""
+    """Return the file of a program. A Windows path may omit the extension, which Python 3.11 ignores."""
     if is_windows() and os.path.dirname(name):  # noqa: PTH120
         endings = os.environ.get("PATHEXT", ".COM;.EXE;.BAT;.CMD").split(";")
         for candidate in (name, *(name + ending for ending in endings)):

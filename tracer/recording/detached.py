@@ -1,4 +1,4 @@
-"""Recordings that run by themselves: started by one command, ended, looked at or saved by another.
+"""Detached recordings: one command starts them, another stops, shows or saves them.
 
 The kernel writes the trace, so nothing of ours has to run meanwhile. What is not there then: polls each second
 (losses are placed between the start and the end), and command lines of processes that started and ended meanwhile.
@@ -42,7 +42,7 @@ class Running:
 
 
 def start(options: CaptureOptions, target: Path, *, service: Service | None = None) -> Recorder:
-    """Start a recording that runs until `stop` or `cancel`, and return what is known of it.
+    """Start a recording that runs until `stop` or `cancel`, and return its recorder.
 
     Raises:
         PlatformError: this is not Windows, or the process is not elevated.
@@ -68,7 +68,7 @@ def start(options: CaptureOptions, target: Path, *, service: Service | None = No
 
 
 def stop(follow: Follow, *, service: Service | None = None, keep_etl: bool = False) -> tuple[Manifest, Path]:
-    """End the recording that was started, and publish its capture; return it and where it is.
+    """Stop the running recording and publish its capture; return its manifest and path.
 
     A recording whose session is gone (stopped by somebody, or its process died while it made the capture) is
     published of what it wrote.
@@ -98,7 +98,7 @@ def stop(follow: Follow, *, service: Service | None = None, keep_etl: bool = Fal
 
 
 def cancel(*, service: Service | None = None, force: bool = False) -> Path | None:
-    """End the recording that was started and remove its trace files; return what it would have become.
+    """Stop the running recording and remove its trace files; return the path its capture would have had.
 
     Args:
         service: stands for the system; None is this machine.
@@ -123,7 +123,7 @@ def cancel(*, service: Service | None = None, force: bool = False) -> Path | Non
 
 def snapshot(follow: Follow, target: Path, *, force: bool = False, keep_etl: bool = False,
              service: Service | None = None) -> Manifest:  # fmt: skip
-    """Publish what the ring of the running recording holds now, and let it go on.
+    """Publish what the ring of the running recording holds now; the recording goes on.
 
     Raises:
         RegtraceError: nothing is being recorded, or it keeps no ring in memory.
@@ -133,7 +133,7 @@ def snapshot(follow: Follow, target: Path, *, force: bool = False, keep_etl: boo
     state = _running_state(service)
     if not state.options.is_in_memory:
         raise RegtraceError(
-            "the recording that runs writes a file, so there is no ring to save; record with --ring SIZE for that"
+            "the running recording writes a file, so there is no ring to save; record with --ring SIZE to take snapshots"
         )
     check_target(target, force=force)
     options = replace(state.options, force=force, keep_etl=keep_etl)
@@ -155,7 +155,7 @@ def snapshot(follow: Follow, target: Path, *, force: bool = False, keep_etl: boo
 
 
 def running(*, service: Service | None = None) -> Running:
-    """Return how the recording stands that was started, here or by another command of this user.
+    """Return the running recording of this user.
 
     Raises:
         RegtraceError: nothing is being recorded, or its session is gone.
@@ -172,7 +172,7 @@ def running(*, service: Service | None = None) -> Running:
 
 
 def our_sessions(*, service: Service | None = None) -> tuple[list[SessionStatus], bool | None]:
-    """Return the running sessions, ours first, and whether these are all; None where nobody can say."""
+    """Return the running sessions, ours first, and whether these are all (None: unknown)."""
     service = service or real_service()
     sessions = sorted(service.sessions(), key=lambda one: (not one.is_ours, one.name.lower()))
     return sessions, service.sees_all()
@@ -191,7 +191,7 @@ def stop_by_name(name: str, *, force: bool = False, service: Service | None = No
         raise RegtraceError(f"no session is called {name!r}; `regtrace sessions` lists those that run")
     if not session.is_ours and not force:
         raise RegtraceError(
-            f"the session {session.name!r} is not of regtrace; give --force to stop it anyway"
+            f"regtrace did not start the session {session.name!r}; give --force to stop it anyway"
         )
     owner = owner_of(session.name) or owner_of_guid(session.guid)
     if owner is not None and owner.is_running() is not False and not force:
@@ -208,7 +208,7 @@ def _is_readable() -> bool:
 
 
 def _state_of(now: RecordingStatus) -> State:
-    """Return the state of what there is.
+    """Return the state of this user's recording.
 
     Raises:
         RegtraceError: nothing of this user is being recorded.
@@ -223,7 +223,7 @@ def _state_of(now: RecordingStatus) -> State:
 
 
 def _own(service: Service, *, force: bool = False) -> RecordingStatus:
-    """Return how the recording stands that this command may end.
+    """Return the status of the recording, if this command may end it.
 
     Raises:
         RegtraceError: there is none, or a process takes care of it.
@@ -249,7 +249,9 @@ def _running_state(service: Service) -> State:
     if any(session.name.lower() == CAPTURE_SESSION for session in now.sessions):
         return state
     if now.kind is Kind.OWNED:
-        raise RegtraceError(f"the recording for {state.target} is about to start or to end; ask again")
+        raise RegtraceError(
+            f"the recording for {state.target} is about to start or to end; try again in a moment"
+        )
     advice = "; `regtrace stop` makes a capture of what it wrote, `regtrace cancel` discards it"
     if not state.has_trace():
         _stop_sessions(now, service)
@@ -257,12 +259,12 @@ def _running_state(service: Service) -> State:
         release()
         advice = "; it left no trace"
     raise RegtraceError(
-        f"the recording for {state.target} does not run any more: its session was stopped by somebody, or Windows "
+        f"the recording for {state.target} does not run any more: another program stopped its session, or Windows "
         f"was restarted{advice}"
     )
 
 
 def _stop_sessions(now: RecordingStatus, service: Service) -> None:
-    """Stop what runs of a recording, and nothing that took its name since."""
+    """Stop the sessions of a recording, but no other session that took its name since."""
     for session in now.sessions:
         service.attach(session.name).stop()

@@ -1,4 +1,4 @@
-"""One recording while it runs: two sessions, the seed, polls. How long it runs is its caller's business.
+"""The recorder: runs the two sessions of a recording, reads the seed and polls. The caller decides how long.
 
 Registry events have a session to themselves. Process starts and ends have another, small one that is hardly ever
 written to: where a storm of registry events loses buffers, the processes are still known.
@@ -28,12 +28,12 @@ __all__ = ["LEAST_FREE", "Recorder", "RecorderStatus", "Service", "real_service"
 
 LEAST_FREE = 256 * MIB  # Windows itself refuses to log to a disk with less than some 200 MB
 _POLL_SECONDS = 1.0
-_LOOK_SHARE = 10  # looking at processes takes at most one part in so many of the time
+_SNAPSHOT_SHARE = 10  # looking at processes takes at most one part in so many of the time
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What a recording asks of the system, so that something else can stand for it.
+    """The system calls of a recording, so that tests can replace them.
 
     Attributes:
         session: makes a session from its options.
@@ -57,7 +57,7 @@ class Service:
 
 
 def real_service() -> Service:
-    """Return this machine.
+    """Return the service of this machine.
 
     Raises:
         PlatformError: it is not Windows.
@@ -88,7 +88,7 @@ def real_service() -> Service:
 
 @dataclass(frozen=True, slots=True)
 class RecorderStatus:
-    """How a recording stands.
+    """Status of a recording.
 
     Attributes:
         phase: starting, recording or saving.
@@ -107,7 +107,7 @@ class RecorderStatus:
 
 
 class Recorder:
-    """The two sessions of a recording and what is noted on the way.
+    """Runs the two sessions of a recording and keeps its log.
 
     Attributes:
         options, files: what is recorded, and to where.
@@ -125,7 +125,7 @@ class Recorder:
         self.ended_ns = self.log.started_ns
         self._sessions: list[Session] = []  # registry events first, as the sources of the capture are
         self._running: list[Session] = []
-        self._next_poll = self._next_look = 0.0
+        self._next_poll = self._next_snapshot = 0.0
         self._pids: set[int] = set()
 
     @classmethod
@@ -150,7 +150,7 @@ class Recorder:
     def ended(
         cls, options: CaptureOptions, files: Files, service: Service, log: RecordingLog, ended_ns: int | None
     ) -> "Recorder":
-        """Return the recorder of a recording whose sessions are gone: what it wrote is there.
+        """Return the recorder of a recording whose sessions ended, and whose trace files remain.
 
         Args:
             options: what was recorded.
@@ -172,7 +172,7 @@ class Recorder:
         return tuple(session.guid for session in self._sessions)
 
     def start(self) -> None:
-        """Start recording; where that fails nothing keeps running.
+        """Start recording; if that fails, nothing keeps running.
 
         Raises:
             RegtraceError: one sentence about what failed.
@@ -191,7 +191,7 @@ class Recorder:
                     session.enable(provider)
             if self.options.classic:
                 self.log.rundown = main.request_rundown()
-            self._look()
+            self._snapshot()
             if not self.options.is_ring:
                 self._read_handles("start")
             self.poll(force=True)
@@ -200,7 +200,7 @@ class Recorder:
             raise
 
     def poll(self, *, force: bool = False) -> RecorderStatus:
-        """Ask the sessions how they are, when that is due, and look at new processes."""
+        """Ask the sessions for their counters when due, and take a snapshot if there are new processes."""
         now = time.monotonic()
         if force or now >= self._next_poll:
             self._next_poll = now + _POLL_SECONDS
@@ -209,14 +209,14 @@ class Recorder:
                     self.log.add_counters(source, session.name, session.counters())
                 except SessionGone:
                     self.gone = True
-        if now >= self._next_look:
+        if now >= self._next_snapshot:
             pids = set(self.service.pids())
             if pids - self._pids:
-                self._look()
+                self._snapshot()
         return self.status("recording")
 
     def status(self, phase: str) -> RecorderStatus:
-        """Return how the recording stands by the last poll."""
+        """Return the status of the recording as of the last poll."""
         main = self.plans[0]
         last = self.log.last.get(main.name)
         buffers_written = last["buffers_written"] if last and not self.options.is_in_memory else None
@@ -275,13 +275,13 @@ class Recorder:
             RegtraceError: the trace cannot be saved.
         """
         self._read_handles("end")
-        self._look()
+        self._snapshot()
         for session, path in zip(self._sessions, files.traces, strict=False):
             session.save(path)
         self.ended_ns = time.time_ns()
 
     def stop(self) -> None:
-        """End the recording; nothing of ours runs afterwards, whatever happens.
+        """Stop the recording; no session of ours runs afterwards, even if something fails.
 
         Raises:
             RegtraceError: the trace in memory cannot be saved, or a session cannot be stopped.
@@ -293,7 +293,7 @@ class Recorder:
             self.ended_ns = time.time_ns()
 
     def abandon(self) -> None:
-        """End the recording and remove its trace files; those that it was to replace get their names back."""
+        """Stop the recording, remove its trace files, and give earlier ones their names back."""
         try:
             self._stop_all()
         except RegtraceError:
@@ -316,7 +316,7 @@ class Recorder:
         if not self._running or self.gone:
             return
         with contextlib.suppress(RegtraceError):
-            self._look()
+            self._snapshot()
         if self.options.is_in_memory:
             self.save(self.files)
             self.saved = True
@@ -324,7 +324,7 @@ class Recorder:
             self._read_handles("end")
 
     def _stop_all(self) -> None:
-        """Stop every session, even where one refuses or the user interrupts; raise the first trouble last."""
+        """Stop every session, even if one fails or the user interrupts; raise the first error at the end."""
         trouble: BaseException | None = None
         for _ in range(2):
             for session in list(self._running):
@@ -350,7 +350,7 @@ class Recorder:
                 self.service.attach(name).stop()
 
     def _read_handles(self, at: str) -> None:
-        """Read the handle table; a recording without it is worth having, so a refusal is only noted."""
+        """Read the handle table. A failure is only noted, because a recording without it is still useful."""
         if self.options.classic:
             return  # its records are about key control blocks, which no handle table lists
         if not self.options.handles:
@@ -361,14 +361,14 @@ class Recorder:
         except (PlatformError, TargetError, OSError) as error:
             self.log.seed_facts = {"read": at, "failed": str(error)}
 
-    def _look(self) -> None:
-        """Look at the processes that run: the kernel's records hold no command lines."""
+    def _snapshot(self) -> None:
+        """Take a snapshot of the running processes, because the kernel's records hold no command lines."""
         began = time.monotonic()
         processes = self.service.processes()
         self._pids = {record.pid for record in processes}
         self.log.add_processes(processes)
         took = time.monotonic() - began
-        self._next_look = began + max(took * _LOOK_SHARE, 0.1)
+        self._next_snapshot = began + max(took * _SNAPSHOT_SHARE, 0.1)
 
     def make_room(self) -> None:
         """Set trace files of an earlier recording aside.

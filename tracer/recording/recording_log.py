@@ -1,4 +1,4 @@
-"""What a recording learns on its way beside the trace files, and how that becomes facts of the capture."""
+"""The log of a recording: counters, processes and handles noted beside the trace files, for the capture."""
 
 import platform
 import sys
@@ -22,7 +22,7 @@ _LOST = (("events", "events_lost"), ("buffers", "log_buffers_lost"), ("buffers",
 
 @dataclass(slots=True)
 class RecordingLog:
-    """Everything that was noted; a detached recording stores the beginning of it.
+    """Everything noted during a recording; a detached recording stores what was noted at its start.
 
     Attributes:
         started_ns: when the session for registry events had started, UTC nanoseconds.
@@ -42,14 +42,14 @@ class RecordingLog:
     rundown: bool | None = None
 
     def add_counters(self, source: int, session: str, counters: SessionCounters) -> None:
-        """Note what a session said of itself; `source` is the number of its file."""
+        """Note the counters of a session; `source` is the number of its file."""
         row: dict[str, Any] = {"time_ns": counters.time_ns, "source_id": source, "session": session}
         row |= {name: getattr(counters, name) for name in _COUNTED}
         self.counters.append(row)
         self.last[session] = row
 
     def add_processes(self, processes: Iterable[ProcessRecord]) -> None:
-        """Note processes that are running; those known already stay as they were first seen."""
+        """Note running processes; for each, the first record is kept."""
         for record in processes:
             self.processes.setdefault((record.pid, record.start_ns), record)
 
@@ -68,7 +68,7 @@ class RecordingLog:
         }
 
     def lost(self) -> tuple[int, int]:
-        """Return how many events and buffers were lost so far, by the last word of every session."""
+        """Return how many events and buffers were lost so far, by the last counters of every session."""
         last = self.last.values()
         events = sum(row["events_lost"] for row in last)
         return events, sum(row["log_buffers_lost"] + row["real_time_buffers_lost"] for row in last)
@@ -117,7 +117,7 @@ class RecordingLog:
 
 
 def host_facts() -> dict[str, Any]:
-    """Return what machine this is, ready for JSON."""
+    """Return a description of this machine, ready for JSON."""
     facts: dict[str, Any] = {
         "name": platform.node() or None,
         "system": platform.platform(),

@@ -1,4 +1,4 @@
-"""What is asked of Windows for a capture: from a user's wishes to sessions and providers. Plain values only."""
+"""The plan of a recording: which sessions and providers its options need. Plain values only."""
 
 import os
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ _MOST_RING_MIB = 16 * 1024
 
 @dataclass(frozen=True, slots=True)
 class CaptureOptions:
-    """What a user wants recorded.
+    """Options of a recording.
 
     Attributes:
         operations: names of tracer.session.options.KEYWORDS; None is every event of the provider. Creates, opens
@@ -76,27 +76,33 @@ class CaptureOptions:
     force: bool = False
 
     def __post_init__(self) -> None:
-        """Raise UsageError for what cannot be recorded."""
+        """Raise UsageError for options that cannot be recorded."""
         unknown = [name for name in self.operations or () if name not in KEYWORDS]
         _need(
             not unknown, f"there is no recordable operation {(*unknown, '')[0]!r}; `regtrace list` names them"
         )
-        _need(self.ring_mib is None or 1 <= self.ring_mib <= _MOST_RING_MIB, "a ring has 1 MB to 16 GB")
-        _need(self.largest_mib is None or self.largest_mib >= 1, "the largest size is at least 1 MB")
-        _need(self.seconds is None or self.seconds > 0, "a duration is longer than 0 seconds")
+        _need(self.ring_mib is None or 1 <= self.ring_mib <= _MOST_RING_MIB, "a ring must have 1 MB to 16 GB")
+        _need(self.largest_mib is None or self.largest_mib >= 1, "the largest size must be 1 MB or more")
+        _need(self.seconds is None or self.seconds > 0, "a duration must be longer than 0 seconds")
         _need(
             self.ring_mib is None or self.largest_mib is None,
-            "a ring has a size already; give either a ring or a largest size",
+            "a ring and a largest size exclude each other; give one of them",
         )
-        _need(not self.classic or self.event_ids is None, "the classic logger cannot be asked for event ids")
+        _need(
+            not self.classic or self.event_ids is None,
+            "the classic logger cannot filter by event ids; leave them out, or record without --classic",
+        )
         _need(
             not self.classic or self.operations is None,
-            "the classic logger records every operation; filter the capture instead",
+            "the classic logger always records every operation; filter the capture instead, or record without --classic",
         )
         ids = (*(self.event_ids or ()), *(self.stacks if isinstance(self.stacks, tuple) else ()))
-        _need(all(0 <= number <= 0xFFFF for number in ids) and len(ids) <= _MOST_IDS, "at most 64 event ids")
-        _need(self.buffer_kib is None or 4 <= self.buffer_kib <= 1024, "a buffer has 4 to 1024 KB")
-        _need(self.buffers is None or self.buffers >= 2, "there are at least 2 buffers")
+        _need(
+            all(0 <= number <= 0xFFFF for number in ids) and len(ids) <= _MOST_IDS,
+            "event ids must be 0 to 65535, and at most 64 of them",
+        )
+        _need(self.buffer_kib is None or 4 <= self.buffer_kib <= 1024, "a buffer must have 4 to 1024 KB")
+        _need(self.buffers is None or self.buffers >= 2, "there must be 2 buffers or more")
 
     @property
     def is_ring(self) -> bool:
@@ -204,7 +210,7 @@ def plan_providers(options: CaptureOptions) -> tuple[tuple[Provider, ...], tuple
 
 
 def settings_of(options: CaptureOptions, sessions: Sequence[SessionOptions]) -> dict[str, Any]:
-    """Return what was asked for, ready for JSON."""
+    """Return the options and sessions, ready for JSON."""
     mask = keyword_mask(options.operations)
     words = {"names": OPTION_NAMES, "data": OPTION_DATA, "previous": OPTION_PREVIOUS}
     return {

@@ -1,4 +1,4 @@
-"""Which recording this user has running: one small file in the user's own folder, beside the kernel's sessions.
+"""The state file: says which recording this user has running; it stands in the user's own folder.
 
 A recording outlives the command that started it (`regtrace start`), and another command may want to save its ring
 (`regtrace snapshot`). The sessions themselves are the truth about whether it runs: `tracer.recording.status` asks them.
@@ -85,14 +85,14 @@ class State:
 
     @property
     def is_owned(self) -> bool:
-        """Whether a process, not this one, takes care of it, or may: it was not detached and is not known to be gone.
+        """Whether another process takes care of it: not detached, and not known to have ended.
 
         A process number alone says nothing: Windows gives it to others again.
         """
         return not self.detached and self.pid != os.getpid() and self._process_runs() is not False
 
     def _process_runs(self) -> bool | None:
-        """Return whether the very process that started it still runs; None where the system does not say."""
+        """Return whether the process that started it still runs; None if unknown."""
         if self.began_ms is not None:
             return Owner("capture", self.pid, self.began_ms).is_running()
         import psutil
@@ -106,12 +106,12 @@ class State:
         return bool(began_ns <= self.started_ns + _CLOCK_NS)
 
     def has(self, session: SessionStatus) -> bool:
-        """Return whether a session of a recording's name is of this recording; where nobody can say, it is."""
+        """Return whether a session of a recording's name belongs to this recording; if unknown, True."""
         # UNCONFIRMED that Windows always says the GUID that a session was started with.
         return not self.session_guids or session.guid is None or session.guid in self.session_guids
 
     def has_trace(self) -> bool:
-        """Return whether its trace of registry events is there."""
+        """Return whether its trace of registry events exists."""
         trace = Files(self.target).registry
         return trace.is_file() and trace.stat().st_size > 0
 
@@ -131,7 +131,7 @@ class State:
         return log
 
     def save(self, table: HandleTable | None = None) -> None:
-        """Write it, with the handle table beside it.
+        """Write the state, and the handle table beside it.
 
         Raises:
             TargetError: the user's folder cannot be written.
@@ -146,7 +146,7 @@ class State:
             temporary.replace(folder / _FILE)
         except OSError as error:
             raise TargetError(
-                f"{folder} cannot be written: {error.strerror or error}; it keeps track of what is recorded"
+                f"{folder} cannot be written: {error.strerror or error}; regtrace keeps the state of recordings there"
             ) from error
 
     def _as_dict(self) -> dict[str, Any]:
@@ -155,7 +155,7 @@ class State:
 
 
 def state_folder() -> Path:
-    r"""Return the user's folder for it: %LOCALAPPDATA%\regtrace, elsewhere $XDG_STATE_HOME/regtrace."""
+    r"""Return the folder of the state file: %LOCALAPPDATA%\regtrace, elsewhere $XDG_STATE_HOME/regtrace."""
     if sys.platform == "win32":
         base = os.environ.get("LOCALAPPDATA") or str(Path.home() / "AppData" / "Local")
     else:
@@ -164,7 +164,7 @@ def state_folder() -> Path:
 
 
 def load() -> State | None:
-    """Return the recording that was started last and not ended; None where there is none.
+    """Return the recording that was started and did not end; None if there is none.
 
     Raises:
         RegtraceError: there is word of one that cannot be read, so nobody knows.

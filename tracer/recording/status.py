@@ -1,4 +1,4 @@
-"""How this user's recording stands: what the state file says, held against the sessions that run.
+"""The status of this user's recording: the state file compared with the sessions that run.
 
 A session is asked for by its name, never looked up in a list: for a process without rights Windows lists fewer
 sessions and says nothing (Microsoft Learn, QueryAllTracesW, Remarks), but a question by name is answered with "not
@@ -20,7 +20,7 @@ Find = Callable[[str], SessionStatus | None]
 
 
 class Kind(Enum):
-    """What there is."""
+    """Whether there is a recording, and who takes care of it."""
 
     NONE = "no recording of this user"
     OWNED = "a process takes care of it, or may"
@@ -30,7 +30,7 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class RecordingStatus:
-    """How it stands.
+    """Status of this user's recording.
 
     Attributes:
         kind: what there is.
@@ -46,7 +46,7 @@ class RecordingStatus:
 
 
 def recording_status(find: Find) -> RecordingStatus:
-    """Return how this user's recording stands.
+    """Return the status of this user's recording.
 
     Args:
         find: returns the session of a name, None where nobody runs it; raises NotElevated where it may not be asked.
@@ -73,7 +73,7 @@ def recording_status(find: Find) -> RecordingStatus:
 
 
 def claim(state: State, find: Find, stop: Callable[[str], object]) -> None:
-    """Store the state of a recording that is about to start. No session that somebody may use is ended for it.
+    """Store the state of a recording that is about to start; no session that may be in use is stopped for it.
 
     Args:
         state: of the new recording.

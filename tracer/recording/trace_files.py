@@ -1,4 +1,4 @@
-"""Trace files beside a capture: those of an earlier recording wait under another name until the new capture is whole.
+"""Trace files beside a capture: earlier ones wait under another name until the new capture is complete.
 
 Only what regtrace made is ever replaced. It is renamed to NAME.etl.replaced when a recording starts. It is removed when the
 new capture is published, and gets its name back where the recording is discarded or never starts.
@@ -26,7 +26,7 @@ def replaced_path(path: Path) -> Path:
 
 
 def set_aside(paths: Iterable[Path], *, force: bool) -> None:
-    """Give the names of existing files free for new ones.
+    """Rename existing files, so that new ones can have their names.
 
     Raises:
         TargetError: a file exists and `force` is not given, or it was not made by regtrace, or it cannot be renamed.
@@ -55,7 +55,7 @@ def set_aside(paths: Iterable[Path], *, force: bool) -> None:
 
 
 def put_back(paths: Iterable[Path]) -> None:
-    """Give files that were set aside their names back, where nothing new has them."""
+    """Give set-aside files their names back, unless a new file has the name."""
     for path in paths:
         if not os.path.lexists(path):
             with contextlib.suppress(OSError):
@@ -63,7 +63,7 @@ def put_back(paths: Iterable[Path]) -> None:
 
 
 def remove_replaced(paths: Iterable[Path]) -> None:
-    """Remove the files that were set aside: the new ones are whole."""
+    """Remove the set-aside files, once the new ones are complete."""
     for path in map(replaced_path, paths):
         if _is_ours(path):
             with contextlib.suppress(OSError):
@@ -71,7 +71,7 @@ def remove_replaced(paths: Iterable[Path]) -> None:
 
 
 def _is_ours(path: Path) -> bool:
-    """Tell whether regtrace made a file: an empty one, a trace of a session of ours, or a table of names. A link is none."""
+    """Tell whether regtrace made a file: a trace of its sessions, a seed, or an empty file; never a link."""
     try:
         if path.is_symlink() or not path.is_file():
             return False

@@ -1,4 +1,4 @@
-"""EVENT_TRACE_PROPERTIES as bytes: an empty one to be filled in by Windows, and what Windows filled in.
+"""EVENT_TRACE_PROPERTIES as bytes: an empty structure for Windows to fill in, and the filled one.
 
 Layout of x64 (Windows SDK): 120 bytes, then room for the names of session and log file.
 """

@@ -52,7 +52,7 @@ class Consumer:
 
     @property
     def received(self) -> int:
-        """Records that the service handed over, whatever became of them."""
+        """Records that the service delivered, including those that were lost afterwards."""
         return self._records.received
 
     @property
@@ -62,7 +62,7 @@ class Consumer:
 
     @property
     def trouble(self) -> RegtraceError | None:
-        """What broke the stream; None while it runs, and where it ended because its session did."""
+        """The error that broke the stream; None while it runs, and if it ended with its session."""
         if self._error is not None:
             return SessionError(
                 f"the real-time stream of session '{self.session_name}' broke: {self._error!r:.200}"
@@ -82,7 +82,9 @@ class Consumer:
 
         require_windows("watching a session")
         if self._reader is not None:
-            raise SessionError(f"session '{self.session_name}' is consumed already; make a new Consumer")
+            raise SessionError(
+                f"this consumer of session '{self.session_name}' was started before; make a new Consumer"
+            )
         etw = pywintrace()
         log_file = etw.EVENT_TRACE_LOGFILE()
         log_file.LoggerName = self.session_name
@@ -131,7 +133,7 @@ class Consumer:
             self._reader.process_thread.join(timeout)
 
     def stop(self, patience: float = _LAST_RECORDS_SECONDS) -> None:
-        """End the stream; what was copied before can still be taken. A second call does nothing.
+        """End the stream; records copied before can still be taken. A second call does nothing.
 
         Args:
             patience: seconds that ProcessTrace may take to come back.

@@ -1,4 +1,4 @@
-"""Asking for sessions and controlling them by name: ControlTrace and QueryAllTraces, every status looked at.
+"""Control of sessions by name: ControlTrace and QueryAllTraces, with every status checked.
 
 pywintrace itself comes as an argument, for only tracer.session.session imports it.
 """
@@ -51,7 +51,7 @@ def control(etw: Any, name: str, code: int, doing: str, path: Path | None = None
 
 
 def all_sessions(etw: Any) -> list[SessionStatus]:  # noqa: ANN401
-    """Return the running sessions that this process may see: without the rights some or all are missing, unsaid.
+    """Return the running sessions that this process may see; Windows silently leaves out the others.
 
     Raises:
         SessionError: Windows refuses.
@@ -71,7 +71,7 @@ def all_sessions(etw: Any) -> list[SessionStatus]:  # noqa: ANN401
 
 
 def check_same(name: str, ours: uuid.UUID, actual: uuid.UUID, doing: str) -> None:
-    """Raise SessionGone where the session of that name is another one than ours."""
+    """Raise SessionGone if the session of that name is not ours."""
     # UNCONFIRMED that a query always says the session's GUID; without one there is nothing to compare.
     if actual.int and actual != ours:
         raise SessionGone(f"cannot {doing} session '{name}': it ended, and another one has its name")

@@ -1,4 +1,4 @@
-"""What Windows' error numbers of the tracing functions mean to a user: one sentence each, with what to do next.
+"""Errors of the tracing functions: one sentence for each Windows error number, with what to do next.
 
 Facts: the error tables of StartTrace, ControlTrace, EnableTraceEx2, OpenTrace and ProcessTrace.
 """

@@ -1,4 +1,4 @@
-"""What a tracing session is asked for, and what it answers: plain values, on any system.
+"""Options, counters and status of a tracing session: plain values, on any system.
 
 Facts: EVENT_TRACE_PROPERTIES, ENABLE_TRACE_PARAMETERS and Logging Mode Constants of the Windows SDK
 documentation; keyword masks and the option word as the manifest and public analyses of the provider have them.
@@ -53,7 +53,7 @@ CLASSIC_FLAGS = 0x0002_0000 | 0x0000_0001  # EVENT_TRACE_FLAG_REGISTRY | EVENT_T
 
 
 def keyword_mask(operations: Iterable[str] | None) -> int:
-    """Return the keyword mask for operations by name; None is all. Naming operations are always in it.
+    """Return the keyword mask for operations by name (None: all), always with those that give names.
 
     Raises:
         KeyError: an operation the provider does not report.
@@ -125,7 +125,7 @@ class SessionOptions:
 
 @dataclass(frozen=True, slots=True)
 class SessionCounters:
-    """What a session says of itself at one moment; counters only grow.
+    """Counters of a session at one moment; they only grow.
 
     Attributes:
         time_ns: when it was asked, UTC nanoseconds.
@@ -149,7 +149,7 @@ class SessionCounters:
 
     @property
     def missing(self) -> int:
-        """Lost events and lost buffers added up: where it rises, something was lost."""
+        """The sum of lost events and lost buffers: if it rises, something was lost."""
         return self.events_lost + self.buffers_lost
 
     @property

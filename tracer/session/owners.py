@@ -1,4 +1,4 @@
-"""Whose a session is: its name says the verb, the process, and when that process began.
+"""Owners of sessions: a session's name says the verb, the process, and when that process began.
 
 So names of two processes never clash, of two users neither, and a session that a dead process left behind can be told
 from one that is in use: Windows gives a process number again, but not with the same time of creation.
@@ -48,12 +48,12 @@ class Owner:
 
     @property
     def sentence_part(self) -> str:
-        """It in words: "watch of process 1234, which began 2026-11-30 10:00:00 UTC"."""
+        """The owner in words: "watch of process 1234, which began 2026-11-30 10:00:00 UTC"."""
         began = datetime.fromtimestamp(self.began_ms / 1000, UTC)
         return f"{self.verb} of process {self.pid}, which began {began:%Y-%m-%d %H:%M:%S} UTC"
 
     def user(self) -> str | None:
-        """Return the user of the process that has its number now; None where the system does not say."""
+        """Return the user of the process that has this pid now; None if unknown."""
         import psutil
 
         try:
@@ -62,7 +62,7 @@ class Owner:
             return None
 
     def is_running(self) -> bool | None:
-        """Whether that very process still runs; None where the system does not say."""
+        """Whether that process still runs; None if unknown."""
         import psutil
 
         try:
@@ -75,7 +75,7 @@ class Owner:
 
 
 def own_session_name(verb: str) -> str:
-    """Return a name for a session of this process, another one with each call: regtrace-watch-1234-18f3a2b4c5d.
+    """Return a new name for a session of this process, such as regtrace-watch-1234-18f3a2b4c5d.
 
     Args:
         verb: what the session is for, lower-case letters.
@@ -94,7 +94,7 @@ def process_began_ms() -> int:
 
 
 def own_session_guid() -> uuid.UUID:
-    """Return a GUID for a session of this process, another one with each call; it says whose the session is.
+    """Return a new GUID for a session of this process; it says who owns the session.
 
     Sessions of fixed names are told apart by it: Windows gives it back with a session's properties (Microsoft Learn,
     QueryAllTracesW, Examples).
@@ -104,13 +104,13 @@ def own_session_guid() -> uuid.UUID:
 
 
 def owner_of_guid(guid: str | None) -> Owner | None:
-    """Return whose session has that GUID; None where it does not say."""
+    """Return the owner of the session with that GUID; None if the GUID does not say."""
     mark, pid, when = _GUID.unpack(uuid.UUID(guid).bytes_le) if guid else (b"", 0, 0)
     return Owner("recording", pid, when >> 16) if mark == _MARK else None
 
 
 def owner_text(session: SessionStatus) -> str:
-    """Return a session with what is known of whose it is: its file, process and user."""
+    """Return words for a session and its owner: its file, process and user, as far as known."""
     text = f"'{session.name}'" + (f", which writes {session.log_file}" if session.log_file else "")
     owner = owner_of(session.name) or owner_of_guid(session.guid)
     if owner is None:
@@ -122,7 +122,7 @@ def owner_text(session: SessionStatus) -> str:
 
 
 def owner_of(session_name: str) -> Owner | None:
-    """Return whose session that is; None where its name does not say."""
+    """Return the owner of the session of that name; None if the name does not say."""
     match = _NAME.fullmatch(session_name)
     if match is None:
         return None
@@ -139,7 +139,7 @@ def stop_leftovers(
     sessions: Callable[[], Iterable[SessionStatus]],
     stop: Callable[[str], object],
 ) -> list[str]:
-    """Stop sessions whose process is gone, and return a sentence for each; what may be in use is left alone.
+    """Stop sessions whose process ended, and return a sentence for each; others may be in use and go on.
 
     Args:
         verbs: of whose sessions.

@@ -1,4 +1,4 @@
-"""The bounded queue of raw records: filled by the callback of the tracing service, emptied by whoever decodes.
+"""The bounded queue of raw records between the callback of the tracing service and the decoder.
 
 It knows the memory layout of EVENT_RECORD and nothing of sessions.
 """
@@ -19,7 +19,7 @@ _OVERHEAD = 240  # bytes that Python needs for the objects around a record, abou
 
 
 class RawQueue:
-    """Copies of records, up to `most_bytes` of memory; each call of the callback is counted, whatever becomes of it.
+    """Copies of records, up to `most_bytes` of memory; every call of the callback is counted.
 
     Attributes:
         failures: exceptions in the callback.
@@ -47,7 +47,7 @@ class RawQueue:
 
     @property
     def received(self) -> int:
-        """How many records were handed over: taken, waiting, dropped, failed, or come after `close`."""
+        """How many records were delivered: taken, waiting, dropped, failed, or after `close`."""
         with self._lock:
             return self._taken + len(self._queue) + self._refused + self.failures
 
@@ -63,7 +63,7 @@ class RawQueue:
         unpack: Callable[[bytes], tuple[int, ...]] = _LENGTHS.unpack,
         size: int = _RECORD_SIZE,
     ) -> None:
-        """Copy the EVENT_RECORD at an address; it raises nothing, for there is nobody to raise it to.
+        """Copy the EVENT_RECORD at an address; it never raises, because Windows calls it.
 
         The memory is the service's own and is used again after the callback.
         """
@@ -86,13 +86,13 @@ class RawQueue:
             self.failures += 1
 
     def close(self) -> None:
-        """Copy no more: records that still come are counted in `received`, and nothing else. A second call does nothing."""
+        """Stop copying: later records are only counted in `received`. A second call does nothing."""
         with self._lock:
             if self._refused_before_close is None:
                 self._refused_before_close, self._most = self._refused, -1
 
     def end(self) -> None:
-        """Say that no record will come any more."""
+        """Mark the end: no more records will come."""
         with self._lock:
             self._ended = True
             self._news.set()

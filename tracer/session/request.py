@@ -1,4 +1,4 @@
-"""Dealing with pywintrace: the properties of a session, a provider with its filters, its exceptions and import.
+"""Requests through pywintrace: properties of a session, providers with filters, its exceptions and import.
 
 pywintrace itself comes as an argument, for only tracer.session.session imports it. It keeps nothing of a filter alive, so
 whoever calls does.
@@ -54,7 +54,7 @@ def start_properties(etw: Any, options: SessionOptions, guid: uuid.UUID) -> Any:
 
 
 def put_file_name(properties: Any, path: Path) -> None:
-    """Write the path behind the structure, where the second name has its place.
+    """Write the path behind the structure, in the place of the second name.
 
     Raises:
         SessionError: it is too long.
@@ -166,7 +166,7 @@ def request_rundown(etw: Any, handle: int, flags: int, pause: Callable[[float], 
 
 
 def status_of(call: Callable[[], object]) -> int:
-    """Call, and return the Windows error number it raised; 0 for none."""
+    """Call a function, and return the Windows error number it raised; 0 for none."""
     try:
         call()
     except OSError as error:
@@ -179,7 +179,7 @@ def status_of(call: Callable[[], object]) -> int:
 
 @contextmanager
 def preserved_root_logger() -> Iterator[None]:
-    """Undo in the block's end what an import did to the root logger: pywintrace gives it a handler and a level."""
+    """Restore the root logger when the block ends: importing pywintrace gives it a handler and a level."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     try:

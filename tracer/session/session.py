@@ -1,4 +1,4 @@
-"""A tracing session: start, enable, ask, save, stop, and take its records; the only user of pywintrace.
+"""A tracing session: start, enable providers, query, save and stop; only this room uses pywintrace.
 
 Exercised with a double of the tracing service and under Wine, not yet on Windows. It decodes nothing.
 
@@ -66,7 +66,7 @@ def is_supported() -> bool:
 
 
 def pause(seconds: float) -> None:
-    """Wait before something is tried again; tests put another in its place."""
+    """Wait before a retry; tests replace it."""
     time.sleep(seconds)
 
 
@@ -91,7 +91,7 @@ def is_64_bit() -> bool:
 
 
 class Session:
-    """One session that this process starts, or finds running with `attach`.
+    """A session that this process starts, or attaches to while it runs.
 
     Attributes:
         name: its name.
@@ -115,7 +115,7 @@ class Session:
 
     @property
     def guid(self) -> str:
-        """Its GUID, which says whose it is: see tracer.session.owners."""
+        """Its GUID, which says who owns it (tracer.session.owners)."""
         return str(self._guid)
 
     @classmethod
@@ -147,7 +147,7 @@ class Session:
         self.stop()
 
     def start(self) -> None:
-        """Start the session; where the options take over, a running one of the same name is stopped first, once.
+        """Start the session; with `takes_over` a running one of the same name is stopped first, once.
 
         Raises:
             SessionError: it runs already or was started before; a name clash with a session of somebody else;
@@ -159,7 +159,7 @@ class Session:
             raise SessionError(f"session '{self.name}' was started before; make a new Session")
         if not self.name.lower().startswith(SESSION_PREFIX):
             raise SessionError(
-                f"session '{self.name}' is not regtrace's; names begin with '{SESSION_PREFIX}'"
+                f"cannot start session '{self.name}': names of regtrace's sessions begin with '{SESSION_PREFIX}'; choose such a name"
             )
         exit_handlers.remember(self, self._abandon)
         try:
@@ -179,7 +179,7 @@ class Session:
             raise self._start_error(code)
 
     def _make_way(self) -> None:
-        """Stop the session that has our name, if that may be.
+        """Stop the session that has our name, if it is not in use.
 
         Raises:
             SessionError: it may not; the sentence says whose it is.
@@ -205,7 +205,7 @@ class Session:
         )
 
     def _abandon(self) -> None:
-        """Stop the session if it runs, whatever is known of it here."""
+        """Stop the session if it runs, regardless of the state known here."""
         with suppress(RegtraceError, OSError):
             self.running = True
             self._ask(STOP, "stop")
@@ -225,7 +225,7 @@ class Session:
         return code
 
     def enable(self, provider: Provider) -> None:
-        """Enable a provider; each call replaces what was asked of that provider before.
+        """Enable a provider; a later call for the same provider replaces the earlier one.
 
         The option word and filters go in one call. UNCONFIRMED whether Windows takes an option word together with
         other filters, so a refusal is answered with two calls: the word is kept machine-wide, and only the filters
@@ -270,7 +270,7 @@ class Session:
         return request_rundown(pywintrace(), self._handle, self.options.classic_flags, pause)
 
     def counters(self) -> SessionCounters:
-        """Return what the session says of itself now.
+        """Return the current counters of the session.
 
         Raises:
             SessionGone: nobody runs it, or another session has its name.
@@ -280,7 +280,7 @@ class Session:
             return self._last
 
     def flush(self) -> None:
-        """Have full and half-full buffers handed on now.
+        """Deliver full and partly filled buffers now.
 
         Raises:
             SessionGone, SessionError: it does not run, or Windows refuses.
@@ -339,7 +339,7 @@ class Session:
 
 
 def list_sessions() -> list[SessionStatus]:
-    """Return the running sessions that this process may see: without the rights some or all are missing, unsaid.
+    """Return the running sessions that this process may see; Windows silently leaves out the others.
 
     Raises:
         SessionError: Windows refuses.
@@ -349,7 +349,7 @@ def list_sessions() -> list[SessionStatus]:
 
 
 def find_session(name: str) -> SessionStatus | None:
-    """Return the running session of that name; None where nobody runs it.
+    """Return the running session of that name; None if there is none.
 
     Raises:
         NotElevated: this process may not ask, so nobody knows.

@@ -1,4 +1,4 @@
-"""What must be done before this process ends, however it ends: sessions outlive their process.
+"""Exit handlers: actions before this process ends, because sessions outlive their process.
 
 Python's own ways (an exception, Ctrl-C, exit) are covered by atexit. A closed console window, a logoff and a shutdown end
 a process without them: Windows calls a console handler in a thread of its own and ends the process when that returns
@@ -29,7 +29,7 @@ _undo: list[Callable[[], object]] = []
 
 
 def remember(key: object, action: Callable[[], object]) -> None:
-    """Have `action` called before this process ends, unless `forget` comes first; it must not raise."""
+    """Register an action to be called before this process ends, until `forget`; it must not raise."""
     with _guard:
         if not _pending:
             atexit.register(run_all)
@@ -38,7 +38,7 @@ def remember(key: object, action: Callable[[], object]) -> None:
 
 
 def forget(key: object) -> None:
-    """Take back what was asked for that key."""
+    """Remove the action registered for that key."""
     with _guard:
         if _pending.pop(key, None) is not None and not _pending:
             atexit.unregister(run_all)
@@ -46,7 +46,7 @@ def forget(key: object) -> None:
 
 
 def run_all() -> None:
-    """Do everything that is pending."""
+    """Call all registered actions."""
     for action in list(_pending.values()):
         action()
 
@@ -69,7 +69,7 @@ def before_console_ends(action: Callable[[], object]) -> Iterator[None]:
 
 
 def console_event(event: int) -> int:
-    """Do what is to be done before the process ends; return 0: then Windows' own handler ends it."""
+    """Call the actions if the process is about to end; return 0, so that Windows' own handler ends it."""
     if event in CONSOLE_ENDS:
         for action in reversed(_first):
             action()
@@ -78,7 +78,7 @@ def console_event(event: int) -> int:
 
 
 def _handle() -> None:
-    """Have Windows call us as long as there is something to be done, and no longer."""
+    """Keep a console handler installed exactly as long as there are actions."""
     has_actions = bool(_pending or _first)
     if has_actions and not _undo:
         _undo.append(add_console_handler(console_event))
@@ -87,7 +87,7 @@ def _handle() -> None:
 
 
 def add_console_handler(handle: Callable[[int], int]) -> Callable[[], object]:
-    """Add a console handler to this process, and return what removes it; nothing elsewhere than on Windows."""
+    """Add a console handler to this process (on Windows), and return a function that removes it."""
     if not _IS_WINDOWS:
         return lambda: None
     from tracer.windows.system_calls import bind

@@ -153,7 +153,10 @@ def _entries(kernel: Kernel) -> NDArray[np.void]:
             break
         size = max(needed + needed // 8, 2 * size)  # handles are opened while we ask
         if size > _MOST_BYTES:
-            raise PlatformError(f"the handle table asks for {needed:,} bytes, which cannot be right")
+            raise PlatformError(
+                f"Windows reports an impossible size of its handle table ({needed:,} bytes); "
+                "names of keys that were open before the capture stay unknown"
+            )
     if status != SUCCESS:
         raise PlatformError(
             f"Windows refused its handle table (status 0x{status:08X}); "
@@ -167,7 +170,7 @@ def _entries(kernel: Kernel) -> NDArray[np.void]:
 
 
 class _Duplicates:
-    """One handle of ours for each key object, with the name it answered."""
+    """A duplicated handle for each key object, with the name Windows gives for it."""
 
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
@@ -214,7 +217,7 @@ class _Duplicates:
 
 
 def _key_name(kernel: Kernel, handle: int) -> str | None:
-    """Return the path that a key handle answers; None where it has none (a deleted key, or no key)."""
+    """Return the path of a key handle; None if it has none (a deleted key, or no key)."""
     size = _NAME_BYTES
     while True:
         status, raw, needed = kernel.query_key_name(handle, size)
@@ -226,7 +229,7 @@ def _key_name(kernel: Kernel, handle: int) -> str | None:
 
 
 def _proved_names(duplicates: _Duplicates, entries: NDArray[np.void]) -> tuple[dict[int, str], int]:
-    """Return the path of each address that a duplicate proves, and how many led elsewhere."""
+    """Return the path of each address that a duplicate proves, and how many refer to another object."""
     ours = entries[entries["pid"] == duplicates.kernel.pid]
     real = dict(zip(ours["value"].tolist(), ours["object"].tolist(), strict=True))
     names: dict[int, str] = {}

@@ -1,4 +1,4 @@
-"""The registry of this machine, as far as regtrace itself writes to it: settings of the boot trace, scratch keys.
+"""The registry of this machine, where regtrace writes settings of the boot trace and scratch keys.
 
 Small enough that a dictionary can stand in for it. It is not the registry that traces tell about.
 """
@@ -19,7 +19,7 @@ _IS_WINDOWS = sys.platform == "win32"
 
 
 class Registry(Protocol):
-    r"""What is needed of a registry; paths are such as ``HKLM\SOFTWARE\Vendor``."""
+    r"""The registry calls that regtrace needs; paths are such as ``HKLM\SOFTWARE\Vendor``."""
 
     def write(self, path: str, name: str, kind: str, data: Data) -> None:
         """Write a value; the key is made if it is missing."""
@@ -123,7 +123,7 @@ def _refusal(path: str, done: str, problem: OSError) -> RegtraceError:
 
 
 def current_control_set() -> int | None:
-    r"""Return the number in HKLM\SYSTEM\Select, Current; None where this is no Windows or it cannot be read."""
+    r"""Return the value Current of HKLM\SYSTEM\Select; None if it cannot be read or this is not Windows."""
     value: object = None
     if sys.platform == "win32":
         import winreg

@@ -26,7 +26,7 @@ _TOKEN_QUERY, _TOKEN_USER = 0x0008, 1
 
 
 def snapshot_processes() -> list[ProcessRecord]:
-    """Return one record of kind "rundown" for each running process, by pid; None for what was not told.
+    """Return one record of kind "rundown" for each running process, by pid; unknown fields are None.
 
     A process that ends while it is looked at is left out, or keeps what was read until then. Command lines
     are put together again from the arguments that psutil splits them into: quotes may differ.
@@ -60,7 +60,7 @@ def snapshot_processes() -> list[ProcessRecord]:
 
 
 def _ask(question: Callable[[], Any]) -> Any:  # noqa: ANN401
-    """Return the answer; None where it is refused or the process is gone."""
+    """Return the answer; None if access is denied or the process ended."""
     import psutil
 
     try:
@@ -70,14 +70,14 @@ def _ask(question: Callable[[], Any]) -> Any:  # noqa: ANN401
 
 
 def _command_line(arguments: list[str]) -> str:
-    """Return arguments as one line, quoted by the rules that Windows programs split it by."""
+    """Return arguments as one command line, quoted by the rules by which Windows programs split it."""
     from subprocess import list2cmdline
 
     return list2cmdline(arguments)
 
 
 def _session_id(pid: int) -> int | None:
-    """Return the terminal session of a process; None where it is not told, and outside of Windows."""
+    """Return the terminal session of a process; None if unknown, and outside of Windows."""
     if not _IS_WINDOWS:
         return None
     session_id = c_uint32()
@@ -86,7 +86,7 @@ def _session_id(pid: int) -> int | None:
 
 
 def _user_sid(pid: int) -> str | None:
-    """Return whose process it is, as a SID; None where it is not told, and outside of Windows."""
+    """Return the SID of a process's user; None if unknown, and outside of Windows."""
     if not _IS_WINDOWS:
         return None
     kernel32, advapi32 = _libraries()
@@ -114,7 +114,7 @@ def _user_sid(pid: int) -> str | None:
 
 @cache
 def _libraries() -> tuple[Any, Any]:
-    """Return kernel32 and advapi32 with what is used of them declared."""
+    """Return kernel32 and advapi32 with the used functions declared."""
     kernel32 = bind(
         "kernel32",
         OpenProcess=(c_void_p, c_uint32, c_uint32, c_uint32),

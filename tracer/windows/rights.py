@@ -1,4 +1,4 @@
-"""What this process may do on Windows: whether it is elevated, sees all tracing sessions, can write to a folder.
+"""Rights of this process on Windows: whether it is elevated, sees all sessions, can write to a folder.
 
 Each answer is yes, no or None: nobody can say (other systems, a call that failed).
 """
@@ -26,7 +26,7 @@ def is_elevated() -> bool | None:
 
 
 def sees_all_sessions() -> bool | None:
-    """Return whether Windows lists all tracing sessions for this process, or leaves out some without a word.
+    """Return whether Windows lists all tracing sessions for this process, or silently leaves some out.
 
     Elevated administrators and Performance Log Users see all of them (Microsoft Learn, QueryAllTracesW, Remarks).
     """
@@ -35,7 +35,7 @@ def sees_all_sessions() -> bool | None:
 
 
 def may_write(folder: Path) -> bool | None:
-    """Return whether a file can be made in the folder; None where something else than rights stands in the way."""
+    """Return whether this process may create a file in the folder; None if not only rights prevent it."""
     try:
         with tempfile.TemporaryFile(dir=folder, prefix="regtrace-"):
             return True
@@ -46,7 +46,7 @@ def may_write(folder: Path) -> bool | None:
 
 
 def forbidden_folder(file: Path | None) -> Path | None:
-    """Return the folder of a file that is to be written, where it is known that this process may not; else None."""
+    """Return the folder of a file if this process may not write there; otherwise None."""
     return file.parent if file is not None and may_write(file.parent) is False else None
 
 

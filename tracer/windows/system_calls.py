@@ -1,4 +1,4 @@
-"""The few calls of Windows that live capture makes besides tracing: handles, key names, privileges.
+"""System calls for live capture other than tracing: handles, key names, privileges.
 
 Each method is one call and says what came back as plain values; what it means is worked out elsewhere, so
 that a stand-in can play the kernel on any system. Layouts and numbers: Windows SDK documentation, and
@@ -48,7 +48,7 @@ _NOT_ALL_ASSIGNED = 1300
 
 
 class Kernel(Protocol):
-    """What reading the handle table needs; `WindowsKernel` is the real one.
+    """The calls for reading the handle table; `WindowsKernel` makes them on Windows.
 
     Attributes:
         pid: this process.
@@ -59,22 +59,22 @@ class Kernel(Protocol):
     pointer_size: int
 
     def debug_privilege(self) -> Any:  # noqa: ANN401
-        """Return a context in which SeDebugPrivilege is on where that is allowed; its value says whether."""
+        """Return a context in which SeDebugPrivilege is enabled if allowed; its value says whether."""
 
     def own_key(self) -> Any:  # noqa: ANN401
         """Return a context in which a key of ours is open; its value is the handle."""
 
     def query_handles(self, size: int) -> tuple[int, bytes, int]:
-        """Return status, what was written, and the size asked for, of a query with a buffer of `size`."""
+        """Query with a buffer of `size`; return the status, the bytes, and the size needed."""
 
     def open_process(self, pid: int) -> int | None:
         """Return a handle of a process from which handles may be duplicated; None where refused."""
 
     def duplicate(self, process: int, value: int) -> int | None:
-        """Return our own handle of what handle `value` of `process` refers to; None where refused."""
+        """Return a duplicate of handle `value` of `process`; None if refused."""
 
     def query_key_name(self, key: int, size: int) -> tuple[int, bytes, int]:
-        """Return status, KEY_NAME_INFORMATION as written, and the size asked for."""
+        """Return the status, KEY_NAME_INFORMATION as bytes, and the size needed."""
 
     def close(self, handle: int) -> None:
         """Close a handle of ours."""
@@ -95,7 +95,7 @@ def real_kernel() -> "WindowsKernel":
 
 @contextmanager
 def privilege(name: str) -> Iterator[bool | None]:
-    """Turn a privilege on in the block, where the user has it; the value says whether, None elsewhere than on Windows."""
+    """Enable a privilege in the block if the user has it; the value says whether, None outside of Windows."""
     if not _IS_WINDOWS:
         yield None
         return
@@ -145,12 +145,12 @@ class WindowsKernel:
         self._us = self._kernel32.GetCurrentProcess()
 
     def debug_privilege(self) -> Any:  # noqa: ANN401
-        """Return a context in which SeDebugPrivilege is on where the token holds it."""
+        """Return a context in which SeDebugPrivilege is enabled if the token has it."""
         return self.privilege(_DEBUG)
 
     @contextmanager
     def privilege(self, name: str) -> Iterator[bool]:
-        """Turn a privilege on where the token holds it, and back as it was afterwards."""
+        """Enable a privilege if the token has it, and restore it afterwards."""
         token, before = c_void_p(), ctypes.create_string_buffer(16)
         if not self._advapi32.OpenProcessToken(self._us, _ADJUST_AND_QUERY, ctypes.byref(token)):
             yield False
