@@ -21,7 +21,7 @@ from tracer.compiled import is_available
 from tracer.etl.providers import KERNEL_REGISTRY
 from tracer.ingest.pipeline import ingest
 from tracer.kernels import NUMPY, load_compiled
-from tracer.registry.key_information import KEY, VALUE, described, take_values_apart
+from tracer.registry.key_information import KEY, SET, VALUE, describe_all, described, take_values_apart
 from tracer.schema import FLAGS
 
 QUERY, LIST_VALUE, QUERY_KEY, LIST_KEY, SET_INFORMATION, QUERY_MANY = 7, 9, 4, 8, 11, 10
@@ -280,3 +280,15 @@ def test_reads_of_an_older_capture_have_no_data_that_is_not_the_values(tmp_path)
         assert "ingest the source again" in opened._repr_html_()
     *_, read = rt.replay(capture)
     assert (read.data_type, read.data_size, read.data) == (None, None, None)
+
+
+@given(
+    st.sampled_from([KEY, VALUE, SET]),
+    st.integers(0, 9),
+    st.lists(
+        st.one_of(st.binary(max_size=60), st.builds(bytes.__add__, st.just(bytes(16)), st.binary(max_size=9)))
+    ),
+)
+def test_many_structures_are_described_as_each_of_them(structure, information_class, datas):
+    one_by_one = [described(structure, information_class, data) for data in datas]
+    assert describe_all(structure, information_class, datas) == one_by_one

@@ -39,8 +39,10 @@ class CompiledNameTable(NameTable):
     open-addressed table, at most half full, of the upper half of a name's hash and its number.
     """
 
-    def __init__(self, text_of: Callable[[bytes], str] | None = None, *, room: int = FIRST_NAMES) -> None:
-        super().__init__(text_of)
+    def __init__(
+        self, texts_of: Callable[[list[bytes]], list[str]] | None = None, *, room: int = FIRST_NAMES
+    ) -> None:
+        super().__init__(texts_of)
         self._places = np.zeros(2 * room, np.uint64)  # twice as many, a power of two
         self._ends = np.zeros(room, np.int64)
         self._held = np.zeros(_BYTES * room, np.uint8)

@@ -12,9 +12,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tracer.decode.batch import NONE, Blobs, Field, Numbers, Operations
-from tracer.decode.plans import OPERATION_NUMBERS, PlanTables
+from tracer.decode.plans import OPERATION_NUMBERS, PLANS, PlanTables
 from tracer.decode.strings import NameTable, gapped
-from tracer.registry.key_information import KEY, SET, VALUE, described, take_values_apart
+from tracer.registry.key_information import KEY, SET, VALUE, describe_all, described, take_values_apart
 from tracer.registry.ntstatus import NOT_SUCCESS, TOO_SHORT
 from tracer.schema import FLAGS
 
@@ -27,27 +27,23 @@ _WITH_NAME = (0, 1, 3)
 _MOST_KNOWN = 1 << 15  # distinct structures of one class that are remembered
 _FIRST_STRUCTURES = 1 << 10
 _OTHERS = 16  # information classes from here on have no layout
-_STRUCTURES = {
-    "QueryValueKey": VALUE,
-    "EnumerateValueKey": VALUE,
-    "QueryKey": KEY,
-    "EnumerateKey": KEY,
-    "SetInformationKey": SET,
-    "QueryMultipleValueKey": "",
-}
+
+# What a record of a plan brings, as bits: a value that is written; the next value of a list; many values; a change
+# of a key's own settings; a structure around a value; a structure about a key.
+_WRITES, _LISTS, _MANY, _SETS, _OF_VALUES, _OF_KEYS = (np.uint8(1 << bit) for bit in range(6))
 
 
-def _plans(*operations: str) -> NDArray[np.bool_]:
-    numbers = [OPERATION_NUMBERS[name] for name in operations]
-    return ~PlanTables.classic & np.isin(PlanTables.operation, numbers)
+def _roles() -> NDArray[np.uint8]:
+    roles = np.zeros(len(PLANS), np.uint8)
+    of = {"SetValueKey": _WRITES, "QueryMultipleValueKey": _MANY, "SetInformationKey": _SETS}
+    of |= {"QueryValueKey": _OF_VALUES, "EnumerateValueKey": _OF_VALUES | _LISTS}
+    of |= {"QueryKey": _OF_KEYS, "EnumerateKey": _OF_KEYS}
+    for operation, role in of.items():
+        roles[~PlanTables.classic & (PlanTables.operation == OPERATION_NUMBERS[operation])] = role
+    return roles
 
 
-_WRITES, _LISTS, _MANY, _SETS = map(
-    _plans, ("SetValueKey", "EnumerateValueKey", "QueryMultipleValueKey", "SetInformationKey")
-)
-_OF_VALUES = _plans(*(name for name, structure in _STRUCTURES.items() if structure == VALUE))
-_OF_KEYS = _plans(*(name for name, structure in _STRUCTURES.items() if structure == KEY))
-_CARRIES = _plans("SetValueKey", *_STRUCTURES)
+_ROLES = _roles()
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +91,19 @@ class StructureTexts:
         table = self._tables.get((structure, class_))
         if table is None or len(table.texts) > _MOST_KNOWN:
             table = self._tables[structure, class_] = self._form(
-                lambda data: described(structure, class_, data), room=_FIRST_STRUCTURES
+                lambda datas: describe_all(structure, class_, datas), room=_FIRST_STRUCTURES
             )
         numbers = table.encode_spans(raw, starts, ends)
-        distinct = np.flatnonzero(np.bincount(numbers))
-        place = np.zeros(int(distinct[-1]) + 1, np.intp)
-        place[distinct] = np.arange(len(distinct))
-        return place.take(numbers), [table.texts[number] for number in distinct.tolist()]
+        place, distinct = _distinct(numbers)
+        return place, [table.texts[number] for number in distinct]
+
+
+def _distinct(numbers: Numbers) -> tuple[NDArray[np.intp], list[int]]:
+    """Return each number's place among the distinct ones, rising, and these; numbers are small, and there is one."""
+    distinct = np.flatnonzero(np.bincount(numbers))
+    place = np.empty(int(distinct[-1]) + 1, np.intp)
+    place[distinct] = np.arange(len(distinct))
+    return place.take(numbers), distinct.tolist()
 
 
 def read_contents(operations: Operations, names: NameTable, structures: StructureTexts) -> Contents:
@@ -112,14 +114,14 @@ def read_contents(operations: Operations, names: NameTable, structures: Structur
 class _Contents:
     def __init__(self, operations: Operations, names: NameTable, structures: StructureTexts) -> None:
         self.operations, self.names, self.structures = operations, names, structures
-        self.plan = operations.plan.astype(np.intp)
+        self.role = _ROLES.take(operations.plan)
         count = len(operations)
         zeros = np.zeros(count, np.uint32)
         self.full: Field = operations.fields.get("DataSize", zeros)
         self.class_: Field = operations.fields.get("InfoClass", zeros)
         self.type = operations.fields.get("Type", zeros).astype(np.uint32, copy=False)
         self.size = self.full.astype(np.uint32, copy=False)
-        self.known = np.where(_WRITES.take(self.plan), TYPE_KNOWN + SIZE_KNOWN, 0).astype(np.uint8)
+        self.known = (self.role & _WRITES) * np.uint8(TYPE_KNOWN + SIZE_KNOWN)
         self.last_name, self.flags = operations.last_name, zeros
         self.texts: list[str] = []
         self.text_of = np.full(count, NONE, np.int32)
@@ -127,20 +129,21 @@ class _Contents:
     def make(self) -> Contents:
         """Return the columns."""
         data = self.operations.data
-        carries = np.flatnonzero(_CARRIES.take(self.plan))
-        lists = _LISTS.take(self.plan)
+        carries = np.flatnonzero(self.role)
+        lists = self.role & _LISTS != 0
         if lists.any():
             self.last_name = np.where(lists, np.int32(NONE), self.last_name)
         if len(carries):
             self.type, self.size, self.flags = self.type.copy(), self.size.copy(), self.flags.copy()
-            place = data.place if data is not None else np.full(len(self.plan), NONE, np.int32)
-            plan = self.plan.take(carries)
-            captured = place.take(carries) != NONE
-            self._say_lengths(carries[~captured | _MANY.take(plan)])
-            if data is not None:
-                data = self._take_apart(data, carries[captured & _OF_VALUES.take(plan)])
-                of_keys = _OF_KEYS.take(plan) | _SETS.take(plan)
-                data = self._describe_keys(data, carries[captured & of_keys])
+            role = self.role.take(carries)
+            if data is None:
+                self._say_lengths(carries)
+            else:
+                captured = data.place.take(carries) != NONE
+                self._say_lengths(carries[~captured | (role & _MANY != 0)])
+                role[~captured] = 0
+                data = self._take_apart(data, carries[role & _OF_VALUES != 0])
+                data = self._describe_keys(data, carries[role & (_OF_KEYS | _SETS) != 0])
         return Contents(
             self.type, self.size, self.known, self.last_name, self.flags, data,
             Blobs(pa.array(self.texts, pa.string()), self.text_of) if self.texts else None,
@@ -148,11 +151,11 @@ class _Contents:
 
     def _say_lengths(self, rows: NDArray[np.int64]) -> None:
         """Give rows of which nothing was captured what the length of the structure says."""
-        status = self.operations.fields["Status"].take(rows).astype(np.uint32)
+        rows = rows[self.role.take(rows) & _WRITES == 0]
+        status = self.operations.fields["Status"].take(rows).astype(np.uint32, copy=False)
         rows = rows[(status < NOT_SUCCESS) | np.isin(status, TOO_SHORT)]
-        rows = rows[~_WRITES.take(self.plan.take(rows))]
         class_, full = self.class_.take(rows), self.full.take(rows).astype(np.int64)
-        of_value = _OF_VALUES.take(self.plan.take(rows))
+        of_value = self.role.take(rows) & _OF_VALUES != 0
         says = np.zeros(len(rows), bool)
         for number, around in _AROUND.items():
             mine = of_value & (class_ == number)
@@ -164,8 +167,8 @@ class _Contents:
 
     def _say(self, rows: NDArray[np.int64], name: str) -> None:
         """Put the length of each row's structure into its detail."""
-        plan = self.plan.take(rows)
-        named = np.where(_MANY.take(plan), 1, np.where(_SETS.take(plan), 2, 0))
+        role = self.role.take(rows)
+        named = np.where(role & _MANY, 1, np.where(role & _SETS, 2, 0))
         lengths = self.full.take(rows).astype(np.int64)
         distinct, place = np.unique(lengths * 4 + named, return_inverse=True)
         words = (name, "BufferLength", "Length")
@@ -212,19 +215,22 @@ class _Contents:
         if not len(rows):
             return
         numbers = self.names.encode_spans(raw, start, start + size)
-        lists = _LISTS.take(self.plan.take(rows))
+        lists = self.role.take(rows) & _LISTS != 0
         self.last_name[rows[lists]] = numbers[lists]
-        hidden = lists & np.isin(numbers, list(self.names.has_nul))
-        self.flags[rows[hidden]] |= np.uint32(FLAGS["name_has_nul"])
-        distinct, place = np.unique(numbers[~lists], return_inverse=True)
-        texts = [self.names.texts[number] for number in distinct.tolist()]
-        self._add(rows[~lists], place, [f'{{"Name": {json_string(text)}}}' for text in texts])
+        if self.names.has_nul:
+            hidden = lists & np.isin(numbers, list(self.names.has_nul))
+            self.flags[rows[hidden]] |= np.uint32(FLAGS["name_has_nul"])
+        others = np.flatnonzero(~lists)
+        if len(others):
+            place, distinct = _distinct(numbers.take(others))
+            texts = [self.names.texts[number] for number in distinct]
+            self._add(rows.take(others), place, [f'{{"Name": {json_string(text)}}}' for text in texts])
 
     def _describe_keys(self, data: Blobs, rows: NDArray[np.int64]) -> Blobs:
         """Put what `rows` read of keys into their detail."""
         if not len(rows):
             return data
-        sets = _SETS.take(self.plan.take(rows))
+        sets = self.role.take(rows) & _SETS != 0
         self._describe(rows[~sets], KEY, data)
         self._describe(rows[sets], SET, data)
         place = data.place.copy()

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tracer.registry.text import decode_name, encode_name
+from tracer.registry.text import decode_names, encode_name
 
 __all__ = ["EMPTY", "FIRST_NAMES", "NameTable", "NulFinder", "gapped"]
 
@@ -66,7 +66,7 @@ class NameTable:
     """Every distinct name of a capture, numbered; number 0 is the empty name.
 
     Args:
-        text_of: what makes a text of bytes that are no name (`tracer.decode.reads`); None: a name's own text.
+        texts_of: what makes texts of bytes that are no names (`tracer.decode.reads`); None: a name's own text.
         room: how many names there is room for at first, in forms that make room.
 
     Attributes:
@@ -74,9 +74,11 @@ class NameTable:
         has_nul: numbers of names that hold a NUL.
     """
 
-    def __init__(self, text_of: Callable[[bytes], str] | None = None, *, room: int = FIRST_NAMES) -> None:
+    def __init__(
+        self, texts_of: Callable[[list[bytes]], list[str]] | None = None, *, room: int = FIRST_NAMES
+    ) -> None:
         del room
-        self._text_of = text_of
+        self._texts_of = texts_of
         self.texts: list[str] = [""]
         self.has_nul: set[int] = set()
         self._numbers: dict[bytes, int] = {b"": EMPTY}
@@ -115,24 +117,12 @@ class NameTable:
         return numbers.take(codes[::2])
 
     def _learn(self, raws: list[bytes]) -> None:
-        """Add the texts of new names, decoded all at once where each 16-bit unit is a letter of its own."""
-        if self._text_of is not None:
-            self.texts += map(self._text_of, raws)
+        """Add the texts of new names."""
+        if self._texts_of is not None:
+            self.texts += self._texts_of(raws)
             return
-        joined = b"".join(raws)
-        letters = joined.decode("utf-16-le", "replace") if len(joined) % 2 == 0 else ""
-        if (
-            len(letters) * 2 == len(joined)
-            and letters.isprintable()
-            and "<" not in letters
-            and "\ufffd" not in letters
-        ):
-            end = 0
-            for raw in raws:
-                start, end = end, end + len(raw) // 2
-                self.texts.append(letters[start:end])
-        else:
-            for raw in raws:
-                self.texts.append(decode_name(raw))
-                if "<U+0000>" in self.texts[-1]:
-                    self.has_nul.add(len(self.texts) - 1)
+        first = len(self.texts)
+        self.texts += decode_names(raws)
+        self.has_nul.update(
+            number for number, text in enumerate(self.texts[first:], first) if "<U+0000>" in text
+        )

@@ -16,9 +16,9 @@ from operator import itemgetter
 import numpy as np
 from numpy.typing import NDArray
 
-from tracer.registry.text import decode_name
+from tracer.registry.text import decode_name, decode_names
 
-__all__ = ["KEY", "SET", "VALUE", "ValueParts", "described", "take_values_apart"]
+__all__ = ["KEY", "SET", "VALUE", "ValueParts", "describe_all", "described", "take_values_apart"]
 
 Int64s = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -208,6 +208,28 @@ def described(structure: str, information_class: int, data: bytes, whole: int | 
     if whole is not None and len(data) < whole:
         parts.insert(0, f'"ResultLength": {whole}')
     return "{" + ", ".join(parts) + "}" if parts else ""
+
+
+def describe_all(structure: str, information_class: int, datas: list[bytes]) -> list[str]:
+    """Return `described` of each of many structures of one class, of which all bytes were captured."""
+    layout = _LAYOUTS[structure].get(information_class)
+    if layout is None or min(map(len, datas), default=0) < layout.fixed:
+        return [described(structure, information_class, data) for data in datas]
+    fixed, size, title, class_at = layout.fixed, layout.name_size, layout.title, layout.class_at
+    numbers = list(layout.reader.iter_unpack(b"".join([data[:fixed] for data in datas])))
+    said = [layout.said % facts for facts in map(layout.facts, numbers)]
+    if size >= 0:
+        lead = ", " if layout.said else ""
+        names = decode_names(
+            [data[fixed : fixed + row[size]] for data, row in zip(datas, numbers, strict=True)]
+        )
+        said = [f'{facts}{lead}"Name": {_string(name)}' for facts, name in zip(said, names, strict=True)]
+    texts = [f"{{{each}}}" if each else "" for each in said]
+    if title >= 0:  # few have a title or a class
+        for place, row in enumerate(numbers):
+            if row[title] or (class_at >= 0 and row[class_at + 1]):
+                texts[place] = described(structure, information_class, datas[place])
+    return texts
 
 
 def _facts(layout: _Layout, data: bytes) -> list[str]:

@@ -11,9 +11,11 @@ the store; what a terminal or a spreadsheet must not see is dealt with where it 
 """
 
 import re
+from itertools import accumulate, pairwise
 
 __all__ = [
     "decode_name",
+    "decode_names",
     "encode_name",
     "escape_argument",
     "escape_name",
@@ -60,6 +62,17 @@ def decode_name(raw: bytes) -> str:
     'ab'
     """
     return escape_name(raw[: len(raw) & ~1].decode("utf-16-le", "surrogatepass"))
+
+
+def decode_names(raws: list[bytes]) -> list[str]:
+    """Return `decode_name` of each; names that are plain text are decoded all at once."""
+    joined = b"".join(raws)
+    letters = joined.decode("utf-16-le", "replace") if not any(len(raw) & 1 for raw in raws) else ""
+    # One letter a code unit, so no pair of surrogates came about where two names meet; nothing to escape.
+    if len(letters) * 2 != len(joined) or not letters.isprintable() or "<" in letters or "\ufffd" in letters:
+        return list(map(decode_name, raws))
+    ends = accumulate((len(raw) // 2 for raw in raws), initial=0)
+    return [letters[start:end] for start, end in pairwise(ends)]
 
 
 def encode_name(text: str) -> bytes:
