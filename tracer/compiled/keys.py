@@ -33,8 +33,8 @@ class CompiledKeyNumbers(KeyNumbers):
         # An absolute name is followed already: it needs no room.
         names = Names(
             tree.parts(),
-            np.where(relative, tree.begin[asks.name], 0),
-            np.where(relative, tree.end[asks.name], 0),
+            np.where(relative, tree.begin.take(asks.name), 0),
+            np.where(relative, tree.end.take(asks.name), 0),
         )
         new = np.zeros(1, np.int64)
         tree.grow_by(

@@ -103,16 +103,17 @@ class CompiledKeyTree(KeyTree):
             more = np.full(len(texts), ABSENT, np.int64)
             self.begin = np.concatenate([self.begin, more])
             self.end = np.concatenate([self.end, more])
-        new = np.unique(names[self.begin[names] == ABSENT])
+        new = np.unique(names[self.begin.take(names) == ABSENT])
         if not len(new):
             return
         listed = pc.split_pattern(pa.array([texts[name] for name in new.tolist()], pa.string()), "\\")
         encoded = listed.values.dictionary_encode()
         distinct = encoded.dictionary.to_pylist()
         spellings = list(map(self._spelling_numbers.get, distinct))
-        for place, part in enumerate(distinct):
-            if spellings[place] is None:
-                spellings[place] = self._spelling(part) if part else ABSENT
+        places = [place for place, number in enumerate(spellings) if number is None]
+        numbers = self._new_spellings([distinct[place] for place in places])
+        for place, number in zip(places, numbers, strict=True):
+            spellings[place] = number
         parts = np.array(spellings, np.int64).take(encoded.indices.to_numpy())
         kept = parts != ABSENT
         ends = (np.concatenate([[0], np.cumsum(kept)]) + len(self._parts)).take(listed.offsets.to_numpy())
@@ -162,6 +163,18 @@ class CompiledKeyTree(KeyTree):
             self._fold_of.append(self._learn(text) if known is None else known)
             self._size_of.append(len(text))
         return number
+
+    def _new_spellings(self, texts: list[str]) -> list[int]:
+        """Return the numbers of distinct components that are no spellings yet, made; of the empty one ABSENT."""
+        new = [text for text in texts if text]
+        first = len(self._spelling_texts)
+        self._spelling_numbers.update(zip(new, range(first, first + len(new)), strict=True))
+        self._spelling_texts += new
+        known = self._spellings
+        self._fold_of.extend([known[text] if text in known else self._learn(text) for text in new])
+        self._size_of.extend(map(len, new))
+        numbers = iter(range(first, first + len(new)))
+        return [next(numbers) if text else ABSENT for text in texts]
 
     def _catch_up(self, first: int, count: int) -> None:
         """Add to the lists what was added to the arrays."""

@@ -170,9 +170,10 @@ class _Contents:
         role = self.role.take(rows)
         named = np.where(role & _MANY, 1, np.where(role & _SETS, 2, 0))
         lengths = self.full.take(rows).astype(np.int64)
-        distinct, place = np.unique(lengths * 4 + named, return_inverse=True)
+        encoded = pa.array(lengths * 4 + named).dictionary_encode()
         words = (name, "BufferLength", "Length")
-        self._add(rows, place, [f'{{"{words[each & 3]}": {each >> 2}}}' for each in distinct.tolist()])
+        texts = [f'{{"{words[each & 3]}": {each >> 2}}}' for each in encoded.dictionary.to_pylist()]
+        self._add(rows, encoded.indices.to_numpy(), texts)
 
     def _add(self, rows: NDArray[np.int64], place: NDArray, texts: list[str]) -> None:  # type: ignore[type-arg]
         """Give each row one of the texts; an empty one is none."""

@@ -47,10 +47,10 @@ class Catalog:
         # Only keys that others stand below are spelled out for longer than a slice.
         self._spellings: dict[int, _Spelling] = {}
         self._kept = 0  # characters of their paths
-        self._above = bytearray(size)
-        for parent in tree.parents:
-            if parent >= 0:
-                self._above[parent] = 1
+        above = np.zeros(size, np.uint8)
+        parents = np.frombuffer(tree.parents, np.int32) if size else np.zeros(0, np.int32)
+        above[parents[parents >= 0]] = 1
+        self._above = bytearray(above)
         for target, _ in tree.bound.values():
             self._above[target] = 1
 
@@ -75,7 +75,7 @@ class Catalog:
                     pa.array(names, pa.string()),
                     pa.array(depths, pa.int16()),
                     pa.array(self._same[start : nodes.stop], pa.int32()),
-                    pa.array([self.name_source(node) for node in nodes], pa.string()),
+                    pa.array(self._name_sources(nodes), pa.string()),
                 ],
                 schema=KEYS.arrow(),
             )
@@ -116,6 +116,13 @@ class Catalog:
             if characters > _MOST_CHARACTERS:
                 break
         return paths, shown, folded, depths
+
+    def _name_sources(self, nodes: range) -> list[str | None]:
+        sources: list[str | None] = [None] * len(nodes)
+        unrooted = np.frombuffer(self._tree.unrooted, np.uint8)[nodes.start : nodes.stop]
+        for place in np.flatnonzero(unrooted).tolist():
+            sources[place] = self.name_source(nodes.start + place)
+        return sources
 
     def name_source(self, node: int) -> str | None:
         """Return later, rundown, partial or none for what had no name at first; else None."""

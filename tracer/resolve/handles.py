@@ -70,12 +70,14 @@ class HandleLog:
         sequence = touches.sequence
         time = touches.time_ns if touches.shown_ns is None else touches.shown_ns
         # An unseen life has no opening, so its address is that of the record which used it.
-        address = np.where(opened, touches.opened[first_row], touches.address[first_row])
+        address = np.where(opened, touches.opened.take(first_row), touches.address.take(first_row))
         began = np.where(
             ~opened,
             _UNSEEN,
             np.where(
-                touches.rundown[first_row], _RUNDOWN, np.where(touches.created[first_row], _CREATE, _OPEN)
+                touches.rundown.take(first_row),
+                _RUNDOWN,
+                np.where(touches.created.take(first_row), _CREATE, _OPEN),
             ),
         )
         closed = closed_row >= 0
@@ -83,13 +85,13 @@ class HandleLog:
             "handle": handle,
             "address": (address & ~np.uint64(CLASSIC_SPACE)).view(np.int64),
             "key": key.astype(np.int64),
-            "process": np.where(opened, touches.process[first_row], _UNKNOWN).astype(np.int64),
-            "opened_sequence": np.where(opened, sequence[first_row], _UNKNOWN),
-            "opened_ns": np.where(opened, time[first_row], _UNKNOWN),
-            "closed_sequence": np.where(closed, sequence[closed_row], _UNKNOWN),
-            "closed_ns": np.where(closed, time[closed_row], _UNKNOWN),
-            "first_sequence": sequence[first_row],
-            "last_sequence": sequence[last_row],
+            "process": np.where(opened, touches.process.take(first_row), _UNKNOWN).astype(np.int64),
+            "opened_sequence": np.where(opened, sequence.take(first_row), _UNKNOWN),
+            "opened_ns": np.where(opened, time.take(first_row), _UNKNOWN),
+            "closed_sequence": np.where(closed, sequence.take(closed_row), _UNKNOWN),
+            "closed_ns": np.where(closed, time.take(closed_row), _UNKNOWN),
+            "first_sequence": sequence.take(first_row),
+            "last_sequence": sequence.take(last_row),
             "began": began,
         }
         old = np.flatnonzero(carried)

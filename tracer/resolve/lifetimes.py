@@ -93,7 +93,7 @@ def list_objects(touches: Touches) -> tuple[Column, NDArray[np.uint64]]:
     """
     objects = np.empty(2 * len(touches), np.uint64)
     objects[0::2], objects[1::2] = touches.address, touches.opened
-    code = np.flatnonzero(objects)
+    code = np.flatnonzero(objects != 0)
     return code, objects.take(code)
 
 

@@ -190,6 +190,7 @@ class _Batch:
         slot = resolver._number(objects)
         find_lives = resolver._kernels.find_lives
         self.lives = find_lives(touches, code, slot, self.state.alive, self.state.closed_ns)
+        self.uses = np.flatnonzero(~self.lives.makes)
 
     def resolve(self) -> Resolved:
         self._number_handles()
@@ -201,7 +202,8 @@ class _Batch:
     def _number_handles(self) -> None:
         at = self.lives.life_at
         new = np.flatnonzero(self.lives.starts[at])
-        order = stable_order(self.lives.row[at[new]] * 2 + self.lives.makes[at[new]])
+        begins = at.take(new)
+        order = stable_order(self.lives.row.take(begins) * 2 + self.lives.makes.take(begins))
         handle = np.empty(len(at), np.int64)
         handle[new[order]] = self.resolver._new_handles(len(new)) + np.arange(len(new))
         old = np.flatnonzero(~self.lives.starts[at])
@@ -234,18 +236,18 @@ class _Batch:
 
         # Which binding each row's own object has, at the row, and which one it made.
         self.row_binding, made_binding = np.full(self.size, -1), np.full(self.size, -1)
-        uses = ~self.lives.makes
-        self.row_binding[self.lives.row[uses]] = self.lives.binding[uses]
+        uses = self.uses
+        self.row_binding[self.lives.row.take(uses)] = self.lives.binding.take(uses)
         opened = np.flatnonzero(kind == OPENED)
         made_binding[self.lives.row[at[opened]]] = opened
         row_key = np.full(self.size, -1, np.int32)
         row_source = np.full(self.size, DEFERRED, np.int8)
         row_tainted = t.doubtful * DOUBTFUL
         asking = t.asked != NO_NAME
-        absolute = np.flatnonzero(asking & keys.is_absolute(t.asked))
+        rows = np.flatnonzero(asking)
+        absolute = rows[keys.is_absolute(t.asked.take(rows))]
         if len(absolute):
             row_key[absolute] = keys.rooted(t.asked[absolute], self._mentions(absolute, 1))
-        rows = np.flatnonzero(asking)
         base = self.row_binding[rows]
         asks = Asks(
             t.asked[rows], base, made_binding[rows], self._is_own(rows), self._is_across(rows, base),
@@ -323,8 +325,8 @@ class _Batch:
         """Name rows that ask for nothing as their own object is named."""
         binding, bindings = self.row_binding[rows], self.bindings
         own = self._is_own(rows)
-        key[rows] = bindings.key[binding]
-        source[rows] = np.where(own, EVENT, bindings.source[binding])
+        key[rows] = bindings.key.take(binding)
+        source[rows] = np.where(own, EVENT, bindings.source.take(binding))
         if self.resolver._doubts:
             tainted[rows] |= bindings.tainted[binding] & DOUBTFUL
         if self.resolver._losses:
@@ -336,15 +338,15 @@ class _Batch:
     ) -> Resolved:
         handle = np.full(self.size, -1, np.int64)
         after_close = np.zeros(self.size, bool)
-        uses = np.flatnonzero(~self.lives.makes)
-        handle[self.lives.row[uses]] = self.life_handle[self.lives.life[uses]]
-        after_close[self.lives.row[uses]] = self.lives.after_close[uses]
+        rows = self.lives.row.take(self.uses)
+        handle[rows] = self.life_handle.take(self.lives.life.take(self.uses))
+        after_close[rows] = self.lives.after_close.take(self.uses)
         made = np.flatnonzero(self.lives.makes)
         handle[self.lives.row[made]] = self.life_handle[self.lives.life[made]]
         unrooted = np.zeros(self.size, bool)
         named = np.flatnonzero(key >= 0)
         if len(named):
-            unrooted[named] = np.frombuffer(self.resolver.tree.unrooted, np.uint8)[key[named]]
+            unrooted[named] = np.frombuffer(self.resolver.tree.unrooted, np.uint8).take(key.take(named))
         source = np.where((key < 0) | unrooted, DEFERRED, source).astype(np.int8)
         across_loss = (tainted & ACROSS_LOSS != 0) & (source != DEFERRED)
         return Resolved(key, handle, source, after_close, across_loss, tainted & DOUBTFUL != 0)

@@ -137,15 +137,7 @@ def _table(joined: _Joined, order: Column, texts: list[str]) -> pa.Table:
 
     def names(known: NDArray[np.bool_]) -> pa.DictionaryArray:
         """Return the last names of the rows that have one, as a dictionary of just these, by first row."""
-        rows_known = np.flatnonzero(known)
-        numbers = last_name.take(rows_known).astype(np.intp)
-        code = np.full(int(numbers.max(initial=NONE)) + 1, NONE, np.int32)
-        code[numbers[::-1]] = np.arange(len(numbers) - 1, -1, -1, dtype=np.int32)  # the first row of each
-        distinct = np.flatnonzero(code != NONE)
-        distinct = distinct[np.argsort(code[distinct])]
-        code[distinct] = np.arange(len(distinct), dtype=np.int32)
-        codes = np.zeros(rows, np.int32)
-        codes[rows_known] = code.take(numbers)
+        codes, distinct = _by_first_row(last_name, known)
         few = pa.array([texts[number] for number in distinct.tolist()], pa.string())
         return pa.DictionaryArray.from_arrays(_known(codes, known), few)
 
@@ -154,7 +146,8 @@ def _table(joined: _Joined, order: Column, texts: list[str]) -> pa.Table:
         if blobs is None:
             return pa.nulls(rows, _BLOBS[name])
         place = blobs.place.take(order)
-        return blobs.values.take(pa.array(place, mask=place == NONE))
+        known = place != NONE
+        return _spread(blobs.values.take(pa.array(place[known])), known)
 
     def details() -> pa.Array:
         """Return the column `detail` as a dictionary, for its texts are few."""
@@ -165,11 +158,11 @@ def _table(joined: _Joined, order: Column, texts: list[str]) -> pa.Table:
         known = place != NONE
         used = np.flatnonzero(np.bincount(place[known]))
         texts = blobs.values.take(pa.array(used)).dictionary_encode()  # batches have some in common
-        code = np.zeros(len(blobs.values), np.int32)
-        code[used] = texts.indices.to_numpy()
+        number = np.zeros(len(blobs.values), np.int32)
+        number[used] = texts.indices.to_numpy()
         # In the order of the rows, which no form of decoding changes.
-        rows_of = _known(np.where(known, code.take(place), 0), known).dictionary_encode()
-        return pa.DictionaryArray.from_arrays(rows_of.indices, texts.dictionary.take(rows_of.dictionary))
+        codes, distinct = _by_first_row(number.take(place), known)
+        return pa.DictionaryArray.from_arrays(_known(codes, known), texts.dictionary.take(pa.array(distinct)))
 
     plan = column("plan").astype(np.intp)
     time_ns, tid, process = column("time_ns"), column("tid"), column("process")
@@ -257,6 +250,38 @@ def _known(values: NDArray, known: NDArray[np.bool_]) -> pa.Array:  # type: igno
     return pa.Array.from_buffers(
         pa.from_numpy_dtype(values.dtype), len(values), [valid, pa.py_buffer(np.ascontiguousarray(values))]
     )
+
+
+def _by_first_row(
+    numbers: NDArray[np.int32], known: NDArray[np.bool_]
+) -> tuple[NDArray[np.int32], NDArray[np.intp]]:
+    """Return codes of the known numbers, which are small, from 0 on in the order of their first rows, and the distinct numbers."""
+    rows = np.flatnonzero(known)
+    of_rows = numbers.take(rows).astype(np.intp)
+    code = np.full(int(of_rows.max(initial=NONE)) + 1, NONE, np.int32)
+    code[of_rows[::-1]] = np.arange(len(of_rows) - 1, -1, -1, dtype=np.int32)  # the first row of each
+    distinct = np.flatnonzero(code != NONE)
+    distinct = distinct[np.argsort(code[distinct])]
+    code[distinct] = np.arange(len(distinct), dtype=np.int32)
+    codes = np.zeros(len(numbers), np.int32)
+    codes[rows] = code.take(of_rows)
+    return codes, distinct
+
+
+def _spread(values: pa.Array, known: NDArray[np.bool_]) -> pa.Array:
+    """Return the binary array whose known rows are `values`, none NULL, one after the other; the others are NULL.
+
+    Taking only what is there and spreading the offsets costs half of what taking with NULLs does.
+    """
+    if values.type != pa.binary() or values.offset:
+        place = np.cumsum(known) - 1
+        return values.take(pa.array(place, mask=~known))
+    _, offsets, held = values.buffers()
+    before = np.zeros(len(known) + 1, np.int64)
+    np.cumsum(known, out=before[1:])
+    spread = np.frombuffer(offsets, np.int32)[: len(values) + 1].take(before)
+    valid = pa.py_buffer(np.packbits(known, bitorder="little"))
+    return pa.BinaryArray.from_buffers(pa.binary(), len(known), [valid, pa.py_buffer(spread), held])
 
 
 def _fixed(codes: NDArray[np.int8], texts: list[str]) -> pa.DictionaryArray:
