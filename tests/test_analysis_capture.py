@@ -468,6 +468,7 @@ def test_a_damaged_capture_is_refused_at_the_door(tmp_path: Path) -> None:
         open_capture(directory)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", ["events/part-00001.parquet", "keys.parquet"])
 def test_damage_inside_a_file_is_told_in_a_sentence(tmp_path: Path, file: str) -> None:
     directory = write_capture(tmp_path / "small.regtrace")

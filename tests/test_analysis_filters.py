@@ -47,6 +47,7 @@ _names = st.text(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(st.lists(_pieces, max_size=6), _names)
 def test_a_name_pattern_matches_what_a_naive_matcher_matches(pieces: list[str], name: str) -> None:

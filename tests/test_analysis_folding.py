@@ -3,11 +3,13 @@
 import duckdb
 import ibis
 import pyarrow as pa
+import pytest
 
 from analysis.expressions.folding import folded
 from tracer.registry.text import fold_name
 
 
+@pytest.mark.slow
 def test_every_letter_is_folded_as_by_fold_name() -> None:
     names = [chr(point) for point in range(1, 0x11000) if not 0xD800 <= point < 0xE000]
     names += ["Straße", "a\U00010428z", "", "abc\ndéf", "<U+0000>x", None]

@@ -85,6 +85,7 @@ def test_a_summary_counts_the_rows_that_fit(capture: Capture) -> None:
     compare(capture.keys(filters=Filters(process="setup.exe", where="tid < 60")), plain_summary(chosen))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sort", SORTS)
 def test_every_order_is_total(capture: Capture, sort: str) -> None:
     frame = capture.keys(sort=sort)

@@ -99,6 +99,7 @@ def reference(capture: Capture, filters: Filters) -> dict[tuple[int, str | None]
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "words"), ASKED, ids=str)
 def test_net_changes_equal_a_plain_loop(
     captures: dict[str, Capture], name: str, words: dict[str, Any]
@@ -114,6 +115,7 @@ def test_net_changes_equal_a_plain_loop(
     assert sequences == sorted(sequences)
 
 
+@pytest.mark.slow
 def test_a_frame_has_exact_types_notes_and_doubts(captures: dict[str, Capture]) -> None:
     capture = captures["damaged"]
     frame = capture.changes(start="+2s")
@@ -130,6 +132,7 @@ def test_a_frame_has_exact_types_notes_and_doubts(captures: dict[str, Capture]) 
     assert set(frame["after_from"].dropna()) == {"write", "read", "absent"}
 
 
+@pytest.mark.slow
 def test_a_key_and_what_is_below_it_is_asked_for_by_one_word(captures: dict[str, Capture]) -> None:
     below = captures["small"].changes("HKLM")
     assert below["display_key"].str.match(r"HKLM(\\|$)").all()
@@ -277,6 +280,7 @@ def test_what_became_of_it(case: tuple[list[Row], list[Any]]) -> None:
     assert words(rows) == expected
 
 
+@pytest.mark.slow
 def test_the_state_before_is_that_at_the_beginning() -> None:
     rows = [write(b"a"), write(b"b"), write(b"c")]
     (one,) = answer(rows, start=2).to_pylist()
@@ -289,6 +293,7 @@ def test_the_state_before_is_that_at_the_beginning() -> None:
     assert answer(rows[:2], start=2).num_rows == 0
 
 
+@pytest.mark.slow
 def test_others_who_wrote_later_are_said() -> None:
     ours, theirs = {"process_id": 1}, {"process_id": 2}
     (one,) = answer(
@@ -371,6 +376,7 @@ def workloads(draw: Any) -> list[Row]:
     return rows
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=30)
 @given(workloads(), st.sampled_from([(None, None), (2, None), (None, 1)]))
 def test_any_workload_equals_a_plain_loop(rows: list[Row], window: tuple[int | None, int | None]) -> None:
@@ -390,6 +396,7 @@ def test_any_workload_equals_a_plain_loop(rows: list[Row], window: tuple[int | N
     assert found == expected
 
 
+@pytest.mark.slow
 def test_a_key_is_renamed_with_the_one_above_it_whatever_is_asked_for(tmp_path: Path) -> None:
     above, key = "HKLM\\SOFTWARE\\A", "HKLM\\SOFTWARE\\A\\B"
     write = {"operation": "SetValueKey", "key": key, "status": 0, "value_name": "x", "data_type": 4,
@@ -412,6 +419,7 @@ def test_a_key_is_renamed_with_the_one_above_it_whatever_is_asked_for(tmp_path: 
         assert before["change"].tolist() == ["set"]
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=3, phases=[Phase.reuse, Phase.generate])  # shrinking takes too long
 @given(rows=st.lists(workload_events(), min_size=10, max_size=40), process=st.sampled_from([None, "a.exe"]))
 def test_what_changed_of_a_key_is_what_changed_of_it_in_all(rows: list[Row], process: str | None) -> None:
@@ -430,6 +438,7 @@ def test_what_changed_of_a_key_is_what_changed_of_it_in_all(rows: list[Row], pro
             pd.testing.assert_frame_equal(found, expected, check_dtype=False)
 
 
+@pytest.mark.slow
 def test_no_change_and_no_event_give_no_rows(tmp_path: Path) -> None:
     assert answer([]).num_rows == 0
     with open_capture(write_capture(tmp_path / "empty.regtrace", events=0)) as empty:

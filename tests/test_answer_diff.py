@@ -61,6 +61,7 @@ def check(sides: Any, **how: Any) -> list[dict[str, Any]]:
     return rows
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("a", "b", "how"),
     [
@@ -72,10 +73,12 @@ def test_two_captures_differ_where_the_loops_say(runs: Any, a: str, b: str, how:
     assert check([(runs[a], Filters()), (runs[b], Filters())], **how)
 
 
+@pytest.mark.slow
 def test_two_intervals_differ_where_the_loops_say(runs: Any) -> None:
     assert check([(runs["odd"], Filters(end="+2s")), (runs["odd"], Filters(start="+2s"))], only=KINDS)
 
 
+@pytest.mark.slow
 def test_a_capture_equals_itself(runs: Any) -> None:
     with open_capture(runs["odd"].path) as same:
         assert check([(runs["odd"], Filters()), (same, Filters())], only=KINDS, counts=True) == []
@@ -111,6 +114,7 @@ def told(rows: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
     return [(row["what"], row["side"], row["value_name"], row["a_data"], row["b_data"]) for row in rows]
 
 
+@pytest.mark.slow
 def test_values_are_written_read_and_deleted(sides: Any) -> None:
     a = [
         wrote(V, "same", b"1"), wrote(V, "changed", b"1"), wrote(V, "added", b"1"),
@@ -134,6 +138,7 @@ def test_values_are_written_read_and_deleted(sides: Any) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_data_that_was_cut_is_compared_as_far_as_it_goes(sides: Any) -> None:
     a = [
         wrote(V, "cut", b"12", size=9), wrote(V, "cut differently", b"12", size=9),
@@ -151,6 +156,7 @@ def test_data_that_was_cut_is_compared_as_far_as_it_goes(sides: Any) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_keys_are_made_and_deleted_on_one_side(sides: Any) -> None:
     a = [
         event("CreateKey", f"{V}\\made", disposition=1), read(f"{V}\\deleted", "v", b"1"),
@@ -167,6 +173,7 @@ def test_keys_are_made_and_deleted_on_one_side(sides: Any) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_names_are_folded_on_request(sides: Any) -> None:
     def events(sid: str, guid: str, control_set: str, view: str) -> list[dict[str, Any]]:
         return [
@@ -192,6 +199,7 @@ NAMES = st.lists(
 ).map("\\".join)  # fmt: skip
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None)
 @given(st.lists(NAMES, min_size=1, max_size=20), st.sets(st.sampled_from(FOLDS)))
 def test_names_mean_what_a_plain_function_says(names: list[str], folds: set[str]) -> None:
@@ -213,6 +221,7 @@ def test_a_hostile_name_takes_no_longer_than_it_is_long() -> None:
     assert time.monotonic() - began < 5
 
 
+@pytest.mark.slow
 def test_several_keys_of_one_meaning_stay_apart_and_say_so(sides: Any) -> None:
     a = [wrote(f"HKU\\{SID}\\x", "v", b"1"), wrote(f"HKU\\{OTHER_SID}\\x", "v", b"2")]
     b = [wrote(f"HKU\\{SID}\\x", "v", b"2"), wrote(f"HKU\\{THIRD_SID}\\x", "v", b"3")]
@@ -226,6 +235,7 @@ def test_several_keys_of_one_meaning_stay_apart_and_say_so(sides: Any) -> None:
         assert rows[2]["a_key"] == f"HKU\\{OTHER_SID}\\x"
 
 
+@pytest.mark.slow
 def test_what_stays_apart_and_holds_the_same_is_left_out_one_for_one(sides: Any) -> None:
     a = [wrote(f"{V}\\{guid}", "v", b"1") for guid in (GUID, OTHER_GUID)]
     b = [wrote(f"{V}\\{guid}", "v", data) for guid, data in ((THIRD_GUID, b"1"), (FOURTH_GUID, b"2"))]
@@ -234,6 +244,7 @@ def test_what_stays_apart_and_holds_the_same_is_left_out_one_for_one(sides: Any)
     assert (rows[0]["a_data"], rows[1]["b_data"]) == (b"1", b"2")
 
 
+@pytest.mark.slow
 def test_guids_below_a_user_pair_once_the_user_does(sides: Any) -> None:
     """One user on each side; the GUIDs below him are the same, and stay themselves."""
 
@@ -244,6 +255,7 @@ def test_guids_below_a_user_pair_once_the_user_does(sides: Any) -> None:
     assert len(check(sides(events(SID), events(OTHER_SID)), fold="guid")) == 4
 
 
+@pytest.mark.slow
 def test_values_named_by_guids_pair_by_the_same_rule(sides: Any) -> None:
     one = [wrote(V, GUID, b"1"), wrote(V, f"run {SID}", b"1")]
     other = [wrote(V, OTHER_GUID, b"2"), wrote(V, f"run {OTHER_SID}", b"1")]
@@ -257,6 +269,7 @@ def test_values_named_by_guids_pair_by_the_same_rule(sides: Any) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_identifiers_in_texts_are_folded_too(sides: Any) -> None:
     def text(words: str, kind: int = 1) -> dict[str, Any]:
         data = words.encode("utf-16-le")
@@ -270,6 +283,7 @@ def test_identifiers_in_texts_are_folded_too(sides: Any) -> None:
     assert len(check(sides(cut, b[:1]), fold="all")) == 1
 
 
+@pytest.mark.slow
 def test_in_one_capture_a_name_means_one_thing(sides: Any) -> None:
     events = [
         wrote(f"{V}\\{GUID}", "v", b"1", at_us=0),
@@ -281,6 +295,7 @@ def test_in_one_capture_a_name_means_one_thing(sides: Any) -> None:
     assert [(row["side"], row["apart"]) for row in rows] == [("only_a", True), ("only_b", True)]
 
 
+@pytest.mark.slow
 def test_a_real_log_split_in_two_pairs_no_two_keys(corpus: Path, tmp_path: Path) -> None:
     rt.ingest(corpus / "pml" / "pp-LogfileTests64bitUTC.pml", tmp_path / "log.regtrace")
     with open_capture(tmp_path / "log.regtrace", threads=2) as log:
@@ -339,6 +354,7 @@ IDENTIFIED = st.builds(
 VALUED, DATED = ("SetValueKey", "QueryValueKey", "DeleteValueKey"), ("SetValueKey", "QueryValueKey")
 
 
+@pytest.mark.slow
 @settings(max_examples=3, deadline=None)
 @given(told=st.lists(IDENTIFIED, max_size=60))
 def test_a_capture_equals_itself_on_another_machine(
@@ -360,6 +376,7 @@ def test_a_capture_equals_itself_on_another_machine(
             )
 
 
+@pytest.mark.slow
 def test_counts_differ_only_where_asked(sides: Any) -> None:
     a, b = [event("OpenKey", V)] * 2, [event("OpenKey", V)] * 3
     kinds = ("operations", "processes")
@@ -384,6 +401,7 @@ EVENTS = st.one_of(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @settings(max_examples=3, deadline=None)
 @given(
     a=st.lists(EVENTS, max_size=60),
@@ -402,6 +420,7 @@ def test_any_two_sides_give_what_the_loops_give(
         check([(one, Filters()), (other, Filters())], only=KINDS, fold=fold, counts=counts)
 
 
+@pytest.mark.slow
 def test_the_method_says_the_doubts_of_both_sides(runs: Any) -> None:
     frame = runs["odd"].diff(runs["small"], "HKLM", subtree=True, value="*", only="values")
     assert {one[:3] for one in frame.attrs["doubts"]} == {"a: ", "b: "}
@@ -427,6 +446,7 @@ def test_what_means_nothing_is_a_usage_error(runs: Any, how: dict[str, Any], sai
         runs["one"].diff()
 
 
+@pytest.mark.slow
 def test_nothing_is_left_of_a_comparison(runs: Any, tmp_path: Path) -> None:
     with open_capture(write_events(tmp_path / "none.regtrace", [])) as none:
         assert none.diff(runs["one"], only="processes")["side"].eq("only_b").all()
@@ -437,6 +457,7 @@ def test_nothing_is_left_of_a_comparison(runs: Any, tmp_path: Path) -> None:
         runs["one"].diff(none)
 
 
+@pytest.mark.slow
 def test_a_key_that_went_with_the_one_above_it_differs_whatever_is_asked_for(tmp_path: Path) -> None:
     above, key = "HKLM\\SOFTWARE\\A", "HKLM\\SOFTWARE\\A\\B"
     write = event("SetValueKey", key, "x", data_type=4, data_size=4, data=b"\1\0\0\0")

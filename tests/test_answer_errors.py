@@ -45,6 +45,7 @@ def capture(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         yield opened
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("asked", "fold"),
     [*((asked, True) for asked in FILTERS), ({}, False), ({"key": "HKU", "subtree": True}, False)],
@@ -74,12 +75,14 @@ def test_the_users_key_is_missed_and_the_machines_found(tmp_path: Path) -> None:
     assert asked(events, tmp_path) == [(f"{USER}\\Software\\V", 1, "hkcu-hklm", "HKLM\\SOFTWARE\\v")]
 
 
+@pytest.mark.slow
 def test_the_other_view_answers_either_way_round(tmp_path: Path) -> None:
     native, wow = "HKLM\\SOFTWARE\\V", "HKLM\\SOFTWARE\\WOW6432Node\\V"
     assert asked([miss(wow), hit(native)], tmp_path / "1") == [(wow, 1, "wow64", native)]
     assert asked([miss(native), hit(wow)], tmp_path / "2") == [(native, 1, "wow64", wow)]
 
 
+@pytest.mark.slow
 def test_a_long_search_is_one_row_where_it_began(tmp_path: Path) -> None:
     places = [f"{USER}\\Software\\Policies\\V", "HKLM\\SOFTWARE\\Policies\\V", f"{USER}\\Software\\V"]
     search = [*map(miss, places), hit("HKLM\\SOFTWARE\\V")]
@@ -151,6 +154,7 @@ def test_what_looks_like_an_answer_and_is_none(tmp_path: Path) -> None:
     assert {row[2] for row in asked(events, tmp_path)} == {None}
 
 
+@pytest.mark.slow
 def test_what_is_between_does_not_matter(tmp_path: Path) -> None:
     events = [
         miss(f"{USER}\\V"),
@@ -198,6 +202,7 @@ EVENTS = st.builds(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=6, deadline=None)
 @given(events=st.lists(EVENTS, max_size=60), gap=st.sampled_from([1, 30_000]))
 def test_any_events_give_what_the_loops_give(
@@ -211,6 +216,7 @@ def test_any_events_give_what_the_loops_give(
         assert found == plain_errors(capture, Filters(), fold=gap == 1)
 
 
+@pytest.mark.slow
 def test_the_method_gives_exact_types_and_doubts(tmp_path: Path) -> None:
     with open_capture(write_capture(tmp_path / "small.regtrace")) as capture:
         frame = capture.errors(r"HKLM\SOFTWARE", subtree=True)
@@ -223,6 +229,7 @@ def test_the_method_gives_exact_types_and_doubts(tmp_path: Path) -> None:
         assert capture.errors().empty
 
 
+@pytest.mark.slow
 def test_a_real_log_agrees_with_procmons_csv(corpus: Path, tmp_path: Path) -> None:
     rows = csv_rows(corpus / f"{PML}.csv.gz")
     rt.ingest(corpus / f"{PML}.pml", tmp_path / "log.regtrace")

@@ -4,6 +4,7 @@ import itertools
 
 import ibis
 import pyarrow as pa
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from plain_evidence import Known, is_lost
@@ -20,6 +21,7 @@ LOST = st.lists(
 SPANS = st.lists(st.tuples(st.one_of(st.none(), TIMES), TIMES), min_size=1, max_size=30)
 
 
+@pytest.mark.slow
 @settings(max_examples=15)
 @given(LOST, SPANS)
 def test_a_loss_between_two_times_is_found_whatever_its_bounds(lost, spans):

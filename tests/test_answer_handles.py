@@ -193,6 +193,7 @@ def test_every_life_is_what_a_loop_says(capture: Capture, lives: list[Row]) -> N
             assert time is None or time.timestamp() == pytest.approx(ns / 1e9, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_lives_are_summed_up_by_process_and_key(capture: Capture, lives: list[Row]) -> None:
     wanted = plain_use(lives, 2)
     table = capture.handles_table(Filters(), by="key", late_s=LATE_NS / 1e9, least=2)
@@ -205,6 +206,7 @@ def test_lives_are_summed_up_by_process_and_key(capture: Capture, lives: list[Ro
     assert some(plain_answer(problems), wanted) == wanted
 
 
+@pytest.mark.slow
 def test_a_life_is_shown_whole_where_one_of_its_rows_fits(capture: Capture, lives: list[Row]) -> None:
     asked = Filters(operation="set", key=r"HKLM\SOFTWARE", subtree=True)
     fitting = {row["handle_id"] for row in plain_rows(capture, asked)}
@@ -283,6 +285,7 @@ _STEPS = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=3)
 @given(_STEPS, st.integers(0, 1), st.lists(st.tuples(st.integers(0, 300), st.integers(0, 300)), max_size=2))
 def test_any_order_of_opens_uses_and_closes(
@@ -330,6 +333,7 @@ def test_any_order_of_opens_uses_and_closes(
     assert summed == [] if not wanted_use else some(summed, wanted_use) == wanted_use
 
 
+@pytest.mark.slow
 def test_mistakes_are_refused_and_nothing_is_nothing(tmp_path: Path) -> None:
     with open_capture(write_capture(tmp_path / "small.regtrace")) as small:
         with pytest.raises(UsageError, match="handle, key"):

@@ -127,12 +127,14 @@ def compare(found: list[Row], wanted: list[Row]) -> None:
         assert {name: ours[name] for name in theirs} == theirs
 
 
+@pytest.mark.slow
 def test_every_change_is_told_with_what_was_known_before_it(capture: Capture) -> None:
     wanted = plain_history(capture)
     assert len(wanted) > 10
     compare(asked(capture, "**"), wanted)
 
 
+@pytest.mark.slow
 @settings(max_examples=4, phases=[Phase.reuse, Phase.generate])  # a workload takes too long to shrink
 @given(st.lists(events(), min_size=30, max_size=150), st.lists(losses(), max_size=3))
 def test_any_events_are_told_as_the_loop_tells_them(rows: list[Row], lost: list[Row]) -> None:
@@ -145,6 +147,7 @@ def test_any_events_are_told_as_the_loop_tells_them(rows: list[Row], lost: list[
 # --- what is asked, and how it fails --------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_questions_about_some_keys_and_values_have_the_same_answer_about_them(plain: Capture) -> None:
     whole = asked(plain, "**")
     below = [row for row in whole if row["display_key"].upper().startswith("HKLM\\")]
@@ -158,6 +161,7 @@ def test_questions_about_some_keys_and_values_have_the_same_answer_about_them(pl
     assert asked(plain, "**", "(Default)") == defaults
 
 
+@pytest.mark.slow
 def test_filters_choose_rows_and_hide_no_evidence(plain: Capture) -> None:
     whole = asked(plain, "**")
     process = whole[-1]["process"]
@@ -172,6 +176,7 @@ def test_filters_choose_rows_and_hide_no_evidence(plain: Capture) -> None:
     assert asked(plain, "**", status="error", limit=3) == failures[:3] != []
 
 
+@pytest.mark.slow
 def test_the_answer_is_empty_where_nothing_was_written(plain: Capture) -> None:
     assert asked(plain, "HKLM\\**\\NoSuchKey") == []
     assert asked(plain, "**", end="2001-01-01T00:00:00Z") == []
@@ -179,6 +184,7 @@ def test_the_answer_is_empty_where_nothing_was_written(plain: Capture) -> None:
         plain.history("**", operation="sing")
 
 
+@pytest.mark.slow
 def test_integers_stay_integers_and_the_doubts_come_along(plain: Capture) -> None:
     frame = plain.history("**")
     kinds = {name: str(frame.dtypes[name]) for name in ("old_type", "old_sequence", "done", "across_loss")}

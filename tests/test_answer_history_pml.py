@@ -127,6 +127,7 @@ def plain(frame: Any) -> list[Row]:
     return frame.astype(object).where(frame.notna(), None).to_dict("records")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after_ns", [None, 1_500_000_000, 3_000_000_000])
 def test_the_state_of_every_value_is_what_the_csv_says(
     capture: Capture, lines: dict[str, list[Entry]], sid: str, after_ns: int | None
@@ -153,6 +154,7 @@ def test_the_state_of_every_value_is_what_the_csv_says(
     assert {places(row, sid)[0] for row in found} == wanted
 
 
+@pytest.mark.slow
 def test_the_history_of_every_value_is_what_the_csv_says(
     capture: Capture, lines: dict[str, list[Entry]], sid: str
 ) -> None:

@@ -105,6 +105,7 @@ def compare(found: list[dict[str, Any]], wanted: list[dict[str, Any]], by: str) 
         }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by", HOT_BY)
 def test_every_row_counts_what_a_loop_counts(capture: Capture, small: Capture, by: str) -> None:
     for asked in (capture, small):
@@ -149,6 +150,7 @@ def test_every_order_is_total(small: Capture, sort: str) -> None:
     assert plain_answer(small.hot_table(Filters(), by="process", sort=sort, limit=2)) == rows[:2]
 
 
+@pytest.mark.slow
 def test_names_are_those_of_the_ids(capture: Capture) -> None:
     paths = dict(capture.sql("SELECT key_id, display_path FROM keys").itertuples(index=False))
     images = {p.process_id: (p.image, p.pid) for p in capture.sql("SELECT * FROM processes").itertuples()}
@@ -243,6 +245,7 @@ def test_a_miss_that_was_recorded_late_belongs_to_the_storm_of_its_time(tmp_path
         assert (found["last_sequence"] - found["first_sequence"]).tolist() == [2, 0]
 
 
+@pytest.mark.slow
 @settings(max_examples=2)
 @given(st.data())
 def test_any_workload_is_counted_as_a_loop_counts_it(
@@ -331,6 +334,7 @@ def test_keys_of_a_procmon_log_are_counted_as_its_own_csv_counts_them(
         assert row["processes"] >= len({row["PID"] for row in mine})
 
 
+@pytest.mark.slow
 def test_seconds_of_a_procmon_log_are_those_of_its_own_csv(log: Capture, csv: list[dict[str, str]]) -> None:
     seconds = Counter(csv_time_ns(row) // 10**9 for row in csv)
     found = plain_answer(log.hot_table(Filters(), by="second"))

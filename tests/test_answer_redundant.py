@@ -37,6 +37,7 @@ def some(found: list[Row], wanted: list[Row]) -> list[Row]:
     return [{name: row[name] for name in (wanted[0] if wanted else ())} for row in found]
 
 
+@pytest.mark.slow
 def test_repeated_reads_are_those_of_a_loop(capture: Capture) -> None:
     wanted = plain_redundant(capture, least=0)
     assert some(plain_answer(capture.redundant_table(Filters(), least=0)), wanted) == wanted
@@ -45,6 +46,7 @@ def test_repeated_reads_are_those_of_a_loop(capture: Capture) -> None:
     assert wanted
 
 
+@pytest.mark.slow
 def test_reads_that_do_not_fit_do_not_count_but_changes_do(capture: Capture) -> None:
     asked = Filters(process="*s*", key="HKLM", subtree=True, start="+1s", status="success")
     wanted = plain_redundant(capture, asked)
@@ -52,6 +54,7 @@ def test_reads_that_do_not_fit_do_not_count_but_changes_do(capture: Capture) -> 
     assert wanted
 
 
+@pytest.mark.slow
 @settings(max_examples=2)
 @given(st.lists(events(), min_size=30, max_size=120), st.lists(losses(), max_size=2), st.data())
 def test_any_workload_repeats_what_a_loop_says(
@@ -99,6 +102,7 @@ def ask(tmp_path: Path) -> Any:
     return _ask
 
 
+@pytest.mark.slow
 def test_the_first_read_after_each_change_is_needed(ask: Any) -> None:
     write = {"operation": "SetValueKey", "process_id": 1}
     whole = {"value_name": None}
@@ -139,6 +143,7 @@ def test_the_first_read_after_each_change_is_needed(ask: Any) -> None:
     assert found["written by another spelling"]["runs"] == 2
 
 
+@pytest.mark.slow
 def test_a_hive_above_or_a_loss_in_between_makes_it_unproved(ask: Any) -> None:
     start = 1_714_557_600_000_000_000
     hive = {"operation": "LoadKey", "value_name": None}
@@ -161,6 +166,7 @@ def test_a_hive_above_or_a_loss_in_between_makes_it_unproved(ask: Any) -> None:
     assert found["lost"]["unproved"] == 1
 
 
+@pytest.mark.slow
 def test_a_result_that_changed_by_itself_is_shown(ask: Any) -> None:
     full, missing = {"information_class": 1}, {"status": 0xC0000034, "data": None, "data_size": None}
     found = ask(
@@ -177,6 +183,7 @@ def test_a_result_that_changed_by_itself_is_shown(ask: Any) -> None:
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_polling_has_a_period(ask: Any) -> None:
     second = 10**9
     regular = [second, second + 7, second - 3, second, second + 90_000_000, second]
@@ -205,6 +212,7 @@ def test_polling_has_a_period(ask: Any) -> None:
     assert found["bursts"]["polling"] is False
 
 
+@pytest.mark.slow
 def test_only_the_same_question_of_one_process_is_asked_twice(ask: Any) -> None:
     enumerated = {"operation": "EnumerateKey", "value_name": None}
     found = ask(
@@ -223,6 +231,7 @@ def test_only_the_same_question_of_one_process_is_asked_twice(ask: Any) -> None:
     assert {name: row["redundant"] for name, row in found.items()} == {"straße": 1, "every second": 7}
 
 
+@pytest.mark.slow
 def test_mistakes_are_refused_and_hostile_captures_are_read(tmp_path: Path) -> None:
     with open_capture(write_capture(tmp_path / "small.regtrace", events=480)) as small:
         with pytest.raises(UsageError):
@@ -236,6 +245,7 @@ def test_mistakes_are_refused_and_hostile_captures_are_read(tmp_path: Path) -> N
         ]
 
 
+@pytest.mark.slow
 def test_repeated_reads_of_a_procmon_log_are_those_of_its_own_csv(
     corpus: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -271,6 +281,7 @@ def test_repeated_reads_of_a_procmon_log_are_those_of_its_own_csv(
     assert sum(found[question] == wanted[question] for question in checked) > 0.9 * len(checked)
 
 
+@pytest.mark.slow
 def test_tags_of_handles_change_nothing_of_a_key(tmp_path: Path) -> None:
     key = "HKLM\\SOFTWARE\\V"
     asked = {"information_class": 2, "data_size": 4, "data": b"\1\0\0\0"}

@@ -198,6 +198,7 @@ def test_whatever_writes_or_reads_elsewhere_is_refused(capture: Capture, query: 
     assert rows_of(capture, "SELECT count(*) AS n FROM events") == [{"n": len(joined_rows())}]
 
 
+@pytest.mark.slow
 def test_the_engine_itself_reaches_no_other_file(capture: Capture, tmp_path: Path) -> None:
     (tmp_path / "secret.csv").write_text("password\nhunter2\n")
     capture.sql_reader("SELECT 1").read_all()

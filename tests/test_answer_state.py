@@ -108,18 +108,21 @@ def compare(found: dict[tuple[int, str | None], Row], wanted: dict[tuple[int, st
         assert {name: found[place][name] for name in row} == row, place
 
 
+@pytest.mark.slow
 def test_the_state_at_the_end_is_what_the_loop_ends_with(capture: Capture) -> None:
     wanted = plain_state(capture)
     assert len(wanted) > 50
     compare(asked(capture), wanted)
 
 
+@pytest.mark.slow
 def test_the_state_at_a_time_is_what_events_up_to_it_say(capture: Capture) -> None:
     first_ns, last_ns = capture.span() or (0, 0)
     after_ns = (last_ns - first_ns) * 2 // 5
     compare(asked(capture, f"+{after_ns}ns"), plain_state(capture, first_ns + after_ns))
 
 
+@pytest.mark.slow
 @settings(max_examples=4, phases=[Phase.reuse, Phase.generate])  # a workload takes too long to shrink
 @given(st.lists(events(), min_size=30, max_size=150), st.lists(losses(), max_size=3), st.integers(0, 9000))
 def test_any_events_amount_to_what_the_loop_makes_of_them(
@@ -146,6 +149,7 @@ def find_key(root: registry.Key, path: str) -> registry.Key | None:
     return key
 
 
+@pytest.mark.slow
 def test_what_is_known_is_what_the_simulated_registry_held(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -186,6 +190,7 @@ def test_what_is_known_is_what_the_simulated_registry_held(
 # --- what is asked, and how it fails --------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_questions_about_some_keys_and_values_have_the_same_answer_about_them(plain: Capture) -> None:
     whole = asked(plain)
     below = asked(plain, None, "HKLM")
@@ -200,6 +205,7 @@ def test_questions_about_some_keys_and_values_have_the_same_answer_about_them(pl
     assert asked(plain, value="(default)") == defaults
 
 
+@pytest.mark.slow
 def test_other_filters_choose_by_the_event_that_tells(plain: Capture) -> None:
     whole = asked(plain)
     process = next(row["process"] for row in whole.values() if row["process"])
@@ -209,6 +215,7 @@ def test_other_filters_choose_by_the_event_that_tells(plain: Capture) -> None:
     assert asked(plain, where="operation = 'QueryValueKey'") == reads
 
 
+@pytest.mark.slow
 def test_a_time_before_everything_knows_nothing(plain: Capture) -> None:
     assert len(plain.state("2001-01-01T00:00:00Z")) == 0
     assert len(plain.state("2100-01-01T00:00:00Z")) == len(plain.state())
@@ -221,6 +228,7 @@ def test_two_answers_to_one_question_are_refused(plain: Capture) -> None:
         plain.state("noon")
 
 
+@pytest.mark.slow
 def test_integers_stay_integers_and_the_doubts_come_along(plain: Capture) -> None:
     frame = plain.state()
     kinds = {name: str(frame.dtypes[name]) for name in ("type", "sequence", "pid", "lost_since")}
@@ -243,6 +251,7 @@ def after_events_above(folder: Path, *above: Row) -> Capture:
     return open_capture(write_workload(folder / "a.regtrace", [defaults | row for row in rows], []))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("operation", ["LoadKey", "RestoreKey"])
 def test_another_hive_above_a_key_makes_its_values_unknown(operation: str, tmp_path: Path) -> None:
     with after_events_above(tmp_path, {"operation": operation, "key_id": 1, "status": 0}) as capture:
@@ -253,6 +262,7 @@ def test_another_hive_above_a_key_makes_its_values_unknown(operation: str, tmp_p
         assert history["old_from"].isna().tolist() == [True, True]
 
 
+@pytest.mark.slow
 def test_a_key_that_failed_to_load_changes_nothing(tmp_path: Path) -> None:
     failed = {"operation": "LoadKey", "key_id": 1, "status": 0xC0000022}
     with after_events_above(tmp_path, failed) as capture:
@@ -260,6 +270,7 @@ def test_a_key_that_failed_to_load_changes_nothing(tmp_path: Path) -> None:
         assert capture.history("HKLM\\SOFTWARE\\A\\x")["old_from"].tolist()[1] == "write"
 
 
+@pytest.mark.slow
 def test_a_rename_takes_what_is_below_along_and_leaves_the_new_name_unknown(tmp_path: Path) -> None:
     other = {"operation": "OpenKey", "key_id": 4, "status": 0}
     rename = {"operation": "RenameKey", "key_id": 1, "status": 0, "requested_name": "ab"}

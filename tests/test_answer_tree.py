@@ -150,6 +150,7 @@ def test_a_tree_begins_at_the_highest_keys_asked_for(capture: Capture, under: st
     assert some(found, wanted) == wanted
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sort", ["failures", "keys"])
 def test_the_largest_come_first_where_a_size_is_asked_for(capture: Capture, sort: str) -> None:
     rows = plain_answer(capture.tree_table(Filters(), sort=sort))
@@ -164,6 +165,7 @@ def test_rows_that_do_not_fit_do_not_count(capture: Capture) -> None:
     assert some(plain_answer(capture.tree_table(asked)), wanted) == wanted
 
 
+@pytest.mark.slow
 @settings(max_examples=2)
 @given(st.lists(events(), min_size=10, max_size=60), st.integers(0, 4))
 def test_any_workload_is_rolled_up_as_a_loop_does(
@@ -188,6 +190,7 @@ def test_mistakes_are_refused(capture: Capture) -> None:
     assert len(capture.tree(start="+1d")) == 0
 
 
+@pytest.mark.slow
 def test_subtrees_of_a_procmon_log_are_those_of_its_own_csv(
     corpus: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -118,6 +118,7 @@ def test_each_key_and_value_is_what_a_loop_finds(capture: Capture, asked: dict[s
     same(found, plain_each(plain_rows(capture, filters), own_paths(capture)))
 
 
+@pytest.mark.slow
 @settings(max_examples=4, deadline=None)
 @given(
     key=st.sampled_from([None, "HKLM", r"HKLM\SOFTWARE\Vendor\Run", "HKU", r"HKLM\SOFTWARE\Hostile"]),
@@ -154,6 +155,7 @@ def test_a_capture_without_events_has_nobody(tmp_path: Path) -> None:
         assert capture.who(each=True).empty
 
 
+@pytest.mark.slow
 def test_a_real_log_agrees_with_procmons_csv(corpus: Path, tmp_path: Path) -> None:
     rows = csv_rows(corpus / f"{PML}.csv.gz")
     rt.ingest(corpus / f"{PML}.pml", tmp_path / "log.regtrace")

@@ -169,6 +169,7 @@ def three_buffers(request, tmp_path_factory) -> tuple[bytes, list[int]]:
     return content, [*starts, len(content)]
 
 
+@pytest.mark.slow
 def test_a_file_cut_at_any_byte_gives_all_whole_buffers_and_says_that_it_was_cut(tmp_path, three_buffers):
     content, starts = three_buffers
     path = tmp_path / "cut.etl"
@@ -238,6 +239,7 @@ def test_the_undamaged_files_are_read_without_a_complaint(tmp_path, sound, unwri
         assert manifest.totals["events"] > 30 or name == "headers"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [*KINDS, "headers"])
 def test_no_damage_does_more_than_lose_records(tmp_path, sound, unwritten, kind):
     """Most files are ingested twelve at a time, which merges them and saves the cost of so many ingests."""
@@ -264,6 +266,7 @@ def test_no_damage_does_more_than_lose_records(tmp_path, sound, unwritten, kind)
     assert grown < 300 << 10  # KiB
 
 
+@pytest.mark.slow
 def test_damaged_files_make_captures_that_open(tmp_path, sound):
     random = Random("captures")
     path, target = tmp_path / "damaged.etl", tmp_path / "damaged.regtrace"

@@ -5,9 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
+@pytest.mark.slow
 def test_the_pandas_forms_give_our_answers():
     program = ROOT / "benchmarks" / "analyses_agree.py"
     ran = subprocess.run(

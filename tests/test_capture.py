@@ -88,6 +88,7 @@ def assert_equal_but_for_live_facts(capture: Path, plain: Path) -> None:
     assert one == other
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("events", [30_000, pytest.param(1_000_000, marks=pytest.mark.slow)])
 def test_a_recording_equals_the_ingest_of_its_trace_files(etw_service, machine, tmp_path, events):
     trace = make_trace(tmp_path / "sim.etl", events=events)
@@ -399,6 +400,7 @@ def test_an_interrupt_at_any_step_leaves_no_session_and_no_half_capture(
         assert Manifest.load(target)
 
 
+@pytest.mark.slow
 def test_stop_at_any_moment_leaves_a_valid_capture(etw_service, machine, tmp_path):
     chance = random.Random(6)
     calls = interruptible_calls(etw_service, machine, tmp_path)
@@ -546,6 +548,7 @@ def test_a_ring_whose_session_somebody_stops_is_gone_in_one_sentence(etw_service
     assert etw_service.sessions == {}
 
 
+@pytest.mark.slow
 def test_a_ring_keeps_the_end(etw_service, machine, tmp_path):
     trace = make_trace(tmp_path / "sim.etl", events=30_000)
     manifest = recorded(

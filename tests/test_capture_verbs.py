@@ -333,6 +333,7 @@ def test_an_event_that_nobody_sets_is_waited_for_as_long_as_asked():
     assert not stop.is_set()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="sends a POSIX signal")
 def test_a_real_signal_ends_it_gracefully(tmp_path):
     code = _CHILD.format(root=str(ROOT), tests=str(ROOT / "tests" / "support"))

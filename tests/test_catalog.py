@@ -7,6 +7,7 @@ from tracer.ingest.pipeline import ingest
 from tracer.simulate import SimulationOptions, simulate
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("characters", [200, 64 << 20])
 @pytest.mark.parametrize("size", [1, 7, 1000])
 def test_keys_are_the_same_in_slices_of_any_size(tmp_path, monkeypatch, size, characters):

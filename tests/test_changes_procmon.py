@@ -89,6 +89,7 @@ def told_by_csv(
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("start", "process"), [(None, None), ("+5s", None), (None, "NOTEPAD.EXE"), (None, "Explorer.EXE")]
 )
@@ -123,6 +124,7 @@ def test_every_value_ended_as_procmon_says(
     assert len(seen) >= (1 if process == "NOTEPAD.EXE" else 10)
 
 
+@pytest.mark.slow
 def test_the_keys_that_procmon_saw_made_and_deleted(
     capture: Capture, rows: list[dict[str, str]], sid: str
 ) -> None:
@@ -141,6 +143,7 @@ def test_the_keys_that_procmon_saw_made_and_deleted(
     }
 
 
+@pytest.mark.slow
 def test_undo_takes_back_what_was_added_and_changed_wholly(capture: Capture, sid: str) -> None:
     files = capture.reg_files(user_sid=sid)
     frame = capture.changes()

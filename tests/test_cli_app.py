@@ -77,6 +77,7 @@ def test_the_help_of_a_verb_loads_no_heavy_library():
     assert loaded == [f"LOADED {name} [] 0" for name in names]
 
 
+@pytest.mark.slow
 def test_help_takes_little_longer_than_an_empty_application(tmp_path):
     empty = tmp_path / "empty.py"
     empty.write_text(

@@ -42,6 +42,7 @@ def answer(rows: pa.Table) -> list[dict[str, Any]]:
     return rows.to_pylist()
 
 
+@pytest.mark.slow
 def test_every_format_carries_the_answer(capture: Path, answer: list[dict[str, Any]], tmp_path: Path) -> None:
     assert invoke("changes", capture, "-o", tmp_path / "changes.parquet").exit_code == 0
     table = pq.read_table(tmp_path / "changes.parquet")
@@ -56,6 +57,7 @@ def test_every_format_carries_the_answer(capture: Path, answer: list[dict[str, A
     assert [row["change"] for row in rows] == [row["change"] for row in answer]
 
 
+@pytest.mark.slow
 def test_a_table_in_a_pipe_has_a_line_for_each_row_and_nothing_that_acts(
     capture: Path, answer: list[dict[str, Any]]
 ) -> None:
@@ -76,6 +78,7 @@ def test_a_table_on_a_terminal_fits_it_and_says_each_key_once(rows: pa.Table, co
     assert sum(line.startswith("  ") for line in shown) == rows.num_rows + 1  # and the heading
 
 
+@pytest.mark.slow
 def test_the_files_are_written_and_what_they_lack_is_said(capture: Path, tmp_path: Path) -> None:
     apply, undo = tmp_path / "apply.reg", tmp_path / "undo.reg"
     shown = invoke("changes", capture, "--reg", apply, "--undo", undo)
@@ -92,6 +95,7 @@ def test_the_files_are_written_and_what_they_lack_is_said(capture: Path, tmp_pat
     assert "Net changes in" in files.undo
 
 
+@pytest.mark.slow
 def test_a_person_sees_keys_as_headings(capture: Path) -> None:
     shown = plain(as_on_a_terminal("changes", capture, "-q", "--limit", "3", columns=100)).splitlines()
     assert "before" in shown[0]
@@ -99,6 +103,7 @@ def test_a_person_sees_keys_as_headings(capture: Path) -> None:
     assert shown[2].startswith("  ")
 
 
+@pytest.mark.slow
 def test_few_changes_that_a_file_lacks_are_named(tmp_path: Path) -> None:
     small = write_capture(tmp_path / "small.regtrace", events=40)
     shown = invoke("changes", small, "-u", "HKLM", "--undo", tmp_path / "undo.reg")
@@ -109,6 +114,7 @@ def test_few_changes_that_a_file_lacks_are_named(tmp_path: Path) -> None:
     assert all(reason in shown.stderr for reason in rows["reason"])
 
 
+@pytest.mark.slow
 def test_files_replace_nothing_unasked_and_each_has_its_own_place(capture: Path, tmp_path: Path) -> None:
     target = tmp_path / "x.reg"
     target.write_text("mine")
@@ -125,6 +131,7 @@ def test_files_replace_nothing_unasked_and_each_has_its_own_place(capture: Path,
     assert "not a folder" in invoke("changes", capture, "--reg", tmp_path / "no" / "x.reg").stderr
 
 
+@pytest.mark.slow
 def test_filters_narrow(capture: Path, answer: list[dict[str, Any]]) -> None:
     def count(*words: str) -> int:
         return len(invoke("changes", capture, "-f", "jsonl", *words).stdout.splitlines())
@@ -135,6 +142,7 @@ def test_filters_narrow(capture: Path, answer: list[dict[str, Any]]) -> None:
     assert count("--limit", "3") == 3
 
 
+@pytest.mark.slow
 def test_it_fails_kindly(capture: Path, tmp_path: Path) -> None:
     empty = write_capture(tmp_path / "empty.regtrace", events=0)
     shown = invoke("changes", empty, "--undo", tmp_path / "empty.reg")

@@ -40,6 +40,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return write_events(folder / "a.regtrace", a), write_events(folder / "b.regtrace", b)
 
 
+@pytest.mark.slow
 def test_differences_are_the_same_in_every_format(pair: tuple[Path, Path], tmp_path: Path) -> None:
     shown = invoke("diff", *pair, "-f", "jsonl")
     assert shown.exit_code == Exit.FINDINGS
@@ -64,6 +65,7 @@ def test_differences_are_the_same_in_every_format(pair: tuple[Path, Path], tmp_p
     assert lines[2].split() == ["only", "b", "value", f"{V}\\b", "(default)", '""']
 
 
+@pytest.mark.slow
 def test_folding_and_kinds_leave_less(pair: tuple[Path, Path]) -> None:
     folded = invoke("diff", *pair, "--fold", "sid", "--only", "values", "--limit", "1")
     assert folded.exit_code == Exit.FINDINGS
@@ -78,6 +80,7 @@ def test_a_person_reads_how_many_there_are(pair: tuple[Path, Path]) -> None:
     assert "--fold sid,controlset" in shown
 
 
+@pytest.mark.slow
 def test_alike_is_zero_and_intervals_are_sides(pair: tuple[Path, Path]) -> None:
     assert (
         invoke("diff", pair[0], pair[0], "--counts", "--only", "values,keys,operations,processes").exit_code
@@ -87,6 +90,7 @@ def test_alike_is_zero_and_intervals_are_sides(pair: tuple[Path, Path]) -> None:
     assert [json.loads(line)["side"] for line in halves.stdout.splitlines()] == ["only_a", "only_b", "only_b"]
 
 
+@pytest.mark.slow
 def test_the_table_fits_a_terminal(pair: tuple[Path, Path]) -> None:
     with open_capture(pair[0]) as a, open_capture(pair[1]) as b:
         rows = a.diff_rows(a.sides(b, Filters()), only=KINDS)
@@ -115,12 +119,14 @@ def test_it_fails_kindly(pair: tuple[Path, Path], arguments: list[str], words: s
     assert len(shown.stderr.strip().splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_a_key_of_one_side_and_an_empty_side_are_no_mistakes(pair: tuple[Path, Path], tmp_path: Path) -> None:
     assert invoke("diff", *pair, "--key", f"{V}\\b").exit_code == Exit.FINDINGS
     empty = write_events(tmp_path / "none.regtrace", [])
     assert invoke("diff", pair[0], empty).exit_code == Exit.FINDINGS
 
 
+@pytest.mark.slow
 def test_losses_are_told_of_each_side(pair: tuple[Path, Path], tmp_path: Path) -> None:
     lossy = write_capture(tmp_path / "lossy.regtrace", events=0)
     assert "b: 1 loss touches" in plain(as_on_a_terminal("diff", pair[0], lossy))

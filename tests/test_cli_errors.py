@@ -30,6 +30,7 @@ def capture(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_events(tmp_path_factory.mktemp("cli") / "hand.regtrace", EVENTS)
 
 
+@pytest.mark.slow
 def test_errors_says_the_same_in_every_format(capture: Path, tmp_path: Path) -> None:
     with open_capture(capture) as source:
         frame = source.errors()
@@ -44,6 +45,7 @@ def test_errors_says_the_same_in_every_format(capture: Path, tmp_path: Path) -> 
     assert pq.read_table(tmp_path / "e.parquet").column("key_id").to_pylist() == [1, 1, 0]
 
 
+@pytest.mark.slow
 def test_a_search_names_what_it_found_and_can_be_left_out(capture: Path) -> None:
     shown = invoke("errors", capture).stdout.splitlines()
     assert f"{USER}\\V" in shown[-1]
@@ -53,6 +55,7 @@ def test_a_search_names_what_it_found_and_can_be_left_out(capture: Path) -> None
     assert "--no-harmless" in as_on_a_terminal("errors", capture)
 
 
+@pytest.mark.slow
 def test_the_table_fits_a_terminal(capture: Path, tmp_path: Path) -> None:
     small = write_capture(tmp_path / "small.regtrace")
     for path in (capture, small):
@@ -65,6 +68,7 @@ def test_the_table_fits_a_terminal(capture: Path, tmp_path: Path) -> None:
             assert all(len(line) <= width for line in lines if line.isascii())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["table", "csv", "jsonl"])
 def test_an_empty_capture_has_no_failures(tmp_path: Path, form: str) -> None:
     shown = invoke("errors", write_events(tmp_path / "none.regtrace", []), "-f", form)
@@ -72,6 +76,7 @@ def test_an_empty_capture_has_no_failures(tmp_path: Path, form: str) -> None:
     assert len(shown.stdout.splitlines()) == (0 if form == "jsonl" else 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -21,6 +21,7 @@ def capture(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("asked", VERBS[1:])
 def test_every_format_carries_the_same_rows(capture, asked, tmp_path):
     verb, *options = asked
@@ -35,6 +36,7 @@ def test_every_format_carries_the_same_rows(capture, asked, tmp_path):
     assert len(invoke(verb, capture, *options).stdout.splitlines()) in (21, 22, 23)  # with its legend
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("columns", "asked"), [(80, VERBS[0]), (80, VERBS[1]), (170, VERBS[2])])
 def test_a_table_fits_the_terminal_and_says_what_is_doubtful(capture, columns, asked):
     verb, *options = asked
@@ -44,6 +46,7 @@ def test_a_table_fits_the_terminal_and_says_what_is_doubtful(capture, columns, a
     assert any("may have been" in line for line in lines if line.startswith(("x: ", "u: ")))
 
 
+@pytest.mark.slow
 def test_problems_and_polling_narrow(capture):
     whole = invoke("handles", capture, "-f", "jsonl").stdout.splitlines()
     problems = invoke("handles", capture, "--problems", "--late", "1s", "-f", "jsonl").stdout.splitlines()
@@ -53,6 +56,7 @@ def test_problems_and_polling_narrow(capture):
     assert all(json.loads(line)["period_ns"] >= 10**7 for line in polled)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", ["handles", "redundant"])
 def test_failures_are_kind(capture, verb, tmp_path):
     unknown = invoke(verb, capture, "--under", r"HKLM\Nothing")

@@ -54,6 +54,7 @@ def on_a_terminal(columns: int, *arguments: object) -> str:
         return CliRunner().invoke(app, [str(one) for one in arguments], env=os.environ | environment).output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", ["history", "state"])
 def test_every_format_carries_the_answer_bytes_as_bytes(capture, answers, verb, tmp_path):
     wanted, asked = answers[verb], ASKED[verb]
@@ -79,6 +80,7 @@ def test_every_format_carries_the_answer_bytes_as_bytes(capture, answers, verb, 
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("columns", [80, 120])
 @pytest.mark.parametrize("verb", ["history", "state"])
 def test_a_table_fits_its_terminal_and_holds_nothing_that_acts(capture, answers, verb, columns):
@@ -93,6 +95,7 @@ def test_a_table_fits_its_terminal_and_holds_nothing_that_acts(capture, answers,
     assert unsafe == []
 
 
+@pytest.mark.slow
 def test_a_table_of_history_says_old_and_new_and_what_is_doubtful(capture, answers):
     rows = answers["history"]
     lines = invoke("history", capture, "**").stdout.splitlines()[1:]
@@ -109,6 +112,7 @@ def test_a_table_of_history_says_old_and_new_and_what_is_doubtful(capture, answe
     assert "x: events may have been lost" in shown
 
 
+@pytest.mark.slow
 def test_a_narrow_table_says_what_failed_where_the_new_data_would_be(capture):
     shown = on_a_terminal(90, "history", capture, "**", "--status", "error", "-q")
     assert "set: ACC" in shown
@@ -123,6 +127,7 @@ def test_a_table_of_state_says_what_was_known_before_a_loss(capture, answers):
         assert word in line
 
 
+@pytest.mark.slow
 def test_doubts_are_said_below_the_answer(capture):
     assert "losses touch" in on_a_terminal(400, "history", capture, "**")
     for verb in ("history", "state"):
@@ -136,6 +141,7 @@ def test_a_key_nobody_touched_is_a_mistake_with_a_hint(capture):
         assert "did you mean HKLM\\SOFTWARE" in result.stderr
 
 
+@pytest.mark.slow
 def test_a_time_outside_the_capture_is_said(capture):
     before = invoke("state", capture, "--at", "2001-01-01T00:00:00Z")
     assert before.exit_code == 0
@@ -145,6 +151,7 @@ def test_a_time_outside_the_capture_is_said(capture):
     assert "lies outside" in invoke("history", capture, "**", "--from", "2100-01-01T00:00:00Z").stderr
 
 
+@pytest.mark.slow
 def test_an_empty_capture_has_an_empty_answer(tmp_path):
     empty = write_capture(tmp_path / "empty.regtrace", events=0)
     for verb in ("history", "state"):

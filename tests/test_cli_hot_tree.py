@@ -50,6 +50,7 @@ def test_words_of_options_are_those_of_the_analysis():
     assert [sort.value for sort in TreeSort] == list(TREE_SORTS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("asked", [ASKED[1], ASKED[3]])
 def test_every_format_carries_the_same_rows(capture, asked, tmp_path):
     verb, *options = asked
@@ -66,6 +67,7 @@ def test_every_format_carries_the_same_rows(capture, asked, tmp_path):
     assert str(whole.schema.field("first_time").type) == "timestamp[us, tz=UTC]"
 
 
+@pytest.mark.slow
 def test_a_table_is_short_where_files_are_whole(capture):
     with open_capture(capture) as opened:
         keys = len(opened.hot())
@@ -75,6 +77,7 @@ def test_a_table_is_short_where_files_are_whole(capture):
     assert len(invoke("hot", capture, "--limit", 3).stdout.splitlines()) == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("columns", "asked"), [
     *((80, asked) for asked in ASKED), (120, ["hot", "--by", "process"]), (200, ["tree", "--sort", "failures"]),
 ])  # fmt: skip
@@ -87,6 +90,7 @@ def test_a_table_fits_the_terminal(capture, asked, columns):
     assert len(lines) > 3
 
 
+@pytest.mark.slow
 def test_a_tree_is_indented_and_a_sorted_one_is_not(capture):
     lines = on_a_terminal("tree", capture, "--under", r"HKLM\SOFTWARE", "--depth", 1, "-q", columns=120)
     assert re.search(r"  HKLM\\SOFTWARE\n", lines)
@@ -101,6 +105,7 @@ def test_hostile_names_do_not_reach_a_terminal(capture):
     assert "\u202e" not in shown
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", ["hot", "tree"])
 def test_doubts_and_kind_failures(capture, verb, tmp_path):
     assert "loss touches the time" in on_a_terminal(verb, capture)

@@ -133,6 +133,7 @@ def test_a_table_in_a_pipe_shortens_nothing_and_holds_nothing_that_acts(capture)
     assert len(shown.splitlines()) == len(joined_rows()) + 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("show", "columns"), [(on_a_terminal, 80), (as_on_a_terminal, 80), (as_on_a_terminal, 140)]
 )
@@ -156,6 +157,7 @@ def test_no_color_is_honoured(capture):
     assert "\x1b" not in as_on_a_terminal("keys", capture, "-q", NO_COLOR="1")
 
 
+@pytest.mark.slow
 def test_hints_are_for_terminals_and_not_for_the_quiet(capture):
     assert "next: regtrace timeline" in plain(as_on_a_terminal("keys", capture, "--limit", "2"))
     assert "next:" not in as_on_a_terminal("keys", capture, "--limit", "2", "--quiet")
@@ -237,6 +239,7 @@ def test_a_failing_question_leaves_no_file(capture, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", ["timeline", "keys", "info"])
 def test_an_incomplete_capture_warns_and_fails_only_when_asked(capture, whole, verb):
     assert "incomplete" in invoke(verb, capture, "--quiet").stderr
@@ -267,6 +270,7 @@ def test_a_missing_part_is_one_sentence(tmp_path):
     assert "missing" in shown.stderr
 
 
+@pytest.mark.slow
 def test_keys_are_summarised_in_the_order_asked_for(capture):
     shown = invoke("keys", capture, "--sort", "failures", "-f", "jsonl")
     failures = [json.loads(line)["failures"] for line in shown.stdout.splitlines()]
@@ -316,6 +320,7 @@ def test_hostile_names_reach_a_csv_file_exactly(capture, tmp_path):
     assert set(HOSTILE) <= names
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="pipes as POSIX has them")
 def test_head_ends_a_timeline_quietly(capture):
     done = subprocess.run(

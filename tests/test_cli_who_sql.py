@@ -31,6 +31,7 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_capture(tmp_path_factory.mktemp("cli") / "empty.regtrace", events=0)
 
 
+@pytest.mark.slow
 def test_who_says_the_same_in_every_format(capture: Path, tmp_path: Path) -> None:
     with open_capture(capture) as source:
         frame = source.who(RUN)
@@ -48,6 +49,7 @@ def test_who_says_the_same_in_every_format(capture: Path, tmp_path: Path) -> Non
     assert "setup.exe (1234)" in shown.stdout
 
 
+@pytest.mark.slow
 def test_who_takes_a_value_and_the_default_value(capture: Path) -> None:
     found = [
         json.loads(line)
@@ -92,6 +94,7 @@ def test_an_empty_capture_says_so_to_a_person(empty: Path) -> None:
     assert "holds no events" in as_on_a_terminal("sql", empty, "select 1")
 
 
+@pytest.mark.slow
 def test_who_fails_kindly(capture: Path) -> None:
     for arguments, words in [
         ([r"HKLM\SOFTWARE\Vndor\Run"], "did you mean HKLM"),

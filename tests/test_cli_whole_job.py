@@ -44,6 +44,7 @@ def test_an_option_out_of_range_is_a_usage_error(tmp_path):
     assert (shown.exit_code, shown.stderr) == (2, "regtrace: the option cpus is 0; it must be 1 to 255\n")
 
 
+@pytest.mark.slow
 def test_simulate_says_that_it_simulated_and_keeps_what_exists(folder, tmp_path):
     target = tmp_path / "x.etl"
     shown = invoke("simulate", "-o", target, "-n", 500)
@@ -141,6 +142,7 @@ def test_ingest_names_the_capture_after_the_trace(folder, tmp_path, monkeypatch)
     assert [path.name for path in tmp_path.iterdir()] == ["demo.regtrace"]
 
 
+@pytest.mark.slow
 def test_losses_are_said_by_every_verb_that_meets_them(folder, tmp_path):
     for arguments in (
         ["ingest", folder / "lossy.etl", "-o", tmp_path / "x.regtrace"],
@@ -155,6 +157,7 @@ def test_losses_are_said_by_every_verb_that_meets_them(folder, tmp_path):
     assert again.exit_code == 4
 
 
+@pytest.mark.slow
 def test_the_demo_does_the_whole_job_and_says_so(tmp_path):
     target = tmp_path / "demo"
     shown = invoke("demo", target, "--events", 5000)

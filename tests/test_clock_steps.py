@@ -60,6 +60,7 @@ def check(capture: "rt.Capture") -> None:
     assert capture.manifest.complete
 
 
+@pytest.mark.slow
 def test_a_step_inside_a_buffer(tmp_path):
     back = BEGAN + 3000 - HOUR
     records = (
@@ -199,6 +200,7 @@ def test_records_come_in_that_order_whatever_the_chunk(tmp_path, chunk_bytes):
     assert shown[1:] == [raw.START_NS + 100 * (stamp - BEGAN) for stamp, _, _ in stamps]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not FAULTS.exists(), reason="the fault inputs are not here")
 def test_the_fault_gives_its_right_answer(tmp_path):
     with ingest(tmp_path, (FAULTS / "clock-set-back.etl").read_bytes()) as capture:

@@ -110,6 +110,7 @@ def make_trace(path, seed: int, count: int) -> None:
     writer.finish(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 def test_columns_equal_the_sequential_decoder(tmp_path, seed):
     path = tmp_path / "hard.etl"

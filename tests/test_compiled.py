@@ -59,6 +59,7 @@ def files_of(capture: Path) -> dict[str, bytes]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", HARD)
 def test_the_capture_is_the_same_byte_for_byte(tmp_path, name):
     path = simulate(tmp_path / "a.etl", SimulationOptions(events=12_000, seed=5, **HARD[name])).path
@@ -69,6 +70,7 @@ def test_the_capture_is_the_same_byte_for_byte(tmp_path, name):
     assert plain == fast
 
 
+@pytest.mark.slow
 def test_many_chunks_and_forgotten_addresses_change_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr("tracer.resolve.resolver._ROOMY", 200)
     monkeypatch.setitem(EtlReader.__init__.__kwdefaults__, "chunk_bytes", 100_000)
@@ -119,6 +121,7 @@ def outcome(path: Path, kernels: Kernels) -> object:
     return LAST[-1].tables, manifest.totals, manifest.complete
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["headers", *KINDS])
 def test_damaged_files_are_read_alike(tmp_path, monkeypatch, kind):
     monkeypatch.setattr(tracer.ingest.pipeline, "CaptureWriter", MemoryWriter)
@@ -164,6 +167,7 @@ def decoded(path: Path, kernels: Kernels) -> list[tuple[object, ...]]:
     return sorted(rows)
 
 
+@pytest.mark.slow
 def test_decoded_columns_are_the_same_on_hostile_names(tmp_path):
     options = SimulationOptions(
         events=8000, option_word=7, fill_share=0.6, nul_names=0.4, surrogate_names=0.3, extended=0.3
@@ -319,6 +323,7 @@ def test_names_outgrow_every_first_size():
     assert fast.texts[1:] == texts
 
 
+@pytest.mark.slow
 def test_nothing_of_numba_is_loaded_for_a_small_trace(tmp_path):
     import subprocess
     import sys

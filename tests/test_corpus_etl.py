@@ -72,6 +72,7 @@ def our_records(path: Path, found: Diagnostics) -> tuple[list[ForeignRecord], li
     return rows, times
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FILES)
 def test_every_record_of_a_real_trace_is_as_dissect_etl_reads_it(corpus, name):
     path = corpus / "etl" / name

@@ -44,6 +44,7 @@ def of_process(rows: list[dict[str, str]], *categories: str) -> Counter[int]:
     return Counter(int(row["PID"]) for row in rows if row["Category"] in categories)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("category", CATEGORIES)
 def test_categories_are_procmons_in_every_row_of_a_real_log(log: Any, category: str) -> None:
     capture, rows = log
@@ -53,6 +54,7 @@ def test_categories_are_procmons_in_every_row_of_a_real_log(log: Any, category: 
     assert len(found) == Counter(row["Category"] for row in rows)[category] > 0
 
 
+@pytest.mark.slow
 def test_counts_are_procmons_for_each_process_of_a_real_log(log: Any) -> None:
     """Handle tags are no writes; security and facts of keys are; opens are no reads: all else is Procmon's Category."""
     capture, rows = log
@@ -100,6 +102,7 @@ def shown(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{name: row[name] for name in COUNTS} for row in rows]
 
 
+@pytest.mark.slow
 @settings(max_examples=2, deadline=None)
 @given(made=st.lists(MADE, min_size=1, max_size=60))
 def test_every_question_filter_and_picture_counts_alike(
@@ -140,6 +143,7 @@ def test_every_question_filter_and_picture_counts_alike(
                 assert len(found) == plain_counts(rows, known=False)[name]
 
 
+@pytest.mark.slow
 def test_what_nobody_could_count_is_null_and_said(tmp_path: Path) -> None:
     """A classic create carries no disposition: whether a key was made, nobody knows."""
     key = "HKLM\\SOFTWARE\\V"

@@ -83,6 +83,7 @@ def comparable(frame: pd.DataFrame) -> list[list[str]]:
     return [[str(value) for value in row] for row in frame[columns].itertuples(index=False)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", QUESTIONS)
 def test_an_answer_is_that_of_each_capture_put_together(name, together, apart):
     ask = QUESTIONS[name]
@@ -256,6 +257,7 @@ def test_captures_of_one_name_are_told_apart_by_their_folders(tmp_path):
         assert list(opened.captures["capture"]) == ["one/boot", "two/boot"]
 
 
+@pytest.mark.slow
 def test_captures_of_one_host_keep_their_own_names(tmp_path):
     for name in ("before", "after"):
         change(write_capture(tmp_path / f"{name}.regtrace"), **recorded_on("PC"))
@@ -266,6 +268,7 @@ def test_captures_of_one_host_keep_their_own_names(tmp_path):
     assert " before " in shown.stdout
 
 
+@pytest.mark.slow
 def test_hostile_names_are_only_names(tmp_path):
     odd = "it's [x]*?; DROP TABLE keys --\x1b[31m<b>\u202e host=1"
     write_capture(tmp_path / f"{odd}.regtrace")
@@ -289,6 +292,7 @@ def test_leftovers_of_a_writer_and_other_folders_are_no_captures(tmp_path):
         assert list(opened.captures["capture"]) == ["a"]
 
 
+@pytest.mark.slow
 def test_captures_without_events_have_no_rows(tmp_path):
     write_capture(tmp_path / "a.regtrace", events=0)
     write_capture(tmp_path / "b.regtrace", events=0)
@@ -354,6 +358,7 @@ def test_ids_that_leave_no_room_are_refused(tmp_path, monkeypatch):
 # On the command line.
 
 
+@pytest.mark.slow
 def test_verbs_take_a_folder_of_captures(fleet):
     shown = CliRunner().invoke(
         app, ["timeline", str(fleet), "--key", VENDOR, "-f", "csv"], prog_name="regtrace"
@@ -368,6 +373,7 @@ def test_verbs_take_a_folder_of_captures(fleet):
     assert all(name in shown.stdout for name in ("DESKTOP-C", "a.regtrace", "b.regtrace"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [

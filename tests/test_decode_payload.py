@@ -134,6 +134,7 @@ def test_every_layout_is_decoded_field_by_field(what, size):
     assert (found.ambiguous, found.short, found.odd) == (False, False, False)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=300)
 @given(
     st.sampled_from(ALL),

@@ -132,6 +132,7 @@ def test_few_modules_stand_outside_a_room(house):
     assert len([path for path in (ROOT / house).glob("*.py") if path.name != "__init__.py"]) <= 7
 
 
+@pytest.mark.slow
 def test_the_python_of_the_readme_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}
@@ -183,6 +184,7 @@ def test_no_machine_is_named():
     assert [page.name for page in PAGES if places.search(text_of(page))] == []
 
 
+@pytest.mark.slow
 def test_the_sample_of_the_readme_is_what_the_demo_shows(tmp_path):
     """Where it is not: python tests/support/readme_demo.py"""
     pytest.importorskip("pty", reason="terminals as POSIX has them")

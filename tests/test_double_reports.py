@@ -57,6 +57,7 @@ def reports(draw: st.DrawFn) -> list[tuple[int, int, int, int, int]]:
     return rows
 
 
+@pytest.mark.slow
 @settings(max_examples=150)
 @given(rows=reports())
 def test_the_fast_form_gives_the_pairs_of_the_plain_loop(rows):

@@ -378,6 +378,7 @@ def wrong_names(job: Job) -> list[dict]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TRUTH)
 def test_fewer_rows_are_flagged_and_none_is_wrong_without_a_flag(tmp_path, monkeypatch, name):
     options = SimulationOptions(**{"events": 4000, "seed": 7, "option_word": 7, **TRUTH[name]})
@@ -415,6 +416,7 @@ def row_by_row(touches, doubts):
     return [(place - 1, [place]) for place in np.flatnonzero(doubts).tolist()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options", [{}, {"fill_share": 0.6, "late_close": 0.3, "lost_close": 0.2, "disorder": 20}]
 )
@@ -426,6 +428,7 @@ def test_runs_of_rows_are_read_as_row_by_row(tmp_path, monkeypatch, options):
     assert sum(is_doubtful(row) for row in at_once[0]) >= 5
 
 
+@pytest.mark.slow
 def test_cuts_between_batches_change_nothing(tmp_path, monkeypatch):
     source = simulate(tmp_path / "a.etl", SimulationOptions(**BATCHED, buffer_size=8192)).path
     whole = told(tmp_path / "a.regtrace", source)

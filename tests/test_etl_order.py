@@ -77,6 +77,7 @@ def placed(reading: raw.Reading) -> list[Placed]:
     return [(row.time_ns, row.source, row.offset, row.id, row.cpu) for row in reading.rows if row.id >= 0]
 
 
+@pytest.mark.slow
 @given(layout=layouts, chunk_bytes=chunks)
 def test_the_output_is_one_stable_sort_by_time_source_and_position(layout, chunk_bytes):
     with TemporaryDirectory() as folder:
@@ -86,6 +87,7 @@ def test_the_output_is_one_stable_sort_by_time_source_and_position(layout, chunk
     assert all("late_record" not in counts and "bad_compression" not in counts for counts in reading.counts)
 
 
+@pytest.mark.slow
 @given(layout=layouts)
 def test_a_chunk_of_one_buffer_gives_the_rows_of_one_chunk_of_everything(layout):
     with TemporaryDirectory() as folder:
@@ -129,6 +131,7 @@ def test_equal_times_are_ordered_by_source_then_position(tmp_path):
         assert [row.id for row in rows] == [0, 1, 2, 3, 4]
 
 
+@pytest.mark.slow
 @given(layout=layouts, chunk_bytes=chunks, shift=st.integers(1, 40))
 def test_a_record_older_than_its_buffer_is_kept_once_and_counted(layout, chunk_bytes, shift):
     """A damaged or odd file may hold times that go backwards: nothing is lost, each batch is in order."""

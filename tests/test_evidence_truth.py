@@ -178,6 +178,7 @@ def claim(word: str) -> str:
     return ABSENT if word in ("absent", "deleted") else PRESENT
 
 
+@pytest.mark.slow
 def test_no_state_is_claimed_that_was_not_so(lossy: Lossy) -> None:
     def verdicts() -> Iterator[tuple[bool | None, Row]]:
         for moment in lossy.moments():
@@ -195,6 +196,7 @@ def test_no_state_is_claimed_that_was_not_so(lossy: Lossy) -> None:
     check(verdicts(), least=20)
 
 
+@pytest.mark.slow
 def test_no_history_is_claimed_that_was_not_so(lossy: Lossy) -> None:
     def verdicts() -> Iterator[tuple[bool | None, Row]]:
         for row in rows_of(lossy.capture.history("**")):
@@ -211,6 +213,7 @@ def test_no_history_is_claimed_that_was_not_so(lossy: Lossy) -> None:
     check(verdicts(), least=20)
 
 
+@pytest.mark.slow
 def test_no_change_is_claimed_that_was_not_so(lossy: Lossy) -> None:
     def verdicts() -> Iterator[tuple[bool | None, Row]]:
         for moment in lossy.moments()[:1]:

@@ -93,6 +93,7 @@ def filters(draw, rows: pa.Table) -> dict[str, object]:
     return words
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(data=st.data())
 def test_a_timeline_live_rows_and_callbacks_agree_on_the_rows(

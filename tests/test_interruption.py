@@ -87,6 +87,7 @@ def capture(tmp_path_factory) -> Path:
     return write_capture(tmp_path_factory.mktemp("heavy") / "c.regtrace", events=2000)
 
 
+@pytest.mark.slow
 def test_a_program_gets_its_keyboard_interrupt_within_a_second(capture, tmp_path):
     joins, _, call, patterns = HEAVY.values()
     asked = [
@@ -107,6 +108,7 @@ def test_a_program_gets_its_keyboard_interrupt_within_a_second(capture, tmp_path
     assert list((tmp_path / "tmp").iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(HEAVY)[:3])
 def test_a_verb_ends_within_a_second_and_leaves_nothing(capture, tmp_path, name):
     scratch, out = tmp_path / "tmp", tmp_path / "out"

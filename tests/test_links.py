@@ -38,6 +38,7 @@ def capture(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Capture]:
         yield opened
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("under", "events"),
     [(HIVE, 4), (LINK, 4), (f"{LINK}\\B", 2), (f"{HIVE}\\B", 2), (f"{HIVE}\\A", 1), (f"{SID}\\Software", 6), (SID, 7),
@@ -53,6 +54,7 @@ def test_every_question_finds_the_same_rows_below_a_key(capture: Capture, under:
     assert sum(row["own_events"] for row in tree) == events
 
 
+@pytest.mark.slow
 def test_below_the_link_the_tree_names_keys_as_asked_and_finds_their_ids(capture: Capture) -> None:
     tree = plain_answer(capture.tree_table(Filters(key=f"{SID}\\Software", subtree=True), depth=2))
     names = [(row["display_key"].removeprefix(f"{SID}\\Software"), row["events"]) for row in tree]
@@ -61,6 +63,7 @@ def test_below_the_link_the_tree_names_keys_as_asked_and_finds_their_ids(capture
     assert [row["key_id"] for row in tree[2:4]] == [ids[f"{HIVE}\\A"], ids[f"{LINK}\\B"]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("top", [HIVE, LINK])
 @pytest.mark.parametrize(
     ("operation", "more"),
@@ -78,6 +81,7 @@ def test_what_changes_a_hive_changes_what_was_recorded_through_the_link(
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_read_is_not_redundant_after_the_hive_was_replaced_under_its_other_name(tmp_path: Path) -> None:
     read = event("QueryValueKey", f"{LINK}\\B", "v", information_class=2)
     path = write_events(tmp_path / "a.regtrace", [read, read, event("RestoreKey", HIVE), read])
@@ -86,6 +90,7 @@ def test_a_read_is_not_redundant_after_the_hive_was_replaced_under_its_other_nam
     assert (row["redundant"], row["unproved"], row["proved"]) == (2, 2, False)
 
 
+@pytest.mark.slow
 def test_two_captures_name_one_key_the_same_whichever_spelling_they_saw(tmp_path: Path) -> None:
     captures = []
     for name, key in (("a", f"{HIVE}\\B"), ("b", f"{LINK}\\B")):
@@ -101,6 +106,7 @@ PARTS = st.lists(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(st.lists(PARTS.map("\\".join), min_size=1, max_size=40))
 def test_a_path_leads_where_a_loop_over_its_components_says(paths: list[str]) -> None:

@@ -117,6 +117,7 @@ def trace(tmp_path_factory):
     return list(raw_records(folder / "a.etl")), stored_rows(folder / "a.regtrace", folder / "a.etl")
 
 
+@pytest.mark.slow
 @given(cuts=st.lists(st.integers(0, 1500), max_size=12).map(sorted), seed=st.integers(0, 99))
 def test_any_cuts_and_any_order_within_the_window_give_the_same_rows(trace, cuts, seed):
     raw, stored = trace
@@ -134,6 +135,7 @@ def test_any_cuts_and_any_order_within_the_window_give_the_same_rows(trace, cuts
     assert pipeline.diagnostics["late_record"] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["plain", "filled", "classic", "lost_close", "hostile", "narrow"])
 def test_forgetting_what_is_closed_changes_no_name_that_was_known(tmp_path, name):
     etl = tmp_path / "a.etl"
@@ -145,6 +147,7 @@ def test_forgetting_what_is_closed_changes_no_name_that_was_known(tmp_path, name
     assert_same(live, stored, renewed=True)
 
 
+@pytest.mark.slow
 def test_memory_follows_what_is_open_not_what_was_seen():
     pipeline = LivePipeline(most_names=1000, window_ns=0)
     sizes = []

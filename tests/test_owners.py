@@ -71,6 +71,7 @@ def test_a_process_that_nobody_may_ask_is_not_known_to_be_gone(monkeypatch):
     assert stop_leftovers(("watch",), lambda: [status(name_of(owner))], pytest.fail) == []
 
 
+@pytest.mark.slow
 @given(
     st.one_of(
         st.text(max_size=40),

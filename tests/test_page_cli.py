@@ -50,6 +50,7 @@ def captures(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return one, other
 
 
+@pytest.mark.slow
 def test_a_table_shows_no_more_of_a_values_data_than_the_page_says(
     captures: tuple[Path, Path],
 ) -> None:

@@ -89,6 +89,7 @@ QUOTED: list[tuple[dict[str, str], dict[str, str]]] = [  # (as it is shown, as a
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", ["timeline", "history", "hot"])
 def test_every_question_takes_names_as_they_are_shown(capture: Capture, verb: str) -> None:
     ask = getattr(capture, verb)

@@ -182,6 +182,7 @@ def test_damage_is_no_error_what_can_be_read_is_kept_and_the_rest_is_said(
     assert (len(lost) > 0) == (missing == OPERATIONS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hidden", [write(2, payload_bytes=10), unreadable_items()], ids=["short", "items"])
 def test_a_record_that_cannot_be_read_is_a_loss_at_its_time_and_names_from_before_it_are_doubtful(
     tmp_path: Path, hidden: bytes
@@ -216,6 +217,7 @@ def test_events_of_a_log_that_cannot_be_read_could_be_anywhere(tmp_path: Path) -
     assert known == ["unknown"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("counter", "code"), [("bad_buffer", Exit.LOSS), ("zero_tail", Exit.OK)])
 def test_every_verb_warns_of_an_incomplete_capture_and_says_so_in_the_exit_code_where_asked(
     tmp_path: Path, counter: str, code: Exit

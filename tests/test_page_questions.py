@@ -62,6 +62,7 @@ def test_a_verb_and_its_method_ask_the_same_where_nothing_is_said(verb: str) -> 
     assert compared > 1
 
 
+@pytest.mark.slow
 def test_every_answer_says_its_doubts_and_has_ids(tmp_path: Path) -> None:
     with open_capture(write_capture(tmp_path / "lossy.regtrace")) as capture:
         for verb in ("timeline", "state", "keys", "who"):  # the others' own tests look at their doubts

@@ -216,6 +216,7 @@ _subject_letters = st.one_of(
 _subjects = st.text(_subject_letters, max_size=8)
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(_patterns, _subjects, st.booleans())
 def test_a_pattern_matches_what_a_naive_matcher_matches_in_python_and_in_duckdb(

@@ -107,6 +107,7 @@ def test_values_written_often_are_right_at_the_end_of_each_stretch_to_the_last(b
     assert drawn(shown, "data")
 
 
+@pytest.mark.slow
 def test_a_title_names_every_filter(busy):
     asked = {
         "key": r"HKLM\**",
@@ -126,6 +127,7 @@ def test_a_title_names_every_filter(busy):
     assert "by pid 4, 8" in below
 
 
+@pytest.mark.slow
 def test_pictures_of_one_capture_count_from_one_moment(busy):
     first = busy.span()[0]
     for kind in ("timeline", "activity", "handles", "values"):
@@ -237,6 +239,7 @@ def test_an_icicle_has_no_child_higher_than_its_parent(busy):
     assert all(total[level] <= total[level - 1] for level in total if level)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", list(PICTURES))
 def test_nothing_acts_in_a_picture_of_hostile_names(kind, capture, busy):
     for source in (busy,) if kind == "handles" else (capture, busy):  # the small one has no table of handles
@@ -315,6 +318,7 @@ def test_a_source_without_handles_is_told_from_a_filter_that_fits_nothing(captur
         PICTURES["handles"](busy, Filters(process="nobody.exe"))
 
 
+@pytest.mark.slow
 def test_activity_of_a_real_log_counts_every_operation(corpus, tmp_path):
     log = corpus / "pml" / "pp-LogfileTests64bitUTC.pml"
     if not log.is_file():
@@ -345,6 +349,7 @@ def plot(monkeypatch):
     return lambda *words: CliRunner().invoke(app, ["plot", *map(str, words)], prog_name="regtrace")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", [".html", ".png", ".svg"])
 def test_the_verb_writes_each_kind_of_file(plot, capture, tmp_path, ending):
     target = tmp_path / f"out{ending}"

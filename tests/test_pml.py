@@ -126,6 +126,7 @@ def real_log(corpus: Path) -> Path:
     return corpus / "pml" / LOG
 
 
+@pytest.mark.slow
 def test_every_registry_operation_equals_procmons_own_csv(real_log: Path):
     imported = Imported(real_log, SpellingTree())
     ours = rows_as_procmon_shows_them(
@@ -146,6 +147,7 @@ def test_every_registry_operation_equals_procmons_own_csv(real_log: Path):
     assert with_data == sum(shown_value(row["Detail"]) is not None for row in theirs) == REAL_ROWS_WITH_DATA
 
 
+@pytest.mark.slow
 def test_the_data_of_every_value_is_what_procmon_shows_of_it(real_log: Path):
     """Procmon's text of a value, read back to bytes and numbers, begins or is our text, however either cuts it."""
     imported = Imported(real_log, SpellingTree())
@@ -179,6 +181,7 @@ def test_the_data_of_every_value_is_what_procmon_shows_of_it(real_log: Path):
     assert len(compared) == 6
 
 
+@pytest.mark.slow
 def test_paths_equal_procmons_in_the_registrys_own_comparison(real_log: Path):
     imported = Imported(real_log)
     ours = rows_as_procmon_shows_them(
@@ -225,6 +228,7 @@ def real_table(real_log: Path) -> pa.Table:
     return pa.Table.from_batches(Imported(real_log).batches)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", [0.0002, 0.01, 0.5, 0.974, 0.98, 0.986, 0.99])
 def test_a_real_log_cut_short_keeps_its_whole_events(
     real_log: Path, real_table: pa.Table, tmp_path: Path, part: float
@@ -550,6 +554,7 @@ def test_a_log_that_was_never_closed_keeps_its_events(load):
     assert {row["pid"] for row in imported.processes.to_pylist()} == {99, None}
 
 
+@pytest.mark.slow
 def test_a_log_cut_at_any_byte_keeps_exactly_its_whole_events(tmp_path: Path):
     events = events_of_every_kind()[::3]
     log = write_log(events)
@@ -683,6 +688,7 @@ def import_hostile(path: Path, raw: bytes) -> None:
     assert held <= 4 * len(raw)
 
 
+@pytest.mark.slow
 def test_mutated_logs_never_fail_otherwise_than_in_a_sentence(tmp_path: Path):
     raws = [write_log(events_of_every_kind(), bits=bits).raw for bits in (32, 64)]
     for seed in range(400):

@@ -10,6 +10,7 @@ from tracer.errors import SourceError, UsageError
 LOG = "pml/pp-LogfileTests64bitUTC.pml"
 
 
+@pytest.mark.slow
 def test_every_registry_operation_of_a_real_log_is_a_row_of_the_capture(corpus, tmp_path):
     manifest = rt.ingest(corpus / LOG, tmp_path / "log.regtrace")
     assert manifest.totals["events"] == 46_030
@@ -170,6 +171,7 @@ def test_a_key_of_nobody_knows_whom_is_asked_for_as_it_is_shown(of_somebody, key
     assert len(list(rt.replay(of_somebody, key=key, **asked))) == found
 
 
+@pytest.mark.slow
 def test_a_reg_file_names_it_as_it_is_shown(of_somebody):
     with rt.open(of_somebody) as capture:
         files = capture.reg_files()

@@ -74,6 +74,7 @@ steps = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=400)
 @given(steps, st.lists(st.integers(0, 60), max_size=5))
 def test_the_table_equals_the_plain_twin_however_the_batches_are_cut(story, cuts):

@@ -75,6 +75,7 @@ def test_a_batch_file_is_run_by_cmd_with_every_word_in_quotes(ending):
     )
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.text(st.characters(codec="utf-16"), max_size=8), max_size=4))
 @example(['"&calc"'])

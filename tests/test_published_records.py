@@ -87,6 +87,7 @@ def test_previous_zeros_are_not_recorded_and_never_an_empty_value(rows):
     assert (rows[5]["previous_type"], rows[5]["previous_size"]) == (1, 0)  # of a type: that was recorded
 
 
+@pytest.mark.slow
 def test_what_was_not_recorded_is_unknown_in_every_answer(capture):
     with rt.open(capture) as asked:
         history = asked.history(CLASSES, "PCT")

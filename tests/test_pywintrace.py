@@ -408,6 +408,7 @@ def test_fault_15_pywintrace_asks_for_a_mebibyte_a_buffer_and_no_flush_timer(
     capture.stop()
 
 
+@pytest.mark.slow
 def test_filters_of_pywintrace_are_freed_with_their_owner_so_we_keep_them(etw_service: EtwService) -> None:
     session = Session(LIVE)
     session.start()

@@ -24,6 +24,7 @@ def capture(tmp_path_factory) -> Capture:
         yield opened
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "asked",
     [

@@ -100,6 +100,7 @@ def doors(captures: list[Path]) -> Iterator[dict[str, Capture]]:
         yield {"one": one, "several": several}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("which", ["one", "several"])
 def test_no_way_of_the_engine_leads_out_of_a_capture(
     doors: dict[str, Capture], folder: Path, which: str
@@ -159,6 +160,7 @@ def test_the_lock_itself_holds_before_the_first_question(captures: list[Path], f
     assert not [path for path in folder.iterdir() if not path.name.startswith("secret")]
 
 
+@pytest.mark.slow
 def test_a_comparison_of_two_engines_reads_neither_more(captures: list[Path], folder: Path) -> None:
     with open_capture(captures[0], threads=1) as ours, open_capture(captures[1], threads=1) as theirs:
         with pytest.raises(UsageError, match=r"secret\.csv' is no table of the capture"):

@@ -98,6 +98,7 @@ def folded_path(display_key: str) -> str:
     return fold_name(f"{roots[root]}\\{rest}" if root in roots else unescape_name(display_key)[10:])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", TRACES[:2], ids=str)
 def test_apply_leads_to_the_state_after_and_undo_back_to_the_state_before(tmp_path, options) -> None:
     simulated = Simulated(tmp_path, options)
@@ -122,6 +123,7 @@ def test_apply_leads_to_the_state_after_and_undo_back_to_the_state_before(tmp_pa
     assert not any("never seen" in reason for reason in reasons)
 
 
+@pytest.mark.slow
 def test_a_part_of_the_time_begins_and_ends_between(tmp_path) -> None:
     simulated = Simulated(tmp_path, TRACES[0])
     with simulated.capture as capture:
@@ -139,6 +141,7 @@ def test_a_part_of_the_time_begins_and_ends_between(tmp_path) -> None:
     assert differences(model, simulated.before, said) == set()
 
 
+@pytest.mark.slow
 def test_with_losses_only_what_was_seen_is_touched(tmp_path) -> None:
     simulated = Simulated(tmp_path, TRACES[2])
     with simulated.capture as capture:

@@ -332,6 +332,7 @@ def test_a_procmon_log_replays_with_what_only_procmon_tells(tmp_path):
 # --- memory, damage ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_memory_holds_one_part_however_many_there_are(tmp_path):
     """Of 40 parts that hold 1 MiB of data each, no more than a few are in memory at any time."""
     capture = write_capture(tmp_path / "a.regtrace", events=4000, part_rows=100)

@@ -194,6 +194,7 @@ FORMS = pytest.mark.parametrize(
 )
 
 
+@pytest.mark.slow
 @FORMS
 @given(records=traces, seed=seeds, places=st.lists(st.integers(0, 60), max_size=5))
 def test_the_fast_resolver_says_what_the_plain_one_says(compiled, records, seed, places):
@@ -419,6 +420,7 @@ REUSE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [

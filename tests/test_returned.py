@@ -161,6 +161,7 @@ def facts(row: dict) -> dict:
     return said
 
 
+@pytest.mark.slow
 def test_a_read_of_a_value_has_the_values_own_type_size_and_data_in_every_class(rows_from):
     rows = rows_from([(id_, class_, found) for id_ in (QUERY, LIST_VALUE) for class_, found in VALUES])
     assert len(rows) == 10
@@ -250,6 +251,7 @@ def run(*arguments: str):
     return CliRunner().invoke(app, arguments, prog_name="regtrace")
 
 
+@pytest.mark.slow
 def test_every_output_shows_the_value(tmp_path):
     pml_rows(tmp_path, [pml_read(pml.QUERY, 2, structure(2, 4, b"", b"\x91\0\0\0"))])
     capture = str(tmp_path / "a.regtrace")

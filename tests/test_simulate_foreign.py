@@ -80,6 +80,7 @@ def test_dissect_reads_all_fifteen_events_field_by_field(
     assert seen == set(range(1, 16))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("word", [0, 7])
 def test_etl_parser_reads_all_fifteen_events_field_by_field(tmp_path: Path, word: int) -> None:
     path = tmp_path / "a.etl"

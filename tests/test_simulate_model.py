@@ -43,6 +43,7 @@ def nasty(name: str, **more: object) -> SimulationOptions:
     return SimulationOptions(**{"events": 8000, **NASTY[name], **more})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NASTY)
 def test_the_same_options_write_the_same_bytes(tmp_path: Path, name: str) -> None:
     first, second = tmp_path / "one" / "a.etl", tmp_path / "two" / "a.etl"
@@ -67,6 +68,7 @@ def test_without_the_truth_the_trace_is_the_same(tmp_path: Path) -> None:
     assert [file.name for file in (tmp_path / "x").iterdir()] == ["a.etl"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NASTY)
 def test_the_file_holds_exactly_the_records_the_truth_does_not_call_lost(tmp_path: Path, name: str) -> None:
     truth = rows_of(tmp_path / "a.etl", nasty(name))
@@ -79,6 +81,7 @@ def test_the_file_holds_exactly_the_records_the_truth_does_not_call_lost(tmp_pat
     assert not expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in NASTY if "classic" not in name])
 def test_knowable_is_what_a_plain_two_sided_resolver_can_name(tmp_path: Path, name: str) -> None:
     truth = [row for row in rows_of(tmp_path / "a.etl", nasty(name)) if not row["lost"]]

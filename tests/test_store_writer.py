@@ -96,6 +96,7 @@ def test_running_again_gives_the_same_bytes(tmp_path, trace, expected):
     assert {"capture.json", "keys.parquet", "events/part-00000.parquet"} <= set(expected)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_parts")
 def test_many_parts_are_written_the_same_again_too(tmp_path, trace):
     made = [ingest([trace], tmp_path / f"{number}.regtrace") for number in range(2)]
@@ -247,6 +248,7 @@ def test_a_disk_that_refuses_leaves_nothing_half_published(
     assert beside(target) == {"a.regtrace"}
 
 
+@pytest.mark.slow
 @POSIX
 @pytest.mark.parametrize("limit", [1, 5_000, 60_000, 300_000])
 def test_a_full_disk_is_one_sentence_and_nothing_published(tmp_path, trace, expected, limit):
@@ -287,6 +289,7 @@ def kill_and_recover(
     return killed
 
 
+@pytest.mark.slow
 @POSIX
 @pytest.mark.parametrize("replaces", [False, True])
 def test_a_killed_ingest_damages_nothing_and_can_be_run_again(tmp_path, trace, expected, replaces):
@@ -307,6 +310,7 @@ def ingest_removed(target: Path) -> None:
     shutil.rmtree(target, ignore_errors=True)
 
 
+@pytest.mark.slow
 @POSIX
 def test_a_run_killed_between_its_two_renames_is_put_right_by_the_next(tmp_path, trace, expected):
     target = tmp_path / "a.regtrace"
@@ -329,6 +333,7 @@ def test_a_run_killed_between_its_two_renames_is_put_right_by_the_next(tmp_path,
 # --- memory -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @POSIX
 def test_memory_does_not_grow_with_the_file(tmp_path):
     peaks = []

@@ -142,6 +142,7 @@ def test_no_verb_writes_into_a_capture(tmp_path, trace):
         assert "lies in the capture" in refused(tmp_path, *command), command
 
 
+@pytest.mark.slow
 def test_python_writes_into_no_capture_either(tmp_path):
     pytest.importorskip("altair")
     import regtrace as rt
@@ -219,6 +220,7 @@ def test_what_a_dead_run_left_is_removed_and_what_a_living_one_has_is_not(tmp_pa
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @POSIX
 def test_the_engines_disk_space_of_a_killed_run_is_given_back(tmp_path, monkeypatch):
     capture = write_capture(tmp_path / "c.regtrace", events=12)
@@ -274,6 +276,7 @@ for line in sys.stdin:
 """
 
 
+@pytest.mark.slow
 def test_of_two_runs_at_one_place_one_publishes_and_the_other_says_so(tmp_path):
     hashes, runs = {}, []
     for seed in range(3):

@@ -26,6 +26,7 @@ def capture(folder):
         yield opened
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("question", PATHS)
 def test_a_key_or_process_that_is_not_known_is_warned_of_where_it_was_asked(capture, question):
     ask = getattr(capture, question)
@@ -43,6 +44,7 @@ def test_a_key_or_process_that_is_not_known_is_warned_of_where_it_was_asked(capt
         ask(key=RUN, pid=3999999)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("question", PATHS)
 def test_what_is_known_or_a_pattern_is_not_warned_of(capture, question):
     ask = getattr(capture, question)
@@ -77,6 +79,7 @@ def test_every_question_takes_a_limit_and_gives_the_first_rows(capture, question
     assert question in ("redundant", "handles", "diff") or len(whole) > 2
 
 
+@pytest.mark.slow
 def test_the_command_line_warns_of_a_process_and_refuses_a_key(folder):
     def run(*words):
         return CliRunner().invoke(app, ["who", str(folder), *words])

@@ -36,6 +36,7 @@ def known(folder: Path, *events: dict[str, Any]) -> dict[tuple[str, str | None],
     return {(key, value): word for key, value, word in rows.itertuples(index=False)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flags", [ACROSS_LOSS, AMBIGUOUS])
 def test_a_miss_under_an_unproved_name_undoes_nothing(tmp_path: Path, flags: int) -> None:
     path = write_events(tmp_path / "a.regtrace", [miss(APP, flags=flags), write(APP, at_us=50)])
@@ -46,6 +47,7 @@ def test_a_miss_under_an_unproved_name_undoes_nothing(tmp_path: Path, flags: int
         assert '"Mode"=-' not in capture.reg_files(start="+10us").undo
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("last", "word"),
     [
@@ -68,11 +70,13 @@ def test_a_change_of_which_nobody_knows_the_key_leaves_in_doubt_what_it_may_have
     assert known(tmp_path, write(APP), last)[APP, "Mode"] == word
 
 
+@pytest.mark.slow
 def test_a_hive_that_was_loaded_somewhere_leaves_in_doubt_what_was_absent(tmp_path: Path) -> None:
     events = [event("OpenKey", APP, status=MISSING), hive("LoadHiveStop", ', "StatusCode": 0')]
     assert known(tmp_path, *events)[APP, None] == "unknown"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("last", "word"),
     [
@@ -94,6 +98,7 @@ def test_below_a_key_that_is_missing_or_newly_made_is_nothing(
     assert (f"{PARENT}\\R", None) not in found  # what only a refused operation named
 
 
+@pytest.mark.slow
 def test_a_file_does_not_make_a_key_to_delete_a_value_that_went_with_it(tmp_path: Path) -> None:
     events = [write(f"{PARENT}\\Q"), event("OpenKey", PARENT, status=MISSING)]
     with open_capture(write_events(tmp_path / "a.regtrace", events)) as capture:
@@ -104,6 +109,7 @@ def test_a_file_does_not_make_a_key_to_delete_a_value_that_went_with_it(tmp_path
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not FAULTS.is_dir(), reason="the faults are not here")
 def test_the_faults_have_their_right_answers(tmp_path: Path) -> None:
     for name in ("unproved-absent", "parent"):

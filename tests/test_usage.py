@@ -129,6 +129,7 @@ def directory(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
     return folder / "a.regtrace"
 
 
+@pytest.mark.slow
 def test_the_table_has_what_the_engine_adds_up(directory: Path) -> None:
     with open_capture(directory) as capture:
         stored = capture.sql("SELECT * FROM usage ORDER BY key_id NULLS FIRST")
@@ -175,6 +176,7 @@ OF_EVENTS = [
 ]
 
 
+@pytest.mark.slow
 def test_answers_are_the_same_without_the_table(directory: Path, tmp_path: Path) -> None:
     old = without_usage(directory, tmp_path / "old.regtrace")
     with open_capture(directory) as new, open_capture(old) as older:
@@ -185,6 +187,7 @@ def test_answers_are_the_same_without_the_table(directory: Path, tmp_path: Path)
                 pd.testing.assert_frame_equal(one, other)
 
 
+@pytest.mark.slow
 def test_answers_about_several_captures_are_the_same_without_the_table(tmp_path: Path) -> None:
     for number in (1, 2):
         path = simulate(tmp_path / "a.etl", SimulationOptions(events=2_000, seed=number), truth=False).path
@@ -204,6 +207,7 @@ def test_answers_about_several_captures_are_the_same_without_the_table(tmp_path:
                 pd.testing.assert_frame_equal(one, other)
 
 
+@pytest.mark.slow
 def test_sums_of_another_definition_are_not_used(tmp_path: Path) -> None:
     path = simulate(tmp_path / "a.etl", SimulationOptions(events=500), truth=False).path
     ingest([path], tmp_path / "a.regtrace")

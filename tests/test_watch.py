@@ -394,6 +394,7 @@ def test_an_empty_watch_says_that_nothing_came_yet():
     assert "nothing that fits the filters yet" in picture(80, [], events=9, shown=0)
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_events_a_second_in_flat_memory(monkeypatch):
     """Three seconds of event time; the whole run is benchmarks/watch.py."""
     total, piece = 300_000, 10_000

@@ -78,6 +78,7 @@ def rows_of(result):
     return [json.loads(line) for line in result.stdout.splitlines()]
 
 
+@pytest.mark.slow
 def test_a_watch_shows_every_operation_as_an_ingest_of_the_same_trace_does(service, trace, monkeypatch):
     etl, folder = trace
     addresses, paths = read_seed(seed_path(etl))
