@@ -145,7 +145,7 @@ def test_the_method_gives_exact_types_and_doubts(small: Path) -> None:
         assert {str(frame.dtypes[name]) for name in COUNTS} == {"int64[pyarrow]"}
         assert str(frame.dtypes["first_time"]) == "datetime64[us, UTC]"
         assert capture.who("HKLM\\Nothing").empty
-        with pytest.raises(UsageError, match="no operation"):
+        with pytest.raises(UsageError, match="not an operation"):
             capture.who(operation="paint")
 
 

@@ -303,7 +303,7 @@ def test_an_altitude_is_a_decimal_number_as_text(altitude):
         (Notify.PostKeyHandleClose, "register for PreKeyHandleClose"),
         (Notify.CallbackObjectContextCleanup, "leave it out"),
         (999, "no source reports"),
-        ("PostSetValue", "no REG_NOTIFY_CLASS"),
+        ("PostSetValue", "not a REG_NOTIFY_CLASS"),
     ],
 )
 def test_a_class_that_nobody_reports_is_refused_with_the_one_to_use(asked, advice):

@@ -159,7 +159,7 @@ def test_without_elevation_capture_is_one_sentence_and_exit_code_5(etw_service, 
     ("arguments", "words"),
     [
         (("--operation", "rename"), "does not report RenameKey"),
-        (("--operation", "nonsense"), "is no operation"),
+        (("--operation", "nonsense"), "is not an operation"),
         (("--ring", "big"), "is no size"),
         (("--duration", "soon"), "is no length of time"),
         (("--ring", "1MB", "--max-size", "1MB"), "a ring and a largest size exclude each other"),

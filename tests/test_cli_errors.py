@@ -84,7 +84,7 @@ def test_an_empty_capture_has_no_failures(tmp_path: Path, form: str) -> None:
         (["--key", "HKXX"], "not a registry path"),
         (["--key", "HKLM", "--under", "HKLM"], "give one of them"),
         (["--from", "yesterday"], "not a time"),
-        (["--status", "oops"], "no status"),
+        (["--status", "oops"], "not a status"),
     ],
 )
 def test_it_fails_kindly(capture: Path, arguments: list[str], words: str) -> None:

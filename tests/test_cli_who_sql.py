@@ -100,7 +100,7 @@ def test_who_fails_kindly(capture: Path) -> None:
         ([r"HKLM\SOFTWARE\Vndor\Run"], "did you mean HKLM"),
         (["HKXX"], "not a registry path"),
         (["HKLM", "--from", "yesterday"], "not a time"),
-        (["HKLM", "--operation", "paint"], "no operation"),
+        (["HKLM", "--operation", "paint"], "not an operation"),
         (["HKLM", "--where", "colour = 1"], "colour"),
     ]:
         shown = invoke("who", capture, *arguments)

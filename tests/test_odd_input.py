@@ -164,6 +164,6 @@ def test_a_pipe_in_place_of_a_file_is_refused_and_not_waited_for(tmp_path, sound
         shutil.copytree(sound, capture, dirs_exist_ok=True)
         (capture / name).unlink()
         os.mkfifo(capture / name)
-        with pytest.raises(CaptureError, match="is no file"):
+        with pytest.raises(CaptureError, match="not a file"):
             open_capture(capture)
         (capture / name).unlink()

@@ -511,14 +511,14 @@ def test_a_process_that_the_table_lacks_is_known_from_its_creation_and_end(load)
         (b"hello, world", "does not start with PML_ at offset 0"),
         (b"PML_\x09\0\0\0", "cut inside its header, at offset 0x8 of 0x3A8"),
         (b"PML_\x07\0\0\0".ljust(2000, b"\0"), "version 7"),
-        (b"PML_\x09\0\0\0".ljust(5000, b"\0"), "promises 0 events, but none can be read"),
+        (b"PML_\x09\0\0\0".ljust(5000, b"\0"), "should hold 0 events, but none can be read"),
         (
             write_log([Event(FLUSH)]).raw[: HEADER_SIZE + 20],
-            "promises 1 events, but none can be read from offset 0x3A8",
+            "should hold 1 events, but none can be read from offset 0x3A8",
         ),
         (
             write_log([Event(FLUSH)]).raw[:HEADER_SIZE] + bytes(5000),
-            "promises 1 events, but none can be read",
+            "should hold 1 events, but none can be read",
         ),
     ],
     ids=[

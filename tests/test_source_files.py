@@ -263,7 +263,9 @@ def test_a_folder_stands_for_the_traces_in_it(tmp_path, trace):
 def test_folders_that_hold_no_traces_say_what_they_are(tmp_path, trace):
     ingest([trace], tmp_path / "boot.regtrace")
     capture = tmp_path / "boot.regtrace"
-    assert "this is a capture, made of traces before; ask it: regtrace info" in sentence(capture)
+    assert "this is a capture, not a folder of traces; to see what it holds, run regtrace info" in sentence(
+        capture
+    )
     assert "it holds captures (boot.regtrace)" in sentence(tmp_path)
     assert "Parquet file, not a trace; if it belongs to a capture, name that folder" in sentence(
         capture / "keys.parquet"

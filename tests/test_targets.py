@@ -72,7 +72,7 @@ def test_an_ingest_does_not_replace_the_folder_its_source_or_seed_is_in(tmp_path
     (inside / "events" / "notes.txt").write_text("mine")
     assert "events/notes.txt" in refused(tmp_path, "ingest", trace, "-o", inside, "--force")
     (inside / "events" / "notes.txt").rename(tmp_path / "seed.csv")
-    assert "which is read" in refused(
+    assert "the source " in refused(
         tmp_path, "ingest", trace, "--seed", tmp_path / "seed.csv", "-o", tmp_path / "seed.csv", "--force"
     )
     assert "lies in" in refused(tmp_path, "ingest", trace, "-o", trace / "c.regtrace", "--force")
@@ -107,13 +107,13 @@ def test_what_a_verb_reads_is_not_its_output(tmp_path, trace):
     capture = write_capture(tmp_path / "c.regtrace", events=12)
     query = tmp_path / "query.csv"
     query.write_text("SELECT 1")
-    assert "which is read" in refused(tmp_path, "dump", trace, "-o", trace, "-f", "jsonl", "--force")
-    assert "which is read" in refused(tmp_path, "sql", capture, "--file", query, "-o", query, "--force")
+    assert "the source " in refused(tmp_path, "dump", trace, "-o", trace, "-f", "jsonl", "--force")
+    assert "the source " in refused(tmp_path, "sql", capture, "--file", query, "-o", query, "--force")
     if os.name != "nt":
         os.link(trace, tmp_path / "same.jsonl")
         (tmp_path / "link.jsonl").symlink_to(trace)
         for name in ("same.jsonl", "link.jsonl"):
-            assert "which is read" in refused(tmp_path, "dump", trace, "-o", tmp_path / name, "--force")
+            assert "the source " in refused(tmp_path, "dump", trace, "-o", tmp_path / name, "--force")
 
 
 def test_no_verb_writes_into_a_capture(tmp_path, trace):

@@ -1,4 +1,4 @@
-"""Named counters of everything odd that was met: each has a severity and one sentence for the user."""
+"""Diagnostics: named counters of everything unusual in a source, with severity and a sentence for users."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ __all__ = ["COUNTERS", "Counter", "Diagnostics"]
 
 @dataclass(frozen=True, slots=True)
 class Counter:
-    """What one counter means; severity is info, warning (a doubt) or loss (something is missing)."""
+    """The meaning of a counter; its severity is info, warning (a doubt) or loss (something is missing)."""
 
     severity: str
     meaning: str
@@ -168,14 +168,14 @@ COUNTERS = {
 
 
 class Diagnostics:
-    """Counts of one source; `first_offset` is the lowest place at which each was met."""
+    """Counts of one source; `first_offset` is the lowest offset at which each was counted."""
 
     def __init__(self) -> None:
         self._counts: dict[str, int] = {}
         self._first: dict[str, int | None] = {}
 
     def count(self, name: str, times: int = 1, *, offset: int | None = None) -> None:
-        """Add `times` to the counter `name`; `offset` is where in the source it was met."""
+        """Add `times` to the counter `name`; `offset` is the place in the source."""
         if name not in COUNTERS:
             raise KeyError(name)
         if times <= 0:
@@ -185,7 +185,7 @@ class Diagnostics:
         self._first[name] = offset if first is None or (offset is not None and offset < first) else first
 
     def withdraw(self, name: str) -> None:
-        """Take back one of what was counted as `name`; where the first was met stays while any are left."""
+        """Subtract one from the counter `name`; its first offset stays while the count is not 0."""
         self._counts[name] -= 1
         if not self._counts[name]:
             del self._counts[name], self._first[name]

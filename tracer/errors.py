@@ -1,4 +1,4 @@
-"""Every error regtrace raises, and what each means to a user.
+"""All errors that regtrace raises, and what each means to a user.
 
     RegtraceError                 exit code 1
     ├── UsageError                exit code 2: the question cannot be understood (key, time, zone, column)
@@ -31,13 +31,13 @@ __all__ = [
 
 
 class RegtraceError(Exception):
-    """Something a user can understand and act on; `exit_code` is what the command line returns."""
+    """An error that a user can understand and act on; `exit_code` is what the command line returns."""
 
     exit_code = 1
 
 
 class RegtraceWarning(UserWarning):
-    """Something that is no error and that an answer does not show: a key or a process was named that a capture does not know."""
+    """A warning that an answer does not show, such as a key or process that the capture does not contain."""
 
 
 class UsageError(RegtraceError):
@@ -47,7 +47,7 @@ class UsageError(RegtraceError):
 
 
 class SourceError(RegtraceError):
-    """A source is not what it should be: empty, of an unknown kind, or unreadable from the first byte."""
+    """A source cannot be read: it is empty, of an unknown kind, or damaged at its start."""
 
 
 class CaptureError(RegtraceError):
@@ -81,8 +81,8 @@ class SessionError(RegtraceError):
 
 
 class SessionGone(SessionError):
-    """Nobody runs a session of that name, or one of another party took the name."""
+    """No session of that name runs, or another program's session took the name."""
 
 
 class SessionLimit(SessionError):
-    """Windows has no free session, or the provider is in as many sessions as it can be."""
+    """Windows has no free session, or the provider is enabled in the largest possible number of sessions."""

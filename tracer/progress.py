@@ -1,4 +1,4 @@
-"""How far a long job is."""
+"""Progress of a long job."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ __all__ = ["Progress"]
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far an ingest is: bytes of the sources, event rows made so far, and a sentence for the user where there is one."""
+    """Progress of an ingest: bytes of the sources, event rows made, and perhaps a sentence for the user."""
 
     bytes_done: int
     bytes_total: int

@@ -1,4 +1,4 @@
-"""Event rows to notifications, and the table of documentation that says what each notification holds."""
+"""Makes notifications of event rows, and the documentation's table of what each notification holds."""
 
 import json
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ _COLUMNS = {"notify": "notify_class"}
 
 
 def _source(item: Field[Any]) -> tuple[str | None, str]:
-    """Return (name in the column `detail`, or None; column) of a field."""
+    """Return the source of a field: (name in the column `detail` or None, column)."""
     detail = item.metadata.get("detail")
     return detail, "detail" if detail else item.metadata.get("column") or _COLUMNS.get(item.name, item.name)
 
@@ -70,7 +70,7 @@ def _notify(number: int | None) -> Notify | None:
 
 @lru_cache(maxsize=4096)
 def _detail(text: str | None, name: str, is_text: bool) -> Any:  # noqa: ANN401
-    """Return one field of the JSON in the column `detail`; None where it is not there, or of another type."""
+    """Return one field of the JSON in the column `detail`; None if it is missing or has another type."""
     if text is None:
         return None
     try:

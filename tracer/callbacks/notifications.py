@@ -1,4 +1,4 @@
-"""What a callback is handed: one frozen dataclass for each REG_*_INFORMATION, made of event rows.
+"""Notifications, which callbacks receive: one frozen dataclass for each REG_*_INFORMATION.
 
 A field has the name of its column in `events`; its metadata says which field of the kernel's structure it is. None
 means unknown or not carried by the source, never 0. What a structure holds and no source tells stands in
@@ -40,13 +40,13 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def _of(structure: str, *, detail: str | None = None, procmon: bool = False) -> Any:  # noqa: ANN401
-    """Declare a field: the structure's field it is, its name in the column `detail`, whether only Procmon tells it."""
+    """Declare a field: its name in the structure and in `detail`, and whether only Procmon has it."""
     return field(default=None, metadata={"structure": structure, "detail": detail, "procmon": procmon})
 
 
 @dataclass(frozen=True, slots=True)
 class Notification:
-    """What every notification says; also used by itself for operations that have no structure here.
+    """The fields of every notification; also used for operations without a structure of their own.
 
     Of REG_POST_OPERATION_INFORMATION it has Object (`address`) and Status; PreInformation is the notification
     itself. ReturnStatus and the contexts belong to drivers and are not recorded by anyone.
@@ -140,7 +140,7 @@ class OpenKey(Notification):
 
 @dataclass(frozen=True, slots=True)
 class DeleteKey(Notification):
-    """REG_DELETE_KEY_INFORMATION: Object, which is all there is."""
+    """REG_DELETE_KEY_INFORMATION: a key was deleted; Object is its only field."""
 
     structure: ClassVar[str | None] = "REG_DELETE_KEY_INFORMATION"
 
@@ -308,14 +308,14 @@ class SetInformationKey(Notification):
 
 @dataclass(frozen=True, slots=True)
 class FlushKey(Notification):
-    """REG_FLUSH_KEY_INFORMATION: Object, which is all there is."""
+    """REG_FLUSH_KEY_INFORMATION: a key was flushed; Object is its only field."""
 
     structure: ClassVar[str | None] = "REG_FLUSH_KEY_INFORMATION"
 
 
 @dataclass(frozen=True, slots=True)
 class KeyHandleClose(Notification):
-    """REG_KEY_HANDLE_CLOSE_INFORMATION: Object. ETW tells it before the close, so it has no status."""
+    """REG_KEY_HANDLE_CLOSE_INFORMATION: Object. ETW reports it before the close, so it has no status."""
 
     structure: ClassVar[str | None] = "REG_KEY_HANDLE_CLOSE_INFORMATION"
 
@@ -338,7 +338,7 @@ class SetKeySecurity(Notification):
 
 @dataclass(frozen=True, slots=True)
 class RenameKey(Notification):
-    """REG_RENAME_KEY_INFORMATION: told by Procmon only; `requested_name` is NewName, escaped."""
+    """REG_RENAME_KEY_INFORMATION: reported by Procmon only; `requested_name` is NewName, escaped."""
 
     structure: ClassVar[str | None] = "REG_RENAME_KEY_INFORMATION"
     object_field: ClassVar[str | None] = None
@@ -349,7 +349,7 @@ class RenameKey(Notification):
 
 @dataclass(frozen=True, slots=True)
 class LoadKey(Notification):
-    """REG_LOAD_KEY_INFORMATION: told by Procmon only; `key` is Object and KeyName together.
+    """REG_LOAD_KEY_INFORMATION: reported by Procmon only; `key` is Object and KeyName together.
 
     Attributes:
         source_file: SourceFile, escaped.
@@ -367,7 +367,7 @@ class LoadKey(Notification):
 
 @dataclass(frozen=True, slots=True)
 class UnLoadKey(Notification):
-    """REG_UNLOAD_KEY_INFORMATION: told by Procmon only; `key` is Object."""
+    """REG_UNLOAD_KEY_INFORMATION: reported by Procmon only; `key` is Object."""
 
     structure: ClassVar[str | None] = "REG_UNLOAD_KEY_INFORMATION"
     object_field: ClassVar[str | None] = None

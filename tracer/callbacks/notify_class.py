@@ -1,4 +1,4 @@
-"""REG_NOTIFY_CLASS: what a registry callback is told about, by name and number.
+"""REG_NOTIFY_CLASS: the classes of registry callbacks, by name and number.
 
 Names are those of wdm.h without RegNt. ETW and Procmon report an operation after it completed, so of the pairs
 only the post class is ever seen; `tracer.registry.operations` says which class an operation is.

@@ -35,7 +35,7 @@ _MOST = 8192  # rows looked at together: what registering inside a callback may 
 
 
 class Registration:
-    """One registered callback and what became of its calls.
+    """One registered callback, with counts of its calls and failures.
 
     Attributes:
         cookie: what `Registrations.register` returned.
@@ -61,7 +61,7 @@ class Registration:
         self._failures_warned_of = 0
 
     def call(self, notification: Notification) -> None:
-        """Call the callback; what it raises is counted, kept and, the first time, warned of, but for what ends the program."""
+        """Call the callback. An exception is counted and kept, and the first one is reported as a warning."""
         self.calls += 1
         try:
             self.callback(notification)
@@ -73,7 +73,7 @@ class Registration:
                 self._warn("raised an exception, and is called on: further ones are counted")
 
     def warn_of_failures(self) -> None:
-        """Warn of how often it raised an exception, where there is more to say than was said."""
+        """Warn of how often the callback raised an exception, unless the last warning said so."""
         if self.failures > self._failures_warned_of:
             self._warn(f"raised an exception in {self.failures:,} of {self.calls:,} calls")
 
@@ -91,7 +91,7 @@ class Registration:
 
 
 class Registrations:
-    """Callbacks by cookie; registering and unregistering is safe from anywhere, also inside a callback."""
+    """Callbacks by cookie. Registering and unregistering is safe everywhere, also inside a callback."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -134,7 +134,9 @@ class Registrations:
         if not callable(callback):
             raise UsageError(f"a callback must be a function of one notification, not {callback!r:.80}")
         if not isinstance(altitude, str) or not _ALTITUDE.fullmatch(altitude):
-            raise UsageError(f"{altitude!r} is no altitude: write a decimal number as text, such as '385000'")
+            raise UsageError(
+                f"{altitude!r} is not an altitude; give a decimal number as text, such as '385000'"
+            )
         selection = Selection(notify=notify, key=key, process=process, subtree=subtree, user_sid=user_sid)
         with self._lock:
             cookie = next(self._cookies)
@@ -143,7 +145,7 @@ class Registrations:
         return cookie
 
     def unregister(self, cookie: int) -> None:
-        """Take a callback out; it is not called again, but a call on another thread may still be running.
+        """Remove a callback. It is not called again, but a call on another thread may still be running.
 
         Raises:
             UsageError: no callback is registered under this cookie.
@@ -154,7 +156,7 @@ class Registrations:
                 registration = registered.pop(cookie)
             except (KeyError, TypeError) as error:
                 raise UsageError(
-                    f"{cookie!r} is no cookie of a registered callback: give what register returned, once"
+                    f"no callback is registered under the cookie {cookie!r}; give a value that register returned, only once"
                 ) from error
             registration.is_registered = False
             self._failures_before += registration.failures
@@ -165,7 +167,9 @@ class Registrations:
         try:
             return self._registered[cookie]
         except (KeyError, TypeError) as error:
-            raise UsageError(f"{cookie!r} is no cookie of a registered callback") from error
+            raise UsageError(
+                f"no callback is registered under the cookie {cookie!r}; give a value that register returned"
+            ) from error
 
     def __len__(self) -> int:
         return len(self._registered)
@@ -180,16 +184,16 @@ class Registrations:
             return self._failures_before + sum(each.failures for each in self._registered.values())
 
     def warn_of_failures(self) -> None:
-        """Warn of callbacks that raised exceptions, each with its count; at the end of a replay and of a monitor."""
+        """Warn of callbacks that raised exceptions, with counts, at the end of a replay or monitor."""
         for registration in self:
             registration.warn_of_failures()
 
     def dispatch(self, rows: pa.Table, *, control_set: int | None = None) -> int:
-        """Call whoever wants each row, in the order of the rows; return how many rows somebody wanted."""
+        """Call the callbacks that want each row, in the order of rows; return how many were wanted."""
         return sum(1 for _ in self.deliver(rows, control_set=control_set))
 
     def deliver(self, rows: pa.Table, *, control_set: int | None = None) -> Iterator[Notification]:
-        """Do as `dispatch`, and yield each notification after its callbacks were called.
+        """Do the same as `dispatch`, and yield each notification after its callbacks were called.
 
         Args:
             rows: event rows with their names (`tracer.callbacks.notification_rows.make_notifications`); only rows
@@ -201,7 +205,7 @@ class Registrations:
             start += yield from self._deliver(rows.slice(start, _MOST), control_set)
 
     def _deliver(self, rows: pa.Table, control_set: int | None) -> Generator[Notification, None, int]:
-        """Deliver rows until somebody registers; return how many rows are done with."""
+        """Deliver rows until a callback is registered or removed; return how many rows were delivered."""
         registered = self._registered
         # Stable sorts: equal altitudes stay in the order of registration.
         downwards = sorted(registered.values(), key=lambda each: each.height, reverse=True)

@@ -169,7 +169,7 @@ def _class(word: Notify | int | str) -> Notify:
         notify = Notify[word.removeprefix("RegNt")] if isinstance(word, str) else Notify(word)
     except (KeyError, ValueError) as error:
         raise UsageError(
-            f"{word!r} is no REG_NOTIFY_CLASS: the names are those of regtrace.Notify"
+            f"{word!r} is not a REG_NOTIFY_CLASS; use a name or number of regtrace.Notify"
         ) from error
     if notify not in REPORTED:
         post = notify.name.replace("Pre", "Post")

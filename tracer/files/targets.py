@@ -1,4 +1,4 @@
-"""Targets: where an output goes. It appears whole or not at all, and never in place of what is read, or inside a capture."""
+"""Targets of outputs: an output appears complete or not at all, never over a source or in a capture."""
 
 import contextlib
 import errno
@@ -20,7 +20,7 @@ _PATIENCE_SECONDS = 10.0  # a publication takes some milliseconds
 
 
 def check_apart(target: Path, sources: Sequence[Path] = ()) -> None:
-    """Raise TargetError where a target is a source, lies in one or holds one, or lies inside a capture.
+    """Raise TargetError if a target is a source, lies in one or holds one, or lies inside a capture.
 
     Links, hard links and different spellings of one path are seen through.
 
@@ -32,18 +32,16 @@ def check_apart(target: Path, sources: Sequence[Path] = ()) -> None:
     for folder in place.parents:
         if is_capture(folder):
             raise TargetError(
-                f"{target} lies in the capture {folder}, which holds nothing but what its ingest wrote; name another place"
+                f"{target} lies in the capture {folder}, and a capture holds only what its ingest wrote; name another place"
             )
     for source in sources:
         real = _resolved(source)
         if _is_same(place, real):
-            raise TargetError(
-                f"{target} is {source} itself, which is read; name another place for the output"
-            )
+            raise TargetError(f"{target} is the source {source} itself; name another place for the output")
         if any(_is_same(place, folder) for folder in real.parents):
             raise TargetError(f"{source} lies in {target}, which would be replaced; move it elsewhere first")
         if not real.is_dir() and any(_is_same(folder, real) for folder in place.parents):
-            raise TargetError(f"{target} lies in {source}, which is read; name another place for the output")
+            raise TargetError(f"{target} lies in the source {source}; name another place for the output")
 
 
 def is_capture(folder: Path) -> bool:
@@ -56,14 +54,14 @@ def is_capture(folder: Path) -> bool:
 
 
 class Slot:
-    """The place of a target as it was when a run began; only what is still so is replaced when the run ends.
+    """The place of a target as a run found it; if it changed when the run ends, nothing is replaced.
 
     Attributes:
         path: the target; where it was a link, what that leads to: the link stays.
     """
 
     def __init__(self, target: Path) -> None:
-        """Remember what stands at `target`, and that is not a thing of the run."""
+        """Remember what exists at `target` now."""
         self.path = _resolved(target)
         self._identity = _identity(self.path)
 
@@ -73,7 +71,7 @@ class Slot:
 
     @contextlib.contextmanager
     def publishing(self) -> Iterator[None]:
-        """Let no other run publish in the same folder, in the block.
+        """Keep other runs from publishing in the same folder, in the block.
 
         Raises:
             TargetError: another run published here meanwhile.
@@ -81,19 +79,19 @@ class Slot:
         with _alone(self.path.parent):
             if _identity(self.path) != self._identity:
                 raise TargetError(
-                    f"{self.path} was made or replaced by another run meanwhile; this one published nothing and left it as it is"
+                    f"{self.path} was made or replaced by another run meanwhile; this run published nothing and left it as it is, run it again"
                 )
             yield
 
 
 def check_target(path: Path, *, force: bool, sources: Sequence[Path] = ()) -> None:
-    """Raise TargetError where `path` cannot become an output file: said before any work is done."""
+    """Raise TargetError if `path` cannot become an output file, before any work is done."""
     try:
         check_apart(path, sources)
         if path.is_dir():
             raise TargetError(f"{path} is a folder; name a file")
         if path.is_file() and not force:
-            raise TargetError(f"{path} exists; give --force to replace it, or another name")
+            raise TargetError(f"{path} exists; give --force to replace it, or choose another name")
         if not path.parent.is_dir():
             raise TargetError(
                 f"{path.parent} is not a folder; make it first, or name another place for {path.name}"
@@ -104,7 +102,7 @@ def check_target(path: Path, *, force: bool, sources: Sequence[Path] = ()) -> No
 
 @contextlib.contextmanager
 def open_target(path: Path, *, force: bool, sources: Sequence[Path] = ()) -> Iterator[BinaryIO]:
-    """Open `path` for writing; it appears, whole, when the block ends without an error.
+    """Open `path` for writing; the complete file appears when the block ends without an error.
 
     Without `force` an existing file is never replaced. Devices and named pipes are written directly.
 
@@ -152,7 +150,7 @@ def _is_same(one: Path, other: Path) -> bool:
 
 
 def _identity(path: Path) -> tuple[int, int, int] | None:
-    """Return what tells one file or folder from the next of its name; None where there is none."""
+    """Return the identity of a file or folder, independent of its name; None if it does not exist."""
     try:
         status = path.lstat()
     except FileNotFoundError:
@@ -162,7 +160,7 @@ def _identity(path: Path) -> tuple[int, int, int] | None:
 
 @contextlib.contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Keep other runs of regtrace from publishing in a folder, in the block; where it cannot be locked, hope."""
+    """Keep other runs of regtrace from publishing in a folder, in the block, if the folder can be locked."""
     descriptor = _open_lock(folder)
     try:
         yield
@@ -172,7 +170,7 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 def _open_lock(folder: Path) -> int | None:
-    """Wait for the lock of a folder and return what must be closed to let go of it; None where there is no such lock."""
+    """Wait for the lock of a folder and return its descriptor; None if there are no such locks."""
     until = time.monotonic() + _PATIENCE_SECONDS
     while True:
         try:
@@ -183,7 +181,7 @@ def _open_lock(folder: Path) -> int | None:
             return None
         if time.monotonic() > until:
             raise TargetError(
-                f"{folder} is being written to by another run for very long; nothing was published, try again"
+                f"{folder} is locked by another run for too long; nothing was published, try again"
             )
         time.sleep(0.01)
 

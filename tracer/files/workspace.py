@@ -1,4 +1,4 @@
-"""A workspace: a hidden folder in which one run makes what is not finished; it goes away, whatever becomes of the run.
+"""A workspace: a hidden folder for the unfinished output of one run, removed however the run ends.
 
 The run holds a lock on a marker in it for as long as it lives, and the system lets go of that lock however the run ends. So a
 later run tells what was left behind from what is in use, and no process number that is used again can mislead it. A folder
@@ -26,7 +26,7 @@ _LOCKED_BYTE = 1 << 30  # where Windows locks: beyond the text, which others may
 
 
 class Workspace:
-    """A folder of this run beside what it will become; leaving the `with` block removes it with all it holds.
+    """A folder of this run beside its target; leaving the `with` block removes it with all it holds.
 
     Attributes:
         path: the folder; what is to be published is made in it and renamed out of it.
@@ -35,7 +35,7 @@ class Workspace:
     """
 
     def __init__(self, parent: Path, *, target: str | None = None) -> None:
-        """Make the folder, and remove those that dead runs left in the same parent.
+        """Make the folder, and remove those that killed runs left in the same parent.
 
         Args:
             parent: where it is made.
@@ -113,7 +113,7 @@ def try_lock(descriptor: int) -> bool | None:
 
 
 def remove_dead(parent: Path) -> None:
-    """Remove the workspaces of runs that were killed; what one had put aside for its new capture goes back."""
+    """Remove the workspaces of killed runs; an old capture that one had put aside goes back to its name."""
     with contextlib.suppress(OSError), os.scandir(parent) as entries:
         for path in [Path(entry.path) for entry in entries if entry.name.startswith(_PREFIX)]:
             with contextlib.suppress(OSError):

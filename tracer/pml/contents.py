@@ -1,4 +1,4 @@
-"""The bytes of a file, read through its descriptor: what happens to the file meanwhile is an error, never a crash.
+"""The bytes of a file, read through its descriptor; a change of the file is an error, never a crash.
 
 A memory map of a file that is cut short ends the process when a page beyond its new end is touched. Here a part
 of the file is copied at a time, and what is missing raises.
@@ -24,7 +24,7 @@ _STEP = 1 << 22  # bytes looked through at a time
 
 
 class Contents:
-    """A file of the size that it had when it was opened; of its bytes one part is in memory, the rest is read when asked for.
+    """A file of the size it had when it was opened; one part of it is in memory, the rest is read on demand.
 
     Attributes:
         path: the file.
@@ -61,7 +61,7 @@ class Contents:
         return self._read(start, max(stop - start, 0))
 
     def pieces(self, starts: Int64s, ends: Int64s) -> list[bytes]:
-        """Return the bytes from each of `starts` to its end; faster than one by one."""
+        """Return the bytes from each of `starts` to its end, faster than one by one."""
         if not len(starts):
             return []
         if starts.min() >= self.begin and ends.max() <= self.end:
@@ -71,13 +71,13 @@ class Contents:
         return [self[start:end] for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
 
     def load(self, starts: Int64s) -> None:
-        """Hold the part of the file in which events begin at `starts`, or as much of it as is held at once."""
+        """Load the part of the file in which events begin at `starts`, as far as it fits in memory."""
         if len(starts):
             begin = int(starts.min())
             self._hold(begin, min(int(starts.max()) + _BEHIND, begin + _MOST))
 
     def load_from(self, begin: int) -> None:
-        """Hold the part of the file that begins at `begin`."""
+        """Load the part of the file that begins at `begin`."""
         self._hold(begin, begin + _STEP)
 
     def unpack(self, reader: struct.Struct, start: int) -> tuple[Any, ...]:
@@ -102,7 +102,7 @@ class Contents:
         return rows
 
     def find(self, text: bytes, start: int) -> int:
-        """Return where some bytes stand first from `start` on; -1 where nowhere."""
+        """Return the first offset of some bytes from `start` on; -1 if they do not occur."""
         while start < self._size:
             at = self[start : start + _STEP].find(text)
             if at >= 0:

@@ -1,4 +1,4 @@
-"""What the details of registry events hold beside the path: captured bytes, names, accesses, facts of keys."""
+"""The details of registry events beside the path: captured bytes, names, accesses, facts of keys."""
 
 import json
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ Int64s = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Captured:
-    """The values that n events carry: what was written, or what a read returned, without the structure around it.
+    """The values of n events: what was written, or what a read returned, without its structure.
 
     Attributes:
         start: position of the value's data.
@@ -83,7 +83,7 @@ def find_captured(raw: Bytes, details: Details, diagnostics: Diagnostics) -> Cap
 
 
 def _value_parts(raw: Bytes, start: Int64s, size: Int64s, classes: NDArray[np.uint32]) -> ValueParts:
-    """Return the parts of structures, whose places are those of the file."""
+    """Return the parts of structures, with offsets in the file."""
     joined = np.frombuffer(b"".join(raw.pieces(start, start + size)), np.uint8)
     places = np.cumsum(size) - size
     parts = take_values_apart(joined, places, size, classes)
@@ -92,7 +92,7 @@ def _value_parts(raw: Bytes, start: Int64s, size: Int64s, classes: NDArray[np.ui
 
 
 def value_names_carried(raw: Bytes, captured: Captured) -> dict[int, str]:
-    """Return the names that the returned information of value reads holds, by row; escaped."""
+    """Return the value names in the information that reads returned, escaped, by row."""
     parts = captured.parts
     return {
         int(captured.reads[place]): decode_name(raw[start : start + size])
@@ -142,7 +142,7 @@ def detail_texts(raw: Bytes, details: Details, captured: Captured) -> tuple[pa.A
 
 
 def _structures(raw: Bytes, details: Details, captured: Captured) -> Iterator[tuple[int, str]]:
-    """Yield (row, JSON) of what structures say beside a value."""
+    """Yield (row, JSON) with the fields of structures other than the value."""
     operation, classes = details.head["operation"], _information_class(details)
     of_keys = np.flatnonzero(np.isin(operation, (_QUERY_KEY, _ENUM_KEY)) & (details.extra_size > 0))
     yield from _described(raw, KEY, of_keys, classes, details.extra_at, details.extra_size)
@@ -174,14 +174,14 @@ _remembered = lru_cache(maxsize=1 << 14)(described)
 
 
 def _both(first: str | None, second: str) -> str | None:
-    """Return two JSON objects as one; "" and None are none."""
+    """Return two JSON objects merged into one; "" and None are empty."""
     if first and second:
         return f"{first[:-1]}, {second[1:]}"
     return first or second or None
 
 
 def _behind_path(details: Details) -> tuple[Int64s, Int64s, Int64s]:
-    """Return where the bytes behind the path of a set begin, how many are there, and how many are claimed."""
+    """Return where the bytes behind the path of a set begin, how many there are, and how many it claims."""
     start = details.path_at + details.path_size
     claimed = (details.fixed[:, 3] & 0xFFFF).astype(np.int64)
     return start, np.clip(details.end - start, 0, claimed), claimed
@@ -210,6 +210,6 @@ def second_text(raw: Bytes, details: Details, row: int) -> str | None:
 
 
 def _information_class(details: Details) -> NDArray[np.uint32]:
-    """Return the class that reads asked for (meaningless for other operations)."""
+    """Return the information class of reads (meaningless for other operations)."""
     enumerations = np.isin(details.head["operation"], (_ENUM_VALUE, _ENUM_KEY))
     return np.where(enumerations, details.fixed[:, 3], details.fixed[:, 2])

@@ -1,4 +1,4 @@
-"""The events of a Procmon log, many at a time: where each one is, and where its parts are.
+"""The events of a Procmon log, many at a time: offsets of each event and of its parts.
 
 An event is a fixed head, its stack (addresses), a detail whose form depends on the operation, and often an
 extra detail with what the operation returned. The detail of a registry operation starts with the length of
@@ -155,14 +155,14 @@ def read_details(raw: Bytes, offsets: Int64s, head: NDArray[Any], pointer_size: 
 
 
 def sound_events(head: NDArray[Any]) -> Bools:
-    """Tell which heads of registry events can be meant: a time that exists, a detail of a possible size."""
+    """Return which heads of registry events are plausible: a real time, a detail of a possible size."""
     date = head["date"]
     timely = (date >= FIRST_DATE) & (date <= LAST_DATE)
     return np.asarray(timely & (head["detail_size"] >= 2) & (head["detail_size"] <= _LARGEST_DETAIL))
 
 
 def _listed_offsets(raw: Bytes, header: Header) -> Int64s | None:
-    """Return the offsets in the file's array of them; None where the array is not there, or not whole."""
+    """Return the offsets in the file's array; None if the array is missing or incomplete."""
     start, size = header.offsets_at, len(raw)
     if not header.events_at <= start <= size:
         return None
@@ -185,7 +185,7 @@ def _listed_offsets(raw: Bytes, header: Header) -> Int64s | None:
 
 
 def _walk(raw: Bytes, header: Header) -> tuple[Int64s, int]:
-    """Follow the events from the first one on; return their offsets and where that ended."""
+    """Follow the events from the first one; return their offsets, and where the chain ended."""
     size = len(raw)
     limit = header.offsets_at if header.events_at < header.offsets_at <= size else size
     position, offsets = header.events_at, []

@@ -33,7 +33,7 @@ _SIGNATURE = ("date", "thread", "operation", "result", "duration")
 
 
 class PmlFile:
-    """One Procmon log, read where it lies; a part of it is in memory at a time, and its distinct names.
+    """One Procmon log, read in place; in memory are one part of it and its distinct names.
 
     Attributes:
         facts: what the header says of machine and file (`tracer.pml.header.Header.facts`), and hkcu_sid: the
@@ -41,7 +41,7 @@ class PmlFile:
     """
 
     def __init__(self, path: Path, diagnostics: Diagnostics) -> None:
-        """Open the file and read it once, to know its operations, names and processes.
+        """Open the file and read it once, to find its operations, names and processes.
 
         Args:
             path: the log.
@@ -57,7 +57,7 @@ class PmlFile:
         self._index: EventIndex = index_events(self._raw, self._header, diagnostics)
         if not (self._index.events or self._header.is_empty):
             raise SourceError(
-                f"{path} promises {self._header.events} events, but none can be read from offset "
+                f"{path} should hold {self._header.events} events, but none can be read from offset "
                 f"0x{HEADER_SIZE:X} on; copy it again, or open it in Procmon and save it as PML."
             )
         answers = [name for _, name in self._index.answers]
@@ -66,7 +66,7 @@ class PmlFile:
         self._processes = self._read_processes()
 
     def machine(self, source: str) -> Machine:
-        """Return what the header says of the machine; `source` is how the file is called in a sentence."""
+        """Return the machine that the header describes; `source` is the name of the file in messages."""
         header = self._header
         return Machine(
             source,
@@ -81,12 +81,12 @@ class PmlFile:
         return self._heads()["date"].astype(np.int64)
 
     def signatures(self, rows: NDArray[np.bool_]) -> set[tuple[int, ...]]:
-        """Return what tells each of these operations from others, in any log of the machine that holds it."""
+        """Return a signature for each of these operations that is the same in every log of the machine."""
         heads = self._heads()
         return set(zip(*(heads[name][rows].tolist() for name in _SIGNATURE), strict=True))
 
     def leave_out(self, rows: NDArray[np.bool_]) -> None:
-        """Leave these operations out of `batches`; another log holds them."""
+        """Leave these operations out of `batches`, because another log holds them."""
         index = self._index
         self._index = replace(index, offsets=index.offsets[~rows], paths=index.paths[~rows])
 
@@ -137,13 +137,13 @@ class PmlFile:
 
 
 def _refuse_joined(raw: Bytes, header: Header, path: Path) -> None:
-    """Refuse a file in which a further log follows the first one's last tables: nothing would tell of it."""
+    """Refuse a file in which another log follows the first one: it would be ignored silently."""
     tables = HEADER_SIZE <= header.strings_at < len(raw)
     at = raw.find(LOG_START, header.strings_at) if tables else -1
     if at >= 0 and len(raw) - at >= HEADER_SIZE:
         raise SourceError(
             f"{path}: a further Procmon log begins at offset 0x{at:X}: logs were joined into one file; "
-            "give them as they were before, one file each."
+            "give each log as its own file."
         )
 
 

@@ -1,4 +1,4 @@
-"""The header of a Procmon log: where its parts are, and which machine it tells of.
+"""The header of a Procmon log: the offsets of its parts, and the machine it describes.
 
 There is no official description of the format. The offsets are those the procmon-parser project worked out
 ("PML Format.md", version 9) and hold for real files; all numbers are little-endian.
@@ -36,7 +36,7 @@ Bytes = Contents  # the whole file; a slice of it is bytes
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What the header says; offsets are the file's own claims and may lie.
+    """The fields of the header; offsets are unchecked and may be wrong.
 
     Attributes:
         pointer_size: 4 or 8 bytes, of the machine that recorded.
@@ -63,11 +63,11 @@ class Header:
 
     @property
     def is_empty(self) -> bool:
-        """Whether the file says throughout that it holds no event."""
+        """Whether all fields of the file say that it holds no event."""
         return self.events == 0 and self.events_at == self.offsets_at == self.processes_at
 
     def facts(self) -> dict[str, object]:
-        """Return what a user wants to know of the machine and the file; None where the header is silent."""
+        """Return facts about the machine and the file for users; None where the header says nothing."""
         major, minor, build, revision = self.windows
         return {
             "computer_name": self.computer_name or None,
@@ -121,7 +121,7 @@ def read_header(raw: Bytes, path: Path) -> Header:
 
 
 def filetime_ns(filetime: int) -> int | None:
-    """Return a FILETIME as UTC nanoseconds since 1970; None for 0 and for what 64 bits cannot hold."""
+    """Return a FILETIME as UTC nanoseconds since 1970; None for 0 and for values beyond 64 bits."""
     return (filetime - FIRST_DATE) * 100 if FIRST_DATE <= filetime <= LAST_DATE else None
 
 

@@ -136,7 +136,7 @@ class _FirstPass:
         self._note_answers(details, paths)
 
     def index(self) -> EventIndex:
-        """Return what was found, in time order."""
+        """Return the index, in time order."""
         offsets, dates = _join(self._offsets, np.int64), _join(self._dates, np.uint64)
         paths = _join(self._paths, np.int32)
         if len(dates) and (dates[1:] < dates[:-1]).any():
@@ -161,7 +161,7 @@ class _FirstPass:
             self._diagnostics.count(name, int(which.sum()), offset=int(offsets[np.argmax(which)]))
 
     def _number_paths(self, details: Details) -> NDArray[np.int32]:
-        """Return the number of each event's path, giving new paths their numbers."""
+        """Return the number of each event's path; new paths get new numbers."""
         narrow, wide = self._numbers
         numbers = np.full(len(details.path_at), -1, np.int32)
         rows = np.flatnonzero(details.path_size >= 0)
@@ -182,7 +182,7 @@ class _FirstPass:
         return numbers
 
     def _note_keys(self, details: Details, paths: NDArray[np.int32]) -> None:
-        """Remember the paths that are keys: every operation on a key says so, but for an open that failed."""
+        """Remember the paths that are keys: every operation on a key proves it, but not a failed open."""
         operation, result = details.head["operation"], details.head["result"]
         names_key = ~np.isin(operation, list(VALUE_OPERATIONS)) & (paths >= 0)
         opens = (operation == _OPEN_KEY) | (operation == _CREATE_KEY)
@@ -190,7 +190,7 @@ class _FirstPass:
         self._keys.update(np.unique(paths[names_key]).tolist())
 
     def _note_new_names(self, details: Details, paths: NDArray[np.int32]) -> None:
-        """Remember the keys that renames made: what follows below one is a value's name, or a key's."""
+        """Remember the keys that renames made: what follows below one is the name of a value or a key."""
         head = details.head
         done = (head["operation"] == _RENAME_KEY) & (head["result"] == 0) & (paths >= 0)
         for row in np.flatnonzero(done).tolist():

@@ -84,7 +84,7 @@ def _state(source: SourceFile) -> FileState:
 
 
 class _PmlIngest:
-    """One run: rows gather until they make a part."""
+    """One ingest: collects rows until they make a part."""
 
     def __init__(self, writer: CaptureWriter, progress: Callable[[Progress], None] | None) -> None:
         self._writer, self._progress = writer, progress
@@ -138,7 +138,7 @@ class _PmlIngest:
         control_set: int | None,
         settings: dict[str, Any],
     ) -> Manifest:
-        """Write what is left and publish."""
+        """Write the remaining rows and publish the capture."""
         self._flush()
         catalog = Catalog(self._tree, control_set=control_set)
         self._writer.append("keys", catalog.tables())
@@ -179,7 +179,7 @@ class _PmlIngest:
 
 
 def _losses(source: dict[str, Any], diagnostics: Diagnostics) -> Iterator[dict[str, Any]]:
-    """Yield rows of the table `losses`: a log that was cut misses its end, bad events could be anywhere."""
+    """Yield rows of the table `losses`: a cut log lacks its end, unreadable events could be anywhere."""
     unknown = dict.fromkeys(LOSSES.names) | {"source_id": source["source_id"], "kind": "damage"}
     if diagnostics["pml_cut"]:
         evidence = f"the log was cut: {diagnostics['pml_cut']:,} events or more are missing"

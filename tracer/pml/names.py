@@ -1,4 +1,4 @@
-r"""From the paths Procmon shows to keys and value names.
+r"""Keys and value names from the paths that Procmon shows.
 
 Procmon shows a value as its key's path, a backslash and its name, and a name may hold backslashes itself
 (``...\MuiCache\@C:\Windows\notepad.exe,-469``). Where the key ends is decided by the first of these that
@@ -41,7 +41,7 @@ _NUL = escape_name("\0")
 
 
 class KeyTreeLike(Protocol):
-    """What is needed of `tracer.resolve.tree.KeyTree`."""
+    """The methods of `tracer.resolve.tree.KeyTree` that are used here."""
 
     def rooted(self, path: str) -> int:
         """Return the node of an absolute path."""
@@ -50,7 +50,7 @@ class KeyTreeLike(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """One reading of a value's path.
+    """One way to split a value's path into key and name.
 
     Attributes:
         key_id: the key; None where the path is empty.
@@ -66,7 +66,7 @@ class Split:
 
 
 def find_user_sid(answers: Iterable[str]) -> str | None:
-    r"""Return whose hive HKCU is, from native names of keys below it; None where they disagree or are none.
+    r"""Return the SID of HKCU, from native names of keys below it; None if they disagree or are none.
 
     >>> find_user_sid([r"\REGISTRY\USER\S-1-5-21-1-2-3-1001_Classes\CLSID"])
     'S-1-5-21-1-2-3-1001'
@@ -76,7 +76,7 @@ def find_user_sid(answers: Iterable[str]) -> str | None:
 
 
 class KeyNames:
-    """The keys and values that the distinct paths of one file stand for."""
+    """Finds the keys and values of the distinct paths of one file."""
 
     def __init__(
         self, texts: list[str], is_key: NDArray[np.bool_], *, tree: KeyTreeLike, user_sid: str | None
@@ -98,7 +98,7 @@ class KeyNames:
         self.below_unknown_user: set[int] = set()  # key_ids that stay below HKCU
 
     def key_ids(self, numbers: NDArray[np.int32]) -> NDArray[np.int32]:
-        """Return the keys that whole paths stand for; -1 for the number -1 and for an empty path."""
+        """Return the key_ids of whole paths; -1 for the number -1 and for an empty path."""
         new = np.unique(numbers[(numbers >= 0) & (self._key_ids[numbers] == _UNASKED)])
         for number in new.tolist():
             node = self._node(self._texts[number])
@@ -106,14 +106,14 @@ class KeyNames:
         return self._key_ids[numbers]
 
     def folded(self, number: int) -> str:
-        """Return the path, folded."""
+        """Return the folded path."""
         folded = self._folded.get(number)
         if folded is None:
             folded = self._folded[number] = fold_name(self._texts[number])
         return folded
 
     def split(self, number: int, *, carried: str | None, used_last: str | int | None) -> Split:
-        """Return the key and the value's name of a path that ends with one.
+        """Split a path that ends with a value's name into key and name.
 
         Args:
             number: the path.
@@ -137,7 +137,7 @@ class KeyNames:
         return split
 
     def _split(self, number: int) -> tuple[Split, bool]:
-        """Return the reading by the path alone, and whether the thread's last key may change it."""
+        """Split by the path alone; also return whether the thread's last key may change the split."""
         text = self._texts[number]
         doubled = text.find("\\\\", 1)
         end = doubled if doubled > 0 else text.rfind("\\")
@@ -151,7 +151,7 @@ class KeyNames:
         return self._at(number, end, sure=False), True
 
     def _at(self, number: int, end: int, *, sure: bool) -> Split:
-        """Return the reading in which the key's path is `end` characters long."""
+        """Return the split in which the key's path is `end` characters long."""
         split = self._by_key.get((number, end))
         if split is None or split.sure != sure:
             text = self._texts[number]

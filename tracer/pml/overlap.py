@@ -1,4 +1,4 @@
-"""Several Procmon logs of one machine: their order, and the events that two of them hold.
+"""Several Procmon logs of one machine: their order, and the events that two of them share.
 
 Rows get their order from the logs' order, so logs come by the time of their first operation, and none may hold
 operations of a time that another one holds too, unless the one says there all that the other says: two saves of
@@ -23,7 +23,7 @@ Column = NDArray[np.int64]
 def order_logs(
     names: Sequence[str], files: Sequence[PmlFile], diagnostics: Sequence[Diagnostics]
 ) -> list[int]:
-    """Return the places of the logs in the order of time; operations that another log holds are left out, and counted.
+    """Return the logs' positions in order of time; operations that two logs share are counted once.
 
     Raises:
         UsageError: two logs hold different operations of one time.
@@ -47,7 +47,7 @@ def _settle(
     dates: list[Column],
     diagnostics: Sequence[Diagnostics],
 ) -> None:
-    """Leave the operations that both hold out of one of them."""
+    """Leave the operations that both logs hold out of one of them."""
     first, last = int(dates[later][0]), int(min(dates[earlier][-1], dates[later][-1]))
     shared = [(dates[one] >= first) & (dates[one] <= last) for one in (earlier, later)]
     before, after = (files[one].signatures(mine) for one, mine in zip((earlier, later), shared, strict=True))

@@ -1,4 +1,4 @@
-"""The processes of a Procmon log: its table of them, or what its events say where the table is lost."""
+"""The processes of a Procmon log: from its process table, or from its events if the table is lost."""
 
 import struct
 from collections.abc import Iterable
@@ -48,7 +48,7 @@ class Process:
 
 
 def read_processes(raw: Bytes, header: Header, diagnostics: Diagnostics) -> list[Process]:
-    """Read the process table, as far as it can be read; of entries with the same index the first counts."""
+    """Read the process table as far as possible; of entries with the same index the first counts."""
     strings = _Strings(raw, header.strings_at, diagnostics)
     table, size = header.processes_at, len(raw)
     if not 0 < table <= size - 4:
@@ -86,7 +86,7 @@ def read_processes(raw: Bytes, header: Header, diagnostics: Diagnostics) -> list
 
 
 def read_births(raw: Bytes, offsets: Iterable[int], pointer_size: int) -> dict[int, Process]:
-    """Return what the events that define or create a process say, by process index."""
+    """Return the processes that events define or create, by process index."""
     births: dict[int, Process] = {}
     for offset in offsets:
         at, size = _detail(raw, offset, pointer_size)
@@ -120,7 +120,7 @@ def read_exit_codes(
 
 
 def process_table(processes: list[Process], source_id: int, first_process_id: int) -> pa.Table:
-    """Return the rows of `processes` (tracer.schema.PROCESSES), in the order given.
+    """Return rows of the table `processes` (tracer.schema.PROCESSES), in the same order.
 
     A parent is the process with the parent's pid that had started and not ended when the child started, the
     latest of several.
@@ -161,7 +161,7 @@ def complete(
     births: dict[int, Process],
     exits: dict[int, tuple[int, int | None]],
 ) -> tuple[list[Process], int]:
-    """Add the processes that the table lacks, and exit codes; return all, and how many nothing describes."""
+    """Add the processes that the table lacks, and exit codes; return all, and how many are not described."""
     listed = {process.index for process in processes}
     added = [births[index] for index in sorted(births) if index not in listed]
     unknown = [Process(index, source="none") for index in used if index not in listed and index not in births]
@@ -194,7 +194,7 @@ def _detail(raw: Bytes, offset: int, pointer_size: int) -> tuple[int, int]:
 
 
 def _text(raw: Bytes, at: int, info: int, end: int) -> tuple[str | None, int]:
-    """Return a text whose length and width are in `info`, None where it does not fit; and where it ends."""
+    """Return a text whose length and width are in `info` (None if it does not fit), and where it ends."""
     size = info & 0x7FFF
     if info < 0x8000:
         size *= 2
@@ -205,7 +205,7 @@ def _text(raw: Bytes, at: int, info: int, end: int) -> tuple[str | None, int]:
 
 
 class _Strings:
-    """The table of strings, read as they are asked for; what cannot be read is None and counted."""
+    """The string table, read on demand; an unreadable string is None and counted."""
 
     def __init__(self, raw: Bytes, start: int, diagnostics: Diagnostics) -> None:
         self._raw = raw

@@ -45,7 +45,7 @@ class RowReader:
         processes: NDArray[np.uint32],
         diagnostics: Diagnostics,
     ) -> None:
-        """`processes` are the process indexes in the order of the rows of `processes`."""
+        """Take the process indexes in the order of the rows of the table `processes`."""
         self._raw = raw
         self._header = header
         self._index = index
@@ -143,7 +143,7 @@ class RowReader:
     def _name(
         self, details: Details, paths: NDArray[np.int32], captured: Captured
     ) -> tuple[pa.Array, list[str | None], NDArray[np.bool_]]:
-        """Return each row's key and value name, and whether the path could be read in another way."""
+        """Return each row's key and value name, and whether the path could be split in another way."""
         names, used_last = self._names, self._used_last
         carried = value_names_carried(self._raw, captured)
         operation = details.head["operation"]
@@ -184,7 +184,7 @@ class RowReader:
 
 
 def _as_array(values: Any, kind: pa.DataType, count: int) -> pa.Array:  # noqa: ANN401
-    """Return a column of the schema's type; None stands for a column that is unknown throughout."""
+    """Return a column of the schema's type; None means that all its values are unknown."""
     if values is None:
         return pa.nulls(count, kind)
     array = values if isinstance(values, pa.Array) else pa.array(values)

@@ -1,1 +1,1 @@
-"""The registry itself: operations, paths, names as text, values, NTSTATUS codes, and the words that users say for them."""
+"""The registry itself: operations, paths, names as text, values, NTSTATUS codes, users' words."""

@@ -1,4 +1,4 @@
-"""The structures that reads return and that SetInformationKey passes, taken apart: one table of layouts for every source.
+"""Parsers of KEY_*_INFORMATION structures: one table of layouts for every source.
 
 A captured buffer of a read is a structure around the value, not the value. `data`, `data_type` and `data_size` of an
 event are always the value's own; what else a structure says goes into the column `detail`, under the names that its
@@ -37,14 +37,14 @@ _PLACES = frozenset(
 
 
 def _picker(places: list[int]) -> Callable[[tuple[int, ...]], tuple[int, ...]]:
-    """Return what takes the numbers at these places out of a tuple."""
+    """Return a function that picks the numbers at these places out of a tuple."""
     if len(places) < 2:
         return lambda numbers: numbers[places[0] : places[0] + 1] if places else ()
     return itemgetter(*places)
 
 
 class _Layout:
-    """One structure: the numbers of its fixed part, behind which its name follows, if it has one."""
+    """One structure: the numbers of its fixed part, and the name that may follow it."""
 
     def __init__(self, text: str) -> None:
         """Read 'u64 Name, u32 Name'."""
@@ -100,7 +100,7 @@ _LAYOUTS: Mapping[str, Mapping[int, _Layout]] = {
 
 @dataclass(frozen=True, slots=True)
 class ValueParts:
-    """Where the parts of n KEY_VALUE_*_INFORMATION are; a row that does not fit its layout has none.
+    """Offsets of the parts of n KEY_VALUE_*_INFORMATION; a row that does not fit its layout has none.
 
     Attributes:
         fits: whether the structure's fixed part is there and makes sense.
@@ -124,7 +124,7 @@ class ValueParts:
 def take_values_apart(
     raw: NDArray[np.uint8], start: Int64s, length: Int64s, information_class: NDArray[np.uint32]
 ) -> ValueParts:
-    """Return where the parts of structures are.
+    """Return the offsets of the parts of structures.
 
     Args:
         raw: the bytes in which they are.
@@ -187,7 +187,7 @@ def _take_apart(
 
 
 def described(structure: str, information_class: int, data: bytes, whole: int | None = None) -> str:
-    r"""Return as JSON what a structure says beside a value's type, size and data; "" where that is nothing.
+    r"""Return the fields of a structure, except a value's type, size and data, as JSON; "" if none.
 
     Names are escaped. What does not fit its layout, or has none, stands as hex digits under the structure's own name.
 

@@ -78,7 +78,7 @@ def status_name(code: int) -> str:
 
 
 def find_status(word: str) -> int | None:
-    """Return the code a user's word stands for; None where it stands for none.
+    """Return the code that a user's word names; None if it names none.
 
     Accepts names with or without STATUS_, Procmon's spellings (NAME NOT FOUND), hex with 0x, and decimal
     numbers, also negative ones as signed 32 bits; any case.

@@ -1,4 +1,4 @@
-"""The registry operations, the callback each is equivalent to, and what each counts as.
+"""The registry operations, the callback class of each, and the groups in which each is counted.
 
 GROUPS is the one definition of a read, a write and so on: every sum, filter and picture asks it. Which callback an
 operation is: numbers are REG_NOTIFY_CLASS of wdm.h. ETW reports after the fact, so an operation maps to its post
@@ -108,7 +108,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Rows that count as one thing, tried or done. An operation stands in one case at most.
+    """A group of rows that are counted together. An operation is in one of its cases at most.
 
     Attributes:
         name: of the column that counts them; a word of `--operation` too.
@@ -239,7 +239,7 @@ GROUPS = {
 
 
 def find_cases(word: str) -> tuple[Case, ...]:
-    """Return the rows that a user's word stands for; empty where it stands for none.
+    """Return the cases that a user's word names; empty if it names none.
 
     Accepts the provider's name, its short form, REG_NOTIFY_CLASS names, and names and words of GROUPS; any case.
     """
@@ -254,13 +254,13 @@ def find_cases(word: str) -> tuple[Case, ...]:
 
 
 def find_operations(word: str) -> tuple[str, ...]:
-    """Return the operations among which the rows are that a word stands for (`find_cases`), in the order of OPERATIONS."""
+    """Return the operations of the cases that a word names (`find_cases`), in the order of OPERATIONS."""
     names = {name for case in find_cases(word) for name in case.operations}
     return tuple(o.name for o in OPERATIONS if o.name in names)
 
 
 def merge_cases(cases: Iterable[Case]) -> tuple[Case, ...]:
-    """Return the cases without what is said twice: first the operations of which every row fits, then the others."""
+    """Return the cases without duplicates: first the operations of which every row fits, then the others."""
     distinct = list(dict.fromkeys(cases))
     whole = {name: None for case in distinct if not case.conditions for name in case.operations}
     some = tuple(case for case in distinct if case.conditions and not whole.keys() >= set(case.operations))

@@ -1,4 +1,4 @@
-r"""Registry paths: native (`\REGISTRY\MACHINE\...`), as Win32 shows them (`HKLM\...`), and patterns on both.
+r"""Registry paths: native ones (`\REGISTRY\MACHINE\...`), display paths (`HKLM\...`), and patterns for both.
 
 Paths are escaped text (`tracer.registry.text`); a component never holds a backslash, and a forward slash is a letter
 like any other. Nothing here looks at a machine: what only a machine knows (which control set is current,
@@ -60,7 +60,7 @@ _TOKEN = re.compile(
 
 
 def native_path(text: str, *, user_sid: str | None = None) -> str:
-    r"""Return the native path of a key that a person wrote down.
+    r"""Return the native path of a key that a user wrote.
 
     Accepts HKLM, HKEY_LOCAL_MACHINE and the other roots in any case, PowerShell's ``HKLM:\``, the prefixes
     ``Computer\`` and ``Registry::``, and ``\REGISTRY\...``. The root gets its canonical spelling, every other
@@ -89,7 +89,7 @@ def native_path(text: str, *, user_sid: str | None = None) -> str:
 
 
 def display_path(native: str, *, control_set: int | None = None, user_sid: str | None = None) -> str:
-    r"""Return the Win32 spelling of a native path, or the path itself where Win32 has none.
+    r"""Return the display path (Win32 spelling) of a native path, or the native path if it has none.
 
     ControlSet00N is shown as CurrentControlSet only when `control_set` says that N was current, a user's key
     as HKCU only when it is `user_sid`'s. App hives (``\REGISTRY\A``), container hives (``\REGISTRY\WC``) and
@@ -104,7 +104,7 @@ def display_path(native: str, *, control_set: int | None = None, user_sid: str |
 def display_paths(
     natives: Iterable[str | None], *, control_set: int | None = None, user_sid: str | None = None
 ) -> list[str | None]:
-    """Return `display_path` of each of many paths; a repeated path is worked out once, None stays None.
+    """Return `display_path` of each of many paths; each distinct path is computed once, None stays None.
 
     Args:
         natives: a list, a pandas column or an Arrow array of native paths.
@@ -183,7 +183,7 @@ def compile_patterns(
     subtree: bool = False,
     shows_user: bool = False,
 ) -> list[KeyPattern]:
-    r"""Return the patterns of which one must match a key that a person wrote down, as for `compile_pattern`.
+    r"""Return the patterns for a key that a user wrote, of which one must match; see `compile_pattern`.
 
     Args:
         text: the key or pattern.
@@ -208,7 +208,7 @@ def compile_patterns(
 def compile_pattern(
     text: str, *, control_set: int | None = None, user_sid: str | None = None, subtree: bool = False
 ) -> KeyPattern:
-    r"""Return the pattern of a key that a person wrote down, with or without wildcards.
+    r"""Return the pattern for a key that a user wrote, with or without wildcards.
 
     ``*`` stands for any run of characters within one component, ``?`` for one character that is no backslash,
     ``**`` for any run at all; as a whole component it stands for any number of components, none included:
@@ -228,7 +228,7 @@ def compile_pattern(
     True
     """
     if not text:
-        raise UsageError(f"an empty text names no key: {_ADVICE}")
+        raise UsageError(f"an empty text is not a registry path: {_ADVICE}")
     tidy = _tidy(as_pattern(text))
     is_object = _OBJECT.match(tidy)
     rooted = None if is_object else _rooted(tidy, user_sid, pattern=True)
@@ -257,7 +257,7 @@ def _pattern(text: str, folded: str, control_set: int | None, *, subtree: bool, 
 
 
 def _tidy(text: str) -> str:
-    """Drop prefixes, doubled and trailing backslashes, and escape what is not text."""
+    """Remove prefixes and doubled or trailing backslashes, and escape what is not text."""
     text = escape_argument(text)
     text = _PREFIX.sub("", text, count=1) if _PREFIX.match(text) else text
     text = _SEPARATORS.sub(lambda _: "\\", text)
@@ -265,7 +265,7 @@ def _tidy(text: str) -> str:
 
 
 def _rooted(text: str, user_sid: str | None, *, pattern: bool = False) -> str | None:
-    """Return the tidy `text` under its native root; None where it starts with no root that is known."""
+    """Return the tidy `text` under its native root; None if it starts with no known root."""
     native = _NATIVE.match(text)
     if native:
         parts = text[native.end() :].split("\\", 2)  # "", root, rest
@@ -292,7 +292,7 @@ def _current_user(rest: str, user_sid: str | None) -> str:
             f"or write HKU\\<SID>\\{rest} or, for every user, HKU\\*\\{rest}"
         )
     if not _SID.fullmatch(user_sid):
-        raise UsageError(f"{user_sid!r} is not a SID: one looks like S-1-5-21-1-2-3-1001, or is .DEFAULT")
+        raise UsageError(f"{user_sid!r} is not a SID; give one such as S-1-5-21-1-2-3-1001, or .DEFAULT")
     parts = rest.split("\\") if rest else []
     # HKCU\Software\Classes is a link to the user's own classes hive.
     if [fold_name(part) for part in parts[:2]] == ["SOFTWARE", "CLASSES"]:
@@ -301,7 +301,7 @@ def _current_user(rest: str, user_sid: str | None) -> str:
 
 
 def _displayer(control_set: int | None, user_sid: str | None) -> Callable[[str], str]:
-    """Return the function that shows one path under these facts."""
+    """Return a function that makes display paths under these conditions."""
     flags = re.ASCII | re.IGNORECASE
     current = None
     if control_set is not None:
@@ -378,7 +378,7 @@ def _spellings(folded: str, control_set: int | None, *, native: bool) -> list[st
 
 
 def _sql_links(column: str, control_set: int | None) -> list[str]:
-    """Return the SQL of the other spellings of the keys of a column; the same text where there is none."""
+    """Return SQL for the other spellings of the keys in a column; the same text if there is none."""
     spellings = []
     for links in _links(control_set):
         spelling = column

@@ -1,4 +1,4 @@
-r"""Names and texts of strangers beside words of this program: when they stand in quotes, and how one asks for them.
+r"""Quotes around names and texts that look like words of this program, in output and in questions.
 
 Where rows are shown to people, some words are ours: ``(default)``, ``(none)``, ``?``, ``[3 bytes where ...]``,
 numbers as ``1 (0x1)``, bytes as ``61 62``. A name or a text that could be read as one of these, that begins
@@ -26,7 +26,7 @@ _WILDCARD = re.compile(r"[*?\[]")
 
 
 def quote_name(name: str) -> str:
-    r"""Return the name of a key, a value or an image as people see it: in quotes where it looks like our words.
+    r"""Return the name of a key, a value or an image for display: in quotes if it looks like our words.
 
     >>> quote_name("Version"), quote_name("(default)")
     ('Version', '"(default)"')
@@ -35,7 +35,7 @@ def quote_name(name: str) -> str:
 
 
 def quote_text(text: str) -> str:
-    """Return the text of a value as people see it: in quotes where it looks like our words.
+    """Return the text of a value for display: in quotes if it looks like our words.
 
     >>> quote_text("notepad.exe"), quote_text("10"), quote_text("")
     ('notepad.exe', '"10"', '""')
@@ -44,7 +44,7 @@ def quote_text(text: str) -> str:
 
 
 def as_pattern(word: str) -> str:
-    """Return what a person asks for as a pattern: what stands in double quotes is meant letter by letter.
+    """Return a user's word as a pattern; text in double quotes is taken literally.
 
     >>> as_pattern("Run*"), as_pattern('"Run*"'), as_pattern('"(default)"')
     ('Run*', 'Run[*]', '(default)')

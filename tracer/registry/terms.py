@@ -1,4 +1,4 @@
-"""Words a user says for operations, statuses and names, and what each stands for: one meaning everywhere."""
+"""Users' words for operations, statuses and names, with one meaning everywhere."""
 
 import re
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ Codes = str | int | Sequence[str | int] | None
 
 
 def name_regex(pattern: str, *, whole: bool = True) -> str:
-    r"""Return a regular expression for names, by the registry's folding and without folding the names.
+    r"""Return a regular expression that matches names by the registry's folding, without folding them first.
 
     ``*`` stands for any run of characters, ``?`` for one; ``[*]``, ``[?]`` and ``[[]`` for the character. What
     stands in double quotes is meant letter by letter.
@@ -52,7 +52,7 @@ def name_regex(pattern: str, *, whole: bool = True) -> str:
 
 
 def value_pattern(word: str) -> str:
-    """Return the pattern of value names that a word asks for: (default) is the default value, as in registry editors.
+    """Return the pattern of value names for a word; (default) is the default value, as in registry editors.
 
     >>> value_pattern("(Default)"), value_pattern("Run*"), value_pattern('"(default)"')
     ('', 'Run*', '"(default)"')
@@ -61,7 +61,7 @@ def value_pattern(word: str) -> str:
 
 
 def operation_cases(words: Words) -> tuple[Case, ...] | None:
-    """Return the rows that a user's words for operations stand for; None where there are no words.
+    """Return the cases that a user's words for operations name; None if there are no words.
 
     Raises:
         UsageError: a word stands for no operation.
@@ -74,13 +74,13 @@ def operation_cases(words: Words) -> tuple[Case, ...] | None:
         if not matching:
             groups = ", ".join(group.word or group.name for group in GROUPS.values())
             names = ", ".join(operation.short for operation in OPERATIONS)
-            raise UsageError(f"{word!r} is no operation: the words are {groups}, {names}")
+            raise UsageError(f"{word!r} is not an operation; use {groups}, {names}")
         cases += matching
     return merge_cases(cases)
 
 
 def operation_names(words: Words) -> tuple[str, ...] | None:
-    """Return the operations among which the rows are that a user's words stand for; None where there are no words.
+    """Return the operations of the cases that a user's words name; None if there are no words.
 
     Raises:
         UsageError: a word stands for no operation.
@@ -91,7 +91,7 @@ def operation_names(words: Words) -> tuple[str, ...] | None:
 
 @dataclass(frozen=True, slots=True)
 class StatusWords:
-    """Statuses that a user named: those that are no error code, failures (`is_failure`), and single codes."""
+    """Statuses that a user named: success, failures (`is_failure`), and single codes."""
 
     success: bool
     failure: bool
@@ -99,7 +99,7 @@ class StatusWords:
 
 
 def status_words(words: Codes) -> StatusWords:
-    """Return what a user's words for statuses stand for.
+    """Return the statuses that a user's words name.
 
     Raises:
         UsageError: a word stands for no status, or there is none.
@@ -116,11 +116,11 @@ def status_words(words: Codes) -> StatusWords:
             code = find_status(str(word))
             if code is None:
                 raise UsageError(
-                    f"{word!r} is no status: write success, error, {_examples(lowered)} or 0xC0000034"
+                    f"{word!r} is not a status; use success, error, {_examples(lowered)} or 0xC0000034"
                 )
             codes.append(code)
     if not (success or failure or codes):
-        raise UsageError("no status is named: write success, error, a status name or a code")
+        raise UsageError("no status is given; use success, error, a status name or a code")
     return StatusWords(success, failure, tuple(codes))
 
 

@@ -30,7 +30,7 @@ _ESCAPED = re.compile(r"<U\+([0-9A-F]{4})>")
 
 
 def escape_name(name: str) -> str:
-    r"""Return `name` (which may hold NULs and lone surrogates) as text that every format can carry.
+    r"""Return `name`, which may hold NULs and lone surrogates, as text that every format can store.
 
     >>> escape_name("a\0b")
     'a<U+0000>b'
@@ -43,7 +43,7 @@ def escape_name(name: str) -> str:
 
 
 def escape_argument(text: str) -> str:
-    """Return what a person typed, in escaped form already, with bare NULs and lone surrogates escaped too.
+    """Return a user's text, which is escaped already, with bare NULs and lone surrogates escaped too.
 
     Unlike `escape_name`, which takes a raw name, this leaves ``<U+0000>`` as it is.
     """
@@ -81,7 +81,7 @@ def encode_name(text: str) -> bytes:
 
 
 class _Upcase(dict[int, int]):
-    """Each code point's simple upper case, worked out when it is first met.
+    """Simple upper case by code point, computed on first use.
 
     Windows' own table (l_intl.nls) is not here; Unicode's simple mappings restricted to BMP pairs that
     return (so dotless i, long s and the micro sign stay themselves) are its published construction.

@@ -42,7 +42,7 @@ def type_name(kind: int) -> str:
 
 
 def decode_value(kind: int | None, data: bytes | None, size: int | None = None, *, limit: int = 64) -> str:
-    r"""Return a value as text for people; oddities stand behind it in square brackets.
+    r"""Return a value as text for people, with anything unusual in square brackets after it.
 
     Args:
         kind: registry value type; None where unknown, which shows bytes.
@@ -59,7 +59,7 @@ def decode_value(kind: int | None, data: bytes | None, size: int | None = None, 
 
 
 def show_value(kind: int | None, data: bytes | None, size: int | None = None, *, limit: int = 64) -> str:
-    r"""Return a value as tables show it, where its type may not stand beside it: texts that look like our words in quotes.
+    r"""Return a value for a table without a type column: text that looks like our words is in quotes.
 
     Arguments as for `decode_value`; a value of no bytes is ``[empty]``.
 
@@ -97,7 +97,7 @@ def _decode(
 
 
 def _text(data: bytes, notes: list[str], quote: Callable[[str], str], *, cut: bool) -> str:
-    """Return the text of a string value, and note what is odd about it."""
+    """Return the text of a string value, and note anything unusual."""
     _note_odd(data, notes)
     text = decode_name(data)
     if text.endswith("<U+0000>"):  # decode_name writes a NUL so, and never writes a name's own text so
@@ -108,7 +108,7 @@ def _text(data: bytes, notes: list[str], quote: Callable[[str], str], *, cut: bo
 
 
 def _texts(data: bytes, notes: list[str], *, cut: bool) -> str:
-    """Return a list of strings in JSON's spelling, and note what is odd about it."""
+    """Return a list of strings as JSON, and note anything unusual."""
     _note_odd(data, notes)
     items = decode_name(data).split("<U+0000>")
     # Whole: every item ends with a NUL and one more NUL ends the list.

@@ -1,4 +1,4 @@
-"""How the simulated people behave: which operation comes next, on what, and how it ends."""
+"""The activity: which operation a simulated process does next, on which key, and with which result."""
 
 import math
 from bisect import bisect
@@ -32,7 +32,7 @@ _PROCESS_ENDS = 1 / 20_000
 
 
 class Activity(Opens):
-    """Drives the registry model and tells a sink."""
+    """Drives the registry model and reports each operation to a sink."""
 
     def __init__(
         self, options: SimulationOptions, registry: Registry, people: People, sink: Sink, random: Random

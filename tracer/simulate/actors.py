@@ -1,4 +1,4 @@
-"""Who works in the registry: processes, threads, and the key objects they hold."""
+"""The actors: processes, threads, and the key objects they hold."""
 
 from random import Random
 
@@ -36,7 +36,7 @@ class Thread:
 
 
 class Process:
-    """A process: what it holds and where it starts from."""
+    """A process, its threads and open handles."""
 
     __slots__ = (
         "create_ticks",
@@ -98,7 +98,7 @@ class People:
         return process
 
     def end(self, process: Process) -> None:
-        """Take the process out; its ids may come again."""
+        """Remove the process; its ids may be used again."""
         self.running.remove(process)
         self._free += [process.pid, *(thread.tid for thread in process.threads)]
 

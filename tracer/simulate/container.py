@@ -73,7 +73,7 @@ class _Buffer:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where the records of each buffer ended up, by buffer number (as `append` counted them).
+    """The place of each buffer's records in the file, by buffer number (as `append` counted them).
 
     Attributes:
         offsets: file offset of the buffer's header, in a compressed file where it would be if no buffer
@@ -253,7 +253,7 @@ class EtlWriter:
             self.flush(cpu)
 
     def finish(self, path: Path | None = None) -> Placement:
-        """Write what is held back, finalise the header and close; `path` receives a file kept in memory."""
+        """Write remaining buffers, finalise the header and close; `path` receives a file kept in memory."""
         self.flush_all()
         while self._held:
             self._write_one()

@@ -11,7 +11,7 @@ _BASIC, _NODE, _FULL, _NAME, _CACHED = 0, 1, 2, 3, 4
 
 
 def key_information(class_: int, key: Key, *, build: bool) -> tuple[int, bytes]:
-    """Return the size and, if `build`, the bytes of the structure (any class not known here: a dword)."""
+    """Return the size and, if `build`, the bytes of the structure (a dword for any unknown class)."""
     if class_ == _FULL:
         if not build:
             return 44, b""

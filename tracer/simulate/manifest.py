@@ -54,7 +54,7 @@ _APPENDED = b"\x01\x00\x00\x00\xaa\xbb\xcc\xdd"  # what the simulated newer vers
 
 
 def _tail(id_: int, level: int, version: int) -> bytes:
-    """Level on the wire: 1 for a failed operation, else 2. The provider's opcode is 31 + id."""
+    """Return the end of a record: level 1 for a failed operation, else 2; the opcode is 31 + id."""
     return event_tail(KERNEL_REGISTRY, id_, version=version, channel=_CHANNEL, level=level, opcode=31 + id_,
                       task=0, keyword=KEYWORDS[id_] | _ANALYTIC_BIT)  # fmt: skip
 
@@ -239,7 +239,7 @@ class ManifestSink(Sink):
         """Nothing: these providers have no rundown at the end."""
 
     def _name(self, key: Key, *, last: bool) -> tuple[bytes, int]:
-        """The KeyName field and what it proves; where more fields follow, NULs in it leave doubt."""
+        """Return the KeyName field and what it proves; if more fields follow, NULs in it leave doubt."""
         if not self._fills():
             return _NONE, 0
         return key.wide_path, OWN_NAME | NAMES_LIFE if last or not key.has_nul else 0
@@ -282,7 +282,7 @@ class ManifestSink(Sink):
         ))  # fmt: skip
 
     def _odd_record(self, thread: Thread, id_: int, status: int, payload: bytes) -> bytes:
-        """A record with extended items, of a newer version, or both."""
+        """Return a record with extended items, of a newer version, or both."""
         failed, items, tails = status >= _FAILED, b"", self._tails
         if self.random.random() < self.options.newer_version:
             tails, payload = self._newer, payload + _APPENDED

@@ -1,4 +1,4 @@
-"""The words the simulated registry is made of, and the names that exist to hurt readers.
+"""Names of the simulated registry, including names that are hard for readers.
 
 All names are escaped text (tracer.registry.text).
 """

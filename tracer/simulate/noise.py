@@ -1,4 +1,4 @@
-"""Records of nobody's interest: what other providers put between the registry's."""
+"""Noise: records of other providers between the registry's."""
 
 from random import Random
 
@@ -13,7 +13,7 @@ _GROUPS = (0x05, 0x0F, 0x02, 0x04)  # thread, perfinfo, memory, file
 
 
 class ForeignRecords:
-    """Writes such records, of every header kind that real files were seen to hold, and COMPACT."""
+    """Writes such records, in every header kind that was seen in real files, and COMPACT."""
 
     def __init__(self, writer: EtlWriter, seed: int) -> None:
         self._writer = writer

@@ -1,4 +1,4 @@
-"""How the simulated people open and create keys: by which words, from where, and how it fails."""
+"""Opens and creates of the simulated processes: by which name, relative to what, and with which failures."""
 
 import zlib
 from random import Random
@@ -19,7 +19,7 @@ _CREATED, _EXISTED = 1, 2
 
 
 class Opens:
-    """Opens and creates; what else is done with keys is `tracer.simulate.activity.Activity`'s."""
+    """Opens and creates keys; `tracer.simulate.activity.Activity` does the other operations."""
 
     def __init__(self, options: SimulationOptions, registry: Registry, sink: Sink, random: Random) -> None:
         self._options, self._registry, self._sink, self._random = options, registry, sink, random
@@ -50,7 +50,7 @@ class Opens:
             self._opened(thread, base, self._request(base, target), target)
 
     def _request(self, base: Handle | None, target: Key) -> str:
-        """How a caller asks for `target`."""
+        """Return the name by which a caller asks for `target`, relative to `base`."""
         if base is not None:
             text = target.path[len(base.key.path) + 1 :]
         else:
@@ -74,7 +74,7 @@ class Opens:
         return text
 
     def _spelled(self, base: Handle | None, text: str) -> str:
-        """The path that a request stands for, letter by letter."""
+        """Return the path of a request, letter by letter."""
         if "\\\\" in text or text[-1:] == "\\":
             text = ("\\" if text[0] == "\\" else "") + "\\".join(part for part in text.split("\\") if part)
         if base is None or text[:1] == "\\":
@@ -165,12 +165,12 @@ class Opens:
         self._opened(thread, base, self._request(base, key), key, create=True, disposition=disposition)
 
     def _pick(self, handles: list[Handle]) -> Handle:
-        """A handle, rather a young one."""
+        """Return a handle, more often a recent one."""
         draw = self._random.random()
         return handles[-1 - int(draw * draw * len(handles))]
 
     def _habit(self, thread: Thread, most: int) -> Key:
-        """A key the process asks for: nearly always one it asked for before."""
+        """Return a key for the process, nearly always one it used before."""
         random, process = self._random.random, thread.process
         habits, draw = process.habits, random()
         if len(habits) > _FIRST_HABITS and draw < _FAITHFUL:
@@ -185,7 +185,7 @@ class Opens:
         return key
 
     def _walk(self, key: Key, most: int) -> Key:
-        """A key up to `most` levels below `key`."""
+        """Return a key up to `most` levels below `key`."""
         random = self._random.random
         for _ in range(1 + int(random() * most)):
             children = key.children

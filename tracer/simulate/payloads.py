@@ -21,7 +21,7 @@ _BYTES = ("wz", "az", "captured", "sid", "ksid")  # handed over as finished byte
 
 @cache
 def compile_layout(provider: str, id_: int, version: int, pointer_size: int) -> Callable[..., bytes]:
-    """Return a function of the layout's fields, in order, that gives the payload.
+    """Return a function that makes the payload from the layout's fields, in order.
 
     Numbers are passed as numbers; a GUID as 16 bytes; every other kind as finished bytes: `wide` for wz,
     `captured` for captured.
@@ -76,7 +76,7 @@ def wide(text: str) -> bytes:
 
 
 def captured(data: bytes) -> bytes:
-    """Return the data behind its 16-bit count."""
+    """Return the data after its 16-bit count."""
     return len(data).to_bytes(2, "little") + data
 
 

@@ -1,4 +1,4 @@
-"""What a record proves about names and lives: bits that the sinks set and the truth is worked out from."""
+"""Record flags: bits set by the sinks that say what a record proves about names and lifetimes."""
 
 __all__ = [
     "CLOSES",

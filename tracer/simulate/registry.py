@@ -1,4 +1,4 @@
-"""The small registry: keys with values, hives, links; and what is open in it."""
+"""The registry model: hives, keys with values, links, and addresses of open objects."""
 
 from random import Random
 
@@ -81,7 +81,7 @@ class Key:
         return self._folded.get(fold_name(name))
 
     def add(self, name: str) -> "Key":
-        """Return the child `name`, made if it is new."""
+        """Return the child `name`; it is made if it does not exist."""
         folded = fold_name(name)
         child = self._folded.get(folded)
         if child is None:
@@ -91,7 +91,7 @@ class Key:
         return child
 
     def remove(self) -> None:
-        """Take the key (which has no children) out of its parent."""
+        """Remove the key (which has no children) from its parent."""
         self.deleted = True
         if self.parent is not None:
             self.parent.children.remove(self)
@@ -126,7 +126,7 @@ class Registry:
         self._fill(options.keys)
 
     def at(self, path: str) -> Key:
-        """Return the key of a native path, made if it is new."""
+        """Return the key of a native path; it is made if it does not exist."""
         key = self.root
         for name in path.split("\\")[2:]:
             key = key.add(name)
@@ -138,7 +138,7 @@ class Registry:
         return Value(self.namer.value() if name is None else name, type_, data)
 
     def new_data(self) -> tuple[int, bytes]:
-        """Return a random type and data that mostly, not always, suits it."""
+        """Return a random type, and data that mostly fits it."""
         random = self._random
         draw = random.random()
         if draw < 0.5:
@@ -195,7 +195,7 @@ class Registry:
 
 
 class AddressPool:
-    """Kernel addresses: fresh ones, and those of closed objects again."""
+    """Kernel addresses: new ones, and those of closed objects again."""
 
     def __init__(self, pointer_size: int, reuse: float, random: Random) -> None:
         self._random, self._reuse = random, reuse
@@ -206,7 +206,7 @@ class AddressPool:
         self.previous: list[int] = []  # life -> the life before it at its address, -1 for none
 
     def take(self) -> tuple[int, int]:
-        """Return an address and the number of the life that begins there."""
+        """Return an address and the number of the lifetime that begins there."""
         free = self._free
         if free and self._random.random() < self._reuse:
             address = free.pop()
@@ -219,5 +219,5 @@ class AddressPool:
         return address, life
 
     def give_back(self, address: int) -> None:
-        """Say that the object at `address` is gone."""
+        """Release the address of a closed object."""
         self._free.append(address)

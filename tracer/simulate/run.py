@@ -1,4 +1,4 @@
-"""Run a simulation: the model, a sink, the file and the truth."""
+"""Runs a simulation: connects model, sink, file and truth."""
 
 import gc
 from contextlib import closing
@@ -63,7 +63,7 @@ def seed_path(path: Path) -> Path:
 
 
 def simulate(path: Path, options: SimulationOptions, *, truth: bool = True) -> Summary:
-    """Write a simulated trace to `path`, and its truth beside it; existing files are replaced, by whole ones.
+    """Write a simulated trace to `path`, and its truth beside it; complete files replace existing ones.
 
     Args:
         path: the .etl to write.

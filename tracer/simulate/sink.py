@@ -1,4 +1,4 @@
-"""What the model of behaviour tells whoever writes it down, and what both writers share.
+"""The sink: the interface between the model and the two writers of records, and their common code.
 
 A sink gets one call per operation, already decided and done in the model, and turns it into a record in
 the file and a row of the truth. `ManifestSink` writes the provider's events, `ClassicSink` the NT Kernel
@@ -37,7 +37,7 @@ class Sink(ABC):
         self.random = Random(f"sink {options.seed}")
 
     def write(self, cpu: int, record: bytes) -> tuple[int, int]:
-        """Put a record into the file; return its buffer and place, or (-1, 0) when it gets lost."""
+        """Put a record into the file; return its buffer and place, or (-1, 0) if it is lost."""
         lost = self.options.lost_events
         if lost and self.random.random() < lost:
             self.writer.lose_event(cpu)
@@ -46,7 +46,7 @@ class Sink(ABC):
 
     @abstractmethod
     def use_options(self, word: int) -> None:
-        """The option word `word` is in force from now on."""
+        """Use the option word `word` from now on."""
 
     @abstractmethod
     def preopened(self, handle: Handle) -> None:
@@ -58,15 +58,15 @@ class Sink(ABC):
         handle: Handle | None,
         status: int, disposition: int, *, create: bool,
     ) -> None:  # fmt: skip
-        """Write an open or create; `handle` is None where none resulted."""
+        """Write an open or create; `handle` is None if it failed."""
 
     @abstractmethod
     def plain(self, thread: Thread, id_: int, handle: Handle, status: int) -> None:
-        """Write an operation that has nothing but a key: delete, flush, security."""
+        """Write an operation that has only a key: delete, flush, security."""
 
     @abstractmethod
     def closed(self, thread: Thread, handle: Handle, *, lost: bool) -> None:
-        """Write a close; a `lost` one happens without a record."""
+        """Write a close; a `lost` one leaves no record."""
 
     @abstractmethod
     def information(

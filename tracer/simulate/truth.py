@@ -1,4 +1,4 @@
-"""The truth beside a simulated trace: what really happened, and what the file lets a reader know.
+"""The truth beside a simulated trace: what really happened, and what a reader of the file can know.
 
 Rows are collected while the trace is made and finished afterwards, because what got lost, and which name
 can be known from evidence that comes later, is certain only at the end. So a first file holds the rows as
@@ -100,7 +100,7 @@ class TruthWriter:
         self.count = 0
 
     def add(self, row: tuple[object, ...]) -> None:
-        """Take a row."""
+        """Add a row."""
         if self._path is None:
             self.count += 1
             return
@@ -110,7 +110,7 @@ class TruthWriter:
             self._spill()
 
     def add_evidence(self, row: tuple[object, ...]) -> None:
-        """Take a record that is no operation; its row serves the verdicts only."""
+        """Add a record that is no operation; its row is used for the verdicts only."""
         if self._path is not None:
             self._rows.append(row)
 
@@ -171,7 +171,7 @@ class TruthWriter:
 
 
 class _Verdicts:
-    """What the file lets a reader know of each life of each object."""
+    """What a reader of the file can know about each lifetime of each object."""
 
     def __init__(self, previous: list[int], preopened: list[int], limits: _Array) -> None:
         lives = len(previous)
@@ -186,13 +186,13 @@ class _Verdicts:
         self._base = np.full(lives, -1, np.int32)
 
     def survives(self, group: pa.Table) -> _Array:
-        """Whether each record is in the file."""
+        """Return whether each record is in the file."""
         buffer = _numbers(group, "buffer")
         ends = _numbers(group, "place") + _numbers(group, "size")
         return (buffer >= 0) & (ends <= self.limits[np.maximum(buffer, 0)])
 
     def learn(self, group: pa.Table) -> None:
-        """Take the evidence of some rows."""
+        """Add the evidence of some rows."""
         here = self.survives(group)
         life, base, kind = (_numbers(group, name)[here] for name in ("life", "base_life", "kind"))
         self.has_name[life[(kind & NAMES_LIFE) > 0]] = True
@@ -203,7 +203,7 @@ class _Verdicts:
         self._base[life[relative]] = base[relative]
 
     def conclude(self) -> None:
-        """Follow the evidence from base to what was opened from it."""
+        """Follow the evidence from each base to the keys opened from it."""
         unopened = ~self._opened & (self.previous >= 0)
         self.blurred |= unopened
         before = self.previous[unopened]
@@ -217,7 +217,7 @@ class _Verdicts:
                 flags |= more
 
     def rows(self, flags: _Array, group: pa.Table) -> _Array:
-        """Whether `flags` holds for the key of each row, the record's own name aside."""
+        """Return whether `flags` holds for the key of each row, apart from the record's own name."""
         life, base, kind = (_numbers(group, name) for name in ("life", "base_life", "kind"))
         under = (kind & UNDER_BASE > 0) & (base >= 0)
         flags = np.append(flags, False)  # life -1
@@ -242,7 +242,7 @@ def _final_schema() -> pa.Schema:
 
 
 def _times(clock: Clock, ticks: _Array) -> _Array:
-    """UTC nanoseconds of raw time stamps, exact: seconds apart, so that no product leaves 64 bits."""
+    """Return exact UTC nanoseconds of raw time stamps, in steps that fit 64 bits."""
     rate = {2: 10_000_000, 3: clock.mhz * 1_000_000}.get(clock.type, clock.frequency)
     seconds, rest = np.divmod(ticks - clock.start_ticks, rate)
     start = (clock.start_filetime - _EPOCH_FILETIME) * 100

@@ -1,4 +1,4 @@
-"""Plain LZ77 XPRESS compression (MS-XCA 2.3): enough of it to write compressed buffers.
+"""Plain LZ77 XPRESS compression (MS-XCA 2.3), as far as compressed buffers need it.
 
 The compressor is greedy and remembers one earlier place for each four bytes. It is here to make test
 input, not to be small or fast; reading is somebody else's job (tracer.etl).
@@ -59,7 +59,7 @@ def _match_length(data: bytes, match: int, place: int) -> int:
 
 
 def _put_length(out: bytearray, more: int, nibble_at: int) -> int:
-    """Write what a match's length exceeds 10 by; return where a half-used length byte stands, or -1."""
+    """Write the part of a match's length above 10; return the offset of a half-used length byte, or -1."""
     if nibble_at < 0:
         nibble_at = len(out)
         out.append(min(more, 15))

@@ -1,1 +1,1 @@
-"""Source files: what kind each is, which machine it is of, and how bytes come out of archives and pipes."""
+"""Source files: their kind, their machine, and their bytes out of archives and pipes."""

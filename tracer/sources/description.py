@@ -1,4 +1,4 @@
-"""Sources: what kind a file is, told by its content, and what the manifest says of it."""
+"""Descriptions of sources: the kind of a file, detected by content, and its entry in the manifest."""
 
 import hashlib
 import os
@@ -42,7 +42,7 @@ class Source:
 
 
 def kind_of_file(path: Path, shown: str) -> FileKind:
-    """Return what a file is, told by its content; `shown` is what an error calls it.
+    """Return the kind of a file, detected by content; `shown` is its name in messages.
 
     Raises:
         SourceError: it cannot be opened.
@@ -56,14 +56,14 @@ def kind_of_file(path: Path, shown: str) -> FileKind:
 
 @dataclass(frozen=True, slots=True)
 class FileState:
-    """How an open file stands: its bytes, and when they last changed (UTC nanoseconds)."""
+    """State of an open file: its size, and when it last changed (UTC nanoseconds)."""
 
     size: int
     modified_ns: int
 
     @classmethod
     def of(cls, file: IO[bytes]) -> "FileState":
-        """Return how it stands now; what stands under its name meanwhile is another matter."""
+        """Return the state of the open file now, even if its name belongs to another file meanwhile."""
         status = os.fstat(file.fileno())
         return cls(status.st_size, status.st_mtime_ns)
 
@@ -75,7 +75,7 @@ def sha256(path: Path) -> str:
 
 
 def sha256_of_first(file: IO[bytes], size: int) -> str:
-    """Return the SHA-256 of the first `size` bytes of an open file, in hex; others may read it meanwhile.
+    """Return the SHA-256 of the first `size` bytes of an open file, in hex; its position stays.
 
     A file that was cut since has fewer.
     """
@@ -90,7 +90,7 @@ def sha256_of_first(file: IO[bytes], size: int) -> str:
 
 @contextmanager
 def _second_reader(file: IO[bytes]) -> Iterator[Callable[[int, int], bytes]]:
-    """Give a function (bytes, offset) -> bytes that leaves the place of an open file as it is."""
+    """Return a function (size, offset) -> bytes that does not move the position of an open file."""
     if sys.platform == "win32":
         with Path(file.name).open("rb") as again:
 

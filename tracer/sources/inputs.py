@@ -1,4 +1,4 @@
-"""The traces that a user's words stand for: files, folders, compressed files, .zip archives, pipes.
+"""The traces that a user names: files, folders, compressed files, .zip archives, pipes.
 
 What is wrapped is unpacked into a folder of its own, which is removed afterwards. One level is unpacked, not more.
 """
@@ -57,13 +57,13 @@ class SourceFile:
 
 @dataclass(slots=True)
 class SourceFiles:
-    """The traces, in the order of the words, and what of folders and archives was no trace: one sentence each."""
+    """The traces in the order of the words, and one sentence for each folder or archive with other files."""
 
     files: list[SourceFile] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
 
     def without_copies(self) -> list[SourceFile]:
-        """Return the files without those that hold the same bytes as an earlier one; that one names them.
+        """Return the files without copies of earlier ones; the earlier file lists the names of its copies.
 
         Only files of one size are read for that, and only as far as they are equal.
         """
@@ -81,7 +81,7 @@ class SourceFiles:
 
 
 def bare_name(path: Path) -> str:
-    """Return the name of a trace without what says its kind: `boot` for boot.etl and for boot.etl.zip."""
+    """Return the name of a trace without extensions: `boot` for boot.etl and for boot.etl.zip."""
     if path == STDIN:
         return "stdin"
     name = path.name or path.resolve().name or "trace"
@@ -92,7 +92,7 @@ def bare_name(path: Path) -> str:
 
 
 def holds_traces(folder: Path) -> bool:
-    """Tell whether a folder is no capture and a file in it looks like a trace, wrapped or not."""
+    """Tell whether a folder is not a capture, and a file in it looks like a trace, compressed or not."""
     if (folder / MANIFEST_NAME).exists():
         return False
     try:
@@ -109,7 +109,7 @@ def open_sources(
     folder: Path | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Iterator[SourceFiles]:
-    """Find the traces that the words stand for, and unpack what is wrapped as long as the context lasts.
+    """Find the traces that the words name; compressed ones stay unpacked as long as the context lasts.
 
     Args:
         words: files, folders (the traces directly in them), `-` for standard input, `archive.zip/member`.
@@ -147,12 +147,12 @@ class _Finder:
         self._progress, self._bytes, self._files = progress, 0, 0
 
     def close(self) -> None:
-        """Remove what was unpacked."""
+        """Remove the unpacked files."""
         if self._workspace is not None:
             self._workspace.close()
 
     def find(self, word: Path) -> None:
-        """Add the traces that one word stands for."""
+        """Add the traces that one word names."""
         archive, member = _split_member(word)
         if waits(word):
             self._pipe(word)
@@ -166,7 +166,7 @@ class _Finder:
     def _in_folder(self, folder: Path) -> None:
         if (folder / MANIFEST_NAME).exists():
             raise SourceError(
-                f"{folder}: this is a capture, made of traces before; ask it: regtrace info {folder}"
+                f"{folder}: this is a capture, not a folder of traces; to see what it holds, run regtrace info {folder}"
             )
         try:
             paths = sorted(folder.iterdir())
@@ -198,7 +198,7 @@ class _Finder:
         self._file(path, shown, shown if word == STDIN else word.name)
 
     def _file(self, path: Path, shown: str, name: str, member: str = "", *, optional: bool = False) -> None:
-        """Add a file, or the traces in it; where it is `optional` and holds none, it is left out."""
+        """Add a file, or the traces in it; an `optional` file without any is left out."""
         kind = kind_of_file(path, shown)
         if kind.word == "zip":
             self._zip(path, shown, name, member, optional=optional)
@@ -253,7 +253,7 @@ class _Finder:
             self._leave_out(shown, [*others, *nested])
 
     def _unpack(self, pieces: Pieces, shown: str, packed: int | None, limit: Limit | None = None) -> Path:
-        """Write pieces to a file of their own and return it."""
+        """Write pieces to a new file and return it."""
         if self._workspace is None:
             self._workspace = self._make_workspace()
         self._files += 1
@@ -286,7 +286,7 @@ def _with_first(first: bytes, pieces: Pieces) -> Pieces:
 
 
 def _check(kind: FileKind, shown: str) -> None:
-    """Raise SourceError for what is known to be no trace, and for what is packed twice."""
+    """Raise SourceError for a file of another kind, and for one that is compressed twice."""
     if kind.word == "foreign":
         raise SourceError(kind.sentence(shown))
     if kind.word in WRAPPERS:
@@ -303,7 +303,7 @@ def _split_member(word: Path) -> tuple[Path, str]:
 
 
 def _kind_of_member(name: str, read: Callable[[], FileKind]) -> FileKind:
-    """Return what a member is; one that cannot be read and is not called a trace is none."""
+    """Return the kind of a member; one that cannot be read counts as a trace only by its name."""
     try:
         return read()
     except SourceError:

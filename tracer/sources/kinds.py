@@ -1,4 +1,4 @@
-"""What a file is, told by its first bytes, and what to do with one that is no trace.
+"""Kinds of files, detected by their first bytes, and what to do with a file that is no trace.
 
 Signatures are those that each format's own description publishes. An .etl file has none: it is known by its first
 buffer header, so everything else is asked first.
@@ -99,7 +99,7 @@ _EMPTY = FileKind("foreign", "an empty file", "record the trace again, or name a
 
 
 def file_kind(head: bytes) -> FileKind:
-    """Tell what a file is.
+    """Return the kind of a file.
 
     Args:
         head: its first HEAD_BYTES bytes, fewer where it is shorter.
@@ -124,7 +124,7 @@ def file_kind(head: bytes) -> FileKind:
 
 
 def _starts_with_buffer(head: bytes) -> bool:
-    """Tell whether a buffer header stands here, and behind it, unless compressed, a record of the system (ntwmi.h)."""
+    """Tell whether a buffer header begins here, followed (unless compressed) by a system record (ntwmi.h)."""
     if len(head) < 80:
         return False
     size, filled, flags = struct.unpack_from("<I44xIH", head)
@@ -133,7 +133,7 @@ def _starts_with_buffer(head: bytes) -> bool:
 
 
 def _inflates(head: bytes) -> bool:
-    """Tell whether a gzip stream begins here; a buffer of an .etl may have a size that looks like one."""
+    """Tell whether a gzip stream begins here; the size of an .etl buffer may look like one."""
     try:
         zlib.decompressobj(31).decompress(head, 64)
     except zlib.error:
@@ -142,7 +142,7 @@ def _inflates(head: bytes) -> bool:
 
 
 def _as_text(head: bytes) -> str | None:
-    """Return the start of a text file (UTF-8, or UTF-16 with its mark); None where it is none."""
+    """Return the start of a text file (UTF-8, or UTF-16 with its mark); None if it is not text."""
     if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
         text = head[: len(head) & ~1].decode("utf-16", "replace")
     else:

@@ -1,4 +1,4 @@
-"""Machines: which machine and which boot a source tells of, and whether several sources tell of one.
+"""Machines: which machine and boot a source describes, and whether several sources describe the same.
 
 Addresses of key objects mean something only between the start and the end of one run of Windows, so sources of
 two machines or two boots must never name each other's keys. What a log file header says of its machine is no
@@ -41,7 +41,7 @@ _FACTS = (
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What one source says of its machine; None where it is silent. Times are UTC nanoseconds.
+    """The machine as one source describes it; None is unknown. Times are UTC nanoseconds.
 
     Attributes:
         source: how the source is called in a sentence.
@@ -65,7 +65,7 @@ class Machine:
 
 
 def etl_machine(source: str, header: LogfileHeader) -> Machine:
-    """Return what a log file header says of its machine."""
+    """Return the machine that a log file header describes."""
     boot_ns = header.boot_ns
     if boot_ns is None and header.clock == "qpc" and not header.clock_is_odd:
         boot_ns = header.one_to_ns(0)
@@ -80,7 +80,7 @@ def etl_machine(source: str, header: LogfileHeader) -> Machine:
 
 
 def differences(one: Machine, other: Machine) -> list[str]:
-    """Return what proves that two sources are of different machines or boots; empty where nothing does."""
+    """Return what proves that two sources are of different machines or boots; empty if nothing does."""
     texts = []
     for field, text in _FACTS:
         value, other_value = getattr(one, field), getattr(other, field)
@@ -99,7 +99,7 @@ def differences(one: Machine, other: Machine) -> list[str]:
 
 
 def check_one_machine(machines: Sequence[Machine]) -> None:
-    """Check that nothing proves two sources to be of different machines or boots.
+    """Raise if two sources are proved to be of different machines or boots.
 
     Raises:
         UsageError: something does; the sentence names both sources and what differs.

@@ -1,4 +1,4 @@
-"""Notes: what a user should hear about the sources as soon as they are ingested.
+"""Notes: sentences about the sources that a user should see right after the ingest.
 
 A note is a counter of `tracer.diagnostics` that changes what a capture is, not only how complete it is. The manifest
 keeps them under `settings`, `notes`.

@@ -1,4 +1,4 @@
-"""Bytes out of a compressed file, a .zip or a pipe: in pieces of bounded size, and no more of them than a disk bears."""
+"""Unpacking of compressed files, .zip archives and pipes: in bounded pieces, no more than the disk holds."""
 
 import bz2
 import contextlib
@@ -40,7 +40,7 @@ _DAMAGED = (EOFError, NotImplementedError, OSError, RuntimeError, ValueError, zl
 
 
 class Limit:
-    """How many bytes one source may still unpack to."""
+    """Limit of the bytes that one source may unpack to."""
 
     def __init__(self, shown: str, packed: int | None, folder: Path) -> None:
         """Set the limit.
@@ -76,7 +76,7 @@ class Limit:
 
 
 def waits(path: Path) -> bool:
-    """Tell whether reading `path` waits for somebody who writes: standard input, a pipe, a device."""
+    """Tell whether reading `path` waits for a writer: standard input, a pipe, a device."""
     if path == STDIN:
         return True
     try:
@@ -87,7 +87,7 @@ def waits(path: Path) -> bool:
 
 
 def read_pipe(path: Path) -> Pieces:
-    """Yield what comes through standard input or a pipe, until its writer ends.
+    """Yield the bytes of standard input or a pipe, until its writer ends.
 
     Raises:
         SourceError: it cannot be opened or read.
@@ -105,7 +105,7 @@ def read_pipe(path: Path) -> Pieces:
 
 
 def read_compressed(path: Path, word: str, shown: str) -> Pieces:
-    """Yield what a compressed file holds, in pieces of at most 1 MiB.
+    """Yield the content of a compressed file, in pieces of at most 1 MiB.
 
     Args:
         path: the file.
@@ -138,7 +138,7 @@ def _pieces(read: Callable[[int], bytes]) -> Iterator[bytes]:
 def _streams(
     file: IO[bytes], make: "Callable[[], lzma.LZMADecompressor | bz2.BZ2Decompressor]"
 ) -> Iterator[bytes]:
-    """Yield what one or several streams behind each other hold; zeros after them are padding."""
+    """Yield the content of one or several concatenated streams; zeros after them are padding."""
     packed = file.read(_PIECE)
     while packed:
         decompressor = make()
@@ -157,19 +157,19 @@ def _streams(
 
 
 class ZipMember:
-    """A file in a .zip; `name` is what it is called there, and is never used as a path."""
+    """A file in a .zip; `name` is its name there, and is never used as a path."""
 
     def __init__(self, archive: zipfile.ZipFile, info: zipfile.ZipInfo, shown: str) -> None:
         self.name, self.shown = info.filename, shown
         self._archive, self._info = archive, info
 
     def kind(self) -> FileKind:
-        """Tell what it is by its first bytes; raises as `read` does."""
+        """Return the kind of the file by its first bytes; raises as `read` does."""
         with contextlib.closing(self._read(HEAD_BYTES)) as pieces:
             return file_kind(next(pieces, b""))
 
     def read(self) -> Pieces:
-        """Yield its bytes, in pieces of at most 1 MiB.
+        """Yield the bytes of the file, in pieces of at most 1 MiB.
 
         Raises:
             SourceError: it is encrypted, damaged, or packed in a way that is not read.
@@ -234,7 +234,7 @@ def write_pieces(pieces: Pieces, target: Path, limit: Limit, each: Callable[[int
 
 @contextlib.contextmanager
 def _unpacking(shown: str, what: str) -> Iterator[None]:
-    """Turn what a decompressor raises into one sentence."""
+    """Turn errors of a decompressor into one sentence."""
     try:
         yield
     except _DAMAGED as error:

@@ -50,7 +50,7 @@ _SOURCE_KINDS: dict[str, tuple[type, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What `capture.json` says; the nested fields are plain JSON values.
+    """The content of `capture.json`; nested fields are plain JSON values.
 
     Attributes:
         complete: False when anything was lost.
@@ -109,19 +109,19 @@ class Manifest:
 
     @property
     def shows_user(self) -> bool:
-        r"""Whether keys may be called ``HKCU\...`` because nothing says whose they are: a Procmon log without a SID."""
+        r"""Whether keys may be called ``HKCU\...``: their user is unknown (a Procmon log without a SID)."""
         return any(
             source.get("kind") == "pml" and not (source.get("facts") or {}).get("hkcu_sid")
             for source in self.sources
         )
 
     def files(self) -> Iterator[dict[str, Any]]:
-        """Yield what is said of every part and table."""
+        """Yield the entry of every part and table."""
         yield from self.parts
         yield from self.tables.values()
 
     def has_table(self, name: str) -> bool:
-        """Tell whether the capture has a table that can be read: sums that count otherwise than we do are none."""
+        """Tell whether the capture has a readable table; a `usage` with another version of counts is not."""
         entry = self.tables.get(name)
         if entry is None:
             return False
@@ -134,7 +134,7 @@ class Manifest:
         return {name: getattr(self, name) for name in (*first, *rest)}
 
     def save(self, directory: Path | str) -> None:
-        """Publish the manifest in `directory`, replacing an older one at once or not at all.
+        """Publish the manifest in `directory`, replacing an older one atomically.
 
         Raises:
             TargetError: it cannot be written.
@@ -217,17 +217,17 @@ def _check_shape(directory: Path, values: dict[str, Any]) -> None:
             or not _is_inside(entry["file"])
         ):
             raise CaptureError(
-                f"{path} has a part it does not describe ({entry!r:.80}): run the ingest again"
+                f"{path} has an invalid entry for a part ({entry!r:.80}): run the ingest again"
             )
 
 
 def _check_nested(path: Path, values: dict[str, Any]) -> None:
-    """Raise unless the objects inside are objects, and their numbers and names what readers take them for."""
+    """Raise unless nested objects, their numbers and names have the types that readers expect."""
     for source in values["sources"]:
         for name, kinds in _SOURCE_KINDS.items():
             if not isinstance(source, dict) or not isinstance(source.get(name), kinds):
                 raise CaptureError(
-                    f"{path} has a source it does not describe ({source!r:.80}): run the ingest again"
+                    f"{path} has an invalid entry for a source ({source!r:.80}): run the ingest again"
                 )
     totals = values["totals"]
     counts = [totals.get(name) for name in ("names", "operations")]
@@ -248,7 +248,7 @@ def _is_inside(file: str) -> bool:
 
 
 def _check_stays(directory: Path, path: Path) -> None:
-    """Raise where a file of a capture is reached through a link that leads out of its folder."""
+    """Raise if a file of a capture is reached through a link that leads out of its folder."""
     try:
         stays = path.resolve().is_relative_to(directory.resolve())
     except (OSError, ValueError, RuntimeError) as error:  # a loop of links
@@ -261,14 +261,14 @@ def _check_stays(directory: Path, path: Path) -> None:
 
 
 def _check_waits(path: Path) -> None:
-    """Raise where a file of a capture is a pipe or a device, which would be waited for."""
+    """Raise if a file of a capture is a pipe or a device, because reading it would wait."""
     with contextlib.suppress(OSError, ValueError):
         if path.exists() and not (path.is_file() or path.is_dir()):
-            raise CaptureError(f"{path} is no file: a capture is made of files; run the ingest again")
+            raise CaptureError(f"{path} is a pipe or a device, not a file; run the ingest again")
 
 
 def _check_part(directory: Path, entry: dict[str, Any], *, check_rows: bool) -> None:
-    """Raise unless a part is there and whole, and is the one that the manifest describes."""
+    """Raise unless a part exists, is complete, and is the one that the manifest describes."""
     path = directory / entry["file"]
     advice = f"run the ingest again, or restore the file named in {MANIFEST_NAME}"
     _check_stays(directory, path)
@@ -306,7 +306,7 @@ def _check_rows(path: Path, expected: int, advice: str) -> None:
 
 
 def _sync_directory(directory: Path) -> None:
-    """Make the new name durable; Windows does that with the rename."""
+    """Make the new name durable; on Windows the rename does that."""
     if os.name == "nt":
         return
     handle = os.open(directory, os.O_RDONLY)

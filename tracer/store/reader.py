@@ -1,4 +1,4 @@
-"""Which files make each table of a capture: the manifest says it, nothing is searched for."""
+"""The files of each table of a capture: the manifest lists them, nothing is searched for."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What was done to each key, summed while its events are written: the table `usage`."""
+"""The table `usage`: sums of what was done to each key, computed while events are written."""
 
 from dataclasses import dataclass
 
@@ -50,7 +50,7 @@ _STARTS = {  # what is summed, and what it is before the first row
 
 
 class Usage:
-    """Sums by key, row group by row group; the first row is of operations without a key."""
+    """Sums by key, added row group by row group; the first row is for operations without a key."""
 
     def __init__(self) -> None:
         self._sums = {name: np.full(0, start) for name, start in _STARTS.items()}

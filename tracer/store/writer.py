@@ -1,4 +1,4 @@
-"""Writing a capture: everything goes into a workspace beside it, from which it is renamed into place at the end.
+"""The writer of a capture: writes into a workspace beside it, and renames it into place at the end.
 
 So a capture is there whole or not at all, and several runs for one place do not see each other; a killed run leaves a
 workspace that the next one clears away.
@@ -49,7 +49,7 @@ _MAKES_BLOOM_FILTERS = "bloom_filter_options" in inspect.signature(pq.ParquetWri
 
 
 class CaptureWriter:
-    """Writes parts and tables for `target`; nothing is seen there before `publish`.
+    """Writes parts and tables for `target`; nothing appears there before `publish`.
 
     Parts are written on a thread of their own (Arrow leaves the interpreter free), one at a time.
 
@@ -97,13 +97,13 @@ class CaptureWriter:
         self._pending = self._pool.submit(self._write_part, row_groups, rows)
 
     def append(self, name: str, tables: Iterable[pa.Table]) -> None:
-        """Append rows to the table `name`, on the thread as well."""
+        """Append rows to the table `name`, on the writing thread."""
         for table in tables:
             self._wait()
             self._pending = self._pool.submit(self._append, name, table)
 
     def append_rows(self, name: str, rows: list[dict[str, Any]]) -> None:
-        """Append rows given one by one to the table `name`; it is written even where there are none."""
+        """Append rows given one by one to the table `name`, which is written even without rows."""
         self.append(name, [pa.Table.from_pylist(rows, schema=TABLES[name].arrow())])
 
     def _append(self, name: str, table: pa.Table) -> None:
@@ -152,7 +152,7 @@ class CaptureWriter:
             raise
 
     def close(self) -> None:
-        """Stop; what was not published is removed."""
+        """Stop, and remove what was not published."""
         with contextlib.suppress(Exception):
             self._wait()
         self._pool.shutdown()
@@ -198,7 +198,7 @@ class CaptureWriter:
 
 
 def _options(schema: pa.Schema, rows: int = 0) -> dict[str, Any]:
-    """Return how a table is written of which a row group has about so many rows."""
+    """Return the Parquet options of a table with about so many rows in a row group."""
     bloom = {}
     if _MAKES_BLOOM_FILTERS and rows and _LOOKED_UP in schema.names:
         bloom["bloom_filter_options"] = {_LOOKED_UP: {"ndv": rows, "fpp": 0.01}}
@@ -217,13 +217,13 @@ def _options(schema: pa.Schema, rows: int = 0) -> dict[str, Any]:
 
 
 def _check_replaceable(target: Path, place: Path, *, force: bool) -> None:
-    """Raise unless nothing is in the way, or --force says that a capture is to go, and nothing else goes with it."""
+    """Raise unless nothing exists there, or --force is given for a capture without files of others."""
     if not os.path.lexists(place):
         return
     if not force:
         raise TargetError(f"{target} exists; choose another name or replace it with --force")
     if not place.is_dir() or (any(place.iterdir()) and not (place / MANIFEST_NAME).exists()):
-        raise TargetError(f"{target} is no capture, so --force does not replace it; choose another name")
+        raise TargetError(f"{target} is not a capture, so --force does not replace it; choose another name")
     others = _files_of_others(place)
     if others:
         raise TargetError(
@@ -232,7 +232,7 @@ def _check_replaceable(target: Path, place: Path, *, force: bool) -> None:
 
 
 def _files_of_others(place: Path) -> list[str]:
-    """Return what is in a capture beside its own files: --force must not delete what somebody put there."""
+    """Return the files in a capture that no ingest wrote, because --force must not delete them."""
     own = {
         MANIFEST_NAME,
         f"{MANIFEST_NAME}.tmp",
