@@ -41,9 +41,9 @@ NAME_SOURCES = {
     "open": "an earlier record of this trace named the object: an open, a create, or a filled name",
     "seed": "the handle table read when the capture started",
     "rundown": "a rundown of the key control blocks",
-    "later": "evidence that came after the row, for the same life of the same object",
-    "partial": "only the last components are known, below an object nobody named",
-    "none": "nothing names the object; its address is all there is",
+    "later": "evidence that came after the row, for the same lifetime of the same object",
+    "partial": "only the last components are known, below an object without a name",
+    "none": "nothing names the object; only its address is known",
 }
 
 FLAGS = {
@@ -112,98 +112,100 @@ class Table:
 
 EVENTS = Table(
     "events",
-    "One row per registry operation. Inside a part rows stand by (key_id, sequence); `sequence` is the order.",
+    "One row per registry operation. Inside a part rows are sorted by (key_id, sequence); `sequence` is the order in time.",
     (
         Column("sequence", "int64", "position in the capture's total order, from 0"),
         Column("time", "timestamp", "UTC, microseconds"),
         Column("time_ns", "int64", "UTC, nanoseconds since 1970 (the clock's own step is often 100 ns)"),
-        Column("cpu", "int16", "processor that logged the record; NULL where the source does not say"),
-        Column("thread_id", "uint32", "thread that called; NULL where the record's header has none"),
-        Column("process_id", "int32", "row of `processes`; NULL where the record names no process"),
+        Column("cpu", "int16", "processor that logged the record; NULL if the source does not say"),
+        Column("thread_id", "uint32", "calling thread; NULL if the record's header has none"),
+        Column("process_id", "int32", "row of `processes`; NULL if the record names no process"),
         Column(
-            "operation", "text", "what was done: CreateKey, SetValueKey, ... (tracer.registry.operations)"
+            "operation", "text", "the operation: CreateKey, SetValueKey, ... (tracer.registry.operations)"
         ),
-        Column("notify_class", "int16", "REG_NOTIFY_CLASS number; NULL where no callback class exists"),
-        Column("phase", "text", "post, or pre for CloseKey; NULL where no callback class exists"),
+        Column("notify_class", "int16", "REG_NOTIFY_CLASS number; NULL if there is no callback class"),
+        Column("phase", "text", "post, or pre for CloseKey; NULL if there is no callback class"),
         Column(
             "status",
             "uint32",
-            "NTSTATUS; NULL where unknown, and for the CloseKey of ETW, whose 0 is nominal",
+            "NTSTATUS; NULL if unknown, and for CloseKey of ETW, which always says 0",
         ),
-        Column("key_id", "int32", "row of `keys`; NULL where the operation has no key"),
+        Column("key_id", "int32", "row of `keys`; NULL if the operation has no key"),
         Column(
             "handle_id",
             "int64",
-            "row of `handles`: the life of the key object used (for a successful "
-            "open or create, the one it made; of the NT Kernel Logger the control block of the key that the name was "
-            "relative to); NULL where no object is involved or the source has none",
+            "row of `handles`: the lifetime of the key object used. For a successful open or create it is the object "
+            "made; with the NT Kernel Logger it is the control block of the key that the name was relative to. NULL if no "
+            "object is involved or the source has none",
         ),
         Column(
             "requested_name",
             "text",
-            "what the caller of an open, create or rename passed, escaped; else NULL",
+            "the name that the caller of an open, create or rename passed, escaped; otherwise NULL",
         ),
         Column(
             "value_name",
             "text",
-            "value name, escaped; empty is the default value, NULL is no value at all; of EnumerateValueKey the "
-            "name that came back, where it was captured",
+            "value name, escaped; empty is the default value, NULL is no value at all; for EnumerateValueKey the "
+            "returned name, if it was captured",
         ),
         Column("disposition", "uint32", "1 created, 2 opened; NULL unless a create succeeded"),
-        Column("information_class", "uint32", "KEY_*_INFORMATION_CLASS asked for or set; else NULL"),
-        Column("index", "uint32", "index of an enumeration; else NULL"),
-        Column("entry_count", "uint32", "values asked for by QueryMultipleValueKey; else NULL"),
+        Column("information_class", "uint32", "KEY_*_INFORMATION_CLASS requested or set; otherwise NULL"),
+        Column("index", "uint32", "index of an enumeration; otherwise NULL"),
+        Column(
+            "entry_count", "uint32", "number of values requested by QueryMultipleValueKey; otherwise NULL"
+        ),
         Column(
             "data_type",
             "uint32",
-            "registry value type written or read; NULL where not carried, and where no value is read",
+            "registry value type written or read; NULL if the record has none, and if no value was read",
         ),
         Column(
             "data_size",
             "uint32",
-            "the value's own full size in bytes, even where fewer were captured; of a read that was too short "
-            "(BUFFER_OVERFLOW, BUFFER_TOO_SMALL) the size that the value has; NULL where not carried",
+            "full size of the value in bytes, even if fewer were captured; also for a read whose buffer was too short "
+            "(BUFFER_OVERFLOW, BUFFER_TOO_SMALL); NULL if the record has none",
         ),
         Column(
             "data",
             "bytes",
-            "the value's own captured bytes: written by SetValueKey, or read, without the structure around them; "
-            "NULL where nothing was captured, and where the value is empty (data_size 0)",
+            "captured bytes of the value: written by SetValueKey, or read, without the structure around them; "
+            "NULL if nothing was captured, and if the value is empty (data_size 0)",
         ),
-        Column("previous_type", "uint32", "type of the value before SetValueKey; NULL where not recorded"),
-        Column("previous_size", "uint32", "its full size in bytes; NULL where not recorded"),
-        Column("previous_data", "bytes", "its captured bytes; NULL where nothing was captured"),
-        Column("duration_ns", "int64", "how long the operation took; NULL where the source does not say"),
+        Column("previous_type", "uint32", "type of the value before SetValueKey; NULL if not recorded"),
+        Column("previous_size", "uint32", "full size of the value before, in bytes; NULL if not recorded"),
+        Column("previous_data", "bytes", "captured bytes of the value before; NULL if nothing was captured"),
+        Column("duration_ns", "int64", "duration of the operation; NULL if the source does not say"),
         Column(
             "name_source",
             "text",
-            "where the key's name came from (see below); NULL in the stored parts where "
-            "`keys.name_source` says it, in the view only for rows without a key",
+            "how the key's name is known (see below). In the stored parts NULL means that "
+            "`keys.name_source` says it; in the view only rows without a key are NULL",
         ),
         Column("source", "text", "provider or importer the row came from"),
         Column("source_id", "int16", "position in the list of sources of capture.json"),
-        Column("event_id", "uint16", "event id (classic: opcode); NULL where the source has none"),
+        Column("event_id", "uint16", "event id (classic: opcode); NULL if the source has none"),
         Column(
             "record_offset",
             "int64",
-            "where in the source the record starts (in an .etl with compressed "
-            "buffers: where it would start if none were compressed)",
+            "offset of the record in the source (in an .etl with compressed "
+            "buffers: the offset if none were compressed)",
         ),
         Column("flags", "uint32", "sum of tracer.schema.FLAGS"),
         Column(
             "detail",
             "text",
-            "JSON object of fields that have no column, as wdm.h names them: of reads what the returned structure says "
-            "beside the value (Name, LastWriteTime, SubKeys, Values, TitleIndex where it is not 0, ...), ResultLength "
-            "where not all of it was captured, and the bytes of a structure nobody knows as hex digits under "
-            "KeyInformation or KeyValueInformation; NULL when there are none",
+            "JSON object of fields without a column, named as in wdm.h. For reads: the fields of the returned structure "
+            "beside the value (Name, LastWriteTime, SubKeys, Values, TitleIndex if it is not 0, ...), ResultLength if not "
+            "all of it was captured, and the bytes of an unknown structure as hex digits under "
+            "KeyInformation or KeyValueInformation; NULL if there are none",
         ),
     ),
 )
 
 KEYS = Table(
     "keys",
-    "One row per key, and per object nobody named in advance.",
+    "One row per key, and per object that had no name at first.",
     (
         Column("key_id", "int32", "identity inside this capture"),
         Column(
@@ -212,18 +214,16 @@ KEYS = Table(
             "native path as first spelled, escaped: \\REGISTRY\\MACHINE\\...; below an unnamed "
             "object it starts with <object 0x...>",
         ),
-        Column(
-            "display_path", "text", "the Win32 spelling (HKLM\\...) where there is one, else the native path"
-        ),
-        Column("folded_path", "text", "display_path in the registry's upper case: what patterns match"),
+        Column("display_path", "text", "the Win32 spelling (HKLM\\...), or the native path if there is none"),
+        Column("folded_path", "text", "display_path in the registry's upper case; patterns match it"),
         Column("parent_id", "int32", "key_id of the parent; NULL for a root and for an unnamed object"),
         Column("name", "text", "last component"),
         Column("depth", "int16", "components in the path"),
         Column(
             "same_as",
             "int32",
-            "key_id under which this key is grouped: another spelling of the same key, or "
-            "what later evidence found; its own key_id otherwise",
+            "key_id of the key that this row is the same as: another spelling of it, or one "
+            "found by later evidence; otherwise its own key_id",
         ),
         Column(
             "name_source",
@@ -236,27 +236,29 @@ KEYS = Table(
 
 HANDLES = Table(
     "handles",
-    "One row per life of a key object (manifest provider: one per open; classic: the key control block, which "
-    "records make, name and delete that are no event rows: the row after such a record stands for it, and the "
-    "number of all events where none came after it).",
+    "One row per lifetime of a key object. Manifest provider: one per open. Classic: the key control block; the "
+    "records that make, name and delete it are no event rows, so the sequence of the next row stands for such a "
+    "record, or the number of all events if no row follows.",
     (
         Column("handle_id", "int64", "identity inside this capture"),
         Column("address", "int64", "kernel address of the object, as a 64-bit pattern"),
-        Column("key_id", "int32", "key it stood for (its last name, where it changed)"),
-        Column("process_id", "int32", "process that opened it; NULL where the opening was not seen"),
-        Column("opened_sequence", "int64", "event that opened it; NULL where not seen"),
-        Column("opened_ns", "int64", "time of that event or record; NULL where not seen"),
-        Column("closed_sequence", "int64", "event that closed it; NULL where not seen"),
-        Column("closed_ns", "int64", "time of that event or record; NULL where not seen"),
-        Column("first_sequence", "int64", "first event that touched it"),
-        Column("last_sequence", "int64", "last event that touched it"),
+        Column("key_id", "int32", "key of the object (its last name, if that changed)"),
+        Column("process_id", "int32", "process that opened it; NULL if the open was not recorded"),
+        Column("opened_sequence", "int64", "event that opened it; NULL if not recorded"),
+        Column("opened_ns", "int64", "time of that event or record; NULL if not recorded"),
+        Column("closed_sequence", "int64", "event that closed it; NULL if not recorded"),
+        Column("closed_ns", "int64", "time of that event or record; NULL if not recorded"),
+        Column("first_sequence", "int64", "first event that used it"),
+        Column("last_sequence", "int64", "last event that used it"),
         Column(
-            "began", "text", "open, create, seed, rundown (of a control block: made or rundown), or unseen"
+            "began",
+            "text",
+            "how it began: open, create, seed, rundown (control blocks: made or rundown), or unseen",
         ),
         Column(
             "ended",
             "text",
-            "close, reuse (its address was opened again, the close was not recorded), or open "
+            "how it ended: close, reuse (its address was opened again, the close was not recorded), or open "
             "(still open at the end)",
         ),
     ),
@@ -264,43 +266,47 @@ HANDLES = Table(
 
 PROCESSES = Table(
     "processes",
-    "One row per life of a process id.",
+    "One row per process: one use of a process id.",
     (
         Column("process_id", "int32", "identity inside this capture"),
         Column("pid", "uint32", "Windows process id"),
-        Column("parent_pid", "uint32", "NULL where unknown"),
-        Column("parent_id", "int32", "process_id of the parent; NULL where unknown"),
-        Column("start_ns", "int64", "start, UTC nanoseconds; NULL where unknown"),
-        Column("end_ns", "int64", "end; NULL where it was not seen"),
-        Column("image", "text", "file name of the image; NULL where unknown"),
-        Column("image_path", "text", "its path as recorded; NULL where the source has only a file name"),
-        Column("command_line", "text", "NULL where not recorded"),
-        Column("user", "text", "account name or SID as recorded; NULL where unknown"),
-        Column("session_id", "uint32", "NULL where unknown"),
-        Column("exit_code", "uint32", "NULL while it runs or where not recorded"),
+        Column("parent_pid", "uint32", "NULL if unknown"),
+        Column("parent_id", "int32", "process_id of the parent; NULL if unknown"),
+        Column("start_ns", "int64", "start, UTC nanoseconds; NULL if unknown"),
+        Column("end_ns", "int64", "end; NULL if not recorded"),
+        Column("image", "text", "file name of the image; NULL if unknown"),
+        Column(
+            "image_path", "text", "path of the image as recorded; NULL if the source has only a file name"
+        ),
+        Column("command_line", "text", "NULL if not recorded"),
+        Column("user", "text", "account name or SID as recorded; NULL if unknown"),
+        Column("session_id", "uint32", "NULL if unknown"),
+        Column("exit_code", "uint32", "NULL while it runs, or if not recorded"),
         Column(
             "source",
             "text",
-            "start, rundown, later, seed, procmon: how it is known; none where only its id is",
+            "how the process is known: start, rundown, later, seed, procmon; none if only its id is known",
         ),
     ),
 )
 
 EXTENDED = Table(
     "extended",
-    "Extended items of the events that carried any.",
+    "Extended items of the events that have any.",
     (
         Column("sequence", "int64", "the event"),
-        Column("sid", "text", "SID of the caller, S-1-...; NULL where not carried"),
-        Column("session_id", "uint32", "terminal session; NULL where not carried"),
+        Column("sid", "text", "SID of the caller, S-1-...; NULL if the event has none"),
+        Column("session_id", "uint32", "terminal session; NULL if the event has none"),
         Column(
-            "process_start_key", "int64", "identity of the process across pid reuse; NULL where not carried"
+            "process_start_key",
+            "int64",
+            "identity of the process across pid reuse; NULL if the event has none",
         ),
-        Column("event_key", "int64", "NULL where not carried"),
+        Column("event_key", "int64", "NULL if the event has none"),
         Column(
             "stack",
             "addresses",
-            "return addresses, innermost first, as 64-bit patterns; NULL where not carried",
+            "return addresses, innermost first, as 64-bit patterns; NULL if the event has none",
         ),
     ),
 )
@@ -320,68 +326,67 @@ LOSSES = Table(
         Column(
             "count",
             "int64",
-            "how many (damage: bytes, clock: nanoseconds); NULL where only the fact is known",
+            "how many (damage: bytes, clock: nanoseconds); NULL if unknown",
         ),
-        Column("from_ns", "int64", "the loss lies after this time; NULL where it could be anywhere"),
-        Column("to_ns", "int64", "and before this one; NULL where it could be anywhere"),
-        Column("cpu", "int16", "NULL where not tied to one processor"),
-        Column("evidence", "text", "what said so"),
+        Column("from_ns", "int64", "the loss is after this time; NULL if it could be anywhere"),
+        Column("to_ns", "int64", "the loss is before this time; NULL if it could be anywhere"),
+        Column("cpu", "int16", "processor; NULL if not tied to one"),
+        Column("evidence", "text", "what shows the loss"),
     ),
 )
 
 DIAGNOSTICS = Table(
     "diagnostics",
-    "Everything odd that was met while reading, counted.",
+    "Counts of everything unusual that was found while reading.",
     (
         Column("source_id", "int16", "position in the list of sources; NULL for the whole capture"),
         Column("name", "text", "stable name of the counter (tracer.diagnostics)"),
         Column("severity", "text", "info, warning, or loss"),
         Column("count", "int64", "how often"),
-        Column("first_offset", "int64", "where in the source it was met first; NULL where it has no place"),
+        Column("first_offset", "int64", "lowest offset in the source; NULL if it has no place"),
         Column("meaning", "text", "one sentence"),
     ),
 )
 
 COUNTERS = Table(
     "counters",
-    "What the sessions of a recording said of themselves, asked about once a second. Recordings only: a "
+    "Counters of the sessions of a recording, polled about once a second. Only recordings have them: a "
     "capture made from a file has no such table, or an empty one.",
     (
-        Column("time_ns", "int64", "when it was asked, UTC nanoseconds"),
+        Column("time_ns", "int64", "time of the poll, UTC nanoseconds"),
         Column("source_id", "int16", "position in the list of sources of the file that the session wrote"),
         Column("session", "text", "name of the session"),
-        Column("events_lost", "int64", "events that found no room so far"),
-        Column("log_buffers_lost", "int64", "buffers that could not be written so far"),
-        Column("real_time_buffers_lost", "int64", "buffers that no consumer took so far"),
+        Column("events_lost", "int64", "events lost so far, because no buffer had room"),
+        Column("log_buffers_lost", "int64", "buffers lost so far, because they could not be written"),
+        Column("real_time_buffers_lost", "int64", "buffers lost so far, because no consumer took them"),
         Column("buffers_written", "int64", "buffers written so far"),
         Column("buffers", "int64", "buffers allocated"),
-        Column("free_buffers", "int64", "buffers that held nothing"),
+        Column("free_buffers", "int64", "buffers that were empty"),
     ),
 )
 
 USAGE = Table(
     "usage",
-    "What was done to each key that events touch, summed over the capture, so that questions about load need not read "
-    "every event. It is empty in captures of older versions, which made none or counted otherwise; these are asked all "
-    "the same.",
+    "Sums of what was done to each key, so that questions about load need not read every event. It is "
+    "empty in captures of older versions, which had none or counted differently; questions then read the events.",
     (
         Column("key_id", "int32", "row of `keys`; NULL: operations without a key"),
         Column("events", "int64", "event rows"),
         Column(
             "reads",
             "int64",
-            "those that read, done or tried, as in the next five (tracer.registry.operations)",
+            "reads, successful or not; the next five columns also count both (tracer.registry.operations)",
         ),
-        Column("writes", "int64", "those that change the registry, and say so"),
+        Column("writes", "int64", "operations that certainly change the registry"),
         Column("opens", "int64", "OpenKey and CreateKey"),
-        Column("created", "int64", "creates that made the key, and say so"),
+        Column("created", "int64", "creates that certainly made the key"),
         Column("deletes", "int64", "deletes of keys and values"),
-        Column("unclear_writes", "int64", "those that do not say whether they are writes"),
-        Column("failures", "int64", "those that failed (tracer.registry.ntstatus.is_failure)"),
-        Column("not_found", "int64", "those with STATUS_OBJECT_NAME_NOT_FOUND"),
-        Column("bytes_read", "int64", "data_size of successful reads of values; NULL where none is known"),
-        Column("bytes_written", "int64", "data_size of successful SetValueKey; NULL where none is known"),
-        Column("time_spent_ns", "int64", "sum of duration_ns; NULL where none is known, or beyond 62 bits"),
+        Column("unclear_writes", "int64", "operations that do not say whether they are writes"),
+        Column("failures", "int64", "operations that failed (tracer.registry.ntstatus.is_failure)"),
+        Column("not_found", "int64", "operations with STATUS_OBJECT_NAME_NOT_FOUND"),
+        Column("bytes_read", "int64", "data_size of successful reads of values; NULL if none is known"),
+        Column("bytes_written", "int64", "data_size of successful SetValueKey; NULL if none is known"),
+        Column("time_spent_ns", "int64", "sum of duration_ns; NULL if none is known, or beyond 62 bits"),
         Column("first_ns", "int64", "earliest time_ns"),
         Column("last_ns", "int64", "latest time_ns"),
         Column("first_sequence", "int64", "first of the events"),

@@ -58,12 +58,12 @@ class Activity(Opens):
             turn = place // len(self._people.running)
             key = process.roots[turn] if turn < len(process.roots) else self._walk(process.roots[0], 6)
             handle = Handle(key, key.path)
-            self._sink.preopened(handle)
+            self._sink.note_preopened(handle)
             process.handles.append(handle)
             handles.append(handle)
         if self._options.process_events:
             for process in self._people.running:
-                self._sink.process(process, "rundown")
+                self._sink.write_process(process, "rundown")
         return handles
 
     def step(self) -> None:
@@ -93,7 +93,7 @@ class Activity(Opens):
         """Describe what runs when the trace stops."""
         if self._options.process_events:
             for process in self._people.running:
-                self._sink.process(process, "final rundown")
+                self._sink.write_process(process, "final rundown")
         self._sink.finish()
 
     # what is done with an open key
@@ -110,10 +110,10 @@ class Activity(Opens):
             self._query_value(thread, handle)
             sink.ticks = stamp
             other = Thread(process, process.threads[-1].tid, (thread.cpu + 1) % options.cpus)
-            sink.closed(other, handle, lost=False)
+            sink.write_close(other, handle, lost=False)
             sink.ticks = stamp + 2
             return
-        sink.closed(thread, handle, lost=bool(options.lost_close) and random() < options.lost_close)
+        sink.write_close(thread, handle, lost=bool(options.lost_close) and random() < options.lost_close)
 
     def _query_value(self, thread: Thread, handle: Handle | None = None) -> None:
         random, sink = self._random.random, self._sink
@@ -127,7 +127,7 @@ class Activity(Opens):
             status = _KEY_DELETED if key.deleted else _NOT_FOUND
             if not key.deleted and any(value.name == name for value in values):
                 status = _DENIED
-            sink.value_queried(thread, handle, status, name, encode_text(name), 2, 0, None)
+            sink.write_value_query(thread, handle, status, name, encode_text(name), 2, 0, None)
             return
         value = values[int(random() * len(values))]
         class_, status = 2, _SUCCESS
@@ -136,7 +136,7 @@ class Activity(Opens):
         elif draw < 0.5:
             status = _OVERFLOW if draw < 0.45 else _TOO_SMALL
         size, data = key_information.value_information(class_, value, build=sink.wants_data)
-        sink.value_queried(thread, handle, status, value.name, value.wire, class_, size,
+        sink.write_value_query(thread, handle, status, value.name, value.wire, class_, size,
                            data if status == _SUCCESS else None)  # fmt: skip
 
     def _set_value(self, thread: Thread) -> None:
@@ -160,7 +160,7 @@ class Activity(Opens):
             value.type, value.data = type_, data
             if previous is None:
                 key.values.append(value)
-        self._sink.value_set(thread, handle, status, new, previous)
+        self._sink.write_value_set(thread, handle, status, new, previous)
 
     def _delete_value(self, thread: Thread) -> None:
         handle = self._pick(thread.process.handles)
@@ -168,10 +168,10 @@ class Activity(Opens):
         if handle.key.deleted or not values or random() < 0.3:
             name = "CachedFeatureString"
             status = _KEY_DELETED if handle.key.deleted else _NOT_FOUND
-            self._sink.value_deleted(thread, handle, status, name, encode_text(name))
+            self._sink.write_value_delete(thread, handle, status, name, encode_text(name))
             return
         value = values.pop(int(random() * len(values)))
-        self._sink.value_deleted(thread, handle, _SUCCESS, value.name, value.wire)
+        self._sink.write_value_delete(thread, handle, _SUCCESS, value.name, value.wire)
 
     def _query_key(self, thread: Thread) -> None:
         handle = self._pick(thread.process.handles)
@@ -179,16 +179,18 @@ class Activity(Opens):
         class_ = (2, 0, 4, 3, 1, 7)[int(draw * draw * 6)]
         size, data = key_information.key_information(class_, handle.key, build=self._sink.wants_data)
         status = _KEY_DELETED if handle.key.deleted else _TOO_SMALL if draw > 0.95 else _SUCCESS
-        self._sink.information(thread, 4, handle, status, class_, size, data if status == _SUCCESS else None)
+        self._sink.write_information(
+            thread, 4, handle, status, class_, size, data if status == _SUCCESS else None
+        )
 
     def _set_information(self, thread: Thread) -> None:
         handle = self._pick(thread.process.handles)
         status = _KEY_DELETED if handle.key.deleted else _SUCCESS
         if self._random.random() < 0.5:
-            self._sink.information(thread, 11, handle, status, 5, 4, (1).to_bytes(4, "little"))
+            self._sink.write_information(thread, 11, handle, status, 5, 4, (1).to_bytes(4, "little"))
         else:
             written = self._sink.writer.clock.filetime(self._sink.ticks).to_bytes(8, "little")
-            self._sink.information(thread, 11, handle, status, 0, 8, written)
+            self._sink.write_information(thread, 11, handle, status, 0, 8, written)
 
     def _enumerate_key(self, thread: Thread) -> None:
         handle = self._pick(thread.process.handles)
@@ -196,11 +198,11 @@ class Activity(Opens):
         index = int(self._random.random() * (len(children) + 1))
         if index >= len(children) or handle.key.deleted:
             status = _KEY_DELETED if handle.key.deleted else _NO_MORE
-            self._sink.enumerated(thread, 8, handle, status, index, 0, 0, None)
+            self._sink.write_enumeration(thread, 8, handle, status, index, 0, 0, None)
             return
         class_ = index & 1
         size, data = key_information.key_information(class_, children[index], build=self._sink.wants_data)
-        self._sink.enumerated(thread, 8, handle, _SUCCESS, index, class_, size, data)
+        self._sink.write_enumeration(thread, 8, handle, _SUCCESS, index, class_, size, data)
 
     def _enumerate_value(self, thread: Thread) -> None:
         handle = self._pick(thread.process.handles)
@@ -208,10 +210,10 @@ class Activity(Opens):
         index = int(self._random.random() * (len(values) + 1))
         if index >= len(values) or handle.key.deleted:
             status = _KEY_DELETED if handle.key.deleted else _NO_MORE
-            self._sink.enumerated(thread, 9, handle, status, index, 1, 0, None)
+            self._sink.write_enumeration(thread, 9, handle, status, index, 1, 0, None)
             return
         size, data = key_information.value_information(index & 1, values[index], build=self._sink.wants_data)
-        self._sink.enumerated(thread, 9, handle, _SUCCESS, index, index & 1, size, data)
+        self._sink.write_enumeration(thread, 9, handle, _SUCCESS, index, index & 1, size, data)
 
     def _delete_key(self, thread: Thread) -> None:
         handle = self._pick(thread.process.handles)
@@ -223,19 +225,21 @@ class Activity(Opens):
         else:
             status = _SUCCESS
             key.remove()
-        self._sink.plain(thread, 3, handle, status)
+        self._sink.write_key_operation(thread, 3, handle, status)
 
     def _security(self, thread: Thread) -> None:
         draw = self._random.random()
         handle = self._pick(thread.process.handles)
-        self._sink.plain(thread, 14 if draw < 0.8 else 15, handle, _DENIED if draw > 0.95 else _SUCCESS)
+        self._sink.write_key_operation(
+            thread, 14 if draw < 0.8 else 15, handle, _DENIED if draw > 0.95 else _SUCCESS
+        )
 
     def _flush(self, thread: Thread) -> None:
-        self._sink.plain(thread, 12, self._pick(thread.process.handles), _SUCCESS)
+        self._sink.write_key_operation(thread, 12, self._pick(thread.process.handles), _SUCCESS)
 
     def _query_values(self, thread: Thread) -> None:
         count = 1 + int(self._random.random() * 9)
-        self._sink.values_queried(thread, self._pick(thread.process.handles), _SUCCESS, count, count * 24)
+        self._sink.write_values_query(thread, self._pick(thread.process.handles), _SUCCESS, count, count * 24)
 
     def _replace_process(self) -> None:
         """End a process, which closes what it holds, and start another."""
@@ -245,10 +249,10 @@ class Activity(Opens):
         process = running[1 + int(random() * (len(running) - 1))]
         thread = process.threads[0]
         while process.handles:
-            self._sink.closed(thread, process.handles.pop(), lost=False)
+            self._sink.write_close(thread, process.handles.pop(), lost=False)
             self._sink.ticks += 5
         if self._options.process_events:
-            self._sink.process(process, "stop")
+            self._sink.write_process(process, "stop")
         self._people.end(process)
         parent = running[int(random() * len(running))]
         self._sink.ticks += 1 + int(math.sqrt(random()) * self._step)
@@ -256,6 +260,6 @@ class Activity(Opens):
         new.create_ticks = self._sink.ticks
         running.append(new)
         if self._options.process_events:
-            self._sink.process(new, "start")
+            self._sink.write_process(new, "start")
         if self._thread.process is process:
             self._thread = new.threads[0]

@@ -60,7 +60,7 @@ class ClassicSink(Sink):
     def use_options(self, word: int) -> None:
         """Nothing: the class has no options."""
 
-    def preopened(self, handle: Handle) -> None:
+    def note_preopened(self, handle: Handle) -> None:
         """Write it (see `Sink`)."""
         block = self._block(handle.key)
         if block is None:
@@ -70,7 +70,7 @@ class ClassicSink(Sink):
         block.uses += 1
         handle.address, handle.life = block.address, block.life
 
-    def opened(
+    def write_open(
         self, thread: Thread, base: Handle | None, requested: str, path: str, spelled: str,
         handle: Handle | None,
         status: int, disposition: int, *, create: bool,  # noqa: ARG002
@@ -90,11 +90,11 @@ class ClassicSink(Sink):
             0, address, path, spelled, None, requested, None, None, 0, -1, life, kind,
         ))  # fmt: skip
 
-    def plain(self, thread: Thread, id_: int, handle: Handle, status: int) -> None:
+    def write_key_operation(self, thread: Thread, id_: int, handle: Handle, status: int) -> None:
         """Write it (see `Sink`)."""
         self._on_key(thread, id_, handle, status)
 
-    def closed(self, thread: Thread, handle: Handle, *, lost: bool) -> None:
+    def write_close(self, thread: Thread, handle: Handle, *, lost: bool) -> None:
         """Write it (see `Sink`)."""
         self._on_key(thread, 13, handle, 0, lost=lost)
         block = self._blocks[handle.life]
@@ -111,47 +111,47 @@ class ClassicSink(Sink):
             old.key.block = None
             self.pool.give_back(old.address)
 
-    def information(
+    def write_information(
         self, thread: Thread, id_: int, handle: Handle, status: int, class_: int, size: int,  # noqa: ARG002
         data: bytes | None,  # noqa: ARG002
     ) -> None:  # fmt: skip
         """Write it (see `Sink`)."""
         self._on_key(thread, id_, handle, status, index=class_)
 
-    def enumerated(
+    def write_enumeration(
         self, thread: Thread, id_: int, handle: Handle, status: int, index: int, class_: int,  # noqa: ARG002
         size: int, data: bytes | None,  # noqa: ARG002
     ) -> None:  # fmt: skip
         """Write it (see `Sink`)."""
         self._on_key(thread, id_, handle, status, index=index)
 
-    def value_queried(
+    def write_value_query(
         self, thread: Thread, handle: Handle, status: int, name: str, wire: bytes,  # noqa: ARG002
         class_: int, size: int, data: bytes | None,  # noqa: ARG002
     ) -> None:  # fmt: skip
         """Write it (see `Sink`)."""
         self._on_key(thread, 7, handle, status, index=class_, value=name)
 
-    def value_set(
+    def write_value_set(
         self, thread: Thread, handle: Handle, status: int, value: Value, previous: tuple[int, bytes] | None
     ) -> None:
         """Write it (see `Sink`)."""
         self._on_key(thread, 5, handle, status, value=value.name, data=value.data,
                      previous=previous[1] if previous else None)  # fmt: skip
 
-    def value_deleted(
+    def write_value_delete(
         self, thread: Thread, handle: Handle, status: int, name: str, wire: bytes  # noqa: ARG002
     ) -> None:  # fmt: skip
         """Write it (see `Sink`)."""
         self._on_key(thread, 6, handle, status, value=name)
 
-    def values_queried(
+    def write_values_query(
         self, thread: Thread, handle: Handle, status: int, count: int, size: int  # noqa: ARG002
     ) -> None:  # fmt: skip
         """Write it (see `Sink`)."""
         self._on_key(thread, 10, handle, status, index=count)
 
-    def process(self, process: Process, what: str) -> None:
+    def write_process(self, process: Process, what: str) -> None:
         """Write it (see `Sink`)."""
         opcode = _PROCESS_OPCODES[what]
         mask = (1 << 8 * self.options.pointer_size) - 1

@@ -86,11 +86,11 @@ class ManifestSink(Sink):
         self._word = word
         self.wants_data = bool(word & OPTION_DATA)
 
-    def preopened(self, handle: Handle) -> None:
+    def note_preopened(self, handle: Handle) -> None:
         """Write it (see `Sink`)."""
         handle.address, handle.life = self.pool.take()
 
-    def opened(
+    def write_open(
         self, thread: Thread, base: Handle | None, requested: str, path: str, spelled: str,
         handle: Handle | None,
         status: int, disposition: int, *, create: bool,
@@ -116,14 +116,14 @@ class ManifestSink(Sink):
         self._record(thread, 1 if create else 2, status, payload, address, base_address, path, spelled, None,
                      requested, None, None, life, base_life, kind)  # fmt: skip
 
-    def plain(self, thread: Thread, id_: int, handle: Handle, status: int) -> None:
+    def write_key_operation(self, thread: Thread, id_: int, handle: Handle, status: int) -> None:
         """Write it (see `Sink`)."""
         name, kind = self._name(handle.key, last=True) if self._word & OPTION_NAMES else (_NONE, 0)
         self._record(thread, id_, status, self._encode_key(handle.address, status, name), handle.address, 0,
                      handle.key.path, handle.spelled, None, None, None, None, handle.life, -1,
                      kind)  # fmt: skip
 
-    def closed(self, thread: Thread, handle: Handle, *, lost: bool) -> None:
+    def write_close(self, thread: Thread, handle: Handle, *, lost: bool) -> None:
         """Write it (see `Sink`)."""
         name, kind = self._name(handle.key, last=True) if self._word & OPTION_NAMES else (_NONE, 0)
         self._record(thread, 13, 0, self._encode_key(handle.address, 0, name), handle.address, 0,
@@ -132,7 +132,7 @@ class ManifestSink(Sink):
                      lost)  # fmt: skip
         self.pool.give_back(handle.address)
 
-    def information(
+    def write_information(
         self,
         thread: Thread,
         id_: int,
@@ -151,7 +151,7 @@ class ManifestSink(Sink):
                      None,
                      data, None, handle.life, -1, kind)  # fmt: skip
 
-    def enumerated(
+    def write_enumeration(
         self, thread: Thread, id_: int, handle: Handle, status: int, index: int, class_: int, size: int,
         data: bytes | None,
     ) -> None:  # fmt: skip
@@ -164,7 +164,7 @@ class ManifestSink(Sink):
                      None,
                      data, None, handle.life, -1, kind)  # fmt: skip
 
-    def value_queried(
+    def write_value_query(
         self, thread: Thread, handle: Handle, status: int, name: str, wire: bytes, class_: int, size: int,
         data: bytes | None,
     ) -> None:  # fmt: skip
@@ -177,7 +177,7 @@ class ManifestSink(Sink):
                      None,
                      data, None, handle.life, -1, kind)  # fmt: skip
 
-    def value_set(
+    def write_value_set(
         self, thread: Thread, handle: Handle, status: int, value: Value, previous: tuple[int, bytes] | None
     ) -> None:
         """Write it (see `Sink`)."""
@@ -193,7 +193,7 @@ class ManifestSink(Sink):
                      value.name, None,
                      value.data, previous[1] if previous else None, handle.life, -1, kind)  # fmt: skip
 
-    def value_deleted(self, thread: Thread, handle: Handle, status: int, name: str, wire: bytes) -> None:
+    def write_value_delete(self, thread: Thread, handle: Handle, status: int, name: str, wire: bytes) -> None:
         """Write it (see `Sink`)."""
         key_name, kind = self._name(handle.key, last=False) if self._word & OPTION_NAMES else (_NONE, 0)
         payload = self._encode_delete(handle.address, status, key_name, wire + _NONE)
@@ -201,7 +201,7 @@ class ManifestSink(Sink):
                      None,
                      None, None, handle.life, -1, kind)  # fmt: skip
 
-    def values_queried(self, thread: Thread, handle: Handle, status: int, count: int, size: int) -> None:
+    def write_values_query(self, thread: Thread, handle: Handle, status: int, count: int, size: int) -> None:
         """Write it (see `Sink`)."""
         name, kind = self._name(handle.key, last=True) if self._word & OPTION_NAMES else (_NONE, 0)
         payload = self._encode_multiple(handle.address, status, count, size, name)
@@ -209,7 +209,7 @@ class ManifestSink(Sink):
                      None,
                      None, None, handle.life, -1, kind)  # fmt: skip
 
-    def process(self, process: Process, what: str) -> None:
+    def write_process(self, process: Process, what: str) -> None:
         """Write it (see `Sink`)."""
         if what == "final rundown":
             return

@@ -86,16 +86,18 @@ class Opens:
         disposition: int = 0,
     ) -> None:  # fmt: skip
         if base is not None and base.key.deleted:
-            self._sink.opened(thread, base, request, target.path, self._spelled(base, request), None,
+            self._sink.write_open(thread, base, request, target.path, self._spelled(base, request), None,
                               _KEY_DELETED, 0,
                               create=create)  # fmt: skip
             return
         if target.deleted:  # asked for by its path: a key that was deleted is found no more
             spelled = self._spelled(base, request)
-            self._sink.opened(thread, base, request, target.path, spelled, None, _NOT_FOUND, 0, create=create)
+            self._sink.write_open(
+                thread, base, request, target.path, spelled, None, _NOT_FOUND, 0, create=create
+            )
             return
         handle = Handle(target, self._spelled(base, request))
-        self._sink.opened(thread, base, request, target.path, handle.spelled, handle, _SUCCESS, disposition,
+        self._sink.write_open(thread, base, request, target.path, handle.spelled, handle, _SUCCESS, disposition,
                           create=create)  # fmt: skip
         thread.process.handles.append(handle)
 
@@ -111,7 +113,7 @@ class Opens:
         base = handles[-1] if handles and not handles[-1].key.deleted else None
         create = self._sink.ticks % 2 == 1
         if random() < self._options.reparse:
-            self._sink.opened(thread, base, request, target.path, self._spelled(None, request), None,
+            self._sink.write_open(thread, base, request, target.path, self._spelled(None, request), None,
                               _REPARSE, 0,
                               create=create)  # fmt: skip
             self._sink.ticks += 3
@@ -138,7 +140,7 @@ class Opens:
         if base is not None and base.key.deleted:
             status = _KEY_DELETED
         request = self._misspell(target[len(base.key.path) + 1 :] if base is not None else target)
-        self._sink.opened(thread, base, request, target, self._spelled(base, request), None, status, 0,
+        self._sink.write_open(thread, base, request, target, self._spelled(base, request), None, status, 0,
                           create=draw > 0.97)  # fmt: skip
 
     def _create(self, thread: Thread) -> None:
@@ -153,7 +155,7 @@ class Opens:
         if exists is None and (draw > 0.95 or len(parent.children) > 60 or parent.depth > 20):
             request = self._request(base, parent)
             request = f"{request}\\{name}" if request else name
-            self._sink.opened(thread, base, request, f"{parent.path}\\{name}", self._spelled(base, request),
+            self._sink.write_open(thread, base, request, f"{parent.path}\\{name}", self._spelled(base, request),
                               None,
                               _DENIED, 0, create=True)  # fmt: skip
             return

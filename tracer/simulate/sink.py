@@ -49,11 +49,11 @@ class Sink(ABC):
         """Use the option word `word` from now on."""
 
     @abstractmethod
-    def preopened(self, handle: Handle) -> None:
+    def note_preopened(self, handle: Handle) -> None:
         """Note that `handle` was open before the trace."""
 
     @abstractmethod
-    def opened(
+    def write_open(
         self, thread: Thread, base: Handle | None, requested: str, path: str, spelled: str,
         handle: Handle | None,
         status: int, disposition: int, *, create: bool,
@@ -61,15 +61,15 @@ class Sink(ABC):
         """Write an open or create; `handle` is None if it failed."""
 
     @abstractmethod
-    def plain(self, thread: Thread, id_: int, handle: Handle, status: int) -> None:
+    def write_key_operation(self, thread: Thread, id_: int, handle: Handle, status: int) -> None:
         """Write an operation that has only a key: delete, flush, security."""
 
     @abstractmethod
-    def closed(self, thread: Thread, handle: Handle, *, lost: bool) -> None:
+    def write_close(self, thread: Thread, handle: Handle, *, lost: bool) -> None:
         """Write a close; a `lost` one leaves no record."""
 
     @abstractmethod
-    def information(
+    def write_information(
         self,
         thread: Thread,
         id_: int,
@@ -82,35 +82,35 @@ class Sink(ABC):
         """Write QueryKey or SetInformationKey."""
 
     @abstractmethod
-    def enumerated(
+    def write_enumeration(
         self, thread: Thread, id_: int, handle: Handle, status: int, index: int, class_: int, size: int,
         data: bytes | None,
     ) -> None:  # fmt: skip
         """Write EnumerateKey or EnumerateValueKey."""
 
     @abstractmethod
-    def value_queried(
+    def write_value_query(
         self, thread: Thread, handle: Handle, status: int, name: str, wire: bytes, class_: int, size: int,
         data: bytes | None,
     ) -> None:  # fmt: skip
         """Write QueryValueKey."""
 
     @abstractmethod
-    def value_set(
+    def write_value_set(
         self, thread: Thread, handle: Handle, status: int, value: Value, previous: tuple[int, bytes] | None
     ) -> None:
         """Write SetValueKey of `value` over `previous` type and data (None: there was no such value)."""
 
     @abstractmethod
-    def value_deleted(self, thread: Thread, handle: Handle, status: int, name: str, wire: bytes) -> None:
+    def write_value_delete(self, thread: Thread, handle: Handle, status: int, name: str, wire: bytes) -> None:
         """Write DeleteValueKey."""
 
     @abstractmethod
-    def values_queried(self, thread: Thread, handle: Handle, status: int, count: int, size: int) -> None:
+    def write_values_query(self, thread: Thread, handle: Handle, status: int, count: int, size: int) -> None:
         """Write QueryMultipleValueKey."""
 
     @abstractmethod
-    def process(self, process: Process, what: str) -> None:
+    def write_process(self, process: Process, what: str) -> None:
         """Write a process record; `what` is start, stop, rundown or final rundown."""
 
     @abstractmethod
