@@ -129,7 +129,7 @@ def test_the_page_of_modules_is_made_from_their_docstrings():
 
 @pytest.mark.parametrize("house", modules_page.HOUSES)
 def test_few_modules_stand_outside_a_room(house):
-    assert len([path for path in (ROOT / house).glob("*.py") if path.name != "__init__.py"]) <= 7
+    assert len([path for path in (ROOT / house).glob("*.py") if path.name != "__init__.py"]) <= 8
 
 
 @pytest.mark.slow

@@ -9,8 +9,6 @@ import os
 import platform
 import sys
 from collections.abc import Callable
-from hashlib import sha256
-from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TypeVar
@@ -59,6 +57,9 @@ def note_kept() -> None:
 
 def _mark() -> Path:
     """Return the file that says so; its name changes with all that makes Numba compile anew."""
+    from hashlib import sha256
+    from importlib.metadata import version  # not needed where a trace is small
+
     facts = [sys.version, version("numba"), platform.machine(), platform.node(), str(Path(__file__).parent)]
     sources = sorted(Path(__file__).parent.glob("*.py"))
     digest = sha256("\n".join(facts).encode())

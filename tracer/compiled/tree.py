@@ -5,10 +5,10 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from tracer.arrays import from_texts, to_numbers
 from tracer.compiled import kernel
 from tracer.compiled.int_map import find_place
 from tracer.resolve.int_map import ABSENT
@@ -106,7 +106,7 @@ class CompiledKeyTree(KeyTree):
         new = np.unique(names[self.begin.take(names) == ABSENT])
         if not len(new):
             return
-        listed = pc.split_pattern(pa.array([texts[name] for name in new.tolist()], pa.string()), "\\")
+        listed = pc.split_pattern(from_texts([texts[name] for name in new.tolist()]), "\\")
         encoded = listed.values.dictionary_encode()
         distinct = encoded.dictionary.to_pylist()
         spellings = list(map(self._spelling_numbers.get, distinct))
@@ -114,9 +114,9 @@ class CompiledKeyTree(KeyTree):
         numbers = self._new_spellings([distinct[place] for place in places])
         for place, number in zip(places, numbers, strict=True):
             spellings[place] = number
-        parts = np.array(spellings, np.int64).take(encoded.indices.to_numpy())
+        parts = np.array(spellings, np.int64).take(to_numbers(encoded.indices))
         kept = parts != ABSENT
-        ends = (np.concatenate([[0], np.cumsum(kept)]) + len(self._parts)).take(listed.offsets.to_numpy())
+        ends = (np.concatenate([[0], np.cumsum(kept)]) + len(self._parts)).take(to_numbers(listed.offsets))
         self.begin[new], self.end[new] = ends[:-1], ends[1:]
         self._parts.frombytes(parts[kept].tobytes())
 

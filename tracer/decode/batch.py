@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from tracer.arrays import from_bytes, from_numbers
 from tracer.decode.payload import Payload, decode_payload
 from tracer.decode.plans import PLANS
 from tracer.decode.strings import NameTable
@@ -35,7 +36,7 @@ class Blobs:
 
     def to_pylist(self) -> list[bytes | None]:
         """Return each row's bytes; None where nothing was captured."""
-        return self.values.take(pa.array(self.place, mask=self.place == NONE)).to_pylist()
+        return self.values.take(from_numbers(self.place, self.place != NONE)).to_pylist()
 
 
 class Spans(NamedTuple):
@@ -82,7 +83,7 @@ def count_records(diagnostics: list[Diagnostics], name: str, records: Records, r
     if not len(rows):
         return
     sources = records.source[rows]
-    for number in np.unique(sources).tolist():
+    for number in np.flatnonzero(np.bincount(sources)).tolist():
         mine = rows[sources == number]
         diagnostics[number].count(name, len(mine), offset=int(records.offset[mine].min()))
 
@@ -194,9 +195,9 @@ class Chunk:
                 out.append(None)
                 continue
             sizes = np.concatenate([spans.size, np.array([len(value) for value in odd.values()], np.int64)])
-            values = self.gather(spans) if len(spans.rows) else pa.array([], pa.binary())
+            values = self.gather(spans) if len(spans.rows) else from_bytes([])
             if odd:
-                values = pa.concat_arrays([values, pa.array(list(odd.values()), pa.binary())])
+                values = pa.concat_arrays([values, from_bytes(list(odd.values()))])
             place = np.full(len(self.rows), NONE, np.int32)
             place[rows] = np.arange(len(rows))
             out.append(Blobs(values, place))

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from tracer.arrays import from_numbers, from_texts, to_numbers
 from tracer.decode.batch import NONE, Blobs, Field, Numbers, Operations
 from tracer.decode.plans import OPERATION_NUMBERS, PLANS, PlanTables
 from tracer.decode.strings import NameTable, gapped
@@ -146,7 +147,7 @@ class _Contents:
                 data = self._describe_keys(data, carries[role & (_OF_KEYS | _SETS) != 0])
         return Contents(
             self.type, self.size, self.known, self.last_name, self.flags, data,
-            Blobs(pa.array(self.texts, pa.string()), self.text_of) if self.texts else None,
+            Blobs(from_texts(self.texts), self.text_of) if self.texts else None,
         )  # fmt: skip
 
     def _say_lengths(self, rows: NDArray[np.int64]) -> None:
@@ -170,10 +171,10 @@ class _Contents:
         role = self.role.take(rows)
         named = np.where(role & _MANY, 1, np.where(role & _SETS, 2, 0))
         lengths = self.full.take(rows).astype(np.int64)
-        encoded = pa.array(lengths * 4 + named).dictionary_encode()
+        encoded = from_numbers(lengths * 4 + named).dictionary_encode()
         words = (name, "BufferLength", "Length")
         texts = [f'{{"{words[each & 3]}": {each >> 2}}}' for each in encoded.dictionary.to_pylist()]
-        self._add(rows, encoded.indices.to_numpy(), texts)
+        self._add(rows, to_numbers(encoded.indices), texts)
 
     def _add(self, rows: NDArray[np.int64], place: NDArray, texts: list[str]) -> None:  # type: ignore[type-arg]
         """Give each row one of the texts; an empty one is none."""
@@ -253,7 +254,7 @@ class _Contents:
                 begin, end = starts.take(some), stops.take(some)
                 self._add(rows.take(some), *self.structures.find(structure, number, raw, begin, end))
         for one in np.flatnonzero(cut).tolist():  # longer than the provider copies: few
-            datas, number = data.values.take(pa.array(place[one : one + 1])).to_pylist(), int(class_[one])
+            datas, number = data.values.take(from_numbers(place[one : one + 1])).to_pylist(), int(class_[one])
             text = described(structure, number, datas[0], int(full[one]))
             self._add(rows[one : one + 1], np.zeros(1, np.int64), [text])
 

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from tracer.arrays import from_bytes
 from tracer.decode.batch import Chunk, Column, Field, Spans
 from tracer.decode.payload import CAPTURE_LIMIT
 from tracer.decode.plans import LONG_FIELDS, PLANS, PlanTables
@@ -47,7 +48,7 @@ class ColumnChunk(Chunk):
         """Return spans of bytes as a binary array."""
         ends = spans.start + spans.size
         if len(spans.rows) == 1:  # there is no gap to drop, so nothing would be copied
-            return pa.array([self.raw[spans.start[0] : ends[0]].tobytes()], pa.binary())
+            return from_bytes([self.raw[spans.start[0] : ends[0]].tobytes()])
         return gapped(self.raw, spans.start, ends).drop_null()
 
     def _field(self, name: str, offsets: Column) -> Field:

@@ -81,8 +81,7 @@ def read_items(raw: NDArray[np.uint8], first: Column, end: Column) -> tuple[Item
 
 def gather_items(raw: NDArray[np.uint8], items: Items, numbers: Column) -> "list[pa.Table]":
     """Return the items of event rows as the table `extended`; `numbers` is each record's sequence or -1."""
-    import pyarrow as pa
-
+    from tracer.arrays import from_rows
     from tracer.schema import EXTENDED
 
     kept = (numbers[items.row] >= 0) & np.isin(items.kind, list(_KEPT))
@@ -101,7 +100,7 @@ def gather_items(raw: NDArray[np.uint8], items: Items, numbers: Column) -> "list
         if value is not None:
             rows.setdefault(int(numbers[row]), {})[_KEPT[kind]] = value
     table = [{"sequence": sequence, **values} for sequence, values in sorted(rows.items())]
-    return [pa.Table.from_pylist(table, schema=EXTENDED.arrow())]
+    return [from_rows(table, EXTENDED.arrow())]
 
 
 _KEPT = {

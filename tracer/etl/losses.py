@@ -112,7 +112,7 @@ def find_losses(source: int, file: BufferFile, diagnostics: Diagnostics) -> list
 def find_unread(records: "Records", rows: "NDArray[np.int64]") -> list[Loss]:
     """Return what is lost with records whose payloads cannot be read, `rows`: each at its time, many as one."""
     losses = []
-    for source in np.unique(records.source[rows]).tolist():
+    for source in np.flatnonzero(np.bincount(records.source[rows])).tolist():
         mine = rows[records.source[rows] == source]
         for some in mine.reshape(-1, 1) if len(mine) <= _MOST_UNREAD else [mine]:
             times, what = records.time_ns[some], f"at offset {int(records.offset[some].min())}"

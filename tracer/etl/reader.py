@@ -279,7 +279,7 @@ class EtlReader:
         if len(messages):
             self._stamp_messages(raw, start, found.size, messages, lane, stamps, pieces)
         times = np.empty(len(start), np.int64)
-        for number in np.unique(sources).tolist():
+        for number in np.flatnonzero(np.bincount(sources)).tolist():
             mine = slice(None) if len(self.sources) == 1 else sources[lane] == number
             times[mine] = self.sources[number].header.to_ns(stamps[mine])
             if steps := self.clock_steps[number]:
@@ -387,6 +387,6 @@ class EtlReader:
         )
 
     def _count(self, name: str, found: Raw, rows: NDArray[np.bool_]) -> None:
-        for number in np.unique(found.source[rows]).tolist():
+        for number in np.flatnonzero(np.bincount(found.source[rows])).tolist():
             mine = rows & (found.source == number)
             self.diagnostics[number].count(name, int(mine.sum()), offset=int(found.offset[mine].min()))

@@ -173,7 +173,7 @@ def _nameless(
     kinds = kind[others]
     hook = _IS_HOOK[kinds]
     hooks, groups = others[hook], first[hook] >> np.uint64(56)
-    for group in np.unique(groups).tolist():
+    for group in np.flatnonzero(np.bincount(groups.astype(np.intp))).tolist():
         yield HOOK_CLASSES.get(group, f"hook-group-0x{group:02x}"), hooks[groups == group]
     if len(hooks) < len(others):
         yield "wpp-message", others[kinds == MESSAGE]

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from tracer.arrays import from_numbers, from_texts
 from tracer.registry.paths import display_path
 from tracer.registry.text import fold_name
 from tracer.resolve.tree import KeyTree
@@ -67,15 +68,15 @@ class Catalog:
                 names[node - start] = paths[node - start].rpartition("\\")[2]
             yield pa.table(
                 [
-                    pa.array(nodes, pa.int32()),
-                    pa.array(paths, pa.string()),
-                    pa.array(shown, pa.string()),
-                    pa.array(folded, pa.string()),
-                    pa.array(parents, pa.int32(), mask=parents < 0),
-                    pa.array(names, pa.string()),
-                    pa.array(depths, pa.int16()),
-                    pa.array(self._same[start : nodes.stop], pa.int32()),
-                    pa.array(self._name_sources(nodes), pa.string()),
+                    from_numbers(np.arange(start, nodes.stop, dtype=np.int32)),
+                    from_texts(paths),
+                    from_texts(shown),
+                    from_texts(folded),
+                    from_numbers(parents, parents >= 0),
+                    from_texts(names),
+                    from_numbers(np.array(depths, np.int16)),
+                    from_numbers(np.array(self._same[start : nodes.stop], np.int32)),
+                    from_texts(self._name_sources(nodes)),
                 ],
                 schema=KEYS.arrow(),
             )

@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from tracer.arrays import from_numbers, from_rows, from_texts
 from tracer.resolve.object_ops import CLASSIC_SPACE, Touches
 from tracer.schema import HANDLES
 
@@ -135,7 +136,7 @@ class HandleLog:
 
     def _all(self) -> pa.Table:
         done, self._done = self._done, []
-        return pa.concat_tables(done) if done else HANDLES.arrow().empty_table()
+        return pa.concat_tables(done) if done else from_rows([], HANDLES.arrow())
 
     def finish(self) -> pa.Table:
         """Return what is left, the lives still kept included."""
@@ -147,25 +148,25 @@ class HandleLog:
         return self._all()
 
     def _emit(self, lives: dict[str, Column], *, reused: bool) -> None:
-        def known(name: str, kind: pa.DataType) -> pa.Array:
-            return pa.array(lives[name], kind, mask=lives[name] == _UNKNOWN)
+        def known(name: str, kind: type[np.int32 | np.int64] = np.int64) -> pa.Array:
+            return from_numbers(lives[name].astype(kind, copy=False), lives[name] != _UNKNOWN)
 
         closed = lives["closed_sequence"] != _UNKNOWN
         ended = np.where(closed, 0, 1 if reused else 2)
         columns = {
-            "handle_id": pa.array(lives["handle"]),
-            "address": pa.array(lives["address"]),
-            "key_id": known("key", pa.int32()),
-            "process_id": known("process", pa.int32()),
-            "opened_sequence": known("opened_sequence", pa.int64()),
-            "opened_ns": known("opened_ns", pa.int64()),
-            "closed_sequence": known("closed_sequence", pa.int64()),
-            "closed_ns": known("closed_ns", pa.int64()),
-            "first_sequence": known("first_sequence", pa.int64()),
-            "last_sequence": known("last_sequence", pa.int64()),
+            "handle_id": from_numbers(lives["handle"]),
+            "address": from_numbers(lives["address"]),
+            "key_id": known("key", np.int32),
+            "process_id": known("process", np.int32),
+            "opened_sequence": known("opened_sequence"),
+            "opened_ns": known("opened_ns"),
+            "closed_sequence": known("closed_sequence"),
+            "closed_ns": known("closed_ns"),
+            "first_sequence": known("first_sequence"),
+            "last_sequence": known("last_sequence"),
             "began": pa.DictionaryArray.from_arrays(
-                pa.array(lives["began"].astype(np.int8)), pa.array(_BEGAN)
+                from_numbers(lives["began"].astype(np.int8)), from_texts(_BEGAN)
             ),
-            "ended": pa.DictionaryArray.from_arrays(pa.array(ended.astype(np.int8)), pa.array(_ENDED)),
+            "ended": pa.DictionaryArray.from_arrays(from_numbers(ended.astype(np.int8)), from_texts(_ENDED)),
         }
         self._done.append(pa.table([columns[name] for name in HANDLES.names], names=HANDLES.names))

@@ -3,8 +3,9 @@
 from itertools import repeat
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
+
+from tracer.arrays import from_numbers, to_numbers
 
 __all__ = ["ABSENT", "LongMap"]
 
@@ -38,16 +39,16 @@ class LongMap:
 
     def get(self, keys: Longs) -> Longs:
         """Return the value of each key; ABSENT where it has none."""
-        encoded = pa.array(keys).dictionary_encode()
+        encoded = from_numbers(keys).dictionary_encode()
         found = map(self._values.get, encoded.dictionary.to_pylist(), repeat(ABSENT))
-        return np.array(list(found), np.int64)[encoded.indices.to_numpy()]
+        return np.array(list(found), np.int64)[to_numbers(encoded.indices)]
 
     def number(self, keys: Longs) -> Longs:
         """Return the value of each key; new keys get the numbers from len(self) on, in order."""
-        encoded = pa.array(keys).dictionary_encode()
+        encoded = from_numbers(keys).dictionary_encode()
         values = self._values
         found = [values.setdefault(key, len(values)) for key in encoded.dictionary.to_pylist()]
-        return np.array(found, np.int64)[encoded.indices.to_numpy()]
+        return np.array(found, np.int64)[to_numbers(encoded.indices)]
 
     def put(self, keys: Longs, values: Longs) -> None:
         """Give keys their values, none of them negative."""

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from tracer.resolve.object_ops import EVENT, OPEN
 from tracer.resolve.tree import KeyTree
+from tracer.sorting import find_distinct
 
 __all__ = ["ACROSS_LOSS", "DOUBTFUL", "REMEMBERED", "Asks", "Bindings", "KeyNumbers"]
 
@@ -89,7 +90,7 @@ class KeyNumbers:
         new = np.flatnonzero(keys < 0)
         if len(new):
             new = new[np.argsort(mentions[new], kind="stable")]
-            distinct, first, codes = np.unique(names[new], return_index=True, return_inverse=True)
+            distinct, first, codes = find_distinct(names[new])
             in_time = np.argsort(first, kind="stable")
             asked, when = distinct[in_time], mentions[new][first[in_time]]
             parents = np.full(len(asked), KeyTree.ROOT)

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from tracer.arrays import from_texts
 from tracer.decode.batch import NONE, Blobs, Field, Operations
 from tracer.decode.plans import ABSENT, PLANS, PlanTables
 from tracer.decode.reads import StructureTexts, read_contents
@@ -209,7 +210,7 @@ def _with_payloads(detail: Blobs | None, operations: Operations) -> Blobs | None
         json.dumps({"event": PLANS[operations.plan[row]].layout.name, **_plain(payload.fields)})
         for row, payload in operations.payloads.items()
     ]
-    values = pa.array(texts, pa.string())
+    values = from_texts(texts)
     place = np.full(len(operations), NONE, np.int32)
     if detail is not None:
         values, place = pa.concat_arrays([detail.values, values]), detail.place.copy()

@@ -24,6 +24,7 @@ from tracer.etl.logfile import FILETIME_EPOCH
 from tracer.etl.providers import CLASSIC_PROCESS, KERNEL_PROCESS
 from tracer.registry.text import fold_name
 from tracer.schema import PROCESSES
+from tracer.sorting import find_distinct
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -234,7 +235,7 @@ class ProcessTable:
         found = self._current.take(codes)
         nobody = codes < 0
         unknown = np.flatnonzero((found < 0) & ~nobody)
-        first_codes, first_rows = np.unique(codes[unknown], return_index=True)
+        first_codes, first_rows, _ = find_distinct(codes[unknown])
         busy = np.array(sorted(set(record_codes)), np.int64)
         changes = [(code, 0, int(self._current[code])) for code in busy.tolist()]
         # Records apply before the row of their position; a pid's own first row needs a life after them.
@@ -290,7 +291,7 @@ class ProcessTable:
 
     def arrow(self) -> "pa.Table":
         """Return the lives as the table `processes`."""
-        import pyarrow as pa
+        from tracer.arrays import from_rows
 
         by_pid: dict[int, list[_Life]] = {}
         for life in self._lives:
@@ -301,7 +302,7 @@ class ProcessTable:
             if life.parent_id is None:
                 row["parent_id"] = _parent_by_time(life, by_pid.get(life.parent_pid or 0, []))
             rows.append(row)
-        return pa.Table.from_pylist(rows, schema=PROCESSES.arrow())
+        return from_rows(rows, PROCESSES.arrow())
 
     def _follow(
         self,
@@ -371,7 +372,7 @@ class ProcessTable:
             return pids
         pids = np.where(pids == _NO_PROCESS, -1, pids)
         wide = pids >= _WIDE
-        values, inverse = np.unique(pids[wide], return_inverse=True)
+        values, _, inverse = find_distinct(pids[wide])
         codes = pids.copy()
         codes[wide] = np.array([self._code(int(value)) for value in values], np.int64)[inverse]
         return codes

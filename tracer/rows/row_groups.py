@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from tracer.arrays import from_numbers, from_texts, to_numbers
 from tracer.decode.batch import NONE, Blobs
 from tracer.decode.plans import OPERATION_NUMBERS, PLANS, PlanTables
 from tracer.decode.reads import SIZE_KNOWN, TYPE_KNOWN
@@ -138,8 +139,8 @@ def _table(joined: _Joined, order: Column, texts: list[str]) -> pa.Table:
     def names(known: NDArray[np.bool_]) -> pa.DictionaryArray:
         """Return the last names of the rows that have one, as a dictionary of just these, by first row."""
         codes, distinct = _by_first_row(last_name, known)
-        few = pa.array([texts[number] for number in distinct.tolist()], pa.string())
-        return pa.DictionaryArray.from_arrays(_known(codes, known), few)
+        few = from_texts([texts[number] for number in distinct.tolist()])
+        return pa.DictionaryArray.from_arrays(from_numbers(codes, known), few)
 
     def bytes_of(name: str) -> pa.Array:
         blobs = joined.blobs[name]
@@ -147,7 +148,7 @@ def _table(joined: _Joined, order: Column, texts: list[str]) -> pa.Table:
             return pa.nulls(rows, _BLOBS[name])
         place = blobs.place.take(order)
         known = place != NONE
-        return _spread(blobs.values.take(pa.array(place[known])), known)
+        return _spread(blobs.values.take(from_numbers(place[known])), known)
 
     def details() -> pa.Array:
         """Return the column `detail` as a dictionary, for its texts are few."""
@@ -157,12 +158,14 @@ def _table(joined: _Joined, order: Column, texts: list[str]) -> pa.Table:
         place = blobs.place.take(order)
         known = place != NONE
         used = np.flatnonzero(np.bincount(place[known]))
-        texts = blobs.values.take(pa.array(used)).dictionary_encode()  # batches have some in common
+        texts = blobs.values.take(from_numbers(used)).dictionary_encode()  # batches have some in common
         number = np.zeros(len(blobs.values), np.int32)
-        number[used] = texts.indices.to_numpy()
+        number[used] = to_numbers(texts.indices)
         # In the order of the rows, which no form of decoding changes.
         codes, distinct = _by_first_row(number.take(place), known)
-        return pa.DictionaryArray.from_arrays(_known(codes, known), texts.dictionary.take(pa.array(distinct)))
+        return pa.DictionaryArray.from_arrays(
+            from_numbers(codes, known), texts.dictionary.take(from_numbers(distinct))
+        )
 
     plan = column("plan").astype(np.intp)
     time_ns, tid, process = column("time_ns"), column("tid"), column("process")
@@ -175,39 +178,41 @@ def _table(joined: _Joined, order: Column, texts: list[str]) -> pa.Table:
     contents = column("known")
     duration = column("duration") if "duration" in joined.columns else np.full(rows, NO_DURATION)
     columns = {
-        "sequence": pa.array(column("sequence")),
-        "time": pa.array(time_ns // 1000, pa.timestamp("us", tz="UTC")),
-        "time_ns": pa.array(time_ns),
-        "cpu": pa.array(column("cpu")),
-        "thread_id": _known(tid.astype(np.uint32), tid >= 0),
-        "process_id": _known(process, process >= 0),
+        "sequence": from_numbers(column("sequence")),
+        "time": from_numbers(time_ns // 1000, kind=pa.timestamp("us", tz="UTC")),
+        "time_ns": from_numbers(time_ns),
+        "cpu": from_numbers(column("cpu")),
+        "thread_id": from_numbers(tid.astype(np.uint32), tid >= 0),
+        "process_id": from_numbers(process, process >= 0),
         "operation": _fixed(lookup.operation.take(plan), [o.name for o in OPERATIONS]),
-        "notify_class": _known(lookup.notify_class.take(plan), lookup.notify_class.take(plan) >= 0),
+        "notify_class": from_numbers(lookup.notify_class.take(plan), lookup.notify_class.take(plan) >= 0),
         "phase": _fixed(lookup.phase.take(plan), ["post", "pre"]),
-        "status": _known(status, lookup.status.take(plan)),
-        "key_id": _known(key, key >= 0),
-        "handle_id": _known(handle, handle >= 0),
+        "status": from_numbers(status, lookup.status.take(plan)),
+        "key_id": from_numbers(key, key >= 0),
+        "handle_id": from_numbers(handle, handle >= 0),
         "requested_name": names(lookup.requested.take(plan) & (last_name != NONE)),
         "value_name": names(~no_value & (last_name != NONE)),
-        "disposition": _known(disposition, lookup.creates.take(plan) & (disposition != 0) & (status == 0)),
-        "information_class": _known(
+        "disposition": from_numbers(
+            disposition, lookup.creates.take(plan) & (disposition != 0) & (status == 0)
+        ),
+        "information_class": from_numbers(
             np.where(lookup.classic_class.take(plan), index, information), lookup.information.take(plan)
         ),
-        "index": _known(index, lookup.index.take(plan)),
-        "entry_count": _known(entries, lookup.entries.take(plan)),
-        "data_type": _known(number("Type"), contents & TYPE_KNOWN != 0),
-        "data_size": _known(number("DataSize"), contents & SIZE_KNOWN != 0),
+        "index": from_numbers(index, lookup.index.take(plan)),
+        "entry_count": from_numbers(entries, lookup.entries.take(plan)),
+        "data_type": from_numbers(number("Type"), contents & TYPE_KNOWN != 0),
+        "data_size": from_numbers(number("DataSize"), contents & SIZE_KNOWN != 0),
         "data": bytes_of("data"),
-        "previous_type": _known(previous_type, ~no_previous),
-        "previous_size": _known(previous_size, ~no_previous),
+        "previous_type": from_numbers(previous_type, ~no_previous),
+        "previous_size": from_numbers(previous_size, ~no_previous),
         "previous_data": bytes_of("previous"),
-        "duration_ns": _known(duration, duration != NO_DURATION),
+        "duration_ns": from_numbers(duration, duration != NO_DURATION),
         "name_source": _fixed(column("name_source"), list(SOURCES)),
         "source": _fixed(lookup.source.take(plan), list(SOURCE_TEXTS)),
-        "source_id": pa.array(column("source")),
-        "event_id": pa.array(lookup.id.take(plan)),
-        "record_offset": pa.array(column("offset")),
-        "flags": pa.array(column("flags")),
+        "source_id": from_numbers(column("source")),
+        "event_id": from_numbers(lookup.id.take(plan)),
+        "record_offset": from_numbers(column("offset")),
+        "flags": from_numbers(column("flags")),
         "detail": details(),
     }
     # Columns that are always known are declared so: the writer then spends nothing on their NULLs.
@@ -244,14 +249,6 @@ class _Lookup:
     previous = PlanTables.tail == 2
 
 
-def _known(values: NDArray, known: NDArray[np.bool_]) -> pa.Array:  # type: ignore[type-arg]
-    """Return `values`, not copied, as an array that is NULL where they are not known."""
-    valid = pa.py_buffer(np.packbits(known, bitorder="little"))
-    return pa.Array.from_buffers(
-        pa.from_numpy_dtype(values.dtype), len(values), [valid, pa.py_buffer(np.ascontiguousarray(values))]
-    )
-
-
 def _by_first_row(
     numbers: NDArray[np.int32], known: NDArray[np.bool_]
 ) -> tuple[NDArray[np.int32], NDArray[np.intp]]:
@@ -275,7 +272,7 @@ def _spread(values: pa.Array, known: NDArray[np.bool_]) -> pa.Array:
     """
     if values.type != pa.binary() or values.offset:
         place = np.cumsum(known) - 1
-        return values.take(pa.array(place, mask=~known))
+        return values.take(from_numbers(place, known))
     _, offsets, held = values.buffers()
     before = np.zeros(len(known) + 1, np.int64)
     np.cumsum(known, out=before[1:])
@@ -285,7 +282,7 @@ def _spread(values: pa.Array, known: NDArray[np.bool_]) -> pa.Array:
 
 
 def _fixed(codes: NDArray[np.int8], texts: list[str]) -> pa.DictionaryArray:
-    return pa.DictionaryArray.from_arrays(pa.array(codes, mask=codes < 0), pa.array(texts, pa.string()))
+    return pa.DictionaryArray.from_arrays(from_numbers(codes, codes >= 0), from_texts(texts))
 
 
 def _part_order(key: NDArray[np.int32], sequence: Column) -> Column:

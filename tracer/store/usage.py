@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from tracer.arrays import from_numbers, to_numbers
 from tracer.registry.ntstatus import NAME_NOT_FOUND, NOT_FAILURES, NOT_SUCCESS
 from tracer.registry.operation_rows import holds
 from tracer.registry.operations import GROUPS, OPERATIONS, Condition, find_operations
@@ -79,10 +80,10 @@ class Usage:
         rows = np.flatnonzero(self._sums["events"])
         columns = {name: sums.take(rows) for name, sums in self._sums.items()}
         columns["known time_spent_ns"][np.abs(columns[_ROUGH]) >= 2.0**62] = 0
-        arrays = {"key_id": pa.array(rows - 1, mask=rows == 0)}
+        arrays = {"key_id": from_numbers(rows - 1, rows != 0)}
         for name in (*_SUMS, *_KNOWN_SUMS, *_FIRSTS, *_LASTS):
-            mask = columns[f"known {name}"] == 0 if name in _KNOWN_SUMS else None
-            arrays[name] = pa.array(columns[name], mask=mask)
+            known = columns[f"known {name}"] != 0 if name in _KNOWN_SUMS else None
+            arrays[name] = from_numbers(columns[name], known)
         return pa.table(arrays).select(USAGE.names).cast(USAGE.arrow())
 
     def total(self, name: str) -> int:
@@ -160,7 +161,7 @@ def _operations(operation: pa.ChunkedArray) -> NDArray[np.uint8]:
         operation = operation.dictionary_encode()
     operation = operation.combine_chunks()
     numbers = [_NUMBERS.get(name, _UNKNOWN) for name in operation.dictionary.to_pylist()]
-    return np.array(numbers, np.uint8).take(operation.indices.to_numpy())
+    return np.array(numbers, np.uint8).take(to_numbers(operation.indices))
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +179,7 @@ def _numbers(events: pa.Table, name: str) -> _Numbers:
     """Return a column of whole numbers without copying them."""
     column = events[name].combine_chunks()
     bits, values = column.buffers()
-    kind = np.dtype(column.type.to_pandas_dtype())
+    kind = np.dtype(str(column.type))
     numbers = np.frombuffer(values, kind, len(column), column.offset * kind.itemsize)
     if bits is None:
         return _Numbers(numbers, np.ones(len(column), bool))

@@ -18,6 +18,7 @@ from typing import Any, Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tracer.arrays import from_rows
 from tracer.errors import TargetError
 from tracer.files.targets import Slot, check_apart
 from tracer.files.workspace import remove_dead
@@ -104,7 +105,7 @@ class CaptureWriter:
 
     def append_rows(self, name: str, rows: list[dict[str, Any]]) -> None:
         """Append rows given one by one to the table `name`, which is written even without rows."""
-        self.append(name, [pa.Table.from_pylist(rows, schema=TABLES[name].arrow())])
+        self.append(name, [from_rows(rows, TABLES[name].arrow())])
 
     def _append(self, name: str, table: pa.Table) -> None:
         with _disk(self.target):
@@ -122,7 +123,7 @@ class CaptureWriter:
         self.append(USAGE.name, [self._usage.arrow()])
         for name in TABLES:
             if name != "events" and name not in OPTIONAL and name not in self._tables:
-                self.append(name, [TABLES[name].arrow().empty_table()])
+                self.append_rows(name, [])
         self._wait()
         with _disk(self.target):
             for writer in self._open.values():

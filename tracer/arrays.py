@@ -1,0 +1,100 @@
+"""Arrow arrays from NumPy's and from lists, and back, without pandas.
+
+`pyarrow.array`, `Table.from_pylist` and `to_numpy` import pandas, where it is installed, to see whether they were given
+one of its objects. That takes a quarter of a second, which is most of what a short ingest takes.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+__all__ = ["from_bytes", "from_numbers", "from_rows", "from_texts", "to_numbers"]
+
+Bools = NDArray[np.bool_]
+
+
+def from_numbers(
+    values: NDArray[Any], known: Bools | None = None, kind: pa.DataType | None = None
+) -> pa.Array:
+    """Return numbers, not copied, as an array.
+
+    Args:
+        values: whole numbers or fractions.
+        known: which are known; the others are NULL. None: all are.
+        kind: a type of the same width that they are of; None: that of NumPy's.
+    """
+    valid = None if known is None else pa.py_buffer(np.packbits(known, bitorder="little"))
+    kind = pa.from_numpy_dtype(values.dtype) if kind is None else kind
+    return pa.Array.from_buffers(kind, len(values), [valid, pa.py_buffer(np.ascontiguousarray(values))])
+
+
+def from_texts(texts: Sequence[str | None]) -> pa.Array:
+    """Return texts as an array; None is NULL."""
+    known = None
+    if None in texts:
+        known = np.array([text is not None for text in texts], bool)
+    there: Sequence[str] = [text or "" for text in texts]
+    joined = "".join(there)
+    data = joined.encode()
+    if len(data) == len(joined):
+        return _from_pieces(pa.string(), data, map(len, there), len(there), known)
+    return from_bytes([text.encode() for text in there], pa.string(), known)
+
+
+def from_bytes(
+    pieces: Sequence[bytes], kind: pa.DataType | None = None, known: Bools | None = None
+) -> pa.Array:
+    """Return bytes as an array of `kind` (None: binary), NULL where they are not `known`."""
+    return _from_pieces(kind or pa.binary(), b"".join(pieces), map(len, pieces), len(pieces), known)
+
+
+def _from_pieces(
+    kind: pa.DataType, data: bytes, sizes: Iterable[int], count: int, known: Bools | None
+) -> pa.Array:
+    ends = np.zeros(count + 1, np.int64)
+    np.cumsum(np.fromiter(sizes, np.int64, count), out=ends[1:])
+    if ends[-1] > np.iinfo(np.int32).max:
+        raise pa.ArrowCapacityError("a column of more than 2 GiB of text")
+    valid = None if known is None else pa.py_buffer(np.packbits(known, bitorder="little"))
+    buffers = [valid, pa.py_buffer(ends.astype(np.int32)), pa.py_buffer(data)]
+    return pa.Array.from_buffers(kind, count, buffers)
+
+
+def from_rows(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
+    """Return rows as a table; a value that is missing or None is NULL."""
+    return pa.table(
+        [_column([row.get(field.name) for row in rows], field.type) for field in schema], schema=schema
+    )
+
+
+def _column(values: list[Any], kind: pa.DataType) -> pa.Array:
+    if all(value is None for value in values):
+        return pa.nulls(len(values), kind)
+    if pa.types.is_string(kind):
+        return from_texts(values)
+    known = np.array([value is not None for value in values], bool)
+    if pa.types.is_binary(kind):
+        return from_bytes([value or b"" for value in values], kind, known)
+    if pa.types.is_list(kind):
+        ends = np.cumsum([0, *(len(value or ()) for value in values)], dtype=np.int32)
+        items = _column([item for value in values for item in value or ()], kind.value_type)
+        valid = pa.py_buffer(np.packbits(known, bitorder="little"))
+        return pa.Array.from_buffers(kind, len(values), [valid, pa.py_buffer(ends)], children=[items])
+    if not all(isinstance(value, int | None) for value in values):
+        return pa.array(values, kind)
+    numbers = np.array(
+        [value or 0 for value in values], np.int64 if pa.types.is_timestamp(kind) else str(kind)
+    )
+    return from_numbers(numbers, known, kind)
+
+
+def to_numbers(array: pa.Array) -> NDArray[Any]:
+    """Return the numbers of an array, not copied; anything where they are NULL."""
+    values = array.buffers()[1]
+    kind = np.dtype(str(array.type))
+    if values is None:
+        return np.zeros(len(array), kind)
+    return np.frombuffer(values, kind, len(array), array.offset * kind.itemsize)
