@@ -520,7 +520,7 @@ def test_a_trace_that_cannot_be_made_a_capture_is_kept_and_named(
 def test_a_recording_of_somebody_else_is_named_and_left_alone(etw_service, machine, tmp_path, name):
     etw_service.start_foreign(name, log_file="C:\\bob.etl")
     sentence = refusal(machine, tmp_path / "live.regtrace")
-    assert f"'{name}', which writes C:\\bob.etl; whose it is cannot be told" in sentence
+    assert f"'{name}', which writes C:\\bob.etl; its owner is unknown" in sentence
     assert f"regtrace sessions --stop {name}" in sentence
     assert {*etw_service.sessions} == {name}
     assert list((tmp_path / "state").glob("*/*")) == []

@@ -19,7 +19,7 @@ COUNTERS = {
     "source_changed": Counter(
         "loss",
         "The file changed while it was read: it grew, was cut, or was written to. What it held when reading began was read, "
-        "as far as it was still there, and its size and SHA-256 are of that; ingest it again when nobody writes to it.",
+        "as far as it was still there, and its size and SHA-256 are of that; ingest it again when no program writes to it.",
     ),
     "cut_buffer": Counter(
         "loss", "The file ends inside a buffer; the records of that buffer that are whole were kept."
@@ -52,8 +52,8 @@ COUNTERS = {
     "time_backwards": Counter("warning", "Time goes backwards inside a buffer."),
     "clock_set_back": Counter(
         "warning",
-        "The system clock that stamps the trace was set back: rows stand in the order in which each processor logged "
-        "them, and between processors as near to it as can be told; times then come twice.",
+        "The system clock that stamps the trace was set back: rows keep the order in which each processor logged "
+        "them; between processors the order is approximate, and times come twice.",
     ),
     "late_record": Counter(
         "warning",
@@ -64,7 +64,7 @@ COUNTERS = {
     ),
     "joined_trace": Counter(
         "info",
-        "A further trace stands behind the first in this file; it is read as a source with its own clock.",
+        "The file contains another trace after the first one; it is read as a source with its own clock.",
     ),
     "copied_source": Counter(
         "info", "A file that was given holds the same bytes as another one, or is the same; it was read once."

@@ -6,7 +6,7 @@
     ├── CaptureError              a capture directory is missing, incomplete or of another format
     ├── TargetError               an output cannot be written, or exists and --force was not given
     ├── SessionError              a tracing session cannot be started, asked or stopped
-    │   ├── SessionGone           nobody runs a session of that name (any more)
+    │   ├── SessionGone           no session of that name runs (any more)
     │   └── SessionLimit          no session or provider slot is free
     └── PlatformError             exit code 5: the operation needs Windows, or rights
         └── NotElevated           the process lacks the rights for tracing
@@ -72,7 +72,7 @@ class SessionError(RegtraceError):
     """A tracing session cannot be started, asked or stopped.
 
     Attributes:
-        code: Windows' error number; None where there is none.
+        code: Windows' error number; None if there is none.
     """
 
     def __init__(self, message: str, code: int | None = None) -> None:

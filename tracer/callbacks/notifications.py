@@ -52,20 +52,20 @@ class Notification:
     itself. ReturnStatus and the contexts belong to drivers and are not recorded by anyone.
 
     Attributes:
-        notify: REG_NOTIFY_CLASS; None where the operation has none (hive work, virtualisation).
+        notify: REG_NOTIFY_CLASS; None if the operation has none (hive work, virtualisation).
         operation: what was done (`tracer.registry.operations`).
         time_ns: UTC nanoseconds since 1970.
         sequence: position in the order of the capture, or of the live stream.
-        key: native path of the key, escaped; None where the operation has no key.
+        key: native path of the key, escaped; None if the operation has no key.
         display_key: the same as Win32 spells it.
-        status: NTSTATUS; None where unknown, and for a close told by ETW, which is sent before it happens.
-        process: file name of the image; None where unknown.
-        pid, tid: process and thread that called; None where the record does not say.
+        status: NTSTATUS; None if unknown, and for a close of ETW, which is reported before it happens.
+        process: file name of the image; None if unknown.
+        pid, tid: process and thread that called; None if the record does not say.
         address: kernel address of the key object (the structures' Object; for a create or open that
-            succeeded *ResultObject), a 64-bit pattern as int64; None where the source has no objects.
+            succeeded *ResultObject), a 64-bit pattern as int64; None if the source has no objects.
         name_source: where the key's name came from (`tracer.schema.NAME_SOURCES`); a live row cannot have
             what is learnt after it.
-        source: provider or importer that told it.
+        source: provider or importer that reported it.
         flags: sum of `tracer.schema.FLAGS`.
     """
 
@@ -95,11 +95,11 @@ class Notification:
 
 
 _DRIVERS = "no record carries it"
-_CALLERS = "a buffer length of the caller, which only Procmon tells"
+_CALLERS = "a buffer length of the caller, which only Procmon records"
 _NO_OBJECTS = "resolved into `key`; Procmon records no addresses"
 _OPEN_MISSING = {
     "RootObject": "resolved into `key`, not kept by itself",
-    "DesiredAccess, GrantedAccess": "only Procmon tells them",
+    "DesiredAccess, GrantedAccess": "only Procmon records them",
     "CreateOptions, Class, SecurityDescriptor, SecurityQualityOfService, Attributes, CheckAccessMode, "
     "Wow64Flags, RemainingName, Transaction": _DRIVERS,
 }
@@ -151,11 +151,11 @@ class QueryKey(Notification):
 
     Attributes:
         information_class: KeyInformationClass.
-        name, class_name: Name and Class of KeyInformation, escaped; these and the next are None where the
+        name, class_name: Name and Class of KeyInformation, escaped; these and the next are None if the
             information class has no such field, or it was not captured.
         last_write_time: its LastWriteTime, 100 ns since 1601.
         subkeys, values: its SubKeys and Values.
-        result_length: *ResultLength, bytes; None where KeyInformation was captured as a whole, and from Procmon.
+        result_length: *ResultLength, bytes; None if KeyInformation was captured as a whole, and from Procmon.
         length: Length of the caller's buffer; None but from Procmon.
     """
 
@@ -180,8 +180,8 @@ class SetValueKey(Notification):
         value_name: ValueName, escaped; empty is the default value.
         data_type: Type.
         data_size: DataSize, bytes, in full.
-        data: Data, at most 2048 bytes of it; None where nothing was captured.
-        previous_type, previous_size, previous_data: the value before, which no structure has; None where it
+        data: Data, at most 2048 bytes of it; None if nothing was captured.
+        previous_type, previous_size, previous_data: the value before, which no structure has; None if it
             was not recorded or there was none.
     """
 
@@ -214,7 +214,7 @@ class QueryValueKey(Notification):
         value_name: ValueName, escaped.
         information_class: KeyValueInformationClass.
         data_type, data_size, data: the value's own, out of KeyValueInformation: its type, its full size in
-            bytes, and as much of it as was captured; None where that is not known.
+            bytes, and as much of it as was captured; None if that is not known.
         length: Length of the caller's buffer; None but from Procmon.
     """
 
@@ -253,7 +253,7 @@ class EnumerateValueKey(Notification):
 
     Attributes:
         index: Index.
-        value_name: name of the value listed; None where the information class has none, or it was not captured.
+        value_name: name of the value listed; None if the information class has none, or it was not captured.
     """
 
     structure: ClassVar[str | None] = "REG_ENUMERATE_VALUE_KEY_INFORMATION"
@@ -292,10 +292,10 @@ class SetInformationKey(Notification):
 
     Attributes:
         information_class: KeySetInformationClass.
-        last_write_time: LastWriteTime of KeySetInformation, 100 ns since 1601; None where it is another class,
+        last_write_time: LastWriteTime of KeySetInformation, 100 ns since 1601; None if it is another class,
             or nothing was captured; so is handle_tags.
         handle_tags: its HandleTags.
-        length: KeySetInformationLength, bytes; None where all of it was captured from ETW.
+        length: KeySetInformationLength, bytes; None if all of it was captured from ETW.
     """
 
     structure: ClassVar[str | None] = "REG_SET_INFORMATION_KEY_INFORMATION"

@@ -1,7 +1,7 @@
 """Callbacks over event rows, in the shape of CmRegisterCallbackEx: register, get a cookie, unregister.
 
 It observes. Rows tell what already happened, so a callback cannot block or change an operation, and what it
-returns is ignored. Where rows come from is somebody else's business: `tracer.live.monitor`, `analysis.replay`.
+returns is ignored. Others bring the rows: `tracer.live.monitor`, `analysis.replay`.
 
 The order is by altitude. Microsoft documents that the configuration manager calls callbacks from the highest
 altitude to the lowest ("Supporting Layered Registry Filtering Drivers"), which is done for pre-notifications here.
@@ -44,7 +44,7 @@ class Registration:
         selection: what it wants.
         calls: how often it was called.
         failures: how often it raised an exception.
-        last_error: the last of these; None where there was none.
+        last_error: the last of these; None if there was none.
         is_registered: False once it was unregistered.
     """
 
@@ -197,8 +197,8 @@ class Registrations:
 
         Args:
             rows: event rows with their names (`tracer.callbacks.notification_rows.make_notifications`); only rows
-                that somebody wants become notifications.
-            control_set: number of the current control set; None where unknown.
+                that a callback wants become notifications.
+            control_set: number of the current control set; None if unknown.
         """
         start = 0
         while start < rows.num_rows:

@@ -35,7 +35,7 @@ class Selection:
             in a text also name a pid. A row whose process is not known cannot match.
         subtree: keys below a matching key match too.
         user_sid: SID whose key HKCU is.
-        shows_user: whether keys are called HKCU because nobody knows whose they are (`tracer.registry.paths.compile_patterns`).
+        shows_user: whether keys are called HKCU because their user is unknown (`tracer.registry.paths.compile_patterns`).
 
     Raises:
         UsageError: a filter cannot be understood, or names a class that no source reports.
@@ -68,7 +68,7 @@ class Selection:
 
         Args:
             rows: a table with those of the columns notify_class, key, process, image_path and pid that the filters need.
-            control_set: number of the current control set; None where unknown.
+            control_set: number of the current control set; None if unknown.
         """
         mask: Bools = np.ones(rows.num_rows, np.bool_)
         if self.notify is not None:
@@ -86,7 +86,7 @@ class Selection:
         if len(self._pids):
             matches |= _as_bools(pc.is_in(rows.column("pid").cast(pa.int64()), value_set=self._pids))
         for globs, column in ((self._images, "process"), (self._image_paths, "image_path")):
-            if globs.regexes:
+            if globs.regexes and column in rows.column_names:
                 matches |= _match_names(rows.column(column), among & ~matches, globs.match)
         return matches
 

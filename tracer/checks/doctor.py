@@ -35,7 +35,7 @@ class Finding:
         name: of the check.
         state: ok, warn (a capture works, but ...), fail (it does not), unknown.
         sentence: what was found.
-        advice: what to do; None where nothing is to be done.
+        advice: what to do; None if nothing is to be done.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Finding:
 
     @property
     def is_problem(self) -> bool:
-        """Whether somebody should look at it."""
+        """Whether it needs attention."""
         return self.state in ("warn", "fail")
 
 
@@ -61,7 +61,7 @@ def examine(
     Args:
         machine: what to look at; None is this one.
         folder: where captures are to be made; None is the current folder.
-        selftest: its report, or why it could not be run; None where nobody asked for it.
+        selftest: its report, or why it could not be run; None if not requested.
         handles: whether the handle table is read, which opens the processes of others.
     """
     machine = machine or Machine()
@@ -136,7 +136,7 @@ def _system(machine: Machine) -> Finding:
 def _rights(machine: Machine) -> Finding:
     elevated = machine.is_elevated()
     if elevated is None:
-        return Finding("rights", "unknown", "it cannot be told whether this process is elevated")
+        return Finding("rights", "unknown", "it is unknown whether this process is elevated")
     if elevated:
         return Finding("rights", "ok", "this process has administrator rights")
     return Finding(
@@ -171,7 +171,7 @@ def _session_room(machine: Machine, sessions: list[SessionStatus] | RegtraceErro
     count, limit = len(_checked(sessions)), machine.session_limit() or _DEFAULT_LIMIT
     sentence = f"{count} of {limit} tracing sessions are in use"
     advice = (
-        "stop sessions that nobody needs: `logman query -ets` lists them, `logman stop NAME -ets` stops one"
+        "stop sessions that are not needed: `logman query -ets` lists them, `logman stop NAME -ets` stops one"
     )
     if machine.sees_all_sessions() is not True:
         return Finding(
@@ -255,7 +255,7 @@ def _leftover_finding(machine: Machine, sessions: list[SessionStatus] | Regtrace
         return Finding(
             "leftovers",
             "unknown",
-            "Windows does not show this user all sessions, so nobody can say whether one was left behind",
+            "Windows does not show this user all sessions, so it is unknown whether one was left behind",
             "an elevated prompt shows all",
         )
     return Finding("leftovers", "ok", "no session of regtrace was left behind")

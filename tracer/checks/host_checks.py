@@ -73,7 +73,7 @@ class Machine:
         return list_sessions()
 
     def session_limit(self) -> int | None:
-        """Return the configured limit of sessions (EtwMaxLoggers); None where none is set."""
+        """Return the configured limit of sessions (EtwMaxLoggers); None if none is set."""
         if not _IS_WINDOWS:
             return None
         limit = (real_registry("the limit of sessions").read(_WMI_KEY) or {}).get("EtwMaxLoggers")
@@ -89,7 +89,7 @@ class Machine:
         """Return the status of this user's recording.
 
         Raises:
-            RegtraceError: nobody can say.
+            RegtraceError: unknown.
         """
         from tracer.session.session import find_session
 

@@ -85,11 +85,11 @@ class Report:
 
     Attributes:
         lines: one for each operation.
-        events_lost: what the session lost; None where it could not be asked.
+        events_lost: what the session lost; None if it could not be asked.
         complete: whether nothing was lost as far as the capture knows.
-        seeded: objects named by the handle table; None where it was not read.
+        seeded: objects named by the handle table; None if it was not read.
         names_in_records: whether records carried names themselves (option 0x1).
-        option_data, option_previous: whether values arrived (0x2), and previous values (0x4); None where
+        option_data, option_previous: whether values arrived (0x2), and previous values (0x4); None if
             no row was there to show it.
     """
 
@@ -255,7 +255,7 @@ def _take(free: list[dict[str, Any]], step: Step, *, exact: bool) -> dict[str, A
     """Take the first row that can belong to the step, preferably one with a key name.
 
     Args:
-        free: the rows that nobody took yet.
+        free: the rows that belong to no step yet.
         step: what was done.
         exact: only a row with the step's key and data will do.
     """

@@ -13,7 +13,7 @@ _STRING, _BINARY, _DWORD = 1, 3, 4
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One operation, and what its row should contain; None where the row has no such value.
+    """One operation, and what its row should contain; None if the row has no such value.
 
     Attributes:
         operation: as the provider names it.

@@ -76,7 +76,7 @@ class Slot:
         Raises:
             TargetError: another run published here meanwhile.
         """
-        with _alone(self.path.parent):
+        with _locked_folder(self.path.parent):
             if _identity(self.path) != self._identity:
                 raise TargetError(
                     f"{self.path} was made or replaced by another run meanwhile; this run published nothing and left it as it is, run it again"
@@ -159,7 +159,7 @@ def _identity(path: Path) -> tuple[int, int, int] | None:
 
 
 @contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def _locked_folder(folder: Path) -> Iterator[None]:
     """Keep other runs of regtrace from publishing in a folder, in the block, if the folder can be locked."""
     descriptor = _open_lock(folder)
     try:

@@ -13,7 +13,7 @@ __all__ = ["LiveFeed"]
 
 
 class LiveFeed:
-    """Takes records of a source, tells the pipeline about losses, and says what became of every record.
+    """Takes records of a source, tells the pipeline about losses, and counts what became of every record.
 
     Args:
         source: where the records come from.
@@ -22,7 +22,7 @@ class LiveFeed:
 
     Attributes:
         pipeline: what makes rows of the records; `begin` makes the one that knows the surroundings.
-        control_set: number of the current control set; None where unknown.
+        control_set: number of the current control set; None if unknown.
     """
 
     def __init__(

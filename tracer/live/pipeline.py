@@ -81,7 +81,7 @@ class LivePipeline:
             their records than from the seed.
         window_ns: how long records are held back so that those of other processors can be put before them.
         most_names: names, keys or processes that are remembered before all but open objects are forgotten.
-        control_set: number of the current control set, for `display_key`; None where unknown.
+        control_set: number of the current control set, for `display_key`; None if unknown.
         clock: seconds that only rise.
 
     Attributes:

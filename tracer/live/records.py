@@ -187,12 +187,12 @@ class ReorderWindow:
     """Holds records back for a while, because older ones of another processor may still arrive.
 
     Args:
-        window_ns: how much older than the newest one a record must be to be let go.
-        most_records: how many are held at most; beyond it the oldest are let go.
-        clock: seconds that only rise; after `window_ns` in which nothing came, everything is let go.
+        window_ns: how much older than the newest one a record must be to be released.
+        most_records: how many are held at most; beyond it the oldest are released.
+        clock: seconds that only rise; after `window_ns` in which nothing came, everything is released.
 
     Attributes:
-        late: records that came after newer ones had been let go.
+        late: records that came after newer ones had been released.
     """
 
     def __init__(
@@ -217,7 +217,7 @@ class ReorderWindow:
 
         Args:
             raw: what came, perhaps nothing.
-            hold_until_ns: nothing is let go before something newer than this came.
+            hold_until_ns: nothing is released before something newer than this came.
         """
         now = self._clock()
         if raw:

@@ -63,7 +63,7 @@ class RowFilter:
 
         Args:
             rows: rows of `tracer.live.pipeline.LivePipeline`.
-            control_set: number of the current control set; None where unknown.
+            control_set: number of the current control set; None if unknown.
         """
         if not rows.num_rows:
             return rows

@@ -23,9 +23,9 @@ Seed = tuple[list[int], list[str]]  # addresses of key objects, and their native
 _PROCESS_KEYWORD = (
     0x10  # WINEVENT_KEYWORD_PROCESS of Microsoft-Windows-Kernel-Process: starts, stops, rundown
 )
-_VERBS = ("watch", "monitor")  # those whose sessions serve nobody once their process is gone
+_VERBS = ("watch", "monitor")  # their sessions are useless once their process ended
 _POLL = 1.0  # seconds between two looks at the session's counters
-_LAST_RECORDS = 0.5  # seconds that the service may take to end its delivery when nobody reads it any more
+_LAST_RECORDS = 0.5  # seconds that the service may take to end its delivery when nothing reads it any more
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +33,10 @@ class Surroundings:
     """The machine as it is when a feed begins.
 
     Attributes:
-        seed: addresses and native paths of open key objects; None where they are unknown.
+        seed: addresses and native paths of open key objects; None if they are unknown.
         seed_ns: when the seed was read, UTC nanoseconds; None: before the first record.
         processes: the running processes.
-        control_set: number of the current control set; None where unknown.
+        control_set: number of the current control set; None if unknown.
     """
 
     seed: Seed | None = None
@@ -51,7 +51,7 @@ class LiveStream:
     Args:
         verb: what the session is for; it is in its name.
         buffer_kib, smallest_count, largest_count: as in `SessionOptions`.
-        queue_bytes: room for records that nobody took yet.
+        queue_bytes: room for records that were not taken yet.
         clock: seconds that only rise.
 
     Attributes:
@@ -59,8 +59,8 @@ class LiveStream:
         counters: what the session said of itself last; None before the start.
         notes: what could not be had, and sessions of dead processes that were stopped, one sentence each.
         unknown: sentences on what may be missing and cannot be counted, by what they are about.
-        ended_by_other: whether somebody else stopped the session.
-        trouble: what broke the stream; None where nothing did.
+        ended_by_other: whether another program stopped the session.
+        trouble: what broke the stream; None if nothing did.
     """
 
     def __init__(
@@ -103,12 +103,12 @@ class LiveStream:
 
     @property
     def received(self) -> int:
-        """How many records the service handed over, whatever became of them."""
+        """How many records the service handed over, including lost ones."""
         return 0 if self._consumer is None else int(self._consumer.received)
 
     @property
     def queued_bytes(self) -> int | None:
-        """Bytes of the records that wait in our queue; None where that is not known."""
+        """Bytes of the records that wait in our queue; None if that is not known."""
         return getattr(self._consumer, "queued_bytes", None)
 
     def start(self, purpose: str, keywords: int, option_word: int) -> None:

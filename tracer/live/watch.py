@@ -38,16 +38,16 @@ class WatchStatus:
 
     Attributes:
         seconds: since it began.
-        received: records that the service handed over, of whatever kind and whatever became of them.
+        received: records that the service handed over, of any kind, including lost ones.
         events: registry operations named so far. shown: those handed on. filtered: those that fit no filter.
         other: records that are no operations: starts of processes, rundowns, the header of the stream.
         undecoded: registry records of which no row could be made.
         rate: records that came in each of the last seconds, on average.
-        buffers: (in use, all) of the session; None where it was not asked yet.
+        buffers: (in use, all) of the session; None if it was not asked yet.
         waiting: records that came and were not read yet; 0 once the watch is over.
         unread: records that came and were never read, since the watch ended before; 0 until then.
-        queue_bytes: bytes of records that wait in our queue; None where that is not known.
-        lost: events that found no room in the session. lost_buffers: buffers that nobody took in time.
+        queue_bytes: bytes of records that wait in our queue; None if that is not known.
+        lost: events that found no room in the session. lost_buffers: buffers that no consumer took in time.
         dropped: records that found no room in our own queue, or failed on the way into it.
         late: records that came too late to be put in order.
         unknown: sentences on what may be missing and cannot be counted.
@@ -151,12 +151,12 @@ class Watch:
 
     @property
     def ended_by_other(self) -> bool:
-        """Whether somebody else stopped the session."""
+        """Whether another program stopped the session."""
         return self._stream.ended_by_other
 
     @property
     def trouble(self) -> RegtraceError | None:
-        """What broke the stream; None where nothing did."""
+        """What broke the stream; None if nothing did."""
         return self._stream.trouble
 
     def batches(self) -> Iterator[pa.Table]:

@@ -136,7 +136,7 @@ class Contents:
         if done < len(room):
             raise SourceError(
                 f"{self.path} was cut while it was read: it had {self._size:,} bytes, and nothing follows offset "
-                f"0x{start + done:X} now; wait until nobody writes it, then copy it and ingest the copy."
+                f"0x{start + done:X} now; wait until no program writes to it, then copy it and ingest the copy."
             )
 
     def _unreadable(self, error: OSError) -> SourceError:

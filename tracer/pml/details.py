@@ -33,7 +33,7 @@ class Captured:
     Attributes:
         start: position of the value's data.
         size: bytes of it that were captured; 0 where there are none.
-        full_size: the value's own size; -1 where the event does not say.
+        full_size: the value's own size; -1 if the event does not say.
         type: registry value type, where has_type.
         truncated: fewer bytes were captured than the value has, though something was.
         parts: the structures of the reads of values among the events, and `reads` the events' numbers.

@@ -67,11 +67,11 @@ class Details:
         head: the fixed heads (HEAD).
         fixed: the first six uint32 of each detail, shape (n, 6); zeros past the end of the file.
         path_at: start of the path.
-        path_size: bytes of the path; -1 where the detail is too short for what it claims.
+        path_size: bytes of the path; -1 if the detail is too short for what it claims.
         wide: whether the path is UTF-16 (else one byte a character).
         end: end of the detail.
         extra_at: start of the extra detail's contents.
-        extra_size: their bytes; -1 where there is none.
+        extra_size: their bytes; -1 if there is none.
         bad_extra: whether the event claims an extra detail that cannot be.
         lead: the first six uint32 of each extra detail; zeros where there is none or it is shorter.
     """

@@ -37,7 +37,7 @@ class PmlFile:
 
     Attributes:
         facts: what the header says of machine and file (`tracer.pml.header.Header.facts`), and hkcu_sid: the
-            SID whose hive the file's HKCU is, None where nothing in it says so.
+            SID whose hive the file's HKCU is, None if nothing in it says so.
     """
 
     def __init__(self, path: Path, diagnostics: Diagnostics) -> None:

@@ -67,7 +67,7 @@ class Header:
         return self.events == 0 and self.events_at == self.offsets_at == self.processes_at
 
     def facts(self) -> dict[str, object]:
-        """Return facts about the machine and the file for users; None where the header says nothing."""
+        """Return facts about the machine and the file for users; None if the header says nothing."""
         major, minor, build, revision = self.windows
         return {
             "computer_name": self.computer_name or None,

@@ -43,10 +43,10 @@ class EventIndex:
 
     Attributes:
         offsets: of the registry operations, in the order of their time (ties in file order).
-        paths: number of each operation's path in `texts`; -1 where the path cannot be read.
+        paths: number of each operation's path in `texts`; -1 if the path cannot be read.
         texts: the distinct paths as Procmon shows them, escaped.
         is_key: for each text, whether some operation showed it to be a key.
-        answers: (path number, native name) where RegQueryKey told the native name of a key below HKCU.
+        answers: (path number, native name) where RegQueryKey returned the native name of a key below HKCU.
         processes: the distinct process indexes of the registry operations, ascending.
         births: what the events that define or create a process say, by process index.
         exits: exit code and time of the processes whose end is an event, by process index.

@@ -53,7 +53,7 @@ class Split:
     """One way to split a value's path into key and name.
 
     Attributes:
-        key_id: the key; None where the path is empty.
+        key_id: the key; None if the path is empty.
         value_name: escaped; empty is the default value.
         sure: whether the file leaves no doubt.
         folded_key: the key's path as Procmon shows it, folded.
@@ -118,7 +118,7 @@ class KeyNames:
         Args:
             number: the path.
             carried: name of the value where the record itself has it.
-            used_last: the key that the thread used last, as a folded path or the number of one; None where it
+            used_last: the key that the thread used last, as a folded path or the number of one; None if it
                 was closed or not seen.
         """
         reading = self._splits.get(number)

@@ -87,8 +87,8 @@ class BootStatus:
     Attributes:
         enabled: whether Windows starts it at the next boot.
         last_error: Win32 error of its last start, as Windows noted it; 0 is success, None not noted.
-        values: what the registry holds, by name; None where nothing is configured.
-        running: the session of this boot; None where there is none.
+        values: what the registry holds, by name; None if nothing is configured.
+        running: the session of this boot; None if there is none.
         log_files: files that can be collected, newest first.
     """
 

@@ -43,7 +43,7 @@ def record(
 ) -> Manifest:
     """Record until something ends it, and publish the capture `target`.
 
-    What ends it: the program, its time, its size, a disk that is nearly full, somebody who stops the session, `stop`,
+    What ends it: the program, its time, its size, a disk that is nearly full, another program that stops the session, `stop`,
     or a KeyboardInterrupt while it records. In each case what was recorded is published; `settings["recording"]`
     of the manifest says which (`ended_by`: program, duration, size, disk, other, stop).
 
@@ -52,7 +52,7 @@ def record(
         target: the capture to make; the trace files stand beside it until it is published.
         stop: set it from anywhere to end the recording.
         progress: called a few times a second with a RecorderStatus, later with a Progress.
-        service: stands for the system; None is this machine.
+        service: replaces the system in tests; None is this machine.
 
     Raises:
         PlatformError: this is not Windows, or the process is not elevated.

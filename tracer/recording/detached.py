@@ -70,7 +70,7 @@ def start(options: CaptureOptions, target: Path, *, service: Service | None = No
 def stop(follow: Follow, *, service: Service | None = None, keep_etl: bool = False) -> tuple[Manifest, Path]:
     """Stop the running recording and publish its capture; return its manifest and path.
 
-    A recording whose session is gone (stopped by somebody, or its process died while it made the capture) is
+    A recording whose session is gone (stopped by another program, or its process died while it made the capture) is
     published of what it wrote.
 
     Raises:
@@ -101,7 +101,7 @@ def cancel(*, service: Service | None = None, force: bool = False) -> Path | Non
     """Stop the running recording and remove its trace files; return the path its capture would have had.
 
     Args:
-        service: stands for the system; None is this machine.
+        service: replaces the system in tests; None is this machine.
         force: also where a process still takes care of it, and where what is known of it cannot be read: then
             that is forgotten, no session is stopped, and None is returned.
 
@@ -159,7 +159,7 @@ def running(*, service: Service | None = None) -> Running:
 
     Raises:
         RegtraceError: nothing is being recorded, or its session is gone.
-        NotElevated: its session may not be asked, so nobody knows.
+        NotElevated: its session may not be asked, so this is unknown.
     """
     service = service or real_service()
     state = _running_state(service)

@@ -38,9 +38,9 @@ class Service:
     Attributes:
         session: makes a session from its options.
         attach: finds a running session by name; raises SessionGone.
-        find: asks for a session by name: None where nobody runs it; raises NotElevated where it may not be asked.
+        find: asks for a session by name: None if there is none; raises NotElevated where it may not be asked.
         sessions: the running sessions that this process may see.
-        sees_all: whether these are all; None where nobody can say.
+        sees_all: whether these are all; None if unknown.
         handles: reads the handle table.
         processes: looks at the running processes.
         pids: ids of the running processes, which is cheap.
@@ -112,7 +112,7 @@ class Recorder:
     Attributes:
         options, files: what is recorded, and to where.
         log: what was noted so far; before `start` it is empty.
-        gone: whether somebody else stopped a session.
+        gone: whether another program stopped a session.
         saved: whether the trace of a recording in memory was saved.
         ended_ns: when it was ended or saved, UTC nanoseconds.
     """

@@ -28,9 +28,9 @@ class RecordingLog:
         started_ns: when the session for registry events had started, UTC nanoseconds.
         counters: rows of the table `counters`, oldest first. last: the last one of each session.
         processes: what was seen running, by (pid, start); the first look at each.
-        table: the handle table; None where not read.
+        table: the handle table; None if not read.
         seed_facts: counts of that reading, or why there is none.
-        rundown: whether the classic logger was made to name its control blocks at start; None where not asked.
+        rundown: whether the classic logger was made to name its control blocks at start; None if not asked.
     """
 
     started_ns: int

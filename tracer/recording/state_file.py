@@ -41,7 +41,7 @@ class State:
         options: what is recorded.
         started_ns: when, UTC nanoseconds.
         seed_facts, rundown, counters, processes: what was noted at the start (`tracer.recording.recording_log.RecordingLog`).
-        seed_ns: time of the handle table that is stored beside it; None where there is none.
+        seed_ns: time of the handle table that is stored beside it; None if there is none.
         began_ms: when that process began, milliseconds since 1970, UTC; None in states of earlier versions.
         session_guids: of its sessions; none before they were started, and in states of earlier versions.
         ended_ns, ended_by: when and how it ended; None while it runs.
@@ -167,7 +167,7 @@ def load() -> State | None:
     """Return the recording that was started and did not end; None if there is none.
 
     Raises:
-        RegtraceError: there is word of one that cannot be read, so nobody knows.
+        RegtraceError: there is word of one that cannot be read, so this is unknown.
     """
     path = state_folder() / _FILE
     try:

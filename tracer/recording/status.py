@@ -49,10 +49,10 @@ def recording_status(find: Find) -> RecordingStatus:
     """Return the status of this user's recording.
 
     Args:
-        find: returns the session of a name, None where nobody runs it; raises NotElevated where it may not be asked.
+        find: returns the session of a name, None if there is none; raises NotElevated where it may not be asked.
 
     Raises:
-        NotElevated: the sessions cannot be seen, so nobody knows.
+        NotElevated: the sessions cannot be seen, so this is unknown.
         RegtraceError: the state file cannot be read.
     """
     state = load()

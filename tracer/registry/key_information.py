@@ -105,7 +105,7 @@ class ValueParts:
     Attributes:
         fits: whether the structure's fixed part is there and makes sense.
         type: registry value type, where it fits.
-        size: the value's own full size in bytes; -1 where the structure does not say.
+        size: the value's own full size in bytes; -1 if the structure does not say.
         data_start, data_size: the value's captured bytes; 0 bytes where there are none.
         name_start, name_size: the value's name, UTF-16; -1 bytes where the structure has none or not all of it.
         title: TitleIndex; 0 where the structure has none.
@@ -195,7 +195,7 @@ def described(structure: str, information_class: int, data: bytes, whole: int | 
         structure: VALUE, KEY or SET.
         information_class: of the enumeration that belongs to it.
         data: its captured bytes.
-        whole: bytes that all of it takes, as ResultLength; None where the source does not say.
+        whole: bytes that all of it takes, as ResultLength; None if the source does not say.
 
     >>> described(KEY, 3, b"\4\0\0\0A\0b\0")
     '{"Name": "Ab"}'

@@ -33,9 +33,9 @@ class Operation:
 
     Attributes:
         name: the provider's own name, as stored in the column `operation`.
-        notify_class: REG_NOTIFY_CLASS number; None where no callback class exists.
+        notify_class: REG_NOTIFY_CLASS number; None if no callback class exists.
         notification: its name in wdm.h; None as above.
-        phase: "post", "pre" for CloseKey; None where no callback class exists.
+        phase: "post", "pre" for CloseKey; None if no callback class exists.
         short: the word the command line accepts.
     """
 

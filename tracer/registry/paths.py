@@ -71,7 +71,7 @@ def native_path(text: str, *, user_sid: str | None = None) -> str:
 
     Args:
         text: the path, escaped; a bare NUL or lone surrogate is escaped here.
-        user_sid: SID whose key HKCU is (or ``.DEFAULT``); None where nobody said so.
+        user_sid: SID whose key HKCU is (or ``.DEFAULT``); None if not given.
 
     Raises:
         UsageError: the root is unknown, or it is HKCU and no SID was given.
@@ -136,7 +136,7 @@ class KeyPattern:
         regex: what a folded spelling of a key must match as a whole (the same in Python and RE2).
         exact: the folded display spellings that match; None for a pattern with wildcards.
         subtree: whether keys below a matching key match too.
-        control_set: the current control set of the capture; None where unknown.
+        control_set: the current control set of the capture; None if unknown.
         native: whether native spellings are tried as well (the pattern's root has wildcards).
     """
 
@@ -187,7 +187,7 @@ def compile_patterns(
 
     Args:
         text: the key or pattern.
-        control_set: number of the current control set; None where unknown.
+        control_set: number of the current control set; None if unknown.
         user_sid: SID whose key HKCU is.
         subtree: keys below a matching key match too.
         shows_user: whether keys are shown as ``HKCU\...`` because nothing says whose they are, as in a Procmon log

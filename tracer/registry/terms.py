@@ -64,7 +64,7 @@ def operation_cases(words: Words) -> tuple[Case, ...] | None:
     """Return the cases that a user's words for operations name; None if there are no words.
 
     Raises:
-        UsageError: a word stands for no operation.
+        UsageError: a word is not an operation.
     """
     if words is None:
         return None
@@ -83,7 +83,7 @@ def operation_names(words: Words) -> tuple[str, ...] | None:
     """Return the operations of the cases that a user's words name; None if there are no words.
 
     Raises:
-        UsageError: a word stands for no operation.
+        UsageError: a word is not an operation.
     """
     cases = operation_cases(words)
     return None if cases is None else tuple(dict.fromkeys(name for case in cases for name in case.operations))
@@ -102,7 +102,7 @@ def status_words(words: Codes) -> StatusWords:
     """Return the statuses that a user's words name.
 
     Raises:
-        UsageError: a word stands for no status, or there is none.
+        UsageError: a word is not a status, or there is none.
     """
     success = failure = False
     codes: list[int] = []

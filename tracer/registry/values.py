@@ -45,9 +45,9 @@ def decode_value(kind: int | None, data: bytes | None, size: int | None = None, 
     r"""Return a value as text for people, with anything unusual in square brackets after it.
 
     Args:
-        kind: registry value type; None where unknown, which shows bytes.
-        data: the captured bytes; None where none were captured.
-        size: full size of the value in bytes; None where unknown.
+        kind: registry value type; None if unknown, which shows bytes.
+        data: the captured bytes; None if none were captured.
+        size: full size of the value in bytes; None if unknown.
         limit: bytes shown of a value that is shown as hex.
 
     >>> decode_value(1, "notepad.exe\0".encode("utf-16-le"), 24)

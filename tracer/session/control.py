@@ -33,8 +33,8 @@ def control(etw: Any, name: str, code: int, doing: str, path: Path | None = None
         path: the file to save a BUFFERING session to.
 
     Raises:
-        SessionGone: nobody runs it.
-        NotElevated: this process may not ask, so nobody knows.
+        SessionGone: it does not run.
+        NotElevated: this process may not ask, so this is unknown.
         SessionError: Windows refuses.
     """
     properties = etw.TraceProperties(max_str_len=NAME_UNITS)

@@ -65,7 +65,7 @@ def error_for(
         doing: what was tried, as in "start", "enable provider ... in".
         name: name of the session.
         about: what may have run out: session, system logger, provider.
-        elevated: whether this process has the rights of an administrator; None where nobody can say.
+        elevated: whether this process has the rights of an administrator; None if unknown.
         forbidden_folder: the folder of the trace file, where it is known that this process may not write there.
     """
     what = f"cannot {doing} session '{name}'"

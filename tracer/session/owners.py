@@ -114,7 +114,7 @@ def owner_text(session: SessionStatus) -> str:
     text = f"'{session.name}'" + (f", which writes {session.log_file}" if session.log_file else "")
     owner = owner_of(session.name) or owner_of_guid(session.guid)
     if owner is None:
-        return f"{text}; whose it is cannot be told"
+        return f"{text}; its owner is unknown"
     runs = owner.is_running()
     state = {True: "runs", False: "is gone", None: "may still run"}[runs]
     user = owner.user() if runs else None

@@ -132,7 +132,7 @@ def request_rundown(etw: Any, handle: int, flags: int, pause: Callable[[float], 
         pause: waits some seconds.
 
     Returns:
-        False where Windows refuses at once: then the masks are as they were.
+        False if Windows refuses at once: then the masks are as they were.
 
     Raises:
         SessionError: Windows took the masks away and does not take them back: the session records nothing.

@@ -96,7 +96,7 @@ class Session:
     Attributes:
         name: its name.
         running: whether it was started or found, and neither stopped by us nor known to be gone.
-        ended_by_other: whether somebody else stopped it while we counted on it.
+        ended_by_other: whether another program stopped it while we counted on it.
         left_over: whether `start` had to stop a session of ours that an earlier process left behind.
     """
 
@@ -120,10 +120,10 @@ class Session:
 
     @classmethod
     def attach(cls, name: str) -> Self:
-        """Return the running session of that name, whoever started it; it is not stopped at exit.
+        """Return the running session of that name, even if another program started it; it is not stopped at exit.
 
         Raises:
-            SessionGone: nobody runs it.
+            SessionGone: it does not run.
         """
         require_windows("attaching to a session")
         answer = control(pywintrace(), name, QUERY, "find")
@@ -165,7 +165,7 @@ class Session:
         try:
             code = self._try_start()
             if code == ALREADY_EXISTS:
-                self._make_way()
+                self._stop_holder()
                 for _ in range(_TAKEN_TRIES):
                     if (code := self._try_start()) != ALREADY_EXISTS:
                         break
@@ -178,7 +178,7 @@ class Session:
             exit_handlers.forget(self)
             raise self._start_error(code)
 
-    def _make_way(self) -> None:
+    def _stop_holder(self) -> None:
         """Stop the session that has our name, if it is not in use.
 
         Raises:
@@ -260,7 +260,7 @@ class Session:
     def request_rundown(self) -> bool:
         """Have the system logger report all key control blocks now.
 
-        Returns False where it cannot: no classic session, or Windows refuses.
+        Returns False if it cannot: no classic session, or Windows refuses.
 
         Raises:
             SessionError: Windows took the flags away and does not take them back, so nothing would be recorded.
@@ -273,7 +273,7 @@ class Session:
         """Return the current counters of the session.
 
         Raises:
-            SessionGone: nobody runs it, or another session has its name.
+            SessionGone: it does not run, or another session has its name.
         """
         with self._lock:
             self._last = self._ask(QUERY, "ask").counters
@@ -298,7 +298,7 @@ class Session:
     def stop(self) -> SessionCounters:
         """Stop the session and return its last counters; a second call returns them again.
 
-        Where somebody else stopped it these are the last that were asked for, and `ended_by_other` is set.
+        Where another program stopped it these are the last that were asked for, and `ended_by_other` is set.
 
         Raises:
             SessionError: it was never started, or Windows refuses to stop it.
@@ -352,7 +352,7 @@ def find_session(name: str) -> SessionStatus | None:
     """Return the running session of that name; None if there is none.
 
     Raises:
-        NotElevated: this process may not ask, so nobody knows.
+        NotElevated: this process may not ask, so this is unknown.
         SessionError: Windows refuses.
     """
     require_windows("asking for a session")
@@ -363,10 +363,10 @@ def find_session(name: str) -> SessionStatus | None:
 
 
 def stop_session(name: str) -> SessionCounters:
-    """Stop the running session of that name, whoever started it, and return its last counters.
+    """Stop the running session of that name, even if another program started it, and return its last counters.
 
     Raises:
-        SessionGone: nobody runs it.
+        SessionGone: it does not run.
         NotElevated, SessionError: Windows refuses.
     """
     require_windows("stopping a session")

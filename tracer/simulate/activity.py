@@ -5,7 +5,7 @@ from bisect import bisect
 from random import Random
 
 from tracer.simulate import key_information
-from tracer.simulate.actors import Handle, People, Thread
+from tracer.simulate.actors import Handle, ProcessPool, Thread
 from tracer.simulate.opens import Opens
 from tracer.simulate.options import SimulationOptions
 from tracer.simulate.registry import Registry, Value, encode_text
@@ -35,10 +35,10 @@ class Activity(Opens):
     """Drives the registry model and reports each operation to a sink."""
 
     def __init__(
-        self, options: SimulationOptions, registry: Registry, people: People, sink: Sink, random: Random
+        self, options: SimulationOptions, registry: Registry, pool: ProcessPool, sink: Sink, random: Random
     ) -> None:
         super().__init__(options, registry, sink, random)
-        self._people = people
+        self._pool = pool
         total, weights = 0.0, []
         for _, weight in _MIX:
             total += weight
@@ -46,23 +46,23 @@ class Activity(Opens):
         self._weights = [weight / total for weight in weights]
         self._actions = [getattr(self, f"_{name}") for name, _ in _MIX]
         self._step = options.gap_us * 2 * sink.writer.clock.ticks_per_microsecond
-        self._thread = people.running[0].threads[0]
+        self._thread = pool.running[0].threads[0]
 
     def begin(self) -> list[Handle]:
         """Describe what ran and was open before the trace; return the open handles."""
         handles = []
-        for process in self._people.running:
+        for process in self._pool.running:
             process.create_ticks = self._sink.ticks - int(self._random.random() * 1e10)
         for place in range(self._options.preopened):
-            process = self._people.running[place % len(self._people.running)]
-            turn = place // len(self._people.running)
+            process = self._pool.running[place % len(self._pool.running)]
+            turn = place // len(self._pool.running)
             key = process.roots[turn] if turn < len(process.roots) else self._walk(process.roots[0], 6)
             handle = Handle(key, key.path)
             self._sink.note_preopened(handle)
             process.handles.append(handle)
             handles.append(handle)
         if self._options.process_events:
-            for process in self._people.running:
+            for process in self._pool.running:
                 self._sink.write_process(process, "rundown")
         return handles
 
@@ -73,7 +73,7 @@ class Activity(Opens):
         thread = self._thread
         draw = random()
         if draw > _STICKY:
-            running = self._people.running
+            running = self._pool.running
             process = running[int(random() * len(running))]
             thread = self._thread = process.threads[int(random() * len(process.threads))]
             if draw > 1 - _MIGRATES:
@@ -92,7 +92,7 @@ class Activity(Opens):
     def end(self) -> None:
         """Describe what runs when the trace stops."""
         if self._options.process_events:
-            for process in self._people.running:
+            for process in self._pool.running:
                 self._sink.write_process(process, "final rundown")
         self._sink.finish()
 
@@ -243,7 +243,7 @@ class Activity(Opens):
 
     def _replace_process(self) -> None:
         """End a process, which closes what it holds, and start another."""
-        running, random = self._people.running, self._random.random
+        running, random = self._pool.running, self._random.random
         if len(running) < 2:
             return
         process = running[1 + int(random() * (len(running) - 1))]
@@ -253,10 +253,10 @@ class Activity(Opens):
             self._sink.ticks += 5
         if self._options.process_events:
             self._sink.write_process(process, "stop")
-        self._people.end(process)
+        self._pool.end(process)
         parent = running[int(random() * len(running))]
         self._sink.ticks += 1 + int(math.sqrt(random()) * self._step)
-        new = self._people.start(parent.pid)
+        new = self._pool.start(parent.pid)
         new.create_ticks = self._sink.ticks
         running.append(new)
         if self._options.process_events:

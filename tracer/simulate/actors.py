@@ -6,7 +6,7 @@ from tracer.simulate.names import APP_IMAGES
 from tracer.simulate.options import SimulationOptions
 from tracer.simulate.registry import Key, Registry
 
-__all__ = ["Handle", "People", "Process", "Thread"]
+__all__ = ["Handle", "Process", "ProcessPool", "Thread"]
 
 _SYSTEM_PID = 4
 
@@ -62,7 +62,7 @@ class Process:
         self.sequence = 0
 
 
-class People:
+class ProcessPool:
     """Makes processes; process and thread ids are reused as Windows does, lowest freed first."""
 
     def __init__(self, options: SimulationOptions, registry: Registry, random: Random) -> None:

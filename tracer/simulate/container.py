@@ -77,7 +77,7 @@ class Placement:
 
     Attributes:
         offsets: file offset of the buffer's header, in a compressed file where it would be if no buffer
-            were compressed; -1 where the buffer is not in the file.
+            were compressed; -1 if the buffer is not in the file.
         limits: a record survives when its end inside the buffer is not above this; 0 for a missing buffer.
         buffers_lost: buffers dropped before they were written.
         events_lost: events dropped before they reached a buffer.

@@ -128,7 +128,7 @@ def build_record(
         version: event version.
         opcode: opcode (hook type).
         pid: process id, left out where the header has none.
-        tid: thread id, likewise.
+        tid: thread id, in the same way.
         ticks: raw time stamp.
         payload: the payload's bytes.
         pointer_size: 4 or 8, which chooses the header type.
@@ -138,7 +138,7 @@ def build_record(
         task: event only.
         keyword: event only.
         counters: PMC counters between header and payload (hook kinds only, at most 7).
-        pebs_index: PEBS index likewise; None for none.
+        pebs_index: PEBS index, in the same way; None for none.
         instance: instance id and parent instance id (instance only).
         message_options: option bits of a message; they say which of its fields exist.
         activity: activity GUID (event only); None for none.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from tracer.files.targets import Slot, check_apart
 from tracer.schema import SIMULATED_NAME
 from tracer.simulate.activity import Activity
-from tracer.simulate.actors import Handle, People
+from tracer.simulate.actors import Handle, ProcessPool
 from tracer.simulate.classic import ClassicSink
 from tracer.simulate.container import Clock, EtlWriter
 from tracer.simulate.manifest import ManifestSink
@@ -113,7 +113,7 @@ def _simulate(path: Path, options: SimulationOptions, *, truth: bool) -> Summary
     pool = AddressPool(options.pointer_size, options.reuse, random)
     sink = _sink(options, writer, rows, pool)
     registry = Registry(options, random)
-    activity = Activity(options, registry, People(options, registry, random), sink, random)
+    activity = Activity(options, registry, ProcessPool(options, registry, random), sink, random)
     collecting = gc.isenabled()
     gc.disable()  # millions of small tuples, none in a cycle: looking through them takes a third of the time
     with closing(writer):

@@ -19,10 +19,10 @@ _PIECE = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """An entry of `sources` in capture.json; times are UTC nanoseconds, None where nothing was read.
+    """An entry of `sources` in capture.json; times are UTC nanoseconds, None if nothing was read.
 
     Size and SHA-256 are the trace's own. `wrapper` says what it was unpacked from: kind (zip, gz, bz2, xz, zst), name, size and
-    sha256 of that file, and the member of a .zip; None where the trace was a file of its own.
+    sha256 of that file, and the member of a .zip; None if the trace was a file of its own.
     """
 
     source_id: int

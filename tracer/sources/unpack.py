@@ -47,7 +47,7 @@ class Limit:
 
         Args:
             shown: what to call the source in an error.
-            packed: its size; None where that is not known, so that the disk alone is the limit.
+            packed: its size; None if that is not known, so that the disk alone is the limit.
             folder: where its bytes will be written.
         """
         self._shown, self._folder = shown, folder

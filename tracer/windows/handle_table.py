@@ -92,7 +92,7 @@ def read_handle_table(kernel: Kernel | None = None) -> HandleTable:
     """Return the key objects that are open now, with their names.
 
     Args:
-        kernel: stands for the system; None is this machine.
+        kernel: replaces the system in tests; None is this machine.
 
     Raises:
         PlatformError: this is not Windows, or it does not give its handle table.

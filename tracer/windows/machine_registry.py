@@ -25,13 +25,13 @@ class Registry(Protocol):
         """Write a value; the key is made if it is missing."""
 
     def read(self, path: str) -> dict[str, Data] | None:
-        """Return the values of a key by name; None where there is no such key."""
+        """Return the values of a key by name; None if there is no such key."""
 
     def subkeys(self, path: str) -> list[str]:
         """Return the names of the keys below; none where there is no such key."""
 
     def remove(self, path: str) -> bool:
-        """Remove a key with everything below it; False where there is none."""
+        """Remove a key with everything below it; False if there is none."""
 
 
 def real_registry(what: str) -> "WindowsRegistry":
@@ -68,7 +68,7 @@ class WindowsRegistry:
             raise _refusal(path, "written", problem) from problem
 
     def read(self, path: str) -> dict[str, Data] | None:
-        """Return the values of a key by name; None where there is no such key."""
+        """Return the values of a key by name; None if there is no such key."""
         try:
             with self._open(path) as key:
                 count = self._winreg.QueryInfoKey(key)[1]
@@ -93,7 +93,7 @@ class WindowsRegistry:
             raise _refusal(path, "read", problem) from problem
 
     def remove(self, path: str) -> bool:
-        """Remove a key with everything below it; False where there is none."""
+        """Remove a key with everything below it; False if there is none."""
         for name in self.subkeys(path):
             self.remove(f"{path}\\{name}")
         root, subkey = self._split(path)

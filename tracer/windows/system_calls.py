@@ -68,7 +68,7 @@ class Kernel(Protocol):
         """Query with a buffer of `size`; return the status, the bytes, and the size needed."""
 
     def open_process(self, pid: int) -> int | None:
-        """Return a handle of a process from which handles may be duplicated; None where refused."""
+        """Return a handle of a process from which handles may be duplicated; None if refused."""
 
     def duplicate(self, process: int, value: int) -> int | None:
         """Return a duplicate of handle `value` of `process`; None if refused."""
