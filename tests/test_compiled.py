@@ -15,23 +15,23 @@ from hypothesis import strategies as st
 from mutations import KINDS, base_files, mutate
 
 import tracer.ingest.pipeline
-from tracer.decode.batch import Spans
+from tracer.decode.batch import ByteSpans
 from tracer.decode.columns import decode_operations
 from tracer.decode.strings import NameTable
 from tracer.diagnostics import Diagnostics
 from tracer.errors import RegtraceError
 from tracer.etl.reader import EtlReader
 from tracer.kernels import NUMPY, Kernels, load_compiled
-from tracer.resolve.int_map import LongMap
+from tracer.resolve.int_map import IntMap
 from tracer.resolve.tree import KeyTree
 from tracer.simulate import SimulationOptions, simulate
-from tracer.sorting import stable_order
+from tracer.sorting import stable_argsort
 
 pytest.importorskip("numba", reason="Numba (extra fast) is not installed")
 
-from tracer.compiled.int_map import CompiledLongMap
+from tracer.compiled.int_map import CompiledIntMap
 from tracer.compiled.names import CompiledNameTable
-from tracer.compiled.scan import stable_order as compiled_order
+from tracer.compiled.scan import stable_argsort as compiled_order
 from tracer.compiled.tree import CompiledKeyTree
 
 NUMBA = load_compiled()
@@ -207,12 +207,12 @@ def test_a_classic_record_of_an_impossible_version_is_read_as_a_newer_one(tmp_pa
 @given(st.lists(st.one_of(st.integers(0, 40), st.integers(0, (1 << 62) - 1))))
 def test_sorting_is_stable_and_the_same(numbers):
     column = np.array(numbers, np.int64)
-    assert compiled_order(column).tolist() == stable_order(column).tolist()
+    assert compiled_order(column).tolist() == stable_argsort(column).tolist()
 
 
 @given(st.lists(st.lists(st.one_of(st.integers(-(1 << 63), (1 << 63) - 1), st.integers(0, 9)), max_size=40)))
 def test_maps_of_numbers_are_the_same(batches):
-    plain, fast = LongMap(), CompiledLongMap()
+    plain, fast = IntMap(), CompiledIntMap()
     for batch in batches:
         keys = np.array(batch, np.int64)
         assert plain.get(keys).tolist() == fast.get(keys).tolist()
@@ -226,7 +226,7 @@ def test_maps_of_numbers_are_the_same(batches):
 
 
 def test_a_map_grows_without_forgetting():
-    numbers = CompiledLongMap()
+    numbers = CompiledIntMap()
     keys = np.arange(100_000) * 4096
     for start in range(0, len(keys), 9999):
         numbers.number(keys[start : start + 9999])
@@ -301,7 +301,7 @@ def test_names_of_any_bytes_get_one_number_each():
         raw = np.frombuffer(b"".join(chosen) + bytes(8), np.uint8)
         size = np.array([len(name) for name in chosen])
         numbers = np.full(len(chosen), -1, np.int32)
-        fast.encode_into(numbers, raw, Spans(np.arange(len(chosen)), np.cumsum(size) - size, size))
+        fast.encode_into(numbers, raw, ByteSpans(np.arange(len(chosen)), np.cumsum(size) - size, size))
         plain = NameTable()
         assert [fast.texts[number] for number in numbers.tolist()] == [
             plain.texts[plain.number(name)] for name in chosen

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from plain_returned import listed_name
 from test_ingest_truth import DOUBT, HOSTILE, UNNAMED, Job, rows_of, run
-from test_resolve import NAMES, Touch, fast, objects, plain, seeds, touches_of, traces, waits
+from test_resolve import NAMES, ObjectOp, fast, objects, plain, seeds, touches_of, traces, waits
 
 import tracer.rows.ambiguous_names
 from tracer.compiled import is_available
@@ -27,7 +27,7 @@ from tracer.kernels import NUMPY, load_compiled
 from tracer.registry.text import escape_name
 from tracer.resolve.object_ops import DEFERRED, GRACE_NS
 from tracer.resolve.resolver import Resolver
-from tracer.rows.ambiguous_names import Doubts
+from tracer.rows.ambiguous_names import AmbiguousNames
 from tracer.rows.events import EventRows
 from tracer.schema import FLAGS
 from tracer.simulate import SimulationOptions, simulate
@@ -384,7 +384,7 @@ def test_fewer_rows_are_flagged_and_none_is_wrong_without_a_flag(tmp_path, monke
     options = SimulationOptions(**{"events": 4000, "seed": 7, "option_word": 7, **TRUTH[name]})
     after = run(tmp_path, options)
     with monkeypatch.context() as patch:
-        patch.setattr(Doubts, "resolve", lambda self, resolver, touches: resolver.resolve(touches))
+        patch.setattr(AmbiguousNames, "resolve", lambda self, resolver, touches: resolver.resolve(touches))
         before = run(tmp_path, options, "before")
     assert wrong_names(after) == []
     flagged = [
@@ -442,7 +442,7 @@ def test_cuts_between_batches_change_nothing(tmp_path, monkeypatch):
 @given(records=traces, seed=seeds, address=objects, wait=waits)
 def test_the_path_of_an_object_is_that_of_a_use_of_it(records, seed, address, wait):
     _, resolver = fast(touches_of(records), NAMES, [], seed)
-    used = touches_of([*records, Touch(address, wait_ns=wait)])
+    used = touches_of([*records, ObjectOp(address, wait_ns=wait)])
     said = plain(used, NAMES, seed)
     sure = said.sources[-1] != DEFERRED and not said.doubtful[-1]
     path = said.paths[-1] if said.paths[-1].startswith("\\") else f"\\{said.paths[-1]}"
@@ -451,8 +451,8 @@ def test_the_path_of_an_object_is_that_of_a_use_of_it(records, seed, address, wa
 
 def test_a_path_that_is_too_long_is_not_known():
     names = ["", SOFTWARE, "x" * 16_000]
-    records = [Touch(asked=1, opened=16)]
-    records += [Touch(address=16 * n, asked=2, opened=16 * (n + 1)) for n in (1, 2, 3)]
+    records = [ObjectOp(requested_path=1, opened_object=16)]
+    records += [ObjectOp(address=16 * n, requested_path=2, opened_object=16 * (n + 1)) for n in (1, 2, 3)]
     _, resolver = fast(touches_of(records), names, [], {})
     known = [resolver.path_of(16 * n, 1000) is not None for n in (1, 2, 3, 4)]
     assert known == [True, True, True, False]

@@ -1,6 +1,8 @@
 """Which form of the loops a trace gets, what a user hears of it, and where compiled code is kept."""
 
+import os
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -70,13 +72,28 @@ def test_compiled_code_is_noted_where_it_is_kept(monkeypatch, tmp_path):
     assert not compiled.is_kept()
 
 
+def test_loops_that_nobody_uses_any_more_are_removed(monkeypatch, tmp_path):
+    pytest.importorskip("numba", reason="Numba (extra fast) is not installed")
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    for name, days in (("loops-old", 100), ("loops-young", 10)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "complete").touch()
+        used = time.time() - days * 86400
+        os.utime(tmp_path / name / "complete", (used, used))
+    (tmp_path / "of somebody else").mkdir()
+    note_compiled(load_compiled())
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"loops-young", "of somebody else", compiled.cache_folder().name}
+
+
 @pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="the folder of other systems")
 def test_compiled_code_is_kept_in_the_users_cache_folder(monkeypatch, tmp_path):
+    pytest.importorskip("numba", reason="Numba (extra fast) is not installed")
     monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert compiled.cache_folder() == tmp_path / "regtrace" / "compiled"
+    assert compiled.cache_folder().parent == tmp_path / "regtrace" / "compiled"
     monkeypatch.delenv("XDG_CACHE_HOME")
-    assert compiled.cache_folder() == Path.home() / ".cache" / "regtrace" / "compiled"
+    assert compiled.cache_folder().parent == Path.home() / ".cache" / "regtrace" / "compiled"
 
 
 def test_numbas_own_setting_is_left_as_it_was():

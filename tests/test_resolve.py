@@ -27,13 +27,13 @@ from tracer.resolve.object_ops import (
     OPEN,
     SEED,
     SOURCES,
+    ObjectOps,
     Resolved,
-    Touches,
 )
 from tracer.resolve.resolver import NUMPY, Resolver
 from tracer.resolve.sequential import SequentialResolver
 from tracer.resolve.tree import KeyTree
-from tracer.rows.events import make_touches, time_order
+from tracer.rows.events import make_object_ops, time_order
 from tracer.simulate import SimulationOptions, simulate
 
 NAMES = [
@@ -46,13 +46,13 @@ _NONE = np.zeros(0, np.int64)
 
 
 @dataclass(frozen=True)
-class Touch:
+class ObjectOp:
     """One record, as far as resolving goes."""
 
     address: int = 0
-    taught: int = NO_NAME
-    asked: int = NO_NAME
-    opened: int = 0
+    given_path: int = NO_NAME
+    requested_path: int = NO_NAME
+    opened_object: int = 0
     closes: bool = False
     rundown: bool = False
     created: bool = False
@@ -60,21 +60,21 @@ class Touch:
     wait_ns: int = 100
 
 
-def touches_of(records: list[Touch]) -> Touches:
+def touches_of(records: list[ObjectOp]) -> ObjectOps:
     """Return the records as columns; each comes `wait_ns` after the one before."""
 
     def column(name: str, kind: type) -> np.ndarray:
         return np.array([getattr(record, name) for record in records], kind)
 
-    return Touches(
-        address=column("address", np.uint64), taught=column("taught", np.int32), asked=column("asked", np.int32),
-        opened=column("opened", np.uint64), created=column("created", bool), closes=column("closes", bool),
+    return ObjectOps(
+        address=column("address", np.uint64), given_path=column("given_path", np.int32), requested_path=column("requested_path", np.int32),
+        opened_object=column("opened_object", np.uint64), created=column("created", bool), closes=column("closes", bool),
         rundown=column("rundown", bool), doubtful=column("doubtful", bool), time_ns=np.cumsum(column("wait_ns", np.int64)),
         sequence=np.arange(len(records)), process=np.zeros(len(records), np.int32),
     )  # fmt: skip
 
 
-def cut(touches: Touches, places: list[int]) -> list[Touches]:
+def cut(touches: ObjectOps, places: list[int]) -> list[ObjectOps]:
     """Cut a batch at `places` into several."""
     edges = [0, *sorted(places), len(touches)]
     return [touches.piece(a, b) for a, b in pairwise(edges) if a < b]
@@ -118,7 +118,7 @@ def story(tree: KeyTree, parts: list[Resolved]) -> Story:
 
 
 def fast(
-    touches: Touches,
+    touches: ObjectOps,
     names: list[str],
     places: list[int],
     seed: dict[int, str],
@@ -128,16 +128,16 @@ def fast(
     tree = KeyTree()
     kernels = NUMPY
     if compiled:
-        from tracer.compiled.lifetimes import find_lives
+        from tracer.compiled.lifetimes import find_lifetimes
 
-        kernels = replace(NUMPY, find_lives=find_lives)
+        kernels = replace(NUMPY, find_lifetimes=find_lifetimes)
     resolver = Resolver(tree, names, kernels=kernels)
     if seed:
         resolver.seed(list(seed), list(seed.values()), 0)
     return story(tree, [resolver.resolve(part) for part in cut(touches, places)]), resolver
 
 
-def plain(touches: Touches, names: list[str], seed: dict[int, str]) -> Story:
+def plain(touches: ObjectOps, names: list[str], seed: dict[int, str]) -> Story:
     tree = KeyTree()
     resolver = SequentialResolver(tree, names)
     for address, path in seed.items():
@@ -161,30 +161,37 @@ waits = st.sampled_from([0, 100, GRACE_NS // 2, GRACE_NS, GRACE_NS + 1])
 doubts = st.sampled_from([False, False, False, True])
 maybe_object = st.one_of(st.just(0), objects)
 rooted = st.sampled_from(ROOTED)
-uses = st.builds(Touch, address=objects, closes=st.booleans(), wait_ns=waits)
+uses = st.builds(ObjectOp, address=objects, closes=st.booleans(), wait_ns=waits)
 named_uses = st.builds(
-    Touch,
+    ObjectOp,
     address=objects,
-    taught=rooted,
+    given_path=rooted,
     rundown=st.booleans(),
     closes=st.booleans(),
     wait_ns=waits,
     doubtful=doubts,
 )
 opens = st.builds(
-    Touch,
+    ObjectOp,
     address=maybe_object,
-    asked=st.sampled_from(ROOTED + RELATIVE),
-    opened=maybe_object,
+    requested_path=st.sampled_from(ROOTED + RELATIVE),
+    opened_object=maybe_object,
     created=st.booleans(),
     wait_ns=waits,
     doubtful=doubts,
 )
 taught_opens = st.builds(
-    Touch, address=objects, taught=rooted, asked=st.sampled_from(RELATIVE), opened=maybe_object, wait_ns=waits
+    ObjectOp,
+    address=objects,
+    given_path=rooted,
+    requested_path=st.sampled_from(RELATIVE),
+    opened_object=maybe_object,
+    wait_ns=waits,
 )
-blocks = st.builds(Touch, asked=rooted, opened=objects, wait_ns=waits)  # classic: a control block was made
-nothing = st.builds(Touch, wait_ns=waits)
+blocks = st.builds(
+    ObjectOp, requested_path=rooted, opened_object=objects, wait_ns=waits
+)  # classic: a control block was made
+nothing = st.builds(ObjectOp, wait_ns=waits)
 traces = st.lists(st.one_of(uses, uses, named_uses, opens, opens, taught_opens, blocks, nothing), max_size=60)
 seeds = st.dictionaries(addresses, st.sampled_from([r"\REGISTRY\S1", r"\REGISTRY\MACHINE\A"]), max_size=3)
 
@@ -222,17 +229,17 @@ def test_long_random_traces_agree(number, compiled):
     opens = draw.random(size) < 0.35
     space = np.where(draw.random(size) < 0.2, CLASSIC_SPACE, 0)
     address = np.where(draw.random(size) < 0.9, draw.integers(1, addresses, size) * 16 | space, 0)
-    taught = np.where((address > 0) & (draw.random(size) < 0.05), draw.choice(ROOTED, size), NO_NAME)
-    touches = Touches(
+    given_path = np.where((address > 0) & (draw.random(size) < 0.05), draw.choice(ROOTED, size), NO_NAME)
+    touches = ObjectOps(
         address=address.astype(np.uint64),
-        taught=taught.astype(np.int32),
-        asked=np.where(opens, draw.integers(0, len(NAMES), size), NO_NAME).astype(np.int32),
-        opened=np.where(opens & (draw.random(size) < 0.7), draw.integers(1, addresses, size) * 16, 0).astype(
-            np.uint64
-        ),
+        given_path=given_path.astype(np.int32),
+        requested_path=np.where(opens, draw.integers(0, len(NAMES), size), NO_NAME).astype(np.int32),
+        opened_object=np.where(
+            opens & (draw.random(size) < 0.7), draw.integers(1, addresses, size) * 16, 0
+        ).astype(np.uint64),
         created=np.zeros(size, bool),
         closes=~opens & (draw.random(size) < 0.3),
-        rundown=(taught >= 0) & (draw.random(size) < 0.3),
+        rundown=(given_path >= 0) & (draw.random(size) < 0.3),
         doubtful=draw.random(size) < 0.01,
         time_ns=np.cumsum(draw.integers(0, GRACE_NS // 20, size)),
         sequence=np.arange(size),
@@ -247,8 +254,8 @@ def test_long_random_traces_agree(number, compiled):
 
 def test_a_chain_of_opens_longer_than_any_batch_is_wide_keeps_its_path():
     """Each object is opened from the one before: 300 levels in one batch."""
-    records = [Touch(asked=1, opened=16)]
-    records += [Touch(address=16 * n, asked=6, opened=16 * (n + 1)) for n in range(1, 300)]
+    records = [ObjectOp(requested_path=1, opened_object=16)]
+    records += [ObjectOp(address=16 * n, requested_path=6, opened_object=16 * (n + 1)) for n in range(1, 300)]
     said, _ = fast(touches_of(records), NAMES, [], {})
     assert said.paths[-1] == r"\REGISTRY\MACHINE\A".removeprefix("\\") + r"\x" * 299
 
@@ -256,7 +263,7 @@ def test_a_chain_of_opens_longer_than_any_batch_is_wide_keeps_its_path():
 # --- the rules, one by one: both resolvers -----------------------------------------------------------------
 
 
-def both(*records: Touch, seed: dict[int, str] | None = None) -> Story:
+def both(*records: ObjectOp, seed: dict[int, str] | None = None) -> Story:
     touches = touches_of(list(records))
     said, _ = fast(touches, NAMES, [], seed or {})
     assert said == plain(touches, NAMES, seed or {})
@@ -267,99 +274,135 @@ A = r"REGISTRY\MACHINE\A"
 
 
 def test_an_address_opened_again_is_another_key():
-    said = both(Touch(asked=1, opened=16), Touch(16), Touch(asked=3, opened=16), Touch(16))
+    said = both(
+        ObjectOp(requested_path=1, opened_object=16),
+        ObjectOp(16),
+        ObjectOp(requested_path=3, opened_object=16),
+        ObjectOp(16),
+    )
     assert said.paths == [A, A, r"REGISTRY\USER", r"REGISTRY\USER"]
     assert said.handles == [0, 0, 1, 1]
 
 
 def test_a_failed_open_has_the_path_it_asked_for_and_opens_nothing():
-    said = both(Touch(asked=1, opened=16), Touch(16, asked=6), Touch(32))
+    said = both(ObjectOp(requested_path=1, opened_object=16), ObjectOp(16, requested_path=6), ObjectOp(32))
     assert said.paths[1] == A + r"\x"
     assert said.sources == [0, OPEN, DEFERRED]
 
 
 def test_a_use_shortly_after_the_close_is_of_the_same_object():
-    said = both(Touch(asked=1, opened=16), Touch(16, closes=True), Touch(16, wait_ns=GRACE_NS))
+    said = both(
+        ObjectOp(requested_path=1, opened_object=16),
+        ObjectOp(16, closes=True),
+        ObjectOp(16, wait_ns=GRACE_NS),
+    )
     assert (said.paths[2], said.handles[2], said.after_close) == (A, 0, [False, False, True])
 
 
 def test_a_use_long_after_the_close_is_of_an_object_that_nobody_named():
-    said = both(Touch(asked=1, opened=16), Touch(16, closes=True), Touch(16, wait_ns=GRACE_NS + 1), Touch(16))
+    said = both(
+        ObjectOp(requested_path=1, opened_object=16),
+        ObjectOp(16, closes=True),
+        ObjectOp(16, wait_ns=GRACE_NS + 1),
+        ObjectOp(16),
+    )
     assert said.paths[2] == said.paths[3] == "<object 0x10>"
     assert (said.handles, said.sources[2], said.after_close[2]) == ([0, 0, 1, 1], DEFERRED, False)
 
 
 @pytest.mark.parametrize(("rundown", "source"), [(False, "later"), (True, "rundown")])
 def test_a_name_that_comes_later_names_the_earlier_rows(rundown, source):
-    said = both(Touch(16), Touch(16, asked=6, opened=32), Touch(32), Touch(16, taught=1, rundown=rundown))
+    said = both(
+        ObjectOp(16),
+        ObjectOp(16, requested_path=6, opened_object=32),
+        ObjectOp(32),
+        ObjectOp(16, given_path=1, rundown=rundown),
+    )
     assert said.bound == [("<object 0x10>", A, source)]
     assert said.paths[1:3] == [r"<object 0x10>\x"] * 2
 
 
 def test_a_name_that_comes_later_names_what_was_opened_below_an_unnamed_object():
     said = both(
-        Touch(16, asked=6, opened=32),
-        Touch(32),
-        Touch(32, asked=8, opened=48),
-        Touch(48),
-        Touch(32, taught=4),
+        ObjectOp(16, requested_path=6, opened_object=32),
+        ObjectOp(32),
+        ObjectOp(32, requested_path=8, opened_object=48),
+        ObjectOp(48),
+        ObjectOp(32, given_path=4),
     )
     assert said.bound == [(r"<object 0x10>\x", A + r"\x", "later")]
 
 
 def test_a_relative_name_without_a_base_is_not_named_by_another_of_its_kind():
-    said = both(Touch(asked=6, opened=16), Touch(asked=6, opened=32), Touch(16, taught=1), Touch(32))
+    said = both(
+        ObjectOp(requested_path=6, opened_object=16),
+        ObjectOp(requested_path=6, opened_object=32),
+        ObjectOp(16, given_path=1),
+        ObjectOp(32),
+    )
     assert said.bound == []
     assert said.paths[3] == r"<object 0x0>\x"
 
 
 def test_what_rests_on_a_doubtful_name_is_doubtful_until_a_sure_one_comes():
     said = both(
-        Touch(16, taught=1, doubtful=True), Touch(16, asked=6, opened=32), Touch(32), Touch(32, taught=4), Touch(32),
-        Touch(16),
+        ObjectOp(16, given_path=1, doubtful=True), ObjectOp(16, requested_path=6, opened_object=32), ObjectOp(32), ObjectOp(32, given_path=4), ObjectOp(32),
+        ObjectOp(16),
     )  # fmt: skip
     assert said.doubtful == [True, True, True, False, False, True]
 
 
 def test_a_doubtful_name_does_not_name_earlier_rows():
-    assert both(Touch(16), Touch(16, taught=1, doubtful=True)).bound == []
+    assert both(ObjectOp(16), ObjectOp(16, given_path=1, doubtful=True)).bound == []
 
 
 def test_a_name_is_not_given_to_the_object_that_had_the_address_before():
-    said = both(Touch(16), Touch(asked=3, opened=16), Touch(16, taught=1))
+    said = both(ObjectOp(16), ObjectOp(requested_path=3, opened_object=16), ObjectOp(16, given_path=1))
     assert said.bound == []
     assert said.paths == ["<object 0x10>", r"REGISTRY\USER", A]
 
 
 def test_a_seeded_name_holds_until_the_address_is_opened_again():
-    said = both(Touch(16), Touch(asked=1, opened=16), Touch(16), seed={16: r"\REGISTRY\S1"})
+    said = both(
+        ObjectOp(16), ObjectOp(requested_path=1, opened_object=16), ObjectOp(16), seed={16: r"\REGISTRY\S1"}
+    )
     assert said.paths == [r"REGISTRY\S1", A, A]
     assert [SOURCES[source] for source in said.sources] == ["seed", "event", "open"]
 
 
 def test_what_was_opened_below_a_seeded_object_is_no_surer_than_the_seed():
-    said = both(Touch(16, asked=6, opened=32), Touch(32), seed={16: r"\REGISTRY\S1"})
+    said = both(ObjectOp(16, requested_path=6, opened_object=32), ObjectOp(32), seed={16: r"\REGISTRY\S1"})
     assert said.sources == [SEED, SEED]
 
 
 def test_a_relative_name_without_a_base_stays_apart():
-    said = both(Touch(asked=6), Touch(asked=7))
+    said = both(ObjectOp(requested_path=6), ObjectOp(requested_path=7))
     assert said.paths == [r"<object 0x0>\x"] * 2
     assert said.sources == [DEFERRED] * 2
 
 
 def test_spellings_of_one_key_are_one_key():
-    said = both(Touch(asked=1, opened=16), Touch(16, asked=6), Touch(16, asked=7), Touch(16, asked=0))
+    said = both(
+        ObjectOp(requested_path=1, opened_object=16),
+        ObjectOp(16, requested_path=6),
+        ObjectOp(16, requested_path=7),
+        ObjectOp(16, requested_path=0),
+    )
     assert said.paths == [A, A + r"\x", A + r"\x", A]
 
 
 def test_a_control_block_and_an_object_at_one_address_are_two_things():
-    said = both(Touch(asked=1, opened=16), Touch(asked=3, opened=16 | CLASSIC_SPACE), Touch(16), Touch(17))
+    said = both(
+        ObjectOp(requested_path=1, opened_object=16),
+        ObjectOp(requested_path=3, opened_object=16 | CLASSIC_SPACE),
+        ObjectOp(16),
+        ObjectOp(17),
+    )
     assert said.paths[2:] == [A, r"REGISTRY\USER"]
 
 
 def test_rows_that_touch_no_object_make_no_life():
-    assert both(Touch(), Touch(asked=1), Touch(asked=6)).handles == [-1, -1, -1]
+    assert both(ObjectOp(), ObjectOp(requested_path=1), ObjectOp(requested_path=6)).handles == [-1, -1, -1]
 
 
 # --- losses ------------------------------------------------------------------------------------------------
@@ -382,7 +425,7 @@ def test_a_loss_lies_between_when_it_overlaps_the_stretch(losses, stretch, unbou
 # --- simulated traces --------------------------------------------------------------------------------------
 
 
-def simulated_touches(path, chunk_bytes: int) -> tuple[list[Touches], list[str]]:
+def simulated_touches(path, chunk_bytes: int) -> tuple[list[ObjectOps], list[str]]:
     """Return what the records of a trace do to key objects, batch by batch, and the names."""
     names, found, batches, events = NameTable(), [Diagnostics()], [], 0
     with EtlReader([path], found, chunk_bytes=chunk_bytes) as reader:
@@ -392,7 +435,7 @@ def simulated_touches(path, chunk_bytes: int) -> tuple[list[Touches], list[str]]
             is_row = PlanTables.operation[operations.plan[order]] != ABSENT
             sequence = events + np.cumsum(is_row) - is_row
             process = np.zeros(len(order), np.int32)
-            batches.append(make_touches(records, operations, order, process, sequence, names))
+            batches.append(make_object_ops(records, operations, order, process, sequence, names))
             events += int(is_row.sum())
     return batches, names.texts
 
@@ -449,9 +492,9 @@ def test_forgetting_closed_objects_changes_no_answer(monkeypatch):
     opened = np.where(rng.random(size) < 0.4, rng.integers(1, 300, size) * 16, 0).astype(np.uint64)
     columns = {
         "address": np.where(opened == 0, rng.integers(1, 300, size) * 16, 0).astype(np.uint64),
-        "taught": np.full(size, NO_NAME, np.int32),
-        "asked": np.where(opened > 0, 1, NO_NAME).astype(np.int32),
-        "opened": opened,
+        "given_path": np.full(size, NO_NAME, np.int32),
+        "requested_path": np.where(opened > 0, 1, NO_NAME).astype(np.int32),
+        "opened_object": opened,
         "created": np.zeros(size, bool),
         "closes": (opened == 0) & (rng.random(size) < 0.5),
         "rundown": np.zeros(size, bool),
@@ -465,7 +508,7 @@ def test_forgetting_closed_objects_changes_no_answer(monkeypatch):
         monkeypatch.setattr(module, "_ROOMY", room)
         resolver = Resolver(KeyTree(), ["", "\\REGISTRY\\MACHINE"])
         parts = [
-            resolver.resolve(Touches(**{name: column[at : at + 500] for name, column in columns.items()}))
+            resolver.resolve(ObjectOps(**{name: column[at : at + 500] for name, column in columns.items()}))
             for at in range(0, size, 500)
         ]
         answers.append(

@@ -60,11 +60,11 @@ def load_compiled() -> Kernels:
     from tracer.compiled import headers, int_map, keys, lifetimes, names, operations, scan, tree
 
     return Kernels(
-        ReadKernels(scan.walk, scan.stable_order, headers.read_headers, in_time_order=True),
+        ReadKernels(scan.walk, scan.stable_argsort, headers.read_headers, in_time_order=True),
         operations.CompiledChunk,
         names.CompiledNameTable,
         ResolveKernels(
-            tree.CompiledKeyTree, keys.CompiledKeyNumbers, int_map.CompiledLongMap, lifetimes.find_lives
+            tree.CompiledKeyTree, keys.CompiledKeyNumbers, int_map.CompiledIntMap, lifetimes.find_lifetimes
         ),
     )
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["find_distinct", "stable_order"]
+__all__ = ["find_distinct", "stable_argsort"]
 
 
-def stable_order(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+def stable_argsort(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the permutation that sorts `numbers` as unsigned ones; equal ones keep their order."""
     if not len(numbers):
         return np.empty(0, np.int64)

@@ -7,13 +7,19 @@ the work. `tracer.kernels` chooses; `tests/test_compiled.py` holds each twin to 
 import contextlib
 import os
 import platform
+import shutil
 import sys
+import time
 from collections.abc import Callable
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TypeVar
 
 __all__ = ["cache_folder", "is_available", "is_kept", "kernel", "note_kept"]
+
+_MARK = "complete"  # a file that stands in a folder of loops that were all compiled
+_LONG_SECONDS = 90 * 24 * 3600
 
 _Function = TypeVar("_Function", bound=Callable[..., object])
 
@@ -24,48 +30,68 @@ def is_available() -> bool:
 
 
 def cache_folder() -> Path:
-    r"""Return where compiled code is kept: $NUMBA_CACHE_DIR where it is set, else the user's folder for caches.
+    r"""Return where compiled code is kept: in $NUMBA_CACHE_DIR where it is set, else in the user's folder for caches.
 
     That is %LOCALAPPDATA%\regtrace\compiled, ~/Library/Caches/regtrace/compiled, or $XDG_CACHE_HOME/regtrace/compiled.
-    It outlives an installation, and can be written where the installation cannot.
+    It outlives an installation, and can be written where the installation cannot. Every state of the sources has a
+    folder of its own in it: Numba cannot even look into a cache that names classes which are gone, and does not see
+    that a constant of another module has changed.
     """
     given = os.environ.get("NUMBA_CACHE_DIR")
     if given:
-        return Path(given)
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or str(Path.home() / "AppData" / "Local")
+        base = Path(given)
+    elif sys.platform == "win32":
+        base = (
+            Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+            / "regtrace"
+            / "compiled"
+        )
     elif sys.platform == "darwin":
-        base = str(Path.home() / "Library" / "Caches")
+        base = Path.home() / "Library" / "Caches" / "regtrace" / "compiled"
     else:
-        base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(base) / "regtrace" / "compiled"
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "regtrace" / "compiled"
+    return base / f"loops-{_fingerprint()}"
+
+
+@cache
+def _fingerprint() -> str:
+    """Return what changes with all that makes it necessary to compile anew."""
+    from hashlib import sha256
+    from importlib.metadata import version  # not needed where a trace is small
+
+    tracer = Path(__file__).parents[1]
+    facts = [
+        sys.version,
+        version("numba"),
+        version("numpy"),
+        platform.machine(),
+        platform.node(),
+        str(tracer),
+    ]
+    digest = sha256("\n".join(facts).encode())
+    for room in ("compiled", "decode", "etl", "resolve"):
+        for source in sorted((tracer / room).glob("*.py")):
+            digest.update(source.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def is_kept() -> bool:
     """Whether an earlier run compiled these very loops for this machine and kept them."""
-    return _mark().is_file()
+    return (cache_folder() / _MARK).is_file()
 
 
 def note_kept() -> None:
-    """Note that the loops are compiled; a folder that cannot be written keeps neither them nor this."""
-    mark = _mark()
-    if not mark.exists():
-        with contextlib.suppress(OSError):
-            mark.parent.mkdir(parents=True, exist_ok=True)
-            mark.touch()
+    """Note that the loops are compiled and were used; a folder that cannot be written keeps neither them nor this.
 
-
-def _mark() -> Path:
-    """Return the file that says so; its name changes with all that makes Numba compile anew."""
-    from hashlib import sha256
-    from importlib.metadata import version  # not needed where a trace is small
-
-    facts = [sys.version, version("numba"), platform.machine(), platform.node(), str(Path(__file__).parent)]
-    sources = sorted(Path(__file__).parent.glob("*.py"))
-    digest = sha256("\n".join(facts).encode())
-    for source in sources:
-        digest.update(source.read_bytes())
-    return cache_folder() / f"regtrace-{digest.hexdigest()[:16]}.compiled"
+    Loops of other states of the sources that nobody has used for a long time are removed.
+    """
+    folder = cache_folder()
+    with contextlib.suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / _MARK).touch()
+        for mark in folder.parent.glob(f"loops-*/{_MARK}"):
+            if time.time() - mark.stat().st_mtime > _LONG_SECONDS:
+                shutil.rmtree(mark.parent, ignore_errors=True)
 
 
 def kernel(function: _Function) -> _Function:

@@ -4,16 +4,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracer.compiled import kernel
-from tracer.resolve.int_map import ABSENT, LongMap
+from tracer.resolve.int_map import ABSENT, IntMap
 
-__all__ = ["CompiledLongMap", "find_place"]
+__all__ = ["CompiledIntMap", "find_place"]
 
-Longs = NDArray[np.int64]
+Ints = NDArray[np.int64]
 _FIRST_PLACES = 1 << 12  # a power of two; at most half of them are taken
 _MIX, _FOLD = np.uint64(0x9E3779B97F4A7C15), np.uint64(32)
 
 
-class CompiledLongMap(LongMap):
+class CompiledIntMap(IntMap):
     """An open-addressed table of pairs (see `find_place`); a place is free where its value is ABSENT."""
 
     def __init__(self) -> None:
@@ -27,28 +27,28 @@ class CompiledLongMap(LongMap):
         self.pairs = np.full((_FIRST_PLACES, 2), ABSENT, np.int64)
         self._count = 0
 
-    def keys(self) -> Longs:
+    def keys(self) -> Ints:
         """Return the keys by rising value."""
         held = self.pairs[self.pairs[:, 1] != ABSENT]
         return held[np.argsort(held[:, 1]), 0]
 
-    def get(self, keys: Longs) -> Longs:
+    def get(self, keys: Ints) -> Ints:
         """Return the value of each key; ABSENT where it has none."""
         return _get(self.pairs, keys)
 
-    def number(self, keys: Longs) -> Longs:
+    def number(self, keys: Ints) -> Ints:
         """Return the value of each key; new keys get the numbers from len(self) on, in order."""
         self.reserve(len(keys))
         values = np.empty(len(keys), np.int64)
         self._count = _number(self.pairs, keys, values, self._count)
         return values
 
-    def put(self, keys: Longs, values: Longs) -> None:
+    def put(self, keys: Ints, values: Ints) -> None:
         """Give keys their values, none of them negative."""
         self.reserve(len(keys))
         self._count += _put(self.pairs, keys, values)
 
-    def added(self, count: int) -> None:
+    def note_added(self, count: int) -> None:
         """Take note that `count` keys were put into `pairs` from outside, for which there was room."""
         self._count += count
 

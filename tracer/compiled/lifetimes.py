@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracer.compiled import kernel
-from tracer.resolve.lifetimes import CARRIED, NEVER, OPENED, TAUGHT, UNSEEN, Lives
-from tracer.resolve.object_ops import GRACE_NS, NO_NAME, Touches
+from tracer.resolve.lifetimes import CARRIED, GIVEN, NEVER, OPENED, UNSEEN, Lifetimes
+from tracer.resolve.object_ops import GRACE_NS, NO_NAME, ObjectOps
 
-__all__ = ["find_lives"]
+__all__ = ["find_lifetimes"]
 
 Column = NDArray[np.int64]
 Marks = NDArray[np.bool_]
@@ -19,21 +19,21 @@ class _Before(NamedTuple):
     """What is given: of each row whether it closes, the path it carries and its time; of each slot its life before."""
 
     closes: Marks
-    taught: NDArray[np.int32]
+    given_path: NDArray[np.int32]
     time_ns: Column
     alive: Marks
     closed_ns: Column
 
 
 class _Columns(NamedTuple):
-    """The columns of Lives, with room for as many lives and bindings as there are touches."""
+    """The columns of Lifetimes, with room for as many lives and bindings as there are touches."""
 
     slot: Column
     row: Column
     makes: Marks
     first: Marks
     closes: Marks
-    taught: NDArray[np.int32]
+    given_path: NDArray[np.int32]
     time: Column
     starts: Marks
     unseen: Marks
@@ -52,20 +52,20 @@ _KINDS = (
 )  # fmt: skip
 
 
-def find_lives(
-    touches: Touches,
+def find_lifetimes(
+    ops: ObjectOps,
     code: NDArray[np.int64],
     slots: NDArray[np.int64],
     alive: NDArray[np.bool_],
     closed_ns: NDArray[np.int64],
-) -> Lives:
-    """Return the lives of a batch; arguments as in `tracer.resolve.lifetimes.find_lives`."""
+) -> Lifetimes:
+    """Return the lives of a batch; arguments as in `tracer.resolve.lifetimes.find_lifetimes`."""
     count = len(code)
     out = _Columns._make(np.empty(count, kind) for kind in _KINDS)
     _sort(code, slots, len(alive), out)
-    before = _Before(touches.closes, touches.taught, touches.time_ns, alive, closed_ns)
+    before = _Before(ops.closes, ops.given_path, ops.time_ns, alive, closed_ns)
     lives, bindings = _run(before, out)
-    return Lives(
+    return Lifetimes(
         **out._asdict()
         | {
             "life_at": out.life_at[:lives],
@@ -92,7 +92,14 @@ def _sort(codes, slots, most, out):
 @kernel
 def _run(before, out):
     """Fill in what each touch is; return the numbers of lives and of bindings."""
-    slot, row, makes, first, closes, taught = out.slot, out.row, out.makes, out.first, out.closes, out.taught
+    slot, row, makes, first, closes, given_path = (
+        out.slot,
+        out.row,
+        out.makes,
+        out.first,
+        out.closes,
+        out.given_path,
+    )
     time, starts, unseen, after_close = out.time, out.starts, out.unseen, out.after_close
     lives = bindings = 0
     closed_ns, expired_before, repeated = NEVER, False, False
@@ -101,9 +108,9 @@ def _run(before, out):
         time[at] = before.time_ns[row[at]]
         alive = before.alive[slot[at]]
         if makes[at]:
-            closes[at], taught[at] = False, NO_NAME
+            closes[at], given_path[at] = False, NO_NAME
         else:
-            closes[at], taught[at] = before.closes[row[at]], before.taught[row[at]]
+            closes[at], given_path[at] = before.closes[row[at]], before.given_path[row[at]]
         if first[at]:
             closed_ns = before.closed_ns[slot[at]] if alive else NEVER
             repeated = False
@@ -120,14 +127,14 @@ def _run(before, out):
             closed_ns, repeated = time[at], False  # `repeated`: the next touch has the same close before it
 
         begins = starts[at] or first[at]
-        teaches = taught[at] != NO_NAME
+        gives_path = given_path[at] != NO_NAME
         if begins:
             out.life_at[lives] = at
             lives += 1
-        if begins or teaches:
+        if begins or gives_path:
             out.binding_at[bindings] = at
-            if teaches:
-                out.kind[bindings] = TAUGHT
+            if gives_path:
+                out.kind[bindings] = GIVEN
             elif makes[at]:
                 out.kind[bindings] = OPENED
             else:

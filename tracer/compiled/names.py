@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from tracer.compiled import kernel
 from tracer.compiled.unaligned import load, store
-from tracer.decode.batch import Spans
+from tracer.decode.batch import ByteSpans
 from tracer.decode.strings import EMPTY, FIRST_NAMES, NameTable
 
 __all__ = ["CompiledNameTable"]
@@ -51,7 +51,7 @@ class CompiledNameTable(NameTable):
         """Return the number of a name given as UTF-16LE bytes."""
         source = np.frombuffer(raw + bytes(_SPARE), np.uint8)
         number = np.zeros(1, np.int32)
-        self.encode_into(number, source, Spans(_FIRST, _FIRST, np.array([len(raw)])))
+        self.encode_into(number, source, ByteSpans(_FIRST, _FIRST, np.array([len(raw)])))
         return int(number[0])
 
     def encode_spans(
@@ -61,10 +61,10 @@ class CompiledNameTable(NameTable):
         if int(ends.max(initial=0)) + _SPARE > len(raw):
             raw = np.append(raw, np.zeros(_SPARE, np.uint8))
         numbers = np.zeros(len(starts), np.int32)
-        self.encode_into(numbers, raw, Spans(np.arange(len(starts)), starts, ends - starts))
+        self.encode_into(numbers, raw, ByteSpans(np.arange(len(starts)), starts, ends - starts))
         return numbers
 
-    def encode_into(self, numbers: NDArray[np.int32], raw: NDArray[np.uint8], spans: Spans) -> None:
+    def encode_into(self, numbers: NDArray[np.int32], raw: NDArray[np.uint8], spans: ByteSpans) -> None:
         """Give `numbers` the number of the name in each of `spans`; `raw` goes on for eight bytes more."""
         done = 0
         while done < len(spans.rows):

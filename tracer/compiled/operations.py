@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tracer.compiled import kernel
 from tracer.compiled.names import CompiledNameTable
 from tracer.compiled.unaligned import load, store
-from tracer.decode.batch import Chunk, Spans
+from tracer.decode.batch import ByteSpans, Chunk
 from tracer.decode.payload import CAPTURE_LIMIT
 from tracer.decode.plans import FIXED_FIELDS, LONG_FIELDS, PlanTables
 from tracer.decode.strings import EMPTY
@@ -77,14 +77,14 @@ class _Found(NamedTuple):
     last_name: NDArray[np.int32]
     slow: NDArray[np.bool_]
     doubts: NDArray[np.int64]
-    first: Spans
-    last: Spans
-    data: Spans
-    old: Spans
+    first: ByteSpans
+    last: ByteSpans
+    data: ByteSpans
+    old: ByteSpans
 
 
-def _first(spans: Spans, count: int) -> Spans:
-    return Spans(*(column[:count] for column in spans))
+def _first(spans: ByteSpans, count: int) -> ByteSpans:
+    return ByteSpans(*(column[:count] for column in spans))
 
 
 class CompiledChunk(Chunk):
@@ -105,7 +105,7 @@ class CompiledChunk(Chunk):
         self.slow = np.empty(count, bool)
         found = _Found(
             slots, longs, words, previous, self.first_name, self.last_name, self.slow, np.empty(count, np.int64),
-            *(Spans(*np.empty((3, count), np.int64)) for _ in range(4)),
+            *(ByteSpans(*np.empty((3, count), np.int64)) for _ in range(4)),
         )  # fmt: skip
         rows = _Rows(self.payload, self.end, self.plan, self.exact)
         firsts, lasts, datas, olds, doubted, has_previous = _find(self.raw, rows, _PLANS, found)
@@ -120,7 +120,7 @@ class CompiledChunk(Chunk):
         self.data, self.previous = _first(found.data, datas), _first(found.old, olds)
         self.doubt(found.doubts[:doubted])
 
-    def gather(self, spans: Spans) -> pa.Array:
+    def gather(self, spans: ByteSpans) -> pa.Array:
         """Return spans of bytes as a binary array."""
         offsets = np.zeros(len(spans.size) + 1, np.int32)
         np.cumsum(spans.size, out=offsets[1:])

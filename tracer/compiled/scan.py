@@ -7,7 +7,7 @@ from tracer.compiled import kernel
 from tracer.etl.headers import SIZE_AT_4, SMALLEST
 from tracer.etl.walk import Walk
 
-__all__ = ["stable_order", "walk"]
+__all__ = ["stable_argsort", "walk"]
 
 Positions = NDArray[np.int64]
 _FILLER = 0xFFFFFFFF
@@ -63,7 +63,7 @@ def _walk(words, halves, starts, ends, size_at_4, smallest, start, size, mark, b
     return found, stopped
 
 
-def stable_order(numbers: NDArray[np.int64]) -> Positions:
+def stable_argsort(numbers: NDArray[np.int64]) -> Positions:
     """Return the permutation that sorts `numbers`, none of them negative; equal ones keep their order."""
     order = np.arange(len(numbers))
     if len(numbers):

@@ -1,4 +1,4 @@
-"""Twin of the KeyTree: many names are followed below their keys at once, without Python objects of known ones."""
+"""Twin of the KeyTree: follows many names below their keys at once, without making Python objects."""
 
 from array import array
 from collections.abc import Callable

@@ -19,7 +19,7 @@ from tracer.diagnostics import Diagnostics
 from tracer.etl.records import Records
 from tracer.schema import FLAGS
 
-__all__ = ["NONE", "Blobs", "Chunk", "Column", "Field", "Numbers", "Operations", "Spans", "count_records"]
+__all__ = ["NONE", "Blobs", "ByteSpans", "Chunk", "Column", "Field", "Numbers", "Operations", "count_records"]
 
 Column = NDArray[np.int64]
 Numbers = NDArray[np.int32]
@@ -39,7 +39,7 @@ class Blobs:
         return self.values.take(from_numbers(self.place, self.place != NONE)).to_pylist()
 
 
-class Spans(NamedTuple):
+class ByteSpans(NamedTuple):
     """Where captured bytes are: rows, rising, and for each its place in the chunk and its size, not 0."""
 
     rows: Column
@@ -97,8 +97,8 @@ class Chunk:
 
     fields: dict[str, Field]
     slow: NDArray[np.bool_]
-    data: Spans
-    previous: Spans
+    data: ByteSpans
+    previous: ByteSpans
 
     def __init__(
         self,
@@ -121,7 +121,7 @@ class Chunk:
         """Find everything that is found fast; rows are long enough for their fixed fields."""
         raise NotImplementedError
 
-    def gather(self, spans: Spans) -> pa.Array:
+    def gather(self, spans: ByteSpans) -> pa.Array:
         """Return spans of bytes as a binary array."""
         raise NotImplementedError
 

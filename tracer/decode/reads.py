@@ -1,4 +1,4 @@
-"""What rows of the manifest provider wrote, read and were told, as columns of events: the value's own type, size and data.
+"""Data of the manifest provider's reads and writes as columns of events: the value's own type, size and data.
 
 Captured bytes of a write are the value's data; of a read they are the structure that came back
 (`tracer.registry.key_information`), which is taken apart here.
@@ -87,7 +87,7 @@ class StructureTexts:
     ) -> tuple[NDArray[np.intp], list[str]]:
         """Return the place of each structure's text in a list of the distinct ones, and that list.
 
-        Spans rise and do not overlap, and no structure is empty. A text may be empty.
+        ByteSpans rise and do not overlap, and no structure is empty. A text may be empty.
         """
         table = self._tables.get((structure, class_))
         if table is None or len(table.texts) > _MOST_KNOWN:
@@ -108,7 +108,7 @@ def _distinct(numbers: Numbers) -> tuple[NDArray[np.intp], list[int]]:
 
 
 def read_contents(operations: Operations, names: NameTable, structures: StructureTexts) -> Contents:
-    """Return what the rows of a batch wrote, read and were told."""
+    """Return what the rows of a batch wrote or read."""
     return _Contents(operations, names, structures).make()
 
 

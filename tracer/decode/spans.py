@@ -1,4 +1,4 @@
-"""Where the fields, names and captured bytes of all records of a chunk are, column by column.
+"""Decoding by columns: finds fields, names and captured bytes of all records of a chunk at once, in NumPy.
 
 `tracer.decode.payload` states the rules; `tracer.compiled.operations` says the same record by record.
 """
@@ -8,7 +8,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tracer.arrays import from_bytes
-from tracer.decode.batch import Chunk, Column, Field, Spans
+from tracer.decode.batch import ByteSpans, Chunk, Column, Field
 from tracer.decode.payload import CAPTURE_LIMIT
 from tracer.decode.plans import LONG_FIELDS, PLANS, PlanTables
 from tracer.decode.strings import EMPTY, NulFinder, gapped
@@ -41,10 +41,10 @@ class ColumnChunk(Chunk):
         self.slow |= scalar
         self._encode_names(fast)
         data, previous = (np.flatnonzero((size > 0) & fast) for size in (self.data_size, self.previous_size))
-        self.data = Spans(data, self.data_start[data], self.data_size[data])
-        self.previous = Spans(previous, self.previous_start[previous], self.previous_size[previous])
+        self.data = ByteSpans(data, self.data_start[data], self.data_size[data])
+        self.previous = ByteSpans(previous, self.previous_start[previous], self.previous_size[previous])
 
-    def gather(self, spans: Spans) -> pa.Array:
+    def gather(self, spans: ByteSpans) -> pa.Array:
         """Return spans of bytes as a binary array."""
         ends = spans.start + spans.size
         if len(spans.rows) == 1:  # there is no gap to drop, so nothing would be copied

@@ -51,7 +51,7 @@ def _trailing_zeros(words: NDArray[np.uint64]) -> Positions:
 def gapped(raw: NDArray[np.uint8], starts: Positions, ends: Positions) -> pa.Array:
     """Return a binary array over `raw`, without a copy, whose elements 0, 2, 4, ... are the spans given.
 
-    Spans rise and do not overlap; the elements between are the gaps, all null.
+    ByteSpans rise and do not overlap; the elements between are the gaps, all null.
     """
     count = len(starts)
     offsets = np.empty(2 * count, np.int32)

@@ -1,4 +1,4 @@
-"""Chunks: buffers that are read together, and their records before anything but place and time is known of them."""
+"""Chunks: buffers that are read together, and the place and time of their records."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""A system clock that was set back: where it was, and in which order the records then were logged.
+"""Steps of a system clock that was set back: where they are, and the order in which records were logged.
 
 Traces may be stamped with the system time, which people, services and hypervisors set; performance counters
 cannot be set. Within one processor's buffers the order is that of logging (seen in every buffer of some 45 public traces), so where the

@@ -1,4 +1,4 @@
-"""The log file header (TRACE_LOGFILE_HEADER): what the session said about itself, and its clock."""
+"""The log file header (TRACE_LOGFILE_HEADER): the session's own description, and its clock."""
 
 import struct
 from dataclasses import dataclass

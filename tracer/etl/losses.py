@@ -1,4 +1,4 @@
-"""What is missing from an .etl file, by its own word: header counters, buffer flags, a wrap, a cut."""
+"""Losses that an .etl file itself reports: header counters, buffer flags, a wrap, a cut."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

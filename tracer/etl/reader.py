@@ -25,11 +25,11 @@ from tracer.etl.logfile import LogfileHeader
 from tracer.etl.losses import Loss, find_losses
 from tracer.etl.overlap import find_repeated
 from tracer.etl.providers import ProviderTable
-from tracer.etl.records import ReadHeaders, Records, message_time_at, read_facts, read_headers
+from tracer.etl.records import ReadHeaders, Records, message_time_at, read_header_columns, read_headers
 from tracer.etl.shared_clock import share_clocks
 from tracer.etl.walk import Walk, walk
 from tracer.etl.xpress import inflate
-from tracer.sorting import stable_order
+from tracer.sorting import stable_argsort
 
 __all__ = ["CHUNK_BYTES", "NUMPY", "EtlReader", "ReadKernels"]
 
@@ -46,7 +46,7 @@ class ReadKernels:
 
     Attributes:
         walk: finds all records of a chunk (`tracer.etl.walk.walk`).
-        sort: sorts whole numbers, none negative (`tracer.sorting.stable_order`).
+        sort: sorts whole numbers, none negative (`tracer.sorting.stable_argsort`).
         read_headers: reads record headers (`tracer.etl.records.read_headers`).
         in_time_order: whether the records of a chunk are put in time order, or left where they stand, with the
             permutation beside them: decoding by columns wants positions that rise.
@@ -58,7 +58,7 @@ class ReadKernels:
     in_time_order: bool
 
 
-NUMPY = ReadKernels(walk, stable_order, read_headers, in_time_order=False)
+NUMPY = ReadKernels(walk, stable_argsort, read_headers, in_time_order=False)
 
 
 class EtlReader:
@@ -321,7 +321,9 @@ class EtlReader:
             found, order = take(found, order), np.arange(len(order))
         end = found.start + found.size
         shown = self._shown_times(found)
-        facts = read_facts(raw, found.start, found.kind, end, self._providers, self._kernels.read_headers)
+        facts = read_header_columns(
+            raw, found.start, found.kind, end, self._providers, self._kernels.read_headers
+        )
         self._count_headers(found, facts["provider"], facts["opcode"])
         items = NO_ITEMS
         if (facts["items"] >= 0).any():

@@ -10,7 +10,7 @@ from tracer.etl.extended import Items
 from tracer.etl.headers import GUID_AT, HEADERS, HOOK, MESSAGE, PAYLOAD_AT, POINTER_SIZES, THREAD_AT
 from tracer.etl.providers import CLASSIC_PROCESS, CLASSIC_REGISTRY, ProviderTable, guid_text
 
-__all__ = ["ReadHeaders", "Records", "message_time_at", "read_facts", "read_headers"]
+__all__ = ["ReadHeaders", "Records", "message_time_at", "read_header_columns", "read_headers"]
 
 Column = NDArray[np.int64]
 ReadHeaders = Callable[[NDArray[np.uint8], Column, NDArray[np.uint8], ProviderTable], dict[str, np.ndarray]]
@@ -97,7 +97,7 @@ def read_headers(
     return facts
 
 
-def read_facts(
+def read_header_columns(
     raw: NDArray[np.uint8],
     start: Column,
     kind: NDArray[np.uint8],

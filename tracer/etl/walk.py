@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracer.etl.headers import SIZE_AT_4, SMALLEST
-from tracer.sorting import stable_order
+from tracer.sorting import stable_argsort
 
 __all__ = ["LANE_BYTES", "Walk", "walk"]
 
@@ -60,7 +60,7 @@ def walk(raw: NDArray[np.uint8], starts: Positions, ends: Positions, *, lane_byt
 
 def _join(found: list[Positions]) -> Positions:
     packed = np.concatenate(found) if found else np.empty(0, np.int64)
-    return packed.take(stable_order(packed >> 35))
+    return packed.take(stable_argsort(packed >> 35))
 
 
 def _run(

@@ -1,4 +1,4 @@
-"""Absence: what a whole recording lacks though nothing was lost, because nobody asked Windows for it.
+"""Kinds of records that a whole recording lacks though nothing was lost: Windows was not asked for them.
 
 Which keyword of Microsoft-Windows-Kernel-Registry reports what: its manifest (creates 0x1000, opens 0x2000,
 closes 0x1).

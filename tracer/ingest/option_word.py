@@ -1,4 +1,4 @@
-"""What the provider's option word really brought: counted while rows are made, because nobody promises it."""
+"""Statistics of the option word: how many rows had the names and data that it asks the provider for."""
 
 from typing import Any
 
@@ -6,19 +6,19 @@ from tracer.decode.batch import NONE, Operations
 from tracer.decode.plans import PlanTables
 from tracer.decode.strings import EMPTY
 
-__all__ = ["Arrival"]
+__all__ = ["OptionWordStats"]
 
 _SET_VALUE = 5  # event id
 
 
-class Arrival:
+class OptionWordStats:
     """Counts rows that could carry a name of the key, data and previous data, and rows that did."""
 
     def __init__(self) -> None:
         self._writes = self._named = self._data = self._previous = self._rows = 0
 
     def add(self, operations: Operations) -> None:
-        """Take a batch."""
+        """Count the rows of a batch."""
         self._rows += len(operations)
         two = PlanTables.names.take(operations.plan) == 2
         creates = PlanTables.creates.take(operations.plan)

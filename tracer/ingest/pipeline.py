@@ -24,7 +24,7 @@ from tracer.etl.reader import EtlReader
 from tracer.etl.records import Records
 from tracer.files.targets import check_apart
 from tracer.ingest.absence import OperationCounts
-from tracer.ingest.option_word import Arrival
+from tracer.ingest.option_word import OptionWordStats
 from tracer.ingest.recording_facts import LiveFacts, place_losses
 from tracer.ingest.seed import read_seed, unchanged_objects
 from tracer.kernels import Kernels, choose_kernels, note_compiled
@@ -33,9 +33,9 @@ from tracer.resolve.catalog import Catalog
 from tracer.resolve.losses import LossTimes
 from tracer.resolve.object_ops import DEFERRED, SOURCES, Resolved
 from tracer.resolve.resolver import Resolver
-from tracer.rows.ambiguous_names import Doubts
+from tracer.rows.ambiguous_names import AmbiguousNames
 from tracer.rows.double_reports import DoubleReports, Pairs, merge_reports, reports_of
-from tracer.rows.events import EventRows, Order, durations, make_touches, time_order
+from tracer.rows.events import EventRows, Order, durations, make_object_ops, time_order
 from tracer.rows.process_records import process_records
 from tracer.rows.processes import ProcessTable
 from tracer.schema import COUNTERS, LOSSES, SIMULATED_NAME
@@ -132,7 +132,7 @@ class _EtlIngest:
         kernels: Kernels | None,
         live: LiveFacts | None,
     ) -> None:
-        self.live, self.arrival = live, Arrival()
+        self.live, self.option_word = live, OptionWordStats()
         self.seen = sorted(live.processes, key=lambda seen: seen.time_ns) if live else []
         self.paths, self.left_out = [file.path for file in files], left_out
         self.files = dict(zip(self.paths, files, strict=True))
@@ -218,17 +218,17 @@ class _EtlIngest:
         if pairs is not None:
             is_row[pairs.classic] = False
         sequence = self.events + np.cumsum(is_row) - is_row
-        touches = make_touches(records, operations, order, process, sequence, self.names)
-        doubts = Doubts(records, operations, order, self.names, self.diagnostics)
-        resolved = doubts.resolve(self.resolver, touches)
+        ops = make_object_ops(records, operations, order, process, sequence, self.names)
+        ambiguous = AmbiguousNames(records, operations, order, self.names, self.diagnostics)
+        resolved = ambiguous.resolve(self.resolver, ops)
         self._count_names(resolved, is_row)
         if self.live is not None:
-            self.arrival.add(operations)
+            self.option_word.add(operations)
         self._note_control_set(operations)
         repeated = None
         if pairs is not None:
-            repeated = merge_reports(pairs, operations, order, duration, touches, resolved, self.tree)
-        self.rows.add(records, operations, order, touches, resolved, duration, repeated)
+            repeated = merge_reports(pairs, operations, order, duration, ops, resolved, self.tree)
+        self.rows.add(records, operations, order, ops, resolved, duration, repeated)
         self.events += int(is_row.sum())
         if len(records.extended):
             numbers = np.full(len(records), -1)
@@ -350,7 +350,7 @@ class _EtlIngest:
             settings["recording"] = {
                 **self.live.settings,
                 "seed": self.live.seed_facts,
-                "arrived": self.arrival.as_dict(),
+                "arrived": self.option_word.as_dict(),
             }
         lossy = any(row["severity"] == "loss" for row in rows)
         return writer.publish(

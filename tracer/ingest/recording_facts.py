@@ -1,4 +1,4 @@
-"""What is known of a recording besides its trace files: asked of the system while it was made.
+"""Facts of a recording besides its trace files: the system was asked for them while it ran.
 
 The pipeline takes it as it takes the sources; how it was learnt is `tracer.live`'s business.
 """

@@ -23,12 +23,11 @@ from tracer.live.key_names import KeyNames
 from tracer.live.records import RawRecord, ReorderWindow, records_from_raw
 from tracer.resolve.handles import HandleLog
 from tracer.resolve.losses import LossTimes
-from tracer.resolve.object_ops import CLASSIC_SPACE, Touches
-from tracer.resolve.renewal import renewed
+from tracer.resolve.object_ops import CLASSIC_SPACE, ObjectOps
 from tracer.resolve.resolver import Resolver
 from tracer.resolve.tree import KeyTree
-from tracer.rows.ambiguous_names import Doubts
-from tracer.rows.events import EventRows, durations, make_touches, time_order
+from tracer.rows.ambiguous_names import AmbiguousNames
+from tracer.rows.events import EventRows, durations, make_object_ops, time_order
 from tracer.rows.process_records import process_records
 from tracer.rows.processes import ProcessRecord, ProcessTable
 from tracer.schema import EVENTS
@@ -63,7 +62,7 @@ class _NoHandleLog(HandleLog):
     def seed(self, slot: int, handle: int, address: int, key: int) -> None:
         pass
 
-    def note(self, touches: Touches, **lives: object) -> None:
+    def note(self, ops: ObjectOps, **lives: object) -> None:
         pass
 
     def forget(self, kept: NDArray[np.bool_]) -> None:
@@ -172,13 +171,13 @@ class LivePipeline:
         process = self._processes.assign(records.pid[operations.rows[order]], changes)
         is_row = PlanTables.operation[operations.plan[order]] != ABSENT
         sequence = self.rows + np.cumsum(is_row) - is_row
-        touches = make_touches(records, operations, order, process, sequence, self._names)
+        ops = make_object_ops(records, operations, order, process, sequence, self._names)
         if self._seed is not None:
-            self._apply_seed(touches)
-        doubts = Doubts(records, operations, order, self._names, [self.diagnostics])
-        resolved = doubts.resolve(self._resolver, touches)
-        self._rows.add(records, operations, order, touches, resolved, durations(records, operations, []))
-        rows = self._name_rows(touches, is_row) if is_row.any() else _EMPTY
+            self._apply_seed(ops)
+        ambiguous = AmbiguousNames(records, operations, order, self._names, [self.diagnostics])
+        resolved = ambiguous.resolve(self._resolver, ops)
+        self._rows.add(records, operations, order, ops, resolved, durations(records, operations, []))
+        rows = self._name_rows(ops, is_row) if is_row.any() else _EMPTY
         self._renew(records, operations)
         # Last: records are read when their rows are there, whatever was raised on the way.
         self.records += len(records)
@@ -186,38 +185,38 @@ class LivePipeline:
         self.undecoded = sum(self.diagnostics[name] for name in _UNDECODED)
         return rows
 
-    def _apply_seed(self, touches: Touches) -> None:
+    def _apply_seed(self, ops: ObjectOps) -> None:
         """Seed the resolver, except for objects that were opened or closed before the seed was read."""
         assert self._seed is not None
         addresses, paths = self._seed
         since = self._seed_ns
         self._seed = None
         if since is not None:
-            before = touches.time_ns <= since
-            newer = set(touches.opened[before].tolist())
-            newer |= set(touches.address[before & touches.closes].tolist())
+            before = ops.time_ns <= since
+            newer = set(ops.opened_object[before].tolist())
+            newer |= set(ops.address[before & ops.closes].tolist())
             places = [place for place, address in enumerate(addresses) if address not in newer]
             self.seed_dropped = len(addresses) - len(places)
             addresses, paths = [addresses[place] for place in places], [paths[place] for place in places]
-        first = int(touches.time_ns[0]) if len(touches) else 0
+        first = int(ops.time_ns[0]) if len(ops) else 0
         self._resolver.seed(addresses, paths, first if since is None else since)
 
-    def _name_rows(self, touches: Touches, is_row: NDArray[np.bool_]) -> pa.Table:
+    def _name_rows(self, ops: ObjectOps, is_row: NDArray[np.bool_]) -> pa.Table:
         rows = self._rows.in_order()
         keys = _Distinct(rows.column("key_id"))
-        lives = _Distinct(rows.column("process_id"))
-        names = self._processes.names(lives.values)
-        opened = touches.opened[is_row]
-        address = np.where(opened != 0, opened, touches.address[is_row]) & ~np.uint64(CLASSIC_SPACE)
+        lifetimes = _Distinct(rows.column("process_id"))
+        names = self._processes.names(lifetimes.values)
+        opened = ops.opened_object[is_row]
+        address = np.where(opened != 0, opened, ops.address[is_row]) & ~np.uint64(CLASSIC_SPACE)
         own = {
             "key": keys.texts([self._key_names.path(node) for node in keys.values]),
             "display_key": keys.texts([self._key_names.display_path(node) for node in keys.values]),
             "name_source": self._sources(rows.column("name_source"), keys),
-            "pid": pa.array([life.pid for life in names], pa.uint32()).take(lives.places),
-            "process": lives.texts([life.image for life in names]),
-            "image_path": lives.texts([life.image_path for life in names]),
-            "command_line": lives.texts([life.command_line for life in names]),
-            "user": lives.texts([life.user for life in names]),
+            "pid": pa.array([life.pid for life in names], pa.uint32()).take(lifetimes.places),
+            "process": lifetimes.texts([life.image for life in names]),
+            "image_path": lifetimes.texts([life.image_path for life in names]),
+            "command_line": lifetimes.texts([life.command_line for life in names]),
+            "user": lifetimes.texts([life.user for life in names]),
             "address": pa.array(address.view(np.int64), mask=address == 0),
         }
         columns = [own[name] if name in own else _plain(rows.column(name), name) for name in LIVE_COLUMNS]
@@ -235,9 +234,8 @@ class LivePipeline:
         if most <= self._room or not len(operations):
             return
         now_ns = int(records.time_ns[-1])
-        old = self._resolver
         self._begin()
-        self._resolver = renewed(old, self._tree, self._names.texts, now_ns)
+        self._resolver.compact(self._tree, self._names.texts, now_ns)
         self._processes.forget(now_ns - _LINGERS_NS)
         self.generations += 1
         # Where open objects alone are many, the next turn comes when as many again were met.

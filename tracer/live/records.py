@@ -19,9 +19,9 @@ from tracer.etl.extended import BAD, NO_ITEMS, read_items
 from tracer.etl.headers import EVENT_MARK
 from tracer.etl.logfile import FILETIME_EPOCH
 from tracer.etl.providers import CLASSIC_PROCESS, CLASSIC_REGISTRY, ProviderTable, guid_text
-from tracer.etl.records import Records, read_facts
+from tracer.etl.records import Records, read_header_columns
 from tracer.session.raw_queue import RawRecord
-from tracer.sorting import stable_order
+from tracer.sorting import stable_argsort
 
 __all__ = ["RECORD_BYTES", "RawRecord", "ReorderWindow", "record_times", "records_from_raw"]
 
@@ -56,7 +56,7 @@ def records_from_raw(
         raw = [raw[place] for place in rank.tolist()]
         heads, times, offset = heads[rank], times[rank], offset[rank]
     packed, start, end, kind = _pack(raw, heads)
-    facts = read_facts(packed, start, kind, end, providers)
+    facts = read_header_columns(packed, start, kind, end, providers)
     nobody = (facts["pid"] == _NOBODY) & (facts["tid"] == _NOBODY)
     facts["pid"][nobody] = facts["tid"][nobody] = -1
     items = NO_ITEMS
@@ -244,7 +244,7 @@ class ReorderWindow:
         return self._release(np.iinfo(np.int64).max, most)
 
     def _release(self, horizon: int, most: int | None = None) -> list[RawRecord]:
-        order = stable_order(self._times - self._times.min()) if len(self._times) else np.empty(0, np.int64)
+        order = stable_argsort(self._times - self._times.min()) if len(self._times) else np.empty(0, np.int64)
         count = int((self._times < horizon).sum())
         count = len(order) if horizon == np.iinfo(np.int64).max else max(count, len(order) - self._most)
         count = count if most is None else min(count, most)

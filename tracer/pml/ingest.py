@@ -14,7 +14,7 @@ from tracer.progress import Progress
 from tracer.resolve.catalog import Catalog
 from tracer.resolve.tree import KeyTree
 from tracer.schema import LOSSES
-from tracer.sorting import stable_order
+from tracer.sorting import stable_argsort
 from tracer.sources.description import FileState, Source, sha256_of_first
 from tracer.sources.inputs import SourceFile
 from tracer.sources.machines import check_one_machine
@@ -193,6 +193,6 @@ def _row_groups(batches: list[pa.RecordBatch]) -> Iterator[pa.Table]:
     """Yield the batches as tables of one row group each, sorted by (key_id, sequence)."""
     table = pa.Table.from_batches(batches).combine_chunks()
     keys = pc.fill_null(table["key_id"], -1).combine_chunks().to_numpy()
-    order = stable_order(keys.astype(np.int64) + 1)
+    order = stable_argsort(keys.astype(np.int64) + 1)
     for some in np.array_split(order, -(-len(order) // ROW_GROUP)):
         yield table.take(pa.array(some))

@@ -1,1 +1,1 @@
-"""Key objects to paths: who named what, as of when."""
+"""Key objects to paths, as of the time of each record."""

@@ -35,7 +35,7 @@ class _Spelling(NamedTuple):
 
 
 class Catalog:
-    """Everything about keys that is known once the last row is in."""
+    """The table `keys`, complete once the last row was resolved."""
 
     def __init__(self, tree: KeyTree, *, control_set: int | None = None) -> None:
         self._tree = tree

@@ -1,11 +1,11 @@
-"""The lives of key objects, as rows of the table `handles`: written when a life is over, kept while it is not."""
+"""Lifetimes of key objects as rows of the table `handles`: kept while they last, written when they end."""
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from tracer.arrays import from_numbers, from_rows, from_texts
-from tracer.resolve.object_ops import CLASSIC_SPACE, Touches
+from tracer.resolve.object_ops import CLASSIC_SPACE, ObjectOps
 from tracer.schema import HANDLES
 
 __all__ = ["HandleLog"]
@@ -50,7 +50,7 @@ class HandleLog:
 
     def note(
         self,
-        touches: Touches,
+        ops: ObjectOps,
         *,
         slot: Column,
         handle: Column,
@@ -68,25 +68,25 @@ class HandleLog:
         """
         if not len(slot):
             return
-        sequence = touches.sequence
-        time = touches.time_ns if touches.shown_ns is None else touches.shown_ns
+        sequence = ops.sequence
+        time = ops.time_ns if ops.shown_ns is None else ops.shown_ns
         # An unseen life has no opening, so its address is that of the record which used it.
-        address = np.where(opened, touches.opened.take(first_row), touches.address.take(first_row))
+        address = np.where(opened, ops.opened_object.take(first_row), ops.address.take(first_row))
         began = np.where(
             ~opened,
             _UNSEEN,
             np.where(
-                touches.rundown.take(first_row),
+                ops.rundown.take(first_row),
                 _RUNDOWN,
-                np.where(touches.created.take(first_row), _CREATE, _OPEN),
+                np.where(ops.created.take(first_row), _CREATE, _OPEN),
             ),
         )
         closed = closed_row >= 0
-        lives: dict[str, Column] = {
+        lifetimes: dict[str, Column] = {
             "handle": handle,
             "address": (address & ~np.uint64(CLASSIC_SPACE)).view(np.int64),
             "key": key.astype(np.int64),
-            "process": np.where(opened, touches.process.take(first_row), _UNKNOWN).astype(np.int64),
+            "process": np.where(opened, ops.process.take(first_row), _UNKNOWN).astype(np.int64),
             "opened_sequence": np.where(opened, sequence.take(first_row), _UNKNOWN),
             "opened_ns": np.where(opened, time.take(first_row), _UNKNOWN),
             "closed_sequence": np.where(closed, sequence.take(closed_row), _UNKNOWN),
@@ -99,13 +99,13 @@ class HandleLog:
         if len(old):
             before = {name: column.take(slot[old]) for name, column in self._slots.items()}
             for name in ("address", "process", "opened_sequence", "opened_ns", "began"):
-                lives[name][old] = before[name]
+                lifetimes[name][old] = before[name]
             known = before["first_sequence"] >= 0
-            lives["first_sequence"][old[known]] = before["first_sequence"][known]
+            lifetimes["first_sequence"][old[known]] = before["first_sequence"][known]
             known = before["closed_sequence"] != _UNKNOWN
             for name in ("closed_sequence", "closed_ns"):
-                lives[name][old[known]] = before[name][known]
-        # Lives whose address this batch took over at once were kept until now.
+                lifetimes[name][old[known]] = before[name][known]
+        # Lifetimes whose address this batch took over at once were kept until now.
         first_of_slot = np.ones(len(slot), bool)
         first_of_slot[1:] = slot[1:] != slot[:-1]
         replaced = slot[first_of_slot & ~carried & self._alive[slot]]
@@ -113,9 +113,9 @@ class HandleLog:
             self._emit({name: column.take(replaced) for name, column in self._slots.items()}, reused=True)
         done, kept = np.flatnonzero(finished), np.flatnonzero(~finished)
         if len(done):
-            self._emit({name: column.take(done) for name, column in lives.items()}, reused=True)
+            self._emit({name: column.take(done) for name, column in lifetimes.items()}, reused=True)
         slots = slot.take(kept)
-        for name, column in lives.items():
+        for name, column in lifetimes.items():
             self._slots[name][slots] = column.take(kept)
         self._alive[slots] = True
 

@@ -7,16 +7,16 @@ from numpy.typing import NDArray
 
 from tracer.arrays import from_numbers, to_numbers
 
-__all__ = ["ABSENT", "LongMap"]
+__all__ = ["ABSENT", "IntMap"]
 
-Longs = NDArray[np.int64]
+Ints = NDArray[np.int64]
 ABSENT = -1
 
 
-class LongMap:
+class IntMap:
     """A dict of 64-bit numbers; values are not negative.
 
-    >>> numbers = LongMap()
+    >>> numbers = IntMap()
     >>> numbers.number(np.array([70, 50, 70])).tolist()
     [0, 1, 0]
     >>> numbers.get(np.array([50, 60])).tolist()
@@ -33,23 +33,23 @@ class LongMap:
         """Forget everything."""
         self._values.clear()
 
-    def keys(self) -> Longs:
+    def keys(self) -> Ints:
         """Return the keys by rising value."""
         return np.array(sorted(self._values, key=self._values.__getitem__), np.int64)
 
-    def get(self, keys: Longs) -> Longs:
+    def get(self, keys: Ints) -> Ints:
         """Return the value of each key; ABSENT where it has none."""
         encoded = from_numbers(keys).dictionary_encode()
         found = map(self._values.get, encoded.dictionary.to_pylist(), repeat(ABSENT))
         return np.array(list(found), np.int64)[to_numbers(encoded.indices)]
 
-    def number(self, keys: Longs) -> Longs:
+    def number(self, keys: Ints) -> Ints:
         """Return the value of each key; new keys get the numbers from len(self) on, in order."""
         encoded = from_numbers(keys).dictionary_encode()
         values = self._values
         found = [values.setdefault(key, len(values)) for key in encoded.dictionary.to_pylist()]
         return np.array(found, np.int64)[to_numbers(encoded.indices)]
 
-    def put(self, keys: Longs, values: Longs) -> None:
+    def put(self, keys: Ints, values: Ints) -> None:
         """Give keys their values, none of them negative."""
         self._values.update(zip(keys.tolist(), values.tolist(), strict=True))

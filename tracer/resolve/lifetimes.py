@@ -1,4 +1,4 @@
-"""The lives of a batch's objects: every use and every opening is a touch, and lives are runs of sorted touches.
+"""Lifetimes of a batch's objects: each use or opening of an object is a touch, each lifetime a run of sorted touches.
 
 Sorted by (object, row), the touches of one object stand together in time order:
 
@@ -12,29 +12,29 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tracer.resolve.object_ops import GRACE_NS, NO_NAME, Touches
-from tracer.sorting import stable_order
+from tracer.resolve.object_ops import GRACE_NS, NO_NAME, ObjectOps
+from tracer.sorting import stable_argsort
 
 __all__ = [
     "CARRIED",
+    "GIVEN",
     "NEVER",
     "OPENED",
-    "TAUGHT",
     "UNSEEN",
-    "FindLives",
-    "Lives",
-    "find_lives",
-    "list_objects",
+    "FindLifetimes",
+    "Lifetimes",
+    "find_lifetimes",
+    "list_touches",
 ]
 
 Column = NDArray[np.int64]
 Marks = NDArray[np.bool_]
-OPENED, TAUGHT, UNSEEN, CARRIED = range(4)  # kinds of binding
+OPENED, GIVEN, UNSEEN, CARRIED = range(4)  # kinds of binding
 NEVER = np.iinfo(np.int64).max
 
 
 @dataclass(frozen=True, slots=True)
-class Lives:
+class Lifetimes:
     """The touches of a batch by (slot, row), and the runs they form.
 
     Attributes:
@@ -43,7 +43,7 @@ class Lives:
         makes: whether the row's opening made the object; else the row uses it.
         first: whether it is the first touch of its slot.
         closes: whether the use closes the object.
-        taught: number of the path that the use carries; NO_NAME where none.
+        given_path: number of the path that the use carries; NO_NAME where none.
         time: of the row, UTC nanoseconds.
         starts: whether a life begins here.
         unseen: whether that life's opening was not seen.
@@ -61,7 +61,7 @@ class Lives:
     makes: Marks
     first: Marks
     closes: Marks
-    taught: NDArray[np.int32]
+    given_path: NDArray[np.int32]
     time: Column
     starts: Marks
     unseen: Marks
@@ -82,40 +82,40 @@ class Lives:
         return self.first & ~self.starts
 
 
-# The batch, its touches in row order (`list_objects`), their slots, which slots are alive, when each was closed.
-FindLives = Callable[[Touches, Column, Column, Marks, Column], Lives]
+# The batch, its touches in row order (`list_touches`), their slots, which slots are alive, when each was closed.
+FindLifetimes = Callable[[ObjectOps, Column, Column, Marks, Column], Lifetimes]
 
 
-def list_objects(touches: Touches) -> tuple[Column, NDArray[np.uint64]]:
+def list_touches(ops: ObjectOps) -> tuple[Column, NDArray[np.uint64]]:
     """Return the touches of a batch in row order, a row's use before what it makes, and the object of each.
 
     A touch is 2 * row, or 2 * row + 1 where the row made the object.
     """
-    objects = np.empty(2 * len(touches), np.uint64)
-    objects[0::2], objects[1::2] = touches.address, touches.opened
+    objects = np.empty(2 * len(ops), np.uint64)
+    objects[0::2], objects[1::2] = ops.address, ops.opened_object
     code = np.flatnonzero(objects != 0)
     return code, objects.take(code)
 
 
-def find_lives(touches: Touches, code: Column, slot: Column, alive: Marks, closed_ns: Column) -> Lives:
+def find_lifetimes(ops: ObjectOps, code: Column, slot: Column, alive: Marks, closed_ns: Column) -> Lifetimes:
     """Return the lives of a batch.
 
     Args:
-        touches: the batch in time order.
-        code: its touches, as `list_objects` lists them.
+        ops: the batch in time order.
+        code: its touches, as `list_touches` lists them.
         slot: the slot of each one's object.
         alive: by slot, whether the object had a life when the batch began.
         closed_ns: by slot, when that was closed; NEVER where it was not.
     """
-    order = stable_order(slot)
+    order = stable_argsort(slot)
     slot, code = slot.take(order), code.take(order)
     row, makes = code >> 1, (code & 1).astype(bool)
     count = len(code)
     first = np.ones(count, bool)
     first[1:] = slot[1:] != slot[:-1]
-    closes = touches.closes[row] & ~makes
-    taught = np.where(makes, np.int32(NO_NAME), touches.taught[row])
-    time = touches.time_ns[row]
+    closes = ops.closes[row] & ~makes
+    given_path = np.where(makes, np.int32(NO_NAME), ops.given_path[row])
+    time = ops.time_ns[row]
 
     place = np.arange(count)
     group = np.maximum.accumulate(np.where(first, place, 0))
@@ -137,15 +137,15 @@ def find_lives(touches: Touches, code: Column, slot: Column, alive: Marks, close
     starts = makes | unseen
     after_close = closed & ~expired
 
-    teaches = taught != NO_NAME
+    gives_path = given_path != NO_NAME
     begins = starts | first
-    binds = begins | teaches
+    binds = begins | gives_path
     at = np.flatnonzero(binds)
     kind = np.where(makes[at], OPENED, np.where(unseen[at], UNSEEN, CARRIED))
-    return Lives(
-        slot, row, makes, first, closes, taught, time, starts, unseen, after_close,
+    return Lifetimes(
+        slot, row, makes, first, closes, given_path, time, starts, unseen, after_close,
         # A life ends with its first close; a repeated one only moves the time from which uses are late.
         closes & ~after_close,
         np.flatnonzero(begins), np.cumsum(begins) - 1,
-        at, np.cumsum(binds) - 1, np.where(teaches[at], TAUGHT, kind).astype(np.int8),
+        at, np.cumsum(binds) - 1, np.where(gives_path[at], GIVEN, kind).astype(np.int8),
     )  # fmt: skip

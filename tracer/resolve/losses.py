@@ -1,4 +1,4 @@
-"""When events were lost: evidence from before a loss may be out of date after it."""
+"""Times of losses: evidence from before a loss may be out of date after it."""
 
 from collections.abc import Iterable
 
@@ -17,7 +17,7 @@ class LossTimes:
         self.replace(intervals)
 
     def replace(self, intervals: Iterable[tuple[int | None, int | None]]) -> None:
-        """Take other intervals; damage is found only while reading."""
+        """Replace the intervals; damage is found only while reading."""
         pairs = [(_EARLIEST if a is None else a, _LATEST if b is None else b) for a, b in intervals]
         self._starts = np.sort(np.array([a for a, _ in pairs], np.int64))
         self._ends = np.sort(np.array([b for _, b in pairs], np.int64))

@@ -1,4 +1,4 @@
-"""Names by number to keys by number, remembering every pair that was looked up once."""
+"""Lookup of keys by the numbers of their names; pairs of key and name are remembered."""
 
 from typing import NamedTuple
 
@@ -9,10 +9,10 @@ from tracer.resolve.object_ops import EVENT, OPEN
 from tracer.resolve.tree import KeyTree
 from tracer.sorting import find_distinct
 
-__all__ = ["ACROSS_LOSS", "DOUBTFUL", "REMEMBERED", "Asks", "Bindings", "KeyNumbers"]
+__all__ = ["ACROSS_LOSS", "DOUBTFUL", "REMEMBERED", "Bindings", "KeyNumbers", "NameRequests"]
 
 Numbers = NDArray[np.int32]
-Longs = NDArray[np.int64]
+Ints = NDArray[np.int64]
 Marks = NDArray[np.bool_]
 REMEMBERED = 300_000  # pairs of key and name whose answer is kept
 ACROSS_LOSS, DOUBTFUL = np.uint8(1), np.uint8(2)  # what a name may be tainted by
@@ -32,8 +32,8 @@ class Bindings(NamedTuple):
     tainted: NDArray[np.uint8]
 
 
-class Asks(NamedTuple):
-    """Rows of a batch that ask for a key by its name, in time order.
+class NameRequests(NamedTuple):
+    """Requests of a batch for a key by its name, in time order.
 
     Attributes:
         name: number of the name.
@@ -48,11 +48,11 @@ class Asks(NamedTuple):
     """
 
     name: Numbers
-    base: Longs
-    made: Longs
+    base: Ints
+    made: Ints
     own: Marks
     across: Marks
-    mention: Longs
+    mention: Ints
     key: Numbers
     source: NDArray[np.int8]
     tainted: NDArray[np.uint8]
@@ -64,12 +64,12 @@ class KeyNumbers:
     def __init__(self, tree: KeyTree, texts: list[str]) -> None:
         self._tree, self._texts = tree, texts
         self._pairs: dict[tuple[int, int], int] = {}
-        self._fresh_rooted: list[tuple[Numbers, Longs]] = []
+        self._fresh_rooted: list[tuple[Numbers, Ints]] = []
         self._absolute = np.zeros(0, bool)
         self._rooted = np.zeros(0, np.int32)
 
     def is_absolute(self, names: Numbers) -> NDArray[np.bool_]:
-        r"""Return whether each name starts with a backslash; NO_NAME gives whatever."""
+        r"""Return whether each name starts with a backslash; the result for NO_NAME is undefined."""
         self._grow()
         return self._absolute[names]
 
@@ -83,7 +83,7 @@ class KeyNumbers:
             self._rooted[names] = keys
         self._fresh_rooted.clear()
 
-    def rooted(self, names: Numbers, mentions: Longs) -> Numbers:
+    def rooted(self, names: Numbers, mentions: Ints) -> Numbers:
         """Return the key of each absolute path; `mentions` as in KeyTree.child."""
         self._grow()
         keys = self._rooted[names]
@@ -92,19 +92,19 @@ class KeyNumbers:
             new = new[np.argsort(mentions[new], kind="stable")]
             distinct, first, codes = find_distinct(names[new])
             in_time = np.argsort(first, kind="stable")
-            asked, when = distinct[in_time], mentions[new][first[in_time]]
-            parents = np.full(len(asked), KeyTree.ROOT)
-            found = self._tree.follow_names(parents, asked.astype(np.int64), when, self._texts)
+            wanted, when = distinct[in_time], mentions[new][first[in_time]]
+            parents = np.full(len(wanted), KeyTree.ROOT)
+            found = self._tree.follow_names(parents, wanted.astype(np.int64), when, self._texts)
             # A path without components, or one that is none: damage, or a root of its own.
-            for place in np.flatnonzero((found < 0) | ~self._absolute[asked]).tolist():
-                found[place] = self._tree.rooted(self._texts[asked[place]], int(when[place]))
-            self._fresh_rooted.append((asked, found))
+            for place in np.flatnonzero((found < 0) | ~self._absolute[wanted]).tolist():
+                found[place] = self._tree.rooted(self._texts[wanted[place]], int(when[place]))
+            self._fresh_rooted.append((wanted, found))
             by_name = np.empty(len(found), np.int32)
             by_name[in_time] = found
             keys[new] = by_name.take(codes)
         return keys
 
-    def name(self, asks: Asks, bindings: Bindings) -> None:
+    def name(self, requests: NameRequests, bindings: Bindings) -> None:
         """Name the rows and, as they are, the bindings of what they opened: `asks` and `bindings` are filled in.
 
         It goes in time order, for a row's base may have been opened by a row before it. A row that has the
@@ -113,8 +113,8 @@ class KeyNumbers:
         if len(self._pairs) > REMEMBERED:
             self._pairs.clear()  # it only saves looking the tree up
         pairs, below, texts = self._pairs, self._tree.below, self._texts
-        no_base = self._tree.no_base() if ((asks.base < 0) & (asks.key < 0)).any() else -1
-        rows = zip(*(column.tolist() for column in asks), strict=True)
+        no_base = self._tree.no_base() if ((requests.base < 0) & (requests.key < 0)).any() else -1
+        rows = zip(*(column.tolist() for column in requests), strict=True)
         keys, sources, taints = (column.tolist() for column in bindings)
         named: list[tuple[int, int, int]] = []
         doubtful, lost = int(DOUBTFUL), int(ACROSS_LOSS)
@@ -136,7 +136,7 @@ class KeyNumbers:
             if made >= 0:
                 keys[made], sources[made], taints[made] = key, max(source, OPEN), tainted
         if named:
-            asks.key[:], asks.source[:], asks.tainted[:] = zip(*named, strict=True)
+            requests.key[:], requests.source[:], requests.tainted[:] = zip(*named, strict=True)
         bindings.key[:], bindings.source[:], bindings.tainted[:] = keys, sources, taints
 
     def _grow(self) -> None:

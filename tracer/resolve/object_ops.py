@@ -1,4 +1,4 @@
-"""What rows do to key objects, in the form both resolvers read: one row a record, in time order."""
+"""Object ops: what each record does to a key object, one row a record in time order; both resolvers read them."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -16,8 +16,8 @@ __all__ = [
     "RUNDOWN",
     "SEED",
     "SOURCES",
+    "ObjectOps",
     "Resolved",
-    "Touches",
 ]
 
 NO_NAME = -1
@@ -35,15 +35,15 @@ GRACE_NS = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Touches:
+class ObjectOps:
     """A batch of records in time order, as the resolver sees them.
 
     Attributes:
         address: object the record uses (for an open, its base); 0 where none. Classic: with CLASSIC_SPACE.
-        taught: number of the full path the record carries for that object; NO_NAME where none.
-        asked: number of the name relative to that object (or absolute) that the record asks for; NO_NAME.
-        opened: object that a successful open or create made; 0 where none.
-        created: whether `opened` was made by a create.
+        given_path: number of the full path the record carries for that object; NO_NAME where none.
+        requested_path: number of the name relative to that object (or absolute) that the record asks for; NO_NAME.
+        opened_object: object that a successful open or create made; 0 where none.
+        created: whether `opened_object` was made by a create.
         closes: whether the record closes `address`.
         rundown: whether it is rundown: it names an object but does nothing to it.
         doubtful: whether its names can be read in another way too (flag name_ambiguous).
@@ -54,9 +54,9 @@ class Touches:
     """
 
     address: NDArray[np.uint64]
-    taught: NDArray[np.int32]
-    asked: NDArray[np.int32]
-    opened: NDArray[np.uint64]
+    given_path: NDArray[np.int32]
+    requested_path: NDArray[np.int32]
+    opened_object: NDArray[np.uint64]
     created: NDArray[np.bool_]
     closes: NDArray[np.bool_]
     rundown: NDArray[np.bool_]
@@ -69,11 +69,11 @@ class Touches:
     def __len__(self) -> int:
         return len(self.address)
 
-    def piece(self, start: int, stop: int) -> "Touches":
+    def piece(self, start: int, stop: int) -> "ObjectOps":
         """Return the rows from `start` up to `stop`."""
         columns: list[Any] = [getattr(self, name) for name in self.__slots__]
         columns = [None if column is None else column[start:stop] for column in columns]
-        return Touches(*columns)
+        return ObjectOps(*columns)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,19 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracer.resolve.handles import HandleLog
-from tracer.resolve.int_map import LongMap
+from tracer.resolve.int_map import IntMap
 from tracer.resolve.lifetimes import (
     CARRIED,
+    GIVEN,
     NEVER,
     OPENED,
-    TAUGHT,
     UNSEEN,
-    FindLives,
-    find_lives,
-    list_objects,
+    FindLifetimes,
+    find_lifetimes,
+    list_touches,
 )
 from tracer.resolve.losses import LossTimes
-from tracer.resolve.names import ACROSS_LOSS, DOUBTFUL, Asks, Bindings, KeyNumbers
+from tracer.resolve.names import ACROSS_LOSS, DOUBTFUL, Bindings, KeyNumbers, NameRequests
 from tracer.resolve.object_ops import (
     DEFERRED,
     EVENT,
@@ -31,11 +31,12 @@ from tracer.resolve.object_ops import (
     OPEN,
     RUNDOWN,
     SEED,
+    ObjectOps,
     Resolved,
-    Touches,
 )
 from tracer.resolve.tree import KeyTree
-from tracer.sorting import stable_order
+from tracer.resolve.tree_copy import copy_node
+from tracer.sorting import stable_argsort
 
 __all__ = ["NUMPY", "ResolveKernels", "Resolver"]
 
@@ -77,16 +78,16 @@ class ResolveKernels:
         key_tree: the tree of keys.
         key_numbers: what names rows; it has to suit the tree.
         int_map: what looks addresses up.
-        find_lives: sorts touches into lives (`tracer.resolve.lifetimes.find_lives`).
+        find_lifetimes: sorts touches into lives (`tracer.resolve.lifetimes.find_lifetimes`).
     """
 
     key_tree: type[KeyTree]
     key_numbers: type[KeyNumbers]
-    int_map: type[LongMap]
-    find_lives: FindLives
+    int_map: type[IntMap]
+    find_lifetimes: FindLifetimes
 
 
-NUMPY = ResolveKernels(KeyTree, KeyNumbers, LongMap, find_lives)
+NUMPY = ResolveKernels(KeyTree, KeyNumbers, IntMap, find_lifetimes)
 
 
 class Resolver:
@@ -130,14 +131,14 @@ class Resolver:
             self.handles.seed(slot, self._next_handle, address, int(state.key[slot]))
             self._next_handle += 1
 
-    def resolve(self, touches: Touches) -> Resolved:
+    def resolve(self, ops: ObjectOps) -> Resolved:
         """Return keys, handles and name sources of a batch in time order."""
         self._keys.settle()
-        self._doubts = self._doubts or bool(touches.doubtful.any())
-        resolved = _Batch(self, touches).resolve()
-        self.rows_done += len(touches)
-        if len(self._slot_of) > self._roomy and len(touches):
-            self._forget(int(touches.time_ns[-1]))
+        self._doubts = self._doubts or bool(ops.doubtful.any())
+        resolved = _Batch(self, ops).resolve()
+        self.rows_done += len(ops)
+        if len(self._slot_of) > self._roomy and len(ops):
+            self._forget(int(ops.time_ns[-1]))
         return resolved
 
     def path_of(self, address: int, time_ns: int) -> str | None:
@@ -154,6 +155,24 @@ class Resolver:
         if self._losses and self._losses.between(state.evidence_ns[[slot]], np.array([time_ns]))[0]:
             return None
         return self.tree.path(int(state.key[slot]))
+
+    def compact(self, tree: KeyTree, texts: list[str], now_ns: int) -> None:
+        """Forget everything but the objects that are open, with their names and their evidence.
+
+        What was seen of keys and names only grows, so a reader that goes on for hours compacts from time to time.
+
+        Args:
+            tree: an empty tree, where keys are made from now on.
+            texts: escaped names by number from now on.
+            now_ns: time of the last row; objects closed long before it are forgotten as well.
+        """
+        self._forget(now_ns)
+        state, addresses = self._slots, self._slot_of.keys()
+        copied: dict[int, int] = {}
+        for slot in np.flatnonzero(state.alive[: len(addresses)]).tolist():
+            address = int(addresses[slot]) & (1 << 64) - 1
+            state.key[slot] = copy_node(self.tree, tree, int(state.key[slot]), address, copied)
+        self.tree, self._keys, self.rows_done = tree, self._kernels.key_numbers(tree, texts), 0
 
     def _forget(self, now_ns: int) -> None:
         """Let go of addresses whose object was closed too long ago to matter; memory follows what is open."""
@@ -183,14 +202,14 @@ class Resolver:
 class _Batch:
     """One batch on its way."""
 
-    def __init__(self, resolver: Resolver, touches: Touches) -> None:
-        self.resolver, self.t, self.state = resolver, touches, resolver._slots
-        self.size = len(touches)
-        code, objects = list_objects(touches)
+    def __init__(self, resolver: Resolver, ops: ObjectOps) -> None:
+        self.resolver, self.t, self.state = resolver, ops, resolver._slots
+        self.size = len(ops)
+        code, objects = list_touches(ops)
         slot = resolver._number(objects)
-        find_lives = resolver._kernels.find_lives
-        self.lives = find_lives(touches, code, slot, self.state.alive, self.state.closed_ns)
-        self.uses = np.flatnonzero(~self.lives.makes)
+        find_lifetimes = resolver._kernels.find_lifetimes
+        self.lifetimes = find_lifetimes(ops, code, slot, self.state.alive, self.state.closed_ns)
+        self.uses = np.flatnonzero(~self.lifetimes.makes)
 
     def resolve(self) -> Resolved:
         self._number_handles()
@@ -200,35 +219,35 @@ class _Batch:
         return out
 
     def _number_handles(self) -> None:
-        at = self.lives.life_at
-        new = np.flatnonzero(self.lives.starts[at])
+        at = self.lifetimes.life_at
+        new = np.flatnonzero(self.lifetimes.starts[at])
         begins = at.take(new)
-        order = stable_order(self.lives.row.take(begins) * 2 + self.lives.makes.take(begins))
+        order = stable_argsort(self.lifetimes.row.take(begins) * 2 + self.lifetimes.makes.take(begins))
         handle = np.empty(len(at), np.int64)
         handle[new[order]] = self.resolver._new_handles(len(new)) + np.arange(len(new))
-        old = np.flatnonzero(~self.lives.starts[at])
-        handle[old] = self.state.handle[self.lives.slot[at[old]]]
+        old = np.flatnonzero(~self.lifetimes.starts[at])
+        handle[old] = self.state.handle[self.lifetimes.slot[at[old]]]
         self.life_handle = handle
 
     def _name(self) -> tuple[NDArray[np.int32], NDArray[np.int8], NDArray[np.uint8]]:
         """Give every binding its key, then every row; openings that rest on openings take several rounds."""
         t, state, keys = self.t, self.state, self.resolver._keys
-        at, kind = self.lives.binding_at, self.lives.kind
+        at, kind = self.lifetimes.binding_at, self.lifetimes.kind
         count = len(at)
         self.bindings = Bindings(
             np.full(count, -1, np.int32), np.full(count, DEFERRED, np.int8), np.zeros(count, np.uint8)
         )
-        self.evidence_ns = self.lives.time[at]  # when what names each binding was recorded
+        self.evidence_ns = self.lifetimes.time[at]  # when what names each binding was recorded
         carried = np.flatnonzero(kind == CARRIED)
-        slot = self.lives.slot[at[carried]]
+        slot = self.lifetimes.slot[at[carried]]
         self._know(carried, state.key[slot], state.source[slot], state.tainted[slot])
         self.evidence_ns[carried] = state.evidence_ns[slot]
-        taught = np.flatnonzero(kind == TAUGHT)
-        if len(taught):
-            teachers = self.lives.row[at[taught]]
+        given = np.flatnonzero(kind == GIVEN)
+        if len(given):
+            teachers = self.lifetimes.row[at[given]]
             self._know(
-                taught,
-                keys.rooted(self.lives.taught[at[taught]], self._mentions(teachers, 0)),
+                given,
+                keys.rooted(self.lifetimes.given_path[at[given]], self._mentions(teachers, 0)),
                 np.where(t.rundown[teachers], RUNDOWN, OPEN),
                 t.doubtful[teachers] * DOUBTFUL,
             )
@@ -237,24 +256,24 @@ class _Batch:
         # Which binding each row's own object has, at the row, and which one it made.
         self.row_binding, made_binding = np.full(self.size, -1), np.full(self.size, -1)
         uses = self.uses
-        self.row_binding[self.lives.row.take(uses)] = self.lives.binding.take(uses)
+        self.row_binding[self.lifetimes.row.take(uses)] = self.lifetimes.binding.take(uses)
         opened = np.flatnonzero(kind == OPENED)
-        made_binding[self.lives.row[at[opened]]] = opened
+        made_binding[self.lifetimes.row[at[opened]]] = opened
         row_key = np.full(self.size, -1, np.int32)
         row_source = np.full(self.size, DEFERRED, np.int8)
         row_tainted = t.doubtful * DOUBTFUL
-        asking = t.asked != NO_NAME
+        asking = t.requested_path != NO_NAME
         rows = np.flatnonzero(asking)
-        absolute = rows[keys.is_absolute(t.asked.take(rows))]
+        absolute = rows[keys.is_absolute(t.requested_path.take(rows))]
         if len(absolute):
-            row_key[absolute] = keys.rooted(t.asked[absolute], self._mentions(absolute, 1))
+            row_key[absolute] = keys.rooted(t.requested_path[absolute], self._mentions(absolute, 1))
         base = self.row_binding[rows]
-        asks = Asks(
-            t.asked[rows], base, made_binding[rows], self._is_own(rows), self._is_across(rows, base),
+        requests = NameRequests(
+            t.requested_path[rows], base, made_binding[rows], self._is_own(rows), self._is_across(rows, base),
             self._mentions(rows, 1), row_key[rows], row_source[rows], row_tainted[rows],
         )  # fmt: skip
-        keys.name(asks, self.bindings)
-        row_key[rows], row_source[rows], row_tainted[rows] = asks.key, asks.source, asks.tainted
+        keys.name(requests, self.bindings)
+        row_key[rows], row_source[rows], row_tainted[rows] = requests.key, requests.source, requests.tainted
         rows = np.flatnonzero(~asking & (self.row_binding >= 0))
         self._name_as_base(rows, row_key, row_source, row_tainted)
         self._name_later()
@@ -272,7 +291,7 @@ class _Batch:
 
     def _is_own(self, rows: Column) -> NDArray[np.bool_]:
         """Return whether each record carried the path of its own object."""
-        return (self.t.taught[rows] != NO_NAME) & ~self.t.rundown[rows]
+        return (self.t.given_path[rows] != NO_NAME) & ~self.t.rundown[rows]
 
     def _is_across(self, rows: Column, binding: Column) -> NDArray[np.bool_]:
         """Return whether a loss lies between each row and what names its binding."""
@@ -286,38 +305,38 @@ class _Batch:
 
     def _name_unseen(self) -> None:
         """Give lives that nothing explains an unnamed node."""
-        tree, at, kind = self.resolver.tree, self.lives.binding_at, self.lives.kind
+        tree, at, kind = self.resolver.tree, self.lifetimes.binding_at, self.lifetimes.kind
         unseen = np.flatnonzero(kind == UNSEEN)
         if len(unseen):
-            rank = np.argsort(self.lives.row[at[unseen]], kind="stable")
+            rank = np.argsort(self.lifetimes.row[at[unseen]], kind="stable")
             unseen = unseen[rank]
-            addresses = self.t.address[self.lives.row[at[unseen]]].tolist()
+            addresses = self.t.address[self.lifetimes.row[at[unseen]]].tolist()
             self.bindings.key[unseen] = [tree.unnamed(address) for address in addresses]
-        taught = np.flatnonzero(kind == TAUGHT)
-        seeded = taught[self.lives.carried[self.lives.life_at[self.lives.life[at[taught]]]]]
-        slots = self.lives.slot[at[seeded]]
+        given = np.flatnonzero(kind == GIVEN)
+        seeded = given[self.lifetimes.carried[self.lifetimes.life_at[self.lifetimes.life[at[given]]]]]
+        slots = self.lifetimes.slot[at[seeded]]
         conflict = (self.state.source[slots] == SEED) & (self.state.key[slots] != self.bindings.key[seeded])
         self.resolver.seed_conflicts += int(conflict.sum())
 
     def _name_later(self) -> None:
         """Bind the unrooted key that an object had until a record carried its path."""
-        tree, at, key = self.resolver.tree, self.lives.binding_at, self.bindings.key
-        taught = np.flatnonzero(self.lives.kind == TAUGHT)
-        taught = taught[~self.lives.starts[at[taught]]]  # else nothing used the object before
-        taught = taught[
-            ~self.t.doubtful[self.lives.row[at[taught]]]
+        tree, at, key = self.resolver.tree, self.lifetimes.binding_at, self.bindings.key
+        given = np.flatnonzero(self.lifetimes.kind == GIVEN)
+        given = given[~self.lifetimes.starts[at[given]]]  # else nothing used the object before
+        given = given[
+            ~self.t.doubtful[self.lifetimes.row[at[given]]]
         ]  # earlier rows could not be told of the doubt
         before = np.where(
-            self.lives.carried[at[taught]], self.state.key[self.lives.slot[at[taught]]], key[taught - 1]
+            self.lifetimes.carried[at[given]], self.state.key[self.lifetimes.slot[at[given]]], key[given - 1]
         )
         known = before >= 0
-        taught, before = taught[known], before[known]
-        if len(taught):
+        given, before = given[known], before[known]
+        if len(given):
             unrooted = np.frombuffer(tree.unrooted, np.uint8)[before] != 0
-            taught, before = taught[unrooted], before[unrooted]
-            for place in np.argsort(self.lives.row[at[taught]], kind="stable").tolist():
-                source = "rundown" if self.t.rundown[self.lives.row[at[taught[place]]]] else "later"
-                tree.bind(int(before[place]), int(key[taught[place]]), source)
+            given, before = given[unrooted], before[unrooted]
+            for place in np.argsort(self.lifetimes.row[at[given]], kind="stable").tolist():
+                source = "rundown" if self.t.rundown[self.lifetimes.row[at[given[place]]]] else "later"
+                tree.bind(int(before[place]), int(key[given[place]]), source)
 
     def _name_as_base(
         self, rows: Column, key: NDArray[np.int32], source: NDArray[np.int8], tainted: NDArray[np.uint8]
@@ -338,11 +357,11 @@ class _Batch:
     ) -> Resolved:
         handle = np.full(self.size, -1, np.int64)
         after_close = np.zeros(self.size, bool)
-        rows = self.lives.row.take(self.uses)
-        handle[rows] = self.life_handle.take(self.lives.life.take(self.uses))
-        after_close[rows] = self.lives.after_close.take(self.uses)
-        made = np.flatnonzero(self.lives.makes)
-        handle[self.lives.row[made]] = self.life_handle[self.lives.life[made]]
+        rows = self.lifetimes.row.take(self.uses)
+        handle[rows] = self.life_handle.take(self.lifetimes.life.take(self.uses))
+        after_close[rows] = self.lifetimes.after_close.take(self.uses)
+        made = np.flatnonzero(self.lifetimes.makes)
+        handle[self.lifetimes.row[made]] = self.life_handle[self.lifetimes.life[made]]
         unrooted = np.zeros(self.size, bool)
         named = np.flatnonzero(key >= 0)
         if len(named):
@@ -353,35 +372,37 @@ class _Batch:
 
     def _keep(self) -> None:
         """Write the finished lives to the log and keep each slot's last one."""
-        if not len(self.lives):  # rows there may be, but none that touches an object
+        if not len(self.lifetimes):  # rows there may be, but none that touches an object
             return
-        last = np.ones(len(self.lives), bool)
-        last[:-1] = self.lives.first[1:]
+        last = np.ones(len(self.lifetimes), bool)
+        last[:-1] = self.lifetimes.first[1:]
         at = np.flatnonzero(last)
-        slot, life, binding = self.lives.slot[at], self.lives.life[at], self.lives.binding[at]
-        life_end = np.append(self.lives.life_at[1:], len(self.lives)) - 1
-        ended = np.full(len(self.lives.life_at), -1)
-        closing = np.flatnonzero(self.lives.ends)
-        ended[self.lives.life[closing[::-1]]] = closing[::-1]
-        closed_row = np.where(ended >= 0, self.lives.row[ended], -1)
+        slot, life, binding = self.lifetimes.slot[at], self.lifetimes.life[at], self.lifetimes.binding[at]
+        life_end = np.append(self.lifetimes.life_at[1:], len(self.lifetimes)) - 1
+        ended = np.full(len(self.lifetimes.life_at), -1)
+        closing = np.flatnonzero(self.lifetimes.ends)
+        ended[self.lifetimes.life[closing[::-1]]] = closing[::-1]
+        closed_row = np.where(ended >= 0, self.lifetimes.row[ended], -1)
         self.resolver.handles.note(
             self.t,
-            slot=self.lives.slot[self.lives.life_at],
+            slot=self.lifetimes.slot[self.lifetimes.life_at],
             handle=self.life_handle,
-            key=self.bindings.key[self.lives.binding[life_end]],
-            carried=~self.lives.starts[self.lives.life_at],
-            opened=self.lives.makes[self.lives.life_at],
-            first_row=self.lives.row[self.lives.life_at],
-            last_row=self.lives.row[life_end],
+            key=self.bindings.key[self.lifetimes.binding[life_end]],
+            carried=~self.lifetimes.starts[self.lifetimes.life_at],
+            opened=self.lifetimes.makes[self.lifetimes.life_at],
+            first_row=self.lifetimes.row[self.lifetimes.life_at],
+            last_row=self.lifetimes.row[life_end],
             closed_row=closed_row,
             finished=~last[life_end],
         )
         state = self.state
-        was_closed = np.where(~self.lives.starts[self.lives.life_at[life]], state.closed_ns[slot], NEVER)
-        closing = np.flatnonzero(self.lives.closes)
-        closed = np.full(len(self.lives.life_at), -1)
-        closed[self.lives.life[closing]] = closing
-        state.closed_ns[slot] = np.where(closed[life] >= 0, self.lives.time[closed[life]], was_closed)
+        was_closed = np.where(
+            ~self.lifetimes.starts[self.lifetimes.life_at[life]], state.closed_ns[slot], NEVER
+        )
+        closing = np.flatnonzero(self.lifetimes.closes)
+        closed = np.full(len(self.lifetimes.life_at), -1)
+        closed[self.lifetimes.life[closing]] = closing
+        state.closed_ns[slot] = np.where(closed[life] >= 0, self.lifetimes.time[closed[life]], was_closed)
         state.alive[slot] = True
         bindings = self.bindings
         state.key[slot], state.source[slot] = bindings.key[binding], bindings.source[binding]

@@ -1,4 +1,4 @@
-"""The plain resolver: one dict, one row after the other. The reference for tracer.resolve.resolver.
+"""Test oracle for `tracer.resolve.resolver`: one dict, one row after the other.
 
 It states the rules; the fast one must give the same. Rules, in the order they are applied to a row:
 
@@ -25,8 +25,8 @@ from tracer.resolve.object_ops import (
     OPEN,
     RUNDOWN,
     SEED,
+    ObjectOps,
     Resolved,
-    Touches,
 )
 from tracer.resolve.tree import KeyTree
 
@@ -54,35 +54,39 @@ class SequentialResolver:
         """Name an object that was open before the first row."""
         self._lives[address] = _Life(self._tree.rooted(path), SEED, self._next())
 
-    def resolve(self, touches: Touches) -> Resolved:
+    def resolve(self, ops: ObjectOps) -> Resolved:
         """Return keys, handles and sources of a batch; state goes on into the next."""
-        size = len(touches)
+        size = len(ops)
         out = Resolved(
             np.full(size, -1, np.int32), np.full(size, -1, np.int64), np.full(size, DEFERRED, np.int8),
             np.zeros(size, bool), np.zeros(size, bool), np.zeros(size, bool),
         )  # fmt: skip
         for row in range(size):
-            self._row(touches, row, out)
+            self._row(ops, row, out)
         return out
 
-    def _row(self, touches: Touches, row: int, out: Resolved) -> None:
-        address, now = int(touches.address[row]), int(touches.time_ns[row])
-        taught, asked, opened = int(touches.taught[row]), int(touches.asked[row]), int(touches.opened[row])
-        life = self._use(address, now, named=taught != NO_NAME) if address else None
-        source, doubtful = DEFERRED, bool(touches.doubtful[row])
+    def _row(self, ops: ObjectOps, row: int, out: Resolved) -> None:
+        address, now = int(ops.address[row]), int(ops.time_ns[row])
+        given_path, requested_path, opened = (
+            int(ops.given_path[row]),
+            int(ops.requested_path[row]),
+            int(ops.opened_object[row]),
+        )
+        life = self._use(address, now, named=given_path != NO_NAME) if address else None
+        source, doubtful = DEFERRED, bool(ops.doubtful[row])
         if life is not None:
             out.after_close[row] = life.closed_ns is not None
             out.handle[row] = life.handle
-            if taught != NO_NAME:
-                node = self._tree.rooted(self._texts[taught])
-                self._teach(life, node, rundown=bool(touches.rundown[row]), doubtful=doubtful)
-            source = EVENT if taught != NO_NAME and not touches.rundown[row] else life.source
+            if given_path != NO_NAME:
+                node = self._tree.rooted(self._texts[given_path])
+                self._teach(life, node, rundown=bool(ops.rundown[row]), doubtful=doubtful)
+            source = EVENT if given_path != NO_NAME and not ops.rundown[row] else life.source
         key = life.key if life is not None else -1
-        absolute = asked != NO_NAME and self._texts[asked].startswith("\\")
+        absolute = requested_path != NO_NAME and self._texts[requested_path].startswith("\\")
         if life is not None and not absolute:
             doubtful = doubtful or life.doubtful
-        if asked != NO_NAME:
-            text = self._texts[asked]
+        if requested_path != NO_NAME:
+            text = self._texts[requested_path]
             if absolute:
                 key, source = self._tree.rooted(text), EVENT
             else:
@@ -90,7 +94,7 @@ class SequentialResolver:
         out.key[row] = key
         out.source[row] = source if key >= 0 and not self._tree.is_unrooted(key) else DEFERRED
         out.doubtful[row] = doubtful
-        if life is not None and touches.closes[row]:
+        if life is not None and ops.closes[row]:
             life.closed_ns = now
         if opened:
             rests_on = OPEN if source in (EVENT, DEFERRED) else max(OPEN, source)

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from tracer.decode.batch import Operations
 from tracer.decode.plans import ABSENT, OPERATION_NUMBERS, PlanTables
 from tracer.etl.records import Records
-from tracer.resolve.object_ops import NO_NAME, Resolved, Touches
+from tracer.resolve.object_ops import NO_NAME, ObjectOps, Resolved
 from tracer.resolve.tree import KeyTree
 from tracer.rows.events import Order
 from tracer.rows.row_groups import NO_DURATION
@@ -105,7 +105,7 @@ def merge_reports(
     operations: Operations,
     order: Order,
     duration_ns: Column | None,
-    touches: Touches,
+    ops: ObjectOps,
     resolved: Resolved,
     tree: KeyTree,
 ) -> NDArray[np.bool_]:
@@ -118,7 +118,7 @@ def merge_reports(
     if duration_ns is not None:
         duration_ns[place[callback]] = duration_ns[place[classic]]
     # Where neither asks for a name, the key of both is that of the object they use.
-    same = (touches.asked[callback] == NO_NAME) & (touches.asked[classic] == NO_NAME)
+    same = (ops.requested_path[callback] == NO_NAME) & (ops.requested_path[classic] == NO_NAME)
     same &= ~resolved.across_loss[callback] & ~resolved.across_loss[classic]
     keys = np.stack([resolved.key[callback[same]], resolved.key[classic[same]]], axis=1)
     for one, other in np.unique(keys[(keys >= 0).all(axis=1)], axis=0).tolist():

@@ -18,11 +18,11 @@ from tracer.decode.reads import StructureTexts, read_contents
 from tracer.decode.strings import EMPTY, NameTable
 from tracer.etl.logfile import LogfileHeader
 from tracer.etl.records import Records
-from tracer.resolve.object_ops import CLASSIC_SPACE, NO_NAME, Resolved, Touches
+from tracer.resolve.object_ops import CLASSIC_SPACE, NO_NAME, ObjectOps, Resolved
 from tracer.rows.row_groups import NO_DURATION, Batch, row_groups, rows_in_order
 from tracer.schema import FLAGS
 
-__all__ = ["EventRows", "Order", "durations", "make_touches", "time_order"]
+__all__ = ["EventRows", "Order", "durations", "make_object_ops", "time_order"]
 
 Column = NDArray[np.int64]
 Order = Column | slice
@@ -39,14 +39,14 @@ def time_order(records: Records, operations: Operations) -> Order:
     return place[place >= 0]
 
 
-def make_touches(
+def make_object_ops(
     records: Records,
     operations: Operations,
     order: Order,
     process: NDArray[np.int32],
     sequence: Column,
     names: NameTable,
-) -> Touches:
+) -> ObjectOps:
     """Return what the rows do to key objects, in time order; `process` and `sequence` are in time order too."""
     t = PlanTables
     plan = operations.plan[order].astype(np.intp)
@@ -57,25 +57,29 @@ def make_touches(
     key_object = fields["KeyObject"][order]
     address = np.where(creates, fields["BaseObject"][order], key_object)
     made = np.where(creates & (status == 0), key_object, np.uint64(0))
-    asked = np.where(creates, last, NO_NAME)
-    taught = np.where(t.names.take(plan) == 2, first, last)
+    requested_path = np.where(creates, last, NO_NAME)
+    given_path = np.where(t.names.take(plan) == 2, first, last)
     if classic.any():
         handle = fields["KeyHandle"][order]
         kcb = np.where(classic & (handle != 0), handle | np.uint64(CLASSIC_SPACE), np.uint64(0))
         makes, rundown = t.kcb_create.take(plan), t.kcb_rundown.take(plan)
         address = np.where(classic, np.where(makes, np.uint64(0), kcb), address)
         made = np.where(makes, kcb, made)
-        asked = np.where(classic & ~t.value_only.take(plan) & ~rundown & (last > EMPTY), last, asked)
-        taught = np.where(~classic | rundown, taught, NO_NAME)
+        requested_path = np.where(
+            classic & ~t.value_only.take(plan) & ~rundown & (last > EMPTY), last, requested_path
+        )
+        given_path = np.where(~classic | rundown, given_path, NO_NAME)
     for row, payload in operations.payloads.items():
         path = next((v for name in _PATH_FIELDS if isinstance(v := payload.fields.get(name), str)), "")
         if path.startswith("\\"):
-            asked[np.flatnonzero(np.arange(len(operations))[order] == row)] = names.number_of_text(path)
-    return Touches(
+            requested_path[np.flatnonzero(np.arange(len(operations))[order] == row)] = names.number_of_text(
+                path
+            )
+    return ObjectOps(
         address=address,
-        taught=np.where((taught > EMPTY) & (address != 0), taught, NO_NAME).astype(np.int32),
-        asked=asked.astype(np.int32),
-        opened=made,
+        given_path=np.where((given_path > EMPTY) & (address != 0), given_path, NO_NAME).astype(np.int32),
+        requested_path=requested_path.astype(np.int32),
+        opened_object=made,
         created=creates & (t.event_id.take(plan) == 1),
         closes=t.closes.take(plan) | t.kcb_delete.take(plan),
         rundown=t.operation.take(plan) == ABSENT,
@@ -109,12 +113,12 @@ class EventRows:
         records: Records,
         operations: Operations,
         order: Order,
-        touches: Touches,
+        ops: ObjectOps,
         resolved: Resolved,
         duration: Column | None,
         repeated: NDArray[np.bool_] | None = None,
     ) -> None:
-        """Add a batch; `touches` and `resolved` are in time order, as `order` says.
+        """Add a batch; `ops` and `resolved` are in time order, as `order` says.
 
         `duration` is as `durations` returns it; `repeated` marks rows that are left out because another says what they
         say. Both are in the order of `operations`.
@@ -150,11 +154,11 @@ class EventRows:
         batch = Batch(
             columns={
                 "plan": operations.plan[keep],
-                "sequence": at_place(touches.sequence)[keep],
+                "sequence": at_place(ops.sequence)[keep],
                 "time_ns": records.time_ns[rows],
                 "cpu": records.cpu[rows],
                 "tid": records.tid[rows],
-                "process": at_place(touches.process)[keep],
+                "process": at_place(ops.process)[keep],
                 "key": at_place(resolved.key)[keep],
                 "handle": at_place(resolved.handle)[keep],
                 "name_source": at_place(resolved.source)[keep],

@@ -15,7 +15,7 @@ from tracer.decode.strings import EMPTY
 from tracer.registry.operations import OPERATIONS
 from tracer.resolve.object_ops import SOURCES
 from tracer.schema import EVENTS
-from tracer.sorting import stable_order
+from tracer.sorting import stable_argsort
 
 __all__ = ["NO_DURATION", "SOURCE_TEXTS", "Batch", "row_groups", "rows_in_order"]
 
@@ -289,4 +289,4 @@ def _part_order(key: NDArray[np.int32], sequence: Column) -> Column:
     """Return the permutation into (key, sequence) order."""
     row = np.empty(len(sequence), np.int64)
     row[sequence - sequence.min()] = np.arange(len(sequence))
-    return row.take(stable_order(key.take(row).astype(np.int64) + 1))
+    return row.take(stable_argsort(key.take(row).astype(np.int64) + 1))
