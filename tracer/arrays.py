@@ -5,7 +5,7 @@ one of its objects. That takes a quarter of a second, which is most of what a sh
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -36,19 +36,22 @@ def from_texts(texts: Sequence[str | None]) -> pa.Array:
     known = None
     if None in texts:
         known = np.array([text is not None for text in texts], bool)
-    there: Sequence[str] = [text or "" for text in texts]
-    joined = "".join(there)
+    there = texts if known is None else [text or "" for text in texts]
+    return _from_strings(cast("Sequence[str]", there), known)
+
+
+def _from_strings(texts: Sequence[str], known: Bools | None) -> pa.Array:
+    joined = "".join(texts)
     data = joined.encode()
-    if len(data) == len(joined):
-        return _from_pieces(pa.string(), data, map(len, there), len(there), known)
-    return from_bytes([text.encode() for text in there], pa.string(), known)
+    sizes: Iterable[int] = map(len, texts)
+    if len(data) != len(joined):
+        sizes = [len(text) if text.isascii() else len(text.encode()) for text in texts]
+    return _from_pieces(pa.string(), data, sizes, len(texts), known)
 
 
-def from_bytes(
-    pieces: Sequence[bytes], kind: pa.DataType | None = None, known: Bools | None = None
-) -> pa.Array:
-    """Return bytes as an array of `kind` (None: binary), NULL where they are not `known`."""
-    return _from_pieces(kind or pa.binary(), b"".join(pieces), map(len, pieces), len(pieces), known)
+def from_bytes(pieces: Sequence[bytes], known: Bools | None = None) -> pa.Array:
+    """Return bytes as a binary array, NULL where they are not `known`."""
+    return _from_pieces(pa.binary(), b"".join(pieces), map(len, pieces), len(pieces), known)
 
 
 def _from_pieces(
@@ -77,7 +80,7 @@ def _column(values: list[Any], kind: pa.DataType) -> pa.Array:
         return from_texts(values)
     known = np.array([value is not None for value in values], bool)
     if pa.types.is_binary(kind):
-        return from_bytes([value or b"" for value in values], kind, known)
+        return from_bytes([value or b"" for value in values], known)
     if pa.types.is_list(kind):
         ends = np.cumsum([0, *(len(value or ()) for value in values)], dtype=np.int32)
         items = _column([item for value in values for item in value or ()], kind.value_type)

@@ -5,10 +5,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from tracer.arrays import from_texts, to_numbers
 from tracer.compiled import kernel
 from tracer.compiled.int_map import find_place
 from tracer.resolve.int_map import ABSENT
@@ -106,17 +104,19 @@ class CompiledKeyTree(KeyTree):
         new = np.unique(names[self.begin.take(names) == ABSENT])
         if not len(new):
             return
-        listed = pc.split_pattern(from_texts([texts[name] for name in new.tolist()]), "\\")
-        encoded = listed.values.dictionary_encode()
-        distinct = encoded.dictionary.to_pylist()
-        spellings = list(map(self._spelling_numbers.get, distinct))
+        wanted = [texts[name] for name in new.tolist()]
+        components = "\\".join(wanted).split("\\")
+        counts = np.array([text.count("\\") + 1 for text in wanted])
+        spellings = list(map(self._spelling_numbers.get, components))
         places = [place for place, number in enumerate(spellings) if number is None]
-        numbers = self._new_spellings([distinct[place] for place in places])
-        for place, number in zip(places, numbers, strict=True):
-            spellings[place] = number
-        parts = np.array(spellings, np.int64).take(to_numbers(encoded.indices))
+        fresh = dict.fromkeys([components[place] for place in places])
+        fresh.pop("", None)  # it names nothing
+        self._add_spellings(list(fresh))
+        for place in places:
+            spellings[place] = self._spelling_numbers.get(components[place], ABSENT)
+        parts = np.array(spellings, np.int64)
         kept = parts != ABSENT
-        ends = (np.concatenate([[0], np.cumsum(kept)]) + len(self._parts)).take(to_numbers(listed.offsets))
+        ends = np.append(0, np.cumsum(kept)).take(np.append(0, np.cumsum(counts))) + len(self._parts)
         self.begin[new], self.end[new] = ends[:-1], ends[1:]
         self._parts.frombytes(parts[kept].tobytes())
 
@@ -164,17 +164,13 @@ class CompiledKeyTree(KeyTree):
             self._size_of.append(len(text))
         return number
 
-    def _new_spellings(self, texts: list[str]) -> list[int]:
-        """Return the numbers of distinct components that are no spellings yet, made; of the empty one ABSENT."""
-        new = [text for text in texts if text]
-        first = len(self._spelling_texts)
-        self._spelling_numbers.update(zip(new, range(first, first + len(new)), strict=True))
-        self._spelling_texts += new
-        known = self._spellings
-        self._fold_of.extend([known[text] if text in known else self._learn(text) for text in new])
-        self._size_of.extend(map(len, new))
-        numbers = iter(range(first, first + len(new)))
-        return [next(numbers) if text else ABSENT for text in texts]
+    def _add_spellings(self, texts: list[str]) -> None:
+        """Number distinct components that are no spellings yet."""
+        first, known = len(self._spelling_texts), self._spellings
+        self._spelling_numbers.update(zip(texts, range(first, first + len(texts)), strict=True))
+        self._spelling_texts += texts
+        self._fold_of.extend([known[text] if text in known else self._learn(text) for text in texts])
+        self._size_of.extend(map(len, texts))
 
     def _catch_up(self, first: int, count: int) -> None:
         """Add to the lists what was added to the arrays."""

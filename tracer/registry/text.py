@@ -67,12 +67,12 @@ def decode_name(raw: bytes) -> str:
 def decode_names(raws: list[bytes]) -> list[str]:
     """Return `decode_name` of each; names that are plain text are decoded all at once."""
     joined = b"".join(raws)
-    letters = joined.decode("utf-16-le", "replace") if not any(len(raw) & 1 for raw in raws) else ""
+    ends = list(accumulate(map(len, raws), initial=0))
+    letters = joined.decode("utf-16-le", "replace") if not any(map((1).__and__, ends)) else ""
     # One letter a code unit, so no pair of surrogates came about where two names meet; nothing to escape.
     if len(letters) * 2 != len(joined) or not letters.isprintable() or "<" in letters or "\ufffd" in letters:
         return list(map(decode_name, raws))
-    ends = accumulate((len(raw) // 2 for raw in raws), initial=0)
-    return [letters[start:end] for start, end in pairwise(ends)]
+    return [letters[start >> 1 : end >> 1] for start, end in pairwise(ends)]
 
 
 def encode_name(text: str) -> bytes:

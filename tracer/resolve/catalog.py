@@ -85,25 +85,27 @@ class Catalog:
     def _spell_slice(self, start: int) -> tuple[list[str], list[str], list[str], list[int]]:
         """Return paths of the keys from `start` on, as recorded, shown, and folded, and depths; notes `same_as`."""
         tree, spellings = self._tree, self._spellings
+        parents, names, bound, fold = tree.parents, tree.names, tree.bound, tree.fold
+        same, has_children = self._same, self._above
         paths: list[str] = []
         shown: list[str] = []
         folded: list[str] = []
         depths: list[int] = []
         characters = 0
         for node in range(start, min(start + _SLICE, len(tree))):
-            parent = tree.parents[node]
+            parent = parents[node]
             above = spellings.get(parent)
-            if above is not None and above.depth >= _ROOT_DEPTH and node not in tree.bound:
+            if above is not None and above.depth >= _ROOT_DEPTH and node not in bound:
                 # Most keys: nothing but their name and their parent's path matters. Written out for its speed.
-                name = tree.names[node]
+                name = names[node]
                 path, depth = f"{above.path}\\{name}", above.depth + 1
                 paths.append(path)
                 shown.append(f"{above.shown}\\{name}")
-                folded.append(f"{above.folded}\\{tree.fold(name)}")
+                folded.append(f"{above.folded}\\{fold(name)}")
                 depths.append(depth)
-                if self._above[node]:
+                if has_children[node]:
                     self._keep(node, _Spelling(path, shown[-1], folded[-1], depth))
-                if self._same[parent] != parent:
+                if same[parent] != parent:
                     self._find_same(node, depth, folded[-1])
             else:
                 spelling = self._spell(node)
