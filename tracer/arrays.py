@@ -4,7 +4,7 @@
 one of its objects. That takes a quarter of a second, which is most of what a short ingest takes.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -33,37 +33,39 @@ def from_numbers(
 
 def from_texts(texts: Sequence[str | None]) -> pa.Array:
     """Return texts as an array; None is NULL."""
-    known = None
-    if None in texts:
+    try:
+        return _from_strings(cast("Sequence[str]", texts), None)
+    except TypeError:  # no str: it is None
         known = np.array([text is not None for text in texts], bool)
-    there = texts if known is None else [text or "" for text in texts]
-    return _from_strings(cast("Sequence[str]", there), known)
+        return _from_strings([text or "" for text in texts], known)
 
 
 def _from_strings(texts: Sequence[str], known: Bools | None) -> pa.Array:
     joined = "".join(texts)
     data = joined.encode()
-    sizes: Iterable[int] = map(len, texts)
+    sizes = np.fromiter(map(len, texts), np.int64, len(texts))
     if len(data) != len(joined):
-        sizes = [len(text) if text.isascii() else len(text.encode()) for text in texts]
-    return _from_pieces(pa.string(), data, sizes, len(texts), known)
+        ascii_ = np.fromiter(map(str.isascii, texts), bool, len(texts))
+        for place in np.flatnonzero(~ascii_).tolist():
+            sizes[place] = len(texts[place].encode())
+    return _from_pieces(pa.string(), data, sizes, known)
 
 
 def from_bytes(pieces: Sequence[bytes], known: Bools | None = None) -> pa.Array:
     """Return bytes as a binary array, NULL where they are not `known`."""
-    return _from_pieces(pa.binary(), b"".join(pieces), map(len, pieces), len(pieces), known)
+    return _from_pieces(
+        pa.binary(), b"".join(pieces), np.fromiter(map(len, pieces), np.int64, len(pieces)), known
+    )
 
 
-def _from_pieces(
-    kind: pa.DataType, data: bytes, sizes: Iterable[int], count: int, known: Bools | None
-) -> pa.Array:
-    ends = np.zeros(count + 1, np.int64)
-    np.cumsum(np.fromiter(sizes, np.int64, count), out=ends[1:])
+def _from_pieces(kind: pa.DataType, data: bytes, sizes: NDArray[np.int64], known: Bools | None) -> pa.Array:
+    ends = np.zeros(len(sizes) + 1, np.int64)
+    np.cumsum(sizes, out=ends[1:])
     if ends[-1] > np.iinfo(np.int32).max:
         raise pa.ArrowCapacityError("a column of more than 2 GiB of text")
     valid = None if known is None else pa.py_buffer(np.packbits(known, bitorder="little"))
     buffers = [valid, pa.py_buffer(ends.astype(np.int32)), pa.py_buffer(data)]
-    return pa.Array.from_buffers(kind, count, buffers)
+    return pa.Array.from_buffers(kind, len(sizes), buffers)
 
 
 def from_rows(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:

@@ -255,11 +255,11 @@ def _by_first_row(
     """Return codes of the known numbers, which are small, from 0 on in the order of their first rows, and the distinct numbers."""
     rows = np.flatnonzero(known)
     of_rows = numbers.take(rows).astype(np.intp)
-    code = np.full(int(of_rows.max(initial=NONE)) + 1, NONE, np.int32)
-    code[of_rows[::-1]] = np.arange(len(of_rows) - 1, -1, -1, dtype=np.int32)  # the first row of each
-    distinct = np.flatnonzero(code != NONE)
-    distinct = distinct[np.argsort(code[distinct])]
-    code[distinct] = np.arange(len(distinct), dtype=np.int32)
+    place = np.arange(len(of_rows), dtype=np.int32)
+    code = np.empty(int(of_rows.max(initial=NONE)) + 1, np.int32)  # only what the rows name is ever read
+    code[of_rows[::-1]] = place[::-1]  # the first row of each
+    distinct = of_rows[code.take(of_rows) == place]
+    code[distinct] = place[: len(distinct)]
     codes = np.zeros(len(numbers), np.int32)
     codes[rows] = code.take(of_rows)
     return codes, distinct
