@@ -21,7 +21,7 @@ import importlib
 import importlib.util
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 
 def _refuse_strangers() -> None:
@@ -50,22 +50,27 @@ _refuse_strangers()
 from tracer.deprecation import renamed_arguments  # noqa: E402  (the guard must come first)
 from tracer.errors import (  # noqa: E402
     CaptureError,
+    NotElevated,
     PlatformError,
     RegtraceError,
     RegtraceWarning,
+    SessionError,
+    SessionGone,
+    SessionLimit,
     SourceError,
     TargetError,
     UsageError,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from analysis.capture import Capture
+    from analysis.capture import Capture, Dataset
     from analysis.charts import figures as plot
-    from analysis.dataset.dataset import Dataset
     from analysis.dataset.members import Captures
+    from analysis.dataset.spark import tables_on_spark as on_spark
+    from analysis.engine.fetch import collect
     from analysis.filters import Filters
     from tracer.callbacks.notifications import Notification
     from tracer.callbacks.notify_class import Notify
@@ -84,18 +89,24 @@ __all__ = [
     "Filters",
     "Manifest",
     "Monitor",
+    "NotElevated",
     "Notification",
     "Notify",
     "PlatformError",
     "Registrations",
     "RegtraceError",
     "RegtraceWarning",
+    "SessionError",
+    "SessionGone",
+    "SessionLimit",
     "SimulationOptions",
     "SourceError",
     "TargetError",
     "UsageError",
     "__version__",
+    "collect",
     "ingest",
+    "on_spark",
     "open",
     "plot",
     "replay",
@@ -104,7 +115,7 @@ __all__ = [
 
 _LAZY = {
     "Capture": "analysis.capture",
-    "Dataset": "analysis.dataset.dataset",
+    "Dataset": "analysis.capture",
     "Filters": "analysis.filters",
     "Manifest": "tracer.store.manifest",
     "Monitor": "tracer.live.monitor",
@@ -114,14 +125,29 @@ _LAZY = {
     "SimulationOptions": "tracer.simulate.options",
 }
 _RENAMED = {"Knobs": "SimulationOptions"}
-_MODULES = {"plot": "analysis.charts.figures"}
+_ELSEWHERE = {  # name -> module, and what it is called there; "" for the module itself
+    "collect": ("analysis.engine.fetch", "collect"),
+    "on_spark": ("analysis.dataset.spark", "tables_on_spark"),
+    "plot": ("analysis.charts.figures", ""),
+}
 
 
+@overload
+def open(  # noqa: A001
+    path: "Path | str", *, memory_limit: str = ..., threads: int | None = ...
+) -> "Capture": ...
+@overload
+def open(  # noqa: A001
+    path: "list[Path | str] | list[Path] | list[str] | Mapping[str, Path | str]",
+    *,
+    memory_limit: str = ...,
+    threads: int | None = ...,
+) -> "Dataset": ...
 def open(  # noqa: A001  (rt.open reads like the built-in it resembles)
     path: "Captures", *, memory_limit: str = "4GB", threads: int | None = None
 ) -> "Capture":
-    """Open a capture, or several as one (a list, a folder of them, or by host); see `analysis.capture.open_capture`."""
-    from analysis.capture import open_capture
+    """Open a capture, or several as one (a list, a folder of them, or by host); see `analysis.open.open_capture`."""
+    from analysis.open import open_capture
 
     return open_capture(path, memory_limit=memory_limit, threads=threads)
 
@@ -189,8 +215,10 @@ def __getattr__(name: str) -> object:
         name = new
     if name in _LAZY:
         return getattr(importlib.import_module(_LAZY[name]), name)
-    if name in _MODULES:
-        return importlib.import_module(_MODULES[name])
+    if name in _ELSEWHERE:
+        place, own = _ELSEWHERE[name]
+        module = importlib.import_module(place)
+        return getattr(module, own) if own else module
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

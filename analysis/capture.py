@@ -1,88 +1,70 @@
-"""A capture opened for questions: timelines, summaries and SQL, answered as pandas DataFrames."""
+"""A capture opened for questions: timelines, summaries and SQL, answered as pandas DataFrames.
 
-from collections.abc import Sequence
+Each question is a method of `Questions`, and a module of `analysis.questions`. What a method returns depends on whom it is
+asked of: a `Capture` answers with DataFrames, `Capture.lazy` with Ibis tables, `Capture.queries` with queries that can do both.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from types import MappingProxyType, TracebackType
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, Unpack
 
-import ibis
-from ibis.expr.types import Table
-
-from analysis.answers.keys import key_summary, sort_keys
-from analysis.answers.timeline import timeline
-from analysis.dataset.members import Captures, find_captures
-from analysis.engine.duckdb_backend import (
-    answer,
-    engine_errors,
-    only_reads,
-    stream,
-)
-from analysis.engine.events_view import EVENT_COLUMNS
+from analysis.card import card_html, card_text, dataset_html, dataset_text, facts
+from analysis.engine.connection import answer, engine_errors
 from analysis.engine.fetch import to_frame
-from analysis.filters import Codes, Filters, Words
-from analysis.questions.questions import Questions
-from analysis.questions.ranges import ranges, stream_ranges
-from tracer.errors import UsageError
+from analysis.filters import Codes, Filters, Words, below
+from analysis.questions import (
+    changes,
+    diff,
+    errors,
+    handles,
+    history,
+    hot,
+    keys,
+    redundant,
+    sql,
+    state,
+    timeline,
+    tree,
+    who,
+)
+from analysis.questions.caveats import Caveats, find_caveats
+from analysis.questions.context import QueryContext
+from analysis.questions.query import Query
+from analysis.questions.words import FilterWords, MoreFilters, ValueFilters, merged_filters, shows_filters
+from tracer.schema import TABLES
 from tracer.store.manifest import Manifest
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
+    from ibis.backends.duckdb import Backend
+    from ibis.expr.types import Table
 
-__all__ = ["Capture", "open_capture"]
+    from analysis.dataset.contexts import DatasetContext
+    from analysis.dataset.members import Member
+    from analysis.regfile.files import RegFiles
 
+__all__ = ["Capture", "Dataset", "Questions"]
 
-def open_capture(
-    path: Captures, *, memory_limit: str = "4GB", threads: int | None = None, check_rows: bool = True
-) -> "Capture":
-    """Open a capture directory, or several as one (`analysis.dataset.dataset.Dataset`).
-
-    Args:
-        path: NAME.regtrace, as `regtrace ingest` makes it; or a folder of such, a list of them, or a
-            mapping of hosts to them.
-        memory_limit: what the engine may use; larger questions spill to the disk.
-        threads: how many the engine may use; None for one per processor.
-        check_rows: compare each part's row count with the manifest first.
-
-    Raises:
-        CaptureError: the capture is missing, incomplete, damaged or of another format.
-        UsageError: the engine refuses the memory limit or the number of threads; or one capture is named
-            twice, or none.
-    """
-    found = find_captures(path)
-    if found is not None or not isinstance(path, Path | str):
-        from analysis.dataset.dataset import Dataset
-
-        return Dataset.of(
-            path, found or [], memory_limit=memory_limit, threads=threads, check_rows=check_rows
-        )
-    directory = Path(path)
-    manifest = Manifest.load(directory, check_rows=check_rows)
-    return Capture(directory, manifest, memory_limit=memory_limit, threads=threads)
+_Answer = TypeVar("_Answer")
+_AnyQuery = Query | changes.ChangesQuery | diff.DiffQuery
 
 
-class Capture(Questions):
-    """One capture and the engine that reads it; close it, or use it in a `with` statement.
+class Questions(Generic[_Answer]):
+    """What a capture can be asked: one method a question; `key` first, everything else by name.
 
-    Attributes:
-        event_columns: the columns of a timeline.
+    Filters are the keyword arguments of `analysis.filters.Filters`; together they narrow.
     """
 
-    event_columns: ClassVar[tuple[str, ...]] = EVENT_COLUMNS
+    _context: QueryContext
+    _standing: Filters  # what the capture was narrowed to, by `Capture.where`
 
-    def sql(self, query: str, *, limit: int | None = None) -> "pd.DataFrame":
-        """Return the answer to one SQL query in DuckDB's dialect, or its first rows.
-
-        It sees `events` (names joined), `stored_events`, and the other stored tables by their names.
-
-        Raises:
-            UsageError: the query has a mistake, or does more than read.
-        """
-        backend = self.engine()
-        query = only_reads(backend.con, query)
-        with engine_errors():
-            return to_frame(answer(backend, query).slice(0, limit))
+    def _answer(self, query: _AnyQuery) -> _Answer:
+        """Return what a question is answered with here."""
+        raise NotImplementedError
 
     def timeline(
         self,
@@ -100,10 +82,8 @@ class Capture(Questions):
         user_sid: str | None = None,
         columns: Sequence[str] | None = None,
         limit: int | None = None,
-    ) -> "pd.DataFrame":
+    ) -> _Answer:
         r"""Return what happened, oldest first, to the keys and by the processes asked for.
-
-        The filters are those of `analysis.filters.Filters`; together they narrow.
 
         Args:
             key: HKLM\..., \REGISTRY\..., any case, ``*`` within a component, ``**`` across components.
@@ -114,7 +94,7 @@ class Capture(Questions):
             operation: set, delete, read, write, SetValueKey, ...; several separated by commas.
             status: success, error, a status name or code; several separated by commas.
             start: ISO 8601, or +90s after the first event, or -5m before the last.
-            end: likewise, inclusive.
+            end: the last time, inclusive, in the same words.
             where: an SQL condition on the columns.
             user_sid: SID whose key HKCU is.
             columns: columns to return, in this order; None for all.
@@ -123,7 +103,7 @@ class Capture(Questions):
         Raises:
             UsageError: a filter cannot be understood.
         """
-        filters = Filters(
+        asked = self._asked(
             key=key,
             subtree=subtree,
             value=value,
@@ -136,14 +116,486 @@ class Capture(Questions):
             where=where,
             user_sid=user_sid,
         )
-        return self.frame(self.timeline_table(filters, columns=columns, limit=limit), filters)
+        return self._answer(timeline.query(self._context, asked, columns=columns, limit=limit))
 
-    def timeline_table(
-        self, filters: Filters, *, columns: Sequence[str] | None = None, limit: int | None = None
-    ) -> Table:
-        """Return the timeline as a lazy Ibis table, ordered by `sequence`."""
-        _check_columns(columns, limit, self.event_columns)
-        return timeline(self._event_rows(filters), columns=columns, limit=limit)
+    @shows_filters
+    def keys(
+        self,
+        key: Words = None,
+        *,
+        under: Words = None,
+        sort: str = "events",
+        limit: int | None = None,
+        **filters: "Unpack[ValueFilters]",
+    ) -> _Answer:
+        """Return one row per key: how often it was read, written and opened, by how many, and when.
+
+        The columns are those of `analysis.answers.keys.key_summary`.
+
+        Args:
+            key: a key or pattern, or several; only they. None for every key that events touch.
+            under: a key or pattern, or several; they and the keys below them.
+            sort: events, reads, writes, opens, created, deletes, failures (or errors), not_found, processes, values,
+                bytes_written, last_time (largest or latest first), first_time or key.
+            limit: the first so many rows; None for all.
+            filters: which rows count.
+
+        Raises:
+            UsageError: a filter or the order cannot be understood.
+        """
+        asked = below(self._asked(key=key, **filters), under)
+        return self._answer(keys.query(self._context, asked, sort=sort, limit=limit))
+
+    @shows_filters
+    def history(
+        self,
+        key: Words = None,
+        value: str | None = None,
+        *,
+        limit: int | None = None,
+        **filters: "Unpack[MoreFilters]",
+    ) -> _Answer:
+        """Return each write and delete of a value in order, what it changed, and how the old content is known.
+
+        Deletes and renames of a key have a row for each value that they took with them; attempts that failed
+        have rows too. Filters choose rows; what a value held before is learnt from all events of its key.
+
+        Columns: sequence, time; display_key, value_name (as first spelled; "" is the default value);
+        operation; done (False: it failed and changed nothing; NULL: not known), status, status_name;
+        process, pid; new_type, new_size (bytes), new_data (bytes as captured), new_value (as people read
+        it), all NULL for deletes; old_type, old_size, old_data, old_value: what was there before, as
+        old_from says: event (the record itself tells), write (the last write in this capture), read (a later
+        read of it), absent (there was no such value), NULL where nobody knows. old_sequence is the event by
+        which it is known, NULL where the record itself tells; across_loss, whether events may have been lost
+        between the two. conflict says where the event contradicts what was known: absent (it found a value
+        that should not have been there), present (it did not find one that should have been), data (it
+        found another type or other data). Then key_id, process_id, handle_id, flags.
+
+        Args:
+            key: a key or a pattern, or several.
+            value: value name or pattern; "" or (default) is the default value. None for all values.
+            limit: the first so many rows; None for all.
+            filters: as in `analysis.filters.Filters`.
+
+        Raises:
+            UsageError: a filter cannot be understood.
+        """
+        asked = self._asked(key=key, value=value, **filters)
+        return self._answer(history.query(self._context, asked, limit=limit))
+
+    @shows_filters
+    def state(
+        self,
+        key: Words = None,
+        value: str | None = None,
+        *,
+        at: str | datetime | None = None,
+        under: Words = None,
+        limit: int | None = None,
+        **filters: "Unpack[MoreFilters]",
+    ) -> _Answer:
+        """Return what was known at a time: a row for each key and each value of which there is evidence by then.
+
+        Writes, deletes, reads and misses are evidence, of whole keys also creates, opens and deletes; the
+        newest counts. Filters other than of keys and values choose rows by the event that is the evidence.
+
+        Columns: display_key, value_name (as first spelled; NULL in the key's own row); known: of a value
+        write or read (how its content is known), absent (a query found none, or its key was not there), deleted; of
+        a key exists, absent, deleted; of both unknown, where events may have been lost since or something
+        of unknown result happened. last_known is what was known before that; type, size (bytes), data (bytes
+        as captured) and text (as people read it) of a value are what it last held. lost_since: whether a loss
+        lies between the evidence and the time asked about. sequence, time, operation, process and pid are of
+        the event that is the evidence. Then key (native path), key_id, process_id, handle_id, flags.
+
+        Args:
+            key: a key or a pattern, or several; None for all.
+            value: value name or pattern; "" or (default) is the default value. Rows of keys are left out.
+            at: a time (`analysis.times.parse_time`), inclusive; None for the end of the capture.
+            under: a key or pattern, or several; they and the keys below them.
+            limit: the first so many rows; None for all.
+            filters: as in `analysis.filters.Filters`; `at` stands for its `end`.
+
+        Raises:
+            UsageError: a filter cannot be understood.
+        """
+        asked = below(self._asked(key=key, value=value, **filters), under)
+        if at is not None:
+            asked = replace(asked, end=at)
+        return self._answer(state.query(self._context, asked, limit=limit))
+
+    @shows_filters
+    def changes(
+        self,
+        key: Words = None,
+        value: str | None = None,
+        *,
+        under: Words = None,
+        limit: int | None = None,
+        **filters: "Unpack[MoreFilters]",
+    ) -> _Answer:
+        """Return the net changes between two times: the values and keys that ended otherwise than they began.
+
+        The times are the filters start and end. Other filters choose whose changes are asked for; the state
+        before is then that before the first of them, the state after always that at the end.
+
+        Columns (NULL: not known, or not applicable): key, display_key; value_name ("" is the default value,
+        NULL in the key's own row); change: added, changed, removed, or set (what was there before is unknown)
+        of a value, created, deleted, recreated (deleted and made again: what it held before is gone, seen or
+        not) or renamed (away, or to this name by a key that was there before) of a key, unclear where the state at the end is unknown. before_from: how the old data
+        is known: event (the first write recorded it), write or read (an earlier one), absent (proved by a
+        miss, a delete, or a new key), NULL for never seen; after_from likewise (a later read that tells other
+        data than the last write counts). before_type, before_size (bytes), before_data (bytes as captured),
+        after_type, after_size, after_data. complete: whether both sides are known to the last byte; of a key
+        that is gone, whether it was made in this capture. with_key: whether a value is gone because its key was, or
+        was made anew. writes: how many changes were asked for; processes:
+        how many made some, asked for or not; also_by_others: whether changes that were not asked for came
+        after the first one, so that the net change is not theirs alone. first_time, last_time,
+        first_sequence, last_sequence of the changes asked for; process, pid and process_id of the last; key_id.
+
+        Rows are ordered by first_sequence. What ended as it began is left out; `attrs["notes"]` counts it.
+
+        Args:
+            key: a key or pattern, or several; only they. None for all.
+            value: value name or pattern; "" or (default) is the default value. Rows of keys are left out.
+            under: a key or pattern, or several; they and the keys below them.
+            limit: the first so many rows; None for all.
+            filters: as in `analysis.filters.Filters`.
+
+        Raises:
+            UsageError: a filter cannot be understood.
+        """
+        asked = below(self._asked(key=key, value=value, **filters), under)
+        return self._answer(changes.query(self._context, asked, limit=limit))
+
+    @shows_filters
+    def hot(
+        self,
+        key: Words = None,
+        *,
+        by: str = "key",
+        sort: str = "events",
+        every_s: float = 1.0,
+        gap_s: float = 1.0,
+        min_count: int = 20,
+        limit: int | None = None,
+        **filters: "Unpack[ValueFilters]",
+    ) -> _Answer:
+        """Return the busiest keys, processes, stretches of time, operations or results; or storms of misses.
+
+        The columns are those of `analysis.answers.hot.hot`, for storms of `analysis.answers.storms.storms`.
+
+        Args:
+            key: a key or pattern, or several; None for all.
+            by: key, process, second, operation, status, or storm.
+            sort: events, reads, writes, opens, created, deletes, failures, not_found, time_spent_ns (largest first), or
+                first_time; storms are sorted by their misses.
+            every_s: by second: how long each stretch of time is, seconds.
+            gap_s: by storm: the longest time between two misses of a storm, seconds.
+            min_count: by storm: the fewest misses of a storm.
+            limit: the first so many rows; None for all.
+            filters: which rows count.
+
+        Raises:
+            UsageError: a filter or another word cannot be understood.
+        """
+        query = hot.query(
+            self._context,
+            self._asked(key=key, **filters),
+            by=by,
+            sort=sort,
+            every_s=every_s,
+            gap_s=gap_s,
+            min_count=min_count,
+            limit=limit,
+        )
+        return self._answer(query)
+
+    @shows_filters
+    def tree(
+        self,
+        key: Words = None,
+        *,
+        under: Words = None,
+        depth: int = 2,
+        sort: str = "path",
+        limit: int | None = None,
+        **filters: "Unpack[ValueFilters]",
+    ) -> _Answer:
+        """Return how much was done to each key and the keys below it, down to a depth.
+
+        The columns are those of `analysis.answers.tree.subtrees`.
+
+        Args:
+            key: a key or pattern, or several: only their own events count, in the whole tree. None for all.
+            under: a key or pattern, or several, at which the tree begins; None for all keys.
+            depth: levels below that; the last one counts everything below it.
+            sort: path (as a tree), or events, reads, writes, opens, created, deletes, failures, not_found, keys,
+                time_spent_ns (largest first).
+            limit: the first so many rows; None for all.
+            filters: which rows count.
+
+        Raises:
+            UsageError: a filter or the order cannot be understood.
+        """
+        asked = below(self._asked(key=key, **filters), under)
+        return self._answer(tree.query(self._context, asked, depth=depth, sort=sort, limit=limit))
+
+    @shows_filters
+    def handles(
+        self,
+        key: Words = None,
+        *,
+        by: str = "handle",
+        late_s: float = 10.0,
+        min_count: int = 10,
+        problems: bool = False,
+        limit: int | None = None,
+        **filters: "Unpack[ValueFilters]",
+    ) -> _Answer:
+        """Return the lives of key objects, one by one, or summed up by process and key.
+
+        The columns are those of `analysis.answers.handles.handle_lives`, by key those of
+        `analysis.answers.handle_use.handle_use`. A capture of Procmon's logs has no key objects.
+
+        Args:
+            key: a key or pattern, or several; None for all.
+            by: handle or key.
+            late_s: how long a handle may be idle before its close without being closed late, seconds.
+            min_count: by key: from how many on handles leak, and a key is opened over and over.
+            problems: only what was not closed, or not in time; by key: only what leaks or is opened over
+                and over.
+            limit: the first so many rows; None for all.
+            filters: a life is counted, as a whole, where a row that fits opened, used or closed it.
+
+        Raises:
+            UsageError: a filter or another word cannot be understood.
+        """
+        query = handles.query(
+            self._context,
+            self._asked(key=key, **filters),
+            by=by,
+            late_s=late_s,
+            min_count=min_count,
+            problems=problems,
+            limit=limit,
+        )
+        return self._answer(query)
+
+    @shows_filters
+    def redundant(
+        self,
+        key: Words = None,
+        *,
+        min_count: int = 1,
+        polling: bool = False,
+        limit: int | None = None,
+        **filters: "Unpack[ValueFilters]",
+    ) -> _Answer:
+        """Return the reads that a process repeated though nothing changed in between, most repeated first.
+
+        The columns are those of `analysis.answers.redundant.redundant_reads`.
+
+        Args:
+            key: a key or pattern, or several; None for all.
+            min_count: the fewest redundant reads of a row.
+            polling: only what is read by the clock.
+            limit: the first so many rows; None for all.
+            filters: which reads count; changes are looked for in all events.
+
+        Raises:
+            UsageError: a filter cannot be understood.
+        """
+        asked = self._asked(key=key, **filters)
+        query = redundant.query(self._context, asked, min_count=min_count, polling=polling, limit=limit)
+        return self._answer(query)
+
+    @shows_filters
+    def errors(
+        self,
+        key: Words = None,
+        value: str | None = None,
+        *,
+        fold: bool = True,
+        harmless: bool = True,
+        limit: int | None = None,
+        **filters: "Unpack[MoreFilters]",
+    ) -> _Answer:
+        """Return what failed, by process, key, value and status; what matters first.
+
+        Misses of a search that then found what it looked for are one row, and `harmless`
+        (`analysis.answers.errors.errors` lists the columns).
+
+        Args:
+            key: a key or pattern, or several; None for all.
+            value: a value name or pattern; None for all.
+            fold: False: searches are not folded.
+            harmless: False: rows all of whose misses were answered are left out.
+            limit: the first so many rows; None for all.
+            filters: which failures are asked for; answers to misses are looked for in all rows.
+
+        Raises:
+            UsageError: a filter cannot be understood.
+        """
+        asked = self._asked(key=key, value=value, **filters)
+        return self._answer(errors.query(self._context, asked, fold=fold, harmless=harmless, limit=limit))
+
+    @shows_filters
+    def who(
+        self,
+        key: Words = None,
+        value: str | None = None,
+        *,
+        each: bool = False,
+        limit: int | None = None,
+        **filters: "Unpack[MoreFilters]",
+    ) -> _Answer:
+        """Return which processes wrote, read, opened or missed a key or value, those that changed most first.
+
+        Args:
+            key: a key or pattern, or several; None for all.
+            value: a value name or pattern; None for all, and for the rows of the key itself.
+            each: one row per key, value and process (`analysis.answers.who.touched_by`) instead of one per
+                process (`analysis.answers.who.who`).
+            limit: the first so many rows; None for all.
+            filters: which rows count.
+
+        Raises:
+            UsageError: a filter cannot be understood.
+        """
+        asked = self._asked(key=key, value=value, **filters)
+        return self._answer(who.query(self._context, asked, each=each, limit=limit))
+
+    @shows_filters
+    def diff(
+        self,
+        other: "Capture | None" = None,
+        key: Words = None,
+        value: str | None = None,
+        *,
+        fold: str | Collection[str] | None = None,
+        only: str | Collection[str] | None = None,
+        counts: bool = False,
+        a_start: str | datetime | None = None,
+        a_end: str | datetime | None = None,
+        b_start: str | datetime | None = None,
+        b_end: str | datetime | None = None,
+        limit: int | None = None,
+        **filters: "Unpack[MoreFilters]",
+    ) -> _Answer:
+        """Return what differs between this capture (a) and another (b), or between two intervals.
+
+        The columns are those of `analysis.answers.differences.differences`. A side tells what its own rows
+        say: values by their last write, or where nobody wrote by the last read.
+
+        Args:
+            other: the other capture; None: this one, whose intervals are compared.
+            key: a key or pattern, or several; None for all.
+            value: a value name or pattern; None for all.
+            fold: what differs between machines and means nothing: sid, guid, controlset, wow64, or all
+                (`analysis.answers.normalize.meaning`).
+            only: values, keys, processes, operations; None: all but operations.
+            counts: operations and processes also differ where their numbers do.
+            a_start: first time of this side (`analysis.times.parse_time`), as its own capture counts.
+            a_end: last time of this side, inclusive.
+            b_start: first time of the other side.
+            b_end: last time of the other side.
+            limit: the first so many rows; None for all.
+            filters: which rows count on both sides.
+
+        Raises:
+            UsageError: a filter cannot be understood, or there is nothing to compare with.
+        """
+        query = diff.query(
+            self._context,
+            self._asked(key=key, value=value, **filters),
+            None if other is None else other.context,
+            fold=fold,
+            only=only,
+            counts=counts,
+            a=(a_start, a_end),
+            b=(b_start, b_end),
+            limit=limit,
+        )
+        return self._answer(query)
+
+    def _asked(self, **words: Any) -> Filters:  # noqa: ANN401
+        return merged_filters(self._standing, Filters(**words))
+
+
+class Capture(Questions["pd.DataFrame"]):
+    """One capture and the engine that reads it; close it, or use it in a `with` statement.
+
+    Answers are DataFrames; the doubts about each are in its `attrs["doubts"]`, as sentences.
+
+    Attributes:
+        context: what questions are asked of: tables, rows that fit filters, what answers rest on.
+    """
+
+    def __init__(self, context: QueryContext, standing: Filters | None = None) -> None:
+        self.context = self._context = context
+        self._standing = standing or Filters()
+
+    @property
+    def path(self) -> Path:
+        """The directory."""
+        return self.context.path
+
+    @property
+    def manifest(self) -> Manifest:
+        """What `capture.json` says."""
+        return self.context.manifest
+
+    @property
+    def event_columns(self) -> tuple[str, ...]:
+        """The columns of a timeline."""
+        return self.context.event_columns
+
+    @property
+    def backend(self) -> "Backend":
+        """Ibis' backend, for questions that this class does not know: it reads nothing but the capture."""
+        return self.context.engine.backend
+
+    @property
+    def tables(self) -> "Mapping[str, Table]":
+        """The stored tables as Ibis tables, by name; the stored event rows are `stored_events`."""
+        names = ["stored_events" if name == "events" else name for name in TABLES]
+        context = self.context
+        return MappingProxyType({name: context.engine.table(context.relation(name)) for name in names})
+
+    @property
+    def events(self) -> "Table":
+        """The event rows with the names of keys and processes, as an Ibis table."""
+        return self.context.engine.table(self.context.timeline_rows(Filters()))
+
+    @property
+    def lazy(self) -> "Questions[Table]":
+        """The same questions, answered with lazy Ibis tables in order; `history` and `state` have captured bytes only."""
+        return _Lazy(self._context, self._standing)
+
+    @property
+    def queries(self) -> "Questions[Any]":
+        """The same questions as queries (`analysis.questions.query.Query`): `to_arrow`, `to_pandas`, `to_ibis`, `reader`.
+
+        polars.from_arrow(capture.queries.who(key))
+        """
+        return _Queries(self._context, self._standing)
+
+    def where(self, filters: Filters | None = None, /, **words: "Unpack[FilterWords]") -> Self:
+        """Return the capture narrowed to what filters ask for: every question asked of it has them, too.
+
+            capture.where(process="setup.exe").changes()
+
+        It shares the engine of this capture, and closes with it.
+
+        Raises:
+            UsageError: a filter asks otherwise than the capture was narrowed to before.
+        """
+        asked = merged_filters(self._standing, filters or Filters())
+        return type(self)(self._context, merged_filters(asked, Filters(**words)))
+
+    def rows(self, filters: Filters, *, joined: bool) -> "Table":
+        """Return the event rows that fit as an Ibis table, in no order; `joined`: with names, else as stored."""
+        return self.context.engine.table(self.context.rows(filters, joined=joined))
 
     def timeline_reader(
         self,
@@ -154,68 +606,144 @@ class Capture(Questions):
         batch_rows: int = 16_384,
     ) -> "pa.RecordBatchReader":
         """Return the timeline as a stream of Arrow batches, for results larger than memory."""
-        if limit is None and (found := ranges(self, filters)):
-            _check_columns(columns, limit, self.event_columns)
-            return stream_ranges(
-                self, self._event_rows(filters), found, columns or self.event_columns, batch_rows
-            )
-        sql = ibis.to_sql(self.timeline_table(filters, columns=columns, limit=limit), dialect="duckdb")
-        with engine_errors():
-            return stream(self.engine(), sql, batch_rows)
+        return timeline.reader(self._context, filters, columns=columns, limit=limit, batch_rows=batch_rows)
 
-    def keys(
-        self,
-        under: Words = None,
-        *,
-        sort: str = "events",
-        limit: int | None = None,
-        filters: Filters | None = None,
-    ) -> "pd.DataFrame":
-        """Return one row per key: how often it was read, written and opened, by how many, and when.
+    def sql(self, query: str, *, limit: int | None = None) -> "pd.DataFrame":
+        """Return the answer to one SQL query in DuckDB's dialect, or its first rows.
 
-        Args:
-            under: a key or pattern; it and the keys below it. None for every key that events touch.
-            sort: events, reads, writes, opens, created, failures (or errors), processes, values,
-                bytes_written, last_time (largest or latest first), first_time or key.
-            limit: the first so many rows; None for all.
-            filters: which rows count; its key filter must be None when `under` is given.
+        It sees `events` (names joined), `stored_events`, and the other stored tables by their names.
 
         Raises:
-            UsageError: a filter or the order cannot be understood.
+            UsageError: the query has a mistake, or does more than read.
         """
-        return self.frame(self.keys_table(under, sort=sort, limit=limit, filters=filters), filters)
+        return to_frame(sql.rows(self._context, query, limit=limit))
 
-    def keys_table(
+    def sql_reader(
         self,
-        under: Words = None,
+        query: str,
         *,
-        sort: str = "events",
+        plain: bool = False,
+        finite: bool = False,
         limit: int | None = None,
-        filters: Filters | None = None,
-    ) -> Table:
-        """Return the summary of keys as a lazy, ordered Ibis table; the arguments are those of `keys`."""
-        _check_columns(None, limit, ())
-        filters = filters or Filters()
-        if under is not None:
-            if filters.key is not None:
-                raise UsageError("under and filters.key are two answers to one question: give one of them")
-            filters = replace(filters, key=under, subtree=True)
-        summary = key_summary(self.rows(filters, joined=False), self.tables["keys"], self.usage(filters))
-        ordered = sort_keys(summary, sort)
-        return ordered if limit is None else ordered.limit(limit)
+        batch_rows: int = 65_536,
+    ) -> "pa.RecordBatchReader":
+        """Return the answer to one SQL query as a stream of Arrow batches; see `analysis.questions.sql.reader`."""
+        return sql.reader(
+            self._context, query, plain=plain, finite=finite, limit=limit, batch_rows=batch_rows
+        )
 
-    def _event_rows(self, filters: Filters) -> Table:
-        """Return the rows of a timeline, with the columns `event_columns`, in no order."""
-        return self.rows(filters, joined=True)
+    def sql_tables(self) -> tuple[str, ...]:
+        """Return the names of the tables that SQL sees; `events` is the one with the names joined."""
+        return sql.tables(self._context)
+
+    @shows_filters
+    def reg_files(
+        self,
+        key: Words = None,
+        value: str | None = None,
+        *,
+        under: Words = None,
+        **filters: "Unpack[MoreFilters]",
+    ) -> "RegFiles":
+        """Return the net changes as two .reg files for regedit: one that makes them, one that takes them back.
+
+        Args:
+            key: as in `changes`, as are the other arguments. `user_sid` is also whose keys are written
+                below HKEY_CURRENT_USER; None: below HKEY_USERS.
+            value: as in `changes`.
+            under: as in `changes`.
+            filters: as in `changes`.
+
+        Raises:
+            UsageError: a filter cannot be understood, or there is more than one capture.
+        """
+        asked = below(self._asked(key=key, value=value, **filters), under)
+        found = changes.query(self._context, asked).net_changes()
+        return changes.reg_files(self._context, found, asked)
+
+    def span(self) -> tuple[int, int] | None:
+        """Return the times (UTC nanoseconds) of the first and the last event; None where there is none."""
+        return self.context.span()
+
+    def doubts(self, filters: Filters | None = None) -> Caveats:
+        """Return why an answer about the time that a filter states may be incomplete."""
+        return find_caveats(self.context, filters or self._standing)
+
+    def suggest_keys(self, text: str, n: int = 5) -> list[str]:
+        """Return up to `n` display paths of this capture that are close to what a user wrote, best first."""
+        return self.context.suggest_keys(text, n)
+
+    def info(self) -> dict[str, Any]:
+        """Return what is known about the capture as JSON values: the manifest, losses and diagnostics."""
+        return self.context.info()
+
+    def close(self) -> None:
+        """Let go of the engine and of the disk space it spilled to; closing twice is fine."""
+        self.context.engine.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return card_text(self.path.name, facts(self.manifest, closed=not self.context.engine.is_open))
+
+    def _repr_html_(self) -> str:
+        return card_html(str(self.path), facts(self.manifest, closed=not self.context.engine.is_open))
+
+    def _answer(self, query: _AnyQuery) -> "pd.DataFrame":
+        return query.to_pandas(depth=3)
 
 
-def _check_columns(columns: Sequence[str] | None, limit: int | None, known: Sequence[str]) -> None:
-    if limit is not None and not 0 <= limit < 2**63:
-        raise UsageError(f"limit is {limit}: it must be a number of rows")
-    if columns is None:
-        return
-    if not columns:
-        raise UsageError(f"no column is named: the columns are {', '.join(known)}")
-    for name in columns:
-        if name not in known:
-            raise UsageError(f"events have no column {name!r}: the columns are {', '.join(known)}")
+class Dataset(Capture):
+    """Several captures and the engine that reads them.
+
+    Ids are int64 and not those of the captures; `sequence` orders the events of each capture, one capture
+    after the other, for no clock is shared. Every answer with a sequence, key_id, process_id or handle_id has
+    the columns `host` and `capture`, as have `events` and the stored tables in SQL. `captures` is a table too.
+    """
+
+    context: "DatasetContext"
+
+    @property
+    def members(self) -> "tuple[Member, ...]":
+        """The captures, in order."""
+        return self.context.members
+
+    @property
+    def captures(self) -> "pd.DataFrame":
+        """One row per capture: host, capture, path, what it holds, when, and whether anything was lost."""
+        with engine_errors():
+            return to_frame(answer(self.context.engine, "SELECT * FROM captures"))
+
+    def __repr__(self) -> str:
+        closed = not self.context.engine.is_open
+        return dataset_text(self.path.name, self._hosts(), facts(self.manifest, closed=closed))
+
+    def _repr_html_(self) -> str:
+        closed = not self.context.engine.is_open
+        own = [(member.host, member.capture, facts(member.manifest)) for member in self.members]
+        return dataset_html(str(self.path), self._hosts(), facts(self.manifest, closed=closed), own)
+
+    def _hosts(self) -> list[str]:
+        return list(dict.fromkeys(member.host for member in self.members))
+
+
+class _Lazy(Questions["Table"]):
+    def __init__(self, context: QueryContext, standing: Filters) -> None:
+        self._context, self._standing = context, standing
+
+    def _answer(self, query: _AnyQuery) -> "Table":
+        return query.to_ibis()
+
+
+class _Queries(Questions[_AnyQuery]):
+    def __init__(self, context: QueryContext, standing: Filters) -> None:
+        self._context, self._standing = context, standing
+
+    def _answer(self, query: _AnyQuery) -> _AnyQuery:
+        return query

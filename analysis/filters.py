@@ -3,23 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
+from typing import Any
 
-from ibis.expr.types import BooleanValue, Table
-
-from analysis.engine.events_view import is_failure
 from tracer.errors import UsageError
-from tracer.registry.ntstatus import NOT_SUCCESS
-from tracer.registry.terms import Codes, Words, name_regex, operation_cases, status_words, value_pattern
+from tracer.registry.terms import Codes, Words, name_regex, value_pattern
 
 __all__ = [
     "Codes",
     "Filters",
     "Words",
     "below",
-    "find_processes",
     "name_regex",
-    "operation_cases",
-    "status_condition",
 ]
 
 
@@ -67,11 +61,13 @@ class Filters:
         """Return what is asked neither of keys nor of values."""
         return replace(self, key=None, subtree=False, user_sid=None, value=None)
 
+    def stated(self) -> dict[str, Any]:
+        """Return the filters that ask something, by name."""
+        every = {item.name: getattr(self, item.name) for item in fields(self)}
+        return {name: word for name, word in every.items() if word is not None and word is not False}
+
     def __str__(self) -> str:
-        stated = [(item.name, getattr(self, item.name)) for item in fields(self)]
-        return ", ".join(
-            f"{name}={value!r}" for name, value in stated if value is not None and value is not False
-        )
+        return ", ".join(f"{name}={word!r}" for name, word in self.stated().items())
 
 
 def below(filters: Filters, under: Words) -> Filters:
@@ -83,40 +79,5 @@ def below(filters: Filters, under: Words) -> Filters:
     if under is None:
         return filters
     if filters.key is not None:
-        raise UsageError("under and key are two answers to one question: give one of them")
+        raise UsageError("`under` and `key` exclude each other: give one of them")
     return replace(filters, key=under, subtree=True)
-
-
-def status_condition(table: Table, words: Codes) -> BooleanValue:
-    """Return the condition for rows whose status is one of those a user named; an unknown status is none.
-
-    Raises:
-        UsageError: a word stands for no status.
-    """
-    column, words_for = table["status"], status_words(words)
-    condition = None
-    if words_for.success:
-        condition = column < NOT_SUCCESS
-    if words_for.failure:
-        condition = is_failure(column) if condition is None else condition | is_failure(column)
-    if words_for.codes:
-        listed = column.isin(words_for.codes)
-        condition = listed if condition is None else condition | listed
-    assert condition is not None
-    return condition
-
-
-def find_processes(processes: Table, process: str | int | None, pid: int | Sequence[int] | None) -> Table:
-    """Return the rows of `processes` that a user named by image or pid."""
-    if isinstance(process, str):
-        column = processes["image_path" if "\\" in process else "image"]
-        named = column.re_search(name_regex(process)).fill_null(False)
-        if process.isascii() and process.isdigit() and len(process) <= 10 and int(process) < 2**32:
-            named = named | (processes["pid"] == int(process))
-        processes = processes.filter(named)
-    elif process is not None:
-        processes = processes.filter(processes["pid"] == process)
-    if pid is not None:
-        pids = [pid] if isinstance(pid, int) else pid
-        processes = processes.filter(processes["pid"].isin([one for one in pids if 0 <= one < 2**32]))
-    return processes

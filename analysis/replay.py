@@ -72,7 +72,7 @@ def replay(
         CaptureError: the capture is missing, incomplete, damaged or of another format.
         UsageError: a filter cannot be understood.
     """
-    stores = _stores(capture) if isinstance(capture, str | Path) else capture.stores
+    stores = _stores(capture) if isinstance(capture, str | Path) else capture.context.stores
     shows_user = any(manifest.shows_user for _, manifest in stores)
     selection = Selection(key=key, subtree=subtree, user_sid=user_sid, shows_user=shows_user)
     parts = [part for _, manifest in stores for part in manifest.parts]

@@ -5,7 +5,9 @@ from datetime import UTC, datetime, tzinfo
 
 from tracer.errors import UsageError
 
-__all__ = ["parse_time"]
+__all__ = ["nanoseconds", "parse_time"]
+
+_LONGEST_S = 366 * 86_400
 
 _UNITS = {
     "ns": 1,
@@ -93,3 +95,16 @@ def _no_time(value: object) -> UsageError:
         f"{value!r:.80} is not a time: write 2024-05-01T10:00:00Z, +90s (after the first event) "
         "or -5m (before the last)"
     )
+
+
+def nanoseconds(seconds: float) -> int:
+    """Return a length of time in nanoseconds.
+
+    Raises:
+        UsageError: it is not above 0, or longer than a year.
+    """
+    if not 0 < seconds <= _LONGEST_S:
+        raise UsageError(
+            f"{seconds} s is no length of time to look at: it must be above 0, and a year at most"
+        )
+    return max(1, round(seconds * 1_000_000_000))

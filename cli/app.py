@@ -92,6 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and leave with its exit code."""
     # Arrow's own allocator holds some 55 MiB more than C's while a trace is ingested, at no gain in time.
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
+    sys.meta_path.insert(0, _WithoutPandas())
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:  # closed by the caller, as services and `>&-` do
@@ -108,6 +109,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if end.code == Exit.INTERRUPTED:
             _leave()
         raise
+
+
+class _WithoutPandas:
+    """A finder for which there is no pandas: Arrow asks of every list whether it is a Series, and would load it for that.
+
+    Loading it takes longer than most answers, and no verb makes a DataFrame.
+    """
+
+    def find_spec(self, name: str, *_: object) -> None:
+        if name == "pandas":
+            raise ModuleNotFoundError("the command line makes no DataFrames", name=name)
 
 
 def _leave() -> None:

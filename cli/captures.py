@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import typer
 
-from analysis.capture import Capture, open_capture
-from analysis.engine.duckdb_backend import engine_errors
+from analysis.capture import Capture
+from analysis.engine.connection import engine_errors
+from analysis.open import open_capture
 from analysis.questions.unknown_names import unknown_key
 from cli.exits import Exit
 from cli.output.console import console, is_terminal
@@ -45,7 +46,7 @@ def check_keys(capture: Capture, keys: Sequence[str] | None, *, subtree: bool, u
     for key in keys or ():
         if has_wildcard(key):
             _say_literal(capture, key, subtree=subtree, user_sid=user_sid)
-        sentence = unknown_key(capture, key, subtree=subtree, user_sid=user_sid)
+        sentence = unknown_key(capture.context, key, subtree=subtree, user_sid=user_sid)
         if sentence:
             raise UsageError(sentence)
 
@@ -53,7 +54,7 @@ def check_keys(capture: Capture, keys: Sequence[str] | None, *, subtree: bool, u
 def _say_literal(capture: Capture, key: str, *, subtree: bool, user_sid: str | None) -> None:
     r"""Say how a key is asked for whose own name is written as the pattern is, as `HKLM\SOFTWARE\Classes\*` may be."""
     letters = re.sub(r"(?<!\[)[*?]", r"[\g<0>]", key)
-    if "**" not in key and capture.has_key(letters, subtree=subtree, user_sid=user_sid):
+    if "**" not in key and capture.context.has_key(letters, subtree=subtree, user_sid=user_sid):
         console.say(
             f"a key is named just so, and the pattern fits others too; for it alone: {quoted(letters)}"
         )

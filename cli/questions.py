@@ -5,23 +5,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import tzinfo
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import pyarrow as pa
 
-from analysis.capture import Capture
-from analysis.engine.duckdb_backend import engine_errors
-from analysis.engine.fetch import fetch
+from analysis.capture import Capture, Questions
 from analysis.filters import Filters
+from analysis.questions.context import QueryContext
 from analysis.questions.unknown_names import unknown_process
 from cli.captures import check_keys, fail_if_lossy, opened, print_rows
 from cli.output.columns import times_as_text
 from cli.output.console import console
 from cli.output.destination import Output, Render
 from tracer.errors import UsageError
-
-if TYPE_CHECKING:
-    from ibis.expr.types import Table
 
 __all__ = ["Question", "asking", "few_rows", "filters_of"]
 
@@ -47,7 +43,7 @@ def filters_of(
         UsageError: --key and --under are both given.
     """
     if key and under:
-        raise UsageError("--key and --under are two answers to one question: give one of them")
+        raise UsageError("--key and --under exclude each other: give one of them")
     return Filters(
         key=key or under or None,
         subtree=bool(under),
@@ -75,9 +71,19 @@ class Question:
     filters: Filters
     output: Output
 
+    @property
+    def context(self) -> QueryContext:
+        """What the question is asked of."""
+        return self.capture.context
+
+    @property
+    def queries(self) -> "Questions[Any]":
+        """Every question, with the filters of this one."""
+        return self.capture.where(self.filters).queries
+
     def print(
         self,
-        table: "Table | pa.Table | pa.RecordBatchReader",
+        answer: "Any | pa.Table | pa.RecordBatchReader",  # noqa: ANN401
         render: Render,
         *,
         noun: str,
@@ -86,19 +92,18 @@ class Question:
         """Write the rows of the answer and return their number.
 
         Args:
-            table: the rows, or an Ibis expression that is run.
+            answer: the rows, or a query that is run.
             render: makes the lines of a table (`cli.output.destination.Render`).
             noun: what one row is, in the singular.
             limit: what --limit said, so that a full answer can be told from a cut one.
         """
-        if not isinstance(table, pa.Table | pa.RecordBatchReader):
-            with engine_errors():
-                table = fetch(table)
-        if isinstance(table, pa.Table):
-            table = self.capture.labelled(table)
+        if isinstance(answer, pa.Table):
+            rows = self.context.labelled(answer)
+        elif isinstance(answer, pa.RecordBatchReader):
+            rows = self.context.labelled_batches(answer)
         else:
-            table = self.capture.labelled_batches(table)
-        return print_rows(table, self.output, render, noun=noun, limit=limit)
+            rows = answer.to_arrow()
+        return print_rows(rows, self.output, render, noun=noun, limit=limit)
 
 
 @contextmanager
@@ -117,7 +122,7 @@ def asking(path: Path, filters: Filters, output: Output, *, fail_on_loss: bool =
     keys = [filters.key] if isinstance(filters.key, str) else filters.key
     with opened(path) as capture:
         check_keys(capture, keys, subtree=filters.subtree, user_sid=filters.user_sid)
-        sentence = unknown_process(capture, filters)
+        sentence = unknown_process(capture.context, filters)
         if sentence:
             console.warn(sentence)
         _check_interval(capture, filters, output.zone)
@@ -129,7 +134,7 @@ def asking(path: Path, filters: Filters, output: Output, *, fail_on_loss: bool =
 
 def _check_interval(capture: Capture, filters: Filters, zone: tzinfo) -> None:
     """Warn where the time asked about lies outside what was recorded: an empty answer then says nothing."""
-    start_ns, end_ns = capture.interval(filters)
+    start_ns, end_ns = capture.context.interval(filters)
     span = capture.span()
     if span is None:
         console.note(f"{capture.path.name} holds no events")

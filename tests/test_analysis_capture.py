@@ -12,10 +12,11 @@ import pytest
 from plain_counts import is_write
 from small_capture import BIG, CONTROL_SET, EPOCH_NS, HOSTILE, KEY_PATHS, SID, joined_rows, write_capture
 
-from analysis.capture import Capture, open_capture
-from analysis.engine.events_view import EVENT_COLUMNS
+from analysis.capture import Capture
 from analysis.engine.fetch import collect
+from analysis.expressions.events_view import EVENT_COLUMNS
 from analysis.filters import Filters
+from analysis.open import open_capture
 from tracer.errors import CaptureError, RegtraceError, UsageError
 from tracer.registry.ntstatus import is_failure, status_name
 from tracer.registry.operations import find_operations

@@ -3,7 +3,7 @@
 import pytest
 
 import regtrace as rt
-from analysis.questions.caveats import Doubts, find_doubts
+from analysis.questions.caveats import Caveats, caveats_between
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def test_losses_are_those_that_touch_the_time(lossy):
     for start in times:
         for end in times:
             expected = plain(lossy, start, end)
-            found = find_doubts(lossy, start, end)
+            found = caveats_between(lossy.context, start, end)
             assert found.losses == sum(row["kind"] != "blind" for row in expected)
             known = [row["count"] for row in expected if row["kind"] == "events" and row["count"] is not None]
             assert found.lost_events == (sum(known) if known else None)
@@ -47,17 +47,17 @@ def test_losses_are_those_that_touch_the_time(lossy):
 def test_rows_without_a_whole_name_are_counted(lossy):
     named = lossy.sql("SELECT name_source, count(*) AS n FROM events WHERE key IS NOT NULL GROUP BY 1")
     counts = dict(zip(named["name_source"], named["n"], strict=True))
-    found = find_doubts(lossy)
+    found = caveats_between(lossy.context)
     assert found.partly_named == counts.get("partial", 0) > 0
     assert found.unnamed == counts.get("none", 0) > 0
 
 
 def test_no_doubt_says_nothing():
-    assert not Doubts(0, None, blind=False, partly_named=0, unnamed=0)
-    assert Doubts(0, None, blind=False, partly_named=0, unnamed=0).sentences == []
+    assert not Caveats(0, None, blind=False, partly_named=0, unnamed=0)
+    assert Caveats(0, None, blind=False, partly_named=0, unnamed=0).sentences == []
 
 
 def test_each_doubt_is_one_sentence():
-    said = Doubts(1, 5, blind=True, partly_named=2, unnamed=0).sentences
+    said = Caveats(1, 5, blind=True, partly_named=2, unnamed=0).sentences
     assert len(said) == 3
     assert "5 events" in said[0]

@@ -8,9 +8,9 @@ from plain_counts import COUNTS as COUNTED
 from plain_counts import plain_counts
 from small_capture import KEY_PATHS, joined_rows, write_capture
 
-from analysis.answers.keys import SORTS
-from analysis.capture import Capture, open_capture
-from analysis.filters import Filters
+from analysis.answers.words import KEY_SORTS
+from analysis.capture import Capture
+from analysis.open import open_capture
 from tracer.errors import UsageError
 
 COUNTS = [*COUNTED, "processes", "values"]
@@ -75,21 +75,21 @@ def test_a_summary_below_a_key_counts_it_and_what_is_below(capture: Capture) -> 
     below = ROWS["display_key"].map(
         lambda key: str(key).upper().startswith(("HKLM\\SYSTEM\\", "HKLM\\SYSTEM\0"))
     )
-    compare(capture.keys("HKLM\\System"), plain_summary(ROWS[below]))
+    compare(capture.keys(under="HKLM\\System"), plain_summary(ROWS[below]))
 
 
 def test_a_summary_counts_the_rows_that_fit(capture: Capture) -> None:
     chosen = ROWS[
         (ROWS["process"] == "setup.exe") & (ROWS["tid"].map(lambda tid: tid is not None and tid < 60))
     ]
-    compare(capture.keys(filters=Filters(process="setup.exe", where="tid < 60")), plain_summary(chosen))
+    compare(capture.keys(process="setup.exe", where="tid < 60"), plain_summary(chosen))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("sort", SORTS)
+@pytest.mark.parametrize("sort", KEY_SORTS)
 def test_every_order_is_total(capture: Capture, sort: str) -> None:
     frame = capture.keys(sort=sort)
-    column, largest_first = SORTS[sort]
+    column, largest_first = KEY_SORTS[sort]
     keys = [
         (value is pd.NA, value, shown)
         for value, shown in zip(frame[column], frame["display_key"], strict=True)
@@ -112,4 +112,4 @@ def test_an_order_that_does_not_exist_is_refused(capture: Capture) -> None:
     with pytest.raises(UsageError, match="failures"):
         capture.keys(sort="colour")
     with pytest.raises(UsageError, match="one of them"):
-        capture.keys("HKLM", filters=Filters(key="HKU"))
+        capture.keys("HKU", under="HKLM")

@@ -14,18 +14,20 @@ import pytest
 from hand_capture import write_events
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
-from plain_changes import plain_changes
-from plain_evidence import is_doubtful, is_lost, unproved_times
+from plain_changes import Renamed, plain_changes
+from plain_evidence import is_below, is_doubtful, is_followed, is_lost, new_path, unproved_times
 from plain_rows import folded_key, group_of, plain_rows, simulated
 from small_capture import HOSTILE, write_capture
-from workloads import PATHS, write_workload
-from workloads import events as workload_events
+from workloads import PATHS, with_renames, write_workload
 
 from analysis.answers.changes import touched_values_and_keys
 from analysis.answers.net_changes import NET_CHANGES, NetChanges, net_changes
-from analysis.capture import Capture, open_capture
-from analysis.engine.duckdb_backend import bound
+from analysis.capture import Capture
+from analysis.engine.columns import columns_of_one
+from analysis.engine.ibis_tables import bind, ibis_schema
 from analysis.filters import Filters
+from analysis.open import open_capture
+from analysis.questions.changes import reg_files
 from tracer.errors import UsageError
 from tracer.registry.text import fold_name
 from tracer.schema import EVENTS, KEYS, PROCESSES
@@ -77,12 +79,12 @@ def told(rows: pa.Table) -> dict[tuple[int, str | None], dict[str, Any]]:
 
 
 def reference(capture: Capture, filters: Filters) -> dict[tuple[int, str | None], dict[str, Any]]:
-    start_ns, _ = capture.interval(filters)
+    start_ns, _ = capture.context.interval(filters)
     of_keys = Filters(key=filters.key, subtree=filters.subtree, end=filters.end)
     asked = {row["sequence"] for row in plain_rows(capture, replace(filters, value=None))}
     paths = folded_key(capture)
     groups = set(group_of(capture).values())
-    until = capture.interval(filters)[1]
+    until = capture.context.interval(filters)[1]
     lost, unproved = capture.info()["losses"], unproved_times(capture, until)
 
     def doubt(absent: bool, value: str | None, after_ns: int, before_ns: int | None) -> bool:
@@ -90,12 +92,38 @@ def reference(capture: Capture, filters: Filters) -> dict[tuple[int, str | None]
         before_ns = until if before_ns is None else before_ns
         return is_lost(lost, after_ns, before_ns) or is_doubtful(unproved, known, value, after_ns, before_ns)
 
+    heads = {key: path for key, path in paths.items() if key in groups}
+
+    def at_or_below(path: str) -> list[int]:
+        return [key for key, other in heads.items() if is_below(other, path)]
+
+    def renamed(row: Row) -> Renamed | None:
+        old = heads[row["group"]]
+        if not is_followed(row):
+            return None
+        new, left = new_path(old, row), at_or_below(old)
+        if new == old:
+            return [], []
+        source = {heads[key]: key for key in left}
+        return left, [
+            (key, source.get(old + heads[key][len(new) :]), heads[key] == new) for key in at_or_below(new)
+        ]
+
+    def entered(row: Row) -> list[int]:
+        if row["operation"] != "RenameKey" or row["requested_name"] is None:
+            return []
+        old = heads[row["group"]]
+        new = new_path(old, row)
+        return at_or_below(new) if new != old else []
+
     return plain_changes(
         plain_rows(capture, of_keys),
         in_time=lambda row: start_ns is None or row["time_ns"] >= start_ns,
         asked=lambda row: row["sequence"] in asked,
         below=lambda top: [key for key in groups if paths[key].startswith(paths[top] + "\\")],
         doubt=doubt,
+        renamed=renamed,
+        entered=entered,
     )
 
 
@@ -105,7 +133,7 @@ def test_net_changes_equal_a_plain_loop(
     captures: dict[str, Capture], name: str, words: dict[str, Any]
 ) -> None:
     capture, filters = captures[name], Filters(**words)
-    found = capture.net_changes(filters)
+    found = capture.where(filters).queries.changes().net_changes()
     expected = reference(capture, filters)
     if filters.value is not None:
         spelled = {key: row["value_name"] for key, row in expected.items() if key[1] is not None}
@@ -134,11 +162,11 @@ def test_a_frame_has_exact_types_notes_and_doubts(captures: dict[str, Capture]) 
 
 @pytest.mark.slow
 def test_a_key_and_what_is_below_it_is_asked_for_by_one_word(captures: dict[str, Capture]) -> None:
-    below = captures["small"].changes("HKLM")
+    below = captures["small"].changes(under="HKLM")
     assert below["display_key"].str.match(r"HKLM(\\|$)").all()
     assert below["display_key"].nunique() > 2
     with pytest.raises(UsageError, match="give one of them"):
-        captures["small"].changes("HKLM", "HKU")
+        captures["small"].changes(under="HKLM", key="HKU")
 
 
 # Events made by hand, in an engine that is asked again and again with one query.
@@ -189,7 +217,10 @@ def answer(rows: list[Row], start: int | None = None, process: int | None = None
     """Return the net changes of rows since the row `start`, asked for those of a process."""
     if (start, process) not in _QUERIES:
         backend = next(iter(_QUERIES.values()))[0] if _QUERIES else _backend()
-        events, keys, processes = (bound(backend, name) for name in ("stored_events", "keys", "processes"))
+        events, keys, processes = (
+            bind(backend, name, ibis_schema(columns_of_one()[name]), None)
+            for name in ("stored_events", "keys", "processes")
+        )
         asked = None if process is None else events.filter(events["process_id"] == process)
         if asked is not None and start is not None:
             asked = asked.filter(asked["time_ns"] >= start)
@@ -421,7 +452,7 @@ def test_a_key_is_renamed_with_the_one_above_it_whatever_is_asked_for(tmp_path: 
 
 @pytest.mark.slow
 @settings(deadline=None, max_examples=3, phases=[Phase.reuse, Phase.generate])  # shrinking takes too long
-@given(rows=st.lists(workload_events(), min_size=10, max_size=40), process=st.sampled_from([None, "a.exe"]))
+@given(rows=with_renames(10, 40), process=st.sampled_from([None, "a.exe"]))
 def test_what_changed_of_a_key_is_what_changed_of_it_in_all(rows: list[Row], process: str | None) -> None:
     """A rename or an unloaded hive above the key is a change of it, though it is no event of the key."""
     rename = {"operation": "RenameKey", "key_id": 1, "status": 0, "requested_name": "Z", "value_name": None}
@@ -432,7 +463,11 @@ def test_what_changed_of_a_key_is_what_changed_of_it_in_all(rows: list[Row], pro
     ):
         whole = capture.changes(process=process)
         groups = {number: number if same is None else same for number, (_, same) in enumerate(PATHS)}
-        for number in (2, 6):  # the first has keys above it, the second is another spelling
+        reached: dict[str, Any] = {"end": "+1us", "process": process}
+        net = capture.where(Filters(**reached)).queries.changes().net_changes()
+        assert told(net.rows) == reference(capture, Filters(**reached))
+        # the first has keys above it, the second is another spelling; to the third keys come
+        for number in (2, 6, 8):
             expected = whole[whole["key_id"] == groups[number]].reset_index(drop=True)
             found = capture.changes(key=PATHS[number][0], process=process)
             pd.testing.assert_frame_equal(found, expected, check_dtype=False)
@@ -453,4 +488,4 @@ def test_several_captures_have_no_reg_file(captures: dict[str, Capture]) -> None
         open_capture(some, memory_limit="512MB", threads=2) as dataset,
         pytest.raises(UsageError, match="one registry"),
     ):
-        dataset.reg_files_of(NetChanges(NET_CHANGES.empty_table(), 0, 0), Filters())
+        reg_files(dataset.context, NetChanges(NET_CHANGES.empty_table(), 0, 0), Filters())

@@ -13,8 +13,9 @@ from procmon_oracle import csv_rows
 from small_capture import write_capture
 
 import regtrace as rt
-from analysis.capture import Capture, open_capture
+from analysis.capture import Capture
 from analysis.filters import Filters
+from analysis.open import open_capture
 from tracer.registry.text import fold_name
 
 PML = "pml/pp-LogfileTests64bitUTC"
@@ -52,12 +53,14 @@ def capture(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 )
 def test_failures_are_what_a_loop_finds(capture: Capture, asked: dict[str, Any], fold: bool) -> None:
     filters = Filters(**asked)
-    assert plain_answer(capture.errors_table(filters, fold=fold)) == plain_errors(capture, filters, fold=fold)
+    assert plain_answer(capture.where(filters).lazy.errors(fold=fold)) == plain_errors(
+        capture, filters, fold=fold
+    )
 
 
 def asked(events: list[dict[str, Any]], folder: Path) -> list[tuple[Any, ...]]:
     with open_capture(write_events(folder / "hand.regtrace", events), threads=1) as capture:
-        found = plain_answer(capture.errors_table(Filters()))
+        found = plain_answer(capture.lazy.errors())
         assert found == plain_errors(capture, Filters(), fold=True)
     return [(row["display_key"], row["failures"], row["chain"], row["resolved_key"]) for row in found]
 
@@ -212,7 +215,7 @@ def test_any_events_give_what_the_loops_give(
         one["at_us"] = number * gap
     path = write_events(tmp_path_factory.mktemp("any") / "hand.regtrace", events)
     with open_capture(path, threads=1) as capture:
-        found = plain_answer(capture.errors_table(Filters(), fold=gap == 1))
+        found = plain_answer(capture.lazy.errors(fold=gap == 1))
         assert found == plain_errors(capture, Filters(), fold=gap == 1)
 
 

@@ -16,8 +16,9 @@ from small_capture import write_capture
 
 from analysis.answers.handle_use import handle_use
 from analysis.answers.handles import VERDICTS, handle_lives
-from analysis.capture import Capture, open_capture
+from analysis.capture import Capture
 from analysis.filters import Filters
+from analysis.open import open_capture
 from tracer.errors import UsageError
 from tracer.schema import EVENTS, HANDLES, KEYS, LOSSES, PROCESSES
 
@@ -183,7 +184,7 @@ def lives(capture: Capture) -> list[Row]:
 
 def test_every_life_is_what_a_loop_says(capture: Capture, lives: list[Row]) -> None:
     wanted = lives
-    found = plain_answer(capture.handles_table(Filters(), late_s=LATE_NS / 1e9))
+    found = plain_answer(capture.lazy.handles(late_s=LATE_NS / 1e9))
     assert some(found, wanted) == wanted
     assert len({row["verdict"] for row in found}) >= 2
     for row in found:
@@ -196,12 +197,10 @@ def test_every_life_is_what_a_loop_says(capture: Capture, lives: list[Row]) -> N
 @pytest.mark.slow
 def test_lives_are_summed_up_by_process_and_key(capture: Capture, lives: list[Row]) -> None:
     wanted = plain_use(lives, 2)
-    table = capture.handles_table(Filters(), by="key", late_s=LATE_NS / 1e9, least=2)
+    table = capture.lazy.handles(by="key", late_s=LATE_NS / 1e9, min_count=2)
     assert some(plain_answer(table), wanted) == wanted
     assert len(wanted) > 20
-    problems = capture.handles_table(
-        Filters(), by="key", late_s=LATE_NS / 1e9, least=2, problems=True, limit=5
-    )
+    problems = capture.lazy.handles(by="key", late_s=LATE_NS / 1e9, min_count=2, problems=True, limit=5)
     wanted = [row for row in wanted if row["leaking"] or row["reopened"]][:5]
     assert some(plain_answer(problems), wanted) == wanted
 
@@ -211,9 +210,9 @@ def test_a_life_is_shown_whole_where_one_of_its_rows_fits(capture: Capture, live
     asked = Filters(operation="set", key=r"HKLM\SOFTWARE", subtree=True)
     fitting = {row["handle_id"] for row in plain_rows(capture, asked)}
     wanted = [life for life in lives if life["handle_id"] in fitting]
-    assert some(plain_answer(capture.handles_table(asked, late_s=LATE_NS / 1e9)), wanted) == wanted
+    assert some(plain_answer(capture.where(asked).lazy.handles(late_s=LATE_NS / 1e9)), wanted) == wanted
     assert wanted
-    late = plain_answer(capture.handles_table(asked, late_s=LATE_NS / 1e9, problems=True))
+    late = plain_answer(capture.where(asked).lazy.handles(late_s=LATE_NS / 1e9, problems=True))
     assert some(late, wanted) == [life for life in wanted if life["verdict"] != "closed"]
 
 
@@ -328,7 +327,7 @@ def test_any_order_of_opens_uses_and_closes(
     )
     found = lives.to_pyarrow().to_pylist()
     assert found == [] if not wanted else some(found, wanted) == wanted
-    summed = handle_use(lives, tables[2], tables[3], least=2).to_pyarrow().to_pylist()
+    summed = handle_use(lives, tables[2], tables[3], min_count=2).to_pyarrow().to_pylist()
     wanted_use = plain_use(wanted, 2)
     assert summed == [] if not wanted_use else some(summed, wanted_use) == wanted_use
 
@@ -337,10 +336,10 @@ def test_any_order_of_opens_uses_and_closes(
 def test_mistakes_are_refused_and_nothing_is_nothing(tmp_path: Path) -> None:
     with open_capture(write_capture(tmp_path / "small.regtrace")) as small:
         with pytest.raises(UsageError, match="handle, key"):
-            small.handles("colour")
+            small.handles(by="colour")
         with pytest.raises(UsageError, match="above 0"):
             small.handles(late_s=0)
-        frame = small.handles("key", problems=True, limit=2)
+        frame = small.handles(by="key", problems=True, limit=2)
         assert len(frame) == 0
         assert str(frame["median_lifetime_ns"].dtype) == "int64[pyarrow]"
         assert str(frame["leaking"].dtype) == "bool[pyarrow]"

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from plain_evidence import content_of, follow, is_doubtful, is_lost, text_of, unproved_times
 from plain_rows import simulated
 from small_capture import write_capture
-from workloads import events, losses, write_workload
+from workloads import losses, with_renames, write_workload
 
-from analysis.answers.history import HISTORY_COLUMNS
-from analysis.capture import Capture, open_capture
+from analysis.answers.contents import HISTORY_COLUMNS
+from analysis.capture import Capture
+from analysis.open import open_capture
 from tracer.errors import UsageError
 from tracer.registry.ntstatus import status_name
 from tracer.registry.text import fold_name
@@ -69,7 +70,7 @@ def _plain_row(row, value, word, at, group, losses, follower) -> Row:
     return {
         "sequence": row["sequence"],
         "key_id": group,
-        "value_name": follower.keys[group].names[value],
+        "value_name": follower.names[group, value],
         "operation": operation,
         "done": done,
         "status_name": None if status is None else status_name(status),
@@ -136,7 +137,7 @@ def test_every_change_is_told_with_what_was_known_before_it(capture: Capture) ->
 
 @pytest.mark.slow
 @settings(max_examples=4, phases=[Phase.reuse, Phase.generate])  # a workload takes too long to shrink
-@given(st.lists(events(), min_size=30, max_size=150), st.lists(losses(), max_size=3))
+@given(with_renames(30, 120), st.lists(losses(), max_size=3))
 def test_any_events_are_told_as_the_loop_tells_them(rows: list[Row], lost: list[Row]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = write_workload(Path(folder) / "a.regtrace", rows, lost)

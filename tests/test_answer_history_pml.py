@@ -134,7 +134,7 @@ def test_the_state_of_every_value_is_what_the_csv_says(
 ) -> None:
     first_ns, last_ns = capture.span() or (0, 0)
     until_ns = last_ns if after_ns is None else first_ns + after_ns
-    found = plain(capture.state(None if after_ns is None else f"+{after_ns}ns", value="*"))
+    found = plain(capture.state(at=None if after_ns is None else f"+{after_ns}ns", value="*"))
     assert len(found) >= 500
     for row in found:
         steps = follow(lines, *places(row, sid))

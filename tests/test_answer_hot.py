@@ -14,9 +14,11 @@ from procmon_oracle import csv_rows, csv_time_ns
 from small_capture import write_capture
 from workloads import events, write_workload
 
-from analysis.answers.hot import HOT_BY, hot
-from analysis.capture import Capture, open_capture
+from analysis.answers.hot import hot
+from analysis.answers.words import HOT_BY
+from analysis.capture import Capture
 from analysis.filters import Filters
+from analysis.open import open_capture
 from tracer.errors import UsageError
 from tracer.ingest.pipeline import ingest
 from tracer.registry.ntstatus import status_name
@@ -109,14 +111,14 @@ def compare(found: list[dict[str, Any]], wanted: list[dict[str, Any]], by: str) 
 @pytest.mark.parametrize("by", HOT_BY)
 def test_every_row_counts_what_a_loop_counts(capture: Capture, small: Capture, by: str) -> None:
     for asked in (capture, small):
-        found = plain_answer(asked.hot_table(Filters(), by=by))
+        found = plain_answer(asked.lazy.hot(by=by))
         compare(found, plain_hot(plain_rows(asked), by, 10**9), by)
 
 
 @pytest.mark.parametrize("every_s", [0.007, 60])
 def test_stretches_of_any_width_are_aligned_to_utc(capture: Capture, every_s: float) -> None:
     every_ns = round(every_s * 10**9)
-    found = plain_answer(capture.hot_table(Filters(), by="second", every_s=every_s))
+    found = plain_answer(capture.lazy.hot(by="second", every_s=every_s))
     compare(found, plain_hot(plain_rows(capture), "second", every_ns), "second")
     for row in found:
         assert row["time_ns"] % every_ns == 0
@@ -131,13 +133,15 @@ def test_stretches_of_any_width_are_aligned_to_utc(capture: Capture, every_s: fl
 def test_rows_that_do_not_fit_do_not_count(capture: Capture, filters: dict[str, Any]) -> None:
     asked = Filters(**filters)
     compare(
-        plain_answer(capture.hot_table(asked)), plain_hot(plain_rows(capture, asked), "key", 10**9), "key"
+        plain_answer(capture.where(asked).lazy.hot()),
+        plain_hot(plain_rows(capture, asked), "key", 10**9),
+        "key",
     )
 
 
 @pytest.mark.parametrize("sort", ["time_spent_ns", "first_time"])
 def test_every_order_is_total(small: Capture, sort: str) -> None:
-    rows = plain_answer(small.hot_table(Filters(), by="process", sort=sort))
+    rows = plain_answer(small.lazy.hot(by="process", sort=sort))
     known = [row for row in rows if row[sort] is not None]
     largest = 1 if sort == "first_time" else -1
     assert known == sorted(
@@ -147,22 +151,22 @@ def test_every_order_is_total(small: Capture, sort: str) -> None:
             row["first_sequence"],
         ),
     )
-    assert plain_answer(small.hot_table(Filters(), by="process", sort=sort, limit=2)) == rows[:2]
+    assert plain_answer(small.lazy.hot(by="process", sort=sort, limit=2)) == rows[:2]
 
 
 @pytest.mark.slow
 def test_names_are_those_of_the_ids(capture: Capture) -> None:
     paths = dict(capture.sql("SELECT key_id, display_path FROM keys").itertuples(index=False))
     images = {p.process_id: (p.image, p.pid) for p in capture.sql("SELECT * FROM processes").itertuples()}
-    for row in plain_answer(capture.hot_table(Filters(), by="second")):
+    for row in plain_answer(capture.lazy.hot(by="second")):
         assert row["top_key"] == paths.get(row["top_key_id"])
-    for row in plain_answer(capture.hot_table(Filters(), by="key")):
+    for row in plain_answer(capture.lazy.hot(by="key")):
         assert row["display_key"] == paths[row["key_id"]]
         if row["top_process_id"] is not None:
             image, pid = images[row["top_process_id"]]
             assert row["top_pid"] == pid
             assert row["top_process"] == (image if isinstance(image, str) else None)
-    for row in plain_answer(capture.hot_table(Filters(), by="status")):
+    for row in plain_answer(capture.lazy.hot(by="status")):
         assert row["status_name"] == (None if row["status"] is None else status_name(row["status"]))
 
 
@@ -206,7 +210,7 @@ def without_names(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize(("gap_s", "least"), [(1.0, 20), (0.01, 1)])
 def test_a_storm_is_a_run_of_misses_by_one_process(capture: Capture, gap_s: float, least: int) -> None:
-    found = plain_answer(capture.hot_table(Filters(), by="storm", gap_s=gap_s, least=least))
+    found = plain_answer(capture.lazy.hot(by="storm", gap_s=gap_s, min_count=least))
     assert without_names(found) == plain_storms(plain_rows(capture), round(gap_s * 10**9), least)
 
 
@@ -228,9 +232,9 @@ def test_a_pause_of_just_the_gap_does_not_end_a_storm(tmp_path: Path) -> None:
     gaps = [0, second, second + 1, 5]
     path = write_workload(tmp_path / "gaps.regtrace", [row_at(gap) for gap in gaps], [])
     with open_capture(path) as capture:
-        assert list(capture.hot("storm", least=1)["misses"]) == [2, 2]
-        assert list(capture.hot("storm", least=1, gap_s=1.1)["misses"]) == [4]
-        assert list(capture.hot("storm", least=5)["misses"]) == []
+        assert list(capture.hot(by="storm", min_count=1)["misses"]) == [2, 2]
+        assert list(capture.hot(by="storm", min_count=1, gap_s=1.1)["misses"]) == [4]
+        assert list(capture.hot(by="storm", min_count=5)["misses"]) == []
 
 
 def test_a_miss_that_was_recorded_late_belongs_to_the_storm_of_its_time(tmp_path: Path) -> None:
@@ -239,7 +243,7 @@ def test_a_miss_that_was_recorded_late_belongs_to_the_storm_of_its_time(tmp_path
         tmp_path / "late.regtrace", [row_at(gap) for gap in (0, 5 * second, -4 * second)], []
     )
     with open_capture(path) as capture:
-        found = capture.hot("storm", least=1)
+        found = capture.hot(by="storm", min_count=1)
         assert list(found["misses"]) == [2, 1]
         assert list(found["lasted_ns"]) == [second, 0]
         assert (found["last_sequence"] - found["first_sequence"]).tolist() == [2, 0]
@@ -260,9 +264,9 @@ def test_any_workload_is_counted_as_a_loop_counts_it(
     path = write_workload(tmp_path_factory.mktemp("any") / "any.regtrace", rows, [])
     with open_capture(path, memory_limit="512MB", threads=1) as capture:
         plain = plain_rows(capture)
-        found = plain_answer(capture.hot_table(Filters(), by="second"))
+        found = plain_answer(capture.lazy.hot(by="second"))
         compare(found, plain_hot(plain, "second", 10**9), "second")
-        found = plain_answer(capture.hot_table(Filters(), by="storm", least=1))
+        found = plain_answer(capture.lazy.hot(by="storm", min_count=1))
         assert without_names(found) == plain_storms(plain, 10**9, 1)
 
 
@@ -279,7 +283,7 @@ def test_mistakes_are_refused(capture: Capture) -> None:
 
 
 def test_an_answer_is_a_frame_with_exact_types_and_doubts(capture: Capture) -> None:
-    frame = capture.hot("second", limit=3)
+    frame = capture.hot(by="second", limit=3)
     assert str(frame["time"].dtype) == "datetime64[us, UTC]"
     assert str(frame["events"].dtype) == "int64[pyarrow]"
     assert str(frame["share"].dtype) == "float64"
@@ -302,7 +306,7 @@ def csv(corpus: Path) -> list[dict[str, str]]:
 def test_processes_of_a_procmon_log_are_counted_as_its_own_csv_counts_them(
     log: Capture, csv: list[dict[str, str]]
 ) -> None:
-    found = {row["pid"]: row for row in plain_answer(log.hot_table(Filters(), by="process"))}
+    found = {row["pid"]: row for row in plain_answer(log.lazy.hot(by="process"))}
     assert set(found) == {int(row["PID"]) for row in csv}
     for pid in (3596, 1600, 3232, 2632, 192, 4876):
         mine = [row for row in csv if row["PID"] == str(pid)]
@@ -319,7 +323,7 @@ def test_processes_of_a_procmon_log_are_counted_as_its_own_csv_counts_them(
 def test_keys_of_a_procmon_log_are_counted_as_its_own_csv_counts_them(
     log: Capture, csv: list[dict[str, str]]
 ) -> None:
-    found = {row["display_key"]: row for row in plain_answer(log.hot_table(Filters(), by="key"))}
+    found = {row["display_key"]: row for row in plain_answer(log.lazy.hot(by="key"))}
     classes = r"HKLM\SOFTWARE\Classes"
     for shown, ours in (
         (r"HKLM\SOFTWARE\Microsoft\Windows NT\CurrentVersion\Terminal Server", None),
@@ -337,6 +341,6 @@ def test_keys_of_a_procmon_log_are_counted_as_its_own_csv_counts_them(
 @pytest.mark.slow
 def test_seconds_of_a_procmon_log_are_those_of_its_own_csv(log: Capture, csv: list[dict[str, str]]) -> None:
     seconds = Counter(csv_time_ns(row) // 10**9 for row in csv)
-    found = plain_answer(log.hot_table(Filters(), by="second"))
+    found = plain_answer(log.lazy.hot(by="second"))
     assert {row["time_ns"] // 10**9: row["events"] for row in found} == seconds
     assert found[0]["events"] == max(seconds.values())

@@ -15,8 +15,9 @@ from procmon_oracle import csv_rows
 from small_capture import write_capture
 from workloads import events, losses, write_workload
 
-from analysis.capture import Capture, open_capture
+from analysis.capture import Capture
 from analysis.filters import Filters
+from analysis.open import open_capture
 from tracer.errors import UsageError
 from tracer.ingest.pipeline import ingest
 
@@ -39,10 +40,10 @@ def some(found: list[Row], wanted: list[Row]) -> list[Row]:
 
 @pytest.mark.slow
 def test_repeated_reads_are_those_of_a_loop(capture: Capture) -> None:
-    wanted = plain_redundant(capture, least=0)
-    assert some(plain_answer(capture.redundant_table(Filters(), least=0)), wanted) == wanted
+    wanted = plain_redundant(capture, min_count=0)
+    assert some(plain_answer(capture.lazy.redundant(min_count=0)), wanted) == wanted
     wanted = [row for row in wanted if row["redundant"] >= 2]
-    assert some(plain_answer(capture.redundant_table(Filters(), least=2, limit=9)), wanted) == wanted[:9]
+    assert some(plain_answer(capture.lazy.redundant(min_count=2, limit=9)), wanted) == wanted[:9]
     assert wanted
 
 
@@ -50,7 +51,7 @@ def test_repeated_reads_are_those_of_a_loop(capture: Capture) -> None:
 def test_reads_that_do_not_fit_do_not_count_but_changes_do(capture: Capture) -> None:
     asked = Filters(process="*s*", key="HKLM", subtree=True, start="+1s", status="success")
     wanted = plain_redundant(capture, asked)
-    assert some(plain_answer(capture.redundant_table(asked)), wanted) == wanted
+    assert some(plain_answer(capture.where(asked).lazy.redundant()), wanted) == wanted
     assert wanted
 
 
@@ -73,8 +74,8 @@ def test_any_workload_repeats_what_a_loop_says(
         }
     path = write_workload(tmp_path_factory.mktemp("any") / "any.regtrace", rows, lost)
     with open_capture(path, memory_limit="512MB", threads=1) as capture:
-        wanted = plain_redundant(capture, least=0)
-        assert some(plain_answer(capture.redundant_table(Filters(), least=0)), wanted) == wanted
+        wanted = plain_redundant(capture, min_count=0)
+        assert some(plain_answer(capture.lazy.redundant(min_count=0)), wanted) == wanted
 
 
 def read(gap: int, **more: Any) -> Row:
@@ -95,7 +96,7 @@ def ask(tmp_path: Path) -> Any:
         ]
         path = write_workload(tmp_path / "stories.regtrace", rows, list(lost))
         with open_capture(path, memory_limit="512MB", threads=1) as opened:
-            answers = plain_answer(opened.redundant_table(Filters(), **words))
+            answers = plain_answer(opened.lazy.redundant())
         assert len({row["value_name"] for row in answers}) == len(answers)
         return {row["value_name"]: row for row in answers}
 
@@ -133,7 +134,7 @@ def test_the_first_read_after_each_change_is_needed(ask: Any) -> None:
     ]
     # A key that nobody names may be this one.
     stories["written under no name"] = [read(1), read(1, **write, key_id=7), read(1)]
-    found = ask(stories, least=0)
+    found = ask(stories, min_count=0)
     assert not found["written under no name"]["proved"]
     for name in changes:
         row = found[name]
@@ -236,12 +237,12 @@ def test_mistakes_are_refused_and_hostile_captures_are_read(tmp_path: Path) -> N
     with open_capture(write_capture(tmp_path / "small.regtrace", events=480)) as small:
         with pytest.raises(UsageError):
             small.redundant(start="soon")
-        frame = small.redundant(least=0)
+        frame = small.redundant(min_count=0)
         assert str(frame["redundant"].dtype) == "int64[pyarrow]"
         assert str(frame["first_time"].dtype) == "datetime64[us, UTC]"
         assert frame["time_spent_ns"].isna().all()
         assert list(frame["first_sequence"]) == [
-            row["first_sequence"] for row in plain_redundant(small, least=0)
+            row["first_sequence"] for row in plain_redundant(small, min_count=0)
         ]
 
 
@@ -295,5 +296,5 @@ def test_tags_of_handles_change_nothing_of_a_key(tmp_path: Path) -> None:
             )
         ]
         with open_capture(write_events(tmp_path / f"{kind}.regtrace", rows), threads=1) as capture:
-            found = capture.redundant(least=1)
+            found = capture.redundant(min_count=1)
             assert int(found["redundant"].sum() if len(found) else 0) == redundant

@@ -10,7 +10,8 @@ import pytest
 from small_capture import joined_rows, write_capture
 
 import regtrace as rt
-from analysis.capture import Capture, open_capture
+from analysis.capture import Capture
+from analysis.open import open_capture
 from tracer.errors import CaptureError, UsageError
 
 

@@ -13,8 +13,9 @@ from procmon_oracle import csv_rows
 from small_capture import write_capture
 from workloads import events, write_workload
 
-from analysis.capture import Capture, open_capture
+from analysis.capture import Capture
 from analysis.filters import Filters
+from analysis.open import open_capture
 from tracer.errors import UsageError
 from tracer.ingest.pipeline import ingest
 from tracer.registry.paths import compile_pattern
@@ -120,7 +121,7 @@ def some(found: list[dict[str, Any]], wanted: list[dict[str, Any]]) -> list[dict
 @pytest.mark.parametrize("depth", [0, 9])
 def test_every_key_counts_in_all_keys_above_it(capture: Capture, depth: int) -> None:
     wanted = plain_tree(capture, plain_rows(capture), None, depth)
-    found = plain_answer(capture.tree_table(Filters(), depth=depth))
+    found = plain_answer(capture.lazy.tree(depth=depth))
     assert some(found, wanted) == wanted
     assert len(wanted) > 2
 
@@ -128,7 +129,7 @@ def test_every_key_counts_in_all_keys_above_it(capture: Capture, depth: int) -> 
 def test_hostile_names_and_keys_without_parents_have_their_place(tmp_path: Path) -> None:
     with open_capture(write_capture(tmp_path / "small.regtrace", events=240)) as small:
         wanted = plain_tree(small, plain_rows(small), None, 4)
-        assert some(plain_answer(small.tree_table(Filters(), depth=4)), wanted) == wanted
+        assert some(plain_answer(small.lazy.tree(depth=4)), wanted) == wanted
 
 
 @pytest.mark.parametrize(
@@ -146,23 +147,23 @@ def test_a_tree_begins_at_the_highest_keys_asked_for(capture: Capture, under: st
         if any(pattern.matches(path) for pattern in patterns)
     }
     wanted = plain_tree(capture, plain_rows(capture, asked), tops, 1)
-    found = plain_answer(capture.tree_table(asked, depth=1))
+    found = plain_answer(capture.where(asked).lazy.tree(depth=1))
     assert some(found, wanted) == wanted
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("sort", ["failures", "keys"])
 def test_the_largest_come_first_where_a_size_is_asked_for(capture: Capture, sort: str) -> None:
-    rows = plain_answer(capture.tree_table(Filters(), sort=sort))
+    rows = plain_answer(capture.lazy.tree(sort=sort))
     known = [row for row in rows if row[sort] is not None]
     assert known == sorted(known, key=lambda row: (-row[sort], tree_place(fold_name(row["display_key"]))))
-    assert plain_answer(capture.tree_table(Filters(), sort=sort, limit=3)) == rows[:3]
+    assert plain_answer(capture.lazy.tree(sort=sort, limit=3)) == rows[:3]
 
 
 def test_rows_that_do_not_fit_do_not_count(capture: Capture) -> None:
     asked = Filters(process="*s*", status="error")
     wanted = plain_tree(capture, plain_rows(capture, asked), None, 2)
-    assert some(plain_answer(capture.tree_table(asked)), wanted) == wanted
+    assert some(plain_answer(capture.where(asked).lazy.tree()), wanted) == wanted
 
 
 @pytest.mark.slow
@@ -174,7 +175,7 @@ def test_any_workload_is_rolled_up_as_a_loop_does(
     path = write_workload(tmp_path_factory.mktemp("any") / "any.regtrace", rows, [])
     with open_capture(path, memory_limit="512MB", threads=1) as capture:
         wanted = plain_tree(capture, plain_rows(capture), None, depth)
-        assert some(plain_answer(capture.tree_table(Filters(), depth=depth)), wanted) == wanted
+        assert some(plain_answer(capture.lazy.tree(depth=depth)), wanted) == wanted
 
 
 def test_mistakes_are_refused(capture: Capture) -> None:
@@ -186,7 +187,7 @@ def test_mistakes_are_refused(capture: Capture) -> None:
         with pytest.raises(UsageError, match=message):
             capture.tree(**words)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="one of them"):
-        capture.tree("HKLM", key="HKU")
+        capture.tree(under="HKLM", key="HKU")
     assert len(capture.tree(start="+1d")) == 0
 
 
@@ -198,7 +199,7 @@ def test_subtrees_of_a_procmon_log_are_those_of_its_own_csv(
     ingest([corpus / "pml" / f"{LOG}.pml"], path)
     rows = csv_rows(corpus / "pml" / f"{LOG}.csv.gz")
     with open_capture(path) as log:
-        found = {row.display_key: row for row in log.tree(r"HKLM\SYSTEM", depth=3).itertuples()}
+        found = {row.display_key: row for row in log.tree(under=r"HKLM\SYSTEM", depth=3).itertuples()}
     for key in (
         "",
         r"\CurrentControlSet",

@@ -13,8 +13,9 @@ from procmon_oracle import csv_rows
 from small_capture import HOSTILE, write_capture
 
 import regtrace as rt
-from analysis.capture import Capture, open_capture
+from analysis.capture import Capture
 from analysis.filters import Filters
+from analysis.open import open_capture
 from tracer.errors import UsageError
 from tracer.registry.text import fold_name
 
@@ -108,13 +109,13 @@ def same(found: list[dict[str, Any]], wanted: list[dict[str, Any]]) -> None:
 @pytest.mark.parametrize("asked", FILTERS)
 def test_each_process_is_what_a_loop_over_its_rows_finds(capture: Capture, asked: dict[str, Any]) -> None:
     filters = Filters(**asked)
-    same(plain_answer(capture.who_table(filters)), plain_who(plain_rows(capture, filters)))
+    same(plain_answer(capture.where(filters).lazy.who()), plain_who(plain_rows(capture, filters)))
 
 
 @pytest.mark.parametrize("asked", FILTERS[1:3])
 def test_each_key_and_value_is_what_a_loop_finds(capture: Capture, asked: dict[str, Any]) -> None:
     filters = Filters(**asked)
-    found = plain_answer(capture.who_table(filters, each=True))
+    found = plain_answer(capture.where(filters).lazy.who(each=True))
     same(found, plain_each(plain_rows(capture, filters), own_paths(capture)))
 
 
@@ -132,8 +133,8 @@ def test_any_filter_chooses_the_same_rows(
     with open_capture(small, threads=1) as capture:
         filters = Filters(key=key, subtree=True, value=value, operation=words, start=f"+{seconds}s")
         rows = plain_rows(capture, filters)
-        same(plain_answer(capture.who_table(filters)), plain_who(rows))
-        same(plain_answer(capture.who_table(filters, each=True)), plain_each(rows, own_paths(capture)))
+        same(plain_answer(capture.where(filters).lazy.who()), plain_who(rows))
+        same(plain_answer(capture.where(filters).lazy.who(each=True)), plain_each(rows, own_paths(capture)))
 
 
 def test_the_method_gives_exact_types_and_doubts(small: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from capture_kit import Machine, make_trace, once_recording, use_machine
 from etw_double import EtwService, etw_service
 
-from analysis.capture import open_capture
+from analysis.open import open_capture
 from tracer.errors import (
     NotElevated,
     PlatformError,

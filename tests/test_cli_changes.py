@@ -17,8 +17,7 @@ from small_capture import write_capture
 from test_cli_verbs import as_on_a_terminal, invoke, plain
 
 from analysis.answers.net_changes import NET_CHANGES
-from analysis.capture import open_capture
-from analysis.filters import Filters
+from analysis.open import open_capture
 from analysis.regfile.syntax import encode_file
 from cli.output.safe import from_spreadsheet
 from cli.tables.changes import change_lines
@@ -32,7 +31,7 @@ def capture(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def rows(capture: Path) -> pa.Table:
     with open_capture(capture) as opened:
-        found = opened.net_changes(Filters()).rows
+        found = opened.queries.changes().net_changes().rows
     assert found.num_rows > 50
     return found
 
@@ -108,7 +107,7 @@ def test_few_changes_that_a_file_lacks_are_named(tmp_path: Path) -> None:
     small = write_capture(tmp_path / "small.regtrace", events=40)
     shown = invoke("changes", small, "-u", "HKLM", "--undo", tmp_path / "undo.reg")
     with open_capture(small) as opened:
-        rows = opened.reg_files("HKLM").not_undoable
+        rows = opened.reg_files(under="HKLM").not_undoable
     assert 0 < len(rows) <= 10
     assert all(f"  {key}" in shown.stderr for key in rows["display_key"].head(1))
     assert all(reason in shown.stderr for reason in rows["reason"])

@@ -11,10 +11,9 @@ from hand_capture import event, write_events
 from small_capture import write_capture
 from test_cli_verbs import as_on_a_terminal, invoke, plain
 
-from analysis.answers.diff import KINDS
 from analysis.answers.differences import DIFFERENCES
-from analysis.capture import open_capture
-from analysis.filters import Filters
+from analysis.answers.words import KINDS
+from analysis.open import open_capture
 from cli.exits import Exit
 from cli.tables.diff import diff_lines
 
@@ -93,7 +92,7 @@ def test_alike_is_zero_and_intervals_are_sides(pair: tuple[Path, Path]) -> None:
 @pytest.mark.slow
 def test_the_table_fits_a_terminal(pair: tuple[Path, Path]) -> None:
     with open_capture(pair[0]) as a, open_capture(pair[1]) as b:
-        rows = a.diff_rows(a.sides(b, Filters()), only=KINDS)
+        rows = a.queries.diff(b, only=KINDS).to_arrow()
     for width in (60, 80, 120, 200):
         lines = list(diff_lines(rows, width))
         assert len(lines) > rows.num_rows

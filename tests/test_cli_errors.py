@@ -11,9 +11,8 @@ from hand_capture import MISSING, event, write_events
 from small_capture import write_capture
 from test_cli_verbs import as_on_a_terminal, invoke
 
-from analysis.capture import open_capture
 from analysis.engine.fetch import fetch
-from analysis.filters import Filters
+from analysis.open import open_capture
 from cli.tables.errors import error_lines
 
 USER = "HKU\\S-1-5-21-1-2-3-1001\\Software"
@@ -60,7 +59,7 @@ def test_the_table_fits_a_terminal(capture: Path, tmp_path: Path) -> None:
     small = write_capture(tmp_path / "small.regtrace")
     for path in (capture, small):
         with open_capture(path) as source:
-            rows = fetch(source.errors_table(Filters()))
+            rows = fetch(source.lazy.errors())
         for width in (60, 80, 120, 200):
             lines = list(error_lines(rows, width))
             assert len(lines) > rows.num_rows

@@ -15,9 +15,8 @@ from plain_rows import simulated
 from small_capture import write_capture
 from typer.testing import CliRunner
 
-from analysis.answers.history import HISTORY_COLUMNS
-from analysis.answers.state import STATE_COLUMNS
-from analysis.capture import open_capture
+from analysis.answers.contents import HISTORY_COLUMNS, STATE_COLUMNS
+from analysis.open import open_capture
 from cli.app import app
 from cli.output.safe import from_spreadsheet
 from cli.tables.history import content_cell
@@ -35,7 +34,7 @@ def capture(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def answers(capture: Path) -> dict[str, list[dict[str, Any]]]:
     with open_capture(capture) as opened:
-        frames = {"history": opened.history("**"), "state": opened.state("+3s")}
+        frames = {"history": opened.history("**"), "state": opened.state(at="+3s")}
     return {
         verb: frame.astype(object).where(frame.notna(), None).to_dict("records")
         for verb, frame in frames.items()

@@ -12,17 +12,15 @@ import typer.testing
 from small_capture import HOSTILE, write_capture
 from typer.testing import CliRunner
 
-from analysis.answers.hot import HOT_BY, HOT_SORTS
-from analysis.answers.tree import TREE_SORTS
-from analysis.capture import open_capture
-from analysis.filters import Filters
+from analysis.answers.words import HOT_BY, HOT_SORTS, TREE_SORTS
+from analysis.open import open_capture
 from cli.app import app
 from cli.commands.hot import By
 from cli.commands.hot import Sort as HotSort
 from cli.commands.tree import Sort as TreeSort
 from cli.output.safe import from_spreadsheet
 
-ASKED = [["hot"], ["hot", "--by", "second"], ["hot", "--by", "storm", "--least", "1"], ["tree"]]
+ASKED = [["hot"], ["hot", "--by", "second"], ["hot", "--by", "storm", "--min-count", "1"], ["tree"]]
 
 
 @pytest.fixture(scope="module")
@@ -135,6 +133,6 @@ def test_mistakes_are_one_sentence(capture):
 def test_no_storm_says_how_to_look_for_smaller_ones(capture):
     shown = on_a_terminal("hot", capture, "--by", "storm")
     assert "no storm fits" in shown
-    assert "--least 2" in shown
+    assert "--min-count 2" in shown
     with open_capture(capture) as opened:
-        assert opened.hot_table(Filters(), by="storm").count().to_pyarrow().as_py() == 0
+        assert opened.lazy.hot(by="storm").count().to_pyarrow().as_py() == 0

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from analysis.engine.events_view import EVENT_COLUMNS
+from analysis.expressions.events_view import EVENT_COLUMNS
 from cli.app import app
 from cli.commands.list import JOINED_COLUMNS
 from cli.options.zones import find_zone

@@ -17,8 +17,8 @@ import typer.testing
 from small_capture import HOSTILE, joined_rows, write_capture
 from typer.testing import CliRunner
 
-from analysis.answers.keys import SORTS
-from analysis.engine.events_view import EVENT_COLUMNS
+from analysis.answers.words import KEY_SORTS
+from analysis.expressions.events_view import EVENT_COLUMNS
 from cli.app import app
 from cli.commands.keys import Sort
 from cli.output.safe import from_spreadsheet, visible
@@ -281,7 +281,7 @@ def test_keys_are_summarised_in_the_order_asked_for(capture):
 
 
 def test_the_orders_of_keys_are_those_of_the_analysis():
-    assert {sort.value for sort in Sort} == set(SORTS)
+    assert {sort.value for sort in Sort} == set(KEY_SORTS)
 
 
 def test_the_table_of_keys_fits_a_terminal_and_ends_with_the_key(capture):

@@ -11,9 +11,8 @@ from small_capture import HOSTILE, KEY_PATHS, joined_rows, write_capture
 from test_cli_verbs import as_on_a_terminal, invoke, plain
 from typer.testing import CliRunner
 
-from analysis.capture import open_capture
 from analysis.engine.fetch import fetch
-from analysis.filters import Filters
+from analysis.open import open_capture
 from cli.app import app
 from cli.tables.who import who_lines
 
@@ -73,7 +72,7 @@ def test_who_takes_a_value_and_the_default_value(capture: Path) -> None:
 @pytest.mark.parametrize("each", [True, False])
 def test_who_fits_a_terminal_and_shows_nothing_that_acts(capture: Path, each: bool) -> None:
     with open_capture(capture) as source:
-        rows = fetch(source.who_table(Filters(), each=each))
+        rows = fetch(source.lazy.who(each=each))
     for width in (60, 80, 120, 250):
         lines = list(who_lines(rows, width))
         assert len(lines) > rows.num_rows

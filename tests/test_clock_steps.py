@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import regtrace as rt
-from analysis.questions.caveats import find_doubts
+from analysis.questions.caveats import caveats_between
 from tracer.diagnostics import Diagnostics
 from tracer.etl.buffers import Buffer
 from tracer.etl.clock_steps import Run, order_runs
@@ -71,8 +71,10 @@ def test_a_step_inside_a_buffer(tmp_path):
     )
     with ingest(tmp_path, trace(raw.buffer(*records, flushed=back + 99, sequence=1))) as capture:
         check(capture)
-        assert find_doubts(capture, raw.START_NS, raw.START_NS).set_back_ns is not None
-        assert find_doubts(capture, raw.START_NS + 10**9).set_back_ns is None  # the jump does not touch it
+        assert caveats_between(capture.context, raw.START_NS, raw.START_NS).set_back_ns is not None
+        assert (
+            caveats_between(capture.context, raw.START_NS + 10**9).set_back_ns is None
+        )  # the jump does not touch it
         assert (
             capture.handles()["lifetime_ns"].isna().all()
         )  # a close before its opening is no length of time

@@ -17,9 +17,10 @@ from test_cli_verbs import as_on_a_terminal, invoke, plain
 
 import regtrace as rt
 from analysis.answers.counts import COUNTED
-from analysis.capture import Capture, open_capture
+from analysis.capture import Capture
 from analysis.charts.parts import group_of
 from analysis.filters import Filters
+from analysis.open import open_capture
 from tracer.live.row_filter import RowFilter
 from tracer.registry.operation_rows import match_cases
 from tracer.registry.operations import GROUPS, OPERATIONS, find_cases
@@ -115,12 +116,12 @@ def test_every_question_filter_and_picture_counts_alike(
         wanted = plain_counts(rows)
         whole = Filters()
         for answer in (
-            capture.who_table(whole),
-            capture.who_table(whole, each=True),
-            capture.hot_table(whole, by="key"),
-            capture.hot_table(whole, by="process"),
-            capture.keys_table(filters=whole),
-            capture.tree_table(whole, depth=0),
+            capture.where(whole).lazy.who(),
+            capture.where(whole).lazy.who(each=True),
+            capture.where(whole).lazy.hot(by="key"),
+            capture.where(whole).lazy.hot(by="process"),
+            capture.where(whole).lazy.keys(),
+            capture.where(whole).lazy.tree(depth=0),
         ):
             assert shown(plain_answer(answer)) == [wanted]
         table = pa.Table.from_pylist(
@@ -162,9 +163,9 @@ def test_what_nobody_could_count_is_null_and_said(tmp_path: Path) -> None:
     ]
     with open_capture(write_events(tmp_path / "c.regtrace", events), threads=1) as capture:
         for answer, name in (
-            (capture.hot_table(Filters()), "display_key"),
-            (capture.who_table(Filters()), "process"),
-            (capture.keys_table(), "display_key"),
+            (capture.lazy.hot(), "display_key"),
+            (capture.lazy.who(), "process"),
+            (capture.lazy.keys(), "display_key"),
         ):
             found = sorted(plain_answer(answer), key=lambda row: row[name])
             assert [(row["writes"], row["created"], row["unclear_writes"]) for row in found] == wanted

@@ -12,10 +12,8 @@ from small_capture import BIG, SID, joined_rows, write_capture
 from typer.testing import CliRunner
 
 import regtrace as rt
-from analysis.dataset.dataset import Dataset
-from analysis.engine.id_columns import IDS, KINDS, LABELS, kind_of_id
-from analysis.questions.context import OpenCapture
-from analysis.questions.questions import Questions
+from analysis.capture import Dataset, Questions
+from analysis.engine.columns import IDS, KINDS, LABELS, kind_of_id
 from cli.app import app
 from tracer.errors import CaptureError, RegtraceError, UsageError
 from tracer.ingest.pipeline import ingest
@@ -98,10 +96,7 @@ def test_an_answer_is_that_of_each_capture_put_together(name, together, apart):
 
 def test_every_question_of_a_capture_is_asked_of_a_dataset_here():
     named = {name.partition(" ")[0] for name in QUESTIONS} | NOT_ASKED.keys()
-    kinds = Questions.__mro__[: Questions.__mro__.index(OpenCapture)]
-    methods = {name for kind in kinds for name in vars(kind)}
-    asked = {name for name in methods if not name.startswith("_") and not name.endswith("_table")}
-    assert asked <= named
+    assert {name for name in vars(Questions) if not name.startswith("_")} == named
 
 
 def test_every_integer_that_names_something_in_a_capture_is_an_id():
@@ -178,15 +173,16 @@ def test_the_current_control_set_is_each_captures_own(dataset, apart):
         int(key) + dataset.members[2].first["key_id"]
         for key in apart["DESKTOP-C"].timeline(SERVICES)["key_id"]
     }
-    assert dataset.has_key(SERVICES)
-    assert not dataset.has_key(r"HKLM\No\Such")
+    assert dataset.context.has_key(SERVICES)
+    assert not dataset.context.has_key(r"HKLM\No\Such")
 
 
 def test_a_key_is_looked_for_in_the_captures_that_have_it_and_near_it(dataset):
     def helpers(*keys: str) -> str:
-        before = set(dataset._helpers)
+        before = set(dataset.context.engine._helpers)
         dataset.timeline(list(keys), user_sid=SID)
-        return " ".join(text for text in dataset._helpers if text not in before and "read_parquet" in text)
+        made = dataset.context.engine._helpers.keys() - before
+        return " ".join(text for _, text in made if "read_parquet" in text)
 
     one = helpers(rf"HKU\{SID}\Software\Run")  # of the small capture only
     assert "c.regtrace" in one
@@ -236,7 +232,7 @@ def test_settings_of_the_engine_are_passed_on(fleet):
 def test_replay_takes_a_dataset_one_capture_after_the_other(fleet, dataset):
     from analysis.replay import replay
 
-    alone = [len(list(replay(path))) for path, _ in dataset.stores]
+    alone = [len(list(replay(path))) for path, _ in dataset.context.stores]
     assert len(list(replay(dataset))) == len(list(replay(fleet))) == sum(alone)
 
 
@@ -263,7 +259,7 @@ def test_captures_of_one_host_keep_their_own_names(tmp_path):
         change(write_capture(tmp_path / f"{name}.regtrace"), **recorded_on("PC"))
     with rt.open(tmp_path) as opened:
         assert list(opened.captures["host"]) == ["PC", "PC"]
-        assert list(opened.keys(VENDOR)["capture"].unique()) == ["after", "before"]
+        assert list(opened.keys(under=VENDOR)["capture"].unique()) == ["after", "before"]
     shown = CliRunner().invoke(app, ["timeline", str(tmp_path), "--key", VENDOR], prog_name="regtrace")
     assert " before " in shown.stdout
 

@@ -16,7 +16,8 @@ import pyarrow.parquet as pq
 import pytest
 
 import regtrace as rt
-from analysis.capture import Capture, open_capture
+from analysis.capture import Capture
+from analysis.open import open_capture
 from tracer.registry.text import fold_name
 from tracer.schema import FLAGS
 
@@ -182,7 +183,7 @@ def claim(word: str) -> str:
 def test_no_state_is_claimed_that_was_not_so(lossy: Lossy) -> None:
     def verdicts() -> Iterator[tuple[bool | None, Row]]:
         for moment in lossy.moments():
-            for row in rows_of(lossy.capture.state(lossy.since_start(moment))):
+            for row in rows_of(lossy.capture.state(at=lossy.since_start(moment))):
                 if row["known"] == "unknown":
                     continue
                 path, number = lossy.path_of[row["key_id"]], lossy.number_after(moment)

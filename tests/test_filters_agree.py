@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import regtrace as rt
-from analysis.capture import Capture, open_capture
+from analysis.capture import Capture
 from analysis.filters import Filters
+from analysis.open import open_capture
 from tracer.callbacks.registrations import Registrations
 from tracer.callbacks.selection import Selection
 from tracer.ingest.pipeline import ingest

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from plain_rows import link_target as plain_target
 from plain_rows import plain_answer
 
-from analysis.capture import Capture, open_capture
+from analysis.capture import Capture
 from analysis.expressions.links import link_path, link_target
 from analysis.filters import Filters
+from analysis.open import open_capture
 from tracer.registry.paths import compile_pattern
 
 SID = "HKU\\S-1-5-21-1-2-3-1001"
@@ -47,8 +48,8 @@ def capture(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Capture]:
 def test_every_question_finds_the_same_rows_below_a_key(capture: Capture, under: str, events: int) -> None:
     asked = Filters(key=under, subtree=True)
     rows = capture.timeline_reader(asked).read_all().num_rows
-    keys = plain_answer(capture.keys_table(filters=asked))
-    tree = plain_answer(capture.tree_table(asked, depth=9))
+    keys = plain_answer(capture.where(asked).lazy.keys())
+    tree = plain_answer(capture.where(asked).lazy.tree(depth=9))
     assert (rows, sum(row["events"] for row in keys)) == (events, events)
     assert sum(row["events"] for row in tree if row["level"] == 0) == events
     assert sum(row["own_events"] for row in tree) == events
@@ -56,10 +57,10 @@ def test_every_question_finds_the_same_rows_below_a_key(capture: Capture, under:
 
 @pytest.mark.slow
 def test_below_the_link_the_tree_names_keys_as_asked_and_finds_their_ids(capture: Capture) -> None:
-    tree = plain_answer(capture.tree_table(Filters(key=f"{SID}\\Software", subtree=True), depth=2))
+    tree = plain_answer(capture.where(Filters(key=f"{SID}\\Software", subtree=True)).lazy.tree(depth=2))
     names = [(row["display_key"].removeprefix(f"{SID}\\Software"), row["events"]) for row in tree]
     assert names == [("", 6), ("\\Classes", 4), ("\\Classes\\A", 1), ("\\Classes\\B", 2), ("\\Other", 1)]
-    ids = {row["display_key"]: row["key_id"] for row in plain_answer(capture.keys_table(filters=Filters()))}
+    ids = {row["display_key"]: row["key_id"] for row in plain_answer(capture.where(Filters()).lazy.keys())}
     assert [row["key_id"] for row in tree[2:4]] == [ids[f"{HIVE}\\A"], ids[f"{LINK}\\B"]]
 
 
@@ -86,7 +87,7 @@ def test_a_read_is_not_redundant_after_the_hive_was_replaced_under_its_other_nam
     read = event("QueryValueKey", f"{LINK}\\B", "v", information_class=2)
     path = write_events(tmp_path / "a.regtrace", [read, read, event("RestoreKey", HIVE), read])
     with open_capture(path) as opened:
-        [row] = plain_answer(opened.redundant_table(Filters()))
+        [row] = plain_answer(opened.lazy.redundant())
     assert (row["redundant"], row["unproved"], row["proved"]) == (2, 2, False)
 
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from live_raw import event_record, raw_records
 
-from analysis.capture import open_capture
 from analysis.filters import Filters
+from analysis.open import open_capture
 from tracer.diagnostics import Diagnostics
 from tracer.etl.headers import HEADERS
 from tracer.etl.logfile import FILETIME_EPOCH

@@ -11,8 +11,8 @@ import pytest
 from small_capture import write_capture
 from typer.testing import CliRunner
 
-from analysis.capture import open_capture
 from analysis.filters import Filters
+from analysis.open import open_capture
 from cli.app import app
 from tracer.errors import CaptureError, RegtraceError, SourceError, UsageError
 from tracer.ingest.seed import read_seed
@@ -134,10 +134,10 @@ def test_a_table_that_is_damaged_is_no_mistake_of_the_question(tmp_path, sound, 
 def test_a_time_of_thousands_of_digits_is_no_time_or_a_time(sound, text):
     with open_capture(sound, threads=1) as capture:
         if text.startswith("+1."):  # digits beyond the nanosecond
-            assert capture.interval(Filters(start=text))[0] is not None
+            assert capture.context.interval(Filters(start=text))[0] is not None
             return
         with pytest.raises(UsageError, match="is not a time") as caught:
-            capture.interval(Filters(start=text))
+            capture.context.interval(Filters(start=text))
         assert len(str(caught.value)) < 250
 
 

@@ -9,7 +9,8 @@ import pyarrow as pa
 import pytest
 from hand_capture import event, write_events
 
-from analysis.capture import Capture, open_capture
+from analysis.capture import Capture
+from analysis.open import open_capture
 from cli.output.csv_format import write_csv
 from cli.tables.timeline import data_cells, value_cells
 from tracer.registry.text import escape_name

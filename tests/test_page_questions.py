@@ -7,7 +7,8 @@ import pytest
 import typer
 from small_capture import write_capture
 
-from analysis.capture import Capture, open_capture
+from analysis.capture import Capture
+from analysis.open import open_capture
 from cli.app import app
 from cli.options.durations import parse_duration
 

@@ -19,13 +19,13 @@ from typer.testing import CliRunner
 pytest.importorskip("altair", reason="pictures need the extra plots")
 pytest.importorskip("vl_convert", reason="pictures need the extra plots")
 
-from analysis.capture import open_capture
 from analysis.charts.figures import PICTURES
 from analysis.charts.parts import moment_text
 from analysis.charts.picture import Picture
 from analysis.charts.tree import plant
 from analysis.charts.values import stretches
 from analysis.filters import Filters
+from analysis.open import open_capture
 from cli.app import VERBS, Verb, app
 from cli.commands.plot import Kind
 from tracer.errors import UsageError

@@ -6,8 +6,9 @@ import pytest
 from small_capture import write_capture
 
 import analysis.questions.ranges
-from analysis.capture import Capture, open_capture
+from analysis.capture import Capture
 from analysis.filters import Filters
+from analysis.open import open_capture
 from analysis.questions.ranges import ranges
 from tracer.ingest.pipeline import ingest
 from tracer.simulate import SimulationOptions, simulate
@@ -41,7 +42,7 @@ def test_ranges_give_the_rows_of_one_sort(capture, monkeypatch, asked, columns):
     whole = capture.timeline_reader(filters, columns=columns).read_all()
     monkeypatch.setattr(analysis.questions.ranges, "_MANY_ROWS", 1)
     monkeypatch.setattr(analysis.questions.ranges, "_RANGE_ROWS", 70)
-    found = ranges(capture, filters)
+    found = ranges(capture.context, filters)
     assert len(found) > 10
     assert [first for first, _ in found[1:]] == [last + 1 for _, last in found[:-1]]
     assert whole.num_rows
@@ -52,8 +53,8 @@ def test_ranges_give_the_rows_of_one_sort(capture, monkeypatch, asked, columns):
 
 def test_short_timelines_and_parts_that_overlap_are_sorted_at_once(tmp_path, monkeypatch):
     with open_capture(write_capture(tmp_path / "small.regtrace")) as small:
-        assert ranges(small, Filters()) == []
+        assert ranges(small.context, Filters()) == []
         monkeypatch.setattr(analysis.questions.ranges, "_MANY_ROWS", 1)
         spans = sorted((part["first_sequence"], part["last_sequence"]) for part in small.manifest.parts)
         overlap = any(last >= first for (_, last), (first, _) in itertools.pairwise(spans))
-        assert (ranges(small, Filters()) == []) == overlap
+        assert (ranges(small.context, Filters()) == []) == overlap

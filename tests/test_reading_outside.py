@@ -9,7 +9,8 @@ import pytest
 from small_capture import write_capture
 from typer.testing import CliRunner
 
-from analysis.capture import Capture, open_capture
+from analysis.capture import Capture
+from analysis.open import open_capture
 from cli.app import app
 from tracer.errors import UsageError
 

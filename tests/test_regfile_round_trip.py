@@ -10,6 +10,7 @@ from reg_reader import Model
 import regtrace as rt
 from analysis.engine.fetch import to_frame
 from analysis.filters import Filters
+from analysis.questions.changes import reg_files
 from analysis.regfile.syntax import NotExpressible, encode_file, key_name
 from tracer.registry.text import fold_name, unescape_name
 from tracer.simulate import run
@@ -103,8 +104,8 @@ def folded_path(display_key: str) -> str:
 def test_apply_leads_to_the_state_after_and_undo_back_to_the_state_before(tmp_path, options) -> None:
     simulated = Simulated(tmp_path, options)
     with simulated.capture as capture:
-        found = capture.net_changes(Filters())
-        files = capture.reg_files_of(found, Filters())
+        found = capture.queries.changes().net_changes()
+        files = reg_files(capture.context, found, Filters())
     changes = to_frame(found.rows)
     assert set(changes["change"]) >= {"added", "changed", "removed", "set", "created", "deleted"}
     model = simulated.before.copy()
@@ -145,8 +146,8 @@ def test_a_part_of_the_time_begins_and_ends_between(tmp_path) -> None:
 def test_with_losses_only_what_was_seen_is_touched(tmp_path) -> None:
     simulated = Simulated(tmp_path, TRACES[2])
     with simulated.capture as capture:
-        found = capture.net_changes(Filters())
-        files, changes = capture.reg_files_of(found, Filters()), to_frame(found.rows)
+        found = capture.queries.changes().net_changes()
+        files, changes = reg_files(capture.context, found, Filters()), to_frame(found.rows)
     model = simulated.after.copy()
     model.apply(encode_file(files.undo))
     touched = set()

@@ -7,7 +7,7 @@ import pytest
 from hand_capture import MISSING, event, write_events
 
 import regtrace as rt
-from analysis.capture import open_capture
+from analysis.open import open_capture
 
 FAULTS = Path(__file__).parents[2] / "shared/faults"
 APP, PARENT = "HKLM\\SOFTWARE\\App", "HKLM\\SOFTWARE\\P"

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from plain_counts import is_read, plain_counts
 
 import tracer.store.usage
-from analysis.capture import Capture, open_capture
+from analysis.capture import Capture
 from analysis.filters import Filters
+from analysis.open import open_capture
 from tracer.ingest.pipeline import ingest
 from tracer.registry.operations import COUNTS_VERSION, OPERATIONS
 from tracer.schema import EVENTS, USAGE
@@ -149,12 +150,11 @@ def without_usage(directory: Path, target: Path) -> Path:
 
 
 def answers(capture: Capture, filters: Filters) -> list[pd.DataFrame]:
-    tables = [
-        capture.keys_table(filters=filters),
-        capture.hot_table(filters, by="key"),
-        capture.tree_table(filters, depth=3),
+    return [
+        capture.where(filters).keys(),
+        capture.where(filters).hot(by="key"),
+        capture.where(filters).tree(depth=3),
     ]
-    return [capture.frame(table, filters) for table in tables]
 
 
 OF_KEYS = [
@@ -180,8 +180,8 @@ OF_EVENTS = [
 def test_answers_are_the_same_without_the_table(directory: Path, tmp_path: Path) -> None:
     old = without_usage(directory, tmp_path / "old.regtrace")
     with open_capture(directory) as new, open_capture(old) as older:
-        assert new.usage(Filters()) is not None
-        assert older.usage(Filters()) is None
+        assert new.context.usage(Filters()) is not None
+        assert older.context.usage(Filters()) is None
         for filters in OF_KEYS if directory.parent.name.startswith("manifest") else OF_KEYS[:1]:
             for one, other in zip(answers(new, filters), answers(older, filters), strict=True):
                 pd.testing.assert_frame_equal(one, other)
@@ -199,10 +199,10 @@ def test_answers_about_several_captures_are_the_same_without_the_table(tmp_path:
     shutil.copytree(tmp_path / "old" / "2.regtrace", tmp_path / "mixed" / "2.regtrace")
     with open_capture(tmp_path / "old") as older:
         expected = answers(older, Filters())
-        assert older.usage(Filters()) is None
+        assert older.context.usage(Filters()) is None
     for name in ("new", "mixed"):
         with open_capture(tmp_path / name) as capture:
-            assert (capture.usage(Filters()) is None) == (name == "mixed")
+            assert (capture.context.usage(Filters()) is None) == (name == "mixed")
             for one, other in zip(answers(capture, Filters()), expected, strict=True):
                 pd.testing.assert_frame_equal(one, other)
 
@@ -218,7 +218,7 @@ def test_sums_of_another_definition_are_not_used(tmp_path: Path) -> None:
         content["totals"].pop("unclear_writes", None)
         manifest.write_text(json.dumps(content))
         with open_capture(tmp_path / "a.regtrace") as capture:
-            assert capture.usage(Filters()) is None
+            assert capture.context.usage(Filters()) is None
             assert capture.sql("SELECT count(*) AS rows FROM usage")["rows"].tolist() == [0]
             found = capture.hot(by="key")
             assert found["events"].sum() + capture.sql(
@@ -227,5 +227,5 @@ def test_sums_of_another_definition_are_not_used(tmp_path: Path) -> None:
 
 def test_filters_among_the_events_of_a_key_are_not_answered_by_sums(directory: Path) -> None:
     with open_capture(directory) as capture:
-        assert None not in [capture.usage(filters) for filters in OF_KEYS]
-        assert {capture.usage(filters) for filters in OF_EVENTS} == {None}
+        assert None not in [capture.context.usage(filters) for filters in OF_KEYS]
+        assert {capture.context.usage(filters) for filters in OF_EVENTS} == {None}

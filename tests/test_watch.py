@@ -12,8 +12,8 @@ from fake_session import Script, install
 from live_raw import event_record, raw_records
 from typer.testing import CliRunner
 
-from analysis.capture import open_capture
 from analysis.filters import Filters
+from analysis.open import open_capture
 from cli.app import app
 from cli.exits import Exit
 from cli.options.durations import parse_duration

@@ -10,8 +10,8 @@ import pytest
 from etw_double import etw_service
 from typer.testing import CliRunner
 
-from analysis.capture import open_capture
 from analysis.filters import Filters
+from analysis.open import open_capture
 from cli.app import app
 from cli.exits import Exit
 from tracer.ingest.pipeline import ingest

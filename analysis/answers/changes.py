@@ -1,11 +1,20 @@
 """What values and keys were before and after: the evidence on both sides of what changed them, not yet compared."""
 
 import ibis
-from ibis.expr.types import BooleanValue, IntegerColumn, IntegerValue, StringValue, Table
+from ibis.expr.types import BooleanValue, IntegerColumn, IntegerValue, StringValue, Table, Value
 
-from analysis.answers.evidence import ABSENT_KEY, EXISTING_KEY, evidence, first_spellings
+from analysis.answers.evidence import (
+    ABSENT_KEY,
+    EXISTING_KEY,
+    evidence,
+    first_spellings,
+    in_stay_of,
+    of_path,
+    stay_after,
+    told_by,
+)
+from analysis.answers.stays import ARRIVALS, SAME
 from analysis.answers.value_verdict import KEY_FACTS, VALUE_FACTS
-from analysis.filters import name_regex
 
 __all__ = ["touched_values_and_keys"]
 
@@ -15,7 +24,7 @@ _CHANGING = (
 )  # fmt: skip
 _UNCLEAR, _KEY_UNKNOWN = VALUE_FACTS["unclear"], KEY_FACTS["key_unknown"]
 _OWN_CHANGES = ("write", "delete", *_UNCLEAR)
-_KEY_CHANGES = ("key_created", "key_deleted", "key_renamed", *_KEY_UNKNOWN)
+_KEY_CHANGES = ("key_created", "key_deleted", "key_renamed", *ARRIVALS, *_KEY_UNKNOWN)
 _OWN_STATES = ("write", "read", "seen", "delete", "miss", *_UNCLEAR)
 _GONE = ("key_missing", "key_deleted", "key_renamed")
 _NEVER = 2**62  # after every sequence
@@ -31,10 +40,11 @@ def touched_values_and_keys(
     *,
     start_ns: int | None = None,
     asked: Table | None = None,
-    value: str | None = None,
+    regex: str | None = None,
     everywhere: Table | None = None,
     subtrees: bool = True,
     descent: Table | None = None,
+    stays: Table | None = None,
     dated: bool = True,
 ) -> Table:
     """Return one row for each value and key that was changed, with what is known of it before and after.
@@ -48,7 +58,8 @@ def touched_values_and_keys(
       whether what was not asked for changed it after the first;
     * first_fact (`analysis.answers.evidence`); previous_type, previous_size, previous_data, what that event
       says was there; was_created, whether the key was made earlier in the capture; with_key, whether a value is
-      gone at the end because its key was, or was made anew;
+      gone at the end because its key was, or was made anew; moved, whether a key that is there at the end came by a
+      rename that was asked for, and was not made in this time;
     * before, after: present, absent, or NULL for unknown, by evidence alone: whether what lies between leaves it
       in doubt is for `net_changes` to say; before_at_time, after_at_time: of the evidence (NULL where `dated` is False);
     * before_write, before_read, after_write, after_read: sequences of the last write and the last read
@@ -60,35 +71,39 @@ def touched_values_and_keys(
         processes: the table `processes`.
         start_ns: the time's beginning, UTC nanoseconds; None: the capture's.
         asked: the event rows whose changes were asked for; None: all since the beginning.
-        value: value name or pattern, and no keys; None: all.
+        regex: regular expression for value names (`tracer.registry.terms.name_regex`), and no keys; None: all.
         everywhere: the event rows of the same time in which to look for what changed whole subtrees, where
             `events` are those of some keys only; None: `events`.
         subtrees: False where it is known that there is no such event (`analysis.answers.evidence.OF_SUBTREES`).
         descent: as in `analysis.answers.evidence.evidence`.
+        stays: likewise.
         dated: False where it is known that nothing leaves evidence in doubt, so that nobody needs its time.
     """
-    found = _evidence_of_changed(events, keys, start_ns, everywhere, subtrees=subtrees, descent=descent)
+    whole = events if everywhere is None else everywhere
+    told = events if stays is None else told_by(events, everywhere, stays=stays, keys=keys)
+    changed = _changed(told, keys, start_ns, stays)
+    members = keys.semi_join(changed, keys["same_as"] == changed["same_as"]).select("key_id")
+    found = evidence(
+        events.semi_join(members, "key_id"), keys, whole, subtrees=subtrees, descent=descent, stays=stays
+    )
+    if stays is not None:
+        found = found.semi_join(changed, of_path(found["key_id"]) == changed["same_as"])
     marks = _marks(found, start_ns, asked)
     touched_keys = _keys(marks)
     rows = _values(marks, touched_keys)
-    if value is None:
+    if regex is None:
         rows = rows.union(_like_values(touched_keys, rows))
     else:
-        rows = rows.filter(rows["value_name"].re_search(name_regex(value)))
-    rows = _with_data(rows, events)
+        rows = rows.filter(rows["value_name"].re_search(regex))
+    if stays is not None:  # sequences of events again
+        names = ("first_sequence", "last_sequence", *_DATA_OF)
+        rows = rows.mutate(**{name: of_path(rows[name]) for name in names})
+    rows = _with_data(rows, told)
     return _with_names(_with_times(rows, marks) if dated else _without_times(rows), keys, processes)
 
 
-def _evidence_of_changed(
-    events: Table,
-    keys: Table,
-    start_ns: int | None,
-    everywhere: Table | None,
-    *,
-    subtrees: bool,
-    descent: Table | None,
-) -> Table:
-    """Return the evidence about keys that were changed."""
+def _changed(events: Table, keys: Table, start_ns: int | None, stays: Table | None) -> Table:
+    """Return same_as of the keys that were changed, and of the paths under which these stood too."""
     operation = events["operation"]
     changing = events.filter(
         operation.isin(_CHANGING) & ((operation != "CreateKey") | (events["disposition"] == 1))
@@ -96,24 +111,80 @@ def _evidence_of_changed(
     if start_ns is not None:
         changing = changing.filter(changing["time_ns"] >= start_ns)
     groups = keys.semi_join(changing.select("key_id").distinct(), "key_id").select("same_as").distinct()
-    members = keys.semi_join(groups, "same_as").select("key_id")
-    of_members = events.semi_join(members, "key_id")
-    everywhere = events if everywhere is None else everywhere
-    return evidence(of_members, keys, everywhere, subtrees=subtrees, descent=descent)
+    if stays is None:
+        return groups
+    items = stays.semi_join(groups, stays["key_id"] == groups["same_as"]).select("item_id").distinct()
+    others = stays.semi_join(items, "item_id")
+    return groups.union(others.select(same_as=others["key_id"].cast(groups["same_as"].type()))).distinct()
 
 
 def _marks(found: Table, start_ns: int | None, asked: Table | None) -> Table:
-    """Return of evidence what tells what changed, when, and whether it is a change asked for."""
+    """Return of evidence what tells what changed, when, and whether it is a change asked for.
+
+    Of stays (column origin), key_id is the path's, and sequence holds the stay's number too: what is of a later stay comes
+    later, whenever it was said. is_now: whether it is of the path's last stay.
+    """
     in_time = ibis.literal(True) if start_ns is None else found["time_ns"] >= start_ns
+    origin = ["origin"] if "origin" in found.columns else []
     found = found.select(
-        "key_id", "value", "value_name", "fact", "sequence", "time", "process_id", in_time=in_time
+        "key_id", "value", "value_name", "fact", "sequence", "time", "process_id", *origin, in_time=in_time
     )
     if asked is None:
-        return found.mutate(counts=found["in_time"])
-    wanted = asked.filter(asked["operation"].isin(_CHANGING)).select("sequence").distinct()
-    # Not one left join: engines would be handed the evidence anew wherever the marks are used.
-    counted = found.semi_join(wanted, "sequence").mutate(counts=ibis.literal(True))
-    return counted.union(found.anti_join(wanted, "sequence").mutate(counts=ibis.literal(False)))
+        marks = found.mutate(counts=found["in_time"])
+    else:
+        wanted = asked.filter(asked["operation"].isin(_CHANGING)).select("sequence").distinct()
+        # Not one left join: engines would be handed the evidence anew wherever the marks are used.
+        counted = found.semi_join(wanted, "sequence").mutate(counts=ibis.literal(True))
+        marks = counted.union(found.anti_join(wanted, "sequence").mutate(counts=ibis.literal(False)))
+    return _marks_of_stays(marks) if origin else marks
+
+
+def _marks_of_stays(marks: Table) -> Table:
+    own = marks["origin"] == "own"
+    made = (marks["fact"] == "key_created") & marks["counts"]
+    marks = marks.mutate(
+        key_id=of_path(marks["key_id"]),
+        sequence=marks["sequence"] + in_stay_of(marks["key_id"]),
+        counts=marks["counts"] & own,
+        in_time=marks["in_time"] & own,
+        is_made=made,
+    )
+    known = marks.filter(marks["origin"] != "carried")
+    last = known.group_by(of_last="key_id").aggregate(last_stay=in_stay_of(known["sequence"]).max())
+    marks = marks.inner_join(last, marks["key_id"] == last["of_last"]).drop("of_last")
+    stay = in_stay_of(marks["sequence"])
+    return marks.filter(stay <= marks["last_stay"]).mutate(is_now=stay == marks["last_stay"])
+
+
+def _now(marks: Table, condition: BooleanValue) -> BooleanValue:
+    """Return the condition for what tells what is so at the end."""
+    return condition & marks["is_now"] if "is_now" in marks.columns else condition
+
+
+def _early(marks: Table, first: IntegerValue) -> BooleanValue:
+    """Tell what tells what was so before the first change."""
+    is_early: BooleanValue = marks["sequence"] < first
+    return is_early & (marks["sequence"] >= in_stay_of(first)) if "is_now" in marks.columns else is_early
+
+
+def _arrived(marks: Table) -> dict[str, Value]:
+    """Return the columns arrived, whether a key came by a rename that counts, to stay until the end; and moved.
+
+    A key that was made in the time under another name, or was known not to be there when it came, is not moved.
+    """
+    if "is_now" not in marks.columns:
+        return {"arrived": ibis.literal(False), "moved": ibis.literal(False)}
+    fact, sequence = marks["fact"], marks["sequence"]
+    carried = marks["is_now"] & (marks["origin"] == "carried")
+    came = sequence.max(where=fact.isin(ARRIVALS) & marks["counts"])  # the last event of the stay before
+    turned = sequence.max(where=(marks["origin"] == "renamed") & ~fact.isin(SAME))
+    arrived = (stay_after(came) == in_stay_of(turned)).fill_null(False)
+    made = _last(sequence, marks["is_made"] & marks["is_now"])
+    was_gone = _last(sequence, fact.isin(_GONE) & carried) > _last(
+        sequence, fact.isin(EXISTING_KEY) & carried
+    )
+    unknown = _last(sequence, fact.isin(_KEY_UNKNOWN) & marks["is_now"])
+    return {"arrived": arrived, "moved": arrived & ~((made > unknown) | was_gone)}
 
 
 def _keys(marks: Table) -> Table:
@@ -131,15 +202,14 @@ def _keys(marks: Table) -> Table:
         key_writes=marks.count(where=counted),
         key_processes=marks["process_id"].nunique(where=changes & marks["in_time"]),
         key_others=_last(sequence, changes & marks["in_time"] & ~marks["counts"]),
-        key_absent=_last(sequence, fact.isin(ABSENT_KEY)),
-        key_unknown=_last(sequence, fact.isin(_KEY_UNKNOWN)),
-        key_there=_last(sequence, fact.isin(EXISTING_KEY)),
-        key_gone=_last(sequence, fact.isin(_GONE)),
+        key_absent=_last(sequence, _now(marks, fact.isin(ABSENT_KEY))),
+        key_unknown=_last(sequence, _now(marks, fact.isin(_KEY_UNKNOWN))),
+        key_there=_last(sequence, _now(marks, fact.isin(EXISTING_KEY))),
+        key_gone=_last(sequence, _now(marks, fact.isin(_GONE))),
+        **_arrived(marks),
     )
     firsts = keys.filter(keys["key_first"].notnull()).select(first_id="key_id", first="key_first")
-    early = marks.inner_join(
-        firsts, [marks["key_id"] == firsts["first_id"], marks["sequence"] < firsts["first"]]
-    )
+    early = marks.inner_join(firsts, [marks["key_id"] == firsts["first_id"], _early(marks, firsts["first"])])
     fact, sequence = early["fact"], early["sequence"]
     early = early.group_by(early_id="key_id").aggregate(
         early_there=_last(sequence, fact.isin(EXISTING_KEY)),
@@ -153,6 +223,10 @@ def _keys(marks: Table) -> Table:
 def _like_values(keys: Table, values: Table) -> Table:
     """Return the keys that were themselves changed with the columns of `values`."""
     keys = keys.filter(keys["key_first"].notnull())
+    # A key below one that was renamed is in the answer where something tells whether it came along.
+    only_came = (keys["key_first_fact"] == "key_brought") & (keys["key_writes"] == 1)
+    told = ibis.greatest(keys["key_there"], keys["key_unknown"]) > keys["key_gone"]
+    keys = keys.filter(~only_came | told)
     there, gone, unknown, created = (
         keys[f"early_{name}"].fill_null(_NONE) for name in ("there", "gone", "unknown", "created")
     )
@@ -172,6 +246,7 @@ def _like_values(keys: Table, values: Table) -> Table:
         first_fact="key_first_fact",
         was_created=(created > unknown) & (created > gone),
         with_key=ibis.literal(False),
+        moved="moved",
         before=_state(there, gone, unknown),
         after=_state(keys["key_there"], keys["key_gone"], keys["key_unknown"]),
         before_at=ibis.greatest(there, gone),
@@ -188,10 +263,10 @@ def _values(marks: Table, keys: Table) -> Table:
     at = firsts.select(at_id="key_id", at_value="value", first="first")
     own = own.inner_join(at, [own["key_id"] == at["at_id"], own["value"] == at["at_value"]])
     fact, sequence = own["fact"], own["sequence"]
-    is_early = sequence < own["first"]
+    is_early = _early(own, own["first"])
     later = own["fact"].isin(_OWN_CHANGES) & own["in_time"] & ~own["counts"] & (sequence > own["first"])
     sides: dict[str, IntegerValue] = {}
-    for side, rows in (("before", is_early), ("after", ibis.literal(True))):
+    for side, rows in (("before", is_early), ("after", _now(own, ibis.literal(True)))):
         sides |= {
             f"{side}_{name}": _last(sequence, rows & (fact == name)) for name in ("write", "read", "seen")
         }
@@ -229,7 +304,7 @@ def _first_changes(own: Table, keys: Table) -> Table:
     )
     whole = keys.select(
         "key_first", "key_last", "key_first_time", "key_last_time", "key_first_fact", "key_process",
-        "key_processes", "key_others", "key_absent", "key_unknown", whole_id="key_id",
+        "key_processes", "key_others", "key_absent", "key_unknown", "arrived", whole_id="key_id",
     )  # fmt: skip
     values = values.left_join(whole, values["key_id"] == whole["whole_id"]).drop("whole_id")
     own_first, key_first = values["own_first"].fill_null(_NEVER), values["key_first"].fill_null(_NEVER)
@@ -263,9 +338,15 @@ def _before_first(marks: Table, firsts: Table) -> Table:
         early_absent=both["absent"].max().over(so_far).fill_null(_NONE),
         early_unknown=both["unknown"].max().over(so_far).fill_null(_NONE),
     )
-    return both.filter(both["is_state"] == 0).select(
-        "early_id", "early_value", "early_absent", "early_unknown"
-    )
+    found = both.filter(both["is_state"] == 0)
+    if "is_now" in marks.columns:  # what was so in an earlier stay says nothing of this one
+        names = ("early_absent", "early_unknown")
+        none = ibis.literal(_NONE, "int64")
+        in_stay = {
+            name: ibis.ifelse(found[name] < in_stay_of(found["at"]), none, found[name]) for name in names
+        }
+        found = found.mutate(**in_stay)
+    return found.select("early_id", "early_value", "early_absent", "early_unknown")
 
 
 def _as_rows(rows: Table) -> Table:
@@ -286,7 +367,9 @@ def _as_rows(rows: Table) -> Table:
             sides[f"{side}_{name}"] = ibis.ifelse(last > known_since, last, ibis.null("int64"))
     own = rows["own_first"].notnull()
     lost = sides["before"] == "present"
-    by_key = rows["by_key"] & lost.fill_null(False)
+    there = ibis.greatest(rows["after_write"], rows["after_read"], rows["after_seen"])
+    came = rows["arrived"].fill_null(False) & (there > _NONE) & (sides["after"] == "present").fill_null(True)
+    by_key = rows["by_key"] & (lost.fill_null(False) | came)
     # The key's change is the value's only where the value was there to be lost.
     ended_by_key = (rows["key_last"] > rows["own_last"].fill_null(_NONE)).fill_null(False) & (by_key | own)
     found = rows.select(
@@ -303,6 +386,7 @@ def _as_rows(rows: Table) -> Table:
         also_by_others=(rows["others"] > 0) | (rows["key_others"] > rows["first"]).fill_null(False),
         first_fact=ibis.ifelse(rows["by_key"], rows["key_first_fact"], rows["own_first_fact"]),
         was_created=ibis.literal(False),
+        moved=ibis.literal(False),
         with_key=(sides["after"] == "absent").fill_null(False) & (rows["key_absent"] > rows["after_absent"]),
         **sides,
     )

@@ -5,29 +5,24 @@ from collections.abc import Collection, Sequence
 import ibis
 from ibis.expr.types import Table
 
-from analysis.answers.evidence import evidence
+from analysis.answers.evidence import evidence, in_stay_of, of_path
 from analysis.answers.normalize import meaning
 from analysis.answers.state import state_at
+from analysis.answers.stays import ARRIVALS, SAME
+from analysis.answers.words import KINDS
 from analysis.expressions.folding import folded
 from analysis.expressions.links import link_target
-from analysis.filters import name_regex
-from tracer.errors import UsageError
 
 __all__ = [
     "CANDIDATES",
-    "KINDS",
-    "NAMES",
-    "USUAL",
     "candidates",
+    "compared",
     "own_names",
-    "parse_kinds",
     "side",
     "value_names",
 ]
 
-KINDS = ("values", "keys", "operations", "processes")
-USUAL = ("values", "keys", "processes")  # operations are very many
-_CHANGES = ("write", "delete", "key_created", "key_deleted", "key_renamed")
+_CHANGES = ("write", "delete", "key_created", "key_deleted", "key_renamed", "key_arrived")
 _UNPROVED = ("doubtful", "hearsay", "key_doubtful", "key_hearsay")
 _MATCH = ("what", "key_name", "value", "image", "operation")
 _OF_SIDE = (
@@ -44,24 +39,6 @@ _FOLDED = (
 CANDIDATES = (
     *_MATCH, "fold_key", "fold_value", *(f"{letter}_{name}" for letter in "ab" for name in (*_OF_SIDE, "alike")),
 )  # fmt: skip
-NAMES = {"own": "string", "name": "string"}  # columns of tables that say what names are called
-
-
-def parse_kinds(words: str | Collection[str] | None) -> tuple[str, ...]:
-    """Return the kinds of things that a user named, separated by commas or in a list; None: the usual ones.
-
-    Raises:
-        UsageError: there is no such kind.
-    """
-    if words is None:
-        return USUAL
-    listed = words.split(",") if isinstance(words, str) else words
-    named = {word.strip().lower() for word in listed if word.strip()}
-    wrong = sorted(named - set(KINDS))
-    if wrong or not named:
-        said = f"{wrong[0]!r} is nothing that can differ" if wrong else "nothing is named that can differ"
-        raise UsageError(f"{said}: the words are {', '.join(KINDS)}")
-    return tuple(kind for kind in KINDS if kind in named)
 
 
 def side(
@@ -73,10 +50,11 @@ def side(
     kinds: Collection[str] = KINDS,
     folds: Collection[str] = (),
     names: Table | None = None,
-    value: str | None = None,
+    regex: str | None = None,
     everywhere: Table | None = None,
     subtrees: bool = True,
     descent: Table | None = None,
+    stays: Table | None = None,
 ) -> Table:
     """Return what the rows of one side tell, one row per thing, in no order.
 
@@ -106,21 +84,22 @@ def side(
         folds: as for `analysis.answers.normalize.meaning`.
         names: what keys are called that pair by their meaning (`analysis.answers.pairing`): the columns NAMES;
             None: each by its own name.
-        value: value name or pattern; None: all. Of keys themselves nothing is told then.
+        regex: regular expression for value names (`tracer.registry.terms.name_regex`); None: all. Rows of keys themselves are then left out.
         everywhere: the rows of this side in which to look for what changed whole subtrees, where `events` are
             those of some keys only; None: `events`.
         subtrees: False where it is known that there is no such event (`analysis.answers.evidence.OF_SUBTREES`).
         descent: as in `analysis.answers.evidence.evidence`.
+        stays: likewise.
     """
     parts = []
     named = _named_keys(keys, folds, names)
     if "values" in kinds or "keys" in kinds:
-        found = evidence(events, keys, everywhere, subtrees=subtrees, descent=descent)
-        states = _states(found, named, processes, losses, value, keys)
+        found = evidence(events, keys, everywhere, subtrees=subtrees, descent=descent, stays=stays)
+        states = _states(found, named, processes, losses, regex, keys)
         wanted = [what for what in ("value", "key") if f"{what}s" in kinds]
         parts.append(states.filter(states["what"].isin(wanted)))
-    if value is not None:
-        events = events.filter(events["value_name"].re_search(name_regex(value)))
+    if regex is not None:
+        events = events.filter(events["value_name"].re_search(regex))
     if "processes" in kinds:
         parts.append(_processes(events, processes))
     if "operations" in kinds:
@@ -140,6 +119,20 @@ def value_names(rows: Table) -> Table:
     """Return key_name and value of the values of a `side` whose names mean something else than they say."""
     values = rows.filter(rows["what"] == "value", rows["value"] != rows["fold_value"])
     return values.select("key_name", "value").distinct()
+
+
+def compared(
+    a: Table,
+    b: Table,
+    a_values: Table | None = None,
+    b_values: Table | None = None,
+    *,
+    counts: bool = False,
+    folds: Collection[str] = (),
+) -> Table:
+    """Return `candidates`; `a_values` and `b_values` are its `values`, None where no value is called otherwise."""
+    values = () if a_values is None or b_values is None else (a_values, b_values)
+    return candidates(a, b, counts=counts, folds=folds, values=values)
 
 
 def candidates(
@@ -213,7 +206,7 @@ def _states(
     named: Table,
     processes: Table,
     losses: Table,
-    value: str | None,
+    regex: str | None,
     keys: Table,
 ) -> Table:
     """Return what is known of keys and values at the end of this side, by what this side alone proves.
@@ -221,12 +214,18 @@ def _states(
     What was only heard of, under a name that is not proved, may be of another key: it is no difference.
     """
     found = found.filter(~found["fact"].isin(_UNPROVED))
-    changes = found.group_by("key_id", "value").aggregate(
-        changes=found.count(where=found["fact"].isin(_CHANGES)).cast("int64")
+    changed = found["fact"].isin(_CHANGES)
+    counted = found
+    if "origin" in found.columns:
+        changed = changed & (found["origin"] == "own")
+        counted = found.mutate(key_id=of_path(found["key_id"]), is_change=changed)
+        changed = counted["is_change"]
+    changes = counted.group_by("key_id", "value").aggregate(
+        changes=counted.count(where=changed).cast("int64")
     )
     changes = changes.mutate(value=changes["value"].fill_null(""), of_key=changes["value"].isnull())
     changes = changes.rename(changed_id="key_id", changed_value="value", changed_key="of_key")
-    rows = state_at(found, keys=keys, processes=processes, losses=losses, value=value)
+    rows = state_at(found, keys=keys, processes=processes, losses=losses, regex=regex)
     rows = rows.filter(rows["last_known"].notnull())
     rows = rows.inner_join(named, rows["key_id"] == named["path_id"])
     is_key, own = rows["value_name"].isnull(), folded(rows["value_name"]).fill_null("")
@@ -239,6 +238,11 @@ def _states(
             rows["is_key"] == changes["changed_key"],
         ],
     )
+    came = ibis.literal(False)
+    if "origin" in found.columns:
+        arrived = _arrived(found)
+        rows = rows.left_join(arrived, rows["key_id"] == arrived["arrived_id"])
+        came = rows["arrived_id"].notnull() & rows["last_known"].isin(["exists", "write", "read"])
     times = rows["changes"].fill_null(0)
     rows = rows.mutate(
         what=ibis.ifelse(rows["is_key"], "key", "value"),
@@ -246,11 +250,23 @@ def _states(
         image=ibis.literal(""),
         spelled_value=rows["value_name"],
         spelled_image=ibis.null(str),
-        changed=(times > 0) | (~rows["is_key"] & (rows["last_known"] == "deleted")),
+        changed=(times > 0) | (~rows["is_key"] & (rows["last_known"] == "deleted")) | came,
         times=times,
         last_operation=rows["operation"],
     ).drop("operation")
     return _merged(rows.mutate(operation=ibis.literal("")))
+
+
+def _arrived(found: Table) -> Table:
+    """Return arrived_id, the key_id of the paths to which a key came on this side, to stay until its end."""
+    own = found.filter(found["origin"] != "carried")
+    begins = (own["origin"] == "renamed") & own["fact"].isin(ARRIVALS)
+    stay = in_stay_of(own["key_id"])
+    turned = (own["origin"] == "renamed") & ~own["fact"].isin(SAME)
+    last = own.group_by(arrived_id=of_path(own["key_id"])).aggregate(
+        turned_with=stay.max(where=turned), came_with=stay.max(where=begins)
+    )
+    return last.filter(last["turned_with"] == last["came_with"]).select("arrived_id")
 
 
 def _processes(events: Table, processes: Table) -> Table:

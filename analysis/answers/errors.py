@@ -4,7 +4,7 @@ import ibis
 from ibis.expr.types import Table
 
 from analysis.answers.search_chains import search_chains
-from analysis.engine.events_view import is_failure, named_status
+from analysis.expressions.events_view import is_failure, named_status
 from analysis.expressions.folding import folded
 
 __all__ = ["errors"]
@@ -38,7 +38,7 @@ def errors(
     * process, pid, process_id; operation, status, status_name; display_key, key_id (of the group,
       `keys.same_as`; NULL where the operation has no key), value_name (as first spelled; NULL where the
       operation has none);
-    * failures: rows that failed (`analysis.engine.events_view.is_failure`); answered: those of them that were misses
+    * failures: rows that failed (`analysis.expressions.events_view.is_failure`); answered: those of them that were misses
       which a later hit answered; harmless: whether all were;
     * chain: policy, com, wow64 or hkcu-hklm (of the first that was answered; NULL where none was), searches:
       how often such a search was made (NULL likewise), keys: how many different keys failed;

@@ -5,6 +5,8 @@ from functools import reduce
 import ibis
 from ibis.expr.types import BooleanValue, IntegerValue, StringValue, Table
 
+from analysis.answers.facts import EVENT_COLUMNS, NEEDED, OF_SUBTREES
+from analysis.answers.stays import ARRIVALS
 from analysis.expressions.folding import folded
 from analysis.expressions.links import link_target, own_paths
 from tracer.registry.ntstatus import NAME_NOT_FOUND, NOT_FAILURES, NOT_SUCCESS, TOO_SHORT
@@ -17,19 +19,23 @@ __all__ = [
     "EXISTING_KEY",
     "LONGEST_NS",
     "NAMELESS",
-    "NEEDED",
-    "OF_SUBTREES",
     "absences",
     "changes_hive",
     "evidence",
     "first_spellings",
     "heard_of",
+    "in_stay_of",
     "is_unproved",
     "lost_between",
     "of_key",
     "of_many_keys",
+    "of_path",
+    "of_stays",
+    "place_in_stays",
     "real_losses",
+    "renames",
     "same_key",
+    "stay_after",
     "told_by",
 ]
 
@@ -41,12 +47,14 @@ ABSENT_KEY = ("key_created", "key_missing", "key_deleted", "key_renamed")
 _ABSENT_SUBTREE = ("key_created", "key_missing", "key_deleted")  # nothing is below it
 _PROVE_ABSENCE = ("OpenKey", "CreateKey", "DeleteKey")
 # what proves that a key is there
-EXISTING_KEY = ("key_created", "key_opened", "key_used", "write", "delete", "read", "seen", "miss")
-
-# operations that may change a whole subtree
-OF_SUBTREES = ("RenameKey", "LoadKey", "UnloadKey", "RestoreKey", "ReplaceKey", "HiveWork")
+EXISTING_KEY = (
+    "key_created", "key_opened", "key_used", "key_arrived", "write", "delete", "read", "seen", "miss",
+)  # fmt: skip
 
 LONGEST_NS = 2**63 - 1
+_IN_STAY = (
+    2**40
+)  # key ids and sequences are below: a key_id of evidence of stays is the path's and so often the stay's number
 _PENDING = 0x103
 _PATH_NOT_FOUND = 0xC000003A
 _OF_THE_NAME = (3, 7)  # KEY_INFORMATION_CLASS: what a handle knows even after its key was deleted
@@ -55,19 +63,13 @@ _UNPROVED = FLAGS["across_loss"] | FLAGS["name_ambiguous"]
 NAMELESS = ("partial", "none")  # name_source
 _CHANGES_OF_KEYS = ("key_created", "key_deleted", "key_renamed", "key_unknown")
 
-_EVENT_COLUMNS = (
-    "sequence", "time", "time_ns", "process_id", "handle_id", "operation", "status", "value_name",
-    "requested_name", "information_class", "data_type", "data_size", "data", "previous_type",
-    "previous_size", "previous_data", "flags",
-)  # fmt: skip
-NEEDED = ("key_id", "disposition", "detail", *_EVENT_COLUMNS)  # columns of events
 _COLUMNS = (
     "sequence",
     "key_id",
     "fact",
     "said",
     "value",
-    *(name for name in _EVENT_COLUMNS if name != "sequence"),
+    *(name for name in EVENT_COLUMNS if name != "sequence"),
 )
 
 
@@ -78,6 +80,7 @@ def evidence(
     *,
     subtrees: bool = True,
     descent: Table | None = None,
+    stays: Table | None = None,
 ) -> Table:
     r"""Return one row for each event that says something of a value or of a key, in no order.
 
@@ -103,14 +106,23 @@ def evidence(
     * key_missing: an open or a create that found no such key; or a key above it was missing, deleted, or just
       made, after something was heard of this one (`descent`): below such a key is nothing;
     * key_deleted, key_renamed: it is gone, and its values with it (renamed: of the keys below it too);
+    * key_arrived: a key was renamed to it, so it is there, and holds what that key held; key_brought: likewise one
+      above it: it is there if it was there below the old name; key_stayed: one above it was renamed, but only
+      in the case of letters. (Only with `stays`.)
     * key_unknown: a hive was loaded, unloaded, restored or replaced at or above it, or a key was renamed to
-      it: what it holds now was not recorded. Also a delete or rename of which nobody knows whether it was done.
+      it that is not followed: what it holds now was not recorded. Also a delete or rename of which nobody knows
+      whether it was done.
 
     An event is no surer than the name it stands under. Where that is not proved (flags across_loss and
     name_ambiguous, name sources partial and none), `said` is one of the facts above, and `fact` one of these:
 
     * doubtful, key_doubtful: a change, of this key or of another: what was known before may no longer be so;
     * hearsay, key_hearsay: no change: it proves nothing.
+
+    With `stays`, rows are of a key's stay under a path, and each stay has all that is evidence of it and no more: key_id is
+    the path's and the stay's number in one (`of_path`, `place_in_stays`), and there is a column origin: own; carried, of
+    what was said of the key under an earlier name; or renamed, of the rename with which the stay begins, which is
+    also the last row of the stay before, there as its own.
 
     Left out, because they prove nothing: STATUS_KEY_DELETED, which tells of the key that an old handle was
     opened for, not of one that was created since; STATUS_REPARSE, which is the link's; enumerations of
@@ -125,10 +137,14 @@ def evidence(
         descent: top_key_id, top_id, below_id, heard_at: which keys (groups) lie below those that `absences` names, all
             ids of the latter, and the sequence from which on something proves that the former were there; None:
             none does, or it is not looked into.
+        stays: `analysis.answers.stays.stays_of`, of all keys that ever were under the paths asked for, and is_asked,
+            whether a path is one of these; None: no key was renamed, or it is not looked into.
     """
     if not subtrees and descent is None:
         return _facts_of(events, keys).select(*_COLUMNS)
     asked = keys.semi_join(events, "key_id").select(key_id="same_as").distinct()
+    if stays is not None:
+        return _of_stays(events, keys, everywhere, descent, stays, asked)
     if subtrees:
         rows = _facts_of(told_by(events, everywhere), keys)
         below = _below(rows.filter(rows["said"].isin(["key_renamed", "key_unknown"])), keys)
@@ -144,11 +160,145 @@ def evidence(
     return rows.union(nothing.semi_join(asked, "key_id").select(*_COLUMNS))
 
 
-def told_by(events: Table, everywhere: Table | None = None, descent: Table | None = None) -> Table:
-    """Return the event rows that evidence of the same arguments is made of, each once."""
+def _of_stays(
+    events: Table, keys: Table, everywhere: Table | None, descent: Table | None, stays: Table, asked: Table
+) -> Table:
+    """Return the evidence of stays; `asked`: key_id of the groups that `events` are about."""
+    rows = _facts_of(told_by(events, everywhere, stays=stays, keys=keys), keys)
+    turns = stays.select(turned_at="begins").distinct()
+    followed = rows.semi_join(turns, rows["sequence"] == turns["turned_at"])
+    rows = rows.anti_join(turns, rows["sequence"] == turns["turned_at"])
+    below = _below(rows.filter(rows["said"].isin(["key_renamed", "key_unknown"])), keys)
+    if descent is not None:
+        whole = events if everywhere is None else everywhere
+        below = below.union(_below_absent(whole, keys, descent))
+    rows = rows.select(*_COLUMNS).mutate(is_own=ibis.literal(True))
+    rows = rows.union(below.mutate(is_own=ibis.literal(False)))
+    placed = place_in_stays(rows.mutate(key_id=rows["key_id"].cast("int64")), stays)
+    own = placed.mutate(key_id=_in_stay(placed["key_id"], placed["stay"]), origin=ibis.literal("own"))
+    begun, ended = _turned(followed, stays)
+    carried = _later(placed.union(begun.select(*placed.columns)), stays).mutate(
+        origin=ibis.literal("carried")
+    )
+    # Below a key that was missing or just made is nothing, also what nobody named before the rename.
+    tops = placed.filter(placed["fact"].isin(_ABSENT_SUBTREE))
+    unnamed = stays.filter(stays["from_item"].notnull())
+    unnamed = unnamed.select("from_item", unnamed_item="item_id", unnamed_until="begins")
+    same = [tops["item_id"] == unnamed["from_item"], tops["sequence"] < unnamed["unnamed_until"]]
+    absent = _later(tops.inner_join(unnamed, same).mutate(item_id=unnamed["unnamed_item"]), stays)
+    missing = ibis.literal("key_missing")
+    absent = absent.mutate(fact=missing, said=missing, value=ibis.null(str), origin=ibis.literal("carried"))
+    columns = [*_COLUMNS, "origin"]
+    found = own.select(*columns)
+    begun = begun.mutate(key_id=_in_stay(begun["key_id"], begun["stay"]), origin=ibis.literal("renamed"))
+    for more in (carried, absent, begun, ended):
+        found = found.union(more.select(*columns))
+    listed = asked.select(key_id=asked["key_id"].cast("int64")).union(_entered(carried, stays)).distinct()
+    return found.semi_join(listed, of_path(found["key_id"]) == listed["key_id"])
+
+
+def _entered(carried: Table, stays: Table) -> Table:
+    """Return key_id of the paths asked for to which a key was renamed, or one below it of which events told."""
+    paths = stays.filter(stays["is_asked"])
+    arrived = paths.filter(paths["turn"] == "key_arrived").select("key_id")
+    told = carried.filter(carried["is_own"])
+    brought = paths.semi_join(told, paths["key_id"] == of_path(told["key_id"])).select("key_id")
+    return arrived.union(brought)
+
+
+def place_in_stays(rows: Table, stays: Table) -> Table:
+    """Return rows with key_id and sequence with the stay they are in (0 where a path has but one) and its item_id."""
+    stays = stays.select("begins", "ends", "item_id", stay_of="key_id", in_stay="stay")
+    placed = rows.left_join(
+        stays,
+        [
+            rows["key_id"] == stays["stay_of"],
+            rows["sequence"] >= stays["begins"],
+            rows["sequence"] < stays["ends"],
+        ],
+    )
+    placed = placed.mutate(stay=placed["in_stay"].fill_null(0))
+    return placed.drop("begins", "ends", "stay_of", "in_stay")
+
+
+def _later(placed: Table, stays: Table) -> Table:
+    """Return what was said of an item before each of its stays, as said of the stay."""
+    stays = stays.filter(stays["item_id"].notnull() & (stays["stay"] > 0))
+    stays = stays.select("begins", later_id="key_id", later_stay="stay", later_item="item_id")
+    placed = placed.filter(placed["item_id"].notnull())
+    same = [placed["item_id"] == stays["later_item"], placed["sequence"] < stays["begins"]]
+    rows = placed.inner_join(stays, same)
+    return rows.mutate(key_id=_in_stay(rows["later_id"], rows["later_stay"]))
+
+
+def _turned(followed: Table, stays: Table) -> tuple[Table, Table]:
+    """Return what renames say of the stays that they begin, like placed rows, and of those that they end."""
+    stays = stays.filter(stays["stay"] > 0).select("stay", "begins", "item_id", "turn", path_id="key_id")
+    rows = followed.drop("key_id").inner_join(stays, followed["sequence"] == stays["begins"])
+    none = ibis.null(str)
+    rows = rows.mutate(fact=rows["turn"], said=rows["turn"], value=none, value_name=none)
+    begun = rows.mutate(key_id=rows["path_id"], is_own=rows["turn"].isin(["key_arrived", "key_used"]))
+    ended = rows.mutate(key_id=_in_stay(rows["path_id"], rows["stay"] - 1), origin=ibis.literal("own"))
+    return begun, ended
+
+
+def _in_stay(key_id: IntegerValue, stay: IntegerValue) -> IntegerValue:
+    found: IntegerValue = key_id.cast("int64") + stay * _IN_STAY
+    return found
+
+
+def of_path(number: IntegerValue) -> IntegerValue:
+    """Return the key_id, or the sequence, in one that holds the number of a stay too; others are as they are."""
+    found: IntegerValue = number & (_IN_STAY - 1)
+    return found
+
+
+def in_stay_of(number: IntegerValue) -> IntegerValue:
+    """Return the least number of the stay that such a number is of."""
+    found: IntegerValue = number - of_path(number)
+    return found
+
+
+def stay_after(number: IntegerValue) -> IntegerValue:
+    """Return the least number of the stay that follows the one that such a number is of."""
+    found: IntegerValue = in_stay_of(number) + _IN_STAY
+    return found
+
+
+def renames(events: Table, keys: Table) -> Table:
+    """Return sequence, at_path and new_path of the renames that were done, in order, as far as they are proved."""
+    rows = _facts_of(events.filter(events["operation"] == "RenameKey"), keys)
+    named = rows["requested_name"].notnull() & ~rows["requested_name"].contains("\\")
+    rows = rows.filter((rows["fact"] == "key_renamed") & named)
+    return _with_new_path(rows, keys).select("sequence", "at_path", "new_path").order_by("sequence")
+
+
+def _with_new_path(tops: Table, keys: Table) -> Table:
+    """Return renames with the path (folded, links followed) that they are of, and the one to which."""
+    paths = own_paths(keys).select(at_id="group_id", at_path="path")
+    tops = tops.inner_join(paths, tops["key_id"] == paths["at_id"]).drop("at_id")
+    parent = tops["at_path"].re_replace(r"[^\\]*$", "")
+    return tops.mutate(new_path=link_target(parent.concat(folded(tops["requested_name"]))))
+
+
+def told_by(
+    events: Table,
+    everywhere: Table | None = None,
+    descent: Table | None = None,
+    *,
+    stays: Table | None = None,
+    keys: Table | None = None,
+) -> Table:
+    """Return the event rows that evidence of the same arguments is made of, each once; `keys` only for `stays`."""
     if everywhere is None:
         return events
-    return events.union(of_many_keys(everywhere, descent).anti_join(events, "sequence"))
+    others = of_many_keys(everywhere, descent, stays=stays, keys=keys)
+    return events.union(others.anti_join(events, "sequence"))
+
+
+def of_stays(stays: Table, keys: Table) -> Table:
+    """Return the key_id of the keys whose paths have these stays, and of all that are grouped with them."""
+    return keys.semi_join(stays, keys["same_as"] == stays["key_id"]).select("key_id")
 
 
 def of_key(rows: Table, prefix: str) -> dict[str, str]:
@@ -164,6 +314,13 @@ def same_key(rows: Table, others: Table, prefix: str) -> list[BooleanValue]:
 def first_spellings(found: Table) -> Table:
     """Return key_id, value, and the value_name that the first of these rows of evidence spelled."""
     named = found.filter(found["value"].notnull())
+    if "origin" in named.columns:
+        named = named.select(
+            "value",
+            "value_name",
+            key_id=of_path(named["key_id"]),
+            sequence=named["sequence"] + in_stay_of(named["key_id"]),
+        )
     return named.group_by("key_id", "value").aggregate(
         value_name=named["value_name"].argmin(named["sequence"])
     )
@@ -310,10 +467,14 @@ def changes_hive(rows: Table) -> BooleanValue:
     return changes | ((operation == "HiveWork") & told.fill_null(False))
 
 
-def of_many_keys(events: Table, descent: Table | None = None) -> Table:
-    """Return the events that say something of keys below their own: of subtrees, or that prove that there are none."""
+def of_many_keys(
+    events: Table, descent: Table | None = None, *, stays: Table | None = None, keys: Table | None = None
+) -> Table:
+    """Return the events that say something of other keys: of subtrees, that there are none, or of a key renamed later."""
     operation = events["operation"]
     found = operation.isin(OF_SUBTREES)
+    if stays is not None and keys is not None:
+        found = found | events["key_id"].isin(of_stays(stays, keys)["key_id"])
     if descent is not None:
         tops = descent.select("top_key_id").distinct()["top_key_id"]
         found = found | (operation.isin(_PROVE_ABSENCE) & events["key_id"].isin(tops))
@@ -330,13 +491,37 @@ def absences(events: Table) -> Table:
     return rows.group_by("key_id").aggregate(last_at=rows["sequence"].max())
 
 
-def heard_of(events: Table, keys: Table, descent: Table) -> Table:
-    """Return the rows of a descent with `heard_at`; those of which nothing was heard are left out."""
+def heard_of(events: Table, keys: Table, descent: Table, stays: Table | None = None) -> Table:
+    """Return the rows of a descent with `heard_at`; those of which nothing was heard are left out.
+
+    A path of which nothing was heard is heard of when a key comes to it (`stays`) of which something was.
+    """
     groups = keys.semi_join(descent, keys["same_as"] == descent["below_id"]).select("key_id")
+    if stays is not None:
+        groups = groups.union(of_stays(stays, keys)).distinct()
     rows = _facts_of(events.semi_join(groups, "key_id"), keys)
-    rows = rows.filter(rows["fact"].isin(EXISTING_KEY))
-    heard = rows.group_by(heard_id="key_id").aggregate(heard_at=rows["sequence"].min())
+    rows = rows.filter(rows["fact"].isin(EXISTING_KEY)).select("key_id", "sequence")
+    heard = rows.select(heard_id=rows["key_id"].cast("int64"), sequence="sequence")
+    if stays is not None:
+        heard = heard.union(_heard_by_rename(rows, stays))
+    heard = heard.group_by("heard_id").aggregate(heard_at=heard["sequence"].min())
     return descent.inner_join(heard, descent["below_id"] == heard["heard_id"]).drop("heard_id")
+
+
+def _heard_by_rename(rows: Table, stays: Table) -> Table:
+    """Return heard_id and sequence of the paths to which keys came of which something was heard; the rename is heard, too."""
+    placed = place_in_stays(rows, stays)
+    placed = placed.filter(placed["item_id"].notnull()).select("item_id", "sequence")
+    entered = stays.filter(stays["turn"].isin(ARRIVALS)).select(
+        "item_id", "turn", "begins", heard_id="key_id"
+    )
+    arrived = entered.filter(entered["turn"] == "key_arrived")
+    heard = placed.union(arrived.select("item_id", sequence="begins"))
+    items = heard.group_by(heard_item="item_id").aggregate(first_at=heard["sequence"].min())
+    known = entered.inner_join(
+        items, [entered["item_id"] == items["heard_item"], items["first_at"] <= entered["begins"]]
+    )
+    return known.select("heard_id", sequence="begins")
 
 
 def _below_absent(events: Table, keys: Table, descent: Table) -> Table:
@@ -354,14 +539,9 @@ def _below(tops: Table, keys: Table) -> Table:
     """Return what `key_renamed` and `key_unknown` of a key say of other keys: those below, and a new name's."""
     tops = tops.filter(tops["operation"] != "DeleteKey")  # a key that can be deleted has nothing below it
     paths = own_paths(keys).select(at_id="group_id", at_path="path")
-    tops = tops.inner_join(paths, tops["key_id"] == paths["at_id"]).drop("at_id")
-    renamed = tops.filter(tops["operation"] == "RenameKey")
-    parent = renamed["at_path"].re_replace(r"[^\\]*$", "")
-    renamed = renamed.mutate(
-        new_path=link_target(parent.concat(folded(renamed["requested_name"]))),
-        fact=ibis.literal("key_unknown"),
-        said=ibis.literal("key_unknown"),
-    )
+    tops = _with_new_path(tops, keys)
+    unknown = ibis.literal("key_unknown")
+    renamed = tops.filter(tops["operation"] == "RenameKey").mutate(fact=unknown, said=unknown)
     renamed = renamed.filter(renamed["new_path"] != renamed["at_path"])
     others = paths.rename(other_id="at_id", other_path="at_path")
     old = tops.inner_join(others, others["other_path"].startswith(tops["at_path"].concat("\\")))

@@ -11,7 +11,7 @@ __all__ = ["handle_use"]
 
 
 def handle_use(
-    lives: Table, keys: Table, processes: Table, *, least: int = 10, problems: bool = False
+    lives: Table, keys: Table, processes: Table, *, min_count: int = 10, problems: bool = False
 ) -> Table:
     """Return one row per process and key; what grows most first, then what is opened over and over, then the rest.
 
@@ -21,11 +21,11 @@ def handle_use(
     * handles: lives of key objects; opened, closed: those of them whose opening, whose closing was seen;
       never_closed, unseen_closes, late_closes: as verdicts of `analysis.answers.handles.handle_lives`;
     * growth: those opened in this capture that were never closed;
-    * leaking: growth is at least `least`, and more than half of those opened;
+    * leaking: growth is at least `min_count`, and more than half of those opened;
     * most_open: how many were open at once at most, each counted from its opening (or first row, where
       that was not seen) to its closing (or last row);
     * brief: those opened, used for one read at most and for nothing else, and closed; reopened: brief is at
-      least `least`;
+      least `min_count`;
     * opens_per_second: opened by the time from the first to the last opening; NULL where that is 0;
     * uses, reads, writes, unclear_writes: sums; median_lifetime_ns (rounded down), longest_lifetime_ns: of those whose
       opening and closing were seen; NULL where there is none;
@@ -36,7 +36,7 @@ def handle_use(
         lives: rows of `handle_lives`.
         keys: the table `keys`.
         processes: the table `processes`.
-        least: from how many on handles leak, and a key is opened over and over.
+        min_count: from how many on handles leak, and a key is opened over and over.
         problems: leave out what neither leaks nor is opened over and over.
     """
     opened, closed = lives["opened_sequence"].notnull(), lives["closed_sequence"].notnull()
@@ -69,8 +69,8 @@ def handle_use(
     found = _with_most_open(unless_unclear(found), lives)
     span = (found["last_opened_ns"] - found["first_opened_ns"]).nullif(0).cast("float64")
     found = found.mutate(
-        leaking=(found["growth"] >= least) & (found["growth"] * 2 > found["opened"]),
-        reopened=found["brief"] >= least,
+        leaking=(found["growth"] >= min_count) & (found["growth"] * 2 > found["opened"]),
+        reopened=found["brief"] >= min_count,
         opens_per_second=found["opened"] * float(SECOND_NS) / span,
     )
     if problems:

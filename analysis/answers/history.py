@@ -1,30 +1,55 @@
 """The history of values: each write and delete, what it changed, and how the old content is known."""
 
 import ibis
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 from ibis.expr.types import BooleanValue, Table
-from numpy.typing import NDArray
 
-from analysis.answers.evidence import first_spellings, lost_between, of_key, same_key
-from analysis.answers.returned import OWN, by_batch, value_texts
+from analysis.answers.evidence import (
+    evidence,
+    first_spellings,
+    lost_between,
+    of_key,
+    of_path,
+    same_key,
+    told_by,
+)
 from analysis.answers.unproved import doubtful_losses
 from analysis.answers.value_verdict import KEY_FACTS, VALUE_FACTS, known_value
-from analysis.filters import name_regex
-from tracer.registry.ntstatus import NAME_NOT_FOUND, status_name
 
-__all__ = ["HISTORY_COLUMNS", "told", "value_history"]
+__all__ = ["history", "value_history"]
 
-HISTORY_COLUMNS = (
-    "sequence", "time", "display_key", "value_name", "operation", "done", "status", "status_name", "process",
-    "pid", "new_type", "new_size", "new_data", "new_value", "old_from", "old_type", "old_size", "old_data",
-    "old_value", "old_sequence", "across_loss", "conflict", "key_id", "process_id", "handle_id", "flags",
-)  # fmt: skip
-_PARTS = ("type", "size", "data")
-_OF_EVENT = {"type": "data_type", "size": "data_size", "data": "data"}
 _PLACE = ("sequence", "key_id")  # what a row of evidence is known by
 _BEFORE = (None, -1)  # rows of a window: all before this one
+
+
+def history(
+    events: Table,
+    keys: Table,
+    processes: Table,
+    losses: Table,
+    *,
+    everywhere: Table | None = None,
+    descent: Table | None = None,
+    stays: Table | None = None,
+    unproved: Table | None = None,
+    shown: Table | None = None,
+    subtrees: bool = True,
+    regex: str | None = None,
+) -> Table:
+    """Return the rows of `value_history` about the keys that some events are of.
+
+    Arguments are those of `analysis.answers.evidence.evidence` and of `value_history`.
+    """
+    found = evidence(events, keys, everywhere, subtrees=subtrees, descent=descent, stays=stays)
+    return value_history(
+        found,
+        keys=keys,
+        processes=processes,
+        losses=losses,
+        unproved=unproved,
+        regex=regex,
+        shown=shown,
+        events=told_by(events, everywhere, descent, stays=stays, keys=keys),
+    )
 
 
 def value_history(
@@ -34,13 +59,13 @@ def value_history(
     processes: Table,
     losses: Table,
     unproved: Table | None = None,
-    value: str | None = None,
+    regex: str | None = None,
     shown: Table | None = None,
     events: Table | None = None,
 ) -> Table:
     """Return the writes and deletes of values, in order, and what is known of each value before it.
 
-    `told` makes the columns HISTORY_COLUMNS of its rows.
+    `analysis.answers.contents.history_contents` makes the columns HISTORY_COLUMNS of its rows.
 
     Args:
         found: rows of `analysis.answers.evidence.evidence`, all that there are of the keys asked for: what
@@ -49,13 +74,13 @@ def value_history(
         processes: the table `processes`.
         losses: the table `losses`.
         unproved: rows of `analysis.answers.unproved.unproved_changes`; None: there are none.
-        value: as in `analysis.filters.Filters`.
+        regex: regular expression for value names (`tracer.registry.terms.name_regex`) to show; None: all.
         shown: a table with the column `sequence`, of the events to show; None: all.
         events: event rows in which the contents are looked up; None: `found`, which then is as wide as they
             are wherever an engine keeps it (`analysis.answers.evidence.told_by`).
     """
-    if value is not None:
-        fits = found["value_name"].re_search(name_regex(value))
+    if regex is not None:
+        fits = found["value_name"].re_search(regex)
         found = found.filter(found["value"].isnull() | fits)
     marks = _marks(found)
     fact, sequence, none = marks["fact"], marks["sequence"], ibis.null("int64")
@@ -79,6 +104,8 @@ def value_history(
         rows = rows.semi_join(shown, "sequence")
     rows = _with_contents(rows, found if events is None else events)
     rows = _with_losses(rows, losses, unproved)
+    if "origin" in found.columns:
+        rows = rows.mutate(key_id=of_path(rows["key_id"]).cast(keys["key_id"].type()))
     return _named(rows, found, keys, processes)
 
 
@@ -90,19 +117,26 @@ def _marks(found: Table) -> Table:
     """
     facts = (fact for some in (VALUE_FACTS, KEY_FACTS) for each in some.values() for fact in each)
     marks = found.filter(found["fact"].isin([*facts, "failed", "hearsay"]))
-    marks = marks.select(*_PLACE, "fact", "said", "value", "operation")
+    origin = ["origin"] if "origin" in marks.columns else []
+    marks = marks.select(*_PLACE, "fact", "said", "value", "operation", *origin)
     gone = marks.filter(marks["fact"].isin(KEY_FACTS["key_deleted"]))
+    gone = gone.filter(gone["origin"] == "own") if origin else gone
     changed = marks.filter(_is_change(marks)).select("key_id").union(gone.select("key_id")).distinct()
     marks = marks.semi_join(changed, "key_id")
     heard = marks.filter(marks["value"].notnull())
     heard = heard.group_by(of_key="key_id", of_value="value").aggregate(first=heard["sequence"].min())
     taken = gone.inner_join(heard, [gone["key_id"] == heard["of_key"], gone["sequence"] > heard["first"]])
-    taken = taken.select(*_PLACE, "fact", "said", "operation", value="of_value", rank=ibis.literal(0))
+    taken = taken.select(
+        *_PLACE, "fact", "said", "operation", *origin, value="of_value", rank=ibis.literal(0)
+    )
     return marks.mutate(rank=ibis.literal(1)).union(taken.select(*marks.columns, "rank"))
 
 
 def _is_change(rows: Table) -> BooleanValue:
-    return rows["operation"].isin(["SetValueKey", "DeleteValueKey"]) & rows["value"].notnull()
+    changes: BooleanValue = (
+        rows["operation"].isin(["SetValueKey", "DeleteValueKey"]) & rows["value"].notnull()
+    )
+    return changes & (rows["origin"] == "own") if "origin" in rows.columns else changes
 
 
 def _with_contents(rows: Table, events: Table) -> Table:
@@ -152,82 +186,3 @@ def _named(rows: Table, found: Table, keys: Table, processes: Table) -> Table:
         own_fact=ibis.ifelse(rows["own_operation"] == "SetValueKey", "write", "read"),
         done=ibis.cases((said == "unclear", ibis.null(bool)), (said.isin(["failed", "miss"]), False), else_=True),
     ).order_by("sequence", "key_id", "value_name")  # fmt: skip
-
-
-def told(rows: pa.Table) -> pa.Table:
-    """Return rows of `value_history` with the columns HISTORY_COLUMNS: contents decoded, sources compared."""
-    return by_batch(rows, HISTORY_COLUMNS, _told)
-
-
-def _told(columns: dict[str, pa.Array]) -> dict[str, pa.Array]:
-    operation, source = columns["operation"], columns["own_from"]
-    recorded = np.any([np.asarray(columns[f"previous_{name}"].is_valid()) for name in _PARTS], axis=0)
-    missed = _is(operation, "DeleteValueKey") & _is(columns["status"], NAME_NOT_FOUND)
-    held = _is(source, "write", "read")
-    own_from = _where(held, source, _where(_is(source, "absent", "deleted"), "absent", None))
-    own = dict(zip(_PARTS, (columns[name] for name in OWN), strict=True))
-    before = {name: columns[f"previous_{name}"] for name in _PARTS}
-    old = {name: _where(recorded, before[name], _where(held & ~missed, own[name], None)) for name in _PARTS}
-    writes = _is(operation, "SetValueKey")
-    new = {name: _where(writes, columns[_OF_EVENT[name]], None) for name in _PARTS}
-    by_itself = recorded | missed | ~np.asarray(own_from.is_valid())
-    compared = zip(
-        (_is(operation, "DeleteValueKey") & _is(columns["done"], True)).tolist(),
-        missed.tolist(),
-        recorded.tolist(),
-        own_from.to_pylist(),
-        *(before[name].to_pylist() for name in _PARTS),
-        *(own[name].to_pylist() for name in _PARTS),
-        strict=True,
-    )
-    names = {code: status_name(code) for code in columns["status"].unique().to_pylist() if code is not None}
-    return {
-        **columns,
-        **{f"new_{name}": column for name, column in new.items()},
-        **{f"old_{name}": column for name, column in old.items()},
-        "new_value": value_texts(new["type"], new["data"], new["size"]),
-        "old_value": value_texts(old["type"], old["data"], old["size"]),
-        "old_from": _where(recorded, "event", _where(missed, "absent", own_from)),
-        "old_sequence": _where(by_itself, None, columns["own_sequence"]),
-        "across_loss": _where(by_itself, None, columns["lost"]),
-        "conflict": pa.array([_conflict(*row) for row in compared], pa.string()),
-        "status_name": pa.array([names.get(code) for code in columns["status"].to_pylist()], pa.string()),
-    }
-
-
-def _is(column: pa.Array, *words: str | int | bool) -> NDArray[np.bool_]:
-    """Tell which rows of a column are one of some words; NULL is none."""
-    found: NDArray[np.bool_] = np.asarray(pc.is_in(column, pa.array(words, column.type)))
-    return found
-
-
-def _where(mask: NDArray[np.bool_], this: pa.Array | str | None, that: pa.Array | None) -> pa.Array:
-    return pc.if_else(pa.array(mask), this, that)
-
-
-def _conflict(
-    deleted: bool,
-    missed: bool,
-    recorded: bool,
-    own_from: str | None,
-    kind: int | None,
-    size: int | None,
-    data: bytes | None,
-    own_kind: int | None,
-    own_size: int | None,
-    own_data: bytes | None,
-) -> str | None:
-    """Return how the event and what was known before it contradict each other; None where they do not."""
-    if own_from == "absent":
-        return "absent" if recorded or deleted else None
-    if own_from is None:
-        return None
-    if missed:
-        return "present"
-    if not recorded:
-        return None
-    for ours, theirs in ((own_kind, kind), (own_size, size)):
-        if ours is not None and theirs is not None and ours != theirs:
-            return "data"
-    shared = min(len(own_data or b""), len(data or b""))
-    return "data" if own_data and data and own_data[:shared] != data[:shared] else None

@@ -4,27 +4,13 @@ import ibis
 from ibis.expr.types import Table
 
 from analysis.answers.counts import COUNTED, counted, measured, named_keys, named_processes
-from analysis.engine.events_view import named_status
+from analysis.answers.words import HOT_BY, HOT_SORTS, check_width, check_word
+from analysis.expressions.events_view import named_status
 from analysis.expressions.operation_counters import unless_unclear
 from analysis.expressions.time_math import SECOND_NS, moment
-from tracer.errors import UsageError
 
-__all__ = ["HOT_BY", "HOT_SORTS", "busiest_first", "hot"]
+__all__ = ["busiest_first", "hot", "measures_by"]
 
-_MICROSECOND_NS = 1_000
-
-# word -> the column that rows are grouped by
-HOT_BY = {
-    "key": "group_id",
-    "process": "process_id",
-    "second": "bucket_ns",
-    "operation": "operation",
-    "status": "status",
-}
-# largest first, but for times: earliest first
-HOT_SORTS = (
-    "events", "reads", "writes", "opens", "created", "deletes", "failures", "not_found", "time_spent_ns", "first_time",
-)  # fmt: skip
 
 _KEY = ("top_key", "top_key_events")
 _PROCESS = ("top_process", "top_pid", "top_process_events")
@@ -83,12 +69,26 @@ def hot(
     Raises:
         UsageError: there is no such word, or the width is not a number of microseconds.
     """
-    if by not in HOT_BY:
-        raise UsageError(f"nothing is counted by {by!r}: the words are {', '.join(HOT_BY)}")
-    if sort not in HOT_SORTS:
-        raise UsageError(f"rows cannot be sorted by {sort!r}: the orders are {', '.join(HOT_SORTS)}")
-    if not 0 < every_ns < 2**62 or every_ns % _MICROSECOND_NS:
-        raise UsageError(f"stretches of {every_ns} ns cannot be counted: the width is in whole microseconds")
+    check_word(sort, HOT_SORTS, "rows cannot be sorted by")
+    return busiest_first(measures_by(events, keys, processes, by=by, every_ns=every_ns, usage=usage), sort)
+
+
+def measures_by(
+    events: Table,
+    keys: Table,
+    processes: Table,
+    *,
+    by: str,
+    every_ns: int = SECOND_NS,
+    usage: Table | None = None,
+) -> Table:
+    """Return the rows of `hot` in no order; the arguments are those of `hot`.
+
+    Raises:
+        UsageError: there is no such word, or the width is not a number of microseconds.
+    """
+    check_word(by, HOT_BY, "nothing is counted by")
+    check_width(every_ns)
     column = HOT_BY[by]
     found = measured(events, keys, column, every_ns=every_ns, usage=usage)
     if by != "key":
@@ -121,7 +121,7 @@ def hot(
         found = found.rename(time_ns="bucket_ns").mutate(time=time)
     elif by == "status":
         found = found.mutate(status_name=named_status(found["status"]))
-    return busiest_first(unless_unclear(found), sort).select(
+    return unless_unclear(found).select(
         *_FIRST[by], "events", "share", "per_second", *COUNTED, "failures", "not_found",
         *counts, "bytes_read", "bytes_written", "time_spent_ns", "first_time", "last_time", *tops, *ids,
         "first_sequence", "last_sequence",

@@ -3,30 +3,11 @@
 from ibis.expr.types import Table
 
 from analysis.answers.counts import COUNTED, grouped, measured
+from analysis.answers.words import KEY_SORTS, check_word
 from analysis.expressions.folding import folded
 from analysis.expressions.operation_counters import unless_unclear
-from tracer.errors import UsageError
 
-__all__ = ["SORTS", "key_summary", "sort_keys"]
-
-# word -> (column, largest first)
-SORTS = {
-    "events": ("events", True),
-    "reads": ("reads", True),
-    "writes": ("writes", True),
-    "opens": ("opens", True),
-    "created": ("created", True),
-    "deletes": ("deletes", True),
-    "failures": ("failures", True),
-    "errors": ("failures", True),
-    "not_found": ("not_found", True),
-    "processes": ("processes", True),
-    "values": ("values", True),
-    "bytes_written": ("bytes_written", True),
-    "first_time": ("first_time", False),
-    "last_time": ("last_time", True),
-    "key": ("display_key", False),
-}
+__all__ = ["key_summary", "sort_keys"]
 
 
 def key_summary(events: Table, keys: Table, usage: Table | None = None) -> Table:
@@ -77,9 +58,8 @@ def sort_keys(summary: Table, sort: str) -> Table:
     Raises:
         UsageError: there is no such order.
     """
-    if sort not in SORTS:
-        raise UsageError(f"keys cannot be sorted by {sort!r}: the orders are {', '.join(SORTS)}")
-    column, largest_first = SORTS[sort]
+    check_word(sort, KEY_SORTS, "keys cannot be sorted by")
+    column, largest_first = KEY_SORTS[sort]
     order = [summary[column].desc() if largest_first else summary[column]]
     order += [summary[tie] for tie in ("display_key", "key_id") if tie != column]
     return summary.order_by(*order)

@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from analysis.answers.intervals import Doubtful
+from analysis.answers.stays import ARRIVALS
 
 __all__ = ["NET_CHANGES", "NetChanges", "net_changes"]
 
@@ -135,7 +136,12 @@ def net_changes(touched: pa.Table, doubtful: Doubtful | None = None) -> NetChang
         [
             _word(*row)
             for row in zip(
-                before.state.tolist(), after.state.tolist(), is_key.tolist(), fact.to_pylist(), strict=True
+                before.state.tolist(),
+                after.state.tolist(),
+                is_key.tolist(),
+                fact.to_pylist(),
+                touched.column("moved").to_pylist(),
+                strict=True,
             )
         ],
         object,
@@ -152,9 +158,11 @@ def net_changes(touched: pa.Table, doubtful: Doubtful | None = None) -> NetChang
     return NetChanges(rows.filter(pa.array(~(same | passing))), int(same.sum()), int(passing.sum()))
 
 
-def _word(before: int, after: int, is_key: bool, fact: str | None) -> str:
+def _word(before: int, after: int, is_key: bool, fact: str | None, moved: bool) -> str:
     if after == _UNKNOWN:
         return "unclear"
+    if is_key and moved and after == _PRESENT:
+        return "renamed"
     if is_key and fact == "key_renamed" and after == _ABSENT:
         return "renamed"
     return (_KEY_WORDS if is_key else _WORDS).get((before, after), "unclear")
@@ -180,7 +188,8 @@ def _before(touched: pa.Table, is_key: Bools, doubtful: Doubtful | None) -> _Sid
     recorded = _true(pc.equal(fact, "write")) & _true(pc.is_valid(touched.column("previous_type")))
     deleted = _true(pc.is_in(fact, pa.array(["key_deleted", "key_renamed"]))) & is_key
     deleted |= _true(pc.equal(fact, "delete"))
-    made = _true(pc.equal(fact, "key_created")) & (state != _PRESENT)
+    # There was no such key where one was made, or where another could be renamed to it.
+    made = _true(pc.is_in(fact, pa.array(["key_created", *ARRIVALS]))) & (state != _PRESENT)
     state = np.where(made, _ABSENT, np.where(recorded | deleted, _PRESENT, state))
     doubt = pa.array(doubted)
     source, kind, size, data = (pc.if_else(doubt, pa.scalar(None, column.type), column) for column in latest)

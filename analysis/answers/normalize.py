@@ -2,11 +2,12 @@ r"""Names by what they mean: what differs between machines and users without mea
 
 import re
 from collections.abc import Collection
-
-import ibis
-from ibis.expr.types import StringValue
+from typing import TYPE_CHECKING
 
 from tracer.errors import UsageError
+
+if TYPE_CHECKING:
+    from ibis.expr.types import StringValue
 
 __all__ = ["FOLDS", "identifiers", "meaning", "meaning_of_text", "parse_folds", "without_views", "word_of"]
 
@@ -35,7 +36,7 @@ def parse_folds(words: str | Collection[str] | None) -> tuple[str, ...]:
     return tuple(word for word in FOLDS if word in named or "all" in named)
 
 
-def meaning(name: StringValue, folds: Collection[str]) -> StringValue:
+def meaning(name: "StringValue", folds: Collection[str]) -> "StringValue":
     r"""Return folded names (paths, or value names) without what is to be folded; NULL stays NULL.
 
     Several names may have one meaning: `analysis.answers.pairing` says which of them are folded.
@@ -50,6 +51,8 @@ def meaning(name: StringValue, folds: Collection[str]) -> StringValue:
     if "guid" in folds:
         name = name.re_replace(_GUID, "{GUID}")
     if "controlset" in folds:
+        import ibis
+
         current = ibis.literal(_CURRENT).concat(name.substr(_NUMBERED))
         name = ibis.ifelse(name.re_search(_CONTROL_SET), current, name)
     if "wow64" in folds:

@@ -5,12 +5,12 @@ from ibis.expr.types import Table
 
 from analysis.answers.counts import named_keys, named_processes
 from analysis.answers.evidence import lost_between
-from analysis.answers.read_runs import QUESTION
-from analysis.engine.events_view import named_status
+from analysis.answers.read_runs import QUESTION, nameless_changes, read_runs
+from analysis.expressions.events_view import named_status
 from analysis.expressions.time_math import SECOND_NS
 from tracer.registry.ntstatus import NOT_SUCCESS, TOO_SHORT
 
-__all__ = ["LEAST_INTERVALS", "LEAST_PERIOD_NS", "MOST_SPREAD", "redundant_reads"]
+__all__ = ["LEAST_INTERVALS", "LEAST_PERIOD_NS", "MOST_SPREAD", "redundant", "redundant_reads"]
 
 LEAST_INTERVALS = 5  # with fewer nobody can tell polling from chance
 MOST_SPREAD = 0.1
@@ -18,8 +18,38 @@ LEAST_PERIOD_NS = 10_000_000  # timers of Windows tick every 15.6 ms, or a littl
 _MISSING = (0xC0000034, 0x8000001A)  # OBJECT_NAME_NOT_FOUND, NO_MORE_ENTRIES
 
 
+def redundant(
+    rows: Table,
+    events: Table,
+    keys: Table,
+    processes: Table,
+    losses: Table,
+    *,
+    width_ns: int,
+    min_count: int = 1,
+    polling: bool = False,
+) -> Table:
+    """Return the rows of `redundant_reads` about some reads of a capture.
+
+    Args:
+        rows: stored or joined event rows: those asked for.
+        events: all of them.
+        keys: the table `keys`.
+        processes: the table `processes`.
+        losses: the table `losses`.
+        width_ns: times of changes that nobody could name and that are no further apart are one, nanoseconds.
+        min_count: as of `redundant_reads`.
+        polling: likewise.
+    """
+    # Time before the names were read counts as a loss: what was written then may have no name.
+    lost = losses.select("from_ns", "to_ns", kind=ibis.literal("events"))
+    unsure = lost.union(nameless_changes(events, keys, width_ns=width_ns))
+    reads = read_runs(rows, events, keys)
+    return redundant_reads(reads, keys, processes, unsure, min_count=min_count, polling=polling)
+
+
 def redundant_reads(
-    reads: Table, keys: Table, processes: Table, unsure: Table, *, least: int = 1, polling: bool = False
+    reads: Table, keys: Table, processes: Table, unsure: Table, *, min_count: int = 1, polling: bool = False
 ) -> Table:
     """Return one row per process, question and result; the one with most redundant reads first.
 
@@ -53,7 +83,7 @@ def redundant_reads(
         keys: the table `keys`.
         processes: the table `processes`.
         unsure: times in which changes may have been missed, as in the table `losses`.
-        least: the fewest redundant reads of a row; 0: also what was never asked twice.
+        min_count: the fewest redundant reads of a row; 0: also what was never asked twice.
         polling: only what is polled.
     """
     asked = [*QUESTION, "status"]
@@ -67,7 +97,7 @@ def redundant_reads(
     waited = rows["time_ns"] - rows["before_ns"]
     rows = rows.mutate(waited_ns=ibis.ifelse(waited < 0, ibis.literal(0, "int64"), waited))
     found = _summed(_runs(rows, unsure))
-    found = found.filter(found["redundant"] >= least)
+    found = found.filter(found["redundant"] >= min_count)
     found = _with_intervals(found, rows)
     if polling:
         found = found.filter(found["polling"])

@@ -1,29 +1,58 @@
 """What was known of keys and values at a time: from the newest evidence before it, and whether that may be out of date."""
 
 import ibis
-import pyarrow as pa
-import pyarrow.compute as pc
-from ibis.expr.types import BooleanValue, StringValue, Table
+from ibis.expr.types import BooleanValue, IntegerValue, StringValue, Table
 
 from analysis.answers.evidence import (
     EXISTING_KEY,
     LONGEST_NS,
+    evidence,
     first_spellings,
+    in_stay_of,
     of_key,
+    of_path,
     real_losses,
     same_key,
+    told_by,
 )
-from analysis.answers.returned import OWN, by_batch, value_texts
+from analysis.answers.stays import ARRIVALS
 from analysis.answers.unproved import doubtful_losses
 from analysis.answers.value_verdict import HEARSAY, KEY_FACTS, VALUE_FACTS, known_value, newest
-from analysis.filters import name_regex
 
-__all__ = ["STATE_COLUMNS", "state_at", "told"]
+__all__ = ["state", "state_at"]
 
-STATE_COLUMNS = (
-    "display_key", "value_name", "known", "last_known", "lost_since", "type", "size", "data", "text",
-    "sequence", "time", "operation", "process", "pid", "key", "key_id", "process_id", "handle_id", "flags",
-)  # fmt: skip
+
+def state(
+    events: Table,
+    keys: Table,
+    processes: Table,
+    losses: Table,
+    *,
+    everywhere: Table | None = None,
+    descent: Table | None = None,
+    stays: Table | None = None,
+    unproved: Table | None = None,
+    shown: Table | None = None,
+    subtrees: bool = True,
+    at_ns: int | None = None,
+    regex: str | None = None,
+) -> Table:
+    """Return the rows of `state_at` about the keys that some events are of.
+
+    Arguments are those of `analysis.answers.evidence.evidence` and of `state_at`.
+    """
+    found = evidence(events, keys, everywhere, subtrees=subtrees, descent=descent, stays=stays)
+    return state_at(
+        found,
+        keys=keys,
+        processes=processes,
+        losses=losses,
+        at_ns=at_ns,
+        unproved=unproved,
+        regex=regex,
+        shown=shown,
+        events=told_by(events, everywhere, descent, stays=stays, keys=keys),
+    )
 
 
 def state_at(
@@ -34,7 +63,7 @@ def state_at(
     losses: Table,
     at_ns: int | None = None,
     unproved: Table | None = None,
-    value: str | None = None,
+    regex: str | None = None,
     shown: Table | None = None,
     events: Table | None = None,
 ) -> Table:
@@ -49,39 +78,71 @@ def state_at(
         losses: the table `losses`.
         unproved: rows of `analysis.answers.unproved.unproved_changes` of the time until then; None: there are none.
         at_ns: the time asked about, UTC nanoseconds, inclusive; None: the end.
-        value: as in `analysis.filters.Filters`; rows of keys are then left out.
+        regex: regular expression for value names (`tracer.registry.terms.name_regex`); rows of keys are then left out. None: all.
         shown: a table with the column `sequence`: only what is known by these events; None: all.
         events: as in `analysis.answers.history.value_history`.
     """
     names = first_spellings(found)
     if at_ns is not None:
         found = found.filter(found["time_ns"] <= at_ns)
-    known = _values(found, value)
-    if value is None:
+    heard = None
+    if "origin" in found.columns:
+        found, heard = _last_stays(found)
+    known = _values(found, regex, heard)
+    if regex is None:
         known = known.union(_keys(found))
     if shown is not None:
         known = known.semi_join(shown, "sequence")
     known = _since_lost(_with_event(known, found, events), losses, unproved, at_ns)
+    if heard is not None:
+        known = known.mutate(key_id=known["key_id"].cast(keys["key_id"].type()))
     return _named(known, names, keys, processes)
 
 
-def _values(found: Table, value: str | None) -> Table:
-    """Return key_id, value, known (before losses are looked at) and sequence of each value."""
+def _last_stays(found: Table) -> tuple[Table, Table]:
+    """Return the evidence of the last stay of each path, and of values in earlier ones; key_id is the path's.
+
+    Of what an earlier stay had, another key's, nothing is known any more but the names of its values.
+    """
+    own = found.filter(found["origin"] != "carried")
+    last = own.group_by(of_last=of_path(own["key_id"])).aggregate(last_stay=in_stay_of(own["key_id"]).max())
+    stay = in_stay_of(found["key_id"])
+    found = found.mutate(path_id=of_path(found["key_id"]), stay=stay)
+    found = found.inner_join(last, found["path_id"] == last["of_last"])
+    found = found.mutate(key_id=found["path_id"])
+    earlier = found.filter((found["stay"] < found["last_stay"]) & found["value"].notnull())
+    return found.filter(found["stay"] == found["last_stay"]), earlier
+
+
+def _values(found: Table, regex: str | None, heard: Table | None) -> Table:
+    """Return key_id, value, known (before losses are looked at) and sequence of each value; `heard`: of `_last_stays`."""
     rows = found.filter(found["value"].notnull())
-    if value is not None:
-        rows = rows.filter(rows["value_name"].re_search(name_regex(value)))
+    if heard is not None:
+        rows = rows.select("key_id", "value", "value_name", "fact", "sequence")
+        rows = rows.union(heard.mutate(fact=ibis.null(str)).select(*rows.columns))
+    if regex is not None:
+        rows = rows.filter(rows["value_name"].re_search(regex))
     values = rows.group_by("key_id", "value").aggregate(
         hearsay=rows["sequence"].max(where=rows["fact"].isin(HEARSAY)),
         **{name: rows["sequence"].max(where=rows["fact"].isin(facts)) for name, facts in VALUE_FACTS.items()},
     )
     whole = found.filter(found["value"].isnull())
     of_keys = whole.group_by(of_key="key_id").aggregate(
-        **{name: whole["sequence"].max(where=whole["fact"].isin(facts)) for name, facts in KEY_FACTS.items()}
+        **{name: whole["sequence"].max(where=whole["fact"].isin(facts)) for name, facts in KEY_FACTS.items()},
+        **_begun(whole),
     )
     values = values.left_join(of_keys, values["key_id"] == of_keys["of_key"])
     word, sequence = known_value(values)
     values = values.select("key_id", "value", known=word, sequence=sequence)
     return values.filter(values["known"].notnull())  # only attempts that failed: nothing is known
+
+
+def _begun(found: Table) -> dict[str, IntegerValue]:
+    """Return the column of the renames with which stays began, to which a key came; none where there are no stays."""
+    if "origin" not in found.columns:
+        return {}
+    begins = (found["origin"] == "renamed") & found["fact"].isin(ARRIVALS)
+    return {"begun": found["sequence"].max(where=begins)}
 
 
 def _keys(found: Table) -> Table:
@@ -93,6 +154,7 @@ def _keys(found: Table) -> Table:
         gone=sequence.max(where=fact.isin(["key_deleted", "key_renamed"])),
         unsure=sequence.max(where=fact.isin(KEY_FACTS["key_unknown"])),
         hearsay=sequence.max(where=fact.isin(["key_doubtful", "key_hearsay", *HEARSAY])),
+        **_begun(found),
     )
     there, missing, gone = (newest(rows, name) for name in ("there", "missing", "gone"))
     last = ibis.greatest(there, missing, gone)
@@ -101,14 +163,10 @@ def _keys(found: Table) -> Table:
     word = ibis.cases(
         (is_unknown, "unknown"), (there == last, "exists"), (missing == last, "absent"), else_="deleted"
     )
-    rows = rows.select(
-        "key_id",
-        value=ibis.null(str),
-        known=word,
-        sequence=ibis.cases((is_unknown & (hearsay > last), hearsay), (last < 0, unsure), else_=last).nullif(
-            -1
-        ),
-    )
+    by = ibis.cases((is_unknown & (hearsay > last), hearsay), (last < 0, unsure), else_=last).nullif(-1)
+    if "begun" in rows.columns:
+        by = ibis.coalesce(by, rows["begun"])
+    rows = rows.select("key_id", value=ibis.null(str), known=word, sequence=by)
     return rows.filter(rows["sequence"].notnull())
 
 
@@ -162,6 +220,7 @@ def _meaning(rows: Table) -> StringValue:
     fact, of_value = rows["own_fact"], rows["value"].notnull()
     return ibis.cases(
         (of_value & (rows["proof"] == "key_doubtful"), ibis.null(str)),
+        (of_value & fact.isin(ARRIVALS), ibis.null(str)),
         (fact.isin(["key_deleted", "key_renamed"]) | (of_value & (fact == "delete")), "deleted"),
         (of_value & (fact == "write"), "write"),
         (of_value & fact.isin(["read", "seen"]), "read"),
@@ -186,14 +245,3 @@ def _named(rows: Table, names: Table, keys: Table, processes: Table) -> Table:
         "pid", "key", "key_id", "process_id", "handle_id", "flags", "own_fact", "own_type",
         "own_size", "own_data", operation="own_operation",
     )  # fmt: skip
-
-
-def told(rows: pa.Table) -> pa.Table:
-    """Return rows of `state_at` with the columns STATE_COLUMNS, contents decoded."""
-    return by_batch(rows, STATE_COLUMNS, _told)
-
-
-def _told(columns: dict[str, pa.Array]) -> dict[str, pa.Array]:
-    holds = pc.fill_null(pc.is_in(columns["last_known"], pa.array(["write", "read"])), False)
-    kind, size, data = (pc.if_else(holds, columns[name], None) for name in OWN)
-    return {**columns, "type": kind, "size": size, "data": data, "text": value_texts(kind, data, size)}

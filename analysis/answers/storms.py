@@ -12,13 +12,13 @@ __all__ = ["storms"]
 
 
 def storms(
-    events: Table, keys: Table, processes: Table, *, gap_ns: int = SECOND_NS, least: int = 20
+    events: Table, keys: Table, processes: Table, *, gap_ns: int = SECOND_NS, min_count: int = 20
 ) -> Table:
     """Return one row per storm, the one with most misses first, ties by first_sequence.
 
     A miss is an operation that ended with STATUS_OBJECT_NAME_NOT_FOUND: of a key that was to be opened, or
     of a value. A storm is a run of misses by one process, in order of time, in which each comes at most
-    `gap_ns` after the one before it, and which has at least `least` of them. Misses of which the process is
+    `gap_ns` after the one before it, and which has at least `min_count` of them. Misses of which the process is
     not known belong to no storm.
 
     Columns: process, pid (NULL where unknown); misses; keys (how many different keys were missed, or had a
@@ -33,13 +33,13 @@ def storms(
         keys: the table `keys`.
         processes: the table `processes`.
         gap_ns: the longest time between two misses of a storm, nanoseconds.
-        least: the fewest misses of a storm.
+        min_count: the fewest misses of a storm.
     """
     misses = events.filter(events["status"] == NAME_NOT_FOUND, events["process_id"].notnull())
     # Misses of one stretch of time, no longer than the gap, are of one storm: only stretches have to be put in order.
     stretch_ns = misses["time_ns"] - rest(misses["time_ns"], max(gap_ns, 1))
     misses = misses.select("sequence", "time_ns", "process_id", "key_id", "value_name", stretch_ns=stretch_ns)
-    stretches = _stretches(misses, gap_ns, least)
+    stretches = _stretches(misses, gap_ns, min_count)
     found = stretches.group_by("storm").aggregate(
         process_id=stretches["process_id"].min(),
         misses=stretches["misses"].sum().cast("int64"),
@@ -83,7 +83,7 @@ def storms(
     )  # fmt: skip
 
 
-def _stretches(misses: Table, gap_ns: int, least: int) -> Table:
+def _stretches(misses: Table, gap_ns: int, min_count: int) -> Table:
     """Return the stretches that are of a storm: process_id, stretch_ns, storm (a number of its own), misses, ends."""
     stretches = misses.group_by("process_id", "stretch_ns").aggregate(
         misses=misses.count().cast("int64"),
@@ -103,7 +103,7 @@ def _stretches(misses: Table, gap_ns: int, least: int) -> Table:
         of_storm=stretches["misses"].sum().over(of_storm),
         storm=stretches["first_sequence"].min().over(of_storm),
     )
-    return stretches.filter(stretches["of_storm"] >= least)
+    return stretches.filter(stretches["of_storm"] >= min_count)
 
 
 def _spans(parts: Table) -> dict[str, ibis.Value]:

@@ -7,17 +7,12 @@ import ibis
 from ibis.expr.types import IntegerValue, StringValue, Table
 
 from analysis.answers.counts import COUNTED, SUMS, counted, measured, sums
+from analysis.answers.words import MOST_LEVELS, TREE_SORTS, check_word
 from analysis.expressions.links import link_path, link_target, own_paths
 from analysis.expressions.operation_counters import unless_unclear
 from tracer.errors import UsageError
 
-__all__ = ["MOST_LEVELS", "TREE_SORTS", "levels_of", "subtrees", "tops_of"]
-
-MOST_LEVELS = 30
-# largest first, but for path: as a tree
-TREE_SORTS = (
-    "path", "events", "reads", "writes", "opens", "created", "deletes", "failures", "not_found", "keys", "time_spent_ns",
-)  # fmt: skip
+__all__ = ["levels_of", "subtrees", "tops_of"]
 
 _MOST_KEYS = 1 << 40
 _BEFORE_ALL = (
@@ -63,8 +58,7 @@ def subtrees(
     Raises:
         UsageError: there is no such order, or the depth is negative.
     """
-    if sort not in TREE_SORTS:
-        raise UsageError(f"a tree cannot be sorted by {sort!r}: the orders are {', '.join(TREE_SORTS)}")
+    check_word(sort, TREE_SORTS, "a tree cannot be sorted by")
     if not 0 <= depth <= MOST_LEVELS:
         raise UsageError(f"a tree of depth {depth} cannot be made: ask for 0 to {MOST_LEVELS}")
     parts = measured(events, keys, "group_id", usage=usage)

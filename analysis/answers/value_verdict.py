@@ -40,7 +40,8 @@ def known_value(table: Table) -> tuple[StringValue, IntegerValue]:
 
     Args:
         table: has the columns VALUE_FACTS and KEY_FACTS: the sequence of the newest row of evidence with one
-            of these facts, NULL where there is none. And hearsay, of HEARSAY, where what is unknown is shown.
+            of these facts, NULL where there is none. And where what is unknown is shown, hearsay, of HEARSAY, and
+            perhaps begun: the rename with which the key's stay began, by which it is unknown where nothing else tells.
     """
     data = newest(table, "write", "read")
     seen = newest(table, "seen")
@@ -53,8 +54,11 @@ def known_value(table: Table) -> tuple[StringValue, IntegerValue]:
     source = ibis.ifelse(newest(table, "write") == data, "write", "read")
     ended = ibis.ifelse(deleted > absent, "deleted", "absent")
     held = (data > gone) & (data > unsure)
+    nothing = ibis.null(str)
+    if "begun" in table.columns:
+        nothing = ibis.ifelse(table["begun"].notnull(), ibis.literal("unknown"), nothing)
     word = ibis.cases(
-        ((some < 0) & (unsure < 0) & (hearsay < 0), ibis.null(str)),
+        ((some < 0) & (unsure < 0) & (hearsay < 0), nothing),
         ((unsure > some) | (some < 0), "unknown"),
         (held, source),
         (seen > gone, "read"),
@@ -63,4 +67,5 @@ def known_value(table: Table) -> tuple[StringValue, IntegerValue]:
     last = ibis.cases((data > gone, data), (seen > gone, seen), (gone >= 0, gone), else_=unsure)
     last = ibis.ifelse(hearsay > ibis.greatest(data, seen, gone), hearsay, last)
     sequence = ibis.cases(((unsure > some) | (some < 0), last), (held, data), (seen > gone, seen), else_=gone)
-    return word, sequence.nullif(-1)
+    sequence = sequence.nullif(-1)
+    return word, ibis.coalesce(sequence, table["begun"]) if "begun" in table.columns else sequence

@@ -3,7 +3,7 @@
 from ibis.expr.types import Table, Value
 
 from analysis.answers.counts import COUNTED, alike, counts, ends, grouped, timed
-from analysis.engine.events_view import is_failure
+from analysis.expressions.events_view import is_failure
 from analysis.expressions.folding import folded
 from analysis.expressions.operation_counters import fitting, number_of, unless_unclear
 from tracer.registry.operations import GROUPS

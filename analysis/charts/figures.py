@@ -28,9 +28,9 @@ from analysis.charts.parts import (
 from analysis.charts.picture import Picture, alt  # where Altair is missing, it says what to install
 from analysis.charts.tree import icicle
 from analysis.charts.values import draw_values
-from analysis.engine.duckdb_backend import engine_errors
-from analysis.engine.events_view import is_failure
+from analysis.engine.connection import engine_errors
 from analysis.engine.fetch import fetch
+from analysis.expressions.events_view import is_failure
 from analysis.filters import Filters
 from tracer.errors import UsageError
 from tracer.registry.ntstatus import is_failure as is_failed
@@ -328,7 +328,7 @@ def _spread(
     fitting = capture.rows(filters, joined=False).select("sequence")
     count = _rows(fitting.aggregate(rows=fitting.count()))[0]["rows"]
     step = -(-count // most) if count <= most else -(-count // max(most - 1, 1))
-    asked = capture.timeline_table(filters, columns=["sequence", *names])
+    asked = capture.where(filters).lazy.timeline(columns=["sequence", *names])
     asked = asked.mutate(group=group_of(asked))
     if step <= 1:
         return _some(_rows(asked)), []

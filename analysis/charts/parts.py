@@ -11,10 +11,10 @@ import altair as alt
 import ibis
 from ibis.expr.types import StringValue, Table
 
-from analysis.engine.duckdb_backend import answer, engine_errors
+from analysis.engine.connection import answer, engine_errors
 from analysis.expressions.operation_counters import fitting
 from analysis.filters import Filters
-from analysis.questions.caveats import find_doubts
+from analysis.questions.caveats import caveats_between
 from analysis.times import parse_time
 from tracer.registry.operations import find_cases
 
@@ -280,7 +280,7 @@ def shades(capture: "Capture", span: Span) -> list[dict[str, Any]]:
         ORDER BY 1, 2, 3
     """
     with engine_errors():
-        rows = answer(capture.backend, query).to_pylist()
+        rows = answer(capture.context.engine, query).to_pylist()
     merged: list[dict[str, Any]] = []
     least = span.length / WIDTH  # a pixel: nearer ones cannot be told apart
     for row in rows:
@@ -304,7 +304,7 @@ def compose(
     shades_above: bool = False,
 ) -> tuple[alt.LayerChart, list[str]]:
     """Return layers and the shades, below a title that says what to doubt, and the sentences it says."""
-    notes = [*notes, *find_doubts(capture, span.start_ns, span.end_ns).sentences]
+    notes = [*notes, *caveats_between(capture.context, span.start_ns, span.end_ns).sentences]
     shaded = shades(capture, span)
     shade_layers: list[alt.Chart] = []
     if shaded:

@@ -7,7 +7,7 @@ import altair as alt
 
 from analysis.charts.parts import WIDTH, described, shorten
 from analysis.charts.picture import Picture
-from analysis.engine.duckdb_backend import engine_errors
+from analysis.engine.connection import engine_errors
 from analysis.engine.fetch import fetch
 from analysis.expressions.links import link_target
 from analysis.filters import Filters
@@ -62,11 +62,11 @@ def plant(rows: "Iterable[tuple[str, int, int]]") -> Node:
 
 def icicle(capture: "Capture", filters: Filters, *, levels: int) -> Picture:
     """Draw a subtree; see `analysis.charts.figures.tree`."""
-    from analysis.questions.caveats import find_doubts
+    from analysis.questions.caveats import caveats_between
 
     if not 1 <= levels <= 30:
         raise UsageError(f"a tree of {levels} levels cannot be drawn: ask for 1 to 30")
-    summary = capture.keys_table(filters=replace(filters, subtree=filters.key is not None))
+    summary = capture.where(replace(filters, subtree=filters.key is not None)).lazy.keys()
     summary = summary.mutate(display_key=link_target(summary["display_key"], as_shown=True))
     with engine_errors():
         rows = fetch(summary.select("display_key", "events", "failures")).to_pylist()
@@ -82,7 +82,7 @@ def icicle(capture: "Capture", filters: Filters, *, levels: int) -> Picture:
     notes = ["height: operations on the key and below it; colour: the share of them that failed"]
     if any(rectangle["deeper"] for rectangle in rectangles):
         notes.append(f"keys below level {levels} are counted in the last one drawn")
-    notes += find_doubts(capture).sentences
+    notes += caveats_between(capture.context).sentences
     drawn = _draw(rectangles, levels=1 + max(int(rectangle["level"]) for rectangle in rectangles))
     words = alt.TitleParams(
         text=f"Operations of {described(filters)}, below {shorten(title, 90)}: {root.events:,}",

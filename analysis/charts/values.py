@@ -18,9 +18,9 @@ from analysis.charts.parts import (
     shorten,
 )
 from analysis.charts.picture import Picture
-from analysis.engine.duckdb_backend import engine_errors
-from analysis.engine.events_view import is_failure as is_failed
+from analysis.engine.connection import engine_errors
 from analysis.engine.fetch import fetch
+from analysis.expressions.events_view import is_failure as is_failed
 from analysis.filters import Filters
 from tracer.errors import UsageError
 from tracer.registry.text import fold_name

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from analysis.dataset.members import Member
-from analysis.engine.id_columns import KINDS, LABELS, kind_of_id
+from analysis.engine.columns import KINDS, LABELS, kind_of_id
 
 __all__ = ["label_batches", "label_rows"]
 

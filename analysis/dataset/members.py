@@ -8,8 +8,8 @@ from typing import Any
 
 import duckdb
 
-from analysis.engine.duckdb_backend import scan
-from analysis.engine.id_columns import KINDS
+from analysis.engine.columns import KINDS
+from analysis.engine.connection import scan
 from tracer.errors import CaptureError, UsageError
 from tracer.registry.text import escape_argument
 from tracer.schema import EVENTS, TABLES
@@ -33,7 +33,7 @@ class Member:
         manifest: what its `capture.json` says.
         capture: what it is called in the dataset; no two are called the same.
         host: the machine that was traced; the capture's name where that is not known.
-        first: what its ids of each kind (`analysis.engine.id_columns.KINDS`) start at.
+        first: what its ids of each kind (`analysis.engine.columns.KINDS`) start at.
     """
 
     path: Path

@@ -15,9 +15,9 @@ import ibis
 from ibis.expr.types import Table
 
 from analysis.dataset.members import Captures, Member, find_captures, load_members, with_first_ids
-from analysis.engine.duckdb_backend import bind, schemas_of_many, schemas_of_one, stored_name
-from analysis.engine.events_view import join_names
-from analysis.engine.id_columns import IDS, LABELS
+from analysis.engine.columns import IDS, LABELS, columns_of_many, columns_of_one, stored_name
+from analysis.engine.ibis_tables import bind, ibis_schema
+from analysis.expressions.events_view import join_names
 from tracer.schema import OF_VALUES, STRUCTURED, TABLES
 from tracer.schema import Table as StoredTable
 from tracer.store.manifest import STRUCTURES
@@ -57,7 +57,7 @@ def tables_on_spark(session: "SparkSession", captures: Captures) -> Mapping[str,
 
     Args:
         session: a running Spark session, whose driver and workers see the captures under the same paths.
-        captures: one capture, or several, as `analysis.capture.open_capture` takes them.
+        captures: one capture, or several, as `analysis.open.open_capture` takes them.
 
     Raises:
         CaptureError: a capture is missing, incomplete, damaged or of another format.
@@ -71,14 +71,14 @@ def tables_on_spark(session: "SparkSession", captures: Captures) -> Mapping[str,
             members = with_first_ids(members, connection)
     session = session.newSession()
     backend = ibis.pyspark.connect(session)
-    schemas = schemas_of_many(labelled=True) if several else schemas_of_one()
+    columns = columns_of_many(labelled=True) if several else columns_of_one()
     tables = {}
     prefix = f"regtrace_{next(_number)}_"
     for name, table in TABLES.items():
         stored = stored_name(name)
         frames = [_frame(session, table, member, labelled=several) for member in members]
         _union(frames).createOrReplaceTempView(prefix + stored)
-        tables[stored] = bind(backend, prefix + stored, schemas[stored], None)
+        tables[stored] = bind(backend, prefix + stored, ibis_schema(columns[stored]), None)
     labels = LABELS if several else ()
     labelled = tables["stored_events"]
     plain = {name: table.drop(*labels) if labels else table for name, table in tables.items()}

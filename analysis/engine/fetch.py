@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from analysis.engine.relation import as_stated
+
 if TYPE_CHECKING:
     import pandas as pd
     from ibis.expr.types import Table
@@ -41,7 +43,7 @@ def fetch(table: "Table") -> pa.Table:
         rows = _in_utc(backend._session.sql(_spark_sql(backend, table)).toArrow())
     else:
         rows = table.to_pyarrow()
-    return _as_stated(rows, table.schema().to_pyarrow())
+    return as_stated(rows, table.schema().to_pyarrow())
 
 
 def to_frame(table: pa.Table) -> "pd.DataFrame":
@@ -88,18 +90,6 @@ def _counted_for_spark(table: "Table") -> "Table":
 
     found: Table = table.op().replace(sure).to_expr()
     return found
-
-
-def _as_stated(rows: pa.Table, schema: pa.Schema) -> pa.Table:
-    """Return the rows with the types of a schema; a column with a number that does not fit keeps its own."""
-    columns = []
-    for column, field in zip(rows.columns, schema, strict=True):
-        try:
-            columns.append(column.cast(field.type))
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-            columns.append(column)
-    fields = [pa.field(name, column.type) for name, column in zip(rows.schema.names, columns, strict=True)]
-    return pa.Table.from_arrays(columns, schema=pa.schema(fields))
 
 
 def _whole_numbers(table: pa.Table) -> pa.Table:

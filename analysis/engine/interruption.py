@@ -10,9 +10,8 @@ from typing import Any, TypeVar
 
 import duckdb
 import pyarrow as pa
-from ibis.backends.duckdb import Backend
 
-__all__ = ["InterruptibleBackend", "batches_of", "interruptible", "is_busy"]
+__all__ = ["batches_of", "interruptible", "is_busy"]
 
 _Answer = TypeVar("_Answer")
 _STEP_SECONDS = 0.05  # Windows lets a thread hear signals only when it does not wait
@@ -116,20 +115,3 @@ class _Run:
         finally:
             del self._call
             self._running.release()
-
-
-class InterruptibleBackend(Backend):  # type: ignore[misc]  # Ibis has no types
-    """Ibis' DuckDB backend, whose queries can be interrupted as ours can: for what a program asks with Ibis itself."""
-
-    def to_pyarrow(self, expr: Any, /, **how: Any) -> Any:  # noqa: ANN401, D102
-        return interruptible(self.con, lambda: super(InterruptibleBackend, self).to_pyarrow(expr, **how))
-
-    def execute(self, expr: Any, /, **how: Any) -> Any:  # noqa: ANN401, D102
-        return interruptible(self.con, lambda: super(InterruptibleBackend, self).execute(expr, **how))
-
-    def raw_sql(self, query: Any, **how: Any) -> Any:  # noqa: ANN401, D102
-        return interruptible(self.con, lambda: super(InterruptibleBackend, self).raw_sql(query, **how))
-
-    def to_pyarrow_batches(self, expr: Any, /, **how: Any) -> pa.RecordBatchReader:  # noqa: ANN401, D102
-        reader = super().to_pyarrow_batches(expr, **how)
-        return pa.RecordBatchReader.from_batches(reader.schema, batches_of(self.con, reader))

@@ -6,10 +6,10 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
-from ibis.backends.duckdb import Backend
 
-from analysis.engine.duckdb_backend import engine_errors, identifier, only_reads, reader_of
+from analysis.engine.connection import Engine, engine_errors, only_reads, reader_of
 from analysis.engine.interruption import batches_of, interruptible, is_busy
+from analysis.engine.relation import identifier
 from tracer.errors import CaptureError, RegtraceError, UsageError
 
 __all__ = ["read_sql"]
@@ -29,7 +29,7 @@ _AS_JSON = (*_NESTED, "union", "variant")
 
 
 def read_sql(
-    backend: Backend,
+    engine: Engine,
     query: str,
     *,
     tables: Sequence[str],
@@ -44,7 +44,7 @@ def read_sql(
     as long as they fit. Of columns with one name all but the first get a number.
 
     Args:
-        backend: the engine.
+        engine: the engine.
         query: one statement in DuckDB's dialect.
         tables: names of the tables there are, for the message about one there is not.
         plain: the rows go where there are no types: dates, decimals, times without a zone and arrays are text
@@ -57,8 +57,8 @@ def read_sql(
         UsageError: the query has a mistake, or does more than read. While the stream is read, too.
     """
     with _one_sentence(tables):
-        query = only_reads(backend.con, query)
-        cursor = backend.con.cursor()
+        query = only_reads(engine.con, query)
+        cursor = engine.con.cursor()
         with engine_errors():
             cursor.execute("BEGIN TRANSACTION READ ONLY")
             relation = interruptible(cursor, lambda: cursor.sql(query))

@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from analysis.engine.duckdb_backend import answer, engine_errors
-from analysis.engine.fetch import fetch
-from analysis.expressions.operation_counters import fitting
+from analysis.engine.connection import answer, engine_errors
+from analysis.engine.phrases import phrase
 from tracer.registry.operations import GROUPS
 from tracer.registry.terms import Words, operation_cases
 from tracer.schema import LOST_KINDS
@@ -13,13 +12,14 @@ from tracer.schema import LOST_KINDS
 if TYPE_CHECKING:
     import pandas as pd
 
-    from analysis.questions.context import OpenCapture
+    from analysis.filters import Filters
+    from analysis.questions.context import QueryContext
 
-__all__ = ["Doubts", "find_doubts", "with_doubts"]
+__all__ = ["Caveats", "caveats_between", "find_caveats", "with_caveats"]
 
 
 @dataclass(frozen=True, slots=True)
-class Doubts:
+class Caveats:
     """Why an answer may be incomplete.
 
     Attributes:
@@ -87,15 +87,20 @@ class Doubts:
         return said
 
 
-def find_doubts(
-    capture: "OpenCapture", start_ns: int | None = None, end_ns: int | None = None, operation: Words = None
-) -> Doubts:
-    """Return the doubts about an answer over a time.
+def find_caveats(context: "QueryContext", filters: "Filters") -> Caveats:
+    """Return the caveats of an answer about what filters ask for: their time decides which losses matter."""
+    return caveats_between(context, *context.interval(filters), filters.operation)
+
+
+def caveats_between(
+    context: "QueryContext", start_ns: int | None = None, end_ns: int | None = None, operation: Words = None
+) -> Caveats:
+    """Return the caveats of an answer about a time.
 
     Args:
-        capture: what was asked.
+        context: what was asked.
         start_ns: UTC nanoseconds; None is unbounded. A loss without bounds touches every time.
-        end_ns: likewise, inclusive.
+        end_ns: the last nanosecond; None is unbounded.
         operation: words for the operations asked for; None: all, so that none is left out.
     """
     conditions = ["true"]
@@ -105,43 +110,43 @@ def find_doubts(
         conditions.append(f"(from_ns IS NULL OR from_ns <= {int(end_ns)})")
     query = f'SELECT kind, count(*) AS rows, sum("count")::BIGINT AS total FROM losses WHERE {" AND ".join(conditions)} GROUP BY kind'
     with engine_errors():
-        found = {row["kind"]: row for row in answer(capture.backend, query).to_pylist()}
-    names = capture.manifest.totals.get("names", {})
-    return Doubts(
+        found = {row["kind"]: row for row in answer(context.engine, query).to_pylist()}
+    names = context.manifest.totals.get("names", {})
+    return Caveats(
         losses=sum(found[kind]["rows"] for kind in LOST_KINDS if kind in found),
         lost_events=found["events"]["total"] if "events" in found else None,
         blind="blind" in found,
         set_back_ns=found["clock"]["total"] if "clock" in found else None,
         partly_named=names.get("partial", 0),
         unnamed=names.get("none", 0),
-        unclear_writes=_unclear_writes(capture, operation),
-        split_paths=_split_paths(capture),
+        unclear_writes=_unclear_writes(context, operation),
+        split_paths=_split_paths(context),
     )
 
 
-def _split_paths(capture: "OpenCapture") -> int:
+def _split_paths(context: "QueryContext") -> int:
     query = "SELECT coalesce(sum(\"count\"), 0)::BIGINT AS total FROM diagnostics WHERE name = 'pml_ambiguous_value'"
     with engine_errors():
-        total: int = answer(capture.backend, query).to_pylist()[0]["total"]
+        total: int = answer(context.engine, query).to_pylist()[0]["total"]
     return total
 
 
-def _unclear_writes(capture: "OpenCapture", operation: Words) -> int:
+def _unclear_writes(context: "QueryContext", operation: Words) -> int:
     """Return how many rows do not say whether they are of the operations asked for."""
     cases = [*(operation_cases(operation) or ())]
     if not any(case in GROUPS["writes"].cases and case.conditions for case in cases):
         return 0
-    totals = [manifest.totals.get("unclear_writes") for _, manifest in capture.stores]
+    totals = [manifest.totals.get("unclear_writes") for _, manifest in context.stores]
     numbers = [total for total in totals if type(total) is int]
     if len(numbers) == len(totals):
         return sum(numbers)
-    rows = capture.tables["stored_events"]  # an older version did not count them
-    with engine_errors():
-        counted = fetch(rows.filter(fitting(rows, GROUPS["unclear_writes"].cases)).count().as_table())
-    return int(counted[0][0].as_py())
+    rows = context.relation("stored_events")  # an older version did not count them
+    unclear = {"cases": GROUPS["unclear_writes"].cases}
+    found = phrase("analysis.expressions.row_filters:of_operations", options=unclear, rows=rows)
+    return context.engine.count(found)
 
 
-def with_doubts(frame: "pd.DataFrame", doubts: Doubts) -> "pd.DataFrame":
-    """Return the frame with the doubts in `attrs["doubts"]`, a list of sentences."""
-    frame.attrs["doubts"] = doubts.sentences
+def with_caveats(frame: "pd.DataFrame", caveats: Caveats) -> "pd.DataFrame":
+    """Return the frame with the caveats in `attrs["doubts"]`, a list of sentences."""
+    frame.attrs["doubts"] = caveats.sentences
     return frame

@@ -1,106 +1,82 @@
-"""A capture that is open: its engine, its tables, the rows that fit a filter, and the doubts about an answer."""
+"""What a question is asked of: an open capture's tables, the rows that fit filters, and what answers rest on.
 
-import weakref
-from collections.abc import Callable, Mapping, Sequence
-from functools import wraps
+A question (`analysis.questions`) turns a context and filters into a `analysis.questions.query.Query`. Contexts of several
+captures are in `analysis.dataset`.
+"""
+
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import MappingProxyType, TracebackType
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Any
 
-import ibis
-from ibis.backends.duckdb import Backend
-from ibis.expr.types import Table
-
-from analysis.answers.timeline import chosen
-from analysis.card import card_html, card_text, facts
-from analysis.engine.duckdb_backend import (
-    HELPERS,
-    answer,
-    bind,
-    bound,
-    condition_view,
-    connect,
-    engine_errors,
-    execute,
-    make_tables,
-    quoted,
-)
-from analysis.engine.fetch import fetch, to_frame
-from analysis.engine.interruption import is_busy
-from analysis.filters import Filters, find_processes
-from analysis.questions.caveats import Doubts, find_doubts, with_doubts
-from analysis.questions.unknown_names import warn_unknown
+from analysis.engine.columns import EVENT_COLUMNS, columns_of_one
+from analysis.engine.connection import answer, condition_view, engine_errors, make_tables
+from analysis.engine.open_engine import OpenEngine
+from analysis.engine.phrases import Value, phrase
+from analysis.engine.relation import Columns, Relation, quoted
+from analysis.filters import Filters
 from analysis.times import parse_time
-from tracer.errors import CaptureError, UsageError
-from tracer.files.workspace import Workspace
+from tracer.errors import UsageError
 from tracer.registry.paths import compile_patterns, display_path, native_path
+from tracer.registry.terms import name_regex, operation_cases, status_words
 from tracer.registry.text import escape_argument, fold_name
-from tracer.schema import TABLES, USAGE
+from tracer.schema import USAGE
 from tracer.store.manifest import Manifest
 from tracer.store.reader import table_files
 
 if TYPE_CHECKING:
-    import pandas as pd
+    import duckdb
     import pyarrow as pa
 
-__all__ = ["OpenCapture", "by_capture", "key_condition"]
-
-_More = ParamSpec("_More")
-_Self = TypeVar("_Self", bound="OpenCapture")
-
+__all__ = ["QueryContext", "SingleContext", "key_condition"]
 
 _FEW_ROWS = 100_000  # event rows that are worth a table of their own in memory
 _FEW_KEYS = 16  # up to so many ids go into the query as a list, which prunes row groups; more are joined
+_FILTERS = "analysis.expressions.row_filters"
 
 
-class OpenCapture:
-    """The engine room of a capture; `analysis.capture.Capture` adds the questions.
+class QueryContext:
+    """One or several captures on one engine.
 
     Attributes:
-        path: the directory.
-        manifest: what `capture.json` says.
-        backend: the Ibis backend, for questions this class does not know; it reads nothing outside the capture,
-            and its settings cannot be changed.
+        path: the directory, or what the user named.
+        manifest: what `capture.json` says; of several captures, of all together.
+        engine: the engine, which reads nothing outside the captures.
+        event_columns: the columns of a timeline.
     """
 
-    def __init__(self, path: Path, manifest: Manifest, *, memory_limit: str, threads: int | None) -> None:
+    event_columns: tuple[str, ...] = EVENT_COLUMNS
+
+    def __init__(self, path: Path, manifest: Manifest, engine: OpenEngine) -> None:
         self.path = path
         self.manifest = manifest
-        directories = [directory for directory, _ in self.stores]
-        self.backend, spill = connect(
-            self._make_tables, directories=directories, memory_limit=memory_limit, threads=threads
-        )
-        self._closer = weakref.finalize(self, _close, self.backend, spill)
-        self._helpers: dict[str, str] = {}  # question -> name of the table or view that answers it
+        self.engine = engine
 
     @property
-    def tables(self) -> Mapping[str, Table]:
-        """The stored tables as Ibis tables, by name; the stored event rows are `stored_events`."""
-        names = ["stored_events" if name == "events" else name for name in TABLES]
-        return MappingProxyType({name: self._table(name) for name in names})
-
-    @property
-    def events(self) -> Table:
-        """The event rows with the names of keys and processes joined (`analysis.engine.events_view.EVENT_COLUMNS`)."""
-        return self._table("events")
-
-    def labelled(self, rows: "pa.Table") -> "pa.Table":
-        """Return the rows of an answer with what says which capture each is of: of one capture, as they are."""
-        return rows
-
-    def labelled_batches(self, rows: "pa.RecordBatchReader") -> "pa.RecordBatchReader":
-        """Return a stream of such rows likewise."""
-        return rows
+    def columns(self) -> dict[str, Columns]:
+        """The columns of the tables, by name."""
+        return columns_of_one()
 
     @property
     def stores(self) -> list[tuple[Path, Manifest]]:
-        """The directory of the capture and its manifest; of a dataset, those of each of its captures."""
+        """The directory of each capture and its manifest."""
         return [(self.path, self.manifest)]
 
-    def apart(self, filters: Filters) -> Sequence["OpenCapture"]:
+    def relation(self, name: str) -> Relation:
+        """Return a stored table (the event rows are `stored_events`), or the view `events`."""
+        return Relation.of_table(name, self.columns[name])
+
+    def each(self, filters: Filters) -> "Sequence[QueryContext]":
         """Return what to ask where captures must be asked one by one: those of a dataset that have the keys."""
         del filters
         return [self]
+
+    def labelled(self, rows: "pa.Table") -> "pa.Table":
+        """Return the rows of an answer; of a dataset, with the columns that say which capture each row is of."""
+        return rows
+
+    def labelled_batches(self, rows: "pa.RecordBatchReader") -> "pa.RecordBatchReader":
+        """Return the batches of an answer; of a dataset, with the columns that say which capture each row is of."""
+        return rows
 
     def span(self) -> tuple[int, int] | None:
         """Return the times (UTC nanoseconds) of the first and the last event; None where there is none."""
@@ -124,25 +100,7 @@ class OpenCapture:
         )
         return start_ns, end_ns
 
-    def doubts(self, filters: Filters | None = None) -> Doubts:
-        """Return why an answer about the time that a filter states may be incomplete."""
-        filters = filters or Filters()
-        return find_doubts(self, *self.interval(filters), filters.operation)
-
-    def frame(self, table: Table, filters: Filters | None = None) -> "pd.DataFrame":
-        """Run a question and return its rows; the doubts about them are in `attrs["doubts"]`, as sentences.
-
-        Args:
-            table: an Ibis expression over the tables of this capture.
-            filters: what rows were asked for; their time decides which losses matter.
-        """
-        self.engine()  # says so where the capture is closed
-        with engine_errors():
-            rows = to_frame(self.labelled(fetch(table)))
-        warn_unknown(self, filters, rows, depth=2)
-        return with_doubts(rows, self.doubts(filters))
-
-    def rows(self, filters: Filters, *, joined: bool) -> Table:
+    def rows(self, filters: Filters, *, joined: bool = False) -> Relation:
         """Return the event rows that fit, in no order.
 
         Args:
@@ -153,27 +111,27 @@ class OpenCapture:
         Raises:
             UsageError: a filter cannot be understood.
         """
-        processes = None
-        if filters.process is not None or filters.pid is not None:
-            processes = find_processes(self._table("processes"), filters.process, filters.pid)
+        processes = self._processes(filters)
         start_ns, end_ns = self.interval(filters)
-        key_ids = self._key_ids(filters)
-        if filters.where is not None:
-            events = self._fitting(filters.where)
+        key_ids = self.key_ids(filters)
+        if filters.where is None:
+            found = self._source(key_ids, joined=joined)
         else:
-            events = self._source(key_ids, joined=joined)
-        return chosen(
-            events,
-            key_ids=key_ids,
-            processes=processes,
-            value=filters.value,
-            operation=filters.operation,
-            status=filters.status,
-            start_ns=start_ns,
-            end_ns=end_ns,
-        )
+            found = self._fitting(filters.where)
+        if isinstance(key_ids, list):
+            found = _of_key_ids(found, key_ids)
+        found = self._of_columns(found, filters)
+        if start_ns is not None or end_ns is not None:
+            found = _filtered(found, "between", values={"start_ns": start_ns, "end_ns": end_ns})
+        if isinstance(key_ids, Relation):
+            found = _filtered(found, "of_keys", keys=key_ids)
+        return found if processes is None else _filtered(found, "of_processes", processes=processes)
 
-    def usage(self, filters: Filters) -> Table | None:
+    def timeline_rows(self, filters: Filters) -> Relation:
+        """Return the rows of a timeline, with the columns `event_columns`, in no order."""
+        return self.rows(filters, joined=True)
+
+    def usage(self, filters: Filters) -> Relation | None:
         """Return what was done to the keys asked for, as the capture has it summed (the table `usage`).
 
         None where it has not, or where filters choose among the events of a key.
@@ -182,7 +140,14 @@ class OpenCapture:
             manifest.has_table(USAGE.name) for _, manifest in self.stores
         ):
             return None
-        return chosen(self._table(USAGE.name), key_ids=self._key_ids(filters))
+        found, key_ids = self.relation(USAGE.name), self.key_ids(filters)
+        if key_ids is None:
+            return found
+        return (
+            _filtered(found, "of_keys", keys=key_ids)
+            if isinstance(key_ids, Relation)
+            else _of_key_ids(found, key_ids)
+        )
 
     def has_key(self, text: str, *, subtree: bool = False, user_sid: str | None = None) -> bool:
         """Tell whether the capture knows a key, or one that a pattern fits.
@@ -192,20 +157,24 @@ class OpenCapture:
         """
         query = f"SELECT count(*) FROM keys WHERE {self._key_condition([text], subtree, user_sid)}"
         with engine_errors("the key cannot be looked up"):
-            return bool(answer(self.engine(), query).column(0)[0].as_py())
+            return bool(answer(self.engine, query).column(0)[0].as_py())
 
-    def kept(self, events: Table, sift: "Callable[[Table], Table]") -> Table:
+    def has_process(self, filters: Filters) -> bool:
+        """Tell whether a process is what the filters ask for; True where none is asked for."""
+        processes = self._processes(filters)
+        return processes is None or not self.engine.is_empty(processes)
+
+    def few(self, events: Relation) -> Relation:
+        """Return event rows, from a table of their own where they are few: for what looks at them several times."""
+        some = self.engine.keep("few", events.limit(_FEW_ROWS + 1))
+        return some if self.engine.count(some) <= _FEW_ROWS else events
+
+    def kept(self, events: Relation, sift: Callable[[Relation], Relation]) -> Relation:
         """Return the few event rows that `sift` leaves, from a table of their own: they are looked for once."""
         # By sequence first: an engine that sifts rows reads every column that it is to return of them.
-        few = self.keep(sift(events).select("sequence"))
-        return self.keep(events.semi_join(few, "sequence"))
-
-    def few(self, events: Table) -> Table:
-        """Return event rows, from a table of their own where they are few: for what looks at them several times."""
-        some = self.keep(events.limit(_FEW_ROWS + 1))
-        with engine_errors():
-            is_all = fetch(some.count().as_table())[0][0].as_py() <= _FEW_ROWS
-        return some if is_all else events
+        few = self.engine.keep("few", sift(events).select("sequence"))
+        asked = f"SELECT * FROM {events.source} WHERE sequence IN (SELECT sequence FROM {few.source})"
+        return self.engine.keep("kept", Relation(asked, events.columns))
 
     def operations(self) -> frozenset[str]:
         """Return the names of the operations that occur: as the manifest counts them, or looked for once."""
@@ -214,45 +183,9 @@ class OpenCapture:
         ]
         if None not in counted:
             return frozenset(name for counts in counted for name in counts or ())
-        query = ibis.to_sql(self._table("stored_events").select("operation").distinct(), dialect="duckdb")
-        with engine_errors():
-            name = self.answered("operations", query)
-            found = answer(self.engine(), f"SELECT operation FROM {HELPERS}.{name}").column(0)
-        return frozenset(found.to_pylist())
-
-    def subtree_changes(self, filters: Filters) -> tuple[bool, Table | None, Table | None]:
-        """Tell whether the capture has events that may change a whole subtree; return those to look at beside `rows`.
-
-        These are of any key, but fit the filters otherwise. None: those among `rows` are all, or there are none.
-        With them comes the `descent` of `analysis.answers.evidence.evidence`.
-        """
-        from analysis.answers.evidence import OF_SUBTREES, of_many_keys
-        from analysis.questions.beyond import descent_of
-
-        descent = descent_of(self)
-        changes = not self.operations().isdisjoint(OF_SUBTREES)
-        if not changes and descent is None:  # mostly so, and then half of the work falls away
-            return False, None, None
-        if filters.key is None:
-            return changes, None, descent
-        above = self.kept(
-            self.rows(filters.of_events(), joined=False), lambda rows: of_many_keys(rows, descent)
-        )
-        return changes, above, descent
-
-    def keep(self, rows: Table) -> Table:
-        """Return the rows, which are few, from a table of their own: they are looked for once."""
-        with engine_errors():
-            name = self.answered("kept", ibis.to_sql(rows, dialect="duckdb"))
-        return bind(self.engine(), name, rows.schema(), HELPERS)
-
-    def answered(self, kind: str, query: str) -> str:
-        """Return the name of the helper table that holds the answer to a query, made when it is first asked."""
-        if query not in self._helpers:
-            name = f"{kind}_{len(self._helpers)}"
-            execute(self.engine(), f"CREATE TABLE {HELPERS}.{name} AS {query}")
-            self._helpers[query] = name
-        return self._helpers[query]
+        events = self.relation("stored_events")
+        query = Relation(f"SELECT DISTINCT operation FROM {events.source}", (("operation", "string"),))
+        return frozenset(self.engine.fetch(self.engine.keep("operations", query)).column(0).to_pylist())
 
     def suggest_keys(self, text: str, n: int = 5) -> list[str]:
         """Return up to `n` display paths of this capture that are close to what a user wrote, best first."""
@@ -278,82 +211,106 @@ class OpenCapture:
         if not wanted:
             return []
         with engine_errors():
-            found: list[str] = answer(self.engine(), query).column(0).to_pylist()
+            found: list[str] = answer(self.engine, query).column(0).to_pylist()
         return found
 
     def info(self) -> dict[str, Any]:
         """Return what is known about the capture as JSON values: the manifest, losses and diagnostics."""
-        known = self.manifest.as_dict()
+        facts = self.manifest.as_dict()
         for name in ("losses", "diagnostics"):
             with engine_errors():
-                known[name] = answer(self.engine(), f"SELECT * FROM {name}").to_pylist()
-        return known
+                facts[name] = answer(self.engine, f"SELECT * FROM {name}").to_pylist()
+        return facts
 
-    def close(self) -> None:
-        """Let go of the engine and of the disk space it spilled to; closing twice is fine."""
-        self._closer()
+    def key_ids(self, filters: Filters) -> list[int] | Relation | None:
+        """Return the keys asked for and all that are grouped with them; None where every key is.
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def __repr__(self) -> str:
-        return card_text(self.path.name, facts(self.manifest, closed=not self._closer.alive))
-
-    def _repr_html_(self) -> str:
-        return card_html(str(self.path), facts(self.manifest, closed=not self._closer.alive))
-
-    def engine(self) -> Backend:
-        """Return the backend of a capture that is still open."""
-        if not self._closer.alive:
-            raise CaptureError(f"the capture {self.path.name} is closed: open it again")
-        return self.backend
-
-    def _make_tables(self, backend: Backend) -> None:
-        make_tables(backend, table_files(self.path.absolute(), self.manifest), self.manifest)
-
-    def _table(self, name: str, helper: str | None = None) -> Table:
-        """Return a table, or a helper with its columns, as an Ibis table."""
-        return bound(self.engine(), name, helper)
-
-    def _source(self, key_ids: Sequence[int] | Table | None, *, joined: bool) -> Table:
-        """Return event rows among which are those of some keys; None: all rows."""
-        del key_ids  # an engine finds the rows of a key by itself: they stand together in the parts
-        return self._table("events" if joined else "stored_events")
-
-    def _fitting(self, condition: str) -> Table:
-        """Return the rows of `events` that fit a user's SQL condition."""
-        backend = self.engine()
-        name = self._helpers.get(condition)
-        if name is None:
-            name = f"where_{len(self._helpers)}"
-            condition_view(backend.con, name, condition)
-            self._helpers[condition] = name
-        return self._table("events", name)
-
-    def _key_ids(self, filters: Filters) -> list[int] | Table | None:
-        """Return the keys asked for and all that are grouped with them; None where every key is."""
+        A list where they are few, else a relation with the column `key_id`.
+        """
         if filters.key is None:
             return None
         texts = [filters.key] if isinstance(filters.key, str) else list(filters.key)
         condition = self._key_condition(texts, filters.subtree, filters.user_sid)
         same = f"SELECT same_as FROM keys WHERE {condition}"
+        query = f"SELECT key_id FROM keys WHERE same_as IN ({same}) ORDER BY key_id"
+        kinds = dict(self.relation("keys").columns)
         with engine_errors("the key pattern cannot be used"):
-            name = self.answered("keys", f"SELECT key_id FROM keys WHERE same_as IN ({same}) ORDER BY key_id")
-            some = f"SELECT key_id FROM {HELPERS}.{name} LIMIT {_FEW_KEYS + 1}"
-            ids: list[int] = answer(self.engine(), some).column(0).to_pylist()
-        if len(ids) <= _FEW_KEYS:
-            return ids
-        return self._table("keys", name).select("key_id")
+            found = self.engine.keep("keys", Relation(query, (("key_id", kinds["key_id"]),)))
+            some = f"SELECT key_id FROM {found.source} LIMIT {_FEW_KEYS + 1}"
+            ids: list[int] = answer(self.engine, some).column(0).to_pylist()
+        return ids if len(ids) <= _FEW_KEYS else found
+
+    def _processes(self, filters: Filters) -> Relation | None:
+        """Return the processes asked for by image or pid; None where every one is."""
+        if filters.process is None and filters.pid is None:
+            return None
+        found, process = self.relation("processes"), filters.process
+        if isinstance(process, str):
+            is_pid = process.isascii() and process.isdigit() and len(process) <= 10 and int(process) < 2**32
+            found = phrase(
+                f"{_FILTERS}:of_images",
+                processes=found,
+                options={"by_path": "\\" in process},
+                values={"regex": name_regex(process), "pid": int(process) if is_pid else None},
+            )
+        elif process is not None:
+            found = _of_pids(found, [process])
+        if filters.pid is not None:
+            found = _of_pids(found, [filters.pid] if isinstance(filters.pid, int) else filters.pid)
+        return found
+
+    def _of_columns(self, rows: Relation, filters: Filters) -> Relation:
+        """Return the rows that fit what is asked of values, operations and statuses."""
+        if filters.value is not None:
+            rows = _filtered(rows, "of_value", values={"regex": name_regex(filters.value)})
+        cases = operation_cases(filters.operation)
+        if cases is not None:
+            some = tuple(case for case in cases if case.conditions)
+            whole = [name for case in cases if not case.conditions for name in case.operations]
+            rows = _filtered(
+                rows, "of_operations", options={"cases": some}, values={"operations": whole or None}
+            )
+        if filters.status is not None:
+            words = status_words(filters.status)
+            options = {"success": words.success, "failure": words.failure}
+            rows = _filtered(rows, "of_statuses", options=options, values={"codes": words.codes or None})
+        return rows
+
+    def _source(self, key_ids: list[int] | Relation | None, *, joined: bool) -> Relation:
+        """Return event rows among which are those of some keys; None: all rows."""
+        del key_ids  # an engine finds the rows of a key by itself: they stand together in the parts
+        return self.relation("events" if joined else "stored_events")
+
+    def _fitting(self, condition: str) -> Relation:
+        """Return the rows of `events` that fit a user's SQL condition."""
+        connection = self.engine.con
+        return self.engine.named(
+            "where",
+            condition,
+            lambda name: condition_view(connection, name, condition),
+            self.columns["events"],
+        )
 
     def _key_condition(self, texts: Sequence[str], subtree: bool, user_sid: str | None) -> str:
         """Return the SQL condition for rows of `keys` that one of some texts means."""
         manifest = self.manifest
         return key_condition(texts, subtree, user_sid, manifest.control_set, shows_user=manifest.shows_user)
+
+
+class SingleContext(QueryContext):
+    """One capture."""
+
+    @classmethod
+    def open(
+        cls, path: Path, manifest: Manifest, *, memory_limit: str, threads: int | None
+    ) -> "SingleContext":
+        """Open a capture; the arguments are those of `analysis.open.open_capture`."""
+
+        def make(connection: "duckdb.DuckDBPyConnection") -> None:
+            make_tables(connection, table_files(path.absolute(), manifest), manifest)
+
+        engine = OpenEngine(path.name, make, directories=[path], memory_limit=memory_limit, threads=threads)
+        return cls(path, manifest, engine)
 
 
 def key_condition(
@@ -370,43 +327,28 @@ def key_condition(
     return " OR ".join(pattern.sql("folded_path") for pattern in patterns) or "false"
 
 
-def by_capture(
-    largest: "Callable[[Mapping[str, Any]], Sequence[str]]" = lambda named: (),  # noqa: ARG005
-) -> "Callable[[Callable[Concatenate[_Self, Filters, _More], Table]], Callable[..., Table]]":
-    """Make a question that is asked of a whole dataset one that is asked of each capture by itself.
-
-    That is needed where rows are matched by times or paths, for these are not a capture's own as ids are.
-
-    Args:
-        largest: returns, given the keyword arguments of the question, by which columns its answer is sorted,
-            largest first; so are the answers together. None: they follow each other, capture by capture.
-    """
-
-    def of_each(ask: "Callable[Concatenate[_Self, Filters, _More], Table]") -> "Callable[..., Table]":
-        @wraps(ask)
-        def asked(self: "_Self", filters: Filters, *more: "_More.args", **named: "_More.kwargs") -> Table:
-            answers = [ask(one, filters, *more, **named) for one in self.apart(filters)]  # type: ignore[arg-type]
-            if len(answers) == 1:
-                return answers[0]
-            # A union promises no order, so each row keeps its place.
-            placed = [
-                rows.mutate(capture_place=ibis.literal(place, "int64"), row_place=ibis.row_number())
-                for place, rows in enumerate(answers)
-            ]
-            rows, limit = ibis.union(*placed), named.get("limit")
-            first = [rows[name].desc() for name in largest(named)]
-            rows = rows.order_by(*first, "capture_place", "row_place").drop("capture_place", "row_place")
-            return rows if limit is None else rows.limit(limit)
-
-        return asked
-
-    return of_each
+def _filtered(
+    rows: Relation,
+    name: str,
+    *,
+    options: dict[str, Any] | None = None,
+    values: dict[str, Value | None] | None = None,
+    **tables: Relation,
+) -> Relation:
+    return phrase(f"{_FILTERS}:{name}", options=options, values=values, rows=rows, **tables)
 
 
-def _close(backend: Backend, spill: Workspace) -> None:
-    if not is_busy():  # a query that does not stop holds its connection: it would be waited for
-        backend.disconnect()
-    spill.close()
+def _of_key_ids(rows: Relation, key_ids: list[int]) -> Relation:
+    if not key_ids:
+        return Relation(f"SELECT * FROM {rows.source} WHERE false", rows.columns)
+    ids = sorted(key_ids)
+    ends = {"low": ids[0], "high": ids[-1]} if len(ids) > 1 else {"low": None, "high": None}
+    return _filtered(rows, "of_key_ids", values={"numbers": ids, **ends})
+
+
+def _of_pids(processes: Relation, pids: Sequence[int]) -> Relation:
+    listed = [pid for pid in pids if 0 <= pid < 2**32]
+    return phrase(f"{_FILTERS}:of_pids", processes=processes, values={"pids": listed or [-1]})
 
 
 def _in_range(nanoseconds: int) -> int:

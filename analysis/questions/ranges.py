@@ -7,17 +7,14 @@ import itertools
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-import ibis
 import pyarrow as pa
 
-from analysis.engine.duckdb_backend import engine_errors, stream
-from analysis.engine.fetch import fetch
+from analysis.engine.connection import engine_errors, stream
+from analysis.engine.relation import Relation, identifier
 from analysis.filters import Filters
 
 if TYPE_CHECKING:
-    from ibis.expr.types import Table
-
-    from analysis.questions.context import OpenCapture
+    from analysis.questions.context import QueryContext
 
 __all__ = ["ranges", "stream_ranges"]
 
@@ -25,24 +22,21 @@ _MANY_ROWS = 400_000  # fewer are sorted at once: every range costs a query
 _RANGE_ROWS = 80_000  # rows of a range: half a part, with all names joined some 100 MiB while they are sorted
 
 
-def ranges(capture: "OpenCapture", filters: Filters) -> list[tuple[int, int]]:
+def ranges(context: "QueryContext", filters: Filters) -> list[tuple[int, int]]:
     """Return first and last `sequence` of each range that a long timeline is read in; none where it is short, or in one.
 
     Args:
-        capture: one or several captures; several have no parts that follow each other.
+        context: one or several captures; several have no parts that follow each other.
         filters: what the timeline is of.
     """
-    parts = capture.manifest.parts
-    if len(capture.stores) > 1 or sum(part["rows"] for part in parts) < _MANY_ROWS:
+    parts = context.manifest.parts
+    if len(context.stores) > 1 or sum(part["rows"] for part in parts) < _MANY_ROWS:
         return []
     found = sorted((part["first_sequence"], part["last_sequence"]) for part in parts)
     if any(last >= first for (_, last), (first, _) in itertools.pairwise(found)):
         return []
-    if filters != Filters():
-        rows = capture.rows(filters, joined=False)
-        with engine_errors():
-            if fetch(rows.aggregate(rows=rows.count()))[0][0].as_py() < _MANY_ROWS:
-                return []
+    if filters != Filters() and context.engine.count(context.rows(filters)) < _MANY_ROWS:
+        return []
     return [
         (begin, min(begin + _RANGE_ROWS - 1, last))
         for first, last in found
@@ -51,8 +45,8 @@ def ranges(capture: "OpenCapture", filters: Filters) -> list[tuple[int, int]]:
 
 
 def stream_ranges(
-    capture: "OpenCapture",
-    rows: "Table",
+    context: "QueryContext",
+    rows: Relation,
     found: Sequence[tuple[int, int]],
     columns: Sequence[str],
     batch_rows: int,
@@ -60,20 +54,19 @@ def stream_ranges(
     """Return rows in the order of `sequence`, as a stream that holds one range of them at a time.
 
     Args:
-        capture: whose engine reads.
+        context: whose engine reads.
         rows: event rows in no order.
         found: what `ranges` returned.
         columns: what to return.
         batch_rows: rows of a batch.
     """
-    inner = rows.select(*dict.fromkeys([*columns, "sequence"]))
-    sql = ibis.to_sql(inner, dialect="duckdb")
-    listed = ", ".join(f'"{name}"' for name in columns)
+    sql = rows.select(*dict.fromkeys([*columns, "sequence"])).sql
+    listed = ", ".join(map(identifier, columns))
 
     def of(first: int, last: int) -> pa.RecordBatchReader:
         asked = f"SELECT {listed} FROM ({sql}) WHERE sequence BETWEEN {first} AND {last} ORDER BY sequence"
         with engine_errors():
-            return stream(capture.engine(), asked, batch_rows)
+            return stream(context.engine, asked, batch_rows)
 
     start = of(*found[0])
 

@@ -5,74 +5,66 @@ import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from analysis.engine.duckdb_backend import engine_errors
-from analysis.engine.fetch import fetch
-from analysis.filters import Filters, find_processes
+from analysis.engine.connection import answer, engine_errors
+from analysis.filters import Filters
 from tracer.errors import RegtraceWarning
 from tracer.registry.paths import has_wildcard
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-    from analysis.questions.context import OpenCapture
+    from analysis.questions.context import QueryContext
 
 __all__ = ["unknown_key", "unknown_process", "warn_unknown"]
 
 
-def unknown_key(capture: "OpenCapture", key: str, *, subtree: bool, user_sid: str | None) -> str | None:
+def unknown_key(context: "QueryContext", key: str, *, subtree: bool, user_sid: str | None) -> str | None:
     """Return a sentence where a key was named that the capture does not know; a pattern may match nothing.
 
     Raises:
         UsageError: the key cannot be understood.
     """
-    if has_wildcard(key) or capture.has_key(key, subtree=subtree, user_sid=user_sid):
+    if has_wildcard(key) or context.has_key(key, subtree=subtree, user_sid=user_sid):
         return None
-    close = capture.suggest_keys(key, 3)
+    close = context.suggest_keys(key, 3)
     hint = "did you mean " + " or ".join(close) if close else "see `regtrace keys` for those it has"
-    return f"nothing in {capture.path.name} touches a key {key}; {hint}"
+    return f"nothing in {context.path.name} touches a key {key}; {hint}"
 
 
-def unknown_process(capture: "OpenCapture", filters: Filters) -> str | None:
+def unknown_process(context: "QueryContext", filters: Filters) -> str | None:
     """Return a sentence where no process of the capture is what the filters ask for; None where one is, or none is asked for."""
-    if filters.process is None and filters.pid is None:
+    if context.has_process(filters):
         return None
-    processes = capture.tables["processes"]
     with engine_errors():
-        if fetch(find_processes(processes, filters.process, filters.pid).limit(1)).num_rows:
-            return None
-        images = fetch(processes.select("image").distinct())["image"].to_pylist()
+        images = answer(context.engine, "SELECT DISTINCT image FROM processes").column(0).to_pylist()
     asked = [str(word) for word in (filters.process, filters.pid) if word is not None]
     by_letters = {image.lower(): image for image in images if image}
     close = difflib.get_close_matches(asked[0].lower(), sorted(by_letters), 3)
     hint = (
         "did you mean " + " or ".join(by_letters[image] for image in close) if close else "see `regtrace who`"
     )
-    return f"no process in {capture.path.name} is {' with pid '.join(asked)}; {hint}"
+    return f"no process in {context.path.name} is {' with pid '.join(asked)}; {hint}"
 
 
-def warn_unknown(
-    capture: "OpenCapture", filters: Filters | None, answer: "pd.DataFrame", *, depth: int
-) -> None:
+def warn_unknown(context: "QueryContext", filters: Filters, *, is_empty: bool, depth: int) -> None:
     """Warn of keys and processes that were named and are not known, which an answer without rows does not tell.
 
     Args:
-        capture: what was asked.
+        context: what was asked.
         filters: what was named.
-        answer: its rows. Where there are some, one key or process that was named is known.
+        is_empty: whether the answer has no row; where it has some, one key or process that was named is known.
         depth: how many calls below the user's own line the caller stands.
     """
-    for sentence in _sentences(capture, filters or Filters(), is_empty=not len(answer)):
+    for sentence in _sentences(context, filters, is_empty=is_empty):
         warnings.warn(sentence, RegtraceWarning, stacklevel=depth + 2)
 
 
-def _sentences(capture: "OpenCapture", filters: Filters, *, is_empty: bool) -> Iterator[str]:
+def _sentences(context: "QueryContext", filters: Filters, *, is_empty: bool) -> Iterator[str]:
     keys = [filters.key] if isinstance(filters.key, str) else list(filters.key or ())
     if is_empty or len(keys) > 1:
         for key in keys:
-            sentence = unknown_key(capture, key, subtree=filters.subtree, user_sid=filters.user_sid)
+            sentence = unknown_key(context, key, subtree=filters.subtree, user_sid=filters.user_sid)
             if sentence:
                 yield sentence
     if is_empty:
-        sentence = unknown_process(capture, filters)
+        sentence = unknown_process(context, filters)
         if sentence:
             yield sentence

@@ -84,6 +84,7 @@ def changes(
     The files are for regedit (version 5.00), for the machine that was traced. Each ends with a list of what
     it cannot do, which is also said here: data never seen or cut, and names that no .reg file can hold.
     """
+    from analysis.questions.changes import reg_files
     from cli.options.zones import find_zone
     from cli.output.destination import Output
     from cli.questions import asking, filters_of
@@ -96,9 +97,9 @@ def changes(
         start=start, end=end, where=where, user_sid=user_sid,
     )  # fmt: skip
     with asking(capture, filters, target, fail_on_loss=fail_on_loss) as question:
-        found = question.capture.net_changes(filters)
+        found = question.queries.changes().net_changes()
         if reg is not None or undo is not None:
-            _write_files(question.capture.reg_files_of(found, filters), reg, undo, force=force)
+            _write_files(reg_files(question.context, found, filters), reg, undo, force=force)
         rows = found.rows if limit is None else found.rows.slice(0, limit)
         lines = partial(change_lines, zone=target.zone, color=target.color)
         question.print(rows, lines, noun="net change", limit=limit)

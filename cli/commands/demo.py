@@ -44,7 +44,7 @@ def demo(
     timeline of one key, writes it as CSV and Parquet, and shows what was named and what was lost. Says the
     command each step stands for, so that you can go on by yourself.
     """
-    from analysis.capture import open_capture
+    from analysis.open import open_capture
     from cli.commands.ingest import ingest_with_progress
     from cli.commands.simulate import simulate_with
     from tracer.simulate.options import SimulationOptions
@@ -109,8 +109,11 @@ def _step(number: int, what: str, command: str) -> None:
 
 def _interesting_key(capture: "Capture") -> str:
     """Return the key to which the most different things happened, of those whose timeline fits a screen."""
+    from analysis.questions import sql
+
     least, most = _ROWS
-    found = capture.sql(
+    found = sql.rows(
+        capture.context,
         f"""
         SELECT min(display_key) AS shown,
             count(DISTINCT process_id) + count(DISTINCT operation) + 2 * count(DISTINCT data) FILTER (WHERE
@@ -118,13 +121,13 @@ def _interesting_key(capture: "Capture") -> str:
             ) AS variety
         FROM events WHERE display_key LIKE 'HKLM\\%' AND length(display_key) < {_PATH} GROUP BY key_id
         HAVING count(*) BETWEEN {least} AND {most} ORDER BY variety DESC, shown LIMIT 1
-        """
-    )
+        """,
+    ).column(0)
     if not len(found):
-        found = capture.keys(sort="writes", limit=1).rename(columns={"display_key": "shown"})
+        found = capture.queries.keys(sort="writes", limit=1).to_arrow().column("display_key")
     if not len(found):
         raise RegtraceError("the simulated trace holds no key; simulate more --events")
-    return str(found["shown"].iloc[0])
+    return str(found[0])
 
 
 def _show_timeline(capture: "Capture", key: str, files: list[Path]) -> None:

@@ -103,6 +103,7 @@ def diff(
     """
     from contextlib import ExitStack
 
+    from analysis.questions.caveats import find_caveats
     from cli.captures import opened
     from cli.options.zones import find_zone
     from cli.output.destination import Output
@@ -116,8 +117,11 @@ def diff(
         source = stack.enter_context(opened(capture))
         second = None if other is None else stack.enter_context(opened(other))
         _check_keys(source, second or source, key or under, filters)
-        sides = source.sides(second, filters, a=(a_start, a_end), b=(b_start, b_end))
-        rows = source.diff_rows(sides, fold=fold, only=only, counts=counts)
+        query = source.where(filters).queries.diff(
+            second, fold=fold, only=only, counts=counts,
+            a_start=a_start, a_end=a_end, b_start=b_start, b_end=b_end,
+        )  # fmt: skip
+        rows = query.to_arrow()
         shown = rows if limit is None else rows.slice(0, limit)
         Question(source, filters, target).print(
             shown, partial(diff_lines, color=target.color), noun="difference", limit=limit
@@ -128,12 +132,12 @@ def diff(
                 f"{plural(apart, 'difference')} could not be paired: several names of one side are folded to one, "
                 "and nobody can say which of them is which (column apart)"
             )
-        for letter, (one, asked) in zip("ab", sides, strict=True):
-            for sentence in one.doubts(asked).sentences:
+        for letter, (one, asked) in zip("ab", query.sides, strict=True):
+            for sentence in find_caveats(one, asked).sentences:
                 console.note(f"{letter}: {sentence}")
         if other is not None and rows.num_rows and fold is None:
             console.hint(f"regtrace diff {quoted(capture)} {quoted(other)} --fold sid,controlset")
-        complete = all(one.manifest.complete for one, _ in sides)
+        complete = all(one.manifest.complete for one, _ in query.sides)
     if rows.num_rows:
         raise typer.Exit(Exit.FINDINGS)
     if fail_on_loss and not complete:
@@ -145,5 +149,5 @@ def _check_keys(a: "Capture", b: "Capture", keys: "Sequence[str] | None", filter
     from cli.captures import check_keys
 
     for key in keys or ():
-        if not b.has_key(key, subtree=filters.subtree, user_sid=filters.user_sid):
+        if not b.context.has_key(key, subtree=filters.subtree, user_sid=filters.user_sid):
             check_keys(a, [key], subtree=filters.subtree, user_sid=filters.user_sid)

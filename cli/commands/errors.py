@@ -88,9 +88,8 @@ def errors(
         start=start, end=end, where=where, user_sid=user_sid,
     )  # fmt: skip
     with asking(capture, filters, target, fail_on_loss=fail_on_loss) as question:
-        table = question.capture.errors_table(filters, fold=fold, harmless=harmless)
         question.print(
-            table if limit is None else table.limit(limit),
+            question.queries.errors(fold=fold, harmless=harmless, limit=limit),
             partial(error_lines, zone=target.zone, color=target.color),
             noun="row",
             limit=limit,

@@ -59,10 +59,10 @@ def handles(
     late: Annotated[
         str, typer.Option("--late", metavar="TIME", help="How long idle before its close makes a close late.")
     ] = "10s",
-    least: Annotated[
+    min_count: Annotated[
         int,
         typer.Option(
-            "--least", metavar="N", min=1, help="By key: from how many on it is a leak, or re-opening."
+            "--min-count", metavar="N", min=1, help="By key: from how many on it is a leak, or re-opening."
         ),
     ] = 10,
     key: KeyWords = None,
@@ -83,10 +83,9 @@ def handles(
     """Print how long handles lived, and which were never closed.
 
     A handle is shown where an operation that fits opened, used or closed it. By key, growth counts the
-    handles opened and never closed, brief those used for one read at most: --least of them are a leak, or
+    handles opened and never closed, brief those used for one read at most: --min-count of them are a leak, or
     re-opening over and over. Where events were lost, a close may be missing: such rows are marked.
     """
-    from analysis.engine.fetch import fetch
     from cli.options.durations import parse_duration
     from cli.options.zones import find_zone
     from cli.output.destination import Output
@@ -100,18 +99,18 @@ def handles(
     )
     limit = few_rows(limit, target)
     with asking(capture, filters, target, fail_on_loss=fail_on_loss) as question:
-        source = question.capture
-        table = source.handles_table(
-            filters, by=by.value, late_s=late_s, least=least, problems=problems, limit=limit
+        query = question.queries.handles(
+            by=by.value, late_s=late_s, min_count=min_count, problems=problems, limit=limit
         )
         lines = handle_lines if by is By.HANDLE else handle_use_lines
         count = question.print(
-            table,
+            query,
             partial(lines, zone=target.zone, color=target.color),
             noun="handle" if by is By.HANDLE else "row",
             limit=limit,
         )
-        if not count and source.span() is not None and not fetch(source.tables["handles"].limit(1)).num_rows:
+        context = question.context
+        if not count and context.span() is not None and context.engine.is_empty(context.relation("handles")):
             console.warn(
                 f"{capture.name} says nothing of handles: its source, as Procmon's logs, tells of no key objects"
             )

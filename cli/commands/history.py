@@ -76,9 +76,6 @@ def history(
     that there was no such value; CSV, JSONL and Parquet say which (old_from), and have the bytes. Attempts
     that failed are shown with their status, and the values that a deleted key took with it.
     """
-    from analysis.answers.history import told
-    from analysis.engine.duckdb_backend import engine_errors
-    from analysis.engine.fetch import fetch
     from cli.options.zones import find_zone
     from cli.output.destination import Output
     from cli.questions import asking, filters_of
@@ -91,11 +88,5 @@ def history(
         user_sid=user_sid,
     )  # fmt: skip
     with asking(capture, filters, target, fail_on_loss=fail_on_loss) as question:
-        with engine_errors():
-            rows = told(fetch(question.capture.history_table(filters, limit=limit)))
-        question.print(
-            rows,
-            partial(history_lines, zone=target.zone, color=target.color),
-            noun="change",
-            limit=limit,
-        )
+        lines = partial(history_lines, zone=target.zone, color=target.color)
+        question.print(question.queries.history(limit=limit), lines, noun="change", limit=limit)

@@ -38,12 +38,12 @@ EXAMPLES = (
     Example(
         "regtrace hot app.regtrace --by process --sort failures --operation read", "whose reads fail most"
     ),
-    Example("regtrace hot app.regtrace --by storm --least 100", "who asks in vain, hundreds of times"),
+    Example("regtrace hot app.regtrace --by storm --min-count 100", "who asks in vain, hundreds of times"),
 )
 
 
 class By(StrEnum):
-    """What is counted; the words are those of analysis.answers.hot.HOT_BY, and storm."""
+    """What is counted; the words are those of analysis.answers.words.HOT_BY, and storm."""
 
     KEY = "key"
     PROCESS = "process"
@@ -54,7 +54,7 @@ class By(StrEnum):
 
 
 class Sort(StrEnum):
-    """Orders of rows; the words are those of analysis.answers.hot.HOT_SORTS."""
+    """Orders of rows; the words are those of analysis.answers.words.HOT_SORTS."""
 
     EVENTS = "events"
     READS = "reads"
@@ -78,7 +78,7 @@ def hot(
     gap: Annotated[
         str, typer.Option("--gap", metavar="TIME", help="By storm: the longest pause between two misses.")
     ] = "1s",
-    least: Annotated[int, typer.Option("--least", metavar="N", min=1, help="By storm: the fewest misses.")] = 20,
+    min_count: Annotated[int, typer.Option("--min-count", metavar="N", min=1, help="By storm: the fewest misses.")] = 20,
     key: KeyWords = None,
     under: UnderWords = None,
     value: ValueWord = None,
@@ -117,15 +117,15 @@ def hot(
     )  # fmt: skip
     limit = few_rows(limit, target)
     with asking(capture, filters, target, fail_on_loss=fail_on_loss) as question:
-        table = question.capture.hot_table(
-            filters, by=by.value, sort=sort.value, every_s=every_s, gap_s=gap_s, least=least, limit=limit
+        query = question.queries.hot(
+            by=by.value, sort=sort.value, every_s=every_s, gap_s=gap_s, min_count=min_count, limit=limit
         )
         lines = storm_lines if by is By.STORM else hot_lines
         count = question.print(
-            table,
+            query,
             partial(lines, zone=target.zone, color=target.color),
             noun="storm" if by is By.STORM else "row",
             limit=limit,
         )
         if by is By.STORM and not count:
-            console.hint(f"regtrace hot {quoted(capture)} --by storm --least 2 --gap 10s")
+            console.hint(f"regtrace hot {quoted(capture)} --by storm --min-count 2 --gap 10s")

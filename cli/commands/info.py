@@ -84,7 +84,7 @@ def describe(path: Path) -> dict[str, Any]:
     from tracer.sources.unpack import waits
 
     if path.is_dir() and (_holds_captures(path) or not holds_traces(path)):
-        from analysis.capture import open_capture
+        from analysis.open import open_capture
 
         with open_capture(path) as capture:
             known = capture.info()

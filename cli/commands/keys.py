@@ -36,7 +36,7 @@ EXAMPLES = (
 
 
 class Sort(StrEnum):
-    """Orders of keys; the words are those of analysis.answers.keys.SORTS (a test holds the two together)."""
+    """Orders of keys; the words are those of analysis.answers.words.KEY_SORTS (a test holds the two together)."""
 
     EVENTS = "events"
     READS = "reads"
@@ -78,9 +78,6 @@ def keys(
     Spellings of one key are one row. Counts are of operations tried or done, the same in every question (`regtrace
     list operations`, docs/questions.md). The largest come first, times and keys in their own order.
     """
-    from analysis.engine.duckdb_backend import engine_errors
-    from analysis.engine.fetch import fetch
-    from analysis.filters import Filters
     from cli.captures import check_keys, fail_if_lossy, opened, print_rows
     from cli.options.zones import find_zone
     from cli.output.destination import Output
@@ -89,9 +86,7 @@ def keys(
     target = Output.of(output, format, force=force, wide=wide, zone=find_zone(tz))
     with opened(capture) as source:
         check_keys(source, [under] if under else None, subtree=True, user_sid=user_sid)
-        summary = source.keys_table(under, sort=sort.value, limit=limit, filters=Filters(user_sid=user_sid))
-        with engine_errors():
-            rows = source.labelled(fetch(summary))
+        rows = source.queries.keys(under=under, sort=sort.value, limit=limit, user_sid=user_sid).to_arrow()
         print_rows(
             rows, target, partial(key_lines, zone=target.zone, color=target.color), noun="key", limit=limit
         )
@@ -109,14 +104,9 @@ def keys(
 
 def _keys_with_events(source: "Capture") -> tuple[int, int] | None:
     """Return how many keys have events, and how many names of keys there are; None where these say nothing new."""
-    from analysis.engine.duckdb_backend import engine_errors
-    from analysis.engine.fetch import fetch
-    from analysis.filters import Filters
+    from analysis.questions.keys import count
 
-    usage, named = source.usage(Filters()), source.manifest.totals.get("keys")
-    if usage is None or type(named) is not int:
+    touched, named = count(source.context), source.manifest.totals.get("keys")
+    if touched is None or type(named) is not int:
         return None  # sums of an older version: to look through all events takes too long for a note
-    keys = source.tables["keys"].semi_join(usage, "key_id")
-    with engine_errors():
-        touched = fetch(keys.aggregate(touched=keys["same_as"].nunique()))[0][0].as_py()
     return (touched, named) if touched != named else None

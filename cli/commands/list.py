@@ -76,7 +76,7 @@ def _operations() -> list[tuple[str, ...]]:
 
 
 def _columns() -> list[tuple[str, ...]]:
-    from analysis.engine.events_view import EVENT_COLUMNS
+    from analysis.engine.columns import EVENT_COLUMNS
     from tracer.schema import TABLES
 
     known = {

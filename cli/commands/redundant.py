@@ -33,7 +33,7 @@ EXAMPLES = (
     Example("regtrace redundant app.regtrace", "the twenty reads that are repeated most"),
     Example("regtrace redundant app.regtrace --polling", "what is read by the clock, and how often"),
     Example(
-        r"regtrace redundant app.regtrace --process explorer.exe --status NAME_NOT_FOUND --least 10",
+        r"regtrace redundant app.regtrace --process explorer.exe --status NAME_NOT_FOUND --min-count 10",
         "what one program asks for in vain, again and again",
     ),
 )
@@ -42,8 +42,8 @@ EXAMPLES = (
 def redundant(
     capture: CapturePath,
     polling: Annotated[bool, typer.Option("--polling", help="Only what is read by the clock.")] = False,
-    least: Annotated[
-        int, typer.Option("--least", metavar="N", min=1, help="The fewest redundant reads of a row.")
+    min_count: Annotated[
+        int, typer.Option("--min-count", metavar="N", min=1, help="The fewest redundant reads of a row.")
     ] = 1,
     key: KeyWords = None,
     under: UnderWords = None,
@@ -82,7 +82,7 @@ def redundant(
     limit = few_rows(limit, target)
     with asking(capture, filters, target, fail_on_loss=fail_on_loss) as question:
         question.print(
-            question.capture.redundant_table(filters, least=least, polling=polling, limit=limit),
+            question.queries.redundant(min_count=min_count, polling=polling, limit=limit),
             partial(redundant_lines, zone=target.zone, color=target.color),
             noun="row",
             limit=limit,

@@ -61,6 +61,7 @@ def sql(
     JSON text, except in Parquet. Order rows by `sequence`, which is the order of events.
     """
     from analysis.filters import Filters
+    from analysis.questions import sql as sql_of
     from cli.options.zones import find_zone
     from cli.output.destination import Output
     from cli.questions import asking
@@ -70,10 +71,9 @@ def sql(
     target = Output.of(output, format, force=force, wide=wide, zone=find_zone(tz), sources=read)
     text = _query(query, file, tables=tables)
     with asking(capture, Filters(), target, fail_on_loss=fail_on_loss) as question:
-        text = _of_tables(question.capture.sql_tables()) if text is None else text
-        rows = question.capture.sql_reader(
-            text, plain=target.format != "parquet", finite=target.format == "jsonl", limit=limit
-        )
+        text = _of_tables(sql_of.tables(question.context)) if text is None else text
+        plain, finite = target.format != "parquet", target.format == "jsonl"
+        rows = sql_of.reader(question.context, text, plain=plain, finite=finite, limit=limit)
         question.print(
             rows, partial(sql_lines, zone=target.zone, color=target.color), noun="row", limit=limit
         )
@@ -98,7 +98,7 @@ def _query(query: str | None, file: Path | None, *, tables: bool) -> str | None:
 
 def _of_tables(names: tuple[str, ...]) -> str:
     """Return the query that lists tables with their rows."""
-    from analysis.engine.duckdb_backend import identifier, quoted
+    from analysis.engine.relation import identifier, quoted
     from tracer.schema import TABLES
 
     meanings = {name: table.meaning for name, table in TABLES.items() if name != "events"}

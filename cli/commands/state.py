@@ -76,9 +76,6 @@ def state(
     is unknown, where events may have been lost since it was known, and what it held then is shown. What
     no event up to the time told of is not shown. --process and --where choose by the event that tells.
     """
-    from analysis.answers.state import told
-    from analysis.engine.duckdb_backend import engine_errors
-    from analysis.engine.fetch import fetch
     from cli.options.zones import find_zone
     from cli.output.destination import Output
     from cli.questions import asking, filters_of
@@ -89,11 +86,8 @@ def state(
         key=key, under=under, value=value, process=process, end=at, where=where, user_sid=user_sid
     )
     with asking(capture, filters, target, fail_on_loss=fail_on_loss) as question:
-        span, end_ns = question.capture.span(), question.capture.interval(filters)[1]
+        span, end_ns = question.context.span(), question.context.interval(filters)[1]
         if span is not None and end_ns is not None and end_ns > span[1]:
             console.note("the time asked about comes after the last event: this is what was known at the end")
-        with engine_errors():
-            rows = told(fetch(question.capture.state_table(filters, limit=limit)))
-        question.print(
-            rows, partial(state_lines, zone=target.zone, color=target.color), noun="row", limit=limit
-        )
+        lines = partial(state_lines, zone=target.zone, color=target.color)
+        question.print(question.queries.state(limit=limit), lines, noun="row", limit=limit)

@@ -43,7 +43,7 @@ EXAMPLES = (
 
 
 class Sort(StrEnum):
-    """Orders of rows; the words are those of analysis.answers.tree.TREE_SORTS."""
+    """Orders of rows; the words are those of analysis.answers.words.TREE_SORTS."""
 
     PATH = "path"
     EVENTS = "events"
@@ -102,7 +102,7 @@ def tree(
     )  # fmt: skip
     with asking(capture, filters, target, fail_on_loss=fail_on_loss) as question:
         question.print(
-            question.capture.tree_table(filters, depth=depth, sort=sort.value, limit=limit),
+            question.queries.tree(depth=depth, sort=sort.value, limit=limit),
             partial(tree_lines, as_tree=sort is Sort.PATH, zone=target.zone, color=target.color),
             noun="key",
             limit=limit,

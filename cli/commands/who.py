@@ -90,9 +90,8 @@ def who(
         start=start, end=end, where=where, user_sid=user_sid,
     )  # fmt: skip
     with asking(capture, filters, target, fail_on_loss=fail_on_loss) as question:
-        table = question.capture.who_table(filters, each=each)
         question.print(
-            table if limit is None else table.limit(limit),
+            question.queries.who(each=each, limit=limit),
             partial(who_lines, zone=target.zone, color=target.color),
             noun="row",
             limit=limit,

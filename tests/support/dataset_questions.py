@@ -5,7 +5,6 @@ from collections.abc import Callable
 import pandas as pd
 
 from analysis.capture import Capture
-from analysis.filters import Filters
 
 __all__ = ["NOT_ASKED", "QUESTIONS"]
 
@@ -20,25 +19,18 @@ QUESTIONS: dict[str, Callable[[Capture], pd.DataFrame]] = {
     "who": lambda capture: capture.who(SOFTWARE),
     "history": lambda capture: capture.history(SOFTWARE, subtree=True),
     "state under": lambda capture: capture.state(under=SOFTWARE, process="*e*"),
-    "changes under": lambda capture: capture.changes(SOFTWARE),
+    "changes under": lambda capture: capture.changes(under=SOFTWARE),
     "hot by key": lambda capture: capture.hot(),
-    "hot by second": lambda capture: capture.hot("second", every_s=0.001),
-    "hot by storm": lambda capture: capture.hot("storm", least=3),
-    "tree under": lambda capture: capture.tree(SOFTWARE, depth=1, sort="events"),
-    "handles by key": lambda capture: capture.handles("key", least=2),
+    "hot by second": lambda capture: capture.hot(by="second", every_s=0.001),
+    "hot by storm": lambda capture: capture.hot(by="storm", min_count=3),
+    "tree under": lambda capture: capture.tree(under=SOFTWARE, depth=1, sort="events"),
+    "handles by key": lambda capture: capture.handles(by="key", min_count=2),
     "redundant": lambda capture: capture.redundant(),
     "errors": lambda capture: capture.errors(),
-    "keys under": lambda capture: capture.keys(SOFTWARE, filters=Filters(operation="write")),
+    "keys under": lambda capture: capture.keys(under=SOFTWARE, operation="write"),
 }
 
 # Methods whose answer over many captures is not that of each put together, and why.
 NOT_ASKED = {
     "diff": "compares two captures",
-    "diff_rows": "likewise",
-    "sides": "of a diff",
-    "net_changes": "is what changes and reg_files are made of",
-    "reg_files": "a .reg file is for one registry",
-    "reg_files_of": "likewise",
-    "sql_reader": "the query says what it groups by; the tables have the host",
-    "sql_tables": "names of tables",
 }

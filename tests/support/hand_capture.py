@@ -53,6 +53,9 @@ def write_events(directory: Path, events: Sequence[dict[str, Any]], *, control_s
         key = told["key"]
         row["key_id"] = None if key is None else paths.setdefault(_native(key), len(paths))
         rows.append(row)
+    for told in events:
+        if told["operation"] == "RenameKey" and told.get("requested_name"):
+            _name_anew(paths, _native(told["key"]), told["requested_name"])
     files = {"events": rows} if rows else {}
     files["keys"] = _key_rows(paths, control_set)
     files["processes"] = [
@@ -94,6 +97,14 @@ def write_events(directory: Path, events: Sequence[dict[str, Any]], *, control_s
     )
     manifest.save(directory)
     return directory
+
+
+def _name_anew(paths: dict[str, int], old: str, name: str) -> None:
+    """Add what a rename makes of a key's path and of those below it, as an ingest does."""
+    new = f"{old.rpartition(chr(92))[0]}\\{name}"
+    for path in list(paths):
+        if path == old or path.startswith(f"{old}\\"):
+            paths.setdefault(new + path[len(old) :], len(paths))
 
 
 def _native(key: str) -> str:

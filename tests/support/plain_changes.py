@@ -4,14 +4,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from plain_evidence import tells_data
+from plain_facts import HIVES, plain_fact
 
-__all__ = ["plain_changes", "plain_fact"]
+__all__ = ["Renamed", "plain_changes"]
 
 Row = dict[str, Any]
 Doubt = Callable[[bool, str | None, int, int | None], bool]
-_NOT_FOUND, _NO_PATH = 0xC0000034, 0xC000003A
-_NOT_FAILED = (0x80000005, 0xC0000023, 0x8000001A)
+_OWN = ("write", "delete", "unclear")
+_MADE = ("key_created", "key_arrived", "key_brought")
 
 
 @dataclass
@@ -22,9 +22,10 @@ class Known:
     written: tuple[int, Any] | None = None  # sequence, (type, size, data)
     returned: tuple[int, Any] | None = None
     at: int | None = None  # sequence of the newest that tells the state
+    ever: bool = False  # whether it was there, as far as this key is known
 
     def copy(self) -> "Known":
-        return Known(self.state, self.written, self.returned, self.at)
+        return Known(self.state, self.written, self.returned, self.at, self.ever)
 
     def told_at(self) -> int | None:
         """Return the sequence of what tells the data, else the state."""
@@ -92,51 +93,28 @@ class Key:
     at: int | None = None  # sequence of what tells whether it is there
     before_at: int | None = None
     touched: bool = False  # changed itself, not only together with a key above it
+    unclear: bool = False
+    made: bool = False  # by a change that was asked for
+    there_at: int = -1
+    gone_at: int = -1
+    absence: Row | None = None  # the last that proves that nothing is below it
+    item: object = field(default_factory=object)  # the key itself, whatever its name
+    items: list[object] = field(default_factory=list)  # all that were here
+    names: set[str] = field(default_factory=set)  # values of which was heard
+    item_existed: bool = False
+    told: bool = False  # whether events told of it, and not only of what is above it
+    listed: bool = False
+    arrived: bool = False
+    was_gone: bool = False  # when it came
 
 
-def plain_fact(row: Row) -> str | None:
-    """Return what a row proves, in the words of `analysis.answers.evidence`."""
-    said = _said(row)
-    if said is None or said == "failed" or not row.get("unproved"):
-        return said
-    if said in ("write", "delete", "unclear"):
-        return "doubtful"
-    if said in ("key_created", "key_deleted", "key_renamed", "key_unknown"):
-        return "key_doubtful"
-    return "key_hearsay" if said.startswith("key_") else "hearsay"
+Renamed = tuple[
+    list[int], list[tuple[int, int | None, bool]]
+]  # left; entered, from where, whether it is the key itself
 
-
-def _said(row: Row) -> str | None:
-    name, status, value = row["operation"], row["status"], row["value_name"]
-    done = status is not None and status < 0x80000000 and status != 0x103
-    failed = status is not None and status >= 0x80000000
-    if name in ("SetValueKey", "DeleteValueKey"):
-        if value is None:
-            return None
-        if done:
-            return "write" if name == "SetValueKey" else "delete"
-        if name == "DeleteValueKey" and status == _NOT_FOUND:
-            return "miss"
-        return "failed" if failed else "unclear"
-    if name in ("QueryValueKey", "EnumerateValueKey") and value is not None:
-        if name == "QueryValueKey" and status == _NOT_FOUND:
-            return "miss"
-        if done:
-            return "read" if tells_data(row) else "seen"
-        if status in (0x80000005, 0xC0000023):
-            return "seen"
-    if name in ("OpenKey", "CreateKey"):
-        if status == 0:
-            return "key_created" if name == "CreateKey" and row["disposition"] == 1 else "key_opened"
-        return "key_missing" if status in (_NOT_FOUND, _NO_PATH) else None
-    if name == "RenameKey" and not failed:
-        assert status is None, "no capture of the tests has a rename that is known to be done"
-        return "key_unknown"
-    if name == "DeleteKey":
-        return "key_deleted" if done else None if failed else "key_unknown"
-    used = name in ("EnumerateKey", "EnumerateValueKey", "SetInformationKey")
-    used = used or (name == "QueryKey" and row["information_class"] not in (None, 3, 7))
-    return "key_used" if used and (done or status in _NOT_FAILED) else None
+# What goes with a key to another name; the rest is of the name.
+_OF_ITEM = ("there", "created", "of_values", "of_values_at", "at", "unclear", "made", "there_at", "gone_at", "absence",
+            "item", "names", "item_existed", "told")  # fmt: skip
 
 
 def plain_changes(
@@ -145,6 +123,8 @@ def plain_changes(
     asked: Callable[[Row], bool],
     below: Callable[[int], list[int]] = lambda group: [],
     doubt: Doubt = lambda absent, value, after_ns, before_ns: False,
+    renamed: Callable[[Row], Renamed | None] = lambda row: None,
+    entered: Callable[[Row], list[int]] = lambda row: [],
 ) -> dict[tuple[int, str | None], dict[str, Any]]:
     """Return (key group, folded value or None) -> what the answer's row must say.
 
@@ -155,59 +135,160 @@ def plain_changes(
         below: the key groups below one.
         doubt: whether something known (to be absent?; the value, None for the key) at a time may have been changed
             without a record by another time (None: the end); UTC nanoseconds.
+        renamed: what a rename moved that can be followed; None: no such rename.
+        entered: the key groups at and below the new name of a rename that cannot be followed.
     """
     keys: dict[int, Key] = {}
     times: dict[int, int] = {}
     for row in rows:
         fact = plain_fact(row)
         times[row["sequence"]] = (row.get("time_ns") or 0) // 1000 * 1000
+        if row["group"] is not None:
+            key = keys.setdefault(row["group"], Key())
+            key.touched = key.touched or (in_time(row) and _changes(row))
+            key.listed = True
+            is_moved = row["operation"] == "RenameKey" and renamed(row) is not None
+            key.told = key.told or (fact is not None and not is_moved)
         if fact in (None, "failed", "hearsay", "key_hearsay") or row["group"] is None:
             continue
         assert fact is not None
+        moves = renamed(row) if row["operation"] == "RenameKey" else None
+        if moves is not None:
+            if moves == ([], []):  # it is the same name
+                for other in (row["group"], *below(row["group"])):
+                    _stay(keys.setdefault(other, Key()), row, is_top=other == row["group"])
+                continue
+            _move(keys, row, moves, counts=asked(row), late=in_time(row))
+            continue
         fact = {"doubtful": "unclear", "key_doubtful": "key_unknown"}.get(fact, fact)
         counts, late = asked(row), in_time(row)
         key = keys.setdefault(row["group"], Key())
         _note(key, row, fact, counts=counts, late=late)
-        key.touched = key.touched or (late and _changes(row))
-        if row["operation"] == "RenameKey":
+        if row["operation"] not in ("CreateKey", "DeleteKey") and fact in ("key_renamed", "key_unknown"):
             for other in below(row["group"]):
                 _note(keys.setdefault(other, Key()), row, fact, counts=counts, late=late)
+            for other in entered(row):
+                _note(keys.setdefault(other, Key()), row, "key_unknown", counts=counts, late=late)
         if fact in ("key_created", "key_missing", "key_deleted"):
+            key.absence = row
             for other in below(row["group"]):
                 if other in keys and keys[other].existed:
                     _note(keys[other], row, "key_missing", counts=counts, late=late)
+                    keys[other].absence = row
     answers = {}
+    items = {id(item) for key in keys.values() if key.touched for item in (key.item, *key.items)}
     for group, key in keys.items():
-        if key.touched:
+        if not key.listed:
+            continue
+        if key.touched or items & {id(item) for item in (key.item, *key.items)}:
             answers |= _answers(group, key, Doubts(doubt, times))
     return answers
 
 
 def _changes(row: Row) -> bool:
     name = row["operation"]
-    return name in ("SetValueKey", "DeleteValueKey", "DeleteKey", "RenameKey") or (
+    return name in ("SetValueKey", "DeleteValueKey", "DeleteKey", "RenameKey", "HiveWork", *HIVES) or (
         name == "CreateKey" and row["disposition"] == 1
     )
 
 
+def _stay(key: Key, row: Row, *, is_top: bool) -> None:
+    key.was_gone = key.gone_at > key.there_at
+    if is_top:
+        key.there, key.at, key.there_at = "present", row["sequence"], row["sequence"]
+        key.existed = key.item_existed = key.told = True
+
+
+def _move(keys: dict[int, Key], row: Row, moves: Renamed, *, counts: bool, late: bool) -> None:
+    """Take keys with all that is known of them to their new names."""
+    left, entered = moves
+    own = keys.setdefault(row["group"], Key())
+    top = {name: getattr(own, name) for name in _OF_ITEM}
+    taken = {}
+    for group in left:
+        key = keys.setdefault(group, Key())
+        values = {name: key.values[name] for name in key.names}
+        held = {name: (value.now.copy(), value.name) for name, value in values.items()}
+        taken[group] = {name: getattr(key, name) for name in _OF_ITEM} | {"values": held}
+        _note_key_change(key, row, "key_renamed", counts=counts, late=late)
+        _give(key, {**_fresh("absent", row["sequence"]), "gone_at": row["sequence"]})
+        key.arrived = False
+    for group, source, is_top in entered:
+        key = keys.setdefault(group, Key())
+        item = taken.get(source)
+        if item is None:
+            item = _fresh()
+            if top["absence"]:
+                at = top["absence"]["sequence"]
+                item = {**_fresh("absent", at), "gone_at": at}
+        _note_key_change(key, row, "key_arrived" if is_top else "key_brought", counts=counts, late=late)
+        _give(key, item)
+        key.arrived = counts
+        key.was_gone = key.gone_at > key.there_at
+        if is_top:
+            key.there, key.at, key.there_at, key.item_existed = (
+                "present",
+                row["sequence"],
+                row["sequence"],
+                True,
+            )
+            key.told = True
+        key.listed = key.listed or key.told
+        key.existed = key.existed or key.item_existed
+
+
+def _fresh(state: str | None = None, at: int | None = None) -> Row:
+    """Return what is known of a key that nobody knew."""
+    nothing = {
+        "created": False,
+        "unclear": False,
+        "made": False,
+        "there_at": -1,
+        "gone_at": -1,
+        "absence": None,
+    }
+    known = {"there": state, "of_values": state, "of_values_at": at, "at": at}
+    return (
+        nothing
+        | known
+        | {"item": object(), "names": set(), "values": {}, "item_existed": False, "told": False}
+    )
+
+
+def _give(key: Key, item: Row) -> None:
+    """Let a key stand under a name."""
+    key.items.append(key.item)
+    for name in _OF_ITEM:
+        setattr(key, name, item[name])
+    for value in key.values.values():
+        value.now = Known(key.of_values, at=key.of_values_at)
+    for folded, (now, name) in item["values"].items():
+        if folded not in key.values:
+            value = key.values[folded] = Value(name=name)
+            if key.asked:
+                value.before, value.fact = Known(key.of_values_before, at=key.of_values_before_at), key.fact
+        key.values[folded].now = now
+
+
 def _note(key: Key, row: Row, fact: str, *, counts: bool, late: bool) -> None:
-    if fact in ("key_created", "key_deleted", "key_unknown"):
+    if fact in ("key_created", "key_deleted", "key_renamed", "key_unknown"):
         _note_key_change(key, row, fact, counts=counts, late=late)
-    if fact in ("key_created", "key_deleted", "key_missing", "key_unknown"):
+    if fact in ("key_created", "key_deleted", "key_renamed", "key_missing", "key_unknown"):
         state = None if fact == "key_unknown" else "absent"
         key.of_values = state
         key.of_values_at = row["sequence"]
         for value in key.values.values():
-            value.now = Known(state, at=row["sequence"])
+            value.now = Known(state, at=row["sequence"], ever=value.now.ever)
     if fact != "unclear":
         key.at = row["sequence"]
-    if fact in ("key_deleted", "key_missing"):
-        key.there, key.created = "absent", False
+    if fact in ("key_deleted", "key_renamed", "key_missing"):
+        key.there, key.created, key.gone_at = "absent", False, row["sequence"]
     elif fact == "key_unknown":
-        key.there, key.created = None, False
+        key.there, key.created, key.unclear, key.made = None, False, True, False
     elif fact != "unclear":
-        key.there = "present"
-        key.existed = True
+        key.there, key.there_at = "present", row["sequence"]
+        key.existed = key.item_existed = True
+        key.made = key.made or (fact == "key_created" and counts)
         key.created = key.created or fact == "key_created"
     if fact in ("write", "delete", "read", "seen", "miss", "unclear"):
         _note_value(key, row, fact, counts=counts, late=late)
@@ -239,6 +320,7 @@ def _note_value(key: Key, row: Row, fact: str, *, counts: bool, late: bool) -> N
             value.before = Known(key.of_values_before, at=key.of_values_before_at)
             value.fact = key.fact
     value = key.values[folded]
+    key.names.add(folded)
     if fact in ("write", "delete", "unclear"):
         if late and not counts and value.before is not None:
             value.others = True
@@ -250,7 +332,7 @@ def _note_value(key: Key, row: Row, fact: str, *, counts: bool, late: bool) -> N
                 if fact == "write" and row["previous_type"] is not None:
                     value.previous = (row["previous_type"], row["previous_size"], row["previous_data"])
             value.asked.append(row)
-    now = value.now
+    now, ever = value.now, value.now.ever or fact in ("write", "read", "seen")
     if fact in ("delete", "miss"):
         value.now = Known("absent")
     elif fact == "unclear":
@@ -264,7 +346,7 @@ def _note_value(key: Key, row: Row, fact: str, *, counts: bool, late: bool) -> N
         value.now = Known("present", now.written, (row["sequence"], got))
     else:
         value.now = Known("present", now.written, now.returned)
-    value.now.at = row["sequence"]
+    value.now.at, value.now.ever = row["sequence"], ever
 
 
 def _answers(group: int, key: Key, doubts: Doubts) -> dict[tuple[int, str | None], dict[str, Any]]:
@@ -275,26 +357,32 @@ def _answers(group: int, key: Key, doubts: Doubts) -> dict[tuple[int, str | None
             before, was_created = None, False
         is_doubted = doubts.of(after, None, None)
         if before != "present":
-            before = {"key_created": "absent", "key_deleted": "present"}.get(key.fact or "", before)
-        word = _key_word(before, None if is_doubted else key.there)
-        if word:
+            proved = dict.fromkeys(_MADE, "absent") | {"key_deleted": "present", "key_renamed": "present"}
+            before = proved.get(key.fact or "", before)
+        word = _key_word(before, None if is_doubted else key.there, key)
+        only_came = key.fact == "key_brought" and len(key.asked) == 1
+        if word and not (only_came and key.there != "present" and not (key.there is None and key.unclear)):
             answers[group, None] = _answer(
                 word, Known(before), Known(key.there), key.asked, key.changed,
                 others=any(row["sequence"] > key.asked[0]["sequence"] for row in key.others),
-            ) | {"complete": word != "unclear" and (was_created or before == "absent")}  # fmt: skip
+            ) | {"complete": word not in ("unclear", "renamed") and (was_created or before == "absent")}  # fmt: skip
     for folded, value in key.values.items():
         before = value.before
-        if before is None or not (value.asked or before.state == "present"):
+        if before is None:
             continue
-        start = key.asked[0] if value.fact not in ("write", "delete", "unclear") else value.asked[0]
+        came = key.arrived and value.now.ever and value.now.state != "absent" and value.fact not in _OWN
+        value.by_key = value.by_key or came
+        if not (value.asked or before.state == "present" or came):
+            continue
+        start = key.asked[0] if value.fact not in _OWN else value.asked[0]
         before = Known() if doubts.of(before, folded, start) else before.copy()
         is_doubted = doubts.of(value.now, folded, None)
-        if value.fact == "key_created" and before.state != "present":
+        if value.fact in _MADE and before.state != "present":
             before.state = "absent"
         if value.fact == "delete":
             before.state = "present"
             before = before if before.written or before.returned else Known("present")
-        first_by_key = value.fact not in ("write", "delete", "unclear")
+        first_by_key = value.fact not in _OWN
         start = key.asked[0] if first_by_key else value.asked[0]
         others = value.others or any(row["sequence"] > start["sequence"] for row in key.others)
         asked = list(value.asked)
@@ -311,9 +399,13 @@ def _answers(group: int, key: Key, doubts: Doubts) -> dict[tuple[int, str | None
     return answers
 
 
-def _key_word(before: str | None, after: str | None) -> str | None:
+def _key_word(before: str | None, after: str | None, key: Key) -> str | None:
     if after is None:
         return "unclear"
+    if after == "present" and key.arrived and not (key.made or key.was_gone):
+        return "renamed"
+    if after == "absent" and before == "present" and key.fact == "key_renamed":
+        return "renamed"
     words = {
         ("absent", "present"): "created",
         ("present", "present"): "recreated",

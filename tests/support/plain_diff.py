@@ -6,7 +6,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
-from plain_evidence import Follower, KeyState, content_of, text_of
+from plain_evidence import Follower, content_of, is_below, is_followed, new_path, text_of
+from plain_facts import plain_fact
 from plain_rows import folded_key, group_of, plain_rows
 
 from analysis.capture import Capture
@@ -198,7 +199,8 @@ def plain_side(capture: Capture, filters: Filters, kinds: Collection[str], names
 
 
 def states(capture: Capture, rows: list[Row], paths: dict[int, str], names: dict[str, str]) -> Any:
-    proved = [row for row in rows if not row["unproved"]]  # the others may be of another key
+    # The others may be of another key; what failed only names a value.
+    proved = [row for row in rows if not row["unproved"] or plain_fact(row) == "failed"]
     follower = Follower(capture)
     before = Follower(
         capture
@@ -209,12 +211,13 @@ def states(capture: Capture, rows: list[Row], paths: dict[int, str], names: dict
         if proved and not row["unproved"] and row["sequence"] < rows[0]["sequence"]
     )
     for group in {row["group"] for row in rows} & before.keys.keys():
-        if before.keys[group].existed:
-            follower.keys.setdefault(group, KeyState()).existed = True
+        if group in before.heard:
+            follower.heard.add(group)
+    follower.listed = {row["group"] for row in rows}
     follower.follow(proved)
     changes = count_changes(capture, rows)
     for group, key in follower.keys.items():
-        if group not in paths:
+        if group not in paths or group not in follower.listed:
             continue
         own = paths[group]
         path = names[own]
@@ -227,16 +230,17 @@ def states(capture: Capture, rows: list[Row], paths: dict[int, str], names: dict
                     "at": at,
                     "word": said,
                     "times": times,
-                    "changed": times > 0,
+                    "changed": times > 0 or (group in follower.arrived and said == "exists"),
                     "group": group,
                     "own": (own, ""),
                 },
             )
-        for value, known in key.values.items():
+        for value, known in follower.values(group):
             word, at = known.sure_word(), known.word()[1]
-            if word is None or value not in key.names:
+            if word is None:
                 continue
             times = changes.get((group, value), 0)
+            came = group in follower.arrived and word in ("write", "read")
             content = content_of(at) if word in ("write", "read") else (None, None, None)
             if content[1] == 0 and content[2] is None:
                 content = (content[0], 0, b"")
@@ -246,9 +250,9 @@ def states(capture: Capture, rows: list[Row], paths: dict[int, str], names: dict
                     "at": at,
                     "word": word,
                     "times": times,
-                    "changed": times > 0 or word == "deleted",
+                    "changed": times > 0 or word == "deleted" or came,
                     "content": content,
-                    "spelled": key.names[value],
+                    "spelled": follower.names[group, value],
                     "group": group,
                     "own": (own, value),
                 },
@@ -264,7 +268,14 @@ def count_changes(capture: Capture, rows: list[Row]) -> dict[Any, int]:
         operation, group = row["operation"], row["group"]
         if group is None or not done or row["unproved"]:
             continue
-        changed = []
+        changed: list[tuple[int, str | None]] = []
+        if operation == "RenameKey" and is_followed(row):
+            old, new = all_paths[group], new_path(all_paths[group], row)
+            heads = [key for key in all_paths if groups[key] == key and new != old]
+            changed += [
+                (key, None) for key in heads if is_below(all_paths[key], old) or all_paths[key] == new
+            ]
+            operation = ""
         if operation in ("SetValueKey", "DeleteValueKey") and row["value_name"] is not None:
             changed.append((group, row["folded_value"]))
         if operation == "CreateKey" and row["status"] == 0 and row["disposition"] == 1:

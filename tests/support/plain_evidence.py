@@ -1,11 +1,12 @@
 """What evidence amounts to, followed event by event in a plain loop: the reference of `history` and `state`."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from plain_rows import folded_key, group_of, plain_rows, used_keys
+from plain_facts import HIVES, MISSING, SHORT, is_other_hive, plain_fact, tells_data
+from plain_rows import folded_key, group_of, link_target, plain_rows
 
 from analysis.capture import Capture
 from tracer.registry.text import fold_name
@@ -18,7 +19,6 @@ __all__ = [
     "follow",
     "is_doubtful",
     "is_lost",
-    "tells_data",
     "text_of",
     "unproved_times",
 ]
@@ -26,9 +26,6 @@ __all__ = [
 Row = dict[str, Any]
 Content = tuple[int | None, int | None, bytes | None]
 NOTHING: Content = (None, None, None)
-HIVES = ("LoadKey", "UnloadKey", "RestoreKey", "ReplaceKey")
-MISSING = (0xC0000034, 0xC000003A)
-SHORT = (0x80000005, 0xC0000023)
 
 
 def content_of(row: Row) -> Content:
@@ -44,11 +41,6 @@ def text_of(content: Content) -> str | None:
     return decode_value(kind, b"" if data is None and size == 0 else data, size)
 
 
-def tells_data(row: Row) -> bool:
-    """Tell whether a read that was done tells what the value holds."""
-    return row["data"] is not None or (row["data_size"] == 0 and row["data_type"] is not None)
-
-
 @dataclass
 class Known:
     """What is known of one value, or of the values of a key of which nothing was heard yet."""
@@ -59,6 +51,7 @@ class Known:
     unsure: Row | None = None  # newest since the data
     heard: tuple[str, Row] | None = None  # newest of what is said and not proved
     last_unsure: bool = False
+    begun: Row | None = None  # the rename by which the key came, where nothing was known of it
 
     def hear(self, fact: str, row: Row) -> None:
         """Take what a row says under a name that is not proved: a change may be one of this value, or not."""
@@ -88,7 +81,7 @@ class Known:
             return self.data
         if self.seen:
             return "read", self.seen
-        return self.gone or (None, None)
+        return self.gone or (("unknown", self.begun) if self.begun else (None, None))
 
     def heard_last(self) -> bool:
         newest = [row["sequence"] for _, row in filter(None, (self.data, self.gone))]
@@ -117,6 +110,9 @@ class KeyState:
     sure_word: str | None = None
     heard: tuple[str | None, Row] | None = None
     existed: bool = False
+    begun: Row | None = None
+    told: bool = False  # whether events told of it, and not only of what is above it
+    absence: Row | None = None  # the last event that proved that nothing is below it
 
     def of(self, value: str) -> Known:
         if value not in self.values:
@@ -144,6 +140,8 @@ class KeyState:
         sure_at = -1 if self.sure is None else self.sure["sequence"]
         if self.word == "unknown" and self.heard and self.heard[1]["sequence"] > sure_at:
             return self.word, self.heard[0], self.heard[1]
+        if self.word is None and self.begun:
+            return "unknown", None, self.begun
         return self.word, self.sure_word if self.sure else None, self.at
 
 
@@ -151,16 +149,31 @@ class Follower:
     """Follows the rows of a capture in order.
 
     Attributes:
-        paths: group of a key that events are about -> its folded path.
+        paths: group of a key that events are about, or to which one came by a rename -> its folded path.
         keys: group of a key -> what is known of it now.
-        changes: (row, value, known before, by which event, name) of what `history` tells.
+        names: (group, value) -> the name, as first spelled.
+        heard: groups of which something was heard, under this name or before it had it.
+        listed: groups of which answers tell.
+        arrived: groups to which a key came by a rename, and stayed.
+        changes: (row, value, known before, by which event, group) of what `history` tells.
     """
 
     def __init__(self, capture: Capture) -> None:
         paths, groups = folded_key(capture), group_of(capture)
-        used = {groups[key] for key in used_keys(capture)}
-        self.paths = {key: path for key, path in paths.items() if key in used}
+        self.every_path = {key: path for key, path in paths.items() if groups[key] == key}
+        used = {
+            groups[int(key)] for key in capture.sql("SELECT DISTINCT key_id FROM events")["key_id"].dropna()
+        }
+        self.listed = set(used)
+        for row in plain_rows(capture):
+            if row["operation"] == "RenameKey" and row["group"] is not None and is_followed(row):
+                new = new_path(self.every_path[row["group"]], row)
+                used |= {key for key, path in self.every_path.items() if is_below(path, new)}
+        self.paths = {key: path for key, path in self.every_path.items() if key in used}
         self.keys: dict[int, KeyState] = {}
+        self.names: dict[tuple[int, str], str] = {}
+        self.heard: set[int] = set()
+        self.arrived: set[int] = set()
         self.changes: list[tuple[Row, str, str | None, Row | None, int]] = []
 
     def follow(self, rows: Iterable[Row]) -> None:
@@ -168,10 +181,26 @@ class Follower:
             if row["group"] is not None:
                 self._one(row, self._key(row["group"]))
 
+    def values(self, group: int) -> Iterator[tuple[str, Known]]:
+        """Yield what is known of each value of which was heard under a path, whichever key it was."""
+        key = self._key(group)
+        for other, value in self.names:
+            if other == group:
+                yield value, key.values.get(value) or replace(key.unheard)
+
     def _key(self, group: int) -> KeyState:
         return self.keys.setdefault(group, KeyState())
 
     def _one(self, row: Row, key: KeyState) -> None:
+        if row["operation"] == "RenameKey" and is_followed(row):
+            self._move(row)
+            return
+        key.told = key.told or plain_fact(row) is not None
+        self._tell(row, key)
+        if key.existed:
+            self.heard.add(row["group"])
+
+    def _tell(self, row: Row, key: KeyState) -> None:
         operation, status = row["operation"], row["status"]
         done = status is not None and status < 0x80000000 and status != 0x103
         failed = status is not None and status >= 0x80000000
@@ -254,6 +283,7 @@ class Follower:
             return False
         known = key.of(value)
         key.names.setdefault(value, row["value_name"])
+        self.names.setdefault((row["group"], value), row["value_name"])
         if changes:
             self.changes.append((row, value, *known.word(), row["group"]))
         if fact is not None and row["unproved"]:
@@ -267,10 +297,65 @@ class Follower:
 
     def _nothing_below(self, row: Row) -> None:
         """Below a key that is missing, or was just made, is nothing, whatever was there."""
+        self._key(row["group"]).absence = row
         for group in self._below(row["group"]):
-            if group in self.keys and self.keys[group].existed:
-                self.keys[group].learn("absent", row)
-                self.keys[group].is_now("absent", row)
+            key = self._key(group)
+            if group in self.heard:
+                key.learn("absent", row)
+                key.is_now("absent", row)
+                key.absence = row
+
+    def _move(self, row: Row) -> None:
+        """Take a key, and what is below it, with all that is known of them, from one path to another."""
+        old = self.every_path[row["group"]]
+        new = new_path(old, row)
+        if new == old:
+            key = self._key(row["group"])
+            key.is_now("exists", row)
+            key.told = True
+            for group in (row["group"], *self._below(row["group"])):
+                other = self._key(group)
+                for known in (other, *other.values.values(), other.unheard):
+                    known.begun = None
+            self.heard.add(row["group"])
+            return
+        left = [group for group, path in self.every_path.items() if is_below(path, old)]
+        moved = {self.every_path[group]: self._key(group) for group in left}
+        for group in left:
+            self._leave(row, group)
+        for group, path in self.every_path.items():
+            if is_below(path, new):
+                self._enter(row, group, moved.get(old + path[len(new) :]), moved[old], is_top=path == new)
+
+    def _leave(self, row: Row, group: int) -> None:
+        key = self.keys[group]
+        self.keys[group] = now = KeyState()
+        self.arrived.discard(group)
+        for value, known in key.values.items():
+            word, at = known.word()
+            if word in ("write", "read"):
+                self.changes.append((row, value, word, at, group))
+        now.learn("deleted", row)
+        now.is_now("deleted", row)
+
+    def _enter(self, row: Row, group: int, came: KeyState | None, top: KeyState, *, is_top: bool) -> None:
+        key = self.keys[group] = came or KeyState()
+        if came is None and top.absence:
+            key.learn("absent", top.absence)
+            key.is_now("absent", top.absence)
+        if is_top:
+            key.is_now("exists", row)
+            key.told = True
+        key.begun = row
+        self.arrived.add(group)
+        for known in (*key.values.values(), key.unheard):
+            known.begun = row
+        if key.told:
+            self.listed.add(group)
+        if key.existed:
+            self.heard.add(group)
+        for value, name in key.names.items():
+            self.names.setdefault((group, value), name)
 
     def _end(self, row: Row, key: KeyState, group: int) -> None:
         for value, known in key.values.items():
@@ -284,7 +369,7 @@ class Follower:
         if row["requested_name"] is None:
             return
         old = self.paths[row["group"]]
-        new = old[: old.rfind("\\") + 1] + fold_name(row["requested_name"])
+        new = new_path(old, row)
         for group, path in self.paths.items():
             if new != old and (path == new or path.startswith(f"{new}\\")):
                 self._doubt(row, group, below=False)
@@ -298,9 +383,19 @@ class Follower:
         return [other for other, path in self.paths.items() if path.startswith(self.paths[group] + "\\")]
 
 
-def is_other_hive(row: Row) -> bool:
-    names = ("UnloadHiveStart", "HiveDestroy", "HiveLink")
-    return any(f'"event": "{name}"' in (row["detail"] or "") for name in names)
+def is_followed(row: Row) -> bool:
+    """Tell whether a rename is known to be done, and of which key, and to what."""
+    done = row["status"] is not None and row["status"] < 0x80000000 and row["status"] != 0x103
+    name = row["requested_name"]
+    return done and not row["unproved"] and name is not None and "\\" not in name
+
+
+def new_path(old: str, row: Row) -> str:
+    return link_target(old[: old.rfind("\\") + 1] + fold_name(row["requested_name"]))
+
+
+def is_below(path: str, top: str) -> bool:
+    return path == top or path.startswith(f"{top}\\")
 
 
 def follow(capture: Capture, until_ns: int | None = None) -> Follower:

@@ -13,17 +13,19 @@ from analysis.answers.evidence import evidence
 from analysis.answers.handle_use import handle_use
 from analysis.answers.handles import handle_lives
 from analysis.answers.history import value_history
-from analysis.answers.hot import HOT_BY, hot
+from analysis.answers.hot import hot
 from analysis.answers.keys import key_summary, sort_keys
 from analysis.answers.read_runs import nameless_changes, read_runs
 from analysis.answers.redundant import redundant_reads
 from analysis.answers.search_chains import search_chains
 from analysis.answers.state import state_at
 from analysis.answers.storms import storms
-from analysis.answers.timeline import chosen, timeline
+from analysis.answers.timeline import timeline
 from analysis.answers.tree import subtrees
 from analysis.answers.unproved import unproved_changes
 from analysis.answers.who import touched_by, who
+from analysis.answers.words import HOT_BY
+from analysis.expressions.row_filters import filter_events
 
 __all__ = ["ANSWERS", "NO_TABLES"]
 
@@ -70,7 +72,7 @@ def hottest(tables: Tables, by: str) -> Table:
 ANSWERS: dict[str, Callable[[Tables], Table]] = {
     "timeline": lambda tables: timeline(tables["events"]),
     "timeline: chosen": lambda tables: timeline(
-        chosen(
+        filter_events(
             tables["events"],
             value="*a*",
             operation="read",
@@ -89,7 +91,7 @@ ANSWERS: dict[str, Callable[[Tables], Table]] = {
         *of(tables, "stored_events", "keys"), "group_id", "process_id", "operation"
     ).order_by("first_sequence"),
     **{f"hot: {by}": partial(hottest, by=by) for by in HOT_BY},
-    "storms": lambda tables: storms(*of(tables, "stored_events", "keys", "processes"), least=3),
+    "storms": lambda tables: storms(*of(tables, "stored_events", "keys", "processes"), min_count=3),
     "tree": lambda tables: subtrees(*of(tables, "stored_events", "keys")),
     "history": lambda tables: value_history(proof(tables), **named(tables)),
     "state": lambda tables: state_at(proof(tables), **named(tables)),
@@ -116,13 +118,17 @@ ANSWERS: dict[str, Callable[[Tables], Table]] = {
     ),
     "search_chains": lambda tables: search_chains(*of(tables, "stored_events", "keys")).order_by("sequence"),
     "handles": lambda tables: lives(tables),
-    "handle_use": lambda tables: handle_use(lives(tables), *of(tables, "keys", "processes"), least=2),
+    "handle_use": lambda tables: handle_use(lives(tables), *of(tables, "keys", "processes"), min_count=2),
 }
 
 # Modules of analysis/answers that make no table, and why.
 NO_TABLES = {
     "value_verdict": "expressions of history and state",
+    "contents": "rows of history and state that were fetched",
+    "facts": "names of columns",
     "intervals": "times that were fetched",
+    "stays": "renames that were fetched",
+    "words": "words of options",
     "returned": "Arrow columns that were fetched",
     "net_changes": "rows of changes that were fetched",
     "differences": "rows of diff that were fetched",

@@ -14,7 +14,7 @@ from tracer.registry.text import fold_name
 from tracer.schema import OPTIONAL, TABLES
 from tracer.store.manifest import Manifest
 
-__all__ = ["PATHS", "START_NS", "events", "losses", "write_workload"]
+__all__ = ["PATHS", "START_NS", "events", "losses", "with_renames", "write_workload"]
 
 START_NS = 1_714_557_600_000_000_000
 _ROOT = "\\REGISTRY\\MACHINE\\SOFTWARE"
@@ -27,6 +27,10 @@ PATHS = (
     (f"{_ROOT}\\AB", None),
     (f"{_ROOT}\\b", None),
     (f"{_ROOT}\\a", 1),
+    (f"{_ROOT}\\AB\\x", None),
+    (f"{_ROOT}\\AB\\x\\y", None),
+    (f"{_ROOT}\\b\\x", None),
+    (f"{_ROOT}\\b\\z", None),
     ("<object 0xFFFF800012345678>", None),
 )
 _NAMES = ("", "V", "v", "straße", "STRAßE", "nul<U+0000>", "=1+1")
@@ -92,6 +96,26 @@ def events(draw: st.DrawFn) -> dict[str, Any]:
         more = draw(st.sampled_from(('"HiveMountPoint": "x"', '"StatusCode": 0', '"StatusCode": 3221225506')))
         row["detail"] = draw(st.sampled_from((None, f'{{"event": "{name}", {more}}}')))
     return row
+
+
+@st.composite
+def with_renames(draw: st.DrawFn, least: int, most: int) -> list[dict[str, Any]]:
+    """Return events among which keys are renamed to and fro, most of them with what is below, and as far as is known."""
+    rows = draw(st.lists(events(), min_size=least, max_size=most))
+    shared = {"notify_class": BY_NAME["RenameKey"].notify_class, "operation": "RenameKey"}
+    for place, key, name in draw(
+        st.lists(
+            st.tuples(
+                st.integers(0, len(rows)), st.sampled_from((1, 4, 5, 1, 4, 5, 6, 2, 7)),
+                st.sampled_from(("A", "ab", "B", "x", "z")),
+            ),
+            min_size=1, max_size=8,
+        )
+    ):  # fmt: skip
+        flags, status = draw(st.sampled_from(((0, 0), (0, 0), (0, 0), (0, 0xC0000022), (1, 0))))
+        row = shared | {"key_id": key, "requested_name": name, "status": status, "flags": flags}
+        rows.insert(place, row | {"process_id": draw(st.sampled_from((0, 1))), "gap": 1})
+    return rows
 
 
 @st.composite

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from tracer.diagnostics import COUNTERS, Diagnostics
 from tracer.pml.file import PmlFile
 from tracer.pml.overlap import order_logs
+from tracer.pml.renames import name_subkeys, renames_of
 from tracer.progress import Progress
 from tracer.resolve.catalog import Catalog
 from tracer.resolve.tree import KeyTree
@@ -91,6 +92,7 @@ class _PmlIngest:
         self._tree = KeyTree()
         self._events = self._processes = self._keyless = self._bytes = 0
         self._waiting: list[pa.RecordBatch] = []
+        self._renames: list[tuple[int, str]] = []
 
     def add(self, number: int, source: SourceFile, file: PmlFile, total: int) -> dict[str, Any]:
         """Read one file; return its entry in the manifest."""
@@ -107,6 +109,7 @@ class _PmlIngest:
             self._events += batch.num_rows
             self._keyless += batch["key_id"].null_count
             self._waiting.append(batch)
+            self._renames += renames_of(batch)
             if sum(waiting.num_rows for waiting in self._waiting) >= PART_ROWS:
                 self._flush()
             if self._progress:
@@ -140,6 +143,7 @@ class _PmlIngest:
     ) -> Manifest:
         """Write the remaining rows and publish the capture."""
         self._flush()
+        name_subkeys(self._tree, self._renames)
         catalog = Catalog(self._tree, control_set=control_set)
         self._writer.append("keys", catalog.tables())
         rows = [row for number, counters in enumerate(diagnostics) for row in counters.rows(number)]

@@ -1,23 +1,19 @@
-"""The embedded engine: one DuckDB connection through Ibis that sees the tables of a capture, or of several."""
+"""The embedded engine: one locked DuckDB connection that sees the tables of a capture, or of several."""
 
 import glob
 import re
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import duckdb
-import ibis
 import pyarrow as pa
-from ibis.backends.duckdb import Backend
-from ibis.expr import operations as ops
 
-from analysis.engine.events_view import join_names
-from analysis.engine.id_columns import IDS, LABELS
-from analysis.engine.interruption import InterruptibleBackend, batches_of, interruptible
+from analysis.engine.columns import columns_of_one, joined, stored_name
+from analysis.engine.interruption import batches_of, interruptible
+from analysis.engine.relation import Relation, as_stated, identifier, quoted
 from analysis.engine.sql_guard import check_query
 from tracer.errors import CaptureError, RegtraceError, UsageError
 from tracer.files.workspace import Workspace
@@ -27,22 +23,17 @@ from tracer.store.manifest import STRUCTURES, Manifest
 
 __all__ = [
     "HELPERS",
+    "Engine",
     "answer",
-    "bind",
-    "bound",
     "condition_view",
     "connect",
     "engine_errors",
     "execute",
-    "identifier",
+    "fetch_rows",
     "make_tables",
     "only_reads",
-    "quoted",
     "reader_of",
     "scan",
-    "schemas_of_many",
-    "schemas_of_one",
-    "stored_name",
     "stream",
 ]
 
@@ -71,14 +62,22 @@ _CLOSED = (
 )  # fmt: skip
 
 
+class Engine(Protocol):
+    """Whatever holds a connection: ours, or Ibis' backend over it."""
+
+    @property
+    def con(self) -> duckdb.DuckDBPyConnection:
+        """The connection."""
+
+
 def connect(
-    make: Callable[[Backend], None],
+    make: Callable[[duckdb.DuckDBPyConnection], None],
     *,
     directories: Sequence[Path],
     memory_limit: str,
     threads: int | None,
-) -> tuple[Backend, Workspace]:
-    """Return a locked Ibis backend with the tables that `make` makes, and its folder for what does not fit in memory.
+) -> tuple[duckdb.DuckDBPyConnection, Workspace]:
+    """Return a locked connection with the tables that `make` makes, and its folder for what does not fit in memory.
 
     Args:
         make: makes the tables.
@@ -90,11 +89,11 @@ def connect(
         UsageError: the memory limit or the number of threads is not one.
     """
     spill = Workspace(Path(tempfile.gettempdir()))
-    settings: dict[str, Any] = {"memory_limit": memory_limit}
+    settings: dict[str, Any] = {"memory_limit": memory_limit, "temp_directory": str(spill.path / "spill")}
     if threads is not None:
         settings["threads"] = threads
     try:
-        backend = InterruptibleBackend().connect(temp_directory=spill.path / "spill", **settings)
+        connection = duckdb.connect(config=settings)
     except duckdb.Error as error:
         spill.close()
         raise UsageError(
@@ -102,22 +101,24 @@ def connect(
         ) from error
     try:
         with engine_errors():
-            backend.con.execute("SET GLOBAL TimeZone = 'UTC'")
+            connection.execute("SET GLOBAL TimeZone = 'UTC'")
             # A question reads the same files several times.
-            backend.con.execute("SET parquet_metadata_cache = true")
+            connection.execute("SET parquet_metadata_cache = true")
             for setting in _CLOSED:
-                backend.con.execute(f"SET {setting} = false")
-            backend.con.execute(f"CREATE SCHEMA {HELPERS}")
-            make(backend)
-            _lock(backend, directories)
+                connection.execute(f"SET {setting} = false")
+            connection.execute(f"CREATE SCHEMA {HELPERS}")
+            make(connection)
+            _lock(connection, directories)
     except BaseException:
-        backend.disconnect()
+        connection.close()
         spill.close()
         raise
-    return backend, spill
+    return connection, spill
 
 
-def make_tables(backend: Backend, files: dict[str, list[Path]], manifest: Manifest) -> None:
+def make_tables(
+    connection: duckdb.DuckDBPyConnection, files: dict[str, list[Path]], manifest: Manifest
+) -> None:
     """Make the tables of one capture known to the engine.
 
     The stored tables have their own names, except that the stored event rows are `stored_events` and
@@ -126,21 +127,16 @@ def make_tables(backend: Backend, files: dict[str, list[Path]], manifest: Manife
     for name, table in TABLES.items():
         try:
             with engine_errors(f"the table {name} cannot be read"):
-                backend.con.execute(
-                    f"CREATE VIEW {stored_name(name)} AS {scan(table, files[name], manifest)}"
-                )
+                connection.execute(f"CREATE VIEW {stored_name(name)} AS {scan(table, files[name], manifest)}")
         except UsageError as error:  # the words are ours, so it is the file that lacks a column
             first = str(error).partition("\n")[0]
             raise CaptureError(f"{first}; run the ingest again") from error
-    backend.con.execute(f"CREATE VIEW events AS {_joined_query()}")
+    columns = columns_of_one()
+    named = [Relation.of_table(name, columns[name]) for name in ("stored_events", "keys", "processes")]
+    connection.execute(f"CREATE VIEW events AS {joined(*named).sql}")
 
 
-def stored_name(table: str) -> str:
-    """Return what the engine calls a stored table: `events` is the view with the names joined."""
-    return "stored_events" if table == "events" else table
-
-
-def _lock(backend: Backend, directories: Sequence[Path]) -> None:
+def _lock(connection: duckdb.DuckDBPyConnection, directories: Sequence[Path]) -> None:
     """Let the engine reach no file but those in some directories and in its own, and no network.
 
     This cannot be undone, and it comes before a user's first word: what `analysis.engine.sql_guard` refuses by name would not
@@ -149,60 +145,9 @@ def _lock(backend: Backend, directories: Sequence[Path]) -> None:
     spellings = {spelled(directory.absolute()) for directory in directories for spelled in (str, _as_pattern)}
     reached = ", ".join(map(quoted, sorted(spellings)))
     with engine_errors("the engine cannot be locked"):
-        backend.con.execute(f"SET allowed_directories = [{reached}]")
-        backend.con.execute("SET enable_external_access = false")
-        backend.con.execute("SET lock_configuration = true")
-
-
-def bound(backend: Backend, name: str, helper: str | None = None) -> ibis.Table:
-    """Return a table of one capture as an Ibis table.
-
-    Args:
-        backend: the engine.
-        name: stored_events, events or another stored table.
-        helper: table or view in the schema HELPERS that has the columns of `name`; None for `name` itself.
-    """
-    return bind(backend, helper or name, schemas_of_one()[name], HELPERS if helper else None)
-
-
-def bind(backend: Backend, name: str, schema: ibis.Schema, database: str | None) -> ibis.Table:
-    """Return a table or view of the engine, whose columns are known, as an Ibis table."""
-    # Not backend.table(name): that asks the engine for what is known, with a method newer engines warn of.
-    namespace = ops.Namespace(database=database)
-    return ops.DatabaseTable(name, schema=schema, source=backend, namespace=namespace).to_expr()
-
-
-@cache
-def schemas_of_one() -> dict[str, ibis.Schema]:
-    """Return the columns of every table and of the view `events`, as Ibis names them."""
-    stored = {stored_name(name): ibis.Schema.from_pyarrow(table.arrow()) for name, table in TABLES.items()}
-    return stored | {"events": _joined_schema(stored)}
-
-
-@cache
-def schemas_of_many(*, labelled: bool) -> dict[str, ibis.Schema]:
-    """Return the same where several captures are one dataset: ids are int64; `labelled`: LABELS come first."""
-    labels = LABELS if labelled else ()
-    stored = {}
-    for name, table in TABLES.items():
-        columns = dict.fromkeys(labels, "string") | dict(schemas_of_one()[stored_name(name)].items())
-        columns |= dict.fromkeys(IDS[table.name], "int64")
-        stored[stored_name(name)] = ibis.schema(columns)
-    return stored | {"events": _joined_schema(stored, labels)}
-
-
-def _joined_schema(stored: dict[str, ibis.Schema], labels: Sequence[str] = ()) -> ibis.Schema:
-    return _joined(stored, labels).schema()
-
-
-@cache
-def _joined_query() -> str:
-    return str(ibis.to_sql(_joined(schemas_of_one()), dialect="duckdb"))
-
-
-def _joined(stored: dict[str, ibis.Schema], labels: Sequence[str] = ()) -> ibis.Table:
-    unbound = (ibis.table(stored[name], name=name) for name in ("stored_events", "keys", "processes"))
-    return join_names(*unbound, first=labels)
+        connection.execute(f"SET allowed_directories = [{reached}]")
+        connection.execute("SET enable_external_access = false")
+        connection.execute("SET lock_configuration = true")
 
 
 def scan(table: Table, files: Sequence[Path], manifest: Manifest) -> str:
@@ -290,16 +235,6 @@ def engine_errors(what: str = "the query cannot be run") -> Iterator[None]:
         ) from error
 
 
-def quoted(text: str) -> str:
-    """Return `text` as a string literal."""
-    return "'" + text.replace("'", "''") + "'"
-
-
-def identifier(column: str) -> str:
-    """Return the name of a column as a quoted identifier."""
-    return '"' + column.replace('"', '""') + '"'
-
-
 def _first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0]
 
@@ -319,21 +254,26 @@ def _located(message: str) -> str:
     return "\n".join(line for line in lines if line.strip())
 
 
-def answer(backend: Backend, sql: str) -> pa.Table:
+def answer(engine: Engine, sql: str) -> pa.Table:
     """Run a query on a cursor of its own, which does not disturb streams that are being read."""
-    cursor = backend.con.cursor()  # held by name: older engines close a cursor that nobody holds
+    cursor = engine.con.cursor()  # held by name: older engines close a cursor that nobody holds
     rows: pa.Table = interruptible(cursor, lambda: cursor.sql(sql).to_arrow_table())
     return rows
 
 
-def execute(backend: Backend, sql: str) -> None:
+def fetch_rows(engine: Engine, relation: Relation) -> pa.Table:
+    """Run the query of a relation and return its rows, with the types that it states."""
+    return as_stated(answer(engine, relation.sql), relation.schema)
+
+
+def execute(engine: Engine, sql: str) -> None:
     """Run a statement that has no answer and may take long."""
-    interruptible(backend.con, lambda: backend.con.execute(sql))
+    interruptible(engine.con, lambda: engine.con.execute(sql))
 
 
-def stream(backend: Backend, sql: str, batch_rows: int) -> pa.RecordBatchReader:
+def stream(engine: Engine, sql: str, batch_rows: int) -> pa.RecordBatchReader:
     """Run a query and return its rows as a stream of Arrow batches."""
-    cursor = backend.con.cursor()
+    cursor = engine.con.cursor()
 
     def begin() -> pa.RecordBatchReader:
         return reader_of(cursor.sql(sql), batch_rows)

@@ -5,51 +5,10 @@ from collections.abc import Sequence
 import ibis
 from ibis.expr.types import BooleanValue, IntegerValue, StringValue, Table
 
+from analysis.engine.columns import EVENT_COLUMNS
 from tracer.registry.ntstatus import NOT_FAILURES, NOT_SUCCESS, STATUSES
 
-__all__ = ["EVENT_COLUMNS", "is_failure", "join_names", "named_status"]
-
-EVENT_COLUMNS = (
-    "sequence",
-    "time",
-    "time_ns",
-    "operation",
-    "notify_class",
-    "phase",
-    "status",
-    "status_name",
-    "key",
-    "display_key",
-    "value_name",
-    "process",
-    "pid",
-    "tid",
-    "user",
-    "command_line",
-    "requested_name",
-    "disposition",
-    "information_class",
-    "index",
-    "entry_count",
-    "data_type",
-    "data_size",
-    "data",
-    "previous_type",
-    "previous_size",
-    "previous_data",
-    "duration_ns",
-    "name_source",
-    "key_id",
-    "handle_id",
-    "process_id",
-    "cpu",
-    "source",
-    "source_id",
-    "event_id",
-    "record_offset",
-    "flags",
-    "detail",
-)
+__all__ = ["is_failure", "join_names", "named_status"]
 
 
 def join_names(events: Table, keys: Table, processes: Table, *, first: Sequence[str] = ()) -> Table:

@@ -1,0 +1,13 @@
+"""Which events are evidence, and which of their columns: what must be clear before evidence is phrased."""
+
+__all__ = ["EVENT_COLUMNS", "NEEDED", "OF_SUBTREES"]
+
+# operations that may change a whole subtree
+OF_SUBTREES = ("RenameKey", "LoadKey", "UnloadKey", "RestoreKey", "ReplaceKey", "HiveWork")
+
+EVENT_COLUMNS = (
+    "sequence", "time", "time_ns", "process_id", "handle_id", "operation", "status", "value_name",
+    "requested_name", "information_class", "data_type", "data_size", "data", "previous_type",
+    "previous_size", "previous_data", "flags",
+)  # fmt: skip
+NEEDED = ("key_id", "disposition", "detail", *EVENT_COLUMNS)  # columns of events

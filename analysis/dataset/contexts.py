@@ -1,0 +1,347 @@
+"""What questions are asked of where captures are one dataset: all of them, or one by itself.
+
+Ids are shifted by one constant a capture (`analysis.engine.columns`), so nothing of one host meets anything of another, and
+the functions that answer questions need not know that there are several.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from analysis.dataset.labels import label_batches, label_rows
+from analysis.dataset.members import Captures, Member, load_members, merged, with_first_ids
+from analysis.engine.columns import (
+    EVENT_COLUMNS,
+    IDS,
+    KINDS,
+    LABELS,
+    columns_of_many,
+    joined,
+    stored_name,
+)
+from analysis.engine.connection import HELPERS, answer, engine_errors, scan
+from analysis.engine.open_engine import OpenEngine
+from analysis.engine.relation import Columns, Relation, identifier, quoted
+from analysis.filters import Filters
+from analysis.questions.context import QueryContext, key_condition
+from tracer.registry.text import escape_argument
+from tracer.schema import TABLES
+from tracer.store.manifest import Manifest
+from tracer.store.reader import table_files
+
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow as pa
+
+__all__ = ["DatasetContext", "MemberContext"]
+
+_SHIFTED = KINDS[:-1]  # source_id is told by `sources` of the manifest
+_FEW = 16  # ids that are asked for by name; of more, the first and the last bound what is read
+
+
+class DatasetContext(QueryContext):
+    """Several captures on one engine.
+
+    Attributes:
+        members: the captures, in order.
+    """
+
+    event_columns = (*LABELS, *EVENT_COLUMNS)
+
+    def __init__(self, path: Path, members: Sequence[Member], engine: OpenEngine) -> None:
+        super().__init__(path, merged(members), engine)
+        self.members = tuple(members)
+
+    @classmethod
+    def open(
+        cls,
+        captures: Captures,
+        found: Sequence[tuple[Path, str | None]],
+        *,
+        memory_limit: str,
+        threads: int | None,
+        check_rows: bool,
+    ) -> Self:
+        """Open captures; the other arguments are those of `analysis.open.open_capture`.
+
+        Args:
+            captures: what the user named.
+            found: the captures it means (`analysis.dataset.members.find_captures`).
+            memory_limit: what the engine may use.
+            threads: how many the engine may use.
+            check_rows: compare each part's row count with the manifest first.
+        """
+        members = load_members(found, check_rows=check_rows)
+        named = isinstance(captures, Path | str)
+        path = Path(captures) if named else Path(f"{len(members)} captures")  # type: ignore[arg-type]
+
+        def make(connection: "duckdb.DuckDBPyConnection") -> None:
+            members[:] = with_first_ids(members, connection)
+            _make_tables(members, connection)
+
+        engine = OpenEngine(
+            path.name,
+            make,
+            directories=[member.path for member in members],
+            memory_limit=memory_limit,
+            threads=threads,
+        )
+        return cls(path, members, engine)
+
+    @property
+    def columns(self) -> dict[str, Columns]:
+        """The columns of the tables, by name: those of one capture, ids as int64."""
+        return columns_of_many(labelled=False)
+
+    @property
+    def stores(self) -> list[tuple[Path, Manifest]]:
+        """The directory and the manifest of each capture."""
+        return [(member.path, member.manifest) for member in self.members]
+
+    def relation(self, name: str) -> Relation:
+        """Return a table of all captures, without the columns that say which capture a row is of."""
+        return Relation.of_table(f"{HELPERS}.{name}", self.columns[name])
+
+    def labelled_relation(self, name: str) -> Relation:
+        """Return a table of all captures, with the columns `host` and `capture` first."""
+        return Relation.of_table(f"main.{name}", columns_of_many(labelled=True)[name])
+
+    def each(self, filters: Filters) -> "Sequence[QueryContext]":
+        """Return each capture that knows the keys asked for, to be asked alone; one where none does."""
+        numbered = list(enumerate(self.members))
+        if filters.key is not None:
+            own = self._own_keys(self._numbers(self.key_ids(filters)))
+            numbered = [item for item, ids in zip(numbered, own, strict=True) if len(ids)] or numbered[:1]
+        return [MemberContext(self, number) for number, _ in numbered]
+
+    def labelled(self, rows: "pa.Table") -> "pa.Table":
+        """Return the rows of an answer with the columns `host` and `capture` first.
+
+        They are NULL where no id in the row says which capture it is of; an answer without ids stays as it is.
+        """
+        return label_rows(rows, self.members)
+
+    def labelled_batches(self, rows: "pa.RecordBatchReader") -> "pa.RecordBatchReader":
+        """Return the batches of an answer with the columns `host` and `capture` first, as `labelled` does."""
+        return label_batches(rows, self.members)
+
+    def rows(self, filters: Filters, *, joined: bool = False) -> Relation:
+        """Return the event rows that fit, in no order; the arguments are those of `QueryContext.rows`."""
+        found = super().rows(filters, joined=joined)
+        return found.select(*(name for name in found.names if name not in LABELS))
+
+    def timeline_rows(self, filters: Filters) -> Relation:
+        """Return the rows of a timeline, with the host and the capture of each first."""
+        return super().rows(filters, joined=True)
+
+    def info(self) -> dict[str, Any]:
+        """Return what is known about the captures as JSON values; `captures` lists them."""
+        facts = super().info()
+        with engine_errors():
+            facts["captures"] = answer(self.engine, "SELECT * FROM captures").to_pylist()
+        return facts
+
+    def source_of(self, key_ids: list[int] | Relation | None, *, joined: bool) -> Relation:
+        """Return event rows among which are those of some keys; of no other capture, where that is known.
+
+        An engine does not undo the shift of an id to find its rows in the parts, so it is undone here.
+        """
+        name = "events" if joined else "stored_events"
+        if key_ids is None:
+            return self.labelled_relation(name)
+        slices = [
+            _member_scan(member, "events", _near(own))
+            for member, own in zip(self.members, self._own_keys(self._numbers(key_ids)), strict=True)
+            if len(own)
+        ]
+        if not slices:
+            return self.labelled_relation(name)
+        columns = columns_of_many(labelled=True)
+        rows = self.engine.view("rows", _union(slices), columns["stored_events"])
+        return _joined(rows, self) if joined else rows
+
+    def views_of(self, number: int) -> str:
+        """Make the tables of one capture known to the engine, with shifted ids; return what their names begin with."""
+        prefix, member = f"alone_{number}_", self.members[number]
+
+        def make(_: str) -> None:
+            for name, table in TABLES.items():
+                columns = ", ".join(map(identifier, table.names))
+                query = f"SELECT {columns} FROM ({_member_scan(member, name)})"
+                self.engine.con.execute(f"CREATE VIEW {HELPERS}.{prefix}{stored_name(name)} AS {query}")
+            plain = columns_of_many(labelled=False)
+            named = [
+                Relation.of_table(f"{HELPERS}.{prefix}{name}", plain[name])
+                for name in ("stored_events", "keys", "processes")
+            ]
+            self.engine.con.execute(f"CREATE VIEW {HELPERS}.{prefix}events AS {joined(*named).sql}")
+
+        self.engine.named("alone", prefix, make, ())
+        return prefix
+
+    def condition_of(self, texts: Sequence[str], subtree: bool, user_sid: str | None) -> str:
+        """Return the SQL condition for rows of `keys` that one of some texts means; CurrentControlSet is each capture's own."""
+        by_control_set: dict[int | None, list[str]] = {}
+        last = [*(member.first["key_id"] - 1 for member in self.members[1:]), 2**63 - 1]
+        for member, end in zip(self.members, last, strict=True):
+            between = f"key_id BETWEEN {member.first['key_id']} AND {end}"
+            by_control_set.setdefault(member.manifest.control_set, []).append(between)
+        conditions = {
+            number: f"({key_condition(texts, subtree, user_sid, number, shows_user=self.manifest.shows_user)})"
+            for number in by_control_set
+        }
+        if len(set(conditions.values())) == 1:
+            return next(iter(conditions.values()))
+        own = (f"({conditions[one]} AND ({' OR '.join(by_control_set[one])}))" for one in conditions)
+        return f"({' OR '.join(own)})"
+
+    def _source(self, key_ids: list[int] | Relation | None, *, joined: bool) -> Relation:
+        return self.source_of(key_ids, joined=joined)
+
+    def _fitting(self, condition: str) -> Relation:
+        return Relation.of_table(super()._fitting(condition).name, columns_of_many(labelled=True)["events"])
+
+    def _key_condition(self, texts: Sequence[str], subtree: bool, user_sid: str | None) -> str:
+        return self.condition_of(texts, subtree, user_sid)
+
+    def _numbers(self, key_ids: list[int] | Relation | None) -> np.ndarray:
+        """Return ids, or those of a relation, in order."""
+        if isinstance(key_ids, Relation):
+            return np.sort(self.engine.fetch(key_ids).column(0).to_numpy().astype(np.int64))
+        return np.sort(np.asarray(key_ids or [], np.int64))
+
+    def _own_keys(self, key_ids: np.ndarray) -> list[np.ndarray]:
+        """Return the ids of keys by capture, as they stand in its parts, in order."""
+        first = [member.first["key_id"] for member in self.members]
+        places = np.searchsorted(key_ids, [*first[1:], 2**63 - 1])
+        return [part - start for part, start in zip(np.split(key_ids, places[:-1]), first, strict=True)]
+
+
+class MemberContext(QueryContext):
+    """One capture of a dataset, asked alone: the rows of others must say nothing of it. It has the dataset's ids and engine."""
+
+    def __init__(self, dataset: DatasetContext, number: int) -> None:
+        member = dataset.members[number]
+        super().__init__(member.path, member.manifest, dataset.engine)
+        self._dataset = dataset
+        self._prefix = dataset.views_of(number)
+        after = dataset.members[number + 1].first if number + 1 < len(dataset.members) else None
+        self._sequences, self._keys = (
+            (member.first[kind], 2**63 - 1 if after is None else after[kind] - 1)
+            for kind in ("sequence", "key_id")
+        )
+
+    @property
+    def columns(self) -> dict[str, Columns]:
+        """The columns of the tables, by name."""
+        return self._dataset.columns
+
+    def relation(self, name: str) -> Relation:
+        """Return a table of this capture."""
+        return Relation.of_table(f"{HELPERS}.{self._prefix}{name}", self.columns[name])
+
+    def span(self) -> tuple[int, int] | None:
+        """Return the times of the first and the last event of the whole dataset: what times are relative to."""
+        return self._dataset.span()
+
+    def _source(self, key_ids: list[int] | Relation | None, *, joined: bool) -> Relation:
+        if key_ids is None:
+            return super()._source(key_ids, joined=joined)
+        return _without_labels(self._dataset.source_of(key_ids, joined=joined))
+
+    def _fitting(self, condition: str) -> Relation:
+        rows = _without_labels(self._dataset._fitting(condition))
+        first, last = self._sequences
+        return Relation(
+            f"SELECT * FROM {rows.source} WHERE sequence BETWEEN {first} AND {last}", rows.columns
+        )
+
+    def _key_condition(self, texts: Sequence[str], subtree: bool, user_sid: str | None) -> str:
+        own = super()._key_condition(texts, subtree, user_sid)
+        return f"(({own}) AND key_id BETWEEN {self._keys[0]} AND {self._keys[1]})"
+
+
+def _make_tables(members: Sequence[Member], connection: "duckdb.DuckDBPyConnection") -> None:
+    """Make the tables of all captures known to the engine."""
+    for name in TABLES:
+        union = _union([_member_scan(member, name) for member in members])
+        connection.execute(f"CREATE VIEW {stored_name(name)} AS {union}")
+    labelled, plain = (columns_of_many(labelled=one) for one in (True, False))
+    events, keys, processes = (
+        Relation.of_table(f"main.{name}", labelled[name]) for name in ("stored_events", "keys", "processes")
+    )
+    query = joined(events, _without_labels(keys), _without_labels(processes), first=LABELS).sql
+    connection.execute(f"CREATE VIEW events AS {query}")
+    # What questions are asked of: the columns of one capture.
+    for name, columns in plain.items():
+        listed = ", ".join(identifier(column) for column, _ in columns)
+        connection.execute(f"CREATE VIEW {HELPERS}.{name} AS SELECT {listed} FROM main.{name}")
+    connection.execute(f"CREATE TABLE captures AS {_captures_query(members)}")
+
+
+def _joined(rows: Relation, dataset: DatasetContext) -> Relation:
+    return joined(rows, dataset.relation("keys"), dataset.relation("processes"), first=LABELS)
+
+
+def _without_labels(rows: Relation) -> Relation:
+    return rows.select(*(name for name in rows.names if name not in LABELS))
+
+
+def _member_scan(member: Member, name: str, condition: str = "true") -> str:
+    """Return the query that reads a table of one capture: its labels, and its ids shifted."""
+    table = TABLES[name]
+    columns = [f"{quoted(getattr(member, label))} AS {label}" for label in LABELS]
+    for column in map(identifier, table.names):
+        kind = IDS[name].get(column.strip('"'))
+        columns.append(
+            f"own.{column}" if kind is None else f"own.{column}::BIGINT + {member.first[kind]} AS {column}"
+        )
+    source = scan(table, table_files(member.path.absolute(), member.manifest)[name], member.manifest)
+    return f"SELECT {', '.join(columns)} FROM ({source}) AS own WHERE {condition}"
+
+
+def _union(queries: Sequence[str]) -> str:
+    """Return one query for the rows of all; halves of halves, for engines bound how deep a query may nest."""
+    if len(queries) <= 2:
+        return " UNION ALL ".join(queries)
+    half = len(queries) // 2
+    return f"({_union(queries[:half])}) UNION ALL ({_union(queries[half:])})"
+
+
+def _near(key_ids: np.ndarray) -> str:
+    """Return the condition for rows of keys that are among some, or stand between them."""
+    if len(key_ids) == 1:
+        return f"own.key_id = {key_ids[0]}"
+    between = f"own.key_id BETWEEN {key_ids[0]} AND {key_ids[-1]}"
+    if len(key_ids) > _FEW:
+        return between
+    return f"{between} AND own.key_id IN ({', '.join(map(str, key_ids))})"
+
+
+def _captures_query(members: Sequence[Member]) -> str:
+    """Return the query of the table `captures`."""
+    types = {"host": "VARCHAR", "capture": "VARCHAR", "path": "VARCHAR"}
+    types |= dict.fromkeys(("events", "keys", "processes", "windows_build", "control_set"), "BIGINT")
+    types |= {"complete": "BOOLEAN", "first_time": "TIMESTAMPTZ", "last_time": "TIMESTAMPTZ"}
+    types |= {f"first_{kind}": "BIGINT" for kind in _SHIFTED}
+    rows = []
+    for member in members:
+        manifest = member.manifest
+        first = min((part["first_ns"] for part in manifest.parts), default=None)
+        last = max((part["last_ns"] for part in manifest.parts), default=None)
+        numbers = [manifest.totals.get(name) for name in ("events", "keys", "processes")]
+        values = [
+            *(quoted(getattr(member, label)) for label in LABELS),
+            quoted(escape_argument(str(member.path))),
+            *(number if type(number) is int else None for number in numbers),
+            manifest.windows_build,
+            manifest.control_set,
+            str(manifest.complete).lower(),
+            *(None if ns is None else f"make_timestamptz({ns // 1000})" for ns in (first, last)),
+            *(member.first[kind] for kind in _SHIFTED),
+        ]
+        rows.append(f"({', '.join('NULL' if value is None else str(value) for value in values)})")
+    cast = ", ".join(f"{column}::{kind} AS {column}" for column, kind in types.items())
+    return f"SELECT {cast} FROM (VALUES {', '.join(rows)}) AS listed({', '.join(types)})"

@@ -1,0 +1,171 @@
+"""An engine that is open: its connection, what questions made on it on their way, and how it is let go of."""
+
+import weakref
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import duckdb
+import pyarrow as pa
+
+from analysis.engine.connection import HELPERS, answer, connect, engine_errors, execute, fetch_rows
+from analysis.engine.interruption import is_busy
+from analysis.engine.relation import Columns, Relation
+from tracer.errors import CaptureError
+from tracer.files.workspace import Workspace
+
+if TYPE_CHECKING:
+    from ibis.backends.duckdb import Backend
+    from ibis.expr.types import Table
+
+__all__ = ["OpenEngine"]
+
+
+class OpenEngine:
+    """One locked connection; of a dataset, its captures share it.
+
+    Attributes:
+        name: what it reads, for messages.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        make: Callable[[duckdb.DuckDBPyConnection], None],
+        *,
+        directories: Sequence[Path],
+        memory_limit: str,
+        threads: int | None,
+    ) -> None:
+        """Connect, and let `make` make the tables; the other arguments are those of `connect`.
+
+        Raises:
+            UsageError: the engine refuses the memory limit or the number of threads.
+            CaptureError: a table cannot be read.
+        """
+        self.name = name
+        self._connection, spill = connect(
+            make, directories=directories, memory_limit=memory_limit, threads=threads
+        )
+        self._closer = weakref.finalize(self, _close, self._connection, spill)
+        self._helpers: dict[tuple[str, str], str] = {}  # kind and query -> the name that stands for it
+        self._backend: Backend | None = None
+
+    @property
+    def con(self) -> duckdb.DuckDBPyConnection:
+        """The connection.
+
+        Raises:
+            CaptureError: it is closed.
+        """
+        if not self.is_open:
+            raise CaptureError(f"the capture {self.name} is closed: open it again")
+        return self._connection
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it was not closed yet."""
+        return self._closer.alive
+
+    @property
+    def backend(self) -> "Backend":
+        """Ibis' backend over the connection."""
+        from analysis.engine.ibis_tables import backend_of
+
+        if self._backend is None:
+            self._backend = backend_of(self.con)
+        return self._backend
+
+    def fetch(self, relation: Relation) -> pa.Table:
+        """Return the rows of a relation, with the types that it states."""
+        with engine_errors():
+            return fetch_rows(self, relation)
+
+    def is_empty(self, relation: Relation) -> bool:
+        """Tell whether a relation has no row."""
+        with engine_errors():
+            return not answer(self, f"SELECT 1 FROM {relation.source} LIMIT 1").num_rows
+
+    def count(self, relation: Relation) -> int:
+        """Return how many rows a relation has."""
+        with engine_errors():
+            return int(answer(self, f"SELECT count(*) FROM {relation.source}").column(0)[0].as_py())
+
+    def keep(self, kind: str, relation: Relation) -> Relation:
+        """Return the rows of a relation from a table of their own, which is made once: for rows that are few.
+
+        Args:
+            kind: what they are, in one word: the table's name begins with it.
+            relation: the rows.
+        """
+        key = (kind, relation.sql)
+        if key not in self._helpers:
+            name = f"{HELPERS}.{kind}_{len(self._helpers)}"
+            with engine_errors():
+                execute(self, f"CREATE TABLE {name} AS {relation.sql}")
+            self._helpers[key] = name
+        return Relation.of_table(self._helpers[key], relation.columns)
+
+    def hold(self, kind: str, key: str, make: Callable[[], pa.Table], columns: Columns) -> Relation:
+        """Return rows that this program makes, from a table of their own, which is made once for each key.
+
+        Args:
+            kind: as of `keep`.
+            key: what the rows depend on.
+            make: makes the rows.
+            columns: their columns.
+        """
+        if (kind, key) not in self._helpers:
+            name, rows = f"{kind}_{len(self._helpers)}", make()
+            with engine_errors():
+                self.con.register(f"held_{name}", rows)
+                try:
+                    execute(self, f"CREATE TABLE {HELPERS}.{name} AS SELECT * FROM held_{name}")
+                finally:
+                    self.con.unregister(f"held_{name}")
+            self._helpers[kind, key] = f"{HELPERS}.{name}"
+        return Relation.of_table(self._helpers[kind, key], columns)
+
+    def view(self, kind: str, sql: str, columns: Columns) -> Relation:
+        """Return what a query returns under a name of its own, which is made once; `kind` as of `keep`."""
+
+        def make(name: str) -> None:
+            self.con.execute(f"CREATE VIEW {HELPERS}.{name} AS {sql}")
+
+        return self.named(kind, sql, make, columns)
+
+    def named(self, kind: str, key: str, make: Callable[[str], None], columns: Columns) -> Relation:
+        """Return the view that `make` makes in the schema HELPERS under the name it is given, once for each key."""
+        if (kind, key) not in self._helpers:
+            name = f"{kind}_{len(self._helpers)}"
+            with engine_errors():
+                make(name)
+            self._helpers[kind, key] = f"{HELPERS}.{name}"
+        return Relation.of_table(self._helpers[kind, key], columns)
+
+    def table(self, relation: Relation) -> "Table":
+        """Return the rows of a relation as an Ibis table."""
+        from analysis.engine.ibis_tables import bind, ibis_schema
+
+        named = relation if relation.name else self.view("lazy", relation.sql, relation.columns)
+        schema, _, name = named.name.rpartition(".")
+        return bind(self.backend, name, ibis_schema(relation.columns), schema or None)
+
+    def relation(self, table: "Table") -> Relation:
+        """Return the rows of an Ibis expression over tables of this engine."""
+        import ibis
+
+        from analysis.engine.relation import columns_of
+
+        sql = str(ibis.to_sql(table, dialect="duckdb"))
+        return Relation(sql, columns_of(table.schema().to_pyarrow()))
+
+    def close(self) -> None:
+        """Let go of the connection and of the disk space it spilled to; closing twice is fine."""
+        self._closer()
+
+
+def _close(connection: duckdb.DuckDBPyConnection, spill: Workspace) -> None:
+    if not is_busy():  # a query that does not stop holds its connection: it would be waited for
+        connection.close()
+    spill.close()

@@ -1,0 +1,153 @@
+"""Event rows and processes that fit what a user asked for, for every engine: one filter a function.
+
+`analysis.filters.Filters` says what a user may ask, `tracer.registry.terms` what each word stands for.
+"""
+
+from collections.abc import Sequence
+
+import ibis
+from ibis.expr.types import Table, Value
+
+from analysis.expressions.events_view import is_failure
+from analysis.expressions.operation_counters import fitting
+from tracer.registry.ntstatus import NOT_SUCCESS
+from tracer.registry.operations import Case
+from tracer.registry.terms import Codes, Words, name_regex, operation_cases, status_words
+
+__all__ = [
+    "between",
+    "filter_events",
+    "of_images",
+    "of_key_ids",
+    "of_keys",
+    "of_operations",
+    "of_pids",
+    "of_processes",
+    "of_statuses",
+    "of_value",
+]
+
+
+def filter_events(
+    events: Table,
+    *,
+    key_ids: Sequence[int] | Table | None = None,
+    processes: Table | None = None,
+    value: str | None = None,
+    operation: Words = None,
+    status: Codes = None,
+    start_ns: int | None = None,
+    end_ns: int | None = None,
+) -> Table:
+    """Return the rows of `events` (stored or joined) that fit; None asks nothing.
+
+    Args:
+        events: a table with the stored columns.
+        key_ids: keys asked for: a list, which prunes the parts, or a table with the column `key_id`.
+        processes: processes asked for: a table with the column `process_id`.
+        value: as in `analysis.filters.Filters`.
+        operation: likewise.
+        status: likewise.
+        start_ns: first time, UTC nanoseconds.
+        end_ns: last time, inclusive.
+    """
+    found = events
+    if key_ids is not None and not isinstance(key_ids, Table):
+        found = of_key_ids(found, numbers=sorted(key_ids))
+    if value is not None:
+        found = of_value(found, regex=name_regex(value))
+    cases = operation_cases(operation)
+    if cases is not None:
+        found = of_operations(found, cases=cases)
+    if status is not None:
+        words = status_words(status)
+        found = of_statuses(found, success=words.success, failure=words.failure, codes=words.codes or None)
+    found = between(found, start_ns=start_ns, end_ns=end_ns)
+    if isinstance(key_ids, Table):
+        found = of_keys(found, keys=key_ids)
+    return found if processes is None else of_processes(found, processes=processes)
+
+
+def of_key_ids(
+    rows: Table, *, numbers: Sequence[int], low: int | None = None, high: int | None = None
+) -> Table:
+    """Return the rows of some keys.
+
+    Engines carry comparisons over to the other side of a join, and so read few rows of `keys`, but not lists.
+
+    Args:
+        rows: event rows.
+        numbers: ids, in order.
+        low: the first of them, where there are several; None: the list says it.
+        high: the last of them, likewise.
+    """
+    column = rows["key_id"]
+    if not numbers:
+        return rows.filter(ibis.literal(False))
+    if len(numbers) == 1 and low is None:
+        return rows.filter(column == numbers[0])
+    low, high = numbers[0] if low is None else low, numbers[-1] if high is None else high
+    return rows.filter(column >= low, column <= high, column.isin(numbers))
+
+
+def of_keys(rows: Table, *, keys: Table) -> Table:
+    """Return the rows of the keys in another table."""
+    return rows.semi_join(keys, "key_id")
+
+
+def of_processes(rows: Table, *, processes: Table) -> Table:
+    """Return the rows of the processes in another table."""
+    return rows.semi_join(processes, "process_id")
+
+
+def of_value(rows: Table, *, regex: str) -> Table:
+    """Return the rows of values whose name fits (`tracer.registry.terms.name_regex`)."""
+    return rows.filter(rows["value_name"].re_search(regex))
+
+
+def of_operations(rows: Table, *, cases: Sequence[Case], operations: Sequence[str] | None = None) -> Table:
+    """Return the rows of some operations.
+
+    Args:
+        rows: event rows.
+        cases: which rows these are.
+        operations: operations all of whose rows are asked for too; None: only the cases.
+    """
+    condition = fitting(rows, cases)
+    return rows.filter(condition if operations is None else rows["operation"].isin(operations) | condition)
+
+
+def of_statuses(rows: Table, *, success: bool, failure: bool, codes: Sequence[int] | None) -> Table:
+    """Return the rows whose status is one of those asked for; an unknown status is none (`status_words`)."""
+    column, conditions = rows["status"], []
+    if success:
+        conditions.append(column < NOT_SUCCESS)
+    if failure:
+        conditions.append(is_failure(column))
+    if codes is not None:
+        conditions.append(column.isin(codes))
+    condition: Value = conditions[0]
+    for more in conditions[1:]:
+        condition = condition | more
+    return rows.filter(condition)
+
+
+def between(rows: Table, *, start_ns: int | None, end_ns: int | None) -> Table:
+    """Return the rows of a time, UTC nanoseconds, both inclusive; None is unbounded."""
+    conditions = []
+    if start_ns is not None:
+        conditions.append(rows["time_ns"] >= start_ns)
+    if end_ns is not None:
+        conditions.append(rows["time_ns"] <= end_ns)
+    return rows.filter(*conditions) if conditions else rows
+
+
+def of_images(processes: Table, *, regex: str, by_path: bool, pid: int | None) -> Table:
+    """Return the processes whose image fits a pattern (`tracer.registry.terms.name_regex`), or that have a pid."""
+    named = processes["image_path" if by_path else "image"].re_search(regex).fill_null(False)
+    return processes.filter(named if pid is None else named | (processes["pid"] == pid))
+
+
+def of_pids(processes: Table, *, pids: Sequence[int]) -> Table:
+    """Return the processes with one of some pids."""
+    return processes.filter(processes["pid"].isin(pids))

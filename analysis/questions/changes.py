@@ -1,0 +1,157 @@
+"""What ended otherwise than it began: net changes of values and keys between two times, also as .reg files."""
+
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING
+
+from analysis.engine.connection import engine_errors
+from analysis.engine.fetch import to_frame
+from analysis.engine.phrases import phrase
+from analysis.engine.relation import Relation
+from analysis.filters import Filters
+from analysis.questions.caveats import find_caveats, with_caveats
+from analysis.questions.context import QueryContext
+from analysis.questions.evidence import doubtful, surroundings
+from analysis.questions.query import check_limit
+from analysis.questions.unknown_names import warn_unknown
+from tracer.errors import UsageError
+from tracer.registry.terms import name_regex
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+    from ibis.expr.types import Table
+
+    from analysis.answers.net_changes import NetChanges
+    from analysis.regfile.files import RegFiles
+
+__all__ = ["ChangesQuery", "query", "reg_files"]
+
+
+@dataclass(frozen=True, slots=True)
+class ChangesQuery:
+    """The question for one capture, or several; like `analysis.questions.query.Query`, but its answer is a comparison."""
+
+    context: QueryContext
+    filters: Filters
+    limit: int | None = None
+
+    def net_changes(self) -> "NetChanges":
+        """Run the query and return all net changes, and how many values are not among them."""
+        from analysis.answers.net_changes import NetChanges, net_changes
+
+        found = []
+        for one in self.context.each(self.filters):
+            rows = one.engine.fetch(_touched(one, self.filters))
+            with engine_errors():
+                found.append(net_changes(rows, doubtful(one, self.filters)))
+        return found[0] if len(found) == 1 else NetChanges.of_many(found)
+
+    def to_arrow(self) -> "pa.Table":
+        """Run the query and return the answer; of a dataset with the columns `host` and `capture` first."""
+        return self._rows(self.net_changes())
+
+    def to_pandas(self, *, depth: int = 1) -> "pd.DataFrame":
+        """Run the query and return the answer; `attrs["doubts"]` has the caveats, `attrs["notes"]` what is left out."""
+        found = self.net_changes()
+        frame = to_frame(self._rows(found))
+        warn_unknown(self.context, self.filters, is_empty=not len(frame), depth=depth)
+        frame = with_caveats(frame, find_caveats(self.context, self.filters))
+        frame.attrs["notes"] = found.sentences
+        return frame
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        """Run the query for whoever reads Arrow, such as polars: `polars.from_arrow(query)`."""
+        return self.to_arrow().__arrow_c_stream__(requested_schema)
+
+    def to_ibis(self) -> "Table":
+        """Return what was touched as a lazy Ibis table, before both sides are compared; of one capture.
+
+        Raises:
+            UsageError: there are several captures.
+        """
+        several = self.context.each(self.filters)
+        if len(several) > 1:
+            raise UsageError(
+                "changes of several captures have no lazy form: ask one capture, or for their rows"
+            )
+        return self.context.engine.table(_touched(several[0], self.filters))
+
+    def _rows(self, found: "NetChanges") -> "pa.Table":
+        return self.context.labelled(found.rows.slice(0, self.limit))
+
+
+def query(context: QueryContext, filters: Filters, *, limit: int | None = None) -> ChangesQuery:
+    """Return the query; `analysis.capture.Capture.changes` tells the columns.
+
+    Args:
+        context: what is asked.
+        filters: whose changes are asked for; `start` and `end` are the two times.
+        limit: the first so many rows; None for all.
+
+    Raises:
+        UsageError: a filter cannot be understood.
+    """
+    return ChangesQuery(context, filters, check_limit(limit))
+
+
+def reg_files(context: QueryContext, found: "NetChanges", filters: Filters) -> "RegFiles":
+    """Return the .reg files of net changes that were asked for with these filters.
+
+    Raises:
+        UsageError: there are several captures.
+    """
+    from analysis.regfile.files import reg_files as files_of
+
+    if len(context.stores) > 1:
+        raise UsageError("a .reg file is for one registry: ask one capture, not several")
+    return files_of(
+        found.rows,
+        user_sid=filters.user_sid,
+        narrowed=_is_narrow(filters) or filters.value is not None,
+        about=[
+            f"Net changes in {context.path.name}, by regtrace",
+            *_words_of(filters),
+            *find_caveats(context, filters).sentences,
+        ],
+    )
+
+
+def _touched(context: QueryContext, filters: Filters) -> Relation:
+    """Return the evidence on both sides of what changed values and keys, not yet compared."""
+    until_end = replace(filters.of_keys(), end=filters.end)
+    beside = surroundings(context, until_end)
+    asked = None
+    if _is_narrow(filters):
+        asked = context.rows(replace(filters, value=None)).select("sequence", "operation")
+        if beside.everywhere is not None:  # what was done above a key was done to it
+            events = context.rows(filters.of_events())
+            asked = Relation(
+                f"SELECT * FROM {asked.source} UNION ALL SELECT sequence, operation FROM {beside.everywhere.source} "
+                f"WHERE sequence IN (SELECT sequence FROM {events.source})",
+                asked.columns,
+            )
+    return phrase(
+        "analysis.answers.changes:touched_values_and_keys",
+        options={"subtrees": beside.subtrees, "dated": doubtful(context, filters) is not None},
+        values={
+            "start_ns": context.interval(filters)[0],
+            "regex": None if filters.value is None else name_regex(filters.value),
+        },
+        events=context.rows(until_end),
+        keys=context.relation("keys"),
+        processes=context.relation("processes"),
+        asked=asked,
+        **beside.tables,
+    )
+
+
+def _is_narrow(filters: Filters) -> bool:
+    """Tell whether only some of the changes of a key are asked for: more than keys and times is said."""
+    return replace(filters.of_events(), start=None, end=None) != Filters()
+
+
+def _words_of(filters: Filters) -> list[str]:
+    """Return the filters that ask something as one line, or none."""
+    asked = {field.name: getattr(filters, field.name) for field in fields(filters)}
+    words = [f"{name} {word}" for name, word in asked.items() if word not in (None, False)]
+    return [f"Asked for: {', '.join(words)}"] if words else []

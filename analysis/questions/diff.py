@@ -1,0 +1,201 @@
+"""What differs between two captures, or between two intervals of one."""
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from analysis.answers.normalize import parse_folds
+from analysis.answers.words import parse_kinds
+from analysis.engine.connection import engine_errors
+from analysis.engine.fetch import to_frame
+from analysis.engine.phrases import phrase
+from analysis.engine.relation import Relation
+from analysis.filters import Filters
+from analysis.questions.caveats import find_caveats, with_caveats
+from analysis.questions.context import QueryContext
+from analysis.questions.evidence import surroundings
+from analysis.questions.query import check_limit
+from tracer.errors import UsageError
+from tracer.registry.terms import name_regex
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from ibis.expr.types import Table
+
+__all__ = ["DiffQuery", "query"]
+
+_Time = str | datetime | None
+_NAMES = pa.schema([("own", "string"), ("name", "string")])
+_VALUE_NAMES = pa.schema([("key_name", "string"), *_NAMES])
+
+
+@dataclass(frozen=True, slots=True)
+class DiffQuery:
+    """The comparison of two sides.
+
+    Attributes:
+        sides: the two captures, and which of their rows are compared.
+        folds: what means nothing (`analysis.answers.normalize.FOLDS`).
+        kinds: what is compared (`analysis.answers.words.KINDS`).
+        counts: operations and processes also differ where their numbers do.
+        limit: the first so many rows; None for all.
+    """
+
+    sides: tuple[tuple[QueryContext, Filters], tuple[QueryContext, Filters]]
+    folds: tuple[str, ...]
+    kinds: tuple[str, ...]
+    counts: bool = False
+    limit: int | None = None
+
+    def to_arrow(self) -> pa.Table:
+        """Compare, and return what differs; the columns are those of `analysis.answers.differences.differences`."""
+        from analysis.answers.differences import differences
+        from analysis.engine.transfer import copied, given
+
+        (ours, _), (theirs, _) = self.sides
+        engine = ours.engine
+        with ExitStack() as stack:
+            a, b = (
+                stack.enter_context(copied(self._side(one, asked, names, stack), one.engine, engine))
+                for (one, asked), names in zip(self.sides, _key_names(ours, theirs, self.folds), strict=True)
+            )
+            called: list[Relation | None] = [None, None]
+            # In one capture a name means the same on both sides.
+            if self.folds and ours is not theirs:
+                called = [
+                    stack.enter_context(given(names, engine))
+                    for names in _value_names(ours, a, b, self.folds)
+                ]
+            found = phrase(
+                "analysis.answers.diff:compared",
+                options={"counts": self.counts, "folds": self.folds},
+                a=a,
+                b=b,
+                a_values=called[0],
+                b_values=called[1],
+            )
+            rows = engine.fetch(found)
+            with engine_errors():
+                return differences(rows, self.folds).slice(0, self.limit)
+
+    def to_pandas(self, *, depth: int = 1) -> "pd.DataFrame":
+        """Compare, and return what differs; the caveats of both sides are in `attrs["doubts"]`."""
+        del depth  # nothing is warned of: a key that one side alone knows is a difference
+        frame = to_frame(self.to_arrow())
+        (ours, asked), (theirs, asked_there) = self.sides
+        a, b = find_caveats(ours, asked), find_caveats(theirs, asked_there)
+        frame = with_caveats(frame, a)
+        if ours is not theirs or a != b:
+            said = [("a", a.sentences), ("b", b.sentences)]
+            frame.attrs["doubts"] = [f"{side}: {one}" for side, sentences in said for one in sentences]
+        return frame
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        """Run the query for whoever reads Arrow, such as polars: `polars.from_arrow(query)`."""
+        return self.to_arrow().__arrow_c_stream__(requested_schema)
+
+    def to_ibis(self) -> "Table":
+        """Raise UsageError: a comparison runs on two engines, and has no lazy form."""
+        raise UsageError("a comparison has no lazy form: ask for its rows")
+
+    def _side(self, context: QueryContext, filters: Filters, names: pa.Table, stack: ExitStack) -> Relation:
+        """Return what one side tells of its keys, values, processes and operations."""
+        from analysis.engine.transfer import given
+
+        beside = surroundings(context, filters)
+        return phrase(
+            "analysis.answers.diff:side",
+            options={"kinds": self.kinds, "folds": self.folds, "subtrees": beside.subtrees},
+            values={"regex": None if filters.value is None else name_regex(filters.value)},
+            events=context.rows(replace(filters, value=None)),
+            keys=context.relation("keys"),
+            processes=context.relation("processes"),
+            losses=context.relation("losses"),
+            names=stack.enter_context(given(names, context.engine)),
+            **beside.tables,
+        )
+
+
+def query(
+    context: QueryContext,
+    filters: Filters,
+    other: QueryContext | None = None,
+    *,
+    fold: str | Collection[str] | None = None,
+    only: str | Collection[str] | None = None,
+    counts: bool = False,
+    a: tuple[_Time, _Time] = (None, None),
+    b: tuple[_Time, _Time] = (None, None),
+    limit: int | None = None,
+) -> DiffQuery:
+    """Return the query.
+
+    Args:
+        context: side a.
+        filters: which rows are compared on both sides.
+        other: side b; None: the same capture, whose intervals are compared.
+        fold: what differs between machines and means nothing: sid, guid, controlset, wow64, or all.
+        only: values, keys, processes, operations; None: all but operations.
+        counts: operations and processes also differ where their numbers do.
+        a: first and last time of side a, as its own capture counts; None: those of the filters.
+        b: first and last time of side b.
+        limit: the first so many rows; None for all.
+
+    Raises:
+        UsageError: a word cannot be understood, both sides are the same, or one is several captures.
+    """
+    if other is None and a == b:
+        raise UsageError(
+            "there is nothing to compare with: name a second capture, or two different intervals of one"
+        )
+    sides = tuple(_sides(((context, a), (other or context, b)), filters))
+    return DiffQuery(sides, parse_folds(fold), parse_kinds(only), counts, check_limit(limit))  # type: ignore[arg-type]
+
+
+def _sides(
+    named: Iterable[tuple[QueryContext, tuple[_Time, _Time]]], filters: Filters
+) -> Iterator[tuple[QueryContext, Filters]]:
+    for context, (start, end) in named:
+        if len(context.stores) > 1:
+            raise UsageError(
+                f"{context.path.name} is {len(context.stores)} captures: name one capture for each side"
+            )
+        start = filters.start if start is None else start
+        end = filters.end if end is None else end
+        yield context, replace(filters, start=start, end=end)
+
+
+def _key_names(a: QueryContext, b: QueryContext, folds: Collection[str]) -> list[pa.Table]:
+    """Return for each side what its keys are called that pair by their meaning (columns own and name).
+
+    All keys of both captures are looked at, whichever are asked for: what a name means does not depend on that.
+    """
+    from analysis.answers.pairing import paired_names
+
+    called: Sequence[dict[str, str]] = ({}, {})
+    if folds:
+        own = [
+            one.engine.fetch(phrase("analysis.answers.diff:own_names", keys=one.relation("keys")))
+            for one in (a, b)
+        ]
+        called = paired_names(own[0].column(0).to_pylist(), own[1].column(0).to_pylist(), folds)
+    return [pa.table({"own": [*one], "name": [*one.values()]}, schema=_NAMES) for one in called]
+
+
+def _value_names(context: QueryContext, a: Relation, b: Relation, folds: Collection[str]) -> list[pa.Table]:
+    """Return for each side what its values are called that pair by their meaning, key by key."""
+    from analysis.answers.pairing import paired_names
+
+    of_keys: dict[str, tuple[list[str], list[str]]] = {}
+    for side, rows in enumerate((a, b)):
+        for row in context.engine.fetch(phrase("analysis.answers.diff:value_names", rows=rows)).to_pylist():
+            of_keys.setdefault(row["key_name"], ([], []))[side].append(row["value"])
+    found: tuple[list[dict[str, str]], list[dict[str, str]]] = ([], [])
+    for key, names in of_keys.items():
+        for side, called in enumerate(paired_names(names[0], names[1], folds)):
+            found[side].extend({"key_name": key, "own": own, "name": name} for own, name in called.items())
+    return [pa.Table.from_pylist(rows, schema=_VALUE_NAMES) for rows in found]

@@ -1,0 +1,219 @@
+"""What `history`, `state`, `changes` and `diff` look at besides the rows of the keys asked for, and how sure it is.
+
+Keys above and below, renames, losses, and changes under no proved name: `analysis.answers.evidence` says what these mean.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from analysis.answers.facts import NEEDED, OF_SUBTREES
+from analysis.answers.stays import ARRIVALS, STAYS, stays_of
+from analysis.engine.phrases import phrase
+from analysis.engine.relation import Relation, columns_of, quoted
+from analysis.filters import Filters
+from analysis.questions.context import QueryContext
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from analysis.answers.intervals import Doubtful
+
+__all__ = ["Surroundings", "doubtful", "evidence_of", "shown", "surroundings", "unproved_changes"]
+
+# A user's classes, seen first through the link, are not below the user's own hive.
+_DESCENT = r"""
+    WITH RECURSIVE all_keys AS (SELECT key_id, same_as, parent_id, folded_path FROM {keys}), heard AS ({heard}),
+    absent AS (
+        SELECT same_as AS absent_id, max(last_at) AS last_at
+        FROM ({absent}) JOIN all_keys USING (key_id) GROUP BY ALL
+    ),
+    steps AS (
+        SELECT above.same_as AS above_id, below.same_as AS below_id
+        FROM all_keys below JOIN all_keys above ON below.parent_id = above.key_id
+        WHERE below.key_id = below.same_as AND above.same_as <> below.same_as
+            AND NOT (
+                ends_with(below.folded_path, '\SOFTWARE\CLASSES')
+                AND regexp_full_match(below.folded_path, 'HKU\\S-1-[0-9-]+\\SOFTWARE\\CLASSES')
+            )
+    ),
+    pairs(top_id, below_id) AS (
+        SELECT above_id, below_id FROM steps
+        WHERE above_id IN (SELECT absent_id FROM absent)
+        UNION
+        SELECT top_id, steps.below_id FROM pairs JOIN steps ON pairs.below_id = steps.above_id
+    ),
+    firsts AS (
+        SELECT same_as AS heard_id, min(first_at) AS first_at
+        FROM heard JOIN all_keys USING (key_id) GROUP BY ALL
+    )
+    SELECT all_keys.key_id AS top_key_id, top_id, below_id
+    FROM pairs JOIN absent ON top_id = absent_id JOIN firsts ON below_id = heard_id
+        JOIN all_keys ON same_as = top_id
+    WHERE last_at > first_at
+"""
+_DESCENT_COLUMNS = ("top_key_id", "top_id", "below_id")
+_MOST_TIMES = 1000  # at which something unproved happened, of each kind and name
+_OF_HIVES = ("HiveWork", "LoadKey", "UnloadKey", "RestoreKey", "ReplaceKey")
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What lies beside the rows of some keys; the arguments of `analysis.answers.evidence.evidence`.
+
+    Attributes:
+        subtrees: whether the capture has events that may change a whole subtree.
+        everywhere: those events, of any key; None: those among the rows are all, or there are none.
+        descent: which keys lie below those that were missing, deleted or newly made; None: none does.
+        stays: which key stood when under which path, where keys were renamed; None: none of those asked for was.
+    """
+
+    subtrees: bool
+    everywhere: Relation | None = None
+    descent: Relation | None = None
+    stays: Relation | None = None
+
+    @property
+    def tables(self) -> Mapping[str, Relation | None]:
+        """The tables among them, by the name of the argument."""
+        return {"everywhere": self.everywhere, "descent": self.descent, "stays": self.stays}
+
+
+def surroundings(context: QueryContext, filters: Filters) -> Surroundings:
+    """Return what lies beside the rows that fit filters."""
+    descent = _descent(context)
+    changes = not context.operations().isdisjoint(OF_SUBTREES)
+    if not changes and descent is None:  # mostly so, and then half of the work falls away
+        return Surroundings(False)
+    stays = _stays_beside(context, filters)
+    if filters.key is None:
+        return Surroundings(changes, None, descent, stays)
+    keys = context.relation("keys")
+    above = context.kept(
+        context.rows(filters.of_events()),
+        lambda rows: phrase(
+            "analysis.answers.evidence:of_many_keys", events=rows, descent=descent, stays=stays, keys=keys
+        ),
+    )
+    return Surroundings(changes, above, descent, stays)
+
+
+def evidence_of(context: QueryContext, filters: Filters) -> tuple[Relation, Surroundings]:
+    """Return all events of the keys asked for, whatever else is asked, and what lies beside them."""
+    of_keys = filters.of_keys()
+    events = context.rows(of_keys).select(*NEEDED)
+    if filters.key is not None:
+        events = context.few(events)
+    beside = surroundings(context, of_keys)
+    if beside.everywhere is not None:
+        beside = replace(beside, everywhere=beside.everywhere.select(*NEEDED))
+    return events, beside
+
+
+def shown(context: QueryContext, filters: Filters) -> Relation | None:
+    """Return the sequence of the events that fit what is not asked of keys and values; None where all do."""
+    of_events = filters.of_events()
+    return None if of_events == Filters() else context.rows(of_events).select("sequence")
+
+
+def unproved_changes(context: QueryContext, filters: Filters) -> Relation | None:
+    """Return what was changed under no proved name by the end of a time (`analysis.answers.unproved`); None: nothing."""
+    names = context.manifest.totals.get("names", {})
+    is_named = context.manifest.complete and not (names.get("partial") or names.get("none"))
+    if is_named and context.operations().isdisjoint(_OF_HIVES):
+        return None
+    first_ns, last_ns = context.span() or (0, 0)
+    changes = phrase(
+        "analysis.answers.unproved:unproved_changes",
+        options={"flagged": not context.manifest.complete},
+        values={"width_ns": (last_ns - first_ns) // _MOST_TIMES + 1},
+        events=context.rows(Filters(end=filters.end)),
+        keys=context.relation("keys"),
+    )
+    changes = context.engine.keep("unproved", changes)
+    return None if context.engine.is_empty(changes) else changes
+
+
+def doubtful(context: QueryContext, filters: Filters) -> "Doubtful | None":
+    """Return when what was known by the end of a time may have been changed without a record; None: never."""
+    from analysis.answers.intervals import Doubtful
+
+    changes, end_ns = unproved_changes(context, filters), context.interval(filters)[1]
+    losses = phrase("analysis.answers.evidence:real_losses", losses=context.relation("losses"))
+    if end_ns is not None:
+        losses = Relation(f"SELECT * FROM {losses.source} WHERE from_ns <= {end_ns}", losses.columns)
+    lost = context.engine.fetch(losses)
+    if changes is None and not lost.num_rows:
+        return None
+    return Doubtful.of(lost, None if changes is None else context.engine.fetch(changes), end_ns=end_ns)
+
+
+def _descent(context: QueryContext) -> Relation | None:
+    """Return which keys lie below those that were missing, deleted or newly made after; None: none does."""
+    engine, keys, events = context.engine, context.relation("keys"), context.relation("stored_events")
+    stays = _stays(context)
+    absent = phrase("analysis.answers.evidence:absences", events=events)
+    query = _DESCENT.format(absent=absent.sql, heard=_heard(context, stays), keys=keys.source)
+    kind = dict(keys.columns)["key_id"]
+    found = engine.keep("descent", Relation(query, tuple((name, kind) for name in _DESCENT_COLUMNS)))
+    if engine.is_empty(found):
+        return None
+    found = engine.keep(
+        "descent",
+        phrase("analysis.answers.evidence:heard_of", events=events, keys=keys, descent=found, stays=stays),
+    )
+    return None if engine.is_empty(found) else found
+
+
+def _heard(context: QueryContext, stays: Relation | None) -> str:
+    """Return the query of key_id and first_at, the sequence of a key's first event, or of a rename by which it came."""
+    usage = context.usage(Filters())
+    rows = context.relation("stored_events") if usage is None else usage
+    first = "sequence" if usage is None else "first_sequence"
+    heard = (
+        f"SELECT key_id, min({first}) AS first_at FROM {rows.source} WHERE key_id IS NOT NULL GROUP BY key_id"
+    )
+    if stays is None:
+        return heard
+    arrivals = ", ".join(map(quoted, ARRIVALS))
+    return f"{heard} UNION ALL SELECT key_id, begins FROM {stays.source} WHERE turn IN ({arrivals})"
+
+
+def _stays(context: QueryContext) -> Relation | None:
+    """Return the stays of keys under names (`analysis.answers.stays`); None: no key was renamed, as mostly."""
+    if "RenameKey" not in context.operations():
+        return None
+    engine, keys = context.engine, context.relation("keys")
+    renames = phrase("analysis.answers.evidence:renames", events=context.relation("stored_events"), keys=keys)
+
+    def make() -> "pa.Table":
+        done = [tuple(row.values()) for row in engine.fetch(renames).to_pylist()]
+        named = engine.fetch(phrase("analysis.expressions.links:own_paths", keys=keys))
+        paths = zip(named.column("path").to_pylist(), named.column("group_id").to_pylist(), strict=True)
+        return stays_of(done, paths)
+
+    found = engine.hold("stays", renames.sql, make, columns_of(STAYS))
+    return None if engine.is_empty(found) else found
+
+
+def _stays_beside(context: QueryContext, filters: Filters) -> Relation | None:
+    """Return the stays of all keys that were ever under the paths asked for; None: none of these was renamed."""
+    stays = _stays(context)
+    if stays is None:
+        return None
+    columns = (*stays.columns, ("is_asked", "bool"))
+    asked = context.key_ids(filters)
+    if asked is None:
+        return Relation(f"SELECT *, true AS is_asked FROM {stays.source}", columns)
+    listed = asked.sql if isinstance(asked, Relation) else ", ".join(map(str, asked)) or "NULL"
+    own = f"SELECT * FROM {stays.source} WHERE key_id IN ({listed})"
+    related = f"""
+        WITH own AS ({own}),
+        related AS (SELECT * FROM {stays.source} WHERE item_id IN (SELECT item_id FROM own)),
+        -- and of the keys above, which may tell that nothing was below them
+        above AS (SELECT from_item FROM related WHERE from_item IS NOT NULL)
+        SELECT *, key_id IN (SELECT key_id FROM own) AS is_asked FROM {stays.source}
+        WHERE item_id IN (SELECT item_id FROM own UNION SELECT from_item FROM above)
+    """
+    found = context.engine.keep("stays", Relation(related, columns))
+    return None if context.engine.is_empty(found) else found

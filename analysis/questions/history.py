@@ -1,0 +1,54 @@
+"""What happened to values: each write and delete, what it changed, and how the old content is known."""
+
+from typing import TYPE_CHECKING
+
+from analysis.engine.phrases import phrase
+from analysis.engine.relation import Relation
+from analysis.filters import Filters
+from analysis.questions.context import QueryContext
+from analysis.questions.evidence import evidence_of, shown, unproved_changes
+from analysis.questions.query import Query, check_limit, together
+from tracer.registry.terms import name_regex
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["query"]
+
+
+def query(context: QueryContext, filters: Filters, *, limit: int | None = None) -> Query:
+    """Return the query; `analysis.capture.Capture.history` tells the columns.
+
+    Args:
+        context: what is asked.
+        filters: which changes are asked for; what a value held before is learnt from all events of its key.
+        limit: the first so many rows; None for all.
+
+    Raises:
+        UsageError: a filter cannot be understood.
+    """
+    check_limit(limit)
+    answers = [_history(one, filters) for one in context.each(filters)]
+    return Query(context, filters, together(answers, limit=limit), _contents)
+
+
+def _contents(rows: "pa.Table") -> "pa.Table":
+    from analysis.answers.contents import history_contents
+
+    return history_contents(rows)
+
+
+def _history(context: QueryContext, filters: Filters) -> Relation:
+    events, beside = evidence_of(context, filters)
+    return phrase(
+        "analysis.answers.history:history",
+        options={"subtrees": beside.subtrees},
+        values={"regex": None if filters.value is None else name_regex(filters.value)},
+        events=events,
+        keys=context.relation("keys"),
+        processes=context.relation("processes"),
+        losses=context.relation("losses"),
+        unproved=unproved_changes(context, Filters()),
+        shown=shown(context, filters),
+        **beside.tables,
+    )

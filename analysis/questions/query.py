@@ -1,0 +1,122 @@
+"""A query: one question about one context, ready to run. Nothing has run when it is made, but small lookups."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from analysis.engine.connection import engine_errors, stream
+from analysis.engine.fetch import to_frame
+from analysis.engine.relation import Relation
+from analysis.filters import Filters
+from analysis.questions.caveats import find_caveats, with_caveats
+from analysis.questions.context import QueryContext
+from analysis.questions.unknown_names import warn_unknown
+from tracer.errors import UsageError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+    from ibis.expr.types import Table
+
+__all__ = ["Query", "check_limit", "together"]
+
+_BATCH_ROWS = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What a question became for one capture, or several.
+
+    Attributes:
+        context: what is asked.
+        filters: what rows were asked for; they decide which caveats matter.
+        relation: the rows as the engine returns them, in order.
+        finish: makes the answer of these rows, where the engine cannot: captured bytes become values.
+        notes: sentences about the answer that are not caveats.
+    """
+
+    context: QueryContext
+    filters: Filters
+    relation: Relation
+    finish: "Callable[[pa.Table], pa.Table] | None" = None
+    notes: Sequence[str] = field(default=())
+
+    def to_arrow(self) -> "pa.Table":
+        """Run the query and return the answer; of a dataset with the columns `host` and `capture` first."""
+        found = self.context.engine.fetch(self.relation)
+        with engine_errors():
+            return self.context.labelled(found if self.finish is None else self.finish(found))
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        """Run the query for whoever reads Arrow, such as polars: `polars.from_arrow(query)`."""
+        return self.to_arrow().__arrow_c_stream__(requested_schema)
+
+    def reader(self, batch_rows: int = _BATCH_ROWS) -> "pa.RecordBatchReader":
+        """Run the query and return the answer as a stream of Arrow batches, for answers larger than memory.
+
+        Raises:
+            UsageError: the answer is made of all of its rows, and has no stream.
+        """
+        if self.finish is not None:
+            raise UsageError("this answer has no stream: ask for its rows")
+        with engine_errors():
+            rows = stream(self.context.engine, self.relation.sql, batch_rows)
+        return self.context.labelled_batches(rows)
+
+    def to_pandas(self, *, depth: int = 1) -> "pd.DataFrame":
+        """Run the query and return the answer; the doubts about it are in `attrs["doubts"]`, as sentences.
+
+        Args:
+            depth: how many calls below the user's own line the caller stands: there warnings point to.
+        """
+        frame = to_frame(self.to_arrow())
+        warn_unknown(self.context, self.filters, is_empty=not len(frame), depth=depth)
+        frame = with_caveats(frame, find_caveats(self.context, self.filters))
+        if self.notes:
+            frame.attrs["notes"] = list(self.notes)
+        return frame
+
+    def to_ibis(self) -> "Table":
+        """Return the rows as a lazy Ibis table, in order, before they are finished."""
+        return self.context.engine.table(self.relation)
+
+
+def check_limit(limit: int | None) -> int | None:
+    """Return the limit.
+
+    Raises:
+        UsageError: it is no number of rows.
+    """
+    if limit is not None and not 0 <= limit < 2**63:
+        raise UsageError(f"limit is {limit}: it must be a number of rows")
+    return limit
+
+
+def together(
+    answers: Sequence[Relation],
+    largest: Sequence[str] = (),
+    *,
+    smallest: Sequence[str] = (),
+    limit: int | None = None,
+) -> Relation:
+    """Return the answers of several captures as one.
+
+    Args:
+        answers: the same question, asked of each capture by itself.
+        largest: by which columns they are sorted, largest first; none: they follow each other.
+        smallest: by which columns after these, smallest first.
+        limit: the first so many rows; None for all.
+    """
+    if len(answers) == 1:
+        return answers[0].limit(limit)
+    # A union promises no order, so each row keeps its place.
+    placed = " UNION ALL ".join(
+        f"SELECT *, {place} AS capture_place, row_number() OVER () AS row_place FROM ({one.sql})"
+        for place, one in enumerate(answers)
+    )
+    first = [f'"{name}" DESC NULLS LAST' for name in largest] + [
+        f'"{name}" ASC NULLS LAST' for name in smallest
+    ]
+    order = ", ".join([*first, "capture_place", "row_place"])
+    names = ", ".join(f'"{name}"' for name in answers[0].names)
+    return Relation(f"SELECT {names} FROM ({placed}) ORDER BY {order}", answers[0].columns).limit(limit)

@@ -1,0 +1,58 @@
+"""What was known of keys and values at a time."""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from analysis.engine.phrases import phrase
+from analysis.engine.relation import Relation
+from analysis.filters import Filters
+from analysis.questions.context import QueryContext
+from analysis.questions.evidence import evidence_of, shown, unproved_changes
+from analysis.questions.query import Query, check_limit, together
+from tracer.registry.terms import name_regex
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["query"]
+
+
+def query(context: QueryContext, filters: Filters, *, limit: int | None = None) -> Query:
+    """Return the query; `analysis.capture.Capture.state` tells the columns.
+
+    Args:
+        context: what is asked.
+        filters: of which keys and values; `end` is the time. Other filters choose rows by the event that is the evidence.
+        limit: the first so many rows; None for all.
+
+    Raises:
+        UsageError: a filter cannot be understood.
+    """
+    check_limit(limit)
+    answers = [_state(one, filters) for one in context.each(filters)]
+    return Query(context, filters, together(answers, limit=limit), _contents)
+
+
+def _contents(rows: "pa.Table") -> "pa.Table":
+    from analysis.answers.contents import state_contents
+
+    return state_contents(rows)
+
+
+def _state(context: QueryContext, filters: Filters) -> Relation:
+    events, beside = evidence_of(context, filters)
+    return phrase(
+        "analysis.answers.state:state",
+        options={"subtrees": beside.subtrees},
+        values={
+            "at_ns": context.interval(filters)[1],
+            "regex": None if filters.value is None else name_regex(filters.value),
+        },
+        events=events,
+        keys=context.relation("keys"),
+        processes=context.relation("processes"),
+        losses=context.relation("losses"),
+        unproved=unproved_changes(context, filters),
+        shown=shown(context, replace(filters, end=None)),
+        **beside.tables,
+    )

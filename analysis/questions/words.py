@@ -1,0 +1,73 @@
+"""The filters of questions as keyword arguments: typed for checkers, and shown by `help` and by tab completion."""
+
+import inspect
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any, TypedDict, TypeVar, get_type_hints
+
+from analysis.filters import Filters
+from tracer.errors import UsageError
+from tracer.registry.terms import Codes, Words
+
+__all__ = ["FilterWords", "MoreFilters", "ValueFilters", "merged_filters", "shows_filters"]
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+class MoreFilters(TypedDict, total=False):
+    """The filters of `FilterWords` but for key and value, for questions that have these as parameters."""
+
+    subtree: bool
+    process: str | int | None
+    pid: int | Sequence[int] | None
+    operation: Words
+    status: Codes
+    start: str | datetime | None
+    end: str | datetime | None
+    where: str | None
+    user_sid: str | None
+
+
+class ValueFilters(MoreFilters, total=False):
+    """The filters of `FilterWords` but for key, for questions that have it as a parameter."""
+
+    value: str | None
+
+
+class FilterWords(ValueFilters, total=False):
+    """The filters of `analysis.filters.Filters` as keyword arguments; every one that is left out asks nothing."""
+
+    key: Words
+
+
+def shows_filters(function: _Function) -> _Function:
+    """Let the signature of a function that takes `**filters` spell them out."""
+    signature = inspect.signature(function)
+    own = [one for one in signature.parameters.values() if one.kind is not one.VAR_KEYWORD]
+    spelled = [
+        inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=False if name == "subtree" else None,
+            annotation=kind,
+        )
+        for name, kind in get_type_hints(FilterWords).items()
+        if name not in signature.parameters
+    ]
+    function.__signature__ = signature.replace(parameters=[*own, *spelled])  # type: ignore[attr-defined]
+    return function
+
+
+def merged_filters(standing: Filters, asked: Filters) -> Filters:
+    """Return both filters together.
+
+    Raises:
+        UsageError: both ask something of the same, and not the same thing.
+    """
+    before, more = standing.stated(), asked.stated()
+    for name in before.keys() & more.keys():
+        if before[name] != more[name]:
+            raise UsageError(
+                f"{name} is {before[name]!r} already where the capture was narrowed: it cannot be {more[name]!r}"
+            )
+    return Filters(**(before | more))

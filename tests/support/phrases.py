@@ -1,0 +1,193 @@
+"""The phrases that the package brings along: `python tests/support/phrases.py` writes them anew, a test compares.
+
+Every usual question is asked of small simulated captures; what Ibis had to say for that is kept.
+"""
+
+import sys
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from itertools import product
+from pathlib import Path
+from unittest.mock import patch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+import regtrace as rt
+from analysis.answers.facts import NEEDED
+from analysis.answers.words import HOT_BY, HOT_SORTS, KEY_SORTS, TREE_SORTS
+from analysis.engine import kept_phrases, phrases
+from analysis.engine.relation import Relation
+from analysis.filters import Filters
+from analysis.questions import changes, history, state
+from analysis.questions.evidence import Surroundings
+from tracer.registry.operations import GROUPS, OPERATIONS
+
+KEY = r"HKLM\SOFTWARE"
+PROCESS = "svchost.exe"
+
+_Phrases = dict[str, dict[str, tuple[str, tuple[tuple[str, str], ...]]]]
+
+
+def usual(capture: rt.Capture) -> list[Callable[[], object]]:
+    """Return the usual questions, each ready to be asked."""
+    asked: list[Callable[[], object]] = [
+        *(lambda a=each: capture.who(each=a) for each in (False, True)),
+        *(lambda f=f, h=h: capture.errors(fold=f, harmless=h) for f, h in product((True, False), repeat=2)),
+        *(lambda s=sort: capture.keys(sort=s) for sort in KEY_SORTS),
+        lambda: capture.keys(under=KEY),
+        lambda: capture.keys(process=PROCESS),
+        *(lambda b=by, s=sort: capture.hot(by=b, sort=s) for by in HOT_BY for sort in HOT_SORTS),
+        *(lambda b=by: capture.hot(by=b, process=PROCESS) for by in HOT_BY),
+        lambda: capture.hot(by="storm"),
+        *(lambda s=sort: capture.tree(sort=s) for sort in TREE_SORTS[:2]),
+        *(lambda d=depth: capture.tree(depth=d) for depth in range(4)),
+        lambda: capture.tree(under=KEY),
+        lambda: capture.tree(process=PROCESS),
+        *(
+            lambda b=by, p=problems, k=key: capture.handles(k, by=b, problems=p)
+            for by, problems, key in product(("handle", "key"), (False, True), (None, KEY))
+        ),
+        *(lambda p=polling: capture.redundant(polling=p) for polling in (False, True)),
+        *(lambda k=key: capture.changes(under=k) for key in (None, KEY)),
+        *(lambda k=key: capture.state(under=k) for key in (None, KEY)),
+        *(lambda s=subtree: capture.history(KEY, subtree=s) for subtree in (False, True)),
+        *(
+            lambda f=fold, k=key: capture.diff(key=k, a_end="+5ms", b_start="+5ms", fold=f)
+            for fold, key in product((None, "all", "sid,controlset"), (None, KEY))
+        ),
+        *(lambda o=word: capture.timeline(operation=o, limit=1) for word in words()),
+        *(lambda s=word: capture.timeline(status=s, limit=1) for word in ("success", "error", "NAME_NOT_FOUND")),
+        lambda: capture.timeline(KEY, value="a*", process=PROCESS, start="+1ms", end="+1s", limit=1),
+        lambda: capture.timeline(KEY, subtree=True, pid=4, start="+1ms", limit=1),
+        lambda: capture.timeline(process=r"*\a.exe", end="+1s", limit=1),
+        lambda: capture.timeline(process="4", limit=1),
+    ]  # fmt: skip
+    return asked
+
+
+def with_evidence(capture: rt.Capture) -> list[Callable[[], object]]:
+    """Return what `history`, `state` and `changes` may have to look at, each ready to be phrased; none of it runs.
+
+    Renames are rare: what they need is phrased where it is asked for.
+    """
+    context = capture.context
+    events, keys = context.relation("stored_events"), context.relation("keys")
+    kind = dict(keys.columns)["key_id"]
+    pairs = Relation.of_table("pairs", tuple((name, kind) for name in ("top_key_id", "top_id", "below_id")))
+    descent = phrases.phrase(
+        "analysis.answers.evidence:heard_of", events=events, keys=keys, descent=pairs, stays=None
+    )
+    unproved = phrases.phrase(
+        "analysis.answers.unproved:unproved_changes",
+        options={"flagged": True},
+        values={"width_ns": 1},
+        events=events,
+        keys=keys,
+    )
+    everywhere = events.select(*NEEDED)
+    plain = [Surroundings(False)]
+    of_all = plain + [Surroundings(s, None, d) for s, d in ((False, descent), (True, None), (True, descent))]
+    of_keys = [Surroundings(s, everywhere, d) for s, d in ((False, descent), (True, None), (True, descent))]
+    asked: list[Callable[[], object]] = []
+    for around, proof in product(plain + of_keys, (None, unproved)):
+        for more in ({}, {"value": "a"}, {"process": PROCESS}):
+            asked.append(partial(_phrased_history, capture, around, proof, KEY, **more))
+    for around, proof in product(of_all + of_keys, (None, unproved)):
+        key = KEY if around.everywhere is not None else None
+        for more in ({}, {"value": "a"}, {"at": "+1s"}, {"process": PROCESS}):
+            asked.append(partial(_phrased_state, capture, around, proof, key, **more))
+    whole = [replace(one, everywhere=events) if one.everywhere else one for one in of_all + of_keys]
+    for around, dated in product(whole, (False, True)):
+        key = KEY if around.everywhere is not None else None
+        for more in ({}, {"start": "+1ms"}, {"process": PROCESS}):
+            asked.append(partial(_phrased_changes, capture, around, dated, key, **more))
+    return asked
+
+
+def _phrased_history(
+    capture: rt.Capture, around: Surroundings, unproved: Relation | None, key: str | None, **more: str
+) -> None:
+    events = capture.context.rows(Filters(key=KEY)).select(*NEEDED)
+    with (
+        patch.object(history, "evidence_of", lambda *_: (events, around)),
+        patch.object(history, "unproved_changes", lambda *_: unproved),
+    ):
+        capture.queries.history(key, **more)
+
+
+def _phrased_state(
+    capture: rt.Capture, around: Surroundings, unproved: Relation | None, key: str | None, **more: str
+) -> None:
+    events = capture.context.rows(Filters(key=KEY)).select(*NEEDED)
+    with (
+        patch.object(state, "evidence_of", lambda *_: (events, around)),
+        patch.object(state, "unproved_changes", lambda *_: unproved),
+    ):
+        capture.queries.state(key, **more)
+
+
+def _phrased_changes(
+    capture: rt.Capture, around: Surroundings, dated: bool, key: str | None, **more: str
+) -> None:
+    with (
+        patch.object(changes, "surroundings", lambda *_: around),
+        patch.object(changes, "doubtful", lambda *_: object() if dated else None),
+    ):
+        changes._touched(capture.context, capture.queries.changes(key, **more).filters)
+
+
+def words() -> list[str]:
+    """Return every word for operations."""
+    return [*(group.word or group.name for group in GROUPS.values()), *(one.short for one in OPERATIONS)]
+
+
+def make(folder: Path) -> _Phrases:
+    """Return the phrases, by function and arguments; `folder` is for the captures."""
+    found: _Phrases = defaultdict(dict)
+
+    def hear(function: str, arguments: str, said: tuple[str, tuple[tuple[str, str], ...]]) -> None:
+        found[function][arguments] = said
+
+    phrases._phrased.cache_clear()
+    phrases.listeners.append(hear)
+    try:
+        for name, options in SIMULATIONS.items():
+            rt.simulate(folder / f"{name}.etl", rt.SimulationOptions(**options))
+            rt.ingest(folder / f"{name}.etl", folder / f"{name}.regtrace")
+            with rt.open(folder / f"{name}.regtrace") as capture:
+                for ask in usual(capture):
+                    with suppress(rt.RegtraceError):
+                        ask()
+                if name == "whole":
+                    for ask in with_evidence(capture):
+                        ask()
+    finally:
+        phrases.listeners.remove(hear)
+    return found
+
+
+SIMULATIONS: dict[str, dict[str, object]] = {
+    "whole": {"events": 3_000},
+    "lossy": {"events": 3_000, "lost_buffers": 0.2},
+}
+
+
+def main() -> None:
+    """Write the files anew."""
+    kept_phrases.FOLDER.mkdir(exist_ok=True)
+    for path in kept_phrases.FOLDER.glob("*.txt"):
+        path.unlink()
+    kept_phrases._phrases_of.cache_clear()
+    with tempfile.TemporaryDirectory() as folder:
+        for function, said in make(Path(folder)).items():
+            kept_phrases.file_of(function).write_text(
+                kept_phrases.text_of(said), encoding="utf-8", newline="\n"
+            )
+
+
+if __name__ == "__main__":
+    main()
