@@ -81,7 +81,7 @@ class _Changes:
                     self.unclear[number] += 1
 
 
-def plain_redundant(capture: Capture, filters: Filters | None = None, least: int = 1) -> list[Row]:
+def plain_redundant(capture: Capture, filters: Filters | None = None, min_count: int = 1) -> list[Row]:
     """Return the answer of `redundant_reads` without names."""
     changes = _Changes(plain_answer(capture.tables["keys"]))
     fitting = {row["sequence"] for row in plain_rows(capture, filters)}
@@ -110,7 +110,7 @@ def plain_redundant(capture: Capture, filters: Filters | None = None, least: int
         results[*question, row["run"]].append(row["status"])
     unsure = _unsure(capture, changes.nameless)
     answers = [_answer(question, rows, results, unsure) for question, rows in asked.items()]
-    answers = [answer for answer in answers if answer["redundant"] >= least]
+    answers = [answer for answer in answers if answer["redundant"] >= min_count]
     return sorted(answers, key=lambda row: (-row["redundant"], -row["reads"], row["first_sequence"]))
 
 
