@@ -97,7 +97,7 @@ def ask(tmp_path: Path) -> Any:
         ]
         path = write_workload(tmp_path / "stories.regtrace", rows, list(lost))
         with open_capture(path, memory_limit="512MB", threads=1) as opened:
-            answers = plain_answer(opened.lazy.redundant())
+            answers = plain_answer(opened.lazy.redundant(**words))
         assert len({row["value_name"] for row in answers}) == len(answers)
         return {row["value_name"]: row for row in answers}
 
