@@ -10,6 +10,7 @@ from pathlib import Path
 
 import modules_page
 import pytest
+import python_page
 import readme_demo
 import typer
 
@@ -125,6 +126,17 @@ def test_the_page_of_modules_is_made_from_their_docstrings():
     assert modules_page.PAGE.read_text(encoding="utf-8") == modules_page.page(), (
         "run tests/support/modules_page.py"
     )
+
+
+def test_the_page_of_python_is_made_from_docstrings_and_signatures():
+    assert text_of(python_page.PAGE) == python_page.page(), "run tests/support/python_page.py"
+
+
+def test_every_page_is_in_the_index_which_the_readme_links():
+    listed = re.findall(r"^\| \[[^]]+\]\(([^)#]+)\) \|", text_of(ROOT / "docs" / "README.md"), re.MULTILINE)
+    pages = {path.name for path in (ROOT / "docs").glob("*.md")} - {"README.md"}
+    assert sorted(name for name in listed if "/" not in name) == sorted(pages)
+    assert "(docs/README.md)" in text_of(README)
 
 
 @pytest.mark.parametrize("house", modules_page.HOUSES)
