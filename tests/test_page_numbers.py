@@ -61,9 +61,9 @@ SENTENCES = [
     ("docs/callbacks.md", f"is still delivered, for {WORDS[int(monitor._PATIENCE)]} seconds at most"),
     ("docs/callbacks.md", f"ETW records at most {CAPTURE_LIMIT} bytes"),
     ("docs/capture.md", f"up to {LIMIT} bytes each"),
-    ("docs/capture.md", f"the provider copies {LIMIT} at most"),
-    ("docs/capture.md", f"`EtwMaxLoggers`, {doctor._DEFAULT_LIMIT} where it is not set"),
-    ("docs/capture.md", f"{doctor._GOOD_FREE >> GIB} GiB is fine, below {doctor._LEAST_FREE >> MIB} MiB"),
+    ("docs/doctor.md", f"the provider copies {LIMIT} at most"),
+    ("docs/doctor.md", f"`EtwMaxLoggers`, {doctor._DEFAULT_LIMIT} where it is not set"),
+    ("docs/doctor.md", f"{doctor._GOOD_FREE >> GIB} GiB is fine, below {doctor._LEAST_FREE >> MIB} MiB"),
     (
         "docs/capture.md",
         f"rows that wait are shown for {'a' if watch._PATIENCE == 1 else watch._PATIENCE} second",
