@@ -191,6 +191,19 @@ def test_one_version_everywhere_and_a_changelog_that_is_open():
     assert not released or released[0] == regtrace.__version__
 
 
+def test_what_was_not_run_on_windows_is_said_once():
+    caveat = re.compile(
+        r"not (?:yet )?(?:been )?run (?:on Windows|there)|not yet on Windows|run on Windows (?:itself )?yet"
+    )
+    sources = [path for house in modules_page.HOUSES for path in (ROOT / house).rglob("*.py")]
+    said = {
+        path.relative_to(ROOT).as_posix()
+        for path in [*PAGES, *sources]
+        if caveat.search(re.sub(r"\[[^]]*\]\([^)]*\)", "", " ".join(text_of(path).split())))
+    }
+    assert said == {"README.md"}
+
+
 def test_no_machine_is_named():
     places = re.compile(r"(?<![\w.])/(?:home|work|root|mnt|Users)/|\blocalhost\b|\b127\.0\.0\.1\b")
     assert [page.name for page in PAGES if places.search(text_of(page))] == []

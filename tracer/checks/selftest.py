@@ -2,7 +2,7 @@
 
 It answers, on this machine and today, what no document can: whether the provider reports each operation, whether
 keys get their names, and whether the option word brings values and previous values. The rows are found by the
-same pipeline that makes captures. Exercised with stand-ins, not yet on Windows itself.
+same pipeline that makes captures.
 """
 
 import os

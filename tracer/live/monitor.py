@@ -1,7 +1,4 @@
-"""Callbacks over live events: names the records of a real-time session and gives them to callbacks.
-
-It was exercised with a double of the tracing service and under Wine, not yet on Windows itself.
-"""
+"""Callbacks over live events: names the records of a real-time session and gives them to callbacks."""
 
 import threading
 import time

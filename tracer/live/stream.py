@@ -1,7 +1,4 @@
-"""The real-time stream of a session that regtrace starts, polls for losses, and stops.
-
-It was exercised with a double of the tracing service and under Wine, not yet on Windows itself.
-"""
+"""The real-time stream of a session that regtrace starts, polls for losses, and stops."""
 
 import threading
 import time

@@ -1,7 +1,4 @@
-"""A watch: a real-time session whose records are named and filtered as they come, with every loss counted.
-
-It was exercised with a double of the tracing service and under Wine, not yet on Windows itself.
-"""
+"""A watch: a real-time session whose records are named and filtered as they come, with every loss counted."""
 
 import time
 from collections import deque

@@ -1,7 +1,6 @@
 """A recording of registry activity on Windows: from the first session to the published capture.
 
-The kernel writes the trace; nothing of Python runs for an event while it is recorded. Exercised with a double of
-the tracing service and under Wine, not yet on Windows.
+The kernel writes the trace; nothing of Python runs for an event while it is recorded.
 """
 
 import contextlib

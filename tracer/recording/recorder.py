@@ -2,8 +2,6 @@
 
 Registry events have a session to themselves. Process starts and ends have another, small one that is hardly ever
 written to: where a storm of registry events loses buffers, the processes are still known.
-
-Exercised with a double of the tracing service and under Wine, not yet on Windows.
 """
 
 import contextlib

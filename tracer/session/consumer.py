@@ -1,7 +1,6 @@
 """The consumer of a session's real-time stream: OpenTrace, ProcessTrace in a thread of its own, CloseTrace.
 
-Exercised with a double of the tracing service and under Wine, not yet on Windows. It decodes nothing, and reaches
-pywintrace through tracer.session.session.
+It decodes nothing, and reaches pywintrace through tracer.session.session.
 """
 
 import atexit

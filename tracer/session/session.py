@@ -1,8 +1,6 @@
 """A tracing session: start, enable providers, query, save and stop; only this room uses pywintrace.
 
-Exercised with a double of the tracing service and under Wine, not yet on Windows. It decodes nothing.
-
-pywintrace serves for structures and for starting (TraceProperties, EventProvider, ProviderInfo,
+It decodes nothing. pywintrace serves for structures and for starting (TraceProperties, EventProvider, ProviderInfo,
 ProviderParameters, EventConsumer). What it swallows is checked here: every status is looked at, a session of
 another party is never attached to or stopped, a failing step stops what was started, and the numbers of
 a session that does not run are an error, not zeros. Sessions outlive processes, so whatever this

@@ -9,7 +9,7 @@ What it costs the trace: each object is queried once, so the trace holds our own
 that its owner closes meanwhile is closed last by us. `tracer.ingest.seed` reads what is written here.
 
 SYSTEM_HANDLE_INFORMATION_EX and KEY_NAME_INFORMATION are as winternl/phnt publish them; the first is not part
-of the documented interface. Exercised with a stand-in kernel and under Wine, not yet on Windows itself.
+of the documented interface.
 """
 
 import time
