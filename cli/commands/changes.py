@@ -76,9 +76,9 @@ def changes(
 ) -> None:
     """Print the net changes, and write .reg files that undo them.
 
-    A net change is a value or key that ended otherwise than it began; written and put back is none. What
-    was there before is told by the first write itself, by an earlier write or read, or by a proof that
-    there was nothing; "set" means that nobody saw it. --process asks for the changes of some programs;
+    A net change is a value or key that ended otherwise than it began; written and put back is none. The
+    first write itself, an earlier write or read, or a proof that there was nothing tells what was there before;
+    "set" means that nobody saw it. --process asks for the changes of some programs;
     where others changed the same later, a note says so.
 
     The files are for regedit (version 5.00), for the machine that was traced. Each ends with a list of what

@@ -53,12 +53,11 @@ def ingest(
 ) -> None:  # fmt: skip
     """Read traces, name their keys, and publish a capture.
 
-    What a source is, is told by its content: a Windows event trace (.etl, plain or compressed, also cut
-    short or never finished) or a Procmon log (.pml). A .zip and what is packed as .gz, .bz2, .xz or .zst is unpacked
-    beside the capture for as long as it is read; of a folder or a .zip all traces are read, and what is left out is
-    said. The capture is a folder of Parquet files that appears
-    when it is whole. Sources are only read; nothing is ever written to them. Damage and losses are counted
-    and shown, not hidden.
+    The type of a source is detected by its content: a Windows event trace (.etl, plain or compressed, also cut
+    short or never finished) or a Procmon log (.pml). A .zip, .gz, .bz2, .xz or .zst is unpacked beside the capture for
+    as long as it is read. Of a folder or a .zip all traces are read, and the verb says what it leaves out. The capture
+    is a folder of Parquet files that appears when it is whole. Sources are only read; nothing is ever written to
+    them. Damage and losses are counted and shown, not hidden.
     """
     from tracer.sources.inputs import bare_name
 
