@@ -128,6 +128,7 @@ def test_the_page_of_modules_is_made_from_their_docstrings():
     )
 
 
+@pytest.mark.slow
 def test_the_page_of_python_is_made_from_docstrings_and_signatures():
     assert text_of(python_page.PAGE) == python_page.page(), "run tests/support/python_page.py"
 
