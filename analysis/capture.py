@@ -83,7 +83,7 @@ class Questions(Generic[_Answer]):
         columns: Sequence[str] | None = None,
         limit: int | None = None,
     ) -> _Answer:
-        r"""Return what happened, oldest first, to the keys and by the processes asked for.
+        r"""Return the events that fit the filters, oldest first.
 
         Args:
             key: HKLM\..., \REGISTRY\..., any case, ``*`` within a component, ``**`` across components.
@@ -194,7 +194,7 @@ class Questions(Generic[_Answer]):
         limit: int | None = None,
         **filters: "Unpack[MoreFilters]",
     ) -> _Answer:
-        """Return what was known at a time: a row for each key and each value of which there is evidence by then.
+        """Return keys and values as of a time: one row for each with evidence by then.
 
         Writes, deletes, reads and misses are evidence, of whole keys also creates, opens and deletes; the
         newest counts. Filters other than of keys and values choose rows by the event that is the evidence.
@@ -233,7 +233,7 @@ class Questions(Generic[_Answer]):
         limit: int | None = None,
         **filters: "Unpack[MoreFilters]",
     ) -> _Answer:
-        """Return the net changes between two times: the values and keys that ended otherwise than they began.
+        """Return the net changes between two times: the values and keys whose end differs from their start.
 
         The times are the filters start and end. Other filters choose whose changes are asked for; the state
         before is then that before the first of them, the state after always that at the end.
@@ -321,7 +321,7 @@ class Questions(Generic[_Answer]):
         limit: int | None = None,
         **filters: "Unpack[ValueFilters]",
     ) -> _Answer:
-        """Return how much was done to each key and the keys below it, down to a depth.
+        """Return the operations on each key and the keys below it, down to a depth.
 
         The columns are those of `analysis.answers.tree.subtrees`.
 
@@ -542,7 +542,7 @@ class Capture(Questions["pd.DataFrame"]):
 
     @property
     def manifest(self) -> Manifest:
-        """What `capture.json` says."""
+        """The manifest: the content of `capture.json`."""
         return self.context.manifest
 
     @property
@@ -552,7 +552,7 @@ class Capture(Questions["pd.DataFrame"]):
 
     @property
     def backend(self) -> "Backend":
-        """Ibis' backend, for questions that this class does not know: it reads nothing but the capture."""
+        """Ibis' backend, for questions that this class lacks; it reads only this capture."""
         return self.context.engine.backend
 
     @property
@@ -581,7 +581,7 @@ class Capture(Questions["pd.DataFrame"]):
         return _Queries(self._context, self._standing)
 
     def where(self, filters: Filters | None = None, /, **words: "Unpack[FilterWords]") -> Self:
-        """Return the capture narrowed to what filters ask for: every question asked of it has them, too.
+        """Return the capture with these filters: every question of it uses them too.
 
             capture.where(process="setup.exe").changes()
 
@@ -678,7 +678,7 @@ class Capture(Questions["pd.DataFrame"]):
         return self.context.info()
 
     def close(self) -> None:
-        """Let go of the engine and of the disk space it spilled to; closing twice is fine."""
+        """Release the engine and the disk space it spilled to; closing twice is fine."""
         self.context.engine.close()
 
     def __enter__(self) -> Self:
@@ -716,7 +716,7 @@ class Dataset(Capture):
 
     @property
     def captures(self) -> "pd.DataFrame":
-        """One row per capture: host, capture, path, what it holds, when, and whether anything was lost."""
+        """One row per capture: host, capture, path, counts, times, and whether anything was lost."""
         with engine_errors():
             return to_frame(answer(self.context.engine, "SELECT * FROM captures"))
 

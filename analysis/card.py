@@ -1,4 +1,4 @@
-"""A capture in a few words: what a person should see first."""
+"""The summary of a capture: what a person should see first."""
 
 import html
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ _MOST_CAPTURES = 50  # of a dataset that are listed
 
 
 def facts(manifest: Manifest, *, closed: bool = False) -> dict[str, str]:
-    """Return the facts that matter most, by what they are about; what is unknown is left out."""
+    """Return the most important facts by subject, without unknown ones."""
     totals, parts = manifest.totals, manifest.parts
     said = {
         name: f"{totals[name]:,} {name}"
@@ -53,13 +53,13 @@ def facts(manifest: Manifest, *, closed: bool = False) -> dict[str, str]:
 
 
 def card_text(name: str, said: dict[str, str]) -> str:
-    """Return the facts as one line, without those that need room."""
+    """Return the short facts as one line."""
     short = [text for about, text in said.items() if about not in _LONG and text != _NO_LOSS]
     return f"<Capture {printable(name)}: {'; '.join(short)}>"
 
 
 def card_html(name: str, said: dict[str, str]) -> str:
-    """Return the facts as a table; names of strangers' files cannot become markup."""
+    """Return the facts as an HTML table; names from a file cannot become markup."""
     rows = {"capture": printable(name), **said}.items()
     cells = (f"<tr><th>{html.escape(one)}</th><td>{html.escape(text)}</td></tr>" for one, text in rows)
     return f"<table>{''.join(cells)}</table>"
@@ -96,19 +96,19 @@ def dataset_html(
 
 
 def printable(text: str) -> str:
-    r"""Return `text` with everything a terminal must not see written as \x1b or \u202e."""
+    r"""Return `text` with control characters escaped, such as \x1b or \u202e."""
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
 def _few(names: Sequence[str], noun: str) -> str:
-    """Return how many there are, and what the first are called."""
+    """Return the number of names, and the first few names."""
     more = f" and {len(names) - 3:,} more" if len(names) > 3 else ""
     plural = "" if len(names) == 1 else "s"
     return f"{len(names):,} {noun}{plural}: {', '.join(printable(name) for name in names[:3])}{more}"
 
 
 def _host(manifest: Manifest) -> str:
-    """Return what is known of the traced machine; "" where nothing is."""
+    """Return the name, system and hardware of the traced machine; "" where all are unknown."""
     recording = manifest.settings.get("recording")
     host = recording.get("host") if isinstance(recording, dict) else None
     known = host if isinstance(host, dict) else {}
@@ -125,7 +125,7 @@ def _host(manifest: Manifest) -> str:
 
 
 def _names(manifest: Manifest) -> str:
-    """Return rows by where their key's name came from, most first; "" where it is not known."""
+    """Return the share of rows by source of the key name, largest first; "" where unknown."""
     names = manifest.totals.get("names")
     if not isinstance(names, dict):
         return ""
@@ -136,7 +136,7 @@ def _names(manifest: Manifest) -> str:
 
 
 def _length(nanoseconds: int) -> str:
-    """Return how long a capture is, in the units people use."""
+    """Return the length of a capture in common units."""
     seconds = nanoseconds / 1_000_000_000
     if seconds < 120:
         return f"{seconds:.3f} s"

@@ -1,4 +1,4 @@
-"""The filters that every question shares: what a user may say, and what it means for rows."""
+"""The filters that every question shares, as a user writes them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
@@ -19,7 +19,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filters:
-    r"""What rows are asked for; every filter narrows, None asks nothing.
+    r"""The filters of a question; every filter narrows, None does not filter.
 
     Attributes:
         key: a key or a pattern (`tracer.registry.paths.compile_pattern`), or several of which one must match.
@@ -54,15 +54,15 @@ class Filters:
             object.__setattr__(self, "value", value_pattern(self.value))
 
     def of_keys(self) -> "Filters":
-        """Return what is asked of keys alone."""
+        """Return only the filters of keys."""
         return Filters(key=self.key, subtree=self.subtree, user_sid=self.user_sid)
 
     def of_events(self) -> "Filters":
-        """Return what is asked neither of keys nor of values."""
+        """Return the filters of events: neither of keys nor of values."""
         return replace(self, key=None, subtree=False, user_sid=None, value=None)
 
     def stated(self) -> dict[str, Any]:
-        """Return the filters that ask something, by name."""
+        """Return the filters that are set, by name."""
         every = {item.name: getattr(self, item.name) for item in fields(self)}
         return {name: word for name, word in every.items() if word is not None and word is not False}
 
@@ -79,5 +79,5 @@ def below(filters: Filters, under: Words) -> Filters:
     if under is None:
         return filters
     if filters.key is not None:
-        raise UsageError("`under` and `key` exclude each other: give one of them")
+        raise UsageError("`under` and `key` are mutually exclusive; give one of them")
     return replace(filters, key=under, subtree=True)

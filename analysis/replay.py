@@ -1,4 +1,4 @@
-"""Stored captures as notifications, in order: the callbacks of a live monitor over what was recorded.
+"""Stored captures as notifications, in order: the callbacks of a live monitor over recorded events.
 
 Any source will do (ETW, the classic logger, Procmon). One part is in memory at a time, and of the names of keys
 and processes each is in memory once.
@@ -49,7 +49,7 @@ def replay(
     subtree: bool = False,
     user_sid: str | None = None,
 ) -> Iterator[Notification]:
-    r"""Yield what happened as notifications, in the order of `sequence`.
+    r"""Yield events as notifications, in the order of `sequence`.
 
     With `registrations`, each callback is called with what it wants, as a live monitor calls it, and a
     notification is yielded after its callbacks were called; what no callback wants is not yielded. An exception
@@ -102,7 +102,7 @@ def _one_by_one(
 
 
 def _stores(path: Path | str) -> list[tuple[Path, Manifest]]:
-    """Return the captures that a path names."""
+    """Return the captures at a path."""
     found = find_captures(path)
     directories = [Path(path)] if found is None else [directory for directory, _ in found]
     return [(directory, Manifest.load(directory)) for directory in directories]
@@ -129,7 +129,7 @@ def _notifications(
 
 
 def _slices(parts: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    """Yield parts by order of sequence; parts that overlap, which ours never do, come together."""
+    """Yield parts in the order of sequence; overlapping parts come together (ours never overlap)."""
     together: list[dict[str, Any]] = []
     for part in sorted(parts, key=lambda part: part["first_sequence"]):
         if together and part["first_sequence"] > max(each["last_sequence"] for each in together):
@@ -155,7 +155,7 @@ class _Reader:
     def read(
         self, parts: list[dict[str, Any]], selection: Selection, start_ns: int | None, end_ns: int | None
     ) -> pa.Table:
-        """Return the rows asked for of some parts, by sequence, with their names."""
+        """Return the rows of some parts that fit, by sequence, with their names."""
         tables = [self._part(self._directory / part["file"], selection, start_ns, end_ns) for part in parts]
         rows = pa.concat_tables(tables)
         rows = rows.take(pc.sort_indices(rows, sort_keys=[("sequence", "ascending")]))
@@ -163,7 +163,7 @@ class _Reader:
         return rows.append_column("address", self._handles(handles)).drop_columns(list(_LINKS))
 
     def _part(self, path: Path, selection: Selection, start_ns: int | None, end_ns: int | None) -> pa.Table:
-        """Return the rows asked for of one part; captured bytes are read for those only."""
+        """Return the rows of one part that fit; captured bytes are read for these only."""
         with _damage(path), pq.ParquetFile(path) as file:
             rows = _as_stored(file.read(columns=_LIGHT), "events", _LIGHT)
             rows = self._named(rows)
@@ -212,7 +212,7 @@ class _Reader:
             return _as_stored(pq.read_table(path, columns=columns), table, columns).combine_chunks()
 
     def _handles(self, ids: pa.ChunkedArray) -> pa.ChunkedArray:
-        """Return the addresses of lives of handles; NULL where there is no such life."""
+        """Return the addresses of handle lives; NULL where the life is missing."""
         if self._addresses is None:
             wanted = None if self._few else pc.unique(ids)
             addresses = self._lives(wanted)
@@ -237,7 +237,7 @@ class _Reader:
 
 
 def _without_structures(rows: pa.Table) -> pa.Table:
-    """Return rows of an older capture, whose reads have no data that is a value's."""
+    """Return rows of an older capture without the data of reads that is no value's."""
     of_value = pc.invert(pc.is_in(rows.column("operation"), value_set=pa.array(STRUCTURED)))
     for name in OF_VALUES:
         column = rows.column(name)
@@ -247,7 +247,7 @@ def _without_structures(rows: pa.Table) -> pa.Table:
 
 
 def _places(ids: pa.ChunkedArray, table_ids: pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
-    """Return where in `table_ids` each id stands; NULL where nowhere."""
+    """Return the index of each id in `table_ids`; NULL where it is missing."""
     count = len(table_ids)
     if pc.all(pc.equal(table_ids, pa.array(np.arange(count), table_ids.type))).as_py():
         # Ours count from 0, which needs no look-up.
@@ -257,14 +257,14 @@ def _places(ids: pa.ChunkedArray, table_ids: pa.ChunkedArray) -> pa.Array | pa.C
 
 
 def _as_stored(rows: pa.Table, table: str, columns: Sequence[str]) -> pa.Table:
-    """Return columns with the types that the schema states, whatever a reader made of them."""
+    """Return columns with the types of the schema: a reader may have changed them."""
     stated = TABLES[table].arrow()
     return rows.select(list(columns)).cast(pa.schema([stated.field(name) for name in columns]))
 
 
 @contextmanager
 def _damage(path: Path) -> Iterator[None]:
-    """Turn what Arrow says of a file that cannot be read into one sentence."""
+    """Turn Arrow's error about an unreadable file into one sentence."""
     try:
         yield
     except (OSError, pa.ArrowException, KeyError) as error:

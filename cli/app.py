@@ -35,7 +35,7 @@ _FORMATS = {
 
 
 class _Verbs(TyperGroup):
-    """The verbs, each imported when it is asked for."""
+    """The verbs, each imported on its first use."""
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002, ANN401
         return list(VERBS)
@@ -89,7 +89,7 @@ class _Verbs(TyperGroup):
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and leave with its exit code."""
+    """Run the command line and exit with its code."""
     # Arrow's own allocator holds some 55 MiB more than C's while a trace is ingested, at no gain in time.
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     sys.meta_path.insert(0, _WithoutPandas())
@@ -112,7 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 class _WithoutPandas:
-    """A finder for which there is no pandas: Arrow asks of every list whether it is a Series, and would load it for that.
+    """A finder that hides pandas: Arrow would import it to check whether a list is a Series.
 
     Loading it takes longer than most answers, and no verb makes a DataFrame.
     """
@@ -123,7 +123,7 @@ class _WithoutPandas:
 
 
 def _leave() -> None:
-    """End the process at once: what is temporary is gone by now, and a query that does not stop would be waited for.
+    """End the process at once: Python would wait for a query that does not stop; temporary files are gone.
 
     Nothing that atexit was asked for is done, so sessions, which outlive a process, are ended here.
     """
@@ -157,7 +157,7 @@ def _is_closed_pipe(problem: OSError) -> bool:
 
 
 def _silence_stdout() -> None:
-    """Point standard output at nothing, so that the interpreter's last flush does not complain."""
+    """Redirect standard output to the null device, so that the interpreter's last flush does not fail."""
     try:
         descriptor = sys.stdout.fileno()
     except (OSError, ValueError, AttributeError):
@@ -214,7 +214,7 @@ _Version = Annotated[
 
 
 def _common_options() -> list[Any]:
-    """Return --quiet and --debug, which every verb takes as well, as parameters of a command."""
+    """Return --quiet and --debug, which every verb accepts too, as parameters of a command."""
     holder = typer.Typer(add_completion=False, **_FORMATS)  # type: ignore[arg-type]
 
     @holder.command()

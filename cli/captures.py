@@ -1,4 +1,4 @@
-"""What every verb that reads a capture does: open it, warn about losses, check the key, print rows."""
+"""Common steps of verbs that read a capture: open it, warn about losses, check the key, print rows."""
 
 import re
 import sys
@@ -29,7 +29,7 @@ __all__ = ["check_keys", "fail_if_lossy", "opened", "print_rows", "timeline_read
 
 @contextmanager
 def opened(path: Path) -> Iterator[Capture]:
-    """Open a capture for a verb; where it is incomplete, say so before anything is read from it."""
+    """Open a capture for a verb, and warn first where it is incomplete."""
     with open_capture(path) as capture:
         if not capture.manifest.complete:
             console.warn(
@@ -42,7 +42,7 @@ def opened(path: Path) -> Iterator[Capture]:
 
 
 def check_keys(capture: Capture, keys: Sequence[str] | None, *, subtree: bool, user_sid: str | None) -> None:
-    """Raise UsageError where a key was named that the capture does not know; patterns may match nothing."""
+    """Raise UsageError for a key that the capture does not have; a pattern may match nothing."""
     for key in keys or ():
         if has_wildcard(key):
             _say_literal(capture, key, subtree=subtree, user_sid=user_sid)
@@ -52,18 +52,18 @@ def check_keys(capture: Capture, keys: Sequence[str] | None, *, subtree: bool, u
 
 
 def _say_literal(capture: Capture, key: str, *, subtree: bool, user_sid: str | None) -> None:
-    r"""Say how a key is asked for whose own name is written as the pattern is, as `HKLM\SOFTWARE\Classes\*` may be."""
+    r"""Explain how to select a key whose name looks like the pattern, such as `HKLM\SOFTWARE\Classes\*`."""
     letters = re.sub(r"(?<!\[)[*?]", r"[\g<0>]", key)
     if "**" not in key and capture.context.has_key(letters, subtree=subtree, user_sid=user_sid):
         console.say(
-            f"a key is named just so, and the pattern fits others too; for it alone: {quoted(letters)}"
+            f"one key has exactly this name, and the pattern fits others too; for that key alone: {quoted(letters)}"
         )
 
 
 def timeline_reader(
     capture: Capture, filters: "Filters", *, limit: int | None = None, columns: Sequence[str] | None = None
 ) -> pa.RecordBatchReader:
-    """Return a timeline as a stream whose engine's errors are ours."""
+    """Return a timeline as a stream, with the engine's errors turned into ours."""
     return _with_our_errors(capture.timeline_reader(filters, limit=limit, columns=columns))
 
 
@@ -75,7 +75,7 @@ def print_rows(
     noun: str,
     limit: int | None = None,
 ) -> int:
-    """Write rows, say how many to a person, and return their number."""
+    """Write rows, print their number for a person, and return it."""
     count = write_rows(rows, output, render)
     more = " (--limit reached, there may be more)" if limit is not None and count == limit else ""
     if output.path is not None:
@@ -86,7 +86,7 @@ def print_rows(
 
 
 def fail_if_lossy(capture: Capture, *, asked: bool) -> None:
-    """Leave with the exit code for losses where --fail-on-loss asks for it."""
+    """Exit with the code for losses where --fail-on-loss is set."""
     if asked and not capture.manifest.complete:
         raise typer.Exit(Exit.LOSS)
 

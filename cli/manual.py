@@ -1,4 +1,4 @@
-"""The page docs/cli.md, made from the help of every verb: `python -m cli.manual > docs/cli.md`."""
+"""The page docs/cli.md, generated from the help of every verb: `python -m cli.manual > docs/cli.md`."""
 
 from collections.abc import Iterator
 from typing import Any

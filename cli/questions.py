@@ -1,4 +1,4 @@
-"""What every verb that answers a question does: filters from options, rows to the output, doubts below them."""
+"""Common steps of verbs that answer a question: filters from options, rows to the output, caveats below."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -37,13 +37,13 @@ def filters_of(
     where: str | None = None,
     user_sid: str | None = None,
 ) -> Filters:
-    """Return what the options of a verb ask for.
+    """Return the filters of a verb's options.
 
     Raises:
         UsageError: --key and --under are both given.
     """
     if key and under:
-        raise UsageError("--key and --under exclude each other: give one of them")
+        raise UsageError("--key and --under are mutually exclusive; give one of them")
     return Filters(
         key=key or under or None,
         subtree=bool(under),
@@ -59,13 +59,13 @@ def filters_of(
 
 
 def few_rows(limit: int | None, output: Output) -> int | None:
-    """Return how many rows are shown: what --limit said, else few in a table and all elsewhere."""
+    """Return the number of rows to show: --limit, else few in a table and all elsewhere."""
     return _FEW_ROWS if limit is None and output.format == "table" else limit
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A capture that was opened for one question, and where its answer goes."""
+    """An open capture with one question, and the output of its answer."""
 
     capture: Capture
     filters: Filters
@@ -73,12 +73,12 @@ class Question:
 
     @property
     def context(self) -> QueryContext:
-        """What the question is asked of."""
+        """The context of the question."""
         return self.capture.context
 
     @property
     def queries(self) -> "Questions[Any]":
-        """Every question, with the filters of this one."""
+        """Every question, with these filters."""
         return self.capture.where(self.filters).queries
 
     def print(
@@ -108,7 +108,7 @@ class Question:
 
 @contextmanager
 def asking(path: Path, filters: Filters, output: Output, *, fail_on_loss: bool = False) -> Iterator[Question]:
-    """Open a capture for a question; afterwards say the doubts about the answer on standard error.
+    """Open a capture for a question; afterwards print the caveats of the answer on standard error.
 
     Args:
         path: the capture.
@@ -133,7 +133,7 @@ def asking(path: Path, filters: Filters, output: Output, *, fail_on_loss: bool =
 
 
 def _check_interval(capture: Capture, filters: Filters, zone: tzinfo) -> None:
-    """Warn where the time asked about lies outside what was recorded: an empty answer then says nothing."""
+    """Warn where the interval is outside the capture: an empty answer then means nothing."""
     start_ns, end_ns = capture.context.interval(filters)
     span = capture.span()
     if span is None:
@@ -141,4 +141,4 @@ def _check_interval(capture: Capture, filters: Filters, zone: tzinfo) -> None:
     elif (start_ns is not None and start_ns > span[1]) or (end_ns is not None and end_ns < span[0]):
         stamps = pa.array([time // 1000 for time in span], pa.timestamp("us", "UTC"))
         first, last = times_as_text(stamps, zone).to_pylist()
-        console.warn(f"the time asked about lies outside the capture, which spans {first} to {last}")
+        console.warn(f"the interval is outside the capture, which spans {first} to {last}")

@@ -1,4 +1,4 @@
-"""The verbs of the command line: the one table of them, as `regtrace --help` shows it."""
+"""The table of all verbs of the command line, as `regtrace --help` shows it."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ __all__ = ["GROUPS", "VERBS", "Verb"]
 
 @dataclass(frozen=True, slots=True)
 class Verb:
-    """Where a verb lives, and the first line of its help (a test holds the two together)."""
+    """The module of a verb, and the first line of its help (a test compares it)."""
 
     module: str
     function: str

@@ -126,7 +126,7 @@ def test_files_replace_nothing_unasked_and_each_has_its_own_place(capture: Path,
     assert invoke("changes", capture, "--undo", target, "--force", "-q").exit_code == 0
     assert read_reg(target.read_bytes())
     assert "same file" in invoke("changes", capture, "--undo", target, "--reg", target, "--force").stderr
-    assert "name a file" in invoke("changes", capture, "--undo", "-").stderr
+    assert "give a file name" in invoke("changes", capture, "--undo", "-").stderr
     assert "not a folder" in invoke("changes", capture, "--reg", tmp_path / "no" / "x.reg").stderr
 
 

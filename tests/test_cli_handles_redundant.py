@@ -74,7 +74,7 @@ def test_failures_are_kind(capture, verb, tmp_path):
 def test_a_source_without_key_objects_is_said_to_have_none(tmp_path):
     shown = invoke("handles", write_capture(tmp_path / "small.regtrace"))
     assert shown.exit_code == 0
-    assert "tells of no key objects" in shown.stderr
+    assert "records no key objects" in shown.stderr
 
 
 def test_lengths_of_time_are_short():

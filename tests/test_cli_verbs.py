@@ -203,7 +203,7 @@ def test_times_are_shown_in_the_zone_asked_for(capture):
         (["--status", "sad"], "not a status"),
         (["--where", "nothing = 1"], "nothing"),
         (["--where", "pid = 1; DROP TABLE keys"], "condition"),
-        (["-o", "rows.docx"], "cannot tell the format"),
+        (["-o", "rows.docx"], "unknown format of"),
     ],
 )
 def test_a_mistake_is_one_sentence_and_exit_code_2(capture, arguments, words):
@@ -343,7 +343,7 @@ def test_head_ends_a_timeline_quietly(capture):
 )
 def test_a_key_that_is_named_as_a_pattern_is_written_is_said(whole, key, letters):
     said = invoke("timeline", whole, "--key", key).stderr
-    assert ("named just so" in said) == (letters is not None)
+    assert ("has exactly this name" in said) == (letters is not None)
     if letters:
         assert f"'{letters}'" in said
         alone = invoke("timeline", whole, "--key", letters, "-f", "jsonl")

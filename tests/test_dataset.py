@@ -314,7 +314,7 @@ def test_a_capture_that_is_named_twice_is_a_mistake(fleet):
 
 @pytest.mark.parametrize("nothing", [[], {}, ()])
 def test_nothing_is_no_dataset(nothing):
-    with pytest.raises(UsageError, match="no capture is named"):
+    with pytest.raises(UsageError, match="no capture given"):
         rt.open(nothing)
 
 

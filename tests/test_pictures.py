@@ -314,7 +314,7 @@ def test_a_capture_without_events_is_one_sentence(tmp_path):
 def test_a_source_without_handles_is_told_from_a_filter_that_fits_nothing(capture, busy):
     with pytest.raises(UsageError, match="Procmon"):
         PICTURES["handles"](capture)
-    with pytest.raises(UsageError, match="ask for more"):
+    with pytest.raises(UsageError, match="choose more keys"):
         PICTURES["handles"](busy, Filters(process="nobody.exe"))
 
 

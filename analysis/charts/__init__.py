@@ -1,1 +1,1 @@
-"""Charts of a capture that are safe to open: what is drawn, and how it is saved."""
+"""Charts of a capture that are safe to open: their drawing and their files."""

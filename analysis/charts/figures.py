@@ -1,4 +1,4 @@
-"""Pictures of a capture: what happened when, by whom, to which keys, as figures that a notebook shows.
+"""Charts of a capture for notebooks: when something happened, by which process, to which keys.
 
 They are drawn by Altair with vl-convert (extra `plots`): the one library found that makes interactive pages
 which need no network, PNG and SVG, all without a browser and within pip. Plotly makes PNG and SVG through
@@ -271,7 +271,7 @@ def handles(capture: "Capture", filters: Filters | None = None, *, limit: int | 
 
 
 def values(capture: "Capture", filters: Filters | None = None, *, limit: int | None = None) -> Picture:
-    """Draw what values held: steps where it is one value and always a number, else a bar for each content.
+    """Draw values over time: steps for one numeric value, else a bar for each content.
 
     Args:
         capture: an open capture.
@@ -286,7 +286,7 @@ def values(capture: "Capture", filters: Filters | None = None, *, limit: int | N
 
 
 def tree(capture: "Capture", filters: Filters | None = None, *, limit: int | None = None) -> Picture:
-    """Draw a subtree as an icicle: how high a key is says how many operations were done on it and below it.
+    """Draw a subtree as an icicle: the height of a key is the number of operations on it and below it.
 
     Args:
         capture: an open capture.
@@ -316,14 +316,14 @@ def _rows(table: "Table") -> list[dict[str, Any]]:
 
 def _some(rows: list[dict[str, Any]], what: str = "operation") -> list[dict[str, Any]]:
     if not rows:
-        raise UsageError(f"no {what} fits, so there is nothing to draw: ask for more keys or a longer time")
+        raise UsageError(f"no {what} fits, so there is nothing to draw; choose more keys or a longer time")
     return rows
 
 
 def _spread(
     capture: "Capture", filters: Filters, names: list[str], most: int
 ) -> tuple[list[dict[str, Any]], list[str]]:
-    """Return the rows that fit, or each k-th of them from the first to the last, and a sentence where it is so."""
+    """Return all rows, or every k-th from first to last, and a sentence that says so."""
     _not_empty(capture)
     fitting = capture.rows(filters, joined=False).select("sequence")
     count = _rows(fitting.aggregate(rows=fitting.count()))[0]["rows"]

@@ -1,4 +1,4 @@
-"""What pictures share: the time axis, colours, what is shaded, lanes and their names."""
+"""Parts that all charts share: the time axis, colours, shades, lanes and their names."""
 
 import re
 from collections import Counter
@@ -83,7 +83,7 @@ def group_color(present: Iterable[str]) -> alt.Color:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """The time a picture shows, and where on its axis a moment stands.
+    """The time range of a picture, and positions on its axis.
 
     Attributes:
         zero_ns: moment from which the axis counts, UTC nanoseconds: the capture's first event in each of its pictures.
@@ -103,7 +103,7 @@ class Span:
 
     @classmethod
     def between(cls, zero_ns: int, first_ns: int, last_ns: int) -> "Span":
-        """Return the span from one moment to another, in the unit that suits its length."""
+        """Return the span between two moments, in the unit that suits its length."""
         last_ns = max(last_ns, first_ns + 1000)
         fitting = (each for each in _UNITS if last_ns - first_ns >= 2 * each[0])
         unit_ns, unit, word = next(fitting, _UNITS[-1])
@@ -111,7 +111,7 @@ class Span:
 
     @classmethod
     def of(cls, capture: "Capture", filters: Filters, first_ns: int | None, last_ns: int | None) -> "Span":
-        """Return the span that filters ask for; where they ask for none, that of what is to be drawn.
+        """Return the span of the filters, or that of the marks where the filters have no time.
 
         Args:
             capture: whose span relative times count from.
@@ -132,21 +132,21 @@ class Span:
         return cls.between(whole[0], max(begin, whole[0] - margin), min(end, whole[1] + margin))
 
     def at(self, moment_ns: int) -> float:
-        """Return where a moment stands on the axis."""
+        """Return the position of a moment on the axis."""
         return (moment_ns - self.zero_ns) / self.unit_ns
 
     def clipped(self, moment_ns: int) -> float:
-        """Return where a moment stands, or the end of the axis that is nearer."""
+        """Return the position of a moment, or the nearer end of the axis."""
         return self.at(min(max(moment_ns, self.start_ns), self.end_ns))
 
     @property
     def length(self) -> float:
-        """How long the axis is, in its unit."""
+        """The length of the axis, in its unit."""
         return (self.end_ns - self.start_ns) / self.unit_ns
 
     @property
     def bounds(self) -> tuple[float, float]:
-        """Where the axis begins and ends."""
+        """The first and the last position of the axis."""
         return self.at(self.start_ns), self.at(self.end_ns)
 
     def x(self, field_name: str = "at") -> alt.X:
@@ -185,7 +185,7 @@ class Lanes:
     def of(
         cls, things: Sequence[Hashable], called: Mapping[Hashable, str], most: int = MOST_LANES
     ) -> "Lanes":
-        """Return lanes for things, which come once for each of their marks.
+        """Return lanes for things; a thing occurs once for each of its marks.
 
         Args:
             things: identities.
@@ -213,19 +213,19 @@ class Lanes:
 
     @property
     def height(self) -> int:
-        """How many pixels they need."""
+        """The height of all lanes in pixels."""
         return max(60, 26 * (len(self.names) + bool(self.rest)))
 
 
 def process_name(image: str | None, pid: int | None) -> str:
-    """Return what a process is called in a picture; what is unknown is said to be."""
+    """Return the label of a process in a picture; unknown parts are labelled so."""
     if image is None:
         return "(process unknown)" if pid is None else f"pid {pid}"
     return image if pid is None else f"{shorten(image, 40)} ({pid})"
 
 
 def shorten(text: str, most: int) -> str:
-    """Return text of at most `most` letters, cut in front: the end of a path says more than its beginning."""
+    """Return at most `most` letters of a text, cut in front: the end of a path says more than its start."""
     return text if len(text) <= most else "…" + text[-(most - 1) :]
 
 
@@ -245,7 +245,7 @@ def short_key(key: str | None, most: int) -> str:
 
 
 def described(filters: Filters) -> str:
-    """Return all that filters ask for, in words, for a title."""
+    """Return the filters in words, for a title."""
     keys = [filters.key] if isinstance(filters.key, str) else list(filters.key or ())
     said = shorten(", ".join(keys), 90) or "everything"
     if keys and filters.subtree:
@@ -271,7 +271,7 @@ def _words(asked: object) -> str:
 
 
 def shades(capture: "Capture", span: Span) -> list[dict[str, Any]]:
-    """Return what is shaded: where something was lost, and where names were not known yet."""
+    """Return the shaded times: losses, and times before names were known."""
     query = f"""
         SELECT CASE kind WHEN 'blind' THEN 2 WHEN 'clock' THEN 1 ELSE 0 END AS band, greatest(coalesce(from_ns, {span.start_ns}), {span.start_ns}) AS first,
             least(coalesce(to_ns, {span.end_ns}), {span.end_ns}) AS last
@@ -303,7 +303,7 @@ def compose(
     notes: Sequence[str],
     shades_above: bool = False,
 ) -> tuple[alt.LayerChart, list[str]]:
-    """Return layers and the shades, below a title that says what to doubt, and the sentences it says."""
+    """Return layers and shades below a title with the caveats, and the sentences of the caveats."""
     notes = [*notes, *caveats_between(capture.context, span.start_ns, span.end_ns).sentences]
     shaded = shades(capture, span)
     shade_layers: list[alt.Chart] = []

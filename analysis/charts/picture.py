@@ -1,4 +1,4 @@
-"""A picture: a chart that becomes a self-contained HTML page, PNG or SVG; what is drawn is in `analysis.charts.figures`.
+"""A picture: a chart as a self-contained HTML page, PNG or SVG; `analysis.charts.figures` draws it.
 
 Names in a capture were written by strangers. Whatever a chart holds passes `_harmless` on its way out: no
 control, bidi or surrogate character is left (a NUL would end the program that draws). In a page the chart
@@ -67,7 +67,7 @@ class Picture:
         return spec
 
     def html(self) -> str:
-        """Return a page that holds everything it needs: it works without a network."""
+        """Return a self-contained page, which needs no network."""
         bundle: Any = vl_convert.javascript_bundle  # its types ask for a snippet, which it does not need
         library: str = bundle(vl_version=_version())
         spec = json.dumps(self.spec()).replace("<", "\\u003c").replace(">", "\\u003e")
@@ -91,7 +91,7 @@ class Picture:
         return drawn
 
     def save(self, path: Path | str) -> Path:
-        """Write the picture to `path`, whose ending says how: .html, .png or .svg.
+        """Write the picture to `path`; its ending is the format: .html, .png or .svg.
 
         Raises:
             UsageError: the ending is none of these.
@@ -115,7 +115,7 @@ class Picture:
             return self.svg().encode()
         if ending == ".html":
             return self.html().encode()
-        raise UsageError(f"a picture cannot end in {ending!r}: use one of {', '.join(ENDINGS)}")
+        raise UsageError(f"unknown picture format {ending!r}; use one of {', '.join(ENDINGS)}")
 
     def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
         image = self.png()
@@ -130,7 +130,7 @@ class Picture:
 
 
 def _packed(image: bytes) -> bytes:
-    """Return a PNG with its pixels compressed well: the drawing library does it in haste, four times as large."""
+    """Return a PNG compressed again: the drawing library compresses fast, and the file is four times as large."""
     chunks, at = [], 8
     while at < len(image):
         end = at + 12 + int.from_bytes(image[at : at + 4])
@@ -147,7 +147,7 @@ def _packed(image: bytes) -> bytes:
 
 
 def _harmless(value: Any) -> Any:  # noqa: ANN401
-    """Return JSON values with every text printable, lists and objects within included."""
+    """Return JSON values with every text printable, also in nested lists and objects."""
     if isinstance(value, str):
         return value if value.isprintable() else printable(value)
     if isinstance(value, list):

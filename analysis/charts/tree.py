@@ -65,13 +65,13 @@ def icicle(capture: "Capture", filters: Filters, *, levels: int) -> Picture:
     from analysis.questions.caveats import caveats_between
 
     if not 1 <= levels <= 30:
-        raise UsageError(f"a tree of {levels} levels cannot be drawn: ask for 1 to 30")
+        raise UsageError(f"a tree of {levels} levels cannot be drawn; use 1 to 30 levels")
     summary = capture.where(replace(filters, subtree=filters.key is not None)).lazy.keys()
     summary = summary.mutate(display_key=link_target(summary["display_key"], as_shown=True))
     with engine_errors():
         rows = fetch(summary.select("display_key", "events", "failures")).to_pylist()
     if not rows:
-        raise UsageError("no operation fits, so there is nothing to draw: ask for more keys or a longer time")
+        raise UsageError("no operation fits, so there is nothing to draw; choose more keys or a longer time")
     root = plant((row["display_key"], row["events"], row["failures"]) for row in rows)
     above: list[str] = []
     while not root.own and len(root.children) == 1:  # what all have in common is the title
@@ -95,7 +95,7 @@ def icicle(capture: "Capture", filters: Filters, *, levels: int) -> Picture:
 
 
 def _cut(root: Node, levels: int, name: str) -> list[dict[str, Any]]:
-    """Return the rectangles: level, from and to (shares of the whole), name, and what they stand for."""
+    """Return the rectangles: level, from and to (shares of the whole), name, and their nodes."""
     found: list[dict[str, Any]] = []
     waiting: list[tuple[Node, str, str, int, int]] = [(root, name, name, 0, 0)]
     while waiting:

@@ -1,4 +1,4 @@
-"""The picture of what values held over time; `analysis.charts.figures.values` is its public name."""
+"""The picture of values over time; `analysis.charts.figures.values` is its public name."""
 
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -46,7 +46,7 @@ _LETTER = 6.2  # pixels of one letter inside a bar, about
 
 
 def draw_values(capture: "Capture", filters: Filters, *, limit: int) -> Picture:
-    """Draw what values held; see `analysis.charts.figures.values`."""
+    """Draw values over time; see `analysis.charts.figures.values`."""
     if not capture.manifest.parts:
         raise UsageError(f"{capture.path.name} holds no events, so there is nothing to draw")
     narrowed = capture.rows(filters, joined=True)
@@ -64,7 +64,10 @@ def draw_values(capture: "Capture", filters: Filters, *, limit: int) -> Picture:
     failed = whole["failed"] or 0
     count = whole["rows"] - failed
     if not count:
-        raise UsageError("no value was written or deleted there, so there is nothing to draw: ask for more")
+        raise UsageError(
+            "no value was written or deleted there, so there is nothing to draw; "
+            "choose more keys or a longer time"
+        )
     narrowed = narrowed.filter(~narrowed["failed"])
     notes = []
     if count > limit:
@@ -105,7 +108,7 @@ def draw_values(capture: "Capture", filters: Filters, *, limit: int) -> Picture:
 
 
 def stretches(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return what values held from each write to the next, or to the delete, of the same value.
+    """Return the content of values from each write to the next write or delete of the same value.
 
     Where the first write or delete says what was there before, that stretch comes too; its `from_ns` is None.
 
@@ -142,13 +145,13 @@ def stretches(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _others(filters: Filters) -> str:
-    """Return what else than a key and a value was asked for, as a title says it."""
+    """Return the filters other than key and value, for a title."""
     asked = described(replace(filters, key=None, value=None, subtree=False))
     return asked.removeprefix("everything")
 
 
 def _last_of_each_stretch(rows: "Table", first_ns: int, last_ns: int, stretches: int) -> "Table":
-    """Return the last row of each value in each of so many equal stretches of time: what it held at the end of each is right."""
+    """Return the last row of each value in each equal stretch of time: the content at its end is exact."""
     width = max(-(-(last_ns - first_ns + 1) // max(stretches, 1)), 1)
     stretch = (rows["time_ns"] - ibis.literal(first_ns, "int64")) // ibis.literal(width, "int64")
     named = rows.mutate(stretch=stretch.cast("int64"), folded=rows["value_name"].upper())
@@ -210,7 +213,7 @@ def _steps(lives: list[dict[str, Any]], span: Span) -> list[alt.Chart]:
 
 
 def _bars(lives: list[dict[str, Any]], span: Span) -> tuple[list[alt.Chart], int]:
-    """Return a bar for each content, with as much of it inside as fits, and the height they need."""
+    """Return a bar for each content, with its text cut to the bar, and the height of all bars."""
     lanes = Lanes.of([life["lane"] for life in lives], {life["lane"]: life["called"] for life in lives})
     bars = []
     for life in lives:

@@ -1,4 +1,4 @@
-"""What questions are asked of where captures are one dataset: all of them, or one by itself.
+"""Contexts of a dataset: all its captures, or one of them.
 
 Ids are shifted by one constant a capture (`analysis.engine.columns`), so nothing of one host meets anything of another, and
 the functions that answer questions need not know that there are several.
@@ -101,7 +101,7 @@ class DatasetContext(QueryContext):
         return [(member.path, member.manifest) for member in self.members]
 
     def relation(self, name: str) -> Relation:
-        """Return a table of all captures, without the columns that say which capture a row is of."""
+        """Return a table of all captures, without the columns `host` and `capture`."""
         return Relation.of_table(f"{HELPERS}.{name}", self.columns[name])
 
     def labelled_relation(self, name: str) -> Relation:
@@ -109,7 +109,7 @@ class DatasetContext(QueryContext):
         return Relation.of_table(f"main.{name}", columns_of_many(labelled=True)[name])
 
     def each(self, filters: Filters) -> "Sequence[QueryContext]":
-        """Return each capture that knows the keys asked for, to be asked alone; one where none does."""
+        """Return the captures to query separately: those that contain the requested keys; one where none does."""
         numbered = list(enumerate(self.members))
         if filters.key is not None:
             own = self._own_keys(self._numbers(self.key_ids(filters)))
@@ -124,27 +124,27 @@ class DatasetContext(QueryContext):
         return label_rows(rows, self.members)
 
     def labelled_batches(self, rows: "pa.RecordBatchReader") -> "pa.RecordBatchReader":
-        """Return the batches of an answer with the columns `host` and `capture` first, as `labelled` does."""
+        """Return the batches of an answer with the columns `host` and `capture` first; see `labelled`."""
         return label_batches(rows, self.members)
 
     def rows(self, filters: Filters, *, joined: bool = False) -> Relation:
-        """Return the event rows that fit, in no order; the arguments are those of `QueryContext.rows`."""
+        """Return the event rows that fit the filters, in no order; arguments as of `QueryContext.rows`."""
         found = super().rows(filters, joined=joined)
         return found.select(*(name for name in found.names if name not in LABELS))
 
     def timeline_rows(self, filters: Filters) -> Relation:
-        """Return the rows of a timeline, with the host and the capture of each first."""
+        """Return the rows of a timeline, with the columns `host` and `capture` first."""
         return super().rows(filters, joined=True)
 
     def info(self) -> dict[str, Any]:
-        """Return what is known about the captures as JSON values; `captures` lists them."""
+        """Return the facts of the captures as JSON values; `captures` lists them."""
         facts = super().info()
         with engine_errors():
             facts["captures"] = answer(self.engine, "SELECT * FROM captures").to_pylist()
         return facts
 
     def source_of(self, key_ids: list[int] | Relation | None, *, joined: bool) -> Relation:
-        """Return event rows among which are those of some keys; of no other capture, where that is known.
+        """Return event rows that include all rows of some keys, without captures that lack these keys.
 
         An engine does not undo the shift of an id to find its rows in the parts, so it is undone here.
         """
@@ -163,7 +163,7 @@ class DatasetContext(QueryContext):
         return _joined(rows, self) if joined else rows
 
     def views_of(self, number: int) -> str:
-        """Make the tables of one capture known to the engine, with shifted ids; return what their names begin with."""
+        """Create the tables of one capture in the engine, with shifted ids; return the prefix of their names."""
         prefix, member = f"alone_{number}_", self.members[number]
 
         def make(_: str) -> None:
@@ -182,7 +182,7 @@ class DatasetContext(QueryContext):
         return prefix
 
     def condition_of(self, texts: Sequence[str], subtree: bool, user_sid: str | None) -> str:
-        """Return the SQL condition for rows of `keys` that one of some texts means; CurrentControlSet is each capture's own."""
+        """Return the SQL condition for the keys that some texts name; each capture has its own CurrentControlSet."""
         by_control_set: dict[int | None, list[str]] = {}
         last = [*(member.first["key_id"] - 1 for member in self.members[1:]), 2**63 - 1]
         for member, end in zip(self.members, last, strict=True):
@@ -213,14 +213,14 @@ class DatasetContext(QueryContext):
         return np.sort(np.asarray(key_ids or [], np.int64))
 
     def _own_keys(self, key_ids: np.ndarray) -> list[np.ndarray]:
-        """Return the ids of keys by capture, as they stand in its parts, in order."""
+        """Return the ids of keys by capture, as its parts store them, in order."""
         first = [member.first["key_id"] for member in self.members]
         places = np.searchsorted(key_ids, [*first[1:], 2**63 - 1])
         return [part - start for part, start in zip(np.split(key_ids, places[:-1]), first, strict=True)]
 
 
 class MemberContext(QueryContext):
-    """One capture of a dataset, asked alone: the rows of others must say nothing of it. It has the dataset's ids and engine."""
+    """One capture of a dataset by itself, without the rows of others. It has the dataset's ids and engine."""
 
     def __init__(self, dataset: DatasetContext, number: int) -> None:
         member = dataset.members[number]
@@ -243,7 +243,7 @@ class MemberContext(QueryContext):
         return Relation.of_table(f"{HELPERS}.{self._prefix}{name}", self.columns[name])
 
     def span(self) -> tuple[int, int] | None:
-        """Return the times of the first and the last event of the whole dataset: what times are relative to."""
+        """Return the times of the first and the last event of the whole dataset; relative times refer to them."""
         return self._dataset.span()
 
     def _source(self, key_ids: list[int] | Relation | None, *, joined: bool) -> Relation:
@@ -264,7 +264,7 @@ class MemberContext(QueryContext):
 
 
 def _make_tables(members: Sequence[Member], connection: "duckdb.DuckDBPyConnection") -> None:
-    """Make the tables of all captures known to the engine."""
+    """Create the tables of all captures in the engine."""
     for name in TABLES:
         union = _union([_member_scan(member, name) for member in members])
         connection.execute(f"CREATE VIEW {stored_name(name)} AS {union}")
@@ -290,7 +290,7 @@ def _without_labels(rows: Relation) -> Relation:
 
 
 def _member_scan(member: Member, name: str, condition: str = "true") -> str:
-    """Return the query that reads a table of one capture: its labels, and its ids shifted."""
+    """Return the query that reads a table of one capture, with its labels and with shifted ids."""
     table = TABLES[name]
     columns = [f"{quoted(getattr(member, label))} AS {label}" for label in LABELS]
     for column in map(identifier, table.names):
@@ -303,7 +303,7 @@ def _member_scan(member: Member, name: str, condition: str = "true") -> str:
 
 
 def _union(queries: Sequence[str]) -> str:
-    """Return one query for the rows of all; halves of halves, for engines bound how deep a query may nest."""
+    """Return one query for the rows of all, nested by halves: engines limit the depth of a query."""
     if len(queries) <= 2:
         return " UNION ALL ".join(queries)
     half = len(queries) // 2
@@ -311,7 +311,7 @@ def _union(queries: Sequence[str]) -> str:
 
 
 def _near(key_ids: np.ndarray) -> str:
-    """Return the condition for rows of keys that are among some, or stand between them."""
+    """Return the condition for keys that are in a list, or between its members."""
     if len(key_ids) == 1:
         return f"own.key_id = {key_ids[0]}"
     between = f"own.key_id BETWEEN {key_ids[0]} AND {key_ids[-1]}"

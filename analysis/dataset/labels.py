@@ -1,4 +1,4 @@
-"""Which capture of a dataset a row of an answer is of: its ids say it, for each capture has a range of its own."""
+"""The columns `host` and `capture` of dataset answers: each capture owns a range of ids, so ids identify it."""
 
 from collections.abc import Iterator, Sequence
 
@@ -12,7 +12,7 @@ __all__ = ["label_batches", "label_rows"]
 
 
 def label_rows(rows: pa.Table, members: Sequence[Member]) -> pa.Table:
-    """Return the rows with LABELS as their first columns; without ids, or with LABELS already, as they are."""
+    """Return the rows with LABELS as first columns; rows without ids, or with LABELS already, stay as they are."""
     columns = _telling(rows.schema)
     if not columns:
         return rows
@@ -21,7 +21,7 @@ def label_rows(rows: pa.Table, members: Sequence[Member]) -> pa.Table:
 
 
 def label_batches(rows: pa.RecordBatchReader, members: Sequence[Member]) -> pa.RecordBatchReader:
-    """Return a stream of such rows likewise."""
+    """Return a stream with LABELS as first columns; see `label_rows`."""
     columns = _telling(rows.schema)
     if not columns:
         return rows
@@ -34,7 +34,7 @@ def label_batches(rows: pa.RecordBatchReader, members: Sequence[Member]) -> pa.R
 
 
 def _telling(schema: pa.Schema) -> list[tuple[int, str]]:
-    """Return place and kind of the columns with ids, the surest kind first."""
+    """Return position and kind of the columns with ids, the most reliable kind first."""
     if any(label in schema.names for label in LABELS):
         return []
     kinds = [

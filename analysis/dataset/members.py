@@ -1,4 +1,4 @@
-"""The captures that make a dataset: which they are, what each is called, and how its ids are shifted."""
+"""The captures of a dataset: their directories, their names, and the offsets of their ids."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -44,7 +44,7 @@ class Member:
 
 
 def find_captures(captures: Captures) -> list[tuple[Path, str | None]] | None:
-    """Return the directories of the captures of a dataset and the hosts a user gave them.
+    """Return the directories of a dataset's captures, and the host names that a user gave them.
 
     Args:
         captures: a folder that holds captures, directly or one folder deeper; or several captures or such
@@ -71,11 +71,11 @@ def find_captures(captures: Captures) -> list[tuple[Path, str | None]] | None:
         path = Path(place)
         found += [(one, host) for one in _captures_in(path) or [path]]
     if not found:
-        raise UsageError("no capture is named: give the paths of NAME.regtrace directories")
+        raise UsageError("no capture given; give the paths of NAME.regtrace directories")
     places = Counter(path.resolve() for path, _ in found)
     twice = next((path for path, _ in found if places[path.resolve()] > 1), None)
     if twice is not None:
-        raise UsageError(f"{twice} is named twice: every event of it would count double")
+        raise UsageError(f"{twice} is given twice; give each capture once")
     return found
 
 
@@ -135,7 +135,7 @@ def largest_ids(connection: duckdb.DuckDBPyConnection, member: Member) -> dict[s
 
 
 def merged(members: Sequence[Member]) -> Manifest:
-    """Return one manifest of all: sums, what all have in common, and parts and sources with shifted ids."""
+    """Return one manifest for all: sums, common facts, and parts and sources with shifted ids."""
     totals: dict[str, Any] = {}
     tables: dict[str, dict[str, Any]] = {}
     parts, sources = [], []
@@ -169,7 +169,7 @@ def merged(members: Sequence[Member]) -> Manifest:
 
 
 def _captures_in(folder: Path) -> list[Path]:
-    """Return the captures in a folder and in its folders, by name; none where it is a capture itself."""
+    """Return the captures in a folder and its folders, by name; none where the folder is a capture."""
     if folder.suffix == _SUFFIX or (folder / MANIFEST_NAME).exists() or not folder.is_dir():
         return []
     try:
@@ -192,7 +192,7 @@ def _is_capture(path: Path) -> bool:
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
-    """Return a name for each path: its last part, or as many as tell it from all others."""
+    """Return a unique name for each path: its last part, or more parts where needed."""
     parts = [path.resolve().parts for path in paths]
     lengths = [1] * len(paths)
     while True:
@@ -214,7 +214,7 @@ def _names(paths: Sequence[Path]) -> list[str]:
 
 
 def _host(manifest: Manifest) -> str | None:
-    """Return the name of the machine that regtrace recorded on; None where it is not known."""
+    """Return the name of the recorded machine; None where unknown."""
     recording = manifest.settings.get("recording")
     host = recording.get("host") if isinstance(recording, dict) else None
     name = host.get("name") if isinstance(host, dict) else None
@@ -222,12 +222,12 @@ def _host(manifest: Manifest) -> str | None:
 
 
 def _text(name: str) -> str:
-    """Return a name as text that the engine can hold: no NUL, no lone surrogate."""
+    """Return a name without NULs and lone surrogates, which the engine cannot store."""
     return escape_argument(str(name))
 
 
 def _sum(known: Any, more: Any) -> Any:  # noqa: ANN401
-    """Return the sum of two totals: numbers, or objects of numbers; what is neither is dropped."""
+    """Return the sum of two totals: numbers, or objects of numbers; other values are dropped."""
     if isinstance(more, dict):
         known = known if isinstance(known, dict) else {}
         return known | {name: _sum(known.get(name), number) for name, number in more.items()}

@@ -1,4 +1,4 @@
-"""The tables of captures on a Spark session that a user has: the same questions, beyond one machine.
+"""The tables of captures on a user's Spark session: the same questions, beyond one machine.
 
 Spark is not imported here: the session is handed in. Ibis (extra `spark`) says how questions read on it, and
 `analysis.engine.fetch.fetch` brings answers back with the types that DuckDB gives them.
@@ -87,7 +87,7 @@ def tables_on_spark(session: "SparkSession", captures: Captures) -> Mapping[str,
 
 
 def _frame(session: "SparkSession", table: StoredTable, member: Member, *, labelled: bool) -> "DataFrame":
-    """Return one table of one capture; `labelled`: with its host and name, and its ids shifted."""
+    """Return one table of one capture; `labelled`: with host and name, and with shifted ids."""
     from pyspark.sql import functions
 
     files = table_files(member.path.absolute(), member.manifest)[table.name]
@@ -113,7 +113,7 @@ def _frame(session: "SparkSession", table: StoredTable, member: Member, *, label
 
 
 def _union(frames: "list[DataFrame]") -> "DataFrame":
-    """Return the rows of all; halves of halves, for a plan that is no chain."""
+    """Return the rows of all, joined by halves: a chain makes a deep plan."""
     if len(frames) == 1:
         return frames[0]
     half = len(frames) // 2
@@ -121,7 +121,7 @@ def _union(frames: "list[DataFrame]") -> "DataFrame":
 
 
 def _location(file: Path) -> str:
-    r"""Return a file as Spark finds it: `a[1]*` is no pattern.
+    r"""Return the location of a file for Spark, with patterns escaped, such as `a[1]*`.
 
     >>> _location(Path("/a[1]/b.parquet"))
     'file:///a\\[1\\]/b.parquet'

@@ -1,1 +1,1 @@
-"""DuckDB and what it is asked through: views, fetches, a user's SQL, its guard and its interruption."""
+"""DuckDB: the connection, views, fetches, a user's SQL and its guard, and interruption."""

@@ -71,7 +71,7 @@ LABELS = ("host", "capture")  # the columns that say which capture of a dataset 
 
 
 def kind_of_id(column: str) -> str | None:
-    """Return which kind of id a column of a table or an answer holds, by its name; None where it holds none.
+    """Return the kind of id in a column of this name, such as `key`; None where it holds no id.
 
     >>> kind_of_id("opened_sequence"), kind_of_id("same_as"), kind_of_id("session_id")
     ('sequence', 'key_id', None)
@@ -82,7 +82,7 @@ def kind_of_id(column: str) -> str | None:
 
 
 def _ids(own: str, columns: Iterable[str]) -> dict[str, str]:
-    """Return the ids among the columns of a table, and the kind of each; a parent is of the table's own kind."""
+    """Return the id columns of a table with their kinds; a parent has the table's own kind."""
     kinds = {column: own if column == "parent_id" else kind_of_id(column) for column in columns}
     return {column: kind for column, kind in kinds.items() if kind is not None}
 
@@ -92,20 +92,20 @@ IDS = {name: _ids(table.names[0], table.names) for name, table in TABLES.items()
 
 
 def stored_name(table: str) -> str:
-    """Return what the engine calls a stored table: `events` is the view with the names joined."""
+    """Return the engine's name of a stored table: `events` is the view with the names joined."""
     return "stored_events" if table == "events" else table
 
 
 @cache
 def columns_of_one() -> dict[str, Columns]:
-    """Return the columns of every stored table of one capture, by what the engine calls it, and of `events`."""
+    """Return the columns of every stored table of one capture, by its name in the engine, and of `events`."""
     stored = {stored_name(name): columns_of(table.arrow()) for name, table in TABLES.items()}
     return stored | {"events": joined(*_named(stored)).columns}
 
 
 @cache
 def columns_of_many(*, labelled: bool) -> dict[str, Columns]:
-    """Return the same where several captures are one dataset: ids are int64; `labelled`: LABELS come first."""
+    """Return the columns of the tables of a dataset: ids are int64; `labelled`: LABELS come first."""
     labels = tuple((label, "string") for label in LABELS) if labelled else ()
     stored = {
         stored_name(name): labels + columns_of(table.arrow(), dict.fromkeys(IDS[name], "int64"))

@@ -63,7 +63,7 @@ _CLOSED = (
 
 
 class Engine(Protocol):
-    """Whatever holds a connection: ours, or Ibis' backend over it."""
+    """An owner of a connection: our engine, or Ibis' backend over it."""
 
     @property
     def con(self) -> duckdb.DuckDBPyConnection:
@@ -77,7 +77,7 @@ def connect(
     memory_limit: str,
     threads: int | None,
 ) -> tuple[duckdb.DuckDBPyConnection, Workspace]:
-    """Return a locked connection with the tables that `make` makes, and its folder for what does not fit in memory.
+    """Return a locked connection with the tables that `make` creates, and its folder for spilled data.
 
     Args:
         make: makes the tables.
@@ -119,7 +119,7 @@ def connect(
 def make_tables(
     connection: duckdb.DuckDBPyConnection, files: dict[str, list[Path]], manifest: Manifest
 ) -> None:
-    """Make the tables of one capture known to the engine.
+    """Create the tables of one capture in the engine.
 
     The stored tables have their own names, except that the stored event rows are `stored_events` and
     `events` is the view with the names joined.
@@ -137,7 +137,7 @@ def make_tables(
 
 
 def _lock(connection: duckdb.DuckDBPyConnection, directories: Sequence[Path]) -> None:
-    """Let the engine reach no file but those in some directories and in its own, and no network.
+    """Restrict the engine to files in some directories and its own; no network.
 
     This cannot be undone, and it comes before a user's first word: what `analysis.engine.sql_guard` refuses by name would not
     be read here either.
@@ -151,7 +151,7 @@ def _lock(connection: duckdb.DuckDBPyConnection, directories: Sequence[Path]) ->
 
 
 def scan(table: Table, files: Sequence[Path], manifest: Manifest) -> str:
-    """Return the query that reads a table of a capture from its files; without files it has no rows."""
+    """Return the query that reads a table of a capture from its files; a table without files is empty."""
     if not files:
         columns = [
             f"CAST(NULL AS {_SQL_TYPES[column.kind]}) AS {identifier(column.name)}"
@@ -170,19 +170,19 @@ def scan(table: Table, files: Sequence[Path], manifest: Manifest) -> str:
 
 
 def _as_pattern(path: Path) -> str:
-    """Return the path as the engine takes it where patterns are allowed."""
+    """Return the path with its pattern characters escaped."""
     return glob.escape(str(path)) if set(str(path)) & set("*?[") else str(path)
 
 
 def condition_view(connection: duckdb.DuckDBPyConnection, name: str, condition: str) -> None:
-    """Make the view `name`: the rows of `events` that fit a user's SQL condition.
+    """Create the view `name`: the rows of `events` that fit a user's SQL condition.
 
     Raises:
         UsageError: the condition is not one expression over the columns of `events`; the message shows where.
     """
     condition = escape_argument(condition)
     if not condition.strip():
-        raise UsageError("the condition cannot be used: it is empty")
+        raise UsageError("the condition is empty; give one SQL expression")
     query = f"SELECT * FROM main.events WHERE (\n{condition}\n)"
     with engine_errors("the condition cannot be used"):
         statements = connection.extract_statements(query)
@@ -255,7 +255,7 @@ def _located(message: str) -> str:
 
 
 def answer(engine: Engine, sql: str) -> pa.Table:
-    """Run a query on a cursor of its own, which does not disturb streams that are being read."""
+    """Run a query on a new cursor, which does not disturb open streams."""
     cursor = engine.con.cursor()  # held by name: older engines close a cursor that nobody holds
     rows: pa.Table = interruptible(cursor, lambda: cursor.sql(sql).to_arrow_table())
     return rows
@@ -267,7 +267,7 @@ def fetch_rows(engine: Engine, relation: Relation) -> pa.Table:
 
 
 def execute(engine: Engine, sql: str) -> None:
-    """Run a statement that has no answer and may take long."""
+    """Run a long statement that returns no rows."""
     interruptible(engine.con, lambda: engine.con.execute(sql))
 
 

@@ -1,4 +1,4 @@
-"""From a lazy question to data in hand, without changing a single number.
+"""Run lazy questions and return their data, with every number exact.
 
 DuckDB's `.df()` and Ibis' own fetch from Spark turn integers with NULLs into float64, which rounds beyond
 2**53. Everything here goes through Arrow instead, and the pandas types say what the data is: times are
@@ -24,7 +24,7 @@ def collect(table: "Table") -> "pd.DataFrame":
 
 
 def fetch(table: "Table") -> pa.Table:
-    """Run an Ibis table expression and return Arrow; the one place that knows how each engine is read.
+    """Run an Ibis table expression on any engine and return Arrow.
 
     The types are those that the expression states, whatever the engine has for them: Spark knows no unsigned
     integers, DuckDB adds integers up to 128 bits.
@@ -58,7 +58,7 @@ def to_frame(table: pa.Table) -> "pd.DataFrame":
 
 
 def _spark_sql(backend: Any, table: "Table") -> str:  # noqa: ANN401  (Ibis' backend for Spark)
-    """Return the query that Spark understands."""
+    """Return the query in Spark's dialect."""
     from sqlglot import exp
 
     kinds = exp.DataType.Type
@@ -75,7 +75,7 @@ def _spark_sql(backend: Any, table: "Table") -> str:  # noqa: ANN401  (Ibis' bac
 
 
 def _counted_for_spark(table: "Table") -> "Table":
-    """Return the same question, in which a condition that is NULL counts as false.
+    """Return the expression for Spark: a count condition that is NULL counts as false.
 
     Ibis writes `count(where=...)` for Spark as a sum of the condition, which is NULL, not 0, where all are.
     """
@@ -105,7 +105,7 @@ def _whole_numbers(table: pa.Table) -> pa.Table:
 
 
 def _in_utc(table: pa.Table) -> pa.Table:
-    """Say of times without a zone that they are UTC, as every time of a capture is."""
+    """Mark times without a zone as UTC, as every time of a capture is."""
     for place, column in enumerate(table.schema):
         if pa.types.is_timestamp(column.type) and column.type.tz is None:
             aware = table.column(place).cast(pa.timestamp(column.type.unit, tz="UTC"))

@@ -1,4 +1,4 @@
-"""Ibis over a connection that is open and locked: its backend, and relations as Ibis tables.
+"""Ibis over an open and locked connection: its backend, and relations as Ibis tables.
 
 Only what asks with Ibis itself needs this: a user's own expressions, charts, lazy answers.
 """
@@ -19,24 +19,24 @@ __all__ = ["backend_of", "bind", "ibis_schema"]
 
 
 def backend_of(connection: duckdb.DuckDBPyConnection) -> Backend:
-    """Return Ibis' backend over a connection; it reads what the connection reads, and changes none of its settings."""
+    """Return Ibis' backend over a connection, without changes to the connection's settings."""
     return InterruptibleBackend.from_connection(connection)
 
 
 def ibis_schema(columns: Columns) -> ibis.Schema:
-    """Return columns as Ibis names them."""
+    """Return the Ibis schema of columns."""
     return ibis.Schema.from_pyarrow(arrow_schema(columns))
 
 
 def bind(backend: Backend, name: str, schema: ibis.Schema, database: str | None) -> Table:
-    """Return a table or view of the engine, whose columns are known, as an Ibis table."""
+    """Return a table or view of the engine with these columns as an Ibis table."""
     # Not backend.table(name): that asks the engine for what is known, with a method newer engines warn of.
     namespace = ops.Namespace(database=database)
     return ops.DatabaseTable(name, schema=schema, source=backend, namespace=namespace).to_expr()
 
 
 class _Locked:
-    """Settings that nobody can change any more; Ibis sets some that stand already when it meets a connection."""
+    """Read-only settings of a locked connection: Ibis sets some that are already in effect."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self._connection = connection
@@ -46,11 +46,11 @@ class _Locked:
         return None if row is None else row[0]
 
     def __setitem__(self, name: str, setting: object) -> None:
-        """Do nothing: `analysis.engine.connection.connect` has set what Ibis asks for."""
+        """Do nothing: `analysis.engine.connection.connect` has already set it."""
 
 
 class InterruptibleBackend(Backend):  # type: ignore[misc]  # Ibis has no types
-    """Ibis' DuckDB backend, whose queries can be interrupted as ours can: for what a program asks with Ibis itself."""
+    """Ibis' DuckDB backend with queries that Ctrl-C interrupts, for programs that use Ibis themselves."""
 
     @property
     def settings(self) -> _Locked:

@@ -1,4 +1,4 @@
-"""Calls of the engine that Ctrl-C ends within a second: they run on a thread of their own, and the main one stays free for signals.
+"""Calls of the engine that Ctrl-C ends within a second: they run on another thread, the main one handles signals.
 
 Python hears a signal only between two of its own steps, and the engine looks for one between some of its tasks only; a
 query can be in one task, or in one batch of a stream, for minutes.
@@ -20,7 +20,7 @@ _unfinished: set[threading.Thread] = set()
 
 
 def interruptible(connection: duckdb.DuckDBPyConnection, call: Callable[[], _Answer]) -> _Answer:
-    """Return what `call` returns; a signal that raises in the main thread meanwhile ends it.
+    """Run `call` on another thread and return its result; a signal in the main thread interrupts it.
 
     The engine is asked to stop until it does. Where that takes longer than a moment the exception goes on without it: the query
     ends in the background, and `is_busy` says so.
@@ -62,7 +62,7 @@ def batches_of(
 
 
 def is_busy() -> bool:
-    """Tell whether a query that was interrupted still runs."""
+    """Tell whether an interrupted query still runs."""
     _unfinished.difference_update([run for run in _unfinished if not run.is_alive()])
     return bool(_unfinished)
 
@@ -95,7 +95,7 @@ class _Run:
         return self._value
 
     def stop(self, connection: duckdb.DuckDBPyConnection) -> None:
-        """Ask the engine to stop until it does; wait a moment for that."""
+        """Interrupt the engine until it stops, for a short time at most."""
         if self._thread.ident is None:
             return
         _unfinished.add(self._thread)

@@ -1,4 +1,4 @@
-"""Phrases that the package brings along, so that usual questions need no Ibis: a file for each function, a line for each phrase.
+"""Phrases shipped with the package, so that usual questions need no Ibis: a file a function, a line a phrase.
 
 They are made by `python tests/support/phrases.py`. Each file says which sources it was made of; where these have changed since, it
 counts for nothing, and the question is phrased anew.
@@ -32,7 +32,7 @@ _MADE_OF = "made of "
 
 
 def find_phrase(function: str, arguments: str) -> tuple[str, Columns] | None:
-    """Return the SQL and the columns of a function with these arguments; None where the package does not have it."""
+    """Return the SQL and the columns of a function with these arguments; None where they are not shipped."""
     packed = _phrases_of(function).get(_number(arguments))
     if packed is None:
         return None
@@ -46,7 +46,7 @@ def file_of(function: str) -> Path:
 
 
 def text_of(phrases: Mapping[str, tuple[str, Columns]]) -> str:
-    """Return what a file says; `phrases`: SQL and columns by arguments, as `find_phrase` takes them."""
+    """Return the text of a file; `phrases`: SQL and columns by the arguments of `find_phrase`."""
     lines = [f"{_MADE_OF}{fingerprint()} by tests/support/phrases.py: do not edit"]
     for arguments in sorted(phrases, key=_number):
         sql, columns = phrases[arguments]
@@ -59,7 +59,7 @@ def text_of(phrases: Mapping[str, tuple[str, Columns]]) -> str:
 
 @cache
 def fingerprint() -> str:
-    """Return what stands for the sources that phrases are made of, as they are now."""
+    """Return a digest of the current sources of the phrases."""
     found = blake2b(digest_size=12)
     for path in _source_files():
         found.update(path.name.encode() + path.read_bytes().replace(b"\r\n", b"\n"))

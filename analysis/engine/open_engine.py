@@ -1,4 +1,4 @@
-"""An engine that is open: its connection, what questions made on it on their way, and how it is let go of."""
+"""An open engine: its connection, the tables and views of questions, and its release."""
 
 import weakref
 from collections.abc import Callable, Sequence
@@ -22,7 +22,7 @@ __all__ = ["OpenEngine"]
 
 
 class OpenEngine:
-    """One locked connection; of a dataset, its captures share it.
+    """One locked connection; the captures of a dataset share it.
 
     Attributes:
         name: what it reads, for messages.
@@ -37,7 +37,7 @@ class OpenEngine:
         memory_limit: str,
         threads: int | None,
     ) -> None:
-        """Connect, and let `make` make the tables; the other arguments are those of `connect`.
+        """Connect, and let `make` create the tables; the other arguments are those of `connect`.
 
         Raises:
             UsageError: the engine refuses the memory limit or the number of threads.
@@ -64,7 +64,7 @@ class OpenEngine:
 
     @property
     def is_open(self) -> bool:
-        """Whether it was not closed yet."""
+        """Whether the engine is open."""
         return self._closer.alive
 
     @property
@@ -92,7 +92,7 @@ class OpenEngine:
             return int(answer(self, f"SELECT count(*) FROM {relation.source}").column(0)[0].as_py())
 
     def keep(self, kind: str, relation: Relation) -> Relation:
-        """Return the rows of a relation from a table of their own, which is made once: for rows that are few.
+        """Return the rows of a relation from a temporary table, created once; for few rows.
 
         Args:
             kind: what they are, in one word: the table's name begins with it.
@@ -107,7 +107,7 @@ class OpenEngine:
         return Relation.of_table(self._helpers[key], relation.columns)
 
     def hold(self, kind: str, key: str, make: Callable[[], pa.Table], columns: Columns) -> Relation:
-        """Return rows that this program makes, from a table of their own, which is made once for each key.
+        """Return the rows of a reader from a temporary table, created once for each key.
 
         Args:
             kind: as of `keep`.
@@ -127,7 +127,7 @@ class OpenEngine:
         return Relation.of_table(self._helpers[kind, key], columns)
 
     def view(self, kind: str, sql: str, columns: Columns) -> Relation:
-        """Return what a query returns under a name of its own, which is made once; `kind` as of `keep`."""
+        """Return the view of a query, created once; `kind` as of `keep`."""
 
         def make(name: str) -> None:
             self.con.execute(f"CREATE VIEW {HELPERS}.{name} AS {sql}")
@@ -135,7 +135,7 @@ class OpenEngine:
         return self.named(kind, sql, make, columns)
 
     def named(self, kind: str, key: str, make: Callable[[str], None], columns: Columns) -> Relation:
-        """Return the view that `make` makes in the schema HELPERS under the name it is given, once for each key."""
+        """Return the view that `make` creates in the schema HELPERS by name, once for each key."""
         if (kind, key) not in self._helpers:
             name = f"{kind}_{len(self._helpers)}"
             with engine_errors():
@@ -161,7 +161,7 @@ class OpenEngine:
         return Relation(sql, columns_of(table.schema().to_pyarrow()))
 
     def close(self) -> None:
-        """Let go of the connection and of the disk space it spilled to; closing twice is fine."""
+        """Release the connection and the disk space it spilled to; closing twice is fine."""
         self._closer()
 
 

@@ -1,4 +1,4 @@
-"""What an Ibis function is in SQL, phrased once: kept by the columns of its tables and by its options.
+"""The SQL of Ibis functions, compiled once and cached by the columns of their tables and their options.
 
 Ibis takes longer to say a question than the engine to answer it, and what it says does not depend on the data. So a
 function of `analysis` is called with tables that only have columns, and with placeholders for numbers and texts; its SQL is
@@ -34,7 +34,7 @@ def phrase(
     values: Mapping[str, Value | None] | None = None,
     **tables: Relation | None,
 ) -> Relation:
-    """Return what a function makes of tables, as SQL.
+    """Return the result of a function of tables, as SQL.
 
     Args:
         function: `module:name`; it takes Ibis tables and returns one.
@@ -98,7 +98,7 @@ def say(
 
 
 def _in_order(found: re.Match[str]) -> str:
-    """Return what a SELECT leaves out, by name: Ibis names it in the order of a set, which differs from run to run."""
+    """Return the names after EXCLUDE sorted: Ibis writes them in the order of a set, which varies."""
     return f"EXCLUDE ({', '.join(sorted(found[1].split(', ')))})"
 
 
@@ -116,7 +116,7 @@ def _mark(place: int, name: str, kind: str) -> Any:  # noqa: ANN401  (what the f
 
 
 def _filled(sql: str, tables: Mapping[str, Relation], values: Mapping[str, Value]) -> str:
-    """Return SQL with what its placeholders stand for."""
+    """Return the SQL with its placeholders replaced."""
     numbers = sorted(values)
 
     def fill(found: re.Match[str]) -> str:

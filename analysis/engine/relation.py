@@ -1,4 +1,4 @@
-"""A relation: rows that the engine can return, as SQL and the columns it has. Nothing of Ibis is needed to hold one."""
+"""A relation: rows of the engine as SQL and its columns, without Ibis."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ Columns = tuple[tuple[str, str], ...]  # name and Arrow type of each column, in 
 
 @dataclass(frozen=True, slots=True)
 class Relation:
-    """Rows as the engine knows them.
+    """Rows of the engine: SQL and its columns.
 
     Attributes:
         sql: the query that returns them, in DuckDB's dialect.
@@ -27,7 +27,7 @@ class Relation:
 
     @classmethod
     def of_table(cls, name: str, columns: Columns) -> "Relation":
-        """Return the rows of a table or view of the engine; the name is quoted where it must be."""
+        """Return the rows of a table or view of the engine; the name is quoted where necessary."""
         return cls(f"SELECT * FROM {name}", columns, name)
 
     @property
@@ -60,7 +60,7 @@ class Relation:
 
     @property
     def source(self) -> str:
-        """What stands after FROM."""
+        """The text after FROM."""
         return self.name or f"({self.sql})"
 
 
@@ -70,7 +70,7 @@ def arrow_schema(columns: Columns) -> pa.Schema:
 
 
 def columns_of(schema: pa.Schema | Iterable[pa.Field], changed: Mapping[str, str] | None = None) -> Columns:
-    """Return the columns of an Arrow schema; `changed`: types that some of them have instead."""
+    """Return the columns of an Arrow schema; `changed`: other types for some of them."""
     changed = changed or {}
     return tuple((field.name, changed.get(field.name, str(field.type))) for field in schema)
 
@@ -92,7 +92,7 @@ def as_stated(rows: pa.Table, schema: pa.Schema) -> pa.Table:
 
 @cache
 def _arrow_types() -> dict[str, pa.DataType]:
-    """Return the types that columns of questions have, by what Arrow calls them."""
+    """Return the types of question columns, by their names in Arrow."""
     plain = (
         pa.bool_(), pa.string(), pa.binary(), pa.float32(), pa.float64(), pa.timestamp("us", tz="UTC"),
         *(make() for make in (pa.int8, pa.int16, pa.int32, pa.int64, pa.uint8, pa.uint16, pa.uint32, pa.uint64)),

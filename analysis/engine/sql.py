@@ -1,4 +1,4 @@
-"""Answers to a user's SQL as a stream: of types that can be written, with errors that a user understands."""
+"""Answers to a user's SQL as a stream, with writable types and clear errors."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -82,7 +82,7 @@ def read_sql(
 
 
 def _columns(relation: duckdb.DuckDBPyRelation, *, plain: bool, finite: bool) -> list[str]:
-    """Return what each column of an answer becomes, as SQL."""
+    """Return the SQL expression of each column of an answer."""
     names: set[str] = set()
     columns = []
     for place, (name, kind) in enumerate(zip(relation.columns, relation.types, strict=True), 1):
@@ -129,7 +129,7 @@ def _of_stream(text: str) -> RegtraceError:
 
 @contextmanager
 def _one_sentence(tables: Sequence[str], *, located: bool = True) -> Iterator[None]:
-    """Say in one sentence what the engine says about a query in several lines, and where it is wrong."""
+    """Turn the engine's error of several lines into one sentence, with the place of the error."""
     try:
         yield
     except UsageError as error:

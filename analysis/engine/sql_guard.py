@@ -1,4 +1,4 @@
-"""What a user's query may do: read the tables of the capture, and nothing of the machine."""
+"""The guard of a user's SQL: it may read the tables of the capture, and nothing else of the machine."""
 
 import json
 import re
@@ -99,7 +99,7 @@ _Tables = dict[tuple[str, ...], bool]
 
 
 def _known_tables(connection: duckdb.DuckDBPyConnection) -> _Tables:
-    """Return whether a user may read what a name stands for, by every name in small letters, alone and qualified."""
+    """Return by name whether a user may read it: names in small letters, alone and qualified."""
     rows = connection.execute(
         "SELECT database_name, schema_name, table_name, internal FROM duckdb_tables() "
         "UNION ALL SELECT database_name, schema_name, view_name, internal FROM duckdb_views()"
@@ -157,7 +157,7 @@ def _check_table(node: dict[str, Any], tables: _Tables) -> None:
 
 
 def _nodes(tree: object) -> Iterator[dict[str, Any]]:
-    """Yield every object of a JSON tree; without recursion, for a query may be nested deeply."""
+    """Yield every object of a JSON tree, without recursion: a query may be nested deeply."""
     waiting = [tree]
     while waiting:
         one = waiting.pop()

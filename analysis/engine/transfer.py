@@ -1,4 +1,4 @@
-"""Rows of one engine, or of this program, as a relation of another engine; memory stays bounded."""
+"""Rows of one engine, or of this program, as a relation of another engine, in bounded memory."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +19,7 @@ _BATCH_ROWS = 65_536
 
 @contextmanager
 def copied(relation: Relation, source: OpenEngine, engine: OpenEngine) -> Iterator[Relation]:
-    """Give an engine the rows of a relation of another one (or of its own), in the block; the query runs once."""
+    """Copy the rows of a relation to another engine for the length of a block; the query runs once."""
     with engine_errors():
         reader = stream(source, relation.sql, _BATCH_ROWS)
     with _stored(reader, relation.columns, engine) as rows:
@@ -28,7 +28,7 @@ def copied(relation: Relation, source: OpenEngine, engine: OpenEngine) -> Iterat
 
 @contextmanager
 def given(rows: pa.Table, engine: OpenEngine) -> Iterator[Relation]:
-    """Give an engine rows that this program has, in the block."""
+    """Copy Arrow rows to an engine for the length of a block."""
     with _stored(rows.to_reader(), columns_of(rows.schema), engine) as found:
         yield found
 

@@ -1,1 +1,1 @@
-"""The questions of a capture: their context, their filters and what their answers rest on."""
+"""The questions of a capture, with their context, filters and caveats."""

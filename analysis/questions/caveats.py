@@ -1,4 +1,4 @@
-"""What an answer rests on: losses and blind time inside the time asked about, and keys without a whole name."""
+"""Caveats of answers: losses and blind times in their interval, and keys without a complete name."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -54,7 +54,7 @@ class Caveats:
 
     @property
     def sentences(self) -> list[str]:
-        """One sentence for each kind of doubt; none where there is no doubt."""
+        """One sentence for each kind of caveat."""
         said = []
         if self.losses:
             known = "" if self.lost_events is None else f", {self.lost_events:,} events at least"
@@ -88,7 +88,7 @@ class Caveats:
 
 
 def find_caveats(context: "QueryContext", filters: "Filters") -> Caveats:
-    """Return the caveats of an answer about what filters ask for: their time decides which losses matter."""
+    """Return the caveats of an answer with these filters; only losses in their interval matter."""
     return caveats_between(context, *context.interval(filters), filters.operation)
 
 
@@ -132,7 +132,7 @@ def _split_paths(context: "QueryContext") -> int:
 
 
 def _unclear_writes(context: "QueryContext", operation: Words) -> int:
-    """Return how many rows do not say whether they are of the operations asked for."""
+    """Return the number of rows whose operation may be one of the filter, or not."""
     cases = [*(operation_cases(operation) or ())]
     if not any(case in GROUPS["writes"].cases and case.conditions for case in cases):
         return 0

@@ -1,4 +1,4 @@
-"""What ended otherwise than it began: net changes of values and keys between two times, also as .reg files."""
+"""Net changes of values and keys between two times, also as .reg files."""
 
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING
@@ -29,14 +29,14 @@ __all__ = ["ChangesQuery", "query", "reg_files"]
 
 @dataclass(frozen=True, slots=True)
 class ChangesQuery:
-    """The question for one capture, or several; like `analysis.questions.query.Query`, but its answer is a comparison."""
+    """The query of net changes; like `analysis.questions.query.Query`, but its answer is a comparison."""
 
     context: QueryContext
     filters: Filters
     limit: int | None = None
 
     def net_changes(self) -> "NetChanges":
-        """Run the query and return all net changes, and how many values are not among them."""
+        """Run the query and return all net changes, and the number of values that were left out."""
         from analysis.answers.net_changes import NetChanges, net_changes
 
         found = []
@@ -51,7 +51,7 @@ class ChangesQuery:
         return self._rows(self.net_changes())
 
     def to_pandas(self, *, depth: int = 1) -> "pd.DataFrame":
-        """Run the query and return the answer; `attrs["doubts"]` has the caveats, `attrs["notes"]` what is left out."""
+        """Run the query and return the answer; `attrs["doubts"]` has the caveats, `attrs["notes"]` the omissions."""
         found = self.net_changes()
         frame = to_frame(self._rows(found))
         warn_unknown(self.context, self.filters, is_empty=not len(frame), depth=depth)
@@ -60,11 +60,11 @@ class ChangesQuery:
         return frame
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
-        """Run the query for whoever reads Arrow, such as polars: `polars.from_arrow(query)`."""
+        """Run the query for a reader of Arrow, such as polars: `polars.from_arrow(query)`."""
         return self.to_arrow().__arrow_c_stream__(requested_schema)
 
     def to_ibis(self) -> "Table":
-        """Return what was touched as a lazy Ibis table, before both sides are compared; of one capture.
+        """Return the touched keys and values as a lazy Ibis table, not yet compared; for one capture.
 
         Raises:
             UsageError: there are several captures.
@@ -72,7 +72,7 @@ class ChangesQuery:
         several = self.context.each(self.filters)
         if len(several) > 1:
             raise UsageError(
-                "changes of several captures have no lazy form: ask one capture, or for their rows"
+                "changes of several captures have no lazy form; use to_arrow() or to_pandas(), or open one capture"
             )
         return self.context.engine.table(_touched(several[0], self.filters))
 
@@ -81,7 +81,7 @@ class ChangesQuery:
 
 
 def query(context: QueryContext, filters: Filters, *, limit: int | None = None) -> ChangesQuery:
-    """Return the query; `analysis.capture.Capture.changes` tells the columns.
+    """Return the query; `analysis.capture.Capture.changes` lists the columns.
 
     Args:
         context: what is asked.
@@ -95,7 +95,7 @@ def query(context: QueryContext, filters: Filters, *, limit: int | None = None) 
 
 
 def reg_files(context: QueryContext, found: "NetChanges", filters: Filters) -> "RegFiles":
-    """Return the .reg files of net changes that were asked for with these filters.
+    """Return the .reg files of net changes; `filters` are those of their query.
 
     Raises:
         UsageError: there are several captures.
@@ -103,7 +103,7 @@ def reg_files(context: QueryContext, found: "NetChanges", filters: Filters) -> "
     from analysis.regfile.files import reg_files as files_of
 
     if len(context.stores) > 1:
-        raise UsageError("a .reg file is for one registry: ask one capture, not several")
+        raise UsageError("a .reg file is for one registry; open one capture, not several")
     return files_of(
         found.rows,
         user_sid=filters.user_sid,
@@ -117,7 +117,7 @@ def reg_files(context: QueryContext, found: "NetChanges", filters: Filters) -> "
 
 
 def _touched(context: QueryContext, filters: Filters) -> Relation:
-    """Return the evidence on both sides of what changed values and keys, not yet compared."""
+    """Return the evidence before and after the changes of values and keys, not yet compared."""
     until_end = replace(filters.of_keys(), end=filters.end)
     beside = surroundings(context, until_end)
     asked = None
@@ -146,12 +146,12 @@ def _touched(context: QueryContext, filters: Filters) -> Relation:
 
 
 def _is_narrow(filters: Filters) -> bool:
-    """Tell whether only some of the changes of a key are asked for: more than keys and times is said."""
+    """Tell whether filters select only some changes of a key: they have more than keys and times."""
     return replace(filters.of_events(), start=None, end=None) != Filters()
 
 
 def _words_of(filters: Filters) -> list[str]:
-    """Return the filters that ask something as one line, or none."""
+    """Return the filters that are set as one line, or no line."""
     asked = {field.name: getattr(filters, field.name) for field in fields(filters)}
     words = [f"{name} {word}" for name, word in asked.items() if word not in (None, False)]
     return [f"Asked for: {', '.join(words)}"] if words else []

@@ -1,4 +1,4 @@
-"""What a question is asked of: an open capture's tables, the rows that fit filters, and what answers rest on.
+"""The context of questions: the tables of an open capture, and the rows that fit filters.
 
 A question (`analysis.questions`) turns a context and filters into a `analysis.questions.query.Query`. Contexts of several
 captures are in `analysis.dataset`.
@@ -66,16 +66,16 @@ class QueryContext:
         return Relation.of_table(name, self.columns[name])
 
     def each(self, filters: Filters) -> "Sequence[QueryContext]":
-        """Return what to ask where captures must be asked one by one: those of a dataset that have the keys."""
+        """Return the captures to query separately: in a dataset, those that contain the requested keys."""
         del filters
         return [self]
 
     def labelled(self, rows: "pa.Table") -> "pa.Table":
-        """Return the rows of an answer; of a dataset, with the columns that say which capture each row is of."""
+        """Return the rows of an answer; in a dataset, with the columns `host` and `capture` first."""
         return rows
 
     def labelled_batches(self, rows: "pa.RecordBatchReader") -> "pa.RecordBatchReader":
-        """Return the batches of an answer; of a dataset, with the columns that say which capture each row is of."""
+        """Return the batches of an answer; in a dataset, with the columns `host` and `capture` first."""
         return rows
 
     def span(self) -> tuple[int, int] | None:
@@ -101,7 +101,7 @@ class QueryContext:
         return start_ns, end_ns
 
     def rows(self, filters: Filters, *, joined: bool = False) -> Relation:
-        """Return the event rows that fit, in no order.
+        """Return the event rows that fit the filters, in no order.
 
         Args:
             filters: what rows are asked for.
@@ -132,7 +132,7 @@ class QueryContext:
         return self.rows(filters, joined=True)
 
     def usage(self, filters: Filters) -> Relation | None:
-        """Return what was done to the keys asked for, as the capture has it summed (the table `usage`).
+        """Return the stored sums of the requested keys (the table `usage`).
 
         None where it has not, or where filters choose among the events of a key.
         """
@@ -150,7 +150,7 @@ class QueryContext:
         )
 
     def has_key(self, text: str, *, subtree: bool = False, user_sid: str | None = None) -> bool:
-        """Tell whether the capture knows a key, or one that a pattern fits.
+        """Tell whether the capture has a key, or one that a pattern fits.
 
         Raises:
             UsageError: the key cannot be understood.
@@ -160,24 +160,24 @@ class QueryContext:
             return bool(answer(self.engine, query).column(0)[0].as_py())
 
     def has_process(self, filters: Filters) -> bool:
-        """Tell whether a process is what the filters ask for; True where none is asked for."""
+        """Tell whether a process fits the filters; True where they have no process."""
         processes = self._processes(filters)
         return processes is None or not self.engine.is_empty(processes)
 
     def few(self, events: Relation) -> Relation:
-        """Return event rows, from a table of their own where they are few: for what looks at them several times."""
+        """Return event rows, from a temporary table where they are few, for callers that read them several times."""
         some = self.engine.keep("few", events.limit(_FEW_ROWS + 1))
         return some if self.engine.count(some) <= _FEW_ROWS else events
 
     def kept(self, events: Relation, sift: Callable[[Relation], Relation]) -> Relation:
-        """Return the few event rows that `sift` leaves, from a table of their own: they are looked for once."""
+        """Return the few event rows that `sift` selects, from a temporary table; they are searched once."""
         # By sequence first: an engine that sifts rows reads every column that it is to return of them.
         few = self.engine.keep("few", sift(events).select("sequence"))
         asked = f"SELECT * FROM {events.source} WHERE sequence IN (SELECT sequence FROM {few.source})"
         return self.engine.keep("kept", Relation(asked, events.columns))
 
     def operations(self) -> frozenset[str]:
-        """Return the names of the operations that occur: as the manifest counts them, or looked for once."""
+        """Return the names of the operations that occur: from the manifest, or by one search."""
         counted: list[dict[str, int] | None] = [
             manifest.totals.get("operations") for _, manifest in self.stores
         ]
@@ -215,7 +215,7 @@ class QueryContext:
         return found
 
     def info(self) -> dict[str, Any]:
-        """Return what is known about the capture as JSON values: the manifest, losses and diagnostics."""
+        """Return the facts of the capture as JSON values: the manifest, losses and diagnostics."""
         facts = self.manifest.as_dict()
         for name in ("losses", "diagnostics"):
             with engine_errors():
@@ -223,7 +223,7 @@ class QueryContext:
         return facts
 
     def key_ids(self, filters: Filters) -> list[int] | Relation | None:
-        """Return the keys asked for and all that are grouped with them; None where every key is.
+        """Return the requested keys and all keys grouped with them; None for every key.
 
         A list where they are few, else a relation with the column `key_id`.
         """
@@ -241,7 +241,7 @@ class QueryContext:
         return ids if len(ids) <= _FEW_KEYS else found
 
     def _processes(self, filters: Filters) -> Relation | None:
-        """Return the processes asked for by image or pid; None where every one is."""
+        """Return the processes that fit by image or pid; None for every process."""
         if filters.process is None and filters.pid is None:
             return None
         found, process = self.relation("processes"), filters.process
@@ -260,7 +260,7 @@ class QueryContext:
         return found
 
     def _of_columns(self, rows: Relation, filters: Filters) -> Relation:
-        """Return the rows that fit what is asked of values, operations and statuses."""
+        """Return the rows that fit the filters of values, operations and statuses."""
         if filters.value is not None:
             rows = _filtered(rows, "of_value", values={"regex": name_regex(filters.value)})
         cases = operation_cases(filters.operation)
@@ -277,7 +277,7 @@ class QueryContext:
         return rows
 
     def _source(self, key_ids: list[int] | Relation | None, *, joined: bool) -> Relation:
-        """Return event rows among which are those of some keys; None: all rows."""
+        """Return event rows that include all rows of some keys; None: all rows."""
         del key_ids  # an engine finds the rows of a key by itself: they stand together in the parts
         return self.relation("events" if joined else "stored_events")
 
@@ -292,7 +292,7 @@ class QueryContext:
         )
 
     def _key_condition(self, texts: Sequence[str], subtree: bool, user_sid: str | None) -> str:
-        """Return the SQL condition for rows of `keys` that one of some texts means."""
+        """Return the SQL condition for the keys that one of some texts names."""
         manifest = self.manifest
         return key_condition(texts, subtree, user_sid, manifest.control_set, shows_user=manifest.shows_user)
 
@@ -316,7 +316,7 @@ class SingleContext(QueryContext):
 def key_condition(
     texts: Sequence[str], subtree: bool, user_sid: str | None, control_set: int | None, *, shows_user: bool
 ) -> str:
-    """Return the SQL condition for rows of `keys`, of captures with this control set, that a text means."""
+    """Return the SQL condition for the keys that a text names, in captures with this control set."""
     patterns = [
         pattern
         for text in texts
@@ -352,5 +352,5 @@ def _of_pids(processes: Relation, pids: Sequence[int]) -> Relation:
 
 
 def _in_range(nanoseconds: int) -> int:
-    """Return a time that the column can be compared with: years before 1677 and after 2262 are its ends."""
+    """Return a time in the range of the column: years before 1677 and after 2262 become its ends."""
     return max(-(2**63), min(nanoseconds, 2**63 - 1))

@@ -52,7 +52,7 @@ class DiffQuery:
     limit: int | None = None
 
     def to_arrow(self) -> pa.Table:
-        """Compare, and return what differs; the columns are those of `analysis.answers.differences.differences`."""
+        """Return the differences; the columns are those of `analysis.answers.differences.differences`."""
         from analysis.answers.differences import differences
         from analysis.engine.transfer import copied, given
 
@@ -83,7 +83,7 @@ class DiffQuery:
                 return differences(rows, self.folds).slice(0, self.limit)
 
     def to_pandas(self, *, depth: int = 1) -> "pd.DataFrame":
-        """Compare, and return what differs; the caveats of both sides are in `attrs["doubts"]`."""
+        """Return the differences; `attrs["doubts"]` has the caveats of both sides."""
         del depth  # nothing is warned of: a key that one side alone knows is a difference
         frame = to_frame(self.to_arrow())
         (ours, asked), (theirs, asked_there) = self.sides
@@ -95,15 +95,15 @@ class DiffQuery:
         return frame
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
-        """Run the query for whoever reads Arrow, such as polars: `polars.from_arrow(query)`."""
+        """Run the query for a reader of Arrow, such as polars: `polars.from_arrow(query)`."""
         return self.to_arrow().__arrow_c_stream__(requested_schema)
 
     def to_ibis(self) -> "Table":
         """Raise UsageError: a comparison runs on two engines, and has no lazy form."""
-        raise UsageError("a comparison has no lazy form: ask for its rows")
+        raise UsageError("a comparison has no lazy form; use to_arrow() or to_pandas()")
 
     def _side(self, context: QueryContext, filters: Filters, names: pa.Table, stack: ExitStack) -> Relation:
-        """Return what one side tells of its keys, values, processes and operations."""
+        """Return the keys, values, processes and operations of one side."""
         from analysis.engine.transfer import given
 
         beside = surroundings(context, filters)
@@ -150,7 +150,7 @@ def query(
     """
     if other is None and a == b:
         raise UsageError(
-            "there is nothing to compare with: name a second capture, or two different intervals of one"
+            "there is nothing to compare; give a second capture, or two different intervals of one capture"
         )
     sides = tuple(_sides(((context, a), (other or context, b)), filters))
     return DiffQuery(sides, parse_folds(fold), parse_kinds(only), counts, check_limit(limit))  # type: ignore[arg-type]
@@ -162,7 +162,7 @@ def _sides(
     for context, (start, end) in named:
         if len(context.stores) > 1:
             raise UsageError(
-                f"{context.path.name} is {len(context.stores)} captures: name one capture for each side"
+                f"{context.path.name} is {len(context.stores)} captures; give one capture for each side"
             )
         start = filters.start if start is None else start
         end = filters.end if end is None else end
@@ -170,7 +170,7 @@ def _sides(
 
 
 def _key_names(a: QueryContext, b: QueryContext, folds: Collection[str]) -> list[pa.Table]:
-    """Return for each side what its keys are called that pair by their meaning (columns own and name).
+    """Return for each side the paired names of its keys (columns own and name).
 
     All keys of both captures are looked at, whichever are asked for: what a name means does not depend on that.
     """
@@ -187,7 +187,7 @@ def _key_names(a: QueryContext, b: QueryContext, folds: Collection[str]) -> list
 
 
 def _value_names(context: QueryContext, a: Relation, b: Relation, folds: Collection[str]) -> list[pa.Table]:
-    """Return for each side what its values are called that pair by their meaning, key by key."""
+    """Return for each side the paired names of its values, key by key."""
     from analysis.answers.pairing import paired_names
 
     of_keys: dict[str, tuple[list[str], list[str]]] = {}

@@ -1,4 +1,4 @@
-"""What `history`, `state`, `changes` and `diff` look at besides the rows of the keys asked for, and how sure it is.
+"""The evidence for `history`, `state`, `changes` and `diff` outside the rows of the requested keys, and its gaps.
 
 Keys above and below, renames, losses, and changes under no proved name: `analysis.answers.evidence` says what these mean.
 """
@@ -59,7 +59,7 @@ _OF_HIVES = ("HiveWork", "LoadKey", "UnloadKey", "RestoreKey", "ReplaceKey")
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What lies beside the rows of some keys; the arguments of `analysis.answers.evidence.evidence`.
+    """The further tables that evidence of some keys needs; arguments of `analysis.answers.evidence.evidence`.
 
     Attributes:
         subtrees: whether the capture has events that may change a whole subtree.
@@ -80,7 +80,7 @@ class Surroundings:
 
 
 def surroundings(context: QueryContext, filters: Filters) -> Surroundings:
-    """Return what lies beside the rows that fit filters."""
+    """Return the further tables for the rows that fit the filters."""
     descent = _descent(context)
     changes = not context.operations().isdisjoint(OF_SUBTREES)
     if not changes and descent is None:  # mostly so, and then half of the work falls away
@@ -99,7 +99,7 @@ def surroundings(context: QueryContext, filters: Filters) -> Surroundings:
 
 
 def evidence_of(context: QueryContext, filters: Filters) -> tuple[Relation, Surroundings]:
-    """Return all events of the keys asked for, whatever else is asked, and what lies beside them."""
+    """Return all events of the requested keys, without the other filters, and their surroundings."""
     of_keys = filters.of_keys()
     events = context.rows(of_keys).select(*NEEDED)
     if filters.key is not None:
@@ -111,13 +111,13 @@ def evidence_of(context: QueryContext, filters: Filters) -> tuple[Relation, Surr
 
 
 def shown(context: QueryContext, filters: Filters) -> Relation | None:
-    """Return the sequence of the events that fit what is not asked of keys and values; None where all do."""
+    """Return the sequence of the events that fit the filters of events; None where all do."""
     of_events = filters.of_events()
     return None if of_events == Filters() else context.rows(of_events).select("sequence")
 
 
 def unproved_changes(context: QueryContext, filters: Filters) -> Relation | None:
-    """Return what was changed under no proved name by the end of a time (`analysis.answers.unproved`); None: nothing."""
+    """Return the changes under unproved names by the end of a time (`analysis.answers.unproved`); None: no change."""
     names = context.manifest.totals.get("names", {})
     is_named = context.manifest.complete and not (names.get("partial") or names.get("none"))
     if is_named and context.operations().isdisjoint(_OF_HIVES):
@@ -135,7 +135,7 @@ def unproved_changes(context: QueryContext, filters: Filters) -> Relation | None
 
 
 def doubtful(context: QueryContext, filters: Filters) -> "Doubtful | None":
-    """Return when what was known by the end of a time may have been changed without a record; None: never."""
+    """Return the times of possible changes without a record, by the end of a time; None: no such time."""
     from analysis.answers.intervals import Doubtful
 
     changes, end_ns = unproved_changes(context, filters), context.interval(filters)[1]
@@ -149,7 +149,7 @@ def doubtful(context: QueryContext, filters: Filters) -> "Doubtful | None":
 
 
 def _descent(context: QueryContext) -> Relation | None:
-    """Return which keys lie below those that were missing, deleted or newly made after; None: none does."""
+    """Return the keys below those that were missing, deleted or created; None: no key."""
     engine, keys, events = context.engine, context.relation("keys"), context.relation("stored_events")
     stays = _stays(context)
     absent = phrase("analysis.answers.evidence:absences", events=events)
@@ -166,7 +166,7 @@ def _descent(context: QueryContext) -> Relation | None:
 
 
 def _heard(context: QueryContext, stays: Relation | None) -> str:
-    """Return the query of key_id and first_at, the sequence of a key's first event, or of a rename by which it came."""
+    """Return key_id and first_at: the sequence of the key's first event, or of the rename that moved it there."""
     usage = context.usage(Filters())
     rows = context.relation("stored_events") if usage is None else usage
     first = "sequence" if usage is None else "first_sequence"
@@ -180,7 +180,7 @@ def _heard(context: QueryContext, stays: Relation | None) -> str:
 
 
 def _stays(context: QueryContext) -> Relation | None:
-    """Return the stays of keys under names (`analysis.answers.stays`); None: no key was renamed, as mostly."""
+    """Return the stays of keys under names (`analysis.answers.stays`); None: no key was renamed."""
     if "RenameKey" not in context.operations():
         return None
     engine, keys = context.engine, context.relation("keys")
@@ -197,7 +197,7 @@ def _stays(context: QueryContext) -> Relation | None:
 
 
 def _stays_beside(context: QueryContext, filters: Filters) -> Relation | None:
-    """Return the stays of all keys that were ever under the paths asked for; None: none of these was renamed."""
+    """Return the stays of all keys that were ever under the requested paths; None: no such key was renamed."""
     stays = _stays(context)
     if stays is None:
         return None

@@ -1,4 +1,4 @@
-"""What happened to values: each write and delete, what it changed, and how the old content is known."""
+"""The history of values: each write and delete, its change, and the source of the old content."""
 
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ __all__ = ["query"]
 
 
 def query(context: QueryContext, filters: Filters, *, limit: int | None = None) -> Query:
-    """Return the query; `analysis.capture.Capture.history` tells the columns.
+    """Return the query; `analysis.capture.Capture.history` lists the columns.
 
     Args:
         context: what is asked.

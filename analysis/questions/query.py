@@ -1,4 +1,4 @@
-"""A query: one question about one context, ready to run. Nothing has run when it is made, but small lookups."""
+"""A query: one question about one context, ready to run. Creating it runs only small lookups."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -25,7 +25,7 @@ _BATCH_ROWS = 65_536
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What a question became for one capture, or several.
+    """One question for one capture, or several.
 
     Attributes:
         context: what is asked.
@@ -42,13 +42,13 @@ class Query:
     notes: Sequence[str] = field(default=())
 
     def to_arrow(self) -> "pa.Table":
-        """Run the query and return the answer; of a dataset with the columns `host` and `capture` first."""
+        """Run the query and return the answer; in a dataset, with the columns `host` and `capture` first."""
         found = self.context.engine.fetch(self.relation)
         with engine_errors():
             return self.context.labelled(found if self.finish is None else self.finish(found))
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
-        """Run the query for whoever reads Arrow, such as polars: `polars.from_arrow(query)`."""
+        """Run the query for a reader of Arrow, such as polars: `polars.from_arrow(query)`."""
         return self.to_arrow().__arrow_c_stream__(requested_schema)
 
     def reader(self, batch_rows: int = _BATCH_ROWS) -> "pa.RecordBatchReader":
@@ -58,13 +58,13 @@ class Query:
             UsageError: the answer is made of all of its rows, and has no stream.
         """
         if self.finish is not None:
-            raise UsageError("this answer has no stream: ask for its rows")
+            raise UsageError("this answer has no stream; use to_arrow() or to_pandas()")
         with engine_errors():
             rows = stream(self.context.engine, self.relation.sql, batch_rows)
         return self.context.labelled_batches(rows)
 
     def to_pandas(self, *, depth: int = 1) -> "pd.DataFrame":
-        """Run the query and return the answer; the doubts about it are in `attrs["doubts"]`, as sentences.
+        """Run the query and return the answer; `attrs["doubts"]` has the caveats, as sentences.
 
         Args:
             depth: how many calls below the user's own line the caller stands: there warnings point to.
@@ -82,13 +82,13 @@ class Query:
 
 
 def check_limit(limit: int | None) -> int | None:
-    """Return the limit.
+    """Return the limit; raise UsageError where it is no number of rows.
 
     Raises:
         UsageError: it is no number of rows.
     """
     if limit is not None and not 0 <= limit < 2**63:
-        raise UsageError(f"limit is {limit}: it must be a number of rows")
+        raise UsageError(f"invalid limit {limit}; use a number of rows, 0 or more")
     return limit
 
 

@@ -1,4 +1,4 @@
-"""Long timelines, a range of `sequence` after the other: an engine sorts what it returns, and all of it in memory is much.
+"""Long timelines, read one range of `sequence` after another, so that no engine sorts all rows in memory.
 
 The parts of a capture follow each other in `sequence`, so each is sorted by itself and the whole is in order.
 """
@@ -23,7 +23,7 @@ _RANGE_ROWS = 80_000  # rows of a range: half a part, with all names joined some
 
 
 def ranges(context: "QueryContext", filters: Filters) -> list[tuple[int, int]]:
-    """Return first and last `sequence` of each range that a long timeline is read in; none where it is short, or in one.
+    """Return first and last `sequence` of each range of a long timeline; no range for a short timeline.
 
     Args:
         context: one or several captures; several have no parts that follow each other.
@@ -51,7 +51,7 @@ def stream_ranges(
     columns: Sequence[str],
     batch_rows: int,
 ) -> pa.RecordBatchReader:
-    """Return rows in the order of `sequence`, as a stream that holds one range of them at a time.
+    """Return rows by `sequence`, as a stream that holds one range at a time.
 
     Args:
         context: whose engine reads.

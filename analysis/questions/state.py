@@ -1,4 +1,4 @@
-"""What was known of keys and values at a time."""
+"""Keys and values as of a time."""
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ __all__ = ["query"]
 
 
 def query(context: QueryContext, filters: Filters, *, limit: int | None = None) -> Query:
-    """Return the query; `analysis.capture.Capture.state` tells the columns.
+    """Return the query; `analysis.capture.Capture.state` lists the columns.
 
     Args:
         context: what is asked.

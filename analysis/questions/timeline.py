@@ -1,4 +1,4 @@
-"""What happened, in order."""
+"""The events that fit, in order."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -61,8 +61,8 @@ def reader(
 def _rows(context: QueryContext, filters: Filters, columns: Sequence[str] | None) -> "Relation":
     known = context.event_columns
     if columns is not None and not columns:
-        raise UsageError(f"no column is named: the columns are {', '.join(known)}")
+        raise UsageError(f"no column given; use some of: {', '.join(known)}")
     for name in columns or ():
         if name not in known:
-            raise UsageError(f"events have no column {name!r}: the columns are {', '.join(known)}")
+            raise UsageError(f"unknown column {name!r}; use some of: {', '.join(known)}")
     return context.timeline_rows(filters)

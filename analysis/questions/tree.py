@@ -1,4 +1,4 @@
-"""How much was done to each key and to the keys below it, down to a depth."""
+"""Operations on each key and the keys below it, down to a depth."""
 
 from analysis.answers.words import TREE_SORTS, check_word
 from analysis.engine.phrases import phrase

@@ -1,4 +1,4 @@
-"""What a user named that a capture does not know: the command line refuses or warns, Python warns."""
+"""Unknown keys and processes in filters: the command line refuses or warns, Python warns."""
 
 import difflib
 import warnings
@@ -17,7 +17,7 @@ __all__ = ["unknown_key", "unknown_process", "warn_unknown"]
 
 
 def unknown_key(context: "QueryContext", key: str, *, subtree: bool, user_sid: str | None) -> str | None:
-    """Return a sentence where a key was named that the capture does not know; a pattern may match nothing.
+    """Return a sentence about a key that the capture does not have; None otherwise, or for a pattern.
 
     Raises:
         UsageError: the key cannot be understood.
@@ -30,7 +30,7 @@ def unknown_key(context: "QueryContext", key: str, *, subtree: bool, user_sid: s
 
 
 def unknown_process(context: "QueryContext", filters: Filters) -> str | None:
-    """Return a sentence where no process of the capture is what the filters ask for; None where one is, or none is asked for."""
+    """Return a sentence where no process of the capture fits the filters; None otherwise."""
     if context.has_process(filters):
         return None
     with engine_errors():
@@ -45,7 +45,7 @@ def unknown_process(context: "QueryContext", filters: Filters) -> str | None:
 
 
 def warn_unknown(context: "QueryContext", filters: Filters, *, is_empty: bool, depth: int) -> None:
-    """Warn of keys and processes that were named and are not known, which an answer without rows does not tell.
+    """Warn of unknown keys and processes: an empty answer does not show that they are unknown.
 
     Args:
         context: what was asked.

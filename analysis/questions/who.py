@@ -1,4 +1,4 @@
-"""Who did something to keys and values: one row per process, or per process, key and value."""
+"""The processes that touched keys and values: one row per process, or per process, key and value."""
 
 from analysis.engine.phrases import phrase
 from analysis.filters import Filters

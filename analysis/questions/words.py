@@ -1,4 +1,4 @@
-"""The filters of questions as keyword arguments: typed for checkers, and shown by `help` and by tab completion."""
+"""The filters of questions as keyword arguments, for type checkers, `help` and tab completion."""
 
 import inspect
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 class MoreFilters(TypedDict, total=False):
-    """The filters of `FilterWords` but for key and value, for questions that have these as parameters."""
+    """The filters of `FilterWords` except key and value, for questions that have these as parameters."""
 
     subtree: bool
     process: str | int | None
@@ -29,19 +29,19 @@ class MoreFilters(TypedDict, total=False):
 
 
 class ValueFilters(MoreFilters, total=False):
-    """The filters of `FilterWords` but for key, for questions that have it as a parameter."""
+    """The filters of `FilterWords` except key, for questions that have it as a parameter."""
 
     value: str | None
 
 
 class FilterWords(ValueFilters, total=False):
-    """The filters of `analysis.filters.Filters` as keyword arguments; every one that is left out asks nothing."""
+    """The filters of `analysis.filters.Filters` as keyword arguments; an omitted one does not filter."""
 
     key: Words
 
 
 def shows_filters(function: _Function) -> _Function:
-    """Let the signature of a function that takes `**filters` spell them out."""
+    """Give a function with `**filters` a signature that lists every filter."""
     signature = inspect.signature(function)
     own = [one for one in signature.parameters.values() if one.kind is not one.VAR_KEYWORD]
     spelled = [
@@ -62,12 +62,12 @@ def merged_filters(standing: Filters, asked: Filters) -> Filters:
     """Return both filters together.
 
     Raises:
-        UsageError: both ask something of the same, and not the same thing.
+        UsageError: both set the same filter, to different words.
     """
     before, more = standing.stated(), asked.stated()
     for name in before.keys() & more.keys():
         if before[name] != more[name]:
             raise UsageError(
-                f"{name} is {before[name]!r} already where the capture was narrowed: it cannot be {more[name]!r}"
+                f"conflicting {name}: the capture has the filter {before[name]!r} already, not {more[name]!r}"
             )
     return Filters(**(before | more))

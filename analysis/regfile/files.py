@@ -1,4 +1,4 @@
-"""What changed as two .reg files: one makes the changes again, one takes them back.
+"""Net changes as two .reg files: one makes the changes again, one takes them back.
 
 regedit works from top to bottom, so keys are deleted first, parents before their subkeys, and then each key is
 made and its values follow. What a file cannot say is never written nearly: it is listed at the file's end and
@@ -65,7 +65,7 @@ _Row = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, repr=False)
 class RegFiles:
-    """The texts of two .reg files, and what is in neither.
+    """The texts of two .reg files, and the changes that they lack.
 
     Attributes:
         apply: makes the changes, on a registry as it was before.
@@ -87,16 +87,16 @@ class RegFiles:
 
     @property
     def not_undoable(self) -> "pd.DataFrame":
-        """What `undo` does not bring back, or not exactly, with the reasons."""
+        """The changes that `undo` does not take back, or not exactly, with the reasons."""
         return self._frame_of(_UNDO)
 
     @property
     def not_applicable(self) -> "pd.DataFrame":
-        """What `apply` does not make again, or not exactly, with the reasons."""
+        """The changes that `apply` does not make again, or not exactly, with the reasons."""
         return self._frame_of(_APPLY)
 
     def left_out_of(self, file: str) -> list[tuple[str, str]]:
-        """Return what `apply` or `undo` lacks: the key and the value, and the reason."""
+        """Return the changes that `apply` or `undo` lacks: the key and the value, and the reason."""
         return [(_label(row), row["reason"]) for row in self.left_out.to_pylist() if row["file"] == file]
 
     def save(
@@ -149,7 +149,7 @@ def _place(row: _Row) -> tuple[list[str], bool, str, int]:
 
 
 class _File:
-    """One of the two files while it is made."""
+    """One of the two files under construction."""
 
     def __init__(self, direction: str, user_sid: str | None, *, narrowed: bool) -> None:
         self._direction = direction
@@ -165,7 +165,7 @@ class _File:
         self._changed: set[str] = set()  # names of keys that were themselves changed
 
     def made(self, rows: list[_Row], about: Sequence[str]) -> tuple[str, list[_Row]]:
-        """Return the text, and what is not in it."""
+        """Return the text, and the changes that it lacks."""
         named = list(self._named(rows))
         self._changed = {name for name, row in named if row["value_name"] is None}
         blocks = [*self._deletions(named), *self._settings(named)]
@@ -194,7 +194,7 @@ class _File:
                 self._leave_out(row, str(said))
 
     def _never_done(self, row: _Row) -> str | None:
-        """Return why nothing in a key can be changed by a file; None where it can."""
+        """Return the reason why no file can change a key; None where one can."""
         if row["change"] == "renamed":
             return _RENAMED
         below = fold_name(row["display_key"]).startswith(_IN_MEMORY)
@@ -238,7 +238,7 @@ class _File:
             yield [*comments, key_line(current), *lines[1:]]
 
     def _key(self, row: _Row) -> str | None:
-        """Return "" for a key that is made, None for one that is not."""
+        """Return "" for a key that the file creates, None for another."""
         if row["change"] not in self._made:
             return None
         if self._direction == _UNDO and not row["complete"]:
@@ -250,7 +250,7 @@ class _File:
         return ""
 
     def _value(self, name: str, row: _Row) -> str | None:
-        """Return the line of a value; None where its key's deletion does all."""
+        """Return the line of a value; None where the deletion of its key is enough."""
         value = unescape_name(row["value_name"])
         side = "after" if self._direction == _APPLY else "before"
         absent = row["change"] == "removed" if self._direction == _APPLY else row["before_from"] == "absent"
@@ -320,8 +320,8 @@ def _stamp(time: datetime | None) -> str:
 
 
 def _write(path: Path, content: bytes, *, force: bool) -> None:
-    """Write a file that is there, whole, when this returns."""
+    """Write a whole file and flush it to the disk."""
     if path.exists() and not force:
-        raise TargetError(f"{path} exists; say force=True to replace it, or give another name")
+        raise TargetError(f"{path} exists; give another name, or force=True to replace it")
     with open_target(path, force=force) as stream:
         stream.write(content)

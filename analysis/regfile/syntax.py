@@ -1,4 +1,4 @@
-r"""Lines of a .reg file (version 5.00) as regedit reads them; what a file is for is `analysis.regfile.files`'s business.
+r"""Lines of a .reg file (version 5.00) as regedit reads them; `analysis.regfile.files` decides on the content.
 
 Names and data are raw here, not escaped: they may hold NULs, newlines and lone surrogates, and none of them
 may become a line of its own. What cannot be written exactly raises `NotExpressible` with the reason.
@@ -119,7 +119,7 @@ def value_gone(name: str) -> str:
 
 
 def comment(text: str) -> str:
-    r"""Return a line that importers skip, whatever strangers wrote into `text`.
+    r"""Return a comment line, which importers skip; `text` may hold any character.
 
     Everything that Unicode does not call printable becomes ``\u{HEX}``: nothing ends the line early or
     shows it in another order.
@@ -134,7 +134,7 @@ def comment(text: str) -> str:
 
 
 def shown_data(kind: int | None, data: bytes) -> str:
-    """Return type and data in a few letters, as a comment shows them beside a line that says the rest."""
+    """Return type and data in a few letters, for a comment."""
     text = _plain_text(data) if kind == _SZ else None
     if text is None:
         return f"type {kind}, {len(data)} bytes"
@@ -167,7 +167,7 @@ def _quoted(text: str) -> str:
 
 
 def _plain_text(data: bytes) -> str | None:
-    """Return the text of a string that quotes can hold exactly: one NUL, at its end, and nothing unseen."""
+    """Return the text of a string that can be quoted exactly: one NUL, at its end, and no invisible character."""
     if len(data) % 2 or data[-2:] != b"\0\0":
         return None
     try:

@@ -1,4 +1,4 @@
-"""`regtrace boot`: the trace that Windows itself starts early in every boot."""
+"""`regtrace boot`: the trace that Windows starts early in every boot."""
 
 from enum import StrEnum
 from pathlib import Path

@@ -18,7 +18,9 @@ EXAMPLES = (
 def cancel(
     force: Annotated[
         bool,
-        typer.Option("--force", help="Even if a process takes care of it, or what is known is unreadable."),
+        typer.Option(
+            "--force", help="Also if a process still supervises it, or if its notes cannot be read."
+        ),
     ] = False,
 ) -> None:
     """End the recording that `regtrace start` began, and discard it.
@@ -31,6 +33,8 @@ def cancel(
 
     target = discard(service=real_service(), force=force)
     if target is None:
-        console.say("what was known of a recording was forgotten; `regtrace sessions` shows whether one runs")
+        console.say(
+            "the notes of the recording were removed; `regtrace sessions` shows whether a session still runs"
+        )
     else:
         console.say(f"the recording for {target} was ended, and its trace removed")

@@ -73,7 +73,7 @@ def capture(
     Needs an elevated prompt. The kernel writes the trace, of all processes; then names of keys that were open
     before are added, and a capture is published. The first Ctrl-C ends the recording and publishes it (exit
     code 130), a second one gives up. Losses are counted while it runs and shown at the end. The exit code of
-    PROGRAM is told, not returned. README.md says where this was tried.
+    PROGRAM is printed, not returned. README.md says where this was tried.
     """
     from tracer.recording.capture import advice_on_traces, record
     from tracer.recording.recorder import real_service

@@ -1,4 +1,4 @@
-"""`regtrace changes`: what is different afterwards, and .reg files that do it again or take it back."""
+"""`regtrace changes`: net changes, and .reg files that make them again or take them back."""
 
 from collections import Counter
 from functools import partial
@@ -108,17 +108,17 @@ def changes(
 
 
 def _check_files(*paths: Path | None, force: bool) -> None:
-    """Raise where a file cannot be written, before any work is done."""
+    """Raise where a file cannot be written, before any work."""
     from cli.output.files import check_target
 
     reg, undo, _ = paths
     if "-" in (str(reg), str(undo)):
-        raise UsageError("a .reg file is UTF-16, which no terminal shows: name a file")
+        raise UsageError("a .reg file is UTF-16, which no terminal shows; give a file name")
     named = [path for path in paths if path is not None and str(path) != "-"]
     for path in named:
         check_target(path, force=force)
     if len({path.resolve() for path in named}) < len(named):
-        raise UsageError("--reg, --undo and --output name the same file: give each its own")
+        raise UsageError("--reg, --undo and --output name the same file; give each its own")
 
 
 def _write_files(files: "RegFiles", reg: Path | None, undo: Path | None, *, force: bool) -> None:

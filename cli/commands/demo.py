@@ -1,4 +1,4 @@
-"""`regtrace demo`: the whole job on a trace of our own, in one folder, with every command it stands for."""
+"""`regtrace demo`: the whole job on a simulated trace, in one folder, with the command of every step."""
 
 from functools import partial
 from pathlib import Path
@@ -89,10 +89,10 @@ def demo(
 
 def _prepare(folder: Path, *, force: bool) -> None:
     if folder.is_file():
-        raise TargetError(f"{folder} is a file; name a folder")
+        raise TargetError(f"{folder} is a file; give a folder")
     if folder.is_dir() and any(folder.iterdir()) and not force:
         raise TargetError(
-            f"{folder} exists and is not empty; give --force to use it again, or name another folder"
+            f"{folder} exists and is not empty; give another folder, or --force to use it again"
         )
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -108,7 +108,7 @@ def _step(number: int, what: str, command: str) -> None:
 
 
 def _interesting_key(capture: "Capture") -> str:
-    """Return the key to which the most different things happened, of those whose timeline fits a screen."""
+    """Return the key with the most kinds of operations, of those whose timeline fits a screen."""
     from analysis.questions import sql
 
     least, most = _ROWS

@@ -73,8 +73,8 @@ def diff(
         str | None,
         typer.Option(
             "--fold", metavar="WORDS",
-            help="What names differ in without meaning anything: sid, guid, controlset, wow64, or all. What does "
-            "not pair one to one stays apart.",
+            help="Parts of names to ignore: sid, guid, controlset, wow64, or all. Names that do not "
+            "pair one to one stay apart.",
         ),
     ] = None,
     only: Annotated[
@@ -129,7 +129,7 @@ def diff(
         console.note(diff_summary(rows))
         if apart := sum(rows.column("apart").to_pylist()):
             console.note(
-                f"{plural(apart, 'difference')} could not be paired: several names of one side are folded to one, "
+                f"{plural(apart, 'difference')} could not be paired: several names of one side become one name, "
                 "and nobody can say which of them is which (column apart)"
             )
         for letter, (one, asked) in zip("ab", query.sides, strict=True):
@@ -145,7 +145,7 @@ def diff(
 
 
 def _check_keys(a: "Capture", b: "Capture", keys: "Sequence[str] | None", filters: "Filters") -> None:
-    """Raise UsageError where a key was named that neither capture knows; a key of one side is a difference."""
+    """Raise UsageError for a key that neither capture has; a key of one side is a difference."""
     from cli.captures import check_keys
 
     for key in keys or ():

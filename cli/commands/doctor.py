@@ -1,4 +1,4 @@
-"""`regtrace doctor`: whether this machine can make good captures, and what to do if not."""
+"""`regtrace doctor`: checks that this machine can make good captures, and says what to do if not."""
 
 import json
 import sys
@@ -33,7 +33,7 @@ _STYLES = {"ok": "dim", "warn": "yellow", "fail": "red", "unknown": "bold"}
 def doctor(
     folder: Annotated[
         Path,
-        typer.Argument(metavar="[FOLDER]", help="Where captures are to be made: its free space is looked at."),
+        typer.Argument(metavar="[FOLDER]", help="The folder for captures: its free space is checked."),
     ] = Path(),
     fix: Annotated[
         bool, typer.Option("--fix", help="Stop sessions of regtrace that no recording uses.")
@@ -56,7 +56,7 @@ def doctor(
     from tracer.checks.doctor import examine, stop_leftovers
 
     if not folder.is_dir():
-        raise UsageError(f"{folder} is no folder; name the one where captures are to be made")
+        raise UsageError(f"{folder} is no folder; give the folder for the captures")
     if fix:
         stopped = stop_leftovers()
         console.say(f"stopped {', '.join(stopped)}" if stopped else "there was no session to stop")
@@ -72,7 +72,7 @@ def doctor(
 
 
 def _tried() -> "Report | RegtraceError":
-    """Return the report of the self-test, or why there is none."""
+    """Return the report of the self-test, or the reason why it did not run."""
     from tracer.checks.selftest import run_selftest
 
     try:

@@ -1,4 +1,4 @@
-"""`regtrace dump`: every record of a trace as it stands, before names are resolved."""
+"""`regtrace dump`: every record of a trace, before names are resolved."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -89,7 +89,7 @@ def dump(
 
 @dataclass(frozen=True, slots=True)
 class _Count:
-    """Progress of a job that knows its records only."""
+    """Progress of a job that counts only records."""
 
     events: int
     bytes_done: int = 0

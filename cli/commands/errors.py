@@ -1,4 +1,4 @@
-"""`regtrace errors`: what failed, and which failures mean nothing."""
+"""`regtrace errors`: failed operations, and which of them are harmless."""
 
 from functools import partial
 from typing import Annotated

@@ -57,12 +57,12 @@ def handles(
         ),
     ] = False,
     late: Annotated[
-        str, typer.Option("--late", metavar="TIME", help="How long idle before its close makes a close late.")
+        str, typer.Option("--late", metavar="TIME", help="Idle time before a close that makes the close late.")
     ] = "10s",
     min_count: Annotated[
         int,
         typer.Option(
-            "--min-count", metavar="N", min=1, help="By key: from how many on it is a leak, or re-opening."
+            "--min-count", metavar="N", min=1, help="By key: the smallest number that is a leak, or re-opening."
         ),
     ] = 10,
     key: KeyWords = None,
@@ -112,5 +112,5 @@ def handles(
         context = question.context
         if not count and context.span() is not None and context.engine.is_empty(context.relation("handles")):
             console.warn(
-                f"{capture.name} says nothing of handles: its source, as Procmon's logs, tells of no key objects"
+                f"{capture.name} has no handles: its source records no key objects, like every Procmon log"
             )

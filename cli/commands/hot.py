@@ -43,7 +43,7 @@ EXAMPLES = (
 
 
 class By(StrEnum):
-    """What is counted; the words are those of analysis.answers.words.HOT_BY, and storm."""
+    """The grouping; the words are those of analysis.answers.words.HOT_BY, and storm."""
 
     KEY = "key"
     PROCESS = "process"
@@ -70,7 +70,7 @@ class Sort(StrEnum):
 
 def hot(
     capture: CapturePath,
-    by: Annotated[By, typer.Option("--by", "-b", help="What is counted.")] = By.KEY,
+    by: Annotated[By, typer.Option("--by", "-b", help="The grouping of rows.")] = By.KEY,
     sort: Annotated[Sort, typer.Option("--sort", "-s", help="The order; storms come by misses.")] = Sort.EVENTS,
     every: Annotated[
         str, typer.Option("--every", metavar="TIME", help="By second: the width of a step, such as 100ms or 1m.")

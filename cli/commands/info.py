@@ -1,4 +1,4 @@
-"""`regtrace info`: what a trace or a capture holds, what was named, what is missing."""
+"""`regtrace info`: the content of a trace or a capture, how sure its names are, and its losses."""
 
 import json
 import sys
@@ -74,7 +74,7 @@ def info(
 
 
 def describe(path: Path) -> dict[str, Any]:
-    """Return what is known about a trace or a capture as JSON values; `kind` is etl, pml, capture or dataset.
+    """Return the facts of a trace or a capture as JSON values; `kind` is etl, pml, capture or dataset.
 
     Raises:
         CaptureError: a folder is no capture, or is damaged.
@@ -91,7 +91,7 @@ def describe(path: Path) -> dict[str, Any]:
             kind = "dataset" if "captures" in known else "capture"
             return {"kind": kind, "name": path.name, **known}
     if not waits(path) and not any(place.exists() for place in (path, *path.parents[:-1])):
-        raise CaptureError(f"{path} does not exist; name an .etl, a .pml or a capture")
+        raise CaptureError(f"{path} does not exist; give an .etl, a .pml or a capture")
     with open_sources([path]) as sources:
         if len(sources.files) > 1:
             names = ", ".join(file.shown for file in sources.files[:4])
@@ -101,7 +101,7 @@ def describe(path: Path) -> dict[str, Any]:
 
 
 def _holds_captures(folder: Path) -> bool:
-    """Tell whether a folder holds captures, as every other verb takes it then, whatever traces lie beside them."""
+    """Tell whether a folder holds captures: other verbs then read these, even with traces beside them."""
     from analysis.dataset.members import find_captures
 
     return find_captures(folder) is not None
@@ -116,7 +116,7 @@ def _describe(file: "SourceFile") -> dict[str, Any]:
 
 
 def is_lossy(facts: dict[str, Any]) -> bool:
-    """Tell whether anything is missing: the capture says so, or a loss or a counter of that severity does."""
+    """Tell whether anything is missing, by the capture, a loss, or a counter of that severity."""
     counted = any(row["severity"] == "loss" and row["count"] for row in facts["diagnostics"])
     lost = any(loss["kind"] not in ("blind", "clock") for loss in facts["losses"])
     return counted or lost or facts.get("complete") is False

@@ -47,7 +47,7 @@ def ingest(
     control_set: Annotated[
         int | None,
         typer.Option("--control-set", metavar="N", min=1, max=999,
-                     help="Number of the control set that was current, where the trace does not tell."),
+                     help="Number of the current control set, where the trace does not say."),
     ] = None,
     fail_on_loss: FailOnLoss = False,
 ) -> None:  # fmt: skip
@@ -83,7 +83,7 @@ def ingest_with_progress(
     seed: Path | None = None,
     control_set: int | None = None,
 ) -> "Manifest":
-    """Ingest, show how far it is, say what was made, and return the manifest."""
+    """Ingest with a progress line, print a summary, and return the manifest."""
     from tracer.ingest.pipeline import ingest as publish
 
     with ProgressLine("ingest") as line:

@@ -93,8 +93,8 @@ def keys(
         if under is None and (known := _keys_with_events(source)):
             touched, named = known
             console.note(
-                f"{touched:,} keys have events, of {named:,} by name: the other names are spellings of these, or of keys "
-                "that only stand above others or were open"
+                f"{touched:,} keys have events, of {named:,} by name; the other names are spellings of these, "
+                "or of keys that only stand above others or were open"
             )
         if rows.num_rows:
             first = rows.column("display_key")[0].as_py()
@@ -103,7 +103,7 @@ def keys(
 
 
 def _keys_with_events(source: "Capture") -> tuple[int, int] | None:
-    """Return how many keys have events, and how many names of keys there are; None where these say nothing new."""
+    """Return the number of keys with events and of key names; None where the numbers say nothing new."""
     from analysis.questions.keys import count
 
     touched, named = count(source.context), source.manifest.totals.get("keys")

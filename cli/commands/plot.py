@@ -1,4 +1,4 @@
-"""`regtrace plot`: a capture drawn."""
+"""`regtrace plot`: a chart of a capture."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -28,7 +28,7 @@ EXAMPLES = (
 
 
 class Kind(StrEnum):
-    """What is drawn; the words are those of analysis.charts.figures.PICTURES (a test holds the two together)."""
+    """The chart; the words are those of analysis.charts.figures.PICTURES (a test compares them)."""
 
     TIMELINE = "timeline"
     ACTIVITY = "activity"
@@ -70,7 +70,7 @@ def plot(
         str | None, typer.Option("--from", metavar="TIME", help="First time, as in `regtrace timeline`.")
     ] = None,
     end: Annotated[
-        str | None, typer.Option("--to", metavar="TIME", help="Last time, written likewise.")
+        str | None, typer.Option("--to", metavar="TIME", help="Last time, written as for --from.")
     ] = None,
     where: Where = None,
     user_sid: UserSid = None,
@@ -124,4 +124,4 @@ def _check_ending(output: Path) -> None:
     from tracer.errors import UsageError
 
     if output.suffix.lower() not in (".html", ".png", ".svg"):
-        raise UsageError(f"cannot tell from {output.name!r} what to draw: use .html, .png or .svg")
+        raise UsageError(f"unknown picture format of {output.name!r}; use .html, .png or .svg")

@@ -41,7 +41,7 @@ EXAMPLES = (
 
 def redundant(
     capture: CapturePath,
-    polling: Annotated[bool, typer.Option("--polling", help="Only what is read by the clock.")] = False,
+    polling: Annotated[bool, typer.Option("--polling", help="Only reads at regular intervals.")] = False,
     min_count: Annotated[
         int, typer.Option("--min-count", metavar="N", min=1, help="The fewest redundant reads of a row.")
     ] = 1,

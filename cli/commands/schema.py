@@ -1,4 +1,4 @@
-"""`regtrace schema`: the tables of a capture, from the one place that defines them (tracer.schema)."""
+"""`regtrace schema`: the tables of a capture, as tracer.schema defines them."""
 
 import json
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ _ALL = {**TABLES, SEED.name: SEED}
 
 
 class SchemaFormat(StrEnum):
-    """How the schema is written."""
+    """The format of the schema."""
 
     TABLE = "table"
     JSON = "json"
@@ -125,11 +125,11 @@ def _find(name: str) -> Table:
         return _ALL[name]
     close = get_close_matches(name.lower(), _ALL, n=1)
     hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(_ALL)}"
-    raise UsageError(f"no table is called {name!r}; {hint}")
+    raise UsageError(f"unknown table {name!r}; {hint}")
 
 
 def _cell(text: str) -> str:
-    """Return text that Markdown shows as it stands, inside a table; backticks keep their meaning."""
+    """Return text escaped for a table in Markdown; backticks keep their meaning."""
     if "`" not in text:
         text = text.replace("\\", "\\\\").replace("*", "\\*")
     return text.replace("|", "\\|").replace("<", "\\<")

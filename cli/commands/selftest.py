@@ -1,4 +1,4 @@
-"""`regtrace selftest`: known operations, traced, and looked for in what came out."""
+"""`regtrace selftest`: traces known operations and checks the result."""
 
 import json
 from typing import TYPE_CHECKING, Annotated

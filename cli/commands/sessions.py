@@ -1,4 +1,4 @@
-"""`regtrace sessions`: the tracing sessions that run, and an end to those that regtrace left behind."""
+"""`regtrace sessions`: lists running tracing sessions, and stops those that regtrace left behind."""
 
 import json
 from dataclasses import asdict
@@ -54,7 +54,7 @@ def sessions(
     else:
         write_lines(_lines(listed))
     if not are_all:
-        console.warn(_UNSEEN if are_all is False else f"it cannot be told whether these are all; {_ELEVATE}")
+        console.warn(_UNSEEN if are_all is False else f"this list may be incomplete; {_ELEVATE}")
 
 
 def _lines(listed: "list[SessionStatus]") -> list[str]:

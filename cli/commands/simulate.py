@@ -36,12 +36,12 @@ _LETTERS = {"events": "-n"}
 
 
 def simulate_with(options: SimulationOptions, output: Path, *, force: bool) -> None:
-    """Write the trace, and say what was written."""
+    """Write the trace, and print a summary."""
     from tracer.simulate import seed_path, truth_path
     from tracer.simulate import simulate as write_trace
 
     if output.suffix.lower() != ".etl":
-        raise UsageError(f"{output.name!r} must end with .etl: that is what is written")
+        raise UsageError(f"{output.name!r} must end with .etl, the format of the trace")
     for path in (output, truth_path(output), *([seed_path(output)] if options.seed_table else [])):
         check_target(path, force=force)
     try:
@@ -63,7 +63,7 @@ def simulate_with(options: SimulationOptions, output: Path, *, force: bool) -> N
 
 
 def option_help() -> dict[str, str]:
-    """Return what each option does, from the docstring of SimulationOptions."""
+    """Return the help of each option, from the docstring of SimulationOptions."""
     found: dict[str, str] = {}
     name = ""
     for line in inspect.cleandoc(SimulationOptions.__doc__ or "").splitlines():
@@ -92,7 +92,7 @@ def _option_of(name: str, kind: type, default: object, words: str) -> inspect.Pa
 
 
 def _with_options(function: Callable[..., None]) -> Callable[..., None]:
-    """Return `function` with one more parameter for each field of SimulationOptions, as typer reads them."""
+    """Return `function` with a typer parameter for each field of SimulationOptions."""
     own = [p for p in inspect.signature(function).parameters.values() if p.kind is not p.VAR_KEYWORD]
     words = option_help()
     kinds = {"int": int, "float": float, "bool": bool}

@@ -82,10 +82,10 @@ def sql(
 
 
 def _query(query: str | None, file: Path | None, *, tables: bool) -> str | None:
-    """Return the query that was asked in one of several ways; None for the list of tables."""
+    """Return the query from the argument, a file or standard input; None for the list of tables."""
     if sum([query is not None, file is not None, tables]) != 1:
         raise UsageError(
-            "give one query: as an argument, - for standard input, or --file; or ask for --tables"
+            "give exactly one query (as an argument, - for standard input, or --file), or --tables"
         )
     if query != "-" and file is None:
         return query
@@ -97,7 +97,7 @@ def _query(query: str | None, file: Path | None, *, tables: bool) -> str | None:
 
 
 def _of_tables(names: tuple[str, ...]) -> str:
-    """Return the query that lists tables with their rows."""
+    """Return the query that lists tables and their numbers of rows."""
     from analysis.engine.relation import identifier, quoted
     from tracer.schema import TABLES
 

@@ -1,4 +1,4 @@
-"""`regtrace start`: begin a recording that goes on by itself."""
+"""`regtrace start`: begin a recording that runs in the background."""
 
 from pathlib import Path
 from typing import Annotated

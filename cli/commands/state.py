@@ -1,4 +1,4 @@
-"""`regtrace state`: what was known of keys and values at a time."""
+"""`regtrace state`: keys and values as of a time."""
 
 from functools import partial
 from typing import Annotated
@@ -74,7 +74,7 @@ def state(
 
     A value is known by a write or by a read; or it is absent (asked for, and not found) or deleted; or it
     is unknown, where events may have been lost since it was known, and what it held then is shown. What
-    no event up to the time told of is not shown. --process and --where choose by the event that tells.
+    no event up to that time mentions is not shown. --process and --where choose by the event that is the evidence.
     """
     from cli.options.zones import find_zone
     from cli.output.destination import Output
@@ -88,6 +88,6 @@ def state(
     with asking(capture, filters, target, fail_on_loss=fail_on_loss) as question:
         span, end_ns = question.context.span(), question.context.interval(filters)[1]
         if span is not None and end_ns is not None and end_ns > span[1]:
-            console.note("the time asked about comes after the last event: this is what was known at the end")
+            console.note("--at is after the last event; this is the state at the end")
         lines = partial(state_lines, zone=target.zone, color=target.color)
         question.print(question.queries.state(limit=limit), lines, noun="row", limit=limit)

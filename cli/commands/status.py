@@ -1,4 +1,4 @@
-"""`regtrace status`: what is being recorded, and how it stands."""
+"""`regtrace status`: the running recording and its state."""
 
 import json
 from typing import Annotated, Any

@@ -1,4 +1,4 @@
-"""`regtrace timeline`: what happened, in order."""
+"""`regtrace timeline`: events in order."""
 
 from functools import partial
 from pathlib import Path
@@ -73,7 +73,7 @@ def timeline(
                      help="First time: 2026-11-22T10:00:00Z, +90s after the start, -5m before the end."),
     ] = None,
     end: Annotated[
-        str | None, typer.Option("--to", metavar="TIME", help="Last time, written likewise.")
+        str | None, typer.Option("--to", metavar="TIME", help="Last time, written as for --from.")
     ] = None,
     where: Where = None,
     user_sid: UserSid = None,

@@ -1,4 +1,4 @@
-"""`regtrace tree`: how much was done to each key and to all keys below it."""
+"""`regtrace tree`: operations on each key and on all keys below it."""
 
 from enum import StrEnum
 from functools import partial

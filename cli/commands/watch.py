@@ -1,4 +1,4 @@
-"""`regtrace watch`: what happens to the registry, as it happens."""
+"""`regtrace watch`: live registry operations."""
 
 import sys
 from contextlib import nullcontext
@@ -36,7 +36,7 @@ EXAMPLES = (
 
 
 class WatchFormat(StrEnum):
-    """How rows are shown."""
+    """The format of rows."""
 
     TABLE = "table"
     JSONL = "jsonl"
@@ -139,7 +139,7 @@ def watch(
 
 
 def _follow(running: "Watch", stop: "Event", seconds: float | None, screen: "WatchView | _Lines") -> None:
-    """Show rows until somebody asks to stop or the time is over, and what was on its way then."""
+    """Show rows until a stop or the end of the time, then the rows still in the queue."""
     with screen:
         for rows in running.batches():
             standing = running.status()
@@ -152,7 +152,7 @@ def _follow(running: "Watch", stop: "Event", seconds: float | None, screen: "Wat
 
 
 class _Lines(nullcontext[None]):
-    """Rows as JSON lines on standard output, each batch when it comes."""
+    """Rows as JSON lines on standard output, one batch at a time."""
 
     def __init__(self, running: "Watch", zone: "tzinfo") -> None:
         from cli.output.files import binary_stdout
@@ -161,7 +161,7 @@ class _Lines(nullcontext[None]):
         self._running, self._zone, self._stream = running, zone, binary_stdout()
 
     def show(self, rows: "pa.Table", standing: "WatchStatus") -> None:  # noqa: ARG002
-        """Write rows; those that could not be written are taken back from what was shown."""
+        """Write rows; unwritten rows do not count as shown."""
         from cli.output.jsonl import write_jsonl
         from cli.output.watch_rows import line_rows
 
@@ -179,7 +179,7 @@ class _Lines(nullcontext[None]):
 
 
 def _sum_up(standing: "WatchStatus", drawn: int | None) -> None:
-    """Say what was seen, and what was not and why; `drawn`: rows that were on the screen, None without one."""
+    """Print how many events were shown, which were lost and why; `drawn`: rows on the screen, None without one."""
     from cli.output.phrases import plural
     from cli.output.progress import duration_text
 

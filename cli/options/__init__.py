@@ -1,1 +1,1 @@
-"""Options that verbs share, and how their words are read."""
+"""Options that verbs share, and the parsing of their values."""

@@ -1,4 +1,4 @@
-"""Options that several verbs share, and the examples every verb has."""
+"""Options that several verbs share, and the type of their examples."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -37,14 +37,14 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One line a user can type, and what for."""
+    """A command line that a user can type, and its purpose."""
 
     command: str
     purpose: str
 
 
 class Format(StrEnum):
-    """How rows are written."""
+    """The format of rows."""
 
     TABLE = "table"
     CSV = "csv"
@@ -53,7 +53,7 @@ class Format(StrEnum):
 
 
 class RowFormat(StrEnum):
-    """How rows are written by a verb that has no table."""
+    """The format of rows of a verb that has no table."""
 
     CSV = "csv"
     JSONL = "jsonl"
@@ -79,9 +79,7 @@ FailOnLoss = Annotated[
 Force = Annotated[bool, typer.Option("--force", help="Replace the output if it exists.")]
 FormatOption = Annotated[
     Format | None,
-    typer.Option(
-        "--format", "-f", help="How to write rows; told by the ending of FILE where not given, else a table."
-    ),
+    typer.Option("--format", "-f", help="Format of rows. Default: by the ending of FILE, else a table."),
 ]
 KeyWords = Annotated[
     list[str] | None,
@@ -121,9 +119,7 @@ ProcessWord = Annotated[
 ]
 RowFormatOption = Annotated[
     RowFormat | None,
-    typer.Option(
-        "--format", "-f", help="How to write rows; told by the ending of FILE where not given, else jsonl."
-    ),
+    typer.Option("--format", "-f", help="Format of rows. Default: by the ending of FILE, else jsonl."),
 ]
 StartTime = Annotated[
     str | None,

@@ -12,7 +12,7 @@ _LONGEST = 366 * 86_400
 
 
 def parse_duration(text: str) -> float:
-    """Return the seconds that `text` says; a bare number is seconds.
+    """Return the length `text` in seconds; a bare number is seconds.
 
     Raises:
         UsageError: it is no length of time, not above 0, or longer than a year.
@@ -28,5 +28,5 @@ def parse_duration(text: str) -> float:
         raise UsageError(f"{text!r} is no length of time; write 30s, 5m or 1h30m")
     seconds = sum(float(number) * _SECONDS[unit] for number, unit in parts)
     if not 0 < seconds <= _LONGEST:
-        raise UsageError(f"{text!r} cannot be waited for; write a length between 0 and a year, such as 30s")
+        raise UsageError(f"{text!r} is out of range; write a length between 0 and a year, such as 30s")
     return seconds

@@ -8,7 +8,7 @@ __all__ = ["find_zone"]
 
 
 def find_zone(name: str | None) -> tzinfo:
-    """Return the zone called `name` (IANA, any case; local for this computer's own); UTC where None.
+    """Return the zone with this IANA name, in any case; "local" is this computer's zone, None is UTC.
 
     Raises:
         UsageError: no such zone; the message names the closest one.
@@ -28,7 +28,7 @@ def find_zone(name: str | None) -> tzinfo:
         known = {zone.lower(): zone for zone in zoneinfo.available_timezones()}
     if wanted.lower() in known:
         return zoneinfo.ZoneInfo(known[wanted.lower()])
-    raise UsageError(f"no time zone is called {name!r}; {_suggestion(wanted.lower(), known)}") from None
+    raise UsageError(f"unknown time zone {name!r}; {_suggestion(wanted.lower(), known)}") from None
 
 
 def _suggestion(wanted: str, known: dict[str, str]) -> str:

@@ -1,1 +1,1 @@
-"""Where rows and messages go, in which format, and what must not reach a terminal."""
+"""Output of rows and messages: destinations, formats, and safety of terminals."""

@@ -1,4 +1,4 @@
-"""How lengths of time, shares and rates are written in tables: short, three digits where there are fractions."""
+"""Lengths of time, shares and rates as short text for tables: three digits where there are fractions."""
 
 from collections.abc import Sequence
 
@@ -47,7 +47,7 @@ def _values(rows: pa.Table, name: str) -> Sequence[float | None]:
 
 
 def _share_text(share: float | None) -> str:
-    """Return a share as text; never 100 % or 0 % where that is not exactly so.
+    """Return a share as text; 100 % and 0 % only where exact.
 
     >>> _share_text(0.74132), _share_text(0.99999), _share_text(0.00001), _share_text(1.0)
     ('74.1 %', '99.9 %', '<0.1 %', '100 %')
@@ -61,7 +61,7 @@ def _share_text(share: float | None) -> str:
 
 
 def _three_digits(number: float) -> str:
-    """Return a number with three digits at least, and none after the point that would be a fourth.
+    """Return a number with at least three digits, and no fourth digit after the point.
 
     >>> [_three_digits(number) for number in (0.5, 9.994, 12.34, 123.4, 12345.6)]
     ['0.50', '9.99', '12.3', '123', '12346']

@@ -1,4 +1,4 @@
-"""What tables of several answers do alike: columns of times, the host of each row, columns that say nothing."""
+"""Columns that tables of several answers share: times, the host of each row; and removal of empty columns."""
 
 from dataclasses import replace
 from datetime import tzinfo
@@ -14,7 +14,7 @@ _NARROW = 100  # columns of a terminal on which times are shown in milliseconds
 
 
 def only_told(rows: pa.Table, columns: list[TextColumn], width: int | None) -> list[TextColumn]:
-    """Return the columns with what says which capture each row is of, and on a terminal without empty ones."""
+    """Return the columns with the host of each row first, and on a terminal without empty ones."""
     if width is not None:
         columns = [
             column for column in columns if any(cell not in ("", "0") for cell in column.cells)
@@ -23,13 +23,13 @@ def only_told(rows: pa.Table, columns: list[TextColumn], width: int | None) -> l
 
 
 def with_hosts(rows: pa.Table, columns: list[TextColumn]) -> list[TextColumn]:
-    """Return the columns, of a dataset's rows with the host or capture of each first."""
+    """Return the columns; for a dataset, with the host or capture of each row first."""
     hosts = host_cells(rows)
     return [TextColumn("host", hosts, shrink="middle", least=8), *columns] if hosts else columns
 
 
 def times_column(rows: pa.Table, name: str, zone: tzinfo, width: int | None) -> TextColumn:
-    """Return a column of times; on a terminal a date that all share stands in its heading."""
+    """Return a column of times; on a terminal a common date moves to its heading."""
     cells = text_cells(rows, name, zone=zone)
     title = name.replace("_", " ")
     column = TextColumn(title, cells, styles=["dim"] * len(cells))

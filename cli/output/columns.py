@@ -1,4 +1,4 @@
-"""How each kind of column is written where a format has no type for it: times, bytes, addresses, lists.
+"""Text of columns whose type a format lacks: times, bytes, addresses, lists.
 
 CSV, JSONL and tables share these rules; Parquet keeps the types and needs none of them.
 
@@ -56,7 +56,7 @@ def hex_address(value: int) -> str:
 
 
 def is_text(kind: pa.DataType) -> bool:
-    """Return whether a column of this type holds text that strangers wrote."""
+    """Return whether a column of this type holds untrusted text."""
     return bool(
         pa.types.is_string(kind)
         or pa.types.is_large_string(kind)
@@ -157,7 +157,7 @@ def text_cells(rows: pa.Table, name: str, *, zone: tzinfo = UTC) -> list[str]:
 
 
 def host_cells(rows: pa.Table) -> list[str]:
-    """Return which capture of a dataset each row is of; none for the rows of one capture.
+    """Return the host or capture of each row of a dataset; none for one capture.
 
     It is the host, or the capture's own name where several captures are of one host.
     """

@@ -1,4 +1,4 @@
-"""Words for people, on standard error: warnings, errors, hints. Data never passes through here."""
+"""Messages for people on standard error: warnings, errors, hints. No data."""
 
 import os
 import shutil
@@ -24,7 +24,7 @@ STYLES = {"bold": "1", "dim": "2", "red": "31", "yellow": "33"}
 
 @dataclass(slots=True)
 class Settings:
-    """What the options common to all verbs ask for; one object lives for one run of a command.
+    """The values of the options that all verbs share; one object for one run of a command.
 
     Attributes:
         quiet: no progress, no summaries, no hints; warnings and errors remain.
@@ -35,12 +35,12 @@ class Settings:
     debug: bool = False
 
     def reset(self) -> None:
-        """Return to the defaults: a new command line is about to be read."""
+        """Restore the defaults before a new command line is read."""
         self.quiet = False
         self.debug = bool(os.environ.get("REGTRACE_DEBUG"))
 
     def say(self, text: str) -> None:
-        """Print a line about what was done, unless --quiet; on a terminal it is wrapped between words."""
+        """Print a line about a result, unless --quiet; on a terminal it is wrapped between words."""
         if self.quiet:
             return
         _print(_wrapped(visible(text)))
@@ -51,12 +51,12 @@ class Settings:
             _print(paint(visible(text), "bold", sys.stderr))
 
     def command(self, text: str) -> None:
-        """Print a command that can be copied, so never wrapped, unless --quiet."""
+        """Print a command to copy, never wrapped, unless --quiet."""
         if not self.quiet:
             _print(paint(visible(text), "dim", sys.stderr))
 
     def hint(self, *commands: str) -> None:
-        """Name the commands that are useful next, when somebody is looking."""
+        """Print useful next commands, if a person reads standard error."""
         if commands and not self.quiet and is_terminal(sys.stderr):
             lead = "next: "
             for command in commands:
@@ -64,18 +64,18 @@ class Settings:
                 lead = "      "
 
     def note(self, text: str) -> None:
-        """Print a remark for the person who is looking; programs and --quiet do not get it."""
+        """Print a remark if a person reads standard error, unless --quiet."""
         if not self.quiet and is_terminal(sys.stderr):
             _print(paint(f"regtrace: {visible(text)}", "dim", sys.stderr))
 
     def warn(self, text: str) -> None:
-        """Print one sentence that must not be missed; --quiet does not silence it."""
+        """Print one important sentence; --quiet does not silence it."""
         lead = "regtrace: warning: "
         wrapped = _wrapped(lead + visible(text)).removeprefix(lead)
         _print(paint(lead, "yellow", sys.stderr) + wrapped)
 
     def error(self, text: str) -> None:
-        """Print the one sentence that says why the command failed."""
+        """Print one sentence with the reason why the command failed."""
         lead = "regtrace: "
         first, *more = text.split("\n")  # the engine points with a caret below the user's own SQL
         wrapped = _wrapped(lead + visible(first)).removeprefix(lead)

@@ -1,4 +1,4 @@
-"""Where rows go and in which format: one object that a verb makes from its options, and one function."""
+"""The destination and format of rows, from a verb's options; and the function that writes them."""
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -28,7 +28,7 @@ Render = Callable[[pa.Table, int | None], Iterable[str]]  # rows and the width t
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """Where rows go.
+    """The destination and format of rows.
 
     Attributes:
         format: table, csv, jsonl or parquet.
@@ -61,10 +61,10 @@ class Output:
         always: frozenset[str] | None = None,
         sources: Sequence[Path] = (),
     ) -> "Output":
-        """Return what the options mean, checked before any work is done.
+        """Return the output of the options, checked before any work.
 
         Raises:
-            UsageError: the format can be told neither from `wanted` nor from the file's ending, or bytes
+            UsageError: neither `wanted` nor the file's ending is a known format, or bytes
             would
                 go to a terminal.
             TargetError: the file exists and `force` is not set, it is a source, or its folder is missing.
@@ -97,7 +97,7 @@ class Output:
 
 
 def write_rows(rows: pa.Table | pa.RecordBatchReader, output: Output, render: Render) -> int:
-    """Write `rows` as `output` asks and return how many there were; `render` makes the lines of a table."""
+    """Write `rows` to `output` and return their number; `render` makes the lines of a table."""
     counter = _Counter()
     reader = counter.counted(rows.to_reader() if isinstance(rows, pa.Table) else rows)
     if output.path is None:
@@ -144,9 +144,7 @@ def _format_of(path: Path) -> str:
     if path.exists() and not path.is_file():  # a device or a pipe has no ending
         return "jsonl"
     known = ", ".join(endings[0] for endings in FORMATS.values())
-    raise UsageError(
-        f"cannot tell the format of {path.name!r} from its ending; use one of {known}, or give --format"
-    )
+    raise UsageError(f"unknown format of {path.name!r}; use one of {known}, or give --format")
 
 
 def _write(reader: pa.RecordBatchReader, stream: BinaryIO, output: Output, render: Render) -> None:
@@ -168,7 +166,7 @@ def _write(reader: pa.RecordBatchReader, stream: BinaryIO, output: Output, rende
 
 
 def _table_lines(reader: pa.RecordBatchReader, width: int | None, render: Render) -> Iterator[str]:
-    """Yield the lines of one table, or of several where rows are very many: memory stays bounded."""
+    """Yield the lines of one table, or of several for very many rows, to bound memory."""
     block: list[pa.RecordBatch] = []
     rows = 0
     shown = False

@@ -1,4 +1,4 @@
-"""Output files, as verbs need them: checks before any work, whole files, and standard output as bytes."""
+"""Output files of verbs: checks before any work, whole files, and standard output as bytes."""
 
 import sys
 from typing import BinaryIO
@@ -9,6 +9,6 @@ __all__ = ["binary_stdout", "check_target", "open_target"]
 
 
 def binary_stdout() -> BinaryIO:
-    """Return standard output as bytes; text written before is flushed first, to keep the order."""
+    """Return standard output as bytes, after a flush of earlier text."""
     sys.stdout.flush()
     return sys.stdout.buffer

@@ -1,4 +1,4 @@
-"""Small pieces of wording that several verbs share."""
+"""Small pieces of text that several verbs share."""
 
 import os
 import shlex
@@ -13,7 +13,7 @@ __all__ = ["name_lines", "name_summary", "percent", "plural", "quoted", "say_pip
 
 
 def quoted(argument: Path | str) -> str:
-    """Return an argument as a shell wants it typed."""
+    """Return an argument quoted for the shell."""
     text = str(argument)
     if os.name == "nt":
         return f'"{text}"' if " " in text else text
@@ -21,7 +21,7 @@ def quoted(argument: Path | str) -> str:
 
 
 def say_pipes(sources: Iterable[Path]) -> None:
-    """Say which sources are read until somebody else ends them, so that nobody waits without knowing for what."""
+    """Print which sources are pipes: they are read until their writer ends them."""
     from tracer.sources.unpack import waits
 
     for source in sources:
@@ -31,7 +31,7 @@ def say_pipes(sources: Iterable[Path]) -> None:
 
 
 def percent(part: int, whole: int) -> str:
-    """Return a share with one decimal; never 100.0 or 0.0 where that is not exactly so.
+    """Return a share with one decimal; 100.0 and 0.0 only where exact.
 
     >>> percent(999_999, 1_000_000), percent(1, 10_000), percent(0, 5)
     ('99.9 %', '<0.1 %', '0 %')

@@ -1,4 +1,4 @@
-"""One line of progress on standard error: MB, events, events/s, time passed. Silent when nobody looks."""
+"""One line of progress on standard error: MB, events, events/s, time. Silent without a terminal."""
 
 import sys
 import time
@@ -12,7 +12,7 @@ _INTERVAL = 0.1  # seconds between redraws
 
 
 class Measured(Protocol):
-    """What a long job reports: see tracer.ingest.pipeline.Progress."""
+    """The report of a long job: see tracer.ingest.pipeline.Progress."""
 
     @property
     def bytes_done(self) -> int:
@@ -28,11 +28,11 @@ class Measured(Protocol):
 
     @property
     def note(self) -> str:
-        """A sentence for the user, said once; mostly empty."""
+        """A sentence for the user, printed once; usually empty."""
 
 
 class ProgressLine:
-    """Shows how far a job is; a context manager that leaves no half line behind.
+    """The progress line of a job; a context manager that leaves no half line behind.
 
     There is no estimate of the time left: the stages of a job differ in speed, so it would be wrong.
     """
@@ -63,7 +63,7 @@ class ProgressLine:
         return time.monotonic() - self._started
 
     def __call__(self, progress: Measured) -> None:
-        """Take note of `progress`, and redraw the line when the last time is a while ago."""
+        """Store `progress`, and redraw the line at intervals."""
         self.events = progress.events
         if progress.note:
             self._clear()
@@ -79,7 +79,7 @@ class ProgressLine:
 
 
 def progress_text(progress: Measured, seconds: float) -> str:
-    """Return the words of the progress line."""
+    """Return the text of the progress line."""
     share = f" {progress.bytes_done * 100 // progress.bytes_total} %," if progress.bytes_total else ""
     rate = progress.events / seconds if seconds > 0 else 0
     read = f"{size_text(progress.bytes_done)},{share} " if progress.bytes_done else ""
@@ -113,7 +113,7 @@ def size_text(size: int) -> str:
 
 
 def duration_text(seconds: float) -> str:
-    """Return a duration as people say it.
+    """Return a duration in common units.
 
     >>> duration_text(3.21), duration_text(75), duration_text(3700)
     ('3.2 s', '1 min 15 s', '1 h 1 min')

@@ -1,4 +1,4 @@
-"""What reads of keys returned and what was set of keys, as people read it: the facts in the column `detail`."""
+"""Information of keys that reads returned or operations set, as text: the column `detail`."""
 
 import json
 
@@ -10,7 +10,7 @@ _LENGTHS = ("Length", "ResultLength")  # of buffers, no facts of keys
 
 
 def key_facts_text(operation: str | None, detail: str | None) -> str | None:
-    r"""Return what an event says of its key beside values; None where it says nothing.
+    r"""Return the information of an event about its key, without values; None where there is none.
 
     >>> key_facts_text("QueryKey", '{"LastWriteTime": 1, "SubKeys": 2, "Values": 3}')
     '2 subkeys, 3 values'

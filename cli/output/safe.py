@@ -1,4 +1,4 @@
-r"""Names and data are written by strangers: what a terminal and a spreadsheet must not see of them.
+r"""Escapes for terminals and spreadsheets: names and data are untrusted.
 
 Terminal: every character that Unicode does not call printable (control characters, escapes, newlines,
 bidi overrides, invisible formatting, odd spaces) or that shows as nothing (fillers, variation selectors) is
@@ -22,7 +22,7 @@ SPREADSHEET_TRIGGERS = "=+-@＝＋－＠\t\r\n'"
 
 
 def is_visible(text: str) -> bool:
-    r"""Return whether a terminal shows every letter of `text`, and none acts.
+    r"""Return whether a terminal shows every letter of `text` and obeys none.
 
     >>> is_visible("Straße"), is_visible("a\tb"), is_visible("Run\u3164")
     (True, False, False)

@@ -1,4 +1,4 @@
-"""Aligned plain-text tables: made to fit a terminal, or whole for a pipe or a file."""
+"""Aligned plain-text tables: fitted to a terminal, or whole for a pipe or a file."""
 
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -90,7 +90,7 @@ def lay_out(
 
 
 def path_line(path: str, width: int, *, color: bool = False, mark: str = "…") -> str:
-    """Return the line above a table that says which key its rows are of, or lie below."""
+    """Return the line above a table with the common key of its rows."""
     line = cut_middle(_marked(visible(quote_name(path)), mark), width, mark)
     return with_style(line, "bold") if color else line
 
@@ -105,7 +105,7 @@ def _made_visible(column: TextColumn, mark: str, *, shortens: bool) -> TextColum
 
 
 def _marked(text: str, mark: str) -> str:
-    """Return visible text in which `mark` does not occur: where it stands later, something was left out."""
+    """Return visible text without `mark`, so that a later mark always means omitted text."""
     return text.replace(mark, f"\\u{{{ord(mark[0]):X}}}{mark[1:]}") if mark in text else text
 
 
@@ -122,7 +122,7 @@ def _fit(columns: list[TextColumn], widths: list[int], width: int) -> tuple[list
 
 
 def _shrunk(columns: list[TextColumn], widths: list[int], room: int, least: list[int]) -> list[int]:
-    """Return the widths, the widest shrinkable ones narrowed until all fit `room` or are at their least."""
+    """Return the widths, the widest shrinkable ones narrowed until all fit `room` or their minimum."""
     shrunk = list(widths)
     while sum(shrunk) > room:
         wide = [(shrunk[i], i) for i, c in enumerate(columns) if c.shrink and shrunk[i] > least[i]]

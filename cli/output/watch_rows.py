@@ -1,4 +1,4 @@
-"""Live rows as JSON lines have them: the columns of a timeline, as far as they are known while it happens."""
+"""Live rows for JSON lines: the columns of a timeline, as far as they are known live."""
 
 import pyarrow as pa
 

@@ -1,1 +1,1 @@
-"""What the verbs that record share: options, messages, Ctrl-C."""
+"""Common parts of verbs that record: options, messages, Ctrl-C."""

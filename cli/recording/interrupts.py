@@ -1,4 +1,4 @@
-"""Ctrl-C while something is recorded: the first one asks to finish, a second one gives up.
+"""Ctrl-C during a recording: the first one finishes it, a second one aborts it.
 
 So does a console window that is closed, as far as Windows gives it time.
 """
@@ -30,19 +30,19 @@ class StopEvent(threading.Event):
         self._is_asked = False
 
     def set(self) -> None:
-        """Ask to stop."""
+        """Request a stop."""
         self._is_asked = True
 
     def is_set(self) -> bool:
-        """Return whether somebody asked to stop."""
+        """Return whether a stop was requested."""
         return self._is_asked
 
     def clear(self) -> None:
-        """Forget that somebody asked."""
+        """Clear the request to stop."""
         self._is_asked = False
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until somebody asks, at most `timeout` seconds; return whether somebody did."""
+        """Wait for a request to stop, at most `timeout` seconds; return whether there was one."""
         until = None if timeout is None else time.monotonic() + timeout
         while not self._is_asked:
             left = _SLICE_SECONDS if until is None else until - time.monotonic()

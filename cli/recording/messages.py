@@ -1,4 +1,4 @@
-"""What a recording says to the person who waits for it: the line while it runs, and the sentences at its end."""
+"""Messages of a recording: the line while it runs, and the summary at its end."""
 
 import sys
 import threading
@@ -42,12 +42,12 @@ _ENDS = {
 
 
 class RecordingLine:
-    """The line on standard error while a recording runs and becomes a capture; nothing where nobody looks."""
+    """The line on standard error while a recording runs and becomes a capture; silent without a terminal."""
 
     def __init__(
         self, stop: threading.Event | None = None, *, hint: str = "Ctrl-C ends it", note: str | None = None
     ) -> None:
-        """Show what a recording reports.
+        """Show the reports of a recording.
 
         Args:
             stop: set once it is asked to end.
@@ -67,7 +67,7 @@ class RecordingLine:
         self._clear()
 
     def __call__(self, status: "RecorderStatus | Progress") -> None:
-        """Show how far it is, when the last time is a while ago or something else began."""
+        """Show the progress, at intervals or when a new phase begins."""
         phase = getattr(status, "phase", "reading")
         now = time.monotonic()
         if self._note is not None and phase != "starting":
@@ -102,7 +102,7 @@ class RecordingLine:
 
 
 def status_text(status: "RecorderStatus") -> tuple[str, str]:
-    """Return how a recording stands, and what it lost (empty where nothing)."""
+    """Return the state of a recording, and its losses (empty where there are none)."""
     lost = lost_text(status.events_lost, status.buffers_lost)
     written = "in memory"
     if status.buffers is not None:
@@ -112,7 +112,7 @@ def status_text(status: "RecorderStatus") -> tuple[str, str]:
 
 
 def lost_text(events: int, buffers: int) -> str:
-    """Return what was lost, in words; empty where nothing.
+    """Return the losses in words; empty where there are none.
 
     >>> lost_text(0, 0), lost_text(1200, 1)
     ('', '1,200 events and 1 buffer')
@@ -122,7 +122,7 @@ def lost_text(events: int, buffers: int) -> str:
 
 
 def option_note(word: int) -> str:
-    """Return what the user should know of the option word before it is set."""
+    """Return the note about the option word for the user, before it is set."""
     from tracer.session.options import OPTION_DATA, OPTION_NAMES, OPTION_PREVIOUS
 
     what = [
@@ -141,7 +141,7 @@ def option_note(word: int) -> str:
 
 
 def ended_text(recording: Mapping[str, Any]) -> str:
-    """Return why a recording ended."""
+    """Return the reason why a recording ended."""
     program = recording.get("program")
     ended_by = recording.get("ended_by")
     if program and ended_by == "program":
@@ -156,7 +156,7 @@ def ended_text(recording: Mapping[str, Any]) -> str:
 
 
 def say_result(target: "Path", manifest: "Manifest") -> None:
-    """Say what was recorded, how sure it is, and what is missing."""
+    """Print the summary of a recording: its events, how sure their names are, and its losses."""
     recording, totals = manifest.settings["recording"], manifest.totals
     seconds = max(0.0, (recording["ended_ns"] - recording["started_ns"]) / 1e9)
     console.say(
@@ -182,7 +182,7 @@ def say_result(target: "Path", manifest: "Manifest") -> None:
 
 
 def seed_text(seed: Mapping[str, Any]) -> str:
-    """Return what the handle table told of keys that were open."""
+    """Return the result of the handle table about open keys."""
     when = "at the end" if seed["read"] == "end" else f"{seed['after_start_s']:.1f} s after the start"
     words = f"open keys: {seed['named']:,} named {when}"
     if seed["unnamed"]:

@@ -1,4 +1,4 @@
-"""Options of the verbs that record, and how their words are read."""
+"""Options of the verbs that record, and the parsing of their values."""
 
 import re
 from datetime import UTC, datetime
@@ -91,7 +91,7 @@ def make_options(
     command: tuple[str, ...] = (),
     children: bool = False,
 ) -> "CaptureOptions":
-    """Return what a command line asks for.
+    """Return the recording options of a command line.
 
     Raises:
         UsageError: a word cannot be read, or two wishes exclude each other.
@@ -107,9 +107,9 @@ def make_options(
             f"Windows' tracing does not report {', '.join(named)}; `regtrace list operations` names what there is"
         )
     if ring_on_disk and ring is None:
-        raise UsageError("--ring-on-disk needs the size of the ring: give --ring SIZE too")
+        raise UsageError("--ring-on-disk needs the size of the ring; give --ring SIZE too")
     if children and not command:
-        raise UsageError("--children is about a program that is run: give one, after --")
+        raise UsageError("--children needs a program; give one after --")
     return CaptureOptions(
         operations=kept,
         option_word=OPTION_NAMES if no_data else ALL_OPTIONS,
@@ -130,7 +130,7 @@ def make_options(
 
 
 def default_target(now: datetime | None = None) -> Path:
-    """Return the name of a capture that was given none: when it began, in UTC.
+    """Return the default name of a capture: its start time in UTC.
 
     >>> default_target(datetime(2026, 3, 1, 9, 5, 7, tzinfo=UTC)).name
     'capture-20260301T090507Z.regtrace'

@@ -1,1 +1,1 @@
-"""Answers as people read them: one question's table a module. Nothing here asks or computes."""
+"""Text tables of answers, one module a question, without any computation of answers."""

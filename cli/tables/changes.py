@@ -1,4 +1,4 @@
-"""Net changes as people read them: key by key what became of it, from what to what, and by whom."""
+"""The text table of net changes: key by key, with old and new content and the process."""
 
 from collections.abc import Iterator
 from datetime import UTC, tzinfo
@@ -45,7 +45,7 @@ def change_lines(
 
 
 def _by_key(rows: pa.Table) -> tuple[pa.Table, dict[int, str]]:
-    """Return the rows with those of a key together, and where each key begins."""
+    """Return the rows grouped by key, and the index of each key's first row."""
     places: dict[int, list[int]] = {}
     for place, key in enumerate(rows.column("key_id").to_pylist()):
         places.setdefault(key, []).append(place)
@@ -116,7 +116,7 @@ def _cells(rows: pa.Table) -> tuple[TextColumn, TextColumn, TextColumn, TextColu
 
 
 def _contents(rows: pa.Table, side: str, is_key: list[bool]) -> list[str]:
-    """Return what each value held on one side: (none) where it was not there, ? where nobody knows."""
+    """Return the content of each value on one side: (none) where absent, ? where unknown."""
     cells = []
     parts: list[list[Any]] = [
         rows.column(f"{side}_{name}").to_pylist() for name in ("from", "type", "data", "size")

@@ -1,4 +1,4 @@
-"""Differences as people read them: what, on which side, and both sides' values beside each other."""
+"""The text table of differences: the thing, its side, and the values of both sides."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ _SHOWN_WIDTH = 60  # of one value on a terminal, where two stand beside each oth
 def diff_lines(
     rows: pa.Table, width: int | None = None, *, zone: tzinfo = UTC, color: bool = False
 ) -> Iterator[str]:
-    """Yield the lines of a table of differences; a side that knows nothing of a thing has an empty cell."""
+    """Yield the lines of a table of differences; a side without the thing has an empty cell."""
     del zone  # no time is shown: those of two captures do not compare
     keys = [a or b for a, b in zip(text_cells(rows, "a_key"), text_cells(rows, "b_key"), strict=True)]
     others = [
@@ -53,7 +53,7 @@ def diff_lines(
 
 
 def diff_summary(rows: pa.Table) -> str:
-    """Return how many differences of which kind there are, in one line."""
+    """Return the number of differences of each kind, in one line."""
     counts = Counter(rows.column("what").to_pylist())
     plurals = {"process": "processes"}
     parts = [
@@ -72,12 +72,12 @@ def _what(rows: pa.Table) -> list[str]:
 
 
 def _processes(rows: pa.Table) -> list[str]:
-    """Return the process of each row that is about one; who changed a value is in the other formats."""
+    """Return the process of each row about a process; other formats also have the process of a value's change."""
     return text_cells(rows, "process")
 
 
 def _state(rows: pa.Table, side: str) -> list[str]:
-    """Return what a side knows: a value's content, or a word, or how often."""
+    """Return the cell of a side: a value's content, a word, or a count."""
     cells = []
     for what, known, text, count, *content in zip(
         *(

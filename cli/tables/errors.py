@@ -1,4 +1,4 @@
-"""What failed, as people read it: failures that matter, then searches that ended well."""
+"""The text table of failures: those that matter first, then searches that succeeded."""
 
 from collections.abc import Iterator
 from datetime import UTC, tzinfo
@@ -19,7 +19,7 @@ _WIDE, _VERY_WIDE = 110, 180
 def error_lines(
     rows: pa.Table, width: int | None = None, *, zone: tzinfo = UTC, color: bool = False
 ) -> Iterator[str]:
-    """Yield the lines of a table of failures; a search names what it found behind an arrow."""
+    """Yield the lines of a table of failures; a search has its hit after an arrow."""
     keys = text_cells(rows, "display_key")
     if width is not None:
         common, keys = below_common(keys)
@@ -58,7 +58,7 @@ def error_lines(
 
 
 def _operations(rows: pa.Table, width: int | None) -> list[str]:
-    """Return the operations; on a terminal as the words that --operation takes, which are short."""
+    """Return the operations; on a terminal as the short words of --operation."""
     names = text_cells(rows, "operation")
     return names if width is None else [BY_NAME[name].short if name in BY_NAME else name for name in names]
 

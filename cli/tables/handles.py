@@ -1,4 +1,4 @@
-"""Lives of key objects as people read them, one by one or by process and key."""
+"""Text tables of handle lives, one by one or by process and key."""
 
 from collections.abc import Iterator
 from datetime import UTC, tzinfo
@@ -22,7 +22,7 @@ _STYLES = {"never closed": "red", "unseen close": "yellow", "closed late": "yell
 def handle_lines(
     rows: pa.Table, width: int | None = None, *, zone: tzinfo = UTC, color: bool = False
 ) -> Iterator[str]:
-    """Yield the lines of lives one by one; the key stands last, where it has the most room.
+    """Yield the lines of single lives; the key is the last column, with the most room.
 
     A length with "+" is what is known of a life whose beginning or end was not seen.
     """
@@ -55,7 +55,7 @@ def handle_lines(
 def handle_use_lines(
     rows: pa.Table, width: int | None = None, *, zone: tzinfo = UTC, color: bool = False
 ) -> Iterator[str]:
-    """Yield the lines of lives summed up by process and key; the key stands last."""
+    """Yield the lines of lives by process and key; the key is the last column."""
     columns = [
         TextColumn("process", process_cells(rows), shrink="middle", least=14),
         TextColumn("handles", text_cells(rows, "handles"), right=True),
@@ -87,7 +87,7 @@ def handle_use_lines(
 
 
 def _lengths(rows: pa.Table) -> list[str]:
-    """Return how long each lived, and with "+" how long at least."""
+    """Return the length of each life; "+" marks a minimum."""
     cells = []
     for lifetime, seen in zip(
         *(rows.column(name).to_pylist() for name in ("lifetime_ns", "seen_ns")), strict=True
@@ -98,7 +98,7 @@ def _lengths(rows: pa.Table) -> list[str]:
 
 
 def _others(rows: pa.Table) -> list[str]:
-    """Return who closed each, where that is another process than opened it."""
+    """Return the closing process of each life where another process opened it."""
     named = rows.select(["closed_process", "closed_pid"]).rename_columns(["process", "pid"])
     opened, closed = (rows.column(name).to_pylist() for name in ("process_id", "closed_process_id"))
     return [

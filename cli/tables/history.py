@@ -1,4 +1,4 @@
-"""The history of values as people read it: when, who, which value, from what to what."""
+"""The text table of a history: time, process, value, old and new content."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -32,7 +32,7 @@ _NOTES = {  # note -> its letter on a terminal, and what it means
 
 
 def content_cell(kind: int | None, data: bytes | None, size: int | None) -> str:
-    """Return a value's content, short enough for a table; "" where nothing is known of it."""
+    """Return a value's content, short enough for a table; "" where unknown."""
     if kind is None and data is None and size is None:
         return ""
     if data is None and size == 0:  # nothing was captured because there is nothing
@@ -104,7 +104,7 @@ def _old_cells(values: dict[str, list[Any]]) -> list[str]:
 
 
 def _changes(values: dict[str, list[Any]]) -> tuple[list[str], list[str]]:
-    """Return what was tried, and what the value held afterwards; "" where that is as before."""
+    """Return the operation, and the content after it; "" where unchanged."""
     names = ("operation", "done", "new_type", "new_data", "new_size")
     actions, new = [], []
     for operation, done, *content in zip(*(values[name] for name in names), strict=True):

@@ -1,4 +1,4 @@
-"""Busy keys, processes and times, and storms of misses, as people read them."""
+"""Text tables of busy keys, processes and times, and of storms of misses."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -22,7 +22,7 @@ _FEWER = ("failures", "not_found")  # where the row's busiest key and process te
 def hot_lines(
     rows: pa.Table, width: int | None = None, *, zone: tzinfo = UTC, color: bool = False
 ) -> Iterator[str]:
-    """Yield the lines of an answer of `analysis.answers.hot`; a key stands last, where it has the most room."""
+    """Yield the lines of an answer of `analysis.answers.hot`; a key is the last column, with the most room."""
     names = rows.schema.names
     columns = []
     if "operation" in names:
@@ -72,7 +72,7 @@ def hot_lines(
 def storm_lines(
     rows: pa.Table, width: int | None = None, *, zone: tzinfo = UTC, color: bool = False
 ) -> Iterator[str]:
-    """Yield the lines of an answer of `analysis.answers.storms`; the key missed most stands last."""
+    """Yield the lines of an answer of `analysis.answers.storms`; the key with most misses is the last column."""
     columns = [
         times_column(rows, "first_time", zone, width),
         TextColumn("lasted", duration_cells(rows, "lasted_ns"), right=True),

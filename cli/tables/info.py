@@ -1,4 +1,4 @@
-"""The facts of a trace or capture as people read them."""
+"""The facts of a trace or capture as text."""
 
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
@@ -228,7 +228,7 @@ def _stamp(time: datetime | None) -> str:
 
 
 def _names(totals: Mapping[str, Any]) -> _Section:
-    """Return how sure the names of the rows are."""
+    """Return the text about the certainty of names."""
     names = totals.get("names") or {}
     rows = [(name, names[name]) for name in NAME_SOURCES if names.get(name)]
     total = sum(names.values())
@@ -246,7 +246,7 @@ def _names(totals: Mapping[str, Any]) -> _Section:
 
 
 def _recording(recording: Mapping[str, Any]) -> dict[str, Any]:
-    """Return how regtrace recorded the capture itself."""
+    """Return the text about regtrace's own recording of the capture."""
     from cli.recording.messages import ended_text, lost_text, seed_text
 
     arrived, seed, lost = recording["arrived"], recording["seed"] or {}, recording["lost"]
@@ -297,7 +297,7 @@ def _losses(facts: Mapping[str, Any], most: int | None) -> _Section:
 
 
 def _hosts(rows: Sequence[Mapping[str, Any]]) -> list[TextColumn]:
-    """Return the column that says which capture of a dataset each row is of; none for one capture."""
+    """Return the column with the host or capture of each row of a dataset; none for one capture."""
     if "capture" not in rows[0]:
         return []
     several = len({(row["host"], row["capture"]) for row in rows}) > len({row["host"] for row in rows})

@@ -1,4 +1,4 @@
-"""The summary of keys as people read it."""
+"""The text table of keys."""
 
 from collections.abc import Iterator
 from datetime import UTC, tzinfo
@@ -21,7 +21,7 @@ _LATER = ("values", "created", "processes", "opens")  # the first to go where th
 def key_lines(
     rows: pa.Table, width: int | None = None, *, zone: tzinfo = UTC, color: bool = False
 ) -> Iterator[str]:
-    """Yield the lines of a table of keys; the key stands last, where it has the most room."""
+    """Yield the lines of a table of keys; the key is the last column, with the most room."""
     columns = [
         TextColumn(
             name.replace("_", " "),

@@ -1,4 +1,4 @@
-"""Repeated reads as people read them."""
+"""The text table of repeated reads."""
 
 from collections.abc import Iterator
 from datetime import UTC, tzinfo
@@ -37,7 +37,7 @@ _EXPLAINED = {
 def redundant_lines(
     rows: pa.Table, width: int | None = None, *, zone: tzinfo = UTC, color: bool = False
 ) -> Iterator[str]:
-    """Yield the lines of repeated reads; what is asked stands last, where it has the most room."""
+    """Yield the lines of repeated reads; the key or value is the last column, with the most room."""
     notes = _notes(rows)
     wide = width is None or width >= _WIDE
     operations = _operations(rows, wide=wide)
@@ -82,7 +82,7 @@ def redundant_lines(
 
 
 def _operations(rows: pa.Table, *, wide: bool) -> list[str]:
-    """Return what each row asks for: with the class of what was wanted, or in the short words of options."""
+    """Return the operation of each row: with its information class, or in the short words of options."""
     cells = []
     for name, class_, index in zip(
         *(rows.column(name).to_pylist() for name in ("operation", "information_class", "index")), strict=True

@@ -1,4 +1,4 @@
-"""The answer to a query as people read it: numbers on the right, what is long shortened to fit."""
+"""The text table of an SQL answer: numbers aligned right, long cells shortened."""
 
 from collections.abc import Iterator
 from datetime import UTC, tzinfo

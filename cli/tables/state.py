@@ -1,4 +1,4 @@
-"""What was known at a time as people read it: keys, their values below them, what they held, and how that is known."""
+"""The text table of a state: keys with their values below, contents, and the source of each content."""
 
 from collections.abc import Iterator
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""A timeline as people read it: when, who, what, with which result and data, and how sure the name is."""
+"""The text table of a timeline: time, process, operation, result, data, and certainty of the name."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -97,7 +97,7 @@ def timeline_lines(
 
 
 def below_common(keys: Sequence[str]) -> tuple[str, list[str]]:
-    r"""Return the key that all `keys` are or lie below, and what each has below it.
+    r"""Return the common key of all `keys`, and the rest of each key below it.
 
     >>> below_common([r"HKLM\A\B", r"HKLM\A", ""])
     ('HKLM\\A', ['B', '.', ''])
@@ -138,7 +138,7 @@ def time_cells(rows: pa.Table, zone: tzinfo, width: int | None) -> tuple[str, li
 
 
 def process_cells(rows: pa.Table) -> list[str]:
-    """Return image and pid of each row, a question mark for what is not known."""
+    """Return image and pid of each row, a question mark where unknown."""
     return [
         f"{_image(image)} ({pid})" if pid is not None else _image(image)
         for image, pid in zip(_values(rows, "process"), _values(rows, "pid"), strict=True)
@@ -161,7 +161,7 @@ def value_cells(rows: pa.Table) -> list[str]:
 
 
 def data_cells(rows: pa.Table) -> list[str]:
-    """Return what each row wrote, read or found, as people read it."""
+    """Return the data that each row wrote or read, as text."""
     names = ("operation", "data_type", "data", "data_size", "previous_type", "previous_data", "previous_size",
              "disposition", "requested_name", "index", "detail")  # fmt: skip
     return [_one_data(*values) for values in zip(*(_values(rows, name) for name in names), strict=True)]

@@ -1,4 +1,4 @@
-"""A tree of keys as people read it: each key below the one it is in, with a bar for its share."""
+"""The text table of a tree of keys: each key below its parent, with a bar for its share."""
 
 from collections.abc import Iterator
 from datetime import UTC, tzinfo
@@ -20,7 +20,7 @@ _BAR = 16  # letters of a whole bar
 def tree_lines(
     rows: pa.Table, width: int | None = None, *, as_tree: bool = True, zone: tzinfo = UTC, color: bool = False
 ) -> Iterator[str]:
-    """Yield the lines of an answer of `analysis.answers.tree`; the keys stand last.
+    """Yield the lines of an answer of `analysis.answers.tree`; the keys are the last column.
 
     Args:
         rows: the answer.
@@ -61,7 +61,7 @@ def tree_lines(
 
 
 def _bar(share: float) -> str:
-    """Return a bar for a share; whatever happened at all has one letter at least.
+    """Return a bar for a share, at least one letter long for a share above 0.
 
     >>> _bar(0.5), _bar(0.001)
     ('########', '#')

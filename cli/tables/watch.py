@@ -1,4 +1,4 @@
-"""The live table of `regtrace watch`: one line on how it goes, and the newest rows below it."""
+"""The live table of `regtrace watch`: a line with the state, and the newest rows below it."""
 
 import re
 import shutil
@@ -98,7 +98,7 @@ class WatchView:
         self._live.__exit__(kind, error, trace)
 
     def show(self, rows: pa.Table, standing: "WatchStatus") -> None:
-        """Take new rows, and draw where it is time for the next picture."""
+        """Add new rows, and draw if the next picture is due."""
         if rows.num_rows:
             self._new += rows.num_rows
             newest = rows.slice(max(rows.num_rows - _MOST_ROWS, 0))
@@ -109,7 +109,7 @@ class WatchView:
             self._draw(standing)
 
     def end(self, standing: "WatchStatus") -> None:
-        """Draw the last picture, which stays."""
+        """Draw the last picture, which remains on the screen."""
         self._draw(standing)
 
     def _draw(self, standing: "WatchStatus") -> None:
@@ -119,7 +119,7 @@ class WatchView:
         self._new = 0
 
     def picture(self, standing: "WatchStatus") -> "Text":
-        """Return what is drawn: the state, headings, and as many of the newest rows as fit."""
+        """Return the lines of a picture: the state, headings, and as many of the newest rows as fit."""
         from rich.text import Text
 
         width = max(self._console.width, 40)
@@ -140,7 +140,7 @@ class WatchView:
 
 
 def _state(standing: "WatchStatus", width: int) -> "Text":
-    """Return the line on how it goes; a loss is red, and the last thing that is left out for want of room."""
+    """Return the line with the state; a loss is red, and the last part to be cut for lack of room."""
     from rich.text import Text
 
     lost = standing.lost + standing.dropped + standing.undecoded + standing.unread

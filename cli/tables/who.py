@@ -1,4 +1,4 @@
-"""Who touched what, as people read it."""
+"""The text table of processes that touched keys and values."""
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, tzinfo
@@ -20,7 +20,7 @@ _WIDE, _VERY_WIDE = 100, 220
 def who_lines(
     rows: pa.Table, width: int | None = None, *, zone: tzinfo = UTC, color: bool = False
 ) -> Iterator[str]:
-    """Yield the lines of a table of processes, or of keys, values and processes; the last change stands last."""
+    """Yield the lines of a table of processes, or of keys, values and processes; the last change is at the end."""
     each = "display_key" in rows.schema.names
     columns = [
         TextColumn(
@@ -68,7 +68,7 @@ def _by_changes(rows: pa.Table, *, color: bool) -> Sequence[str]:
 
 
 def _last_changes(rows: pa.Table, *, each: bool) -> list[TextColumn]:
-    """Return the columns that tell of each row's last change."""
+    """Return the columns of each row's last change."""
     written = rows.select(["last_change", "data_type", "data_size", "data"])
     data = data_cells(written.rename_columns(["operation", "data_type", "data_size", "data"]))
     columns = [TextColumn("last change", text_cells(rows, "last_change"))]
