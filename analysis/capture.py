@@ -103,7 +103,7 @@ class Questions(Generic[_Answer]):
         Raises:
             UsageError: a filter cannot be understood.
         """
-        asked = self._asked(
+        filters = self._asked(
             key=key,
             subtree=subtree,
             value=value,
@@ -116,7 +116,7 @@ class Questions(Generic[_Answer]):
             where=where,
             user_sid=user_sid,
         )
-        return self._answer(timeline.query(self._context, asked, columns=columns, limit=limit))
+        return self._answer(timeline.query(self._context, filters, columns=columns, limit=limit))
 
     @shows_filters
     def keys(
@@ -658,8 +658,8 @@ class Capture(Questions["pd.DataFrame"]):
             UsageError: a filter cannot be understood, or there is more than one capture.
         """
         asked = below(self._asked(key=key, value=value, **filters), under)
-        found = changes.query(self._context, asked).net_changes()
-        return changes.reg_files(self._context, found, asked)
+        net = changes.query(self._context, asked).net_changes()
+        return changes.reg_files(self._context, net, asked)
 
     def span(self) -> tuple[int, int] | None:
         """Return the times (UTC nanoseconds) of the first and the last event; None where there is none."""

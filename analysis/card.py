@@ -82,15 +82,15 @@ def dataset_html(
         one for one in ("events", "keys", "time", "span", "losses") if any(one in c for *_, c in captures)
     ]
     heads = "".join(f"<th>{html.escape(title)}</th>" for title in ("host", "capture", *about))
-    shown = [
+    cells_of_rows = [
         [printable(host), printable(capture), *(own.get(one, "") for one in about)]
         for host, capture, own in captures[:_MOST_CAPTURES]
     ]
-    if len(captures) > len(shown):
-        shown.append([f"and {len(captures) - len(shown):,} more"])
-    rows = ("".join(f"<td>{html.escape(text)}</td>" for text in cells) for cells in shown)
-    listed = "".join(f"<tr>{row}</tr>" for row in rows)
-    return f"{card_html(name, whole)}<table><tr>{heads}</tr>{listed}</table>".replace(
+    if len(captures) > len(cells_of_rows):
+        cells_of_rows.append([f"and {len(captures) - len(cells_of_rows):,} more"])
+    rows = ("".join(f"<td>{html.escape(text)}</td>" for text in cells) for cells in cells_of_rows)
+    body = "".join(f"<tr>{row}</tr>" for row in rows)
+    return f"{card_html(name, whole)}<table><tr>{heads}</tr>{body}</table>".replace(
         "<th>capture</th><td>", "<th>captures</th><td>", 1
     )
 
@@ -111,17 +111,21 @@ def _host(manifest: Manifest) -> str:
     """Return the name, system and hardware of the traced machine; "" where all are unknown."""
     recording = manifest.settings.get("recording")
     host = recording.get("host") if isinstance(recording, dict) else None
-    known = host if isinstance(host, dict) else {}
-    said = [printable(str(known[name])) for name in ("name", "system", "machine") if known.get(name)]
-    if manifest.windows_build is not None and not known.get("system"):
-        said.append(f"Windows build {manifest.windows_build}")
+    facts_of_host = host if isinstance(host, dict) else {}
+    parts = [
+        printable(str(facts_of_host[name]))
+        for name in ("name", "system", "machine")
+        if facts_of_host.get(name)
+    ]
+    if manifest.windows_build is not None and not facts_of_host.get("system"):
+        parts.append(f"Windows build {manifest.windows_build}")
     processors = {
         source["facts"].get("cpus") for source in manifest.sources if isinstance(source.get("facts"), dict)
     }
     numbers = [number for number in processors if type(number) is int]
     if numbers:
-        said.append(f"{max(numbers)} processor{'' if max(numbers) == 1 else 's'}")
-    return ", ".join(said)
+        parts.append(f"{max(numbers)} processor{'' if max(numbers) == 1 else 's'}")
+    return ", ".join(parts)
 
 
 def _names(manifest: Manifest) -> str:

@@ -45,12 +45,12 @@ def open_capture(
         UsageError: the engine refuses the memory limit or the number of threads; or one capture is named
             twice, or none.
     """
-    found = find_captures(path)
-    if found is not None or not isinstance(path, Path | str):
+    captures = find_captures(path)
+    if captures is not None or not isinstance(path, Path | str):
         from analysis.dataset.contexts import DatasetContext
 
         context = DatasetContext.open(
-            path, found or [], memory_limit=memory_limit, threads=threads, check_rows=check_rows
+            path, captures or [], memory_limit=memory_limit, threads=threads, check_rows=check_rows
         )
         return Dataset(context)
     directory = Path(path)

@@ -103,8 +103,8 @@ def _one_by_one(
 
 def _stores(path: Path | str) -> list[tuple[Path, Manifest]]:
     """Return the captures at a path."""
-    found = find_captures(path)
-    directories = [Path(path)] if found is None else [directory for directory, _ in found]
+    captures = find_captures(path)
+    directories = [Path(path)] if captures is None else [directory for directory, _ in captures]
     return [(directory, Manifest.load(directory)) for directory in directories]
 
 
@@ -198,8 +198,8 @@ class _Reader:
         has_key = pc.is_valid(rows.column("key_id"))
         unnamed = pc.if_else(has_key, pa.scalar("none"), pa.scalar(None, pa.string()))
         row_source = rows.column("name_source")
-        known = pc.if_else(has_key, pc.coalesce(row_source, of_key, unnamed), row_source)
-        rows = rows.set_column(rows.schema.get_field_index("name_source"), "name_source", known)
+        source = pc.if_else(has_key, pc.coalesce(row_source, of_key, unnamed), row_source)
+        rows = rows.set_column(rows.schema.get_field_index("name_source"), "name_source", source)
         rows = rows.append_column("key", self._keys.column("path").take(keys))
         rows = rows.append_column("display_key", self._keys.column("display_path").take(keys))
         rows = rows.append_column("process", self._processes.column("image").take(processes))
@@ -225,14 +225,14 @@ class _Reader:
     def _lives(self, wanted: pa.Array | None) -> pa.Table:
         columns = ["handle_id", "address"]
         [path] = self._files["handles"]
-        found = [TABLES["handles"].arrow().empty_table().select(columns)]
+        parts = [TABLES["handles"].arrow().empty_table().select(columns)]
         with _damage(path), pq.ParquetFile(path) as file:
             for group in range(file.num_row_groups):
                 lives = _as_stored(file.read_row_group(group, columns=columns), "handles", columns)
                 if wanted is not None:
                     lives = lives.filter(pc.is_in(lives.column("handle_id"), value_set=wanted))
-                found.append(lives)
-            lives = pa.concat_tables(found).combine_chunks()
+                parts.append(lives)
+            lives = pa.concat_tables(parts).combine_chunks()
             return lives.take(pc.sort_indices(lives.column("handle_id")))
 
 
@@ -241,8 +241,8 @@ def _without_structures(rows: pa.Table) -> pa.Table:
     of_value = pc.invert(pc.is_in(rows.column("operation"), value_set=pa.array(STRUCTURED)))
     for name in OF_VALUES:
         column = rows.column(name)
-        kept = pc.if_else(of_value, column, pa.scalar(None, column.type))
-        rows = rows.set_column(rows.schema.get_field_index(name), name, kept)
+        of_values = pc.if_else(of_value, column, pa.scalar(None, column.type))
+        rows = rows.set_column(rows.schema.get_field_index(name), name, of_values)
     return rows
 
 

@@ -104,5 +104,5 @@ def nanoseconds(seconds: float) -> int:
         UsageError: it is not above 0, or longer than a year.
     """
     if not 0 < seconds <= _LONGEST_S:
-        raise UsageError(f"{seconds} s is no valid length of time; use more than 0 s, and a year at most")
+        raise UsageError(f"invalid length of time {seconds} s; use a number above 0, and a year at most")
     return max(1, round(seconds * 1_000_000_000))

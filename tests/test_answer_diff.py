@@ -454,8 +454,8 @@ def test_the_method_says_the_doubts_of_both_sides(runs: Any) -> None:
     ("how", "said"),
     [
         ({"fold": "user"}, "cannot be folded"),
-        ({"only": "colours"}, "nothing that can differ"),
-        ({"only": ""}, "nothing is named"),
+        ({"only": "colours"}, "unknown kind"),
+        ({"only": ""}, "no kind given"),
         ({"key": "HKXX"}, "not a registry path"),
         ({"a_start": "yesterday"}, "not a time"),
     ],

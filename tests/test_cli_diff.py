@@ -105,7 +105,7 @@ def test_the_table_fits_a_terminal(pair: tuple[Path, Path]) -> None:
     [
         ([], "nothing to compare"),
         (["OTHER", "--fold", "user"], "cannot be folded"),
-        (["OTHER", "--only", "colours"], "nothing that can differ"),
+        (["OTHER", "--only", "colours"], "unknown kind"),
         (["OTHER", "--a-from", "yesterday"], "not a time"),
         (["OTHER", "--key", "HKLM\\SOFTWARE\\Vendr"], "did you mean HKLM"),
         (["/nowhere.regtrace"], "nowhere"),

@@ -306,9 +306,9 @@ def test_captures_without_events_have_no_rows(tmp_path):
 
 def test_a_capture_that_is_named_twice_is_a_mistake(fleet):
     same = fleet / "inner" / ".." / "a.regtrace"
-    with pytest.raises(UsageError, match="named twice"):
+    with pytest.raises(UsageError, match="given twice"):
         rt.open([fleet / "a.regtrace", same])
-    with pytest.raises(UsageError, match="named twice"):
+    with pytest.raises(UsageError, match="given twice"):
         rt.open({"a": fleet, "b": fleet / "b.regtrace"})
 
 

@@ -1,1 +1,1 @@
-"""What a capture can be asked: one question a module, each an Ibis function from tables to a table."""
+"""The questions of a capture: one question a module, each an Ibis function from tables to a table."""

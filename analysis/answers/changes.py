@@ -1,4 +1,4 @@
-"""What values and keys were before and after: the evidence on both sides of what changed them, not yet compared."""
+"""Values and keys before and after their changes: the evidence of both sides, not yet compared."""
 
 import ibis
 from ibis.expr.types import BooleanValue, IntegerColumn, IntegerValue, StringValue, Table, Value
@@ -10,8 +10,8 @@ from analysis.answers.evidence import (
     first_spellings,
     in_stay_of,
     of_path,
+    source_events,
     stay_after,
-    told_by,
 )
 from analysis.answers.stays import ARRIVALS, SAME
 from analysis.answers.value_verdict import KEY_FACTS, VALUE_FACTS
@@ -47,7 +47,7 @@ def touched_values_and_keys(
     stays: Table | None = None,
     dated: bool = True,
 ) -> Table:
-    """Return one row for each value and key that was changed, with what is known of it before and after.
+    """Return one row for each changed value and key, with the evidence before and after.
 
     `analysis.answers.net_changes.net_changes` compares the sides: what reads returned has to be taken apart for
     it, which no engine does. Rows are in no order. Columns:
@@ -76,19 +76,21 @@ def touched_values_and_keys(
             `events` are those of some keys only; None: `events`.
         subtrees: False where it is known that there is no such event (`analysis.answers.evidence.OF_SUBTREES`).
         descent: as in `analysis.answers.evidence.evidence`.
-        stays: likewise.
+        stays: as in `analysis.answers.evidence.evidence`.
         dated: False where it is known that nothing leaves evidence in doubt, so that nobody needs its time.
     """
     whole = events if everywhere is None else everywhere
-    told = events if stays is None else told_by(events, everywhere, stays=stays, keys=keys)
-    changed = _changed(told, keys, start_ns, stays)
+    sources = events if stays is None else source_events(events, everywhere, stays=stays, keys=keys)
+    changed = _changed(sources, keys, start_ns, stays)
     members = keys.semi_join(changed, keys["same_as"] == changed["same_as"]).select("key_id")
-    found = evidence(
+    evidence_rows = evidence(
         events.semi_join(members, "key_id"), keys, whole, subtrees=subtrees, descent=descent, stays=stays
     )
     if stays is not None:
-        found = found.semi_join(changed, of_path(found["key_id"]) == changed["same_as"])
-    marks = _marks(found, start_ns, asked)
+        evidence_rows = evidence_rows.semi_join(
+            changed, of_path(evidence_rows["key_id"]) == changed["same_as"]
+        )
+    marks = _marks(evidence_rows, start_ns, asked)
     touched_keys = _keys(marks)
     rows = _values(marks, touched_keys)
     if regex is None:
@@ -98,7 +100,7 @@ def touched_values_and_keys(
     if stays is not None:  # sequences of events again
         names = ("first_sequence", "last_sequence", *_DATA_OF)
         rows = rows.mutate(**{name: of_path(rows[name]) for name in names})
-    rows = _with_data(rows, told)
+    rows = _with_data(rows, sources)
     return _with_names(_with_times(rows, marks) if dated else _without_times(rows), keys, processes)
 
 
@@ -118,24 +120,24 @@ def _changed(events: Table, keys: Table, start_ns: int | None, stays: Table | No
     return groups.union(others.select(same_as=others["key_id"].cast(groups["same_as"].type()))).distinct()
 
 
-def _marks(found: Table, start_ns: int | None, asked: Table | None) -> Table:
-    """Return of evidence what tells what changed, when, and whether it is a change asked for.
+def _marks(evidence_rows: Table, start_ns: int | None, asked: Table | None) -> Table:
+    """Return the evidence with `in_time` and `counts`: whether a row counts as a requested change.
 
     Of stays (column origin), key_id is the path's, and sequence holds the stay's number too: what is of a later stay comes
     later, whenever it was said. is_now: whether it is of the path's last stay.
     """
-    in_time = ibis.literal(True) if start_ns is None else found["time_ns"] >= start_ns
-    origin = ["origin"] if "origin" in found.columns else []
-    found = found.select(
+    in_time = ibis.literal(True) if start_ns is None else evidence_rows["time_ns"] >= start_ns
+    origin = ["origin"] if "origin" in evidence_rows.columns else []
+    evidence_rows = evidence_rows.select(
         "key_id", "value", "value_name", "fact", "sequence", "time", "process_id", *origin, in_time=in_time
     )
     if asked is None:
-        marks = found.mutate(counts=found["in_time"])
+        marks = evidence_rows.mutate(counts=evidence_rows["in_time"])
     else:
-        wanted = asked.filter(asked["operation"].isin(_CHANGING)).select("sequence").distinct()
+        changes = asked.filter(asked["operation"].isin(_CHANGING)).select("sequence").distinct()
         # Not one left join: engines would be handed the evidence anew wherever the marks are used.
-        counted = found.semi_join(wanted, "sequence").mutate(counts=ibis.literal(True))
-        marks = counted.union(found.anti_join(wanted, "sequence").mutate(counts=ibis.literal(False)))
+        counted = evidence_rows.semi_join(changes, "sequence").mutate(counts=ibis.literal(True))
+        marks = counted.union(evidence_rows.anti_join(changes, "sequence").mutate(counts=ibis.literal(False)))
     return _marks_of_stays(marks) if origin else marks
 
 
@@ -149,26 +151,26 @@ def _marks_of_stays(marks: Table) -> Table:
         in_time=marks["in_time"] & own,
         is_made=made,
     )
-    known = marks.filter(marks["origin"] != "carried")
-    last = known.group_by(of_last="key_id").aggregate(last_stay=in_stay_of(known["sequence"]).max())
+    of_paths = marks.filter(marks["origin"] != "carried")
+    last = of_paths.group_by(of_last="key_id").aggregate(last_stay=in_stay_of(of_paths["sequence"]).max())
     marks = marks.inner_join(last, marks["key_id"] == last["of_last"]).drop("of_last")
     stay = in_stay_of(marks["sequence"])
     return marks.filter(stay <= marks["last_stay"]).mutate(is_now=stay == marks["last_stay"])
 
 
 def _now(marks: Table, condition: BooleanValue) -> BooleanValue:
-    """Return the condition for what tells what is so at the end."""
+    """Return the condition for evidence of the state at the end."""
     return condition & marks["is_now"] if "is_now" in marks.columns else condition
 
 
 def _early(marks: Table, first: IntegerValue) -> BooleanValue:
-    """Tell what tells what was so before the first change."""
+    """Tell which evidence is of the state before the first change."""
     is_early: BooleanValue = marks["sequence"] < first
     return is_early & (marks["sequence"] >= in_stay_of(first)) if "is_now" in marks.columns else is_early
 
 
 def _arrived(marks: Table) -> dict[str, Value]:
-    """Return the columns arrived, whether a key came by a rename that counts, to stay until the end; and moved.
+    """Return the columns arrived (a rename that counts moved the key here, until the end) and moved.
 
     A key that was made in the time under another name, or was known not to be there when it came, is not moved.
     """
@@ -221,12 +223,12 @@ def _keys(marks: Table) -> Table:
 
 
 def _like_values(keys: Table, values: Table) -> Table:
-    """Return the keys that were themselves changed with the columns of `values`."""
+    """Return the keys with changes of their own, with the columns of `values`."""
     keys = keys.filter(keys["key_first"].notnull())
     # A key below one that was renamed is in the answer where something tells whether it came along.
     only_came = (keys["key_first_fact"] == "key_brought") & (keys["key_writes"] == 1)
-    told = ibis.greatest(keys["key_there"], keys["key_unknown"]) > keys["key_gone"]
-    keys = keys.filter(~only_came | told)
+    has_evidence = ibis.greatest(keys["key_there"], keys["key_unknown"]) > keys["key_gone"]
+    keys = keys.filter(~only_came | has_evidence)
     there, gone, unknown, created = (
         keys[f"early_{name}"].fill_null(_NONE) for name in ("there", "gone", "unknown", "created")
     )
@@ -256,7 +258,7 @@ def _like_values(keys: Table, values: Table) -> Table:
 
 
 def _values(marks: Table, keys: Table) -> Table:
-    """Return one row per value that was changed, or that its key took with it."""
+    """Return one row per value that was changed, or that moved or went with its key."""
     own = marks.filter(marks["value"].notnull() & marks["fact"].isin(_OWN_STATES))
     firsts = _first_changes(own, keys)
     early = _before_first(marks, firsts)
@@ -272,9 +274,11 @@ def _values(marks: Table, keys: Table) -> Table:
         }
         sides[f"{side}_absent"] = _last(sequence, rows & fact.isin(["delete", "miss"]))
         sides[f"{side}_unclear"] = _last(sequence, rows & fact.isin(_UNCLEAR))
-    found = own.group_by(own_id="key_id", own_value="value").aggregate(others=own.count(where=later), **sides)
+    states = own.group_by(own_id="key_id", own_value="value").aggregate(
+        others=own.count(where=later), **sides
+    )
     rows = firsts.inner_join(
-        found, [firsts["key_id"] == found["own_id"], firsts["value"] == found["own_value"]]
+        states, [firsts["key_id"] == states["own_id"], firsts["value"] == states["own_value"]]
     )
     rows = rows.inner_join(
         early, [rows["key_id"] == early["early_id"], rows["value"] == early["early_value"]]
@@ -338,15 +342,15 @@ def _before_first(marks: Table, firsts: Table) -> Table:
         early_absent=both["absent"].max().over(so_far).fill_null(_NONE),
         early_unknown=both["unknown"].max().over(so_far).fill_null(_NONE),
     )
-    found = both.filter(both["is_state"] == 0)
+    sides = both.filter(both["is_state"] == 0)
     if "is_now" in marks.columns:  # what was so in an earlier stay says nothing of this one
         names = ("early_absent", "early_unknown")
         none = ibis.literal(_NONE, "int64")
         in_stay = {
-            name: ibis.ifelse(found[name] < in_stay_of(found["at"]), none, found[name]) for name in names
+            name: ibis.ifelse(sides[name] < in_stay_of(sides["at"]), none, sides[name]) for name in names
         }
-        found = found.mutate(**in_stay)
-    return found.select("early_id", "early_value", "early_absent", "early_unknown")
+        sides = sides.mutate(**in_stay)
+    return sides.select("early_id", "early_value", "early_absent", "early_unknown")
 
 
 def _as_rows(rows: Table) -> Table:
@@ -372,7 +376,7 @@ def _as_rows(rows: Table) -> Table:
     by_key = rows["by_key"] & (lost.fill_null(False) | came)
     # The key's change is the value's only where the value was there to be lost.
     ended_by_key = (rows["key_last"] > rows["own_last"].fill_null(_NONE)).fill_null(False) & (by_key | own)
-    found = rows.select(
+    answer = rows.select(
         "key_id",
         "value",
         "value_name",
@@ -390,11 +394,11 @@ def _as_rows(rows: Table) -> Table:
         with_key=(sides["after"] == "absent").fill_null(False) & (rows["key_absent"] > rows["after_absent"]),
         **sides,
     )
-    return found.filter(found["first_sequence"].notnull())
+    return answer.filter(answer["first_sequence"].notnull())
 
 
 def _with_data(rows: Table, events: Table) -> Table:
-    """Return the rows with what the events carry that they name by sequence."""
+    """Return the rows with the data of the events in their sequence columns."""
     carrying = events.filter(events["operation"].isin(["SetValueKey", "QueryValueKey", "EnumerateValueKey"]))
     first = carrying.select("previous_type", "previous_size", "previous_data", picked="sequence")
     columns = [*rows.columns, "previous_type", "previous_size", "previous_data"]
@@ -415,7 +419,7 @@ def _with_data(rows: Table, events: Table) -> Table:
 
 
 def _with_times(rows: Table, marks: Table) -> Table:
-    """Add before_at_time and after_at_time, of the evidence by which each side is known."""
+    """Add before_at_time and after_at_time: the times of the evidence of each side."""
     for name in _AT:
         times = marks.select(
             **{f"{name}_key": "key_id", f"{name}_picked": "sequence", f"{name}_time": "time"}
@@ -430,8 +434,8 @@ def _without_times(rows: Table) -> Table:
 
 
 def _with_names(rows: Table, keys: Table, processes: Table) -> Table:
-    named = keys.select(named_id="key_id", key="path", display_key="display_path")
-    rows = rows.inner_join(named, rows["key_id"] == named["named_id"]).drop("named_id")
+    names = keys.select(named_id="key_id", key="path", display_key="display_path")
+    rows = rows.inner_join(names, rows["key_id"] == names["named_id"]).drop("named_id")
     who = processes.select(who_id="process_id", process="image", pid="pid")
     return rows.left_join(who, rows["process_id"] == who["who_id"]).drop("who_id")
 
@@ -441,7 +445,7 @@ def _last(sequence: IntegerColumn, where: BooleanValue) -> IntegerValue:
 
 
 def _state(there: IntegerValue, gone: IntegerValue, unclear: IntegerValue) -> StringValue:
-    """Return what the latest of three kinds of evidence says, given by their sequences; _NONE is none."""
+    """Return the state by the latest of three kinds of evidence, given by their sequences; _NONE is none."""
     return ibis.cases(
         ((there > gone) & (there > unclear), "present"),
         ((gone > there) & (gone > unclear), "absent"),

@@ -1,4 +1,4 @@
-"""Contents of values in the answers of `history` and `state`: captured bytes as people read them, sources compared."""
+"""Contents of values in `history` and `state`: captured bytes as text, and their sources compared."""
 
 import numpy as np
 import pyarrow as pa
@@ -66,8 +66,8 @@ def _of_history(columns: dict[str, pa.Array]) -> dict[str, pa.Array]:
 
 def _is(column: pa.Array, *words: str | int | bool) -> NDArray[np.bool_]:
     """Tell which rows of a column are one of some words; NULL is none."""
-    found: NDArray[np.bool_] = np.asarray(pc.is_in(column, pa.array(words, column.type)))
-    return found
+    is_word: NDArray[np.bool_] = np.asarray(pc.is_in(column, pa.array(words, column.type)))
+    return is_word
 
 
 def _where(mask: NDArray[np.bool_], this: pa.Array | str | None, that: pa.Array | None) -> pa.Array:
@@ -86,7 +86,7 @@ def _conflict(
     own_size: int | None,
     own_data: bytes | None,
 ) -> str | None:
-    """Return how the event and what was known before it contradict each other; None where they do not."""
+    """Return how the event contradicts earlier evidence; None where it does not."""
     if own_from == "absent":
         return "absent" if recorded or deleted else None
     if own_from is None:

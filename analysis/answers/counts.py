@@ -1,4 +1,4 @@
-"""Events summed by key, process, time and so on: few rows, of which answers about busy keys and subtrees are made."""
+"""Sums of events by key, process, time and so on: the basis of answers about busy keys and subtrees."""
 
 from collections.abc import Callable, Sequence
 
@@ -33,7 +33,7 @@ SUMS = ("events", *COUNTED, "failures", "not_found", "bytes_read", "bytes_writte
 def measured(
     events: Table, keys: Table, *by: str, every_ns: int = SECOND_NS, usage: Table | None = None
 ) -> Table:
-    """Return the events summed by some columns, in no order.
+    """Return the sums of events by some columns, in no order.
 
     Columns: these; those of `counts`; bytes_read and bytes_written (of successful reads and SetValueKey), NULL
     where no size is known; time_spent_ns (sum of durations), NULL where none is known; first_ and last_ time,
@@ -56,18 +56,18 @@ def measured(
     # Rows that are alike are added up first, where this leaves few: conditions on text cost more than that.
     parts = coded(rows) if "group_id" in by else alike(rows, *by, sizes=True)
     size = ibis.ifelse(parts["status"] < NOT_SUCCESS, parts["data_size"], None)
-    found = parts.group_by(*_of_keys(by)).aggregate(
+    groups = parts.group_by(*_of_keys(by)).aggregate(
         **counts(parts),
         bytes_read=size.sum(where=is_of(parts, "reads")).cast("int64"),
         bytes_written=size.sum(where=parts["operation"] == "SetValueKey").cast("int64"),
         time_spent_ns=parts["duration_ns"].sum().cast("int64"),
         **ends(parts),
     )
-    return _of_groups(timed(found, events), keys, by, sums)
+    return _of_groups(timed(groups, events), keys, by, sums)
 
 
 def alike(events: Table, *by: str, sizes: bool = False) -> Table:
-    """Return the rows added up that are alike in some columns and in all that counts depend on: few, for what costs more.
+    """Return counts of rows that are equal in some columns and in all columns of `counts`: few rows for costly steps.
 
     Columns: `by`; operation, status and those of `analysis.expressions.operation_counters.condition_columns`; events; first_ and last_ ns and sequence.
 
@@ -90,14 +90,14 @@ def alike(events: Table, *by: str, sizes: bool = False) -> Table:
 def counted(events: Table, keys: Table, *by: str, every_ns: int = SECOND_NS) -> Table:
     """Return events (rows) and first_sequence by some columns; arguments as of `measured`."""
     rows = _in_buckets(events, every_ns)
-    found = rows.group_by(*_of_keys(by)).aggregate(
+    groups = rows.group_by(*_of_keys(by)).aggregate(
         events=rows.count().cast("int64"), first_sequence=rows["sequence"].min()
     )
-    return _of_groups(found, keys, by, _counts)
+    return _of_groups(groups, keys, by, _counts)
 
 
 def counts(rows: Table) -> dict[str, Value]:
-    """Return what is counted of event rows, or of rows of `alike`: one definition for every question.
+    """Return the counts of event rows, or of rows of `alike`: one definition for every question.
 
     events (rows); reads, writes, opens, created, deletes and unclear_writes (`tracer.registry.operations.GROUPS`, each tried or
     done); failures (`tracer.registry.ntstatus.is_failure`); not_found (STATUS_OBJECT_NAME_NOT_FOUND).
@@ -128,10 +128,10 @@ def sums(parts: Table) -> dict[str, Value]:
     return measures | ends(parts)
 
 
-def timed(found: Table, events: Table) -> Table:
-    """Return sums with first_time and last_time, as `events` has times, of first_ns and last_ns."""
-    times = {f"{name}_time": moment(found[f"{name}_ns"]) for name in ("first", "last")}
-    return found.mutate(**{name: time.cast(events["time"].type()) for name, time in times.items()})
+def timed(rows: Table, events: Table) -> Table:
+    """Return sums with first_time and last_time, from first_ns and last_ns, in the type of `events`."""
+    times = {f"{name}_time": moment(rows[f"{name}_ns"]) for name in ("first", "last")}
+    return rows.mutate(**{name: time.cast(events["time"].type()) for name, time in times.items()})
 
 
 def _counts(parts: Table) -> dict[str, Value]:
@@ -143,7 +143,7 @@ def _in_buckets(rows: Table, every_ns: int) -> Table:
 
 
 def _of_keys(by: Sequence[str]) -> list[str]:
-    """Return by what rows are summed first: keys of a group one by one, for few rows are left to be grouped then."""
+    """Return the columns of the first aggregation: counts per key_id leave few rows to merge into groups."""
     return ["key_id" if name == "group_id" else name for name in by]
 
 
@@ -157,20 +157,20 @@ def _of_groups(
 
 
 def grouped(rows: Table, keys: Table) -> Table:
-    """Return the rows with group_id: the key that stands for all spellings of theirs; NULL where they have none."""
+    """Return the rows with group_id: the key that represents all spellings of a key; NULL where they have no key."""
     groups = keys.select(grouped_id="key_id", group_id="same_as")
     return rows.left_join(groups, rows["key_id"] == groups["grouped_id"]).drop("grouped_id")
 
 
 def named_keys(table: Table, keys: Table, column: str, *, name: str) -> Table:
     """Return the table with a column `name`: the display path of the key that `column` holds."""
-    known = keys.select(named_key_id="key_id", **{name: keys["display_path"]})
-    return table.left_join(known, table[column] == known["named_key_id"]).drop("named_key_id")
+    names = keys.select(named_key_id="key_id", **{name: keys["display_path"]})
+    return table.left_join(names, table[column] == names["named_key_id"]).drop("named_key_id")
 
 
 def named_processes(table: Table, processes: Table, column: str, *, process: str, pid: str) -> Table:
     """Return the table with image and pid of the process that `column` holds, in columns of these names."""
-    known = processes.select(
+    names = processes.select(
         named_process_id="process_id", **{process: processes["image"], pid: processes["pid"]}
     )
-    return table.left_join(known, table[column] == known["named_process_id"]).drop("named_process_id")
+    return table.left_join(names, table[column] == names["named_process_id"]).drop("named_process_id")

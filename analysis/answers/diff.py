@@ -1,4 +1,4 @@
-"""Two captures, or two intervals, side by side: what each tells of keys, values, processes and operations."""
+"""Two captures, or two intervals, side by side: the keys, values, processes and operations of each."""
 
 from collections.abc import Collection, Sequence
 
@@ -56,7 +56,7 @@ def side(
     descent: Table | None = None,
     stays: Table | None = None,
 ) -> Table:
-    """Return what the rows of one side tell, one row per thing, in no order.
+    """Return the things of one side, one row per thing, in no order.
 
     Objects of which only the address is known are left out, with the keys below them.
 
@@ -89,21 +89,21 @@ def side(
             those of some keys only; None: `events`.
         subtrees: False where it is known that there is no such event (`analysis.answers.evidence.OF_SUBTREES`).
         descent: as in `analysis.answers.evidence.evidence`.
-        stays: likewise.
+        stays: as in `analysis.answers.evidence.evidence`.
     """
     parts = []
-    named = _named_keys(keys, folds, names)
+    key_names = _named_keys(keys, folds, names)
     if "values" in kinds or "keys" in kinds:
-        found = evidence(events, keys, everywhere, subtrees=subtrees, descent=descent, stays=stays)
-        states = _states(found, named, processes, losses, regex, keys)
-        wanted = [what for what in ("value", "key") if f"{what}s" in kinds]
-        parts.append(states.filter(states["what"].isin(wanted)))
+        evidence_rows = evidence(events, keys, everywhere, subtrees=subtrees, descent=descent, stays=stays)
+        states = _states(evidence_rows, key_names, processes, losses, regex, keys)
+        whats = [what for what in ("value", "key") if f"{what}s" in kinds]
+        parts.append(states.filter(states["what"].isin(whats)))
     if regex is not None:
         events = events.filter(events["value_name"].re_search(regex))
     if "processes" in kinds:
         parts.append(_processes(events, processes))
     if "operations" in kinds:
-        parts.append(_operations(events, keys, processes, named))
+        parts.append(_operations(events, keys, processes, key_names))
     whole = parts[0]
     for part in parts[1:]:
         whole = whole.union(part)
@@ -111,12 +111,12 @@ def side(
 
 
 def own_names(keys: Table) -> Table:
-    """Return the names that a side's keys may be called by: own, each once."""
+    """Return the key names of a side (own), each once."""
     return _own_paths(keys).select(own="own_path").distinct()
 
 
 def value_names(rows: Table) -> Table:
-    """Return key_name and value of the values of a `side` whose names mean something else than they say."""
+    """Return key_name and value of the values of a `side` whose names change when folded."""
     values = rows.filter(rows["what"] == "value", rows["value"] != rows["fold_value"])
     return values.select("key_name", "value").distinct()
 
@@ -138,7 +138,7 @@ def compared(
 def candidates(
     a: Table, b: Table, *, counts: bool = False, folds: Collection[str] = (), values: Sequence[Table] = ()
 ) -> Table:
-    """Return the things that may differ: those of one side only, and those that are not plainly alike.
+    """Return the things that may differ: those of one side only, and those that are not obviously equal.
 
     In order: processes by image; keys by name, each before its values; operations.
 
@@ -171,28 +171,28 @@ def candidates(
     states = is_state & ibis.ifelse(in_a & in_b, ~alike, changed)
     numbers = both["a_times"] != both["b_times"] if counts else ibis.literal(False)
     others = ~is_state & (~(in_a & in_b) | numbers.fill_null(False))
-    found = both.filter(states | others).mutate(**names)
+    pairs = both.filter(states | others).mutate(**names)
     for letter, rows in (("a", a), ("b", b)):
-        found = _with_alike(found, rows, f"{letter}_alike", folds)
-    order = ibis.cases((found["what"] == "process", 0), (found["what"] == "operation", 2), else_=1)
-    found = found.order_by(order, "key_name", "what", "value", "image", "operation")
-    return found.select(*CANDIDATES)
+        pairs = _with_alike(pairs, rows, f"{letter}_alike", folds)
+    order = ibis.cases((pairs["what"] == "process", 0), (pairs["what"] == "operation", 2), else_=1)
+    pairs = pairs.order_by(order, "key_name", "what", "value", "image", "operation")
+    return pairs.select(*CANDIDATES)
 
 
-def _with_alike(found: Table, rows: Table, name: str, folds: Collection[str]) -> Table:
-    """Add how many things of a side are called alike with everything folded; 0 where nothing is folded."""
+def _with_alike(pairs: Table, rows: Table, name: str, folds: Collection[str]) -> Table:
+    """Add the number of things of a side with the same name after folding; 0 without folding."""
     if not folds:
-        return found.mutate(**{name: ibis.literal(0, "int64")})
+        return pairs.mutate(**{name: ibis.literal(0, "int64")})
     alike = rows.group_by(**{f"of_{column}": column for column in _FOLDED}).aggregate(
         alike_rows=rows.count().cast("int64")
     )
-    same = [found[column] == alike[f"of_{column}"] for column in _FOLDED]
-    found = found.left_join(alike, same).drop(*(f"of_{column}" for column in _FOLDED))
-    return found.mutate(**{name: found["alike_rows"].fill_null(0)}).drop("alike_rows")
+    same = [pairs[column] == alike[f"of_{column}"] for column in _FOLDED]
+    pairs = pairs.left_join(alike, same).drop(*(f"of_{column}" for column in _FOLDED))
+    return pairs.mutate(**{name: pairs["alike_rows"].fill_null(0)}).drop("alike_rows")
 
 
 def _renamed(rows: Table, names: Table) -> Table:
-    """Return rows of `side` whose values are called as `names` says."""
+    """Return rows of `side` with values renamed by `names`."""
     names = names.rename(called_key="key_name", called_own="own", called="name")
     same = [rows["key_name"] == names["called_key"], rows["value"] == names["called_own"]]
     rows = rows.left_join(names, same)
@@ -202,32 +202,32 @@ def _renamed(rows: Table, names: Table) -> Table:
 
 
 def _states(
-    found: Table,
-    named: Table,
+    evidence_rows: Table,
+    key_names: Table,
     processes: Table,
     losses: Table,
     regex: str | None,
     keys: Table,
 ) -> Table:
-    """Return what is known of keys and values at the end of this side, by what this side alone proves.
+    """Return the state of keys and values at the end of this side, from the evidence of this side alone.
 
     What was only heard of, under a name that is not proved, may be of another key: it is no difference.
     """
-    found = found.filter(~found["fact"].isin(_UNPROVED))
-    changed = found["fact"].isin(_CHANGES)
-    counted = found
-    if "origin" in found.columns:
-        changed = changed & (found["origin"] == "own")
-        counted = found.mutate(key_id=of_path(found["key_id"]), is_change=changed)
+    evidence_rows = evidence_rows.filter(~evidence_rows["fact"].isin(_UNPROVED))
+    changed = evidence_rows["fact"].isin(_CHANGES)
+    counted = evidence_rows
+    if "origin" in evidence_rows.columns:
+        changed = changed & (evidence_rows["origin"] == "own")
+        counted = evidence_rows.mutate(key_id=of_path(evidence_rows["key_id"]), is_change=changed)
         changed = counted["is_change"]
     changes = counted.group_by("key_id", "value").aggregate(
         changes=counted.count(where=changed).cast("int64")
     )
     changes = changes.mutate(value=changes["value"].fill_null(""), of_key=changes["value"].isnull())
     changes = changes.rename(changed_id="key_id", changed_value="value", changed_key="of_key")
-    rows = state_at(found, keys=keys, processes=processes, losses=losses, regex=regex)
+    rows = state_at(evidence_rows, keys=keys, processes=processes, losses=losses, regex=regex)
     rows = rows.filter(rows["last_known"].notnull())
-    rows = rows.inner_join(named, rows["key_id"] == named["path_id"])
+    rows = rows.inner_join(key_names, rows["key_id"] == key_names["path_id"])
     is_key, own = rows["value_name"].isnull(), folded(rows["value_name"]).fill_null("")
     rows = rows.mutate(is_key=is_key, own_value=own)
     rows = rows.left_join(
@@ -239,8 +239,8 @@ def _states(
         ],
     )
     came = ibis.literal(False)
-    if "origin" in found.columns:
-        arrived = _arrived(found)
+    if "origin" in evidence_rows.columns:
+        arrived = _arrived(evidence_rows)
         rows = rows.left_join(arrived, rows["key_id"] == arrived["arrived_id"])
         came = rows["arrived_id"].notnull() & rows["last_known"].isin(["exists", "write", "read"])
     times = rows["changes"].fill_null(0)
@@ -257,9 +257,9 @@ def _states(
     return _merged(rows.mutate(operation=ibis.literal("")))
 
 
-def _arrived(found: Table) -> Table:
+def _arrived(evidence_rows: Table) -> Table:
     """Return arrived_id, the key_id of the paths to which a key came on this side, to stay until its end."""
-    own = found.filter(found["origin"] != "carried")
+    own = evidence_rows.filter(evidence_rows["origin"] != "carried")
     begins = (own["origin"] == "renamed") & own["fact"].isin(ARRIVALS)
     stay = in_stay_of(own["key_id"])
     turned = (own["origin"] == "renamed") & ~own["fact"].isin(SAME)
@@ -270,44 +270,46 @@ def _arrived(found: Table) -> Table:
 
 
 def _processes(events: Table, processes: Table) -> Table:
-    named = processes.select(named_id="process_id", process="image", pid="pid")
+    images = processes.select(named_id="process_id", process="image", pid="pid")
     rows = events.select("sequence", "time", "process_id")
-    rows = rows.inner_join(named, rows["process_id"] == named["named_id"])
+    rows = rows.inner_join(images, rows["process_id"] == images["named_id"])
     rows = rows.filter(rows["process"].notnull()).mutate(image=folded(rows["process"]))
-    found = rows.group_by("image").aggregate(
+    groups = rows.group_by("image").aggregate(
         times=rows.count().cast("int64"), sequence=rows["sequence"].max(), spelled_at=rows["sequence"].min()
     )
-    return _like_states(_with_last(found, rows, ()), "process")
+    return _like_states(_with_last(groups, rows, ()), "process")
 
 
 def _operations(events: Table, keys: Table, processes: Table, paths: Table) -> Table:
-    named = processes.select(named_id="process_id", process="image", pid="pid")
+    images = processes.select(named_id="process_id", process="image", pid="pid")
     groups = keys.select(grouped_id="key_id", group_id="same_as")
     rows = events.select("sequence", "time", "process_id", "key_id", "operation")
     rows = rows.inner_join(groups, rows["key_id"] == groups["grouped_id"]).drop("key_id")
     summed = rows.group_by("group_id", "process_id", "operation").aggregate(
         times=rows.count().cast("int64"), sequence=rows["sequence"].max()
     )
-    summed = summed.left_join(named, summed["process_id"] == named["named_id"])
+    summed = summed.left_join(images, summed["process_id"] == images["named_id"])
     summed = summed.inner_join(paths, summed["group_id"] == paths["path_id"])
     summed = summed.mutate(image=folded(summed["process"]).fill_null(""))
-    found = summed.group_by("key_name", "fold_key", "image", "operation").aggregate(
+    totals = summed.group_by("key_name", "fold_key", "image", "operation").aggregate(
         times=summed["times"].sum().cast("int64"), sequence=summed["sequence"].max()
     )
     last = summed.select(
         "process", "pid", "process_id", "group_id", display_key="path_shown", last_at="sequence"
     )
-    found = found.inner_join(last, found["sequence"] == last["last_at"])
+    totals = totals.inner_join(last, totals["sequence"] == last["last_at"])
     times = events.select(timed_at="sequence", time="time")
-    found = found.inner_join(times, found["sequence"] == times["timed_at"])
-    return _like_states(found.mutate(spelled_image=found["process"], key_id=found["group_id"]), "operation")
+    totals = totals.inner_join(times, totals["sequence"] == times["timed_at"])
+    return _like_states(
+        totals.mutate(spelled_image=totals["process"], key_id=totals["group_id"]), "operation"
+    )
 
 
 def _own_paths(keys: Table) -> Table:
-    """Return the paths of keys that have one: an object's address means nothing on the other side."""
-    named = keys.filter(~keys["folded_path"].startswith("<OBJECT 0X"))
-    return named.select(
-        path_id="key_id", own_path=link_target(named["folded_path"]), path_shown="display_path"
+    """Return the paths of keys; an object's address, which means nothing on the other side, is no path."""
+    with_path = keys.filter(~keys["folded_path"].startswith("<OBJECT 0X"))
+    return with_path.select(
+        path_id="key_id", own_path=link_target(with_path["folded_path"]), path_shown="display_path"
     )
 
 
@@ -321,14 +323,14 @@ def _named_keys(keys: Table, folds: Collection[str], names: Table | None) -> Tab
     return paths.drop("own_path")
 
 
-def _with_last(found: Table, rows: Table, more: Sequence[str]) -> Table:
-    """Add of what row the last event of each group was."""
+def _with_last(groups: Table, rows: Table, more: Sequence[str]) -> Table:
+    """Add the columns of the last event of each group."""
     last = rows.select("process", "pid", "process_id", "time", *more, last_at="sequence")
-    found = found.inner_join(last, found["sequence"] == last["last_at"])
-    return found.mutate(spelled_image=found["process"], key_id=ibis.null("int64"))
+    groups = groups.inner_join(last, groups["sequence"] == last["last_at"])
+    return groups.mutate(spelled_image=groups["process"], key_id=ibis.null("int64"))
 
 
-def _like_states(found: Table, what: str) -> Table:
+def _like_states(rows: Table, what: str) -> Table:
     """Return operations or processes with the columns of `_states`."""
     empty = {
         "key_name": ibis.literal(""), "fold_key": ibis.literal(""), "value": ibis.literal(""), "operation": ibis.literal(""),
@@ -336,15 +338,15 @@ def _like_states(found: Table, what: str) -> Table:
         "changed": ibis.null(bool), "own_fact": ibis.null(str),
         "own_type": ibis.null("int64"), "own_size": ibis.null("int64"), "own_data": ibis.null("binary"),
     }  # fmt: skip
-    have = set(found.columns)
-    found = found.mutate(
+    have = set(rows.columns)
+    rows = rows.mutate(
         what=ibis.literal(what), **{name: value for name, value in empty.items() if name not in have}
     )
-    return _columns(found)
+    return _columns(rows)
 
 
 def _merged(rows: Table) -> Table:
-    """Return one row per name: of several spellings of a key, links followed, the one that is known last."""
+    """Return one row per name: of several spellings of a key, links followed, the one with the latest evidence."""
     newest = ibis.window(group_by=_MATCH, order_by=rows["sequence"].desc())
     all_of = ibis.window(group_by=_MATCH)
     rows = rows.mutate(

@@ -1,4 +1,4 @@
-"""Which things really differ between two sides, and how: contents are taken apart here, which no engine does."""
+"""Real differences between two sides: contents are decoded and compared here, which no engine can do."""
 
 from collections.abc import Collection
 from typing import Any
@@ -30,7 +30,7 @@ _TEXTS = (ValueType.SZ, ValueType.EXPAND_SZ, ValueType.MULTI_SZ, ValueType.LINK)
 Bools = NDArray[np.bool_]
 
 
-def differences(found: pa.Table, folds: Collection[str] = ()) -> pa.Table:
+def differences(candidates: pa.Table, folds: Collection[str] = ()) -> pa.Table:
     """Return the differences among candidates, in their order; the columns DIFFERENCES.
 
     * what: key, value, operation or process;
@@ -50,16 +50,18 @@ def differences(found: pa.Table, folds: Collection[str] = ()) -> pa.Table:
     side does not know there is a difference only where one side alone changed it.
 
     Args:
-        found: rows of `analysis.answers.diff.candidates`.
+        candidates: rows of `analysis.answers.diff.candidates`.
         folds: as there; identifiers are folded in the texts that values hold, too.
     """
     columns = (*DIFFERENCES, *_CALLED, *_CHANGED)
-    rows = by_batch(found, columns, lambda batch: _compared(batch, folds)).filter(pc.field("side").is_valid())
+    rows = by_batch(candidates, columns, lambda batch: _compared(batch, folds)).filter(
+        pc.field("side").is_valid()
+    )
     return _without_twins(rows, folds).select(DIFFERENCES)
 
 
 def _without_twins(rows: pa.Table, folds: Collection[str]) -> pa.Table:
-    """Leave out things that stay apart and hold the same on both sides, one for one."""
+    """Remove pairs of things that stay apart but have equal content on both sides."""
     apart = np.flatnonzero(_true(rows["apart"].combine_chunks()))
     if not len(apart):
         return rows
@@ -86,7 +88,7 @@ def _without_twins(rows: pa.Table, folds: Collection[str]) -> pa.Table:
 def _folded(
     data: bytes | None, size: int | None, kind: int | None, folds: Collection[str]
 ) -> tuple[Any, ...]:
-    """Return what a value holds, with the identifiers in a whole text folded."""
+    """Return the content of a value; identifiers in a complete text are folded."""
     if data is None or kind not in _TEXTS or len(data) != size or len(data) % 2:
         return kind, size, data
     text = data.decode("utf-16-le", "surrogatepass")
@@ -131,7 +133,7 @@ def _compared(columns: dict[str, pa.Array], folds: Collection[str]) -> dict[str,
 
 
 def _side(columns: dict[str, pa.Array], out: dict[str, pa.Array], folds: Collection[str]) -> pa.Array:
-    """Return on which side each thing is, or that it differs; NULL where it does not."""
+    """Return the side of each thing, or "differs"; NULL where it does not differ."""
     in_a, in_b = (_true(pc.is_valid(columns[f"{letter}_times"])) for letter in "ab")
     both = in_a & in_b
     is_state = _is_in(columns["what"], ("key", "value"))
@@ -148,7 +150,7 @@ def _side(columns: dict[str, pa.Array], out: dict[str, pa.Array], folds: Collect
 
 
 def _contents(out: dict[str, pa.Array], rows: Bools, folds: Collection[str]) -> tuple[Bools, Bools]:
-    """Tell of which rows the contents are unlike, and of which nobody knows whether they are."""
+    """Tell for each row whether the contents differ, and whether that is unknown."""
     unlike = np.zeros(len(rows), bool)
     for name in ("type", "size"):
         unlike |= rows & _true(pc.not_equal(out[f"a_{name}"], out[f"b_{name}"]))

@@ -1,4 +1,4 @@
-"""What failed, by process, key, value and status; searches that ended well are told from failures that matter."""
+"""Failures by process, key, value and status; searches that succeeded are separate from failures that matter."""
 
 import ibis
 from ibis.expr.types import Table
@@ -88,7 +88,7 @@ def _failures(events: Table, keys: Table) -> Table:
 
 
 def _folded(rows: Table) -> Table:
-    """Return the rows with those of one search under the key, operation and status of the first of them."""
+    """Return the rows with all misses of a search under the key, operation and status of the first miss."""
     alone = rows.filter(rows["chain"].isnull())
     chained = rows.filter(rows["chain"].notnull())
     search = ibis.window(group_by="resolved_sequence", order_by="sequence", rows=(None, 0))
@@ -108,7 +108,7 @@ def _folded(rows: Table) -> Table:
 
 
 def _with_chains(times: Table, rows: Table) -> Table:
-    """Add what only rows that were answered tell, which are few; all others of a group are of one key."""
+    """Add the columns that only misses with a hit have; all other rows of a group are of one key."""
     answered = rows.filter(rows["chain"].notnull())
     chains = answered.group_by(**{f"of_{name}": name for name in _GROUP}).aggregate(
         chain=answered["chain"].argmin(answered["sequence"]),

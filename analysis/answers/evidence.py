@@ -1,4 +1,4 @@
-"""What events say about values and about keys: who wrote, read or missed what, in order; not what follows from it."""
+"""Evidence in events about values and keys: writes, reads, misses and more, in order, without conclusions."""
 
 from functools import reduce
 
@@ -35,8 +35,8 @@ __all__ = [
     "real_losses",
     "renames",
     "same_key",
+    "source_events",
     "stay_after",
-    "told_by",
 ]
 
 # facts of values
@@ -82,7 +82,7 @@ def evidence(
     descent: Table | None = None,
     stays: Table | None = None,
 ) -> Table:
-    r"""Return one row for each event that says something of a value or of a key, in no order.
+    r"""Return one row for each event that is evidence of a value or a key, in no order.
 
     Columns: sequence, key_id (`keys.same_as`: spellings of one key are one key), fact (what it proves), said
     (what it says), value (its name, folded; NULL for facts of keys), value_name (as this event spells it), and of the event: time, time_ns,
@@ -142,29 +142,29 @@ def evidence(
     """
     if not subtrees and descent is None:
         return _facts_of(events, keys).select(*_COLUMNS)
-    asked = keys.semi_join(events, "key_id").select(key_id="same_as").distinct()
+    groups = keys.semi_join(events, "key_id").select(key_id="same_as").distinct()
     if stays is not None:
-        return _of_stays(events, keys, everywhere, descent, stays, asked)
+        return _of_stays(events, keys, everywhere, descent, stays, groups)
     if subtrees:
-        rows = _facts_of(told_by(events, everywhere), keys)
+        rows = _facts_of(source_events(events, everywhere), keys)
         below = _below(rows.filter(rows["said"].isin(["key_renamed", "key_unknown"])), keys)
-        below = below.semi_join(asked, "key_id").select(*_COLUMNS)
+        below = below.semi_join(groups, "key_id").select(*_COLUMNS)
         if everywhere is not None:
-            rows = rows.semi_join(asked, "key_id")
+            rows = rows.semi_join(groups, "key_id")
         rows = rows.select(*_COLUMNS).union(below)
     else:
         rows = _facts_of(events, keys).select(*_COLUMNS)
     if descent is None:
         return rows
     nothing = _below_absent(events if everywhere is None else everywhere, keys, descent)
-    return rows.union(nothing.semi_join(asked, "key_id").select(*_COLUMNS))
+    return rows.union(nothing.semi_join(groups, "key_id").select(*_COLUMNS))
 
 
 def _of_stays(
-    events: Table, keys: Table, everywhere: Table | None, descent: Table | None, stays: Table, asked: Table
+    events: Table, keys: Table, everywhere: Table | None, descent: Table | None, stays: Table, groups: Table
 ) -> Table:
-    """Return the evidence of stays; `asked`: key_id of the groups that `events` are about."""
-    rows = _facts_of(told_by(events, everywhere, stays=stays, keys=keys), keys)
+    """Return the evidence of stays; `groups`: key_id of the groups that `events` are about."""
+    rows = _facts_of(source_events(events, everywhere, stays=stays, keys=keys), keys)
     turns = stays.select(turned_at="begins").distinct()
     followed = rows.semi_join(turns, rows["sequence"] == turns["turned_at"])
     rows = rows.anti_join(turns, rows["sequence"] == turns["turned_at"])
@@ -189,25 +189,25 @@ def _of_stays(
     missing = ibis.literal("key_missing")
     absent = absent.mutate(fact=missing, said=missing, value=ibis.null(str), origin=ibis.literal("carried"))
     columns = [*_COLUMNS, "origin"]
-    found = own.select(*columns)
+    evidence_rows = own.select(*columns)
     begun = begun.mutate(key_id=_in_stay(begun["key_id"], begun["stay"]), origin=ibis.literal("renamed"))
     for more in (carried, absent, begun, ended):
-        found = found.union(more.select(*columns))
-    listed = asked.select(key_id=asked["key_id"].cast("int64")).union(_entered(carried, stays)).distinct()
-    return found.semi_join(listed, of_path(found["key_id"]) == listed["key_id"])
+        evidence_rows = evidence_rows.union(more.select(*columns))
+    listed = groups.select(key_id=groups["key_id"].cast("int64")).union(_entered(carried, stays)).distinct()
+    return evidence_rows.semi_join(listed, of_path(evidence_rows["key_id"]) == listed["key_id"])
 
 
 def _entered(carried: Table, stays: Table) -> Table:
-    """Return key_id of the paths asked for to which a key was renamed, or one below it of which events told."""
+    """Return key_id of the requested paths to which a key was renamed, or a key below it with events."""
     paths = stays.filter(stays["is_asked"])
     arrived = paths.filter(paths["turn"] == "key_arrived").select("key_id")
-    told = carried.filter(carried["is_own"])
-    brought = paths.semi_join(told, paths["key_id"] == of_path(told["key_id"])).select("key_id")
+    own = carried.filter(carried["is_own"])
+    brought = paths.semi_join(own, paths["key_id"] == of_path(own["key_id"])).select("key_id")
     return arrived.union(brought)
 
 
 def place_in_stays(rows: Table, stays: Table) -> Table:
-    """Return rows with key_id and sequence with the stay they are in (0 where a path has but one) and its item_id."""
+    """Return rows, which have key_id and sequence, with their stay (0 where a path has only one) and its item_id."""
     stays = stays.select("begins", "ends", "item_id", stay_of="key_id", in_stay="stay")
     placed = rows.left_join(
         stays,
@@ -222,7 +222,7 @@ def place_in_stays(rows: Table, stays: Table) -> Table:
 
 
 def _later(placed: Table, stays: Table) -> Table:
-    """Return what was said of an item before each of its stays, as said of the stay."""
+    """Return the evidence of an item before each of its stays, as evidence of the stay."""
     stays = stays.filter(stays["item_id"].notnull() & (stays["stay"] > 0))
     stays = stays.select("begins", later_id="key_id", later_stay="stay", later_item="item_id")
     placed = placed.filter(placed["item_id"].notnull())
@@ -232,7 +232,7 @@ def _later(placed: Table, stays: Table) -> Table:
 
 
 def _turned(followed: Table, stays: Table) -> tuple[Table, Table]:
-    """Return what renames say of the stays that they begin, like placed rows, and of those that they end."""
+    """Return the evidence of renames about the stays that they begin, like placed rows, and that they end."""
     stays = stays.filter(stays["stay"] > 0).select("stay", "begins", "item_id", "turn", path_id="key_id")
     rows = followed.drop("key_id").inner_join(stays, followed["sequence"] == stays["begins"])
     none = ibis.null(str)
@@ -243,45 +243,45 @@ def _turned(followed: Table, stays: Table) -> tuple[Table, Table]:
 
 
 def _in_stay(key_id: IntegerValue, stay: IntegerValue) -> IntegerValue:
-    found: IntegerValue = key_id.cast("int64") + stay * _IN_STAY
-    return found
+    result: IntegerValue = key_id.cast("int64") + stay * _IN_STAY
+    return result
 
 
 def of_path(number: IntegerValue) -> IntegerValue:
-    """Return the key_id, or the sequence, in one that holds the number of a stay too; others are as they are."""
-    found: IntegerValue = number & (_IN_STAY - 1)
-    return found
+    """Return the key_id, or the sequence, without the number of its stay."""
+    result: IntegerValue = number & (_IN_STAY - 1)
+    return result
 
 
 def in_stay_of(number: IntegerValue) -> IntegerValue:
-    """Return the least number of the stay that such a number is of."""
-    found: IntegerValue = number - of_path(number)
-    return found
+    """Return the smallest number in the same stay."""
+    result: IntegerValue = number - of_path(number)
+    return result
 
 
 def stay_after(number: IntegerValue) -> IntegerValue:
-    """Return the least number of the stay that follows the one that such a number is of."""
-    found: IntegerValue = in_stay_of(number) + _IN_STAY
-    return found
+    """Return the smallest number in the next stay."""
+    result: IntegerValue = in_stay_of(number) + _IN_STAY
+    return result
 
 
 def renames(events: Table, keys: Table) -> Table:
-    """Return sequence, at_path and new_path of the renames that were done, in order, as far as they are proved."""
+    """Return sequence, at_path and new_path of the proved successful renames, in order."""
     rows = _facts_of(events.filter(events["operation"] == "RenameKey"), keys)
-    named = rows["requested_name"].notnull() & ~rows["requested_name"].contains("\\")
-    rows = rows.filter((rows["fact"] == "key_renamed") & named)
+    with_name = rows["requested_name"].notnull() & ~rows["requested_name"].contains("\\")
+    rows = rows.filter((rows["fact"] == "key_renamed") & with_name)
     return _with_new_path(rows, keys).select("sequence", "at_path", "new_path").order_by("sequence")
 
 
 def _with_new_path(tops: Table, keys: Table) -> Table:
-    """Return renames with the path (folded, links followed) that they are of, and the one to which."""
+    """Return renames with the old and the new path (folded, links followed)."""
     paths = own_paths(keys).select(at_id="group_id", at_path="path")
     tops = tops.inner_join(paths, tops["key_id"] == paths["at_id"]).drop("at_id")
     parent = tops["at_path"].re_replace(r"[^\\]*$", "")
     return tops.mutate(new_path=link_target(parent.concat(folded(tops["requested_name"]))))
 
 
-def told_by(
+def source_events(
     events: Table,
     everywhere: Table | None = None,
     descent: Table | None = None,
@@ -289,7 +289,7 @@ def told_by(
     stays: Table | None = None,
     keys: Table | None = None,
 ) -> Table:
-    """Return the event rows that evidence of the same arguments is made of, each once; `keys` only for `stays`."""
+    """Return the event rows from which `evidence` with these arguments is made, each once; `keys` only for `stays`."""
     if everywhere is None:
         return events
     others = of_many_keys(everywhere, descent, stays=stays, keys=keys)
@@ -302,7 +302,7 @@ def of_stays(stays: Table, keys: Table) -> Table:
 
 
 def of_key(rows: Table, prefix: str) -> dict[str, str]:
-    """Return a column to select where rows are evidence, of which one event makes several for different keys."""
+    """Return the key column to select where rows are evidence: one event may be evidence of several keys."""
     return {f"{prefix}_key": "key_id"} if "fact" in rows.columns else {}
 
 
@@ -311,23 +311,23 @@ def same_key(rows: Table, others: Table, prefix: str) -> list[BooleanValue]:
     return [rows["key_id"] == others[f"{prefix}_key"]] if f"{prefix}_key" in others.columns else []
 
 
-def first_spellings(found: Table) -> Table:
-    """Return key_id, value, and the value_name that the first of these rows of evidence spelled."""
-    named = found.filter(found["value"].notnull())
-    if "origin" in named.columns:
-        named = named.select(
+def first_spellings(evidence_rows: Table) -> Table:
+    """Return key_id, value, and the value_name as the first of these rows spells it."""
+    of_values = evidence_rows.filter(evidence_rows["value"].notnull())
+    if "origin" in of_values.columns:
+        of_values = of_values.select(
             "value",
             "value_name",
-            key_id=of_path(named["key_id"]),
-            sequence=named["sequence"] + in_stay_of(named["key_id"]),
+            key_id=of_path(of_values["key_id"]),
+            sequence=of_values["sequence"] + in_stay_of(of_values["key_id"]),
         )
-    return named.group_by("key_id", "value").aggregate(
-        value_name=named["value_name"].argmin(named["sequence"])
+    return of_values.group_by("key_id", "value").aggregate(
+        value_name=of_values["value_name"].argmin(of_values["sequence"])
     )
 
 
 def real_losses(losses: Table) -> Table:
-    """Return from_ns and to_ns of what was lost; a bound that is not known is the end of time."""
+    """Return from_ns and to_ns of losses; an unknown bound is the end of time."""
     lost = losses.filter(losses["kind"].isin(LOST_KINDS))
     return lost.select(
         from_ns=lost["from_ns"].fill_null(-LONGEST_NS), to_ns=lost["to_ns"].fill_null(LONGEST_NS)
@@ -337,7 +337,7 @@ def real_losses(losses: Table) -> Table:
 def lost_between(
     rows: Table, losses: Table, *, after: str, before: str, name: str, of: str | None = None
 ) -> Table:
-    """Return the rows with a boolean column `name`: whether something may have been lost in a time.
+    """Return the rows with a boolean column `name`: whether events may have been lost between two times.
 
     Args:
         rows: any table.
@@ -369,7 +369,7 @@ def lost_between(
 
 
 def _facts_of(events: Table, keys: Table) -> Table:
-    """Return the events that say something of their own key, with `key_id`, `fact` and `value`."""
+    """Return the events that are evidence of their own key, with `key_id`, `fact` and `value`."""
     groups = keys.select(
         grouped_id="key_id", group_id="same_as", nameless=keys["name_source"].isin(NAMELESS).fill_null(False)
     )
@@ -390,13 +390,13 @@ def _facts_of(events: Table, keys: Table) -> Table:
 
 
 def is_unproved(rows: Table) -> BooleanValue:
-    """Tell of which rows with `flags` and `nameless` the name of the key is not proved."""
+    """Tell which rows have a key name that is not proved, by `flags` and `nameless`."""
     unproved: BooleanValue = rows["nameless"] | ((rows["flags"] & _UNPROVED) != 0)
     return unproved
 
 
 def _proved(rows: Table) -> StringValue:
-    """Return what rows that say something prove."""
+    """Return the fact that each row proves."""
     said = rows["said"]
     weaker = ibis.cases(
         (said.isin([*CHANGES, "unclear"]), "doubtful"),
@@ -410,18 +410,20 @@ def _proved(rows: Table) -> StringValue:
 
 def _value_cases(rows: Table, done: BooleanValue) -> list[tuple[BooleanValue, StringValue | str]]:
     operation, status = rows["operation"], rows["status"]
-    named = rows["value_name"].notnull()
-    changes = operation.isin(["SetValueKey", "DeleteValueKey"]) & named
-    queries = (operation == "QueryValueKey") & named
-    reads = queries | ((operation == "EnumerateValueKey") & named)
-    told = rows["data"].notnull() | ((rows["data_size"] == 0) & rows["data_type"].notnull()).fill_null(False)
+    has_name = rows["value_name"].notnull()
+    changes = operation.isin(["SetValueKey", "DeleteValueKey"]) & has_name
+    queries = (operation == "QueryValueKey") & has_name
+    reads = queries | ((operation == "EnumerateValueKey") & has_name)
+    has_data = rows["data"].notnull() | ((rows["data_size"] == 0) & rows["data_type"].notnull()).fill_null(
+        False
+    )
     missed = status == NAME_NOT_FOUND
     return [
         (changes & done, ibis.ifelse(operation == "SetValueKey", "write", "delete")),
-        ((queries | ((operation == "DeleteValueKey") & named)) & missed, "miss"),
+        ((queries | ((operation == "DeleteValueKey") & has_name)) & missed, "miss"),
         (changes & (status >= NOT_SUCCESS), "failed"),
         (changes, "unclear"),
-        (reads & done & told, "read"),
+        (reads & done & has_data, "read"),
         (reads & (done | status.isin(TOO_SHORT)), "seen"),
     ]
 
@@ -430,10 +432,8 @@ def _key_cases(rows: Table, done: BooleanValue) -> list[tuple[BooleanValue, Stri
     operation, status = rows["operation"], rows["status"]
     opens = operation.isin(["OpenKey", "CreateKey"])
     answered = done | status.isin(NOT_FAILURES)
-    asked = operation.isin(["EnumerateKey", "EnumerateValueKey", "SetInformationKey"])
-    asked = asked | (
-        (operation == "QueryKey") & ~rows["information_class"].isin(_OF_THE_NAME).fill_null(True)
-    )
+    uses = operation.isin(["EnumerateKey", "EnumerateValueKey", "SetInformationKey"])
+    uses = uses | ((operation == "QueryKey") & ~rows["information_class"].isin(_OF_THE_NAME).fill_null(True))
     return [
         (
             opens & (status == 0),
@@ -451,38 +451,38 @@ def _key_cases(rows: Table, done: BooleanValue) -> list[tuple[BooleanValue, Stri
             & ~(status >= NOT_SUCCESS).fill_null(False),
             "key_unknown",
         ),
-        (asked & answered, "key_used"),
+        (uses & answered, "key_used"),
     ]
 
 
 def changes_hive(rows: Table) -> BooleanValue:
-    """Tell which rows put another hive in the place of what was there; the manifest provider's have no status."""
+    """Tell which rows replace the content of a key with another hive; those of the manifest provider have no status."""
     operation, detail = rows["operation"], rows["detail"]
-    told = reduce(
+    is_change = reduce(
         lambda some, name: some | detail.contains(f'"event": "{name}"'),
         ("UnloadHiveStart", "HiveDestroy", "HiveLink"),
         ibis.literal(False),
     )
     changes = operation.isin(["LoadKey", "UnloadKey", "RestoreKey", "ReplaceKey"])
-    return changes | ((operation == "HiveWork") & told.fill_null(False))
+    return changes | ((operation == "HiveWork") & is_change.fill_null(False))
 
 
 def of_many_keys(
     events: Table, descent: Table | None = None, *, stays: Table | None = None, keys: Table | None = None
 ) -> Table:
-    """Return the events that say something of other keys: of subtrees, that there are none, or of a key renamed later."""
+    """Return the events that are evidence of other keys: of subtrees, of absent subtrees, or of a key renamed later."""
     operation = events["operation"]
-    found = operation.isin(OF_SUBTREES)
+    fits = operation.isin(OF_SUBTREES)
     if stays is not None and keys is not None:
-        found = found | events["key_id"].isin(of_stays(stays, keys)["key_id"])
+        fits = fits | events["key_id"].isin(of_stays(stays, keys)["key_id"])
     if descent is not None:
         tops = descent.select("top_key_id").distinct()["top_key_id"]
-        found = found | (operation.isin(_PROVE_ABSENCE) & events["key_id"].isin(tops))
-    return events.filter(found)
+        fits = fits | (operation.isin(_PROVE_ABSENCE) & events["key_id"].isin(tops))
+    return events.filter(fits)
 
 
 def absences(events: Table) -> Table:
-    """Return key_id and last_at (sequence) of keys that were missing, deleted or newly made, as far as that is proved."""
+    """Return key_id and last_at (sequence) of keys that were provably missing, deleted or created."""
     operation, status = events["operation"], events["status"]
     missing = operation.isin(["OpenKey", "CreateKey"]) & status.isin([NAME_NOT_FOUND, _PATH_NOT_FOUND])
     made = (operation == "CreateKey") & (status == 0) & (events["disposition"] == 1)
@@ -492,7 +492,7 @@ def absences(events: Table) -> Table:
 
 
 def heard_of(events: Table, keys: Table, descent: Table, stays: Table | None = None) -> Table:
-    """Return the rows of a descent with `heard_at`; those of which nothing was heard are left out.
+    """Return the rows of a descent that have earlier evidence, with its sequence `heard_at`.
 
     A path of which nothing was heard is heard of when a key comes to it (`stays`) of which something was.
     """
@@ -509,7 +509,7 @@ def heard_of(events: Table, keys: Table, descent: Table, stays: Table | None = N
 
 
 def _heard_by_rename(rows: Table, stays: Table) -> Table:
-    """Return heard_id and sequence of the paths to which keys came of which something was heard; the rename is heard, too."""
+    """Return heard_id and sequence of paths to which a key with evidence, or one renamed before, was renamed."""
     placed = place_in_stays(rows, stays)
     placed = placed.filter(placed["item_id"].notnull()).select("item_id", "sequence")
     entered = stays.filter(stays["turn"].isin(ARRIVALS)).select(
@@ -518,14 +518,14 @@ def _heard_by_rename(rows: Table, stays: Table) -> Table:
     arrived = entered.filter(entered["turn"] == "key_arrived")
     heard = placed.union(arrived.select("item_id", sequence="begins"))
     items = heard.group_by(heard_item="item_id").aggregate(first_at=heard["sequence"].min())
-    known = entered.inner_join(
+    after_hearing = entered.inner_join(
         items, [entered["item_id"] == items["heard_item"], items["first_at"] <= entered["begins"]]
     )
-    return known.select("heard_id", sequence="begins")
+    return after_hearing.select("heard_id", sequence="begins")
 
 
 def _below_absent(events: Table, keys: Table, descent: Table) -> Table:
-    """Return what the absence of a key says of those below it of which something was heard before."""
+    """Return the evidence that the absence of a key is of the keys below it with earlier evidence."""
     tops = events.filter(events["operation"].isin(_PROVE_ABSENCE))
     rows = _facts_of(tops.semi_join(descent, tops["key_id"] == descent["top_key_id"]), keys)
     pairs = descent.select("top_id", "heard_at", other_id="below_id").distinct()
@@ -536,7 +536,7 @@ def _below_absent(events: Table, keys: Table, descent: Table) -> Table:
 
 
 def _below(tops: Table, keys: Table) -> Table:
-    """Return what `key_renamed` and `key_unknown` of a key say of other keys: those below, and a new name's."""
+    """Return the evidence that `key_renamed` and `key_unknown` are of other keys: those below, and the new name's."""
     tops = tops.filter(tops["operation"] != "DeleteKey")  # a key that can be deleted has nothing below it
     paths = own_paths(keys).select(at_id="group_id", at_path="path")
     tops = _with_new_path(tops, keys)

@@ -1,4 +1,4 @@
-"""Which events are evidence, and which of their columns: what must be clear before evidence is phrased."""
+"""The operations and columns of events that are evidence, without any import of Ibis."""
 
 __all__ = ["EVENT_COLUMNS", "NEEDED", "OF_SUBTREES"]
 

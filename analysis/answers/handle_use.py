@@ -1,4 +1,4 @@
-"""Lives of key objects summed up by process and key: leaks, and keys that are opened over and over."""
+"""Lives of key objects by process and key: leaks, and keys that are opened again and again."""
 
 import ibis
 from ibis.expr.types import Table
@@ -13,7 +13,7 @@ __all__ = ["handle_use"]
 def handle_use(
     lives: Table, keys: Table, processes: Table, *, min_count: int = 10, problems: bool = False
 ) -> Table:
-    """Return one row per process and key; what grows most first, then what is opened over and over, then the rest.
+    """Return one row per process and key: the largest growth first, then keys opened again and again, then the rest.
 
     Columns:
 
@@ -42,7 +42,7 @@ def handle_use(
     opened, closed = lives["opened_sequence"].notnull(), lives["closed_sequence"].notnull()
     few = (lives["uses"] <= 1) & (lives["uses"] == lives["reads"])
     verdict = lives["verdict"]
-    found = lives.group_by("process_id", "key_id").aggregate(
+    groups = lives.group_by("process_id", "key_id").aggregate(
         handles=lives.count().cast("int64"),
         opened=lives.count(where=opened).cast("int64"),
         closed=lives.count(where=closed).cast("int64"),
@@ -66,19 +66,19 @@ def handle_use(
         first_sequence=lives["first_sequence"].min(),
         last_sequence=lives["last_sequence"].max(),
     )
-    found = _with_most_open(unless_unclear(found), lives)
-    span = (found["last_opened_ns"] - found["first_opened_ns"]).nullif(0).cast("float64")
-    found = found.mutate(
-        leaking=(found["growth"] >= min_count) & (found["growth"] * 2 > found["opened"]),
-        reopened=found["brief"] >= min_count,
-        opens_per_second=found["opened"] * float(SECOND_NS) / span,
+    groups = _with_most_open(unless_unclear(groups), lives)
+    span = (groups["last_opened_ns"] - groups["first_opened_ns"]).nullif(0).cast("float64")
+    groups = groups.mutate(
+        leaking=(groups["growth"] >= min_count) & (groups["growth"] * 2 > groups["opened"]),
+        reopened=groups["brief"] >= min_count,
+        opens_per_second=groups["opened"] * float(SECOND_NS) / span,
     )
     if problems:
-        found = found.filter(found["leaking"] | found["reopened"])
-    found = named_keys(found, keys, "key_id", name="display_key")
-    found = named_processes(found, processes, "process_id", process="process", pid="pid")
-    order = [found[name].desc() for name in ("growth", "brief", "handles")]
-    return found.order_by(*order, found["first_sequence"].asc(nulls_first=True), "key_id", "process_id").select(
+        groups = groups.filter(groups["leaking"] | groups["reopened"])
+    groups = named_keys(groups, keys, "key_id", name="display_key")
+    groups = named_processes(groups, processes, "process_id", process="process", pid="pid")
+    order = [groups[name].desc() for name in ("growth", "brief", "handles")]
+    return groups.order_by(*order, groups["first_sequence"].asc(nulls_first=True), "key_id", "process_id").select(
         "display_key", "process", "pid", "handles", "opened", "closed", "never_closed", "unseen_closes",
         "late_closes", "growth", "leaking", "most_open", "brief", "reopened", "opens_per_second", "uses", "reads",
         "writes", "unclear_writes", "median_lifetime_ns", "longest_lifetime_ns", "across_loss", "first_opened", "last_opened",
@@ -86,8 +86,8 @@ def handle_use(
     )  # fmt: skip
 
 
-def _with_most_open(found: Table, lives: Table) -> Table:
-    """Return the groups with `most_open`: the largest of the running sums of what opens and what closes."""
+def _with_most_open(groups: Table, lives: Table) -> Table:
+    """Return the groups with `most_open`: the maximum of the running sum of opens and closes."""
     before_all = ibis.literal(-1, "int64")
     opens = lives.select(
         "process_id",
@@ -111,7 +111,7 @@ def _with_most_open(found: Table, lives: Table) -> Table:
         most_open=steps["open"].max().cast("int64")
     )
     same = [
-        found["process_id"].identical_to(most["most_process"]),
-        found["key_id"].identical_to(most["most_key"]),
+        groups["process_id"].identical_to(most["most_process"]),
+        groups["key_id"].identical_to(most["most_key"]),
     ]
-    return found.left_join(most, same).drop("most_process", "most_key")
+    return groups.left_join(most, same).drop("most_process", "most_key")

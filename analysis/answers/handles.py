@@ -1,4 +1,4 @@
-"""Lives of key objects: who opened each, what it was used for, and whether and when it was closed."""
+"""Lives of key objects: the opening process, the uses, and the close."""
 
 import ibis
 from ibis.expr.types import IntegerValue, Table
@@ -32,7 +32,7 @@ def handle_lives(
     shown: Table | None = None,
     problems: bool = False,
 ) -> Table:
-    """Return one row per life of a key object, in the order in which they were first seen.
+    """Return one row per life of a key object, by first event.
 
     A life is that of one handle; in classic traces, of a key control block, which all handles of a key share.
 
@@ -123,7 +123,7 @@ def handle_lives(
 
 
 def _with_uses(lives: Table, events: Table) -> Table:
-    """Return the lives with uses, reads, writes, and the times of the first and the last row but closings."""
+    """Return the lives with uses, reads, writes, and the times of the first and the last row except closings."""
     rows = events.filter(events["handle_id"].notnull())
     rows = rows.select("handle_id", "operation", "time_ns", *condition_columns(_COUNTED))
     operation = rows["operation"]
@@ -140,7 +140,7 @@ def _with_uses(lives: Table, events: Table) -> Table:
 
 
 def _with_closers(lives: Table, events: Table) -> Table:
-    """Return the lives with who closed each: nobody is known of a control block, whose deletion is no row."""
+    """Return the lives with the closing process; that of a control block is unknown, as its deletion is no row."""
     closes = events.filter(events["operation"] == "CloseKey")
     closes = closes.select(closing="sequence", closed_id="handle_id", closed_process_id="process_id")
     own = [lives["closed_sequence"] == closes["closing"], lives["handle_id"] == closes["closed_id"]]
@@ -148,12 +148,12 @@ def _with_closers(lives: Table, events: Table) -> Table:
 
 
 def _not_negative(nanoseconds: IntegerValue) -> IntegerValue:
-    """Return a length of time; a use after the close, or a clock that was set back, makes it 0."""
+    """Return a length of time, 0 instead of a negative one: a use after the close, or a clock that was set back."""
     length: IntegerValue = ibis.ifelse(nanoseconds < 0, ibis.literal(0, "int64"), nanoseconds)
     return length
 
 
 def _null_below_0(nanoseconds: IntegerValue) -> IntegerValue:
-    """Return a length of time, NULL where it is none."""
+    """Return a length of time, NULL instead of a negative one."""
     length: IntegerValue = ibis.ifelse(nanoseconds < 0, ibis.null("int64"), nanoseconds)
     return length

@@ -1,4 +1,4 @@
-"""The history of values: each write and delete, what it changed, and how the old content is known."""
+"""The history of values: each write and delete, its change, and the source of the old content."""
 
 import ibis
 from ibis.expr.types import BooleanValue, Table
@@ -10,7 +10,7 @@ from analysis.answers.evidence import (
     of_key,
     of_path,
     same_key,
-    told_by,
+    source_events,
 )
 from analysis.answers.unproved import doubtful_losses
 from analysis.answers.value_verdict import KEY_FACTS, VALUE_FACTS, known_value
@@ -39,21 +39,21 @@ def history(
 
     Arguments are those of `analysis.answers.evidence.evidence` and of `value_history`.
     """
-    found = evidence(events, keys, everywhere, subtrees=subtrees, descent=descent, stays=stays)
+    evidence_rows = evidence(events, keys, everywhere, subtrees=subtrees, descent=descent, stays=stays)
     return value_history(
-        found,
+        evidence_rows,
         keys=keys,
         processes=processes,
         losses=losses,
         unproved=unproved,
         regex=regex,
         shown=shown,
-        events=told_by(events, everywhere, descent, stays=stays, keys=keys),
+        events=source_events(events, everywhere, descent, stays=stays, keys=keys),
     )
 
 
 def value_history(
-    found: Table,
+    evidence_rows: Table,
     *,
     keys: Table,
     processes: Table,
@@ -63,12 +63,12 @@ def value_history(
     shown: Table | None = None,
     events: Table | None = None,
 ) -> Table:
-    """Return the writes and deletes of values, in order, and what is known of each value before it.
+    """Return the writes and deletes of values, in order, with the evidence of each value before it.
 
     `analysis.answers.contents.history_contents` makes the columns HISTORY_COLUMNS of its rows.
 
     Args:
-        found: rows of `analysis.answers.evidence.evidence`, all that there are of the keys asked for: what
+        evidence_rows: rows of `analysis.answers.evidence.evidence`, all that there are of the keys asked for: what
             a value held is learnt from rows that are not shown.
         keys: the table `keys`.
         processes: the table `processes`.
@@ -76,13 +76,13 @@ def value_history(
         unproved: rows of `analysis.answers.unproved.unproved_changes`; None: there are none.
         regex: regular expression for value names (`tracer.registry.terms.name_regex`) to show; None: all.
         shown: a table with the column `sequence`, of the events to show; None: all.
-        events: event rows in which the contents are looked up; None: `found`, which then is as wide as they
-            are wherever an engine keeps it (`analysis.answers.evidence.told_by`).
+        events: event rows in which the contents are looked up; None: `evidence_rows`, which then is as wide as they
+            are wherever an engine keeps it (`analysis.answers.evidence.source_events`).
     """
     if regex is not None:
-        fits = found["value_name"].re_search(regex)
-        found = found.filter(found["value"].isnull() | fits)
-    marks = _marks(found)
+        fits = evidence_rows["value_name"].re_search(regex)
+        evidence_rows = evidence_rows.filter(evidence_rows["value"].isnull() | fits)
+    marks = _marks(evidence_rows)
     fact, sequence, none = marks["fact"], marks["sequence"], ibis.null("int64")
     of_value = ibis.window(group_by=["key_id", "value"], order_by=["sequence", "rank"], rows=_BEFORE)
     of_key = ibis.window(group_by=["key_id"], order_by=["sequence", "rank"], rows=_BEFORE)
@@ -102,21 +102,21 @@ def value_history(
     )
     if shown is not None:
         rows = rows.semi_join(shown, "sequence")
-    rows = _with_contents(rows, found if events is None else events)
+    rows = _with_contents(rows, evidence_rows if events is None else events)
     rows = _with_losses(rows, losses, unproved)
-    if "origin" in found.columns:
+    if "origin" in evidence_rows.columns:
         rows = rows.mutate(key_id=of_path(rows["key_id"]).cast(keys["key_id"].type()))
-    return _named(rows, found, keys, processes)
+    return _named(rows, evidence_rows, keys, processes)
 
 
-def _marks(found: Table) -> Table:
+def _marks(evidence_rows: Table) -> Table:
     """Return place, fact, value, operation and rank of the evidence of keys in which something was changed.
 
     What is sorted has no more columns than that: data is looked up for the rows of the answer. A key that was
     deleted or renamed has, with rank 0, a row for each value that was heard of before.
     """
     facts = (fact for some in (VALUE_FACTS, KEY_FACTS) for each in some.values() for fact in each)
-    marks = found.filter(found["fact"].isin([*facts, "failed", "hearsay"]))
+    marks = evidence_rows.filter(evidence_rows["fact"].isin([*facts, "failed", "hearsay"]))
     origin = ["origin"] if "origin" in marks.columns else []
     marks = marks.select(*_PLACE, "fact", "said", "value", "operation", *origin)
     gone = marks.filter(marks["fact"].isin(KEY_FACTS["key_deleted"]))
@@ -140,7 +140,7 @@ def _is_change(rows: Table) -> BooleanValue:
 
 
 def _with_contents(rows: Table, events: Table) -> Table:
-    """Add what the events themselves say, and the ones by which the values before were known."""
+    """Add the columns of the events, and of the events that are the evidence of the old values."""
     event = events.select(
         "time", "time_ns", "operation", "status", "process_id", "handle_id", "data_type", "data_size", "data",
         "previous_type", "previous_size", "previous_data", "flags", event_at="sequence", **of_key(events, "event"),
@@ -154,7 +154,7 @@ def _with_contents(rows: Table, events: Table) -> Table:
 
 
 def _with_losses(rows: Table, losses: Table, unproved: Table | None) -> Table:
-    """Add `lost`: whether a change may have been missed between what was known and the event."""
+    """Add `lost`: whether a change may have been missed between the evidence and the event."""
     times = {"after": "own_ns", "before": "time_ns"}
     rows = lost_between(rows, doubtful_losses(losses, unproved), **times, name="lost")
     if unproved is None:
@@ -167,8 +167,10 @@ def _with_losses(rows: Table, losses: Table, unproved: Table | None) -> Table:
     return rows.mutate(lost=rows["lost"] | rows["written"] | loaded).drop("written", "loaded")
 
 
-def _named(rows: Table, found: Table, keys: Table, processes: Table) -> Table:
-    names = first_spellings(found).rename(named_key="key_id", named_value="value", first_name="value_name")
+def _named(rows: Table, evidence_rows: Table, keys: Table, processes: Table) -> Table:
+    names = first_spellings(evidence_rows).rename(
+        named_key="key_id", named_value="value", first_name="value_name"
+    )
     paths = keys.select(at_id="key_id", display_key="display_path")
     people = processes.select(by_id="process_id", process="image", pid="pid")
     rows = rows.left_join(

@@ -69,7 +69,7 @@ def hot(
     Raises:
         UsageError: there is no such word, or the width is not a number of microseconds.
     """
-    check_word(sort, HOT_SORTS, "rows cannot be sorted by")
+    check_word(sort, HOT_SORTS, "order")
     return busiest_first(measures_by(events, keys, processes, by=by, every_ns=every_ns, usage=usage), sort)
 
 
@@ -87,55 +87,55 @@ def measures_by(
     Raises:
         UsageError: there is no such word, or the width is not a number of microseconds.
     """
-    check_word(by, HOT_BY, "nothing is counted by")
+    check_word(by, HOT_BY, "grouping")
     check_width(every_ns)
     column = HOT_BY[by]
-    found = measured(events, keys, column, every_ns=every_ns, usage=usage)
+    groups = measured(events, keys, column, every_ns=every_ns, usage=usage)
     if by != "key":
         of_keys = counted(events, keys, column, "group_id", every_ns=every_ns)
-        found = _with_top(found, of_keys, column, "group_id", count="keys", top="top_key")
+        groups = _with_top(groups, of_keys, column, "group_id", count="keys", top="top_key")
     if by != "process":
         of_processes = counted(events, keys, column, "process_id", every_ns=every_ns)
-        found = _with_top(found, of_processes, column, "process_id", count="processes", top="top_process")
-    everything = found["events"].sum().over(ibis.window()).cast("float64")
-    found = found.mutate(share=found["events"].cast("float64") / everything)
+        groups = _with_top(groups, of_processes, column, "process_id", count="processes", top="top_process")
+    everything = groups["events"].sum().over(ibis.window()).cast("float64")
+    groups = groups.mutate(share=groups["events"].cast("float64") / everything)
     if by != "key":
-        found = named_keys(found, keys, "top_key_id", name="top_key")
+        groups = named_keys(groups, keys, "top_key_id", name="top_key")
     if by != "process":
-        found = named_processes(found, processes, "top_process_id", process="top_process", pid="top_pid")
+        groups = named_processes(groups, processes, "top_process_id", process="top_process", pid="top_pid")
     width = ibis.literal(every_ns, "int64")
-    span = width if by == "second" else found["last_ns"] - found["first_ns"]
-    found = found.mutate(per_second=found["events"] * float(SECOND_NS) / span.nullif(0).cast("float64"))
+    span = width if by == "second" else groups["last_ns"] - groups["first_ns"]
+    groups = groups.mutate(per_second=groups["events"] * float(SECOND_NS) / span.nullif(0).cast("float64"))
     counts: tuple[str, ...] = ("keys", "processes")
     tops: tuple[str, ...] = (*_KEY, *_PROCESS)
     ids = ("top_key_id", "top_process_id")
     if by == "key":
-        found = named_keys(found.filter(found["group_id"].notnull()), keys, "group_id", name="display_key")
-        found = found.rename(key_id="group_id")
+        groups = named_keys(groups.filter(groups["group_id"].notnull()), keys, "group_id", name="display_key")
+        groups = groups.rename(key_id="group_id")
         counts, tops, ids = ("processes",), _PROCESS, ("key_id", "top_process_id")
     elif by == "process":
-        found = named_processes(found, processes, "process_id", process="process", pid="pid")
+        groups = named_processes(groups, processes, "process_id", process="process", pid="pid")
         counts, tops, ids = ("keys",), _KEY, ("process_id", "top_key_id")
     elif by == "second":
-        time = moment(found["bucket_ns"]).cast(found["first_time"].type())
-        found = found.rename(time_ns="bucket_ns").mutate(time=time)
+        time = moment(groups["bucket_ns"]).cast(groups["first_time"].type())
+        groups = groups.rename(time_ns="bucket_ns").mutate(time=time)
     elif by == "status":
-        found = found.mutate(status_name=named_status(found["status"]))
-    return unless_unclear(found).select(
+        groups = groups.mutate(status_name=named_status(groups["status"]))
+    return unless_unclear(groups).select(
         *_FIRST[by], "events", "share", "per_second", *COUNTED, "failures", "not_found",
         *counts, "bytes_read", "bytes_written", "time_spent_ns", "first_time", "last_time", *tops, *ids,
         "first_sequence", "last_sequence",
     )  # fmt: skip
 
 
-def busiest_first(found: Table, sort: str) -> Table:
+def busiest_first(groups: Table, sort: str) -> Table:
     """Return the rows of `hot` in an order of HOT_SORTS."""
-    first = found[sort].asc() if sort == "first_time" else found[sort].desc()
-    return found.order_by(first, found["first_sequence"])
+    first = groups[sort].asc() if sort == "first_time" else groups[sort].desc()
+    return groups.order_by(first, groups["first_sequence"])
 
 
-def _with_top(found: Table, pairs: Table, column: str, other: str, *, count: str, top: str) -> Table:
-    """Return the table with what `pairs`, events counted by both columns, say of the other one.
+def _with_top(groups: Table, pairs: Table, column: str, other: str, *, count: str, top: str) -> Table:
+    """Return the table with the top of the other column, from `pairs`: events counted by both columns.
 
     In columns of these names: `count`, how many different ones; `top`_id and `top`_events, the one with most events
     and how many, the earlier where several have as many.
@@ -149,5 +149,5 @@ def _with_top(found: Table, pairs: Table, column: str, other: str, *, count: str
             f"{top}_events": pairs["events"].max(),
         }
     )
-    found = found.left_join(tops, found[column].identical_to(tops["top_of"])).drop("top_of")
-    return found.mutate(**{count: found[count].fill_null(0)})
+    groups = groups.left_join(tops, groups[column].identical_to(tops["top_of"])).drop("top_of")
+    return groups.mutate(**{count: groups[count].fill_null(0)})

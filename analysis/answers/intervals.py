@@ -1,4 +1,4 @@
-"""When what was known may have been changed without a record of it, looked up for many rows at once."""
+"""Times of possible changes without a record, looked up for many rows at once."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -19,31 +19,31 @@ Int64s = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class _Intervals:
-    """Intervals by their beginnings, and the latest end of those so far; UTC nanoseconds, inclusive."""
+    """Intervals by start, with the latest end of all earlier ones; UTC nanoseconds, inclusive."""
 
     begins: Int64s
     ends: Int64s
 
     @classmethod
     def of(cls, rows: pa.Table) -> Self:
-        """Return those of the columns from_ns and to_ns; a bound that is NULL is the end of time."""
+        """Return the intervals in the columns from_ns and to_ns; a NULL bound is the end of time."""
         begins = rows.column("from_ns").fill_null(-_LAST_NS).to_numpy()
         ends = rows.column("to_ns").fill_null(_LAST_NS).to_numpy()
         order = np.argsort(begins, kind="stable")
         return cls(begins[order], np.maximum.accumulate(ends[order]))
 
     def touch(self, after: Int64s, before: Int64s) -> Bools:
-        """Tell which times, from `after` to `before`, one of them touches."""
+        """Tell which times, from `after` to `before`, overlap an interval."""
         place = np.searchsorted(self.begins, before, "right") - 1
         if not len(self.ends):
             return np.zeros(len(after), bool)
-        found: Bools = (place >= 0) & (self.ends[np.maximum(place, 0)] >= after)
-        return found
+        touches: Bools = (place >= 0) & (self.ends[np.maximum(place, 0)] >= after)
+        return touches
 
 
 @dataclass(frozen=True, slots=True)
 class Doubtful:
-    """When what was known of keys and values may have been changed without a record of it.
+    """The times at which keys and values may have been changed without a record.
 
     Attributes:
         everything: losses, and times at which anything may have been changed.
@@ -59,7 +59,7 @@ class Doubtful:
 
     @classmethod
     def of(cls, losses: pa.Table, unproved: pa.Table | None, *, end_ns: int | None = None) -> Self:
-        """Return what real losses (from_ns, to_ns) and the rows of `unproved_changes` leave in doubt."""
+        """Return the doubtful times from real losses (from_ns, to_ns) and the rows of `unproved_changes`."""
         if unproved is None:
             unproved = pa.table({"kind": pa.array([], pa.string()), "name": pa.array([], pa.string()),
                                  **{name: pa.array([], pa.int64()) for name in ("from_ns", "to_ns")}})  # fmt: skip
@@ -90,7 +90,7 @@ class Doubtful:
         absent: Bools,
         is_key: Bools,
     ) -> Bools:
-        """Tell of which rows what was known at a time may have been changed by another.
+        """Tell for which rows a fact may have been changed between its time and another time.
 
         Args:
             after: when it was known, as a time of microseconds; where it is NULL the answer is no.
@@ -99,13 +99,13 @@ class Doubtful:
             absent: whether it was known not to be there.
             is_key: whether it is a key.
         """
-        known = pc.is_valid(after).to_numpy()
+        has_time = pc.is_valid(after).to_numpy()
         start = _nanoseconds(after)
         stop = np.full(len(start), self.end_ns)
         if before is not None:  # times without their last three digits: the later end, to be sure
             stop = _nanoseconds(before) + (_MICROSECOND_NS - 1)
-        found = self.everything.touch(start, stop)
-        found |= absent & (self.absence.touch(start, stop) | (is_key & self.key.touch(start, stop)))
+        in_doubt = self.everything.touch(start, stop)
+        in_doubt |= absent & (self.absence.touch(start, stop) | (is_key & self.key.touch(start, stop)))
         if self.values:
             names = list(self.values)
             place = pc.index_in(values, pa.array(names, pa.string())).fill_null(-1).to_numpy()
@@ -114,8 +114,8 @@ class Doubtful:
             for group in np.split(rows, np.flatnonzero(np.diff(place[rows])) + 1):
                 if len(group):
                     times = self.values[names[place[group[0]]]]
-                    found[group] |= times.touch(start[group], stop[group])
-        doubted: Bools = found & known
+                    in_doubt[group] |= times.touch(start[group], stop[group])
+        doubted: Bools = in_doubt & has_time
         return doubted
 
 

@@ -1,4 +1,4 @@
-"""Per key: how much happened to it, by how many, and when."""
+"""Sums per key: operations, processes and times."""
 
 from ibis.expr.types import Table
 
@@ -35,8 +35,8 @@ def key_summary(events: Table, keys: Table, usage: Table | None = None) -> Table
     )
     summary = summary.left_join(of_values, summary["group_id"] == of_values["valued_id"])
     summary = summary.mutate(values=summary["values"].fill_null(0))
-    named = unless_unclear(summary.inner_join(names, summary["group_id"] == names["named_id"]))
-    return named.select(
+    groups = unless_unclear(summary.inner_join(names, summary["group_id"] == names["named_id"]))
+    return groups.select(
         "key",
         "display_key",
         "events",
@@ -58,7 +58,7 @@ def sort_keys(summary: Table, sort: str) -> Table:
     Raises:
         UsageError: there is no such order.
     """
-    check_word(sort, KEY_SORTS, "keys cannot be sorted by")
+    check_word(sort, KEY_SORTS, "order")
     column, largest_first = KEY_SORTS[sort]
     order = [summary[column].desc() if largest_first else summary[column]]
     order += [summary[tie] for tie in ("display_key", "key_id") if tie != column]

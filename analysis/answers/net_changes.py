@@ -1,4 +1,4 @@
-"""What is different afterwards: both sides of each value and key compared, and what became of it in one word."""
+"""Net changes: both sides of each value and key compared, with one word for the change."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -63,7 +63,7 @@ States = NDArray[np.int8]
 
 @dataclass(frozen=True, slots=True)
 class NetChanges:
-    """The answer.
+    """Net changes, and the number of values that were left out.
 
     Attributes:
         rows: one row for each value and key that ended otherwise than it began, or may have; NET_CHANGES.
@@ -77,13 +77,13 @@ class NetChanges:
 
     @classmethod
     def of_many(cls, answers: "Sequence[NetChanges]") -> "NetChanges":
-        """Return the answers of several captures as one, one after the other."""
+        """Return the answers of several captures, concatenated."""
         rows = pa.concat_tables([one.rows for one in answers]) if answers else NET_CHANGES.empty_table()
         return cls(rows, sum(one.as_before for one in answers), sum(one.passing for one in answers))
 
     @property
     def sentences(self) -> list[str]:
-        """What was left out, one sentence each."""
+        """The omissions, one sentence each."""
         said = []
         if self.as_before:
             values = "value was" if self.as_before == 1 else "values were"
@@ -96,7 +96,7 @@ class NetChanges:
 
 @dataclass(frozen=True, slots=True)
 class _Side:
-    """Values before or after: what is known of each; data of what is not known is what was known last."""
+    """Values before or after: the state of each; an unknown one has its last known data."""
 
     state: States
     source: pa.Array
@@ -114,7 +114,7 @@ class _Side:
 
 
 def net_changes(touched: pa.Table, doubtful: Doubtful | None = None) -> NetChanges:
-    """Return what is different afterwards, ordered by first_sequence, a key before its values.
+    """Return the net changes, ordered by first_sequence, a key before its values.
 
     Args:
         touched: rows of `analysis.answers.changes.touched_values_and_keys`.
@@ -174,10 +174,10 @@ def _whole_values(before: _Side, after: _Side) -> Bools:
 
 
 def _whole_keys(touched: pa.Table, before: _Side, after: _Side, words: NDArray[np.object_]) -> Bools:
-    """Tell of which keys everything is known: those whose making was seen, then or earlier."""
+    """Tell which keys are completely known: those with a recorded creation, in this time or earlier."""
     made = _true(touched.column("was_created")) & ~before.doubted & (after.state != _UNKNOWN)
-    known = made | (before.state == _ABSENT)
-    return known & ~np.isin(words, ["renamed", "unclear"])
+    whole = made | (before.state == _ABSENT)
+    return whole & ~np.isin(words, ["renamed", "unclear"])
 
 
 def _before(touched: pa.Table, is_key: Bools, doubtful: Doubtful | None) -> _Side:
@@ -199,8 +199,8 @@ def _before(touched: pa.Table, is_key: Bools, doubtful: Doubtful | None) -> _Sid
         (touched.column("previous_size"), size),
         (touched.column("previous_data"), data),
     )
-    chosen = [pc.if_else(pa.array(recorded), own, other) for own, other in columns]
-    return _only_present(state.astype(np.int8), doubted, *chosen)
+    merged = [pc.if_else(pa.array(recorded), own, other) for own, other in columns]
+    return _only_present(state.astype(np.int8), doubted, *merged)
 
 
 def _after(touched: pa.Table, is_key: Bools, doubtful: Doubtful | None) -> _Side:
@@ -213,7 +213,7 @@ def _after(touched: pa.Table, is_key: Bools, doubtful: Doubtful | None) -> _Side
 def _doubted(
     touched: pa.Table, side: str, state: States, source: pa.Array, is_key: Bools, doubtful: Doubtful | None
 ) -> Bools:
-    """Tell of which rows what was known may have been changed before the first change, or until the end."""
+    """Tell which rows may have been changed without a record before the first change, or until the end."""
     if doubtful is None:
         return np.zeros(len(state), bool)
     by_read, by_write = _true(pc.equal(source, "read")), _true(pc.equal(source, "write"))
@@ -221,8 +221,10 @@ def _doubted(
     for rows, name in ((by_read, "read"), (by_write, "write")):
         at = pc.if_else(pa.array(rows & (state == _PRESENT)), touched.column(f"{side}_{name}_time"), at)
     until = touched.column("first_time") if side == "before" else None
-    found = doubtful.between(at, until, touched.column("value"), absent=state == _ABSENT, is_key=is_key)
-    return found & (state != _UNKNOWN)
+    rows_in_doubt = doubtful.between(
+        at, until, touched.column("value"), absent=state == _ABSENT, is_key=is_key
+    )
+    return rows_in_doubt & (state != _UNKNOWN)
 
 
 def _only_present(
@@ -230,13 +232,13 @@ def _only_present(
 ) -> _Side:
     """Return the side with data only where there is a value, and "absent" as the source where there is none."""
     present = pa.array(state == _PRESENT)
-    kept = [
+    content = [
         pc.if_else(present, column, pa.scalar(None, column.type)) for column in (source, kind, size, data)
     ]
-    source = pc.if_else(pa.array(state == _ABSENT), pa.scalar("absent"), kept[0])
-    empty = _true(pc.is_null(kept[3])) & _true(pc.equal(kept[2], 0))
-    whole = pc.if_else(pa.array(empty), pa.scalar(b"", kept[3].type), kept[3])
-    return _Side(state, source, kept[1], kept[2], whole, doubted)
+    source = pc.if_else(pa.array(state == _ABSENT), pa.scalar("absent"), content[0])
+    empty = _true(pc.is_null(content[3])) & _true(pc.equal(content[2], 0))
+    whole = pc.if_else(pa.array(empty), pa.scalar(b"", content[3].type), content[3])
+    return _Side(state, source, content[1], content[2], whole, doubted)
 
 
 def _latest(touched: pa.Table, side: str) -> tuple[pa.Array, pa.Array, pa.Array, pa.Array]:

@@ -1,4 +1,4 @@
-r"""Names by what they mean: what differs between machines and users without meaning anything is folded away."""
+r"""Normalized names: parts that differ between machines and users without a meaning are folded."""
 
 import re
 from collections.abc import Collection
@@ -23,21 +23,21 @@ _WOW64 = "\\WOW6432NODE\\"
 
 
 def parse_folds(words: str | Collection[str] | None) -> tuple[str, ...]:
-    """Return the kinds of names to fold that a user named, separated by commas or in a list; "all" are all.
+    """Return the kinds of names to fold, from a list or a text with commas; "all" means all.
 
     Raises:
         UsageError: there is no such kind.
     """
     listed = (words or "").split(",") if words is None or isinstance(words, str) else words
-    named = {word.strip().lower() for word in listed if word.strip()}
-    wrong = sorted(named - {*FOLDS, "all"})
+    kinds = {word.strip().lower() for word in listed if word.strip()}
+    wrong = sorted(kinds - {*FOLDS, "all"})
     if wrong:
-        raise UsageError(f"{wrong[0]!r} cannot be folded: the words are {', '.join(FOLDS)} and all")
-    return tuple(word for word in FOLDS if word in named or "all" in named)
+        raise UsageError(f"{wrong[0]!r} cannot be folded; use some of: {', '.join(FOLDS)}, all")
+    return tuple(word for word in FOLDS if word in kinds or "all" in kinds)
 
 
 def meaning(name: "StringValue", folds: Collection[str]) -> "StringValue":
-    r"""Return folded names (paths, or value names) without what is to be folded; NULL stays NULL.
+    r"""Return names (paths, or value names) with these folds applied; NULL stays NULL.
 
     Several names may have one meaning: `analysis.answers.pairing` says which of them are folded.
 
@@ -67,22 +67,22 @@ def identifiers(folds: Collection[str]) -> str | None:
 
 
 def word_of(identifier: str) -> str:
-    """Return what stands for an identifier once it is folded."""
+    """Return the placeholder of a folded identifier."""
     return "{GUID}" if identifier.startswith("{") else "<SID>"
 
 
 def without_views(name: str, folds: Collection[str]) -> str:
-    """Return a folded path without what is to be folded of control sets and of views, as `meaning` does it."""
+    """Return a folded path with the folds of control sets and views applied, as `meaning` does."""
     if "controlset" in folds and _PATH_OF_CONTROL_SET.match(name):
         name = _CURRENT + name[_NUMBERED:]
     return name.replace(_WOW64, "\\") if "wow64" in folds else name
 
 
 def meaning_of_text(text: str, folds: Collection[str]) -> str:
-    """Return a text that a value holds with its identifiers folded, in any case."""
+    """Return the text of a value with its identifiers folded, in any case."""
     pattern = identifiers(folds)
     return (
-        re.sub(pattern, lambda found: word_of(found[0]), text, flags=re.IGNORECASE | re.ASCII)
+        re.sub(pattern, lambda match: word_of(match[0]), text, flags=re.IGNORECASE | re.ASCII)
         if pattern
         else text
     )

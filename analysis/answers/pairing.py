@@ -1,4 +1,4 @@
-r"""Names of two sides that are one by their meaning: folded only where one name of each side is left for it.
+r"""Pairs of equivalent names of two sides: a name is folded only where it pairs one to one.
 
 Three users on one side and two on the other are all ``HKU\<SID>``: which of them is which, nobody can say from names.
 Such names stay as they are.
@@ -16,7 +16,7 @@ __all__ = ["paired_names"]
 def paired_names(
     a: Collection[str], b: Collection[str], folds: Collection[str]
 ) -> tuple[dict[str, str], dict[str, str]]:
-    r"""Return for each side the names that are folded, and what each is then called: no two of one side alike.
+    r"""Return for each side its folded names, unique within the side.
 
     Identifiers (SIDs, GUIDs) are folded from left to right: below ``HKU\<SID>``, which is one key on each side, the
     GUIDs of that user are looked at by themselves.
@@ -41,7 +41,7 @@ def _fold_identifiers(called: Sequence[dict[str, str]], pattern: re.Pattern[str]
     done = [dict.fromkeys(one, "") for one in split]
     deepest = max((len(parts) for one in split for parts in one.values()), default=1)
     for place in range(1, deepest, 2):
-        asked = [
+        sides = [
             {
                 name: (done[side][name] + parts[place - 1], parts[place])
                 for name, parts in one.items()
@@ -49,11 +49,11 @@ def _fold_identifiers(called: Sequence[dict[str, str]], pattern: re.Pattern[str]
             }
             for side, one in enumerate(split)
         ]
-        owns: list[dict[str, set[str]]] = [defaultdict(set) for _ in asked]
-        for side, ids in enumerate(asked):
+        owns: list[dict[str, set[str]]] = [defaultdict(set) for _ in sides]
+        for side, ids in enumerate(sides):
             for before, own in ids.values():
                 owns[side][before + word_of(own)].add(own)
-        for side, ids in enumerate(asked):
+        for side, ids in enumerate(sides):
             for name, (before, own) in ids.items():
                 folded = before + word_of(own)
                 alone = all(len(of_side.get(folded, ())) <= 1 for of_side in owns)
@@ -63,7 +63,7 @@ def _fold_identifiers(called: Sequence[dict[str, str]], pattern: re.Pattern[str]
 
 
 def _fold_views(called: Sequence[dict[str, str]], folds: Collection[str]) -> None:
-    """Fold control sets and views of Wow64, and take back what would give two names of one side one name."""
+    """Fold control sets and views of Wow64, except where two names of one side would become one."""
     proposed = [{name: without_views(new, folds) for name, new in one.items()} for one in called]
     owns: list[dict[str, set[str]]] = [defaultdict(set) for _ in called]
     for side, one in enumerate(proposed):
@@ -79,7 +79,7 @@ def _fold_views(called: Sequence[dict[str, str]], folds: Collection[str]) -> Non
 
 
 def _clashes(called: dict[str, str]) -> list[str]:
-    """Return the names that are called as another one is, and are not called as they are."""
+    """Return the folded names that are equal to another name of their side."""
     names = defaultdict(list)
     for name, new in called.items():
         names[new].append(name)

@@ -1,4 +1,4 @@
-"""Reads in runs between which nothing changed what they ask for; how many of them were needed is told by others."""
+"""Runs of identical reads with no change in between; `redundant` decides how many were unnecessary."""
 
 import ibis
 from ibis.expr.types import BooleanValue, Table
@@ -35,7 +35,7 @@ _COUNTED = ("of_whole", "of_any", "of_value", "unclear")
 def read_runs(events: Table, everything: Table, keys: Table) -> Table:
     """Return the reads with the columns QUESTION, `run`, `unclear` and more, in no order.
 
-    Left out is what cannot be told to be identical: reads without a process, a key or a status, queries of
+    Left out are reads that cannot be proved identical: reads without a process, a key or a status, queries of
     a value without its name, enumerations without an index, and QueryMultipleValueKey.
 
     `group_id` is `keys.same_as`; `value` is the folded name of the value that QueryValueKey asks for, else
@@ -65,8 +65,8 @@ def read_runs(events: Table, everything: Table, keys: Table) -> Table:
     """
     groups = keys.select(grouped_id="key_id", group_id="same_as")
     reads = _reads(events, groups)
-    wanted = reads.select("group_id").distinct()
-    steps = _changes(everything, keys, groups).semi_join(wanted, "group_id")
+    of_groups = reads.select("group_id").distinct()
+    steps = _changes(everything, keys, groups).semi_join(of_groups, "group_id")
     columns = {
         name: steps[name] if name in steps.columns else ibis.null(kind)
         for name, kind in reads.schema().items()
@@ -87,16 +87,18 @@ def read_runs(events: Table, everything: Table, keys: Table) -> Table:
 
 def _reads(events: Table, groups: Table) -> Table:
     operation = events["operation"]
-    told = (
+    has_question = (
         operation.isin(_OF_KEYS)
         | ((operation == "QueryValueKey") & events["value_name"].notnull())
         | (operation.isin(_BY_INDEX) & events["index"].notnull())
     )
-    known = events["process_id"].notnull() & events["status"].notnull()
-    rows = events.filter(told & known).select("key_id", "data", "detail", "flags", *_READ_COLUMNS)
+    has_result = events["process_id"].notnull() & events["status"].notnull()
+    rows = events.filter(has_question & has_result).select(
+        "key_id", "data", "detail", "flags", *_READ_COLUMNS
+    )
     rows = rows.inner_join(groups, rows["key_id"] == groups["grouped_id"]).drop("grouped_id", "key_id")
     operation = rows["operation"]
-    named, none = operation == "QueryValueKey", ibis.null(str)
+    of_value, none = operation == "QueryValueKey", ibis.null(str)
     class_ = rows["information_class"]
     alike = (operation != "QueryKey") | (class_ < _OF_HANDLES).fill_null(False)
     done, no_size = rows["status"] < NOT_SUCCESS, ibis.null()
@@ -112,8 +114,8 @@ def _reads(events: Table, groups: Table) -> Table:
     )
     zero = ibis.literal(0, "int64")
     return rows.mutate(
-        value=ibis.ifelse(named, folded(rows["value_name"]), none),
-        value_name=ibis.ifelse(named, rows["value_name"], none),
+        value=ibis.ifelse(of_value, folded(rows["value_name"]), none),
+        value_name=ibis.ifelse(of_value, rows["value_name"], none),
         index=ibis.ifelse(operation.isin(_BY_INDEX), rows["index"], ibis.null()),
         content=content.cast("int64"),
         data_size=ibis.ifelse(done, rows["data_size"], no_size),
@@ -124,7 +126,7 @@ def _reads(events: Table, groups: Table) -> Table:
 
 
 def nameless_changes(events: Table, keys: Table, *, width_ns: int) -> Table:
-    """Return the times of changes through objects that nobody could name, as rows of the table `losses`.
+    """Return the times of changes through objects without a name, as rows of the table `losses`.
 
     They may have changed any key. Those within `width_ns` (nanoseconds) are one row, so that rows are few.
     """
@@ -136,7 +138,7 @@ def nameless_changes(events: Table, keys: Table, *, width_ns: int) -> Table:
 
 
 def _done(events: Table) -> Table:
-    """Return what changed one key or value, or may have."""
+    """Return the events that changed, or may have changed, one key or value."""
     operation, status = events["operation"], events["status"]
     made = (operation == "CreateKey") & (events["disposition"] != 2).fill_null(True)
     changes = operation.isin(["DeleteKey", "RenameKey", *_OF_VALUES, *_OF_FACTS]) | made
@@ -148,7 +150,7 @@ def _done(events: Table) -> Table:
 
 
 def _changes(events: Table, keys: Table, groups: Table) -> Table:
-    """Return what changed, as rows of the same columns that count."""
+    """Return the changes as rows of the same columns, with the changes that they count as."""
     changes = _done(events)
     changes = changes.inner_join(groups, changes["key_id"] == groups["grouped_id"])
     # A change of a value whose name is not certain may be one of any value of the key.
@@ -181,14 +183,14 @@ def _unclear(events: Table, keys: Table) -> Table:
     tops = events.filter(whole).select("sequence", "key_id", "operation", "requested_name")
     tops = tops.inner_join(groups, tops["key_id"] == groups["grouped_id"])
     tops = tops.inner_join(paths, tops["top_id"] == paths["group_id"])
-    named = tops.filter((tops["operation"] == "RenameKey") & tops["requested_name"].notnull())
-    beside = link_target(named["path"].re_replace(r"[^\\]*$", "").concat(folded(named["requested_name"])))
-    all_tops = tops.select("sequence", top="path").union(named.select("sequence", top=beside))
-    found = all_tops.inner_join(
+    renames = tops.filter((tops["operation"] == "RenameKey") & tops["requested_name"].notnull())
+    beside = link_target(renames["path"].re_replace(r"[^\\]*$", "").concat(folded(renames["requested_name"])))
+    all_tops = tops.select("sequence", top="path").union(renames.select("sequence", top=beside))
+    below = all_tops.inner_join(
         paths, (paths["path"] == all_tops["top"]) | paths["path"].startswith(all_tops["top"].concat("\\"))
     )
-    found = found.select("sequence", "group_id", value=ibis.null(str))
-    return _steps(found, unclear=ibis.literal(True))
+    below = below.select("sequence", "group_id", value=ibis.null(str))
+    return _steps(below, unclear=ibis.literal(True))
 
 
 def _steps(rows: Table, **counted: BooleanValue) -> Table:

@@ -86,30 +86,32 @@ def redundant_reads(
         min_count: the fewest redundant reads of a row; 0: also what was never asked twice.
         polling: only what is polled.
     """
-    asked = [*QUESTION, "status"]
-    in_order = ibis.window(group_by=asked, order_by="sequence")
+    question = [*QUESTION, "status"]
+    in_order = ibis.window(group_by=question, order_by="sequence")
     rows = reads.mutate(
         # In this order the smallest so far is the first: one number for a question and its result.
-        group=reads["sequence"].min().over(ibis.window(group_by=asked, order_by="sequence", rows=(None, 0))),
+        group=reads["sequence"]
+        .min()
+        .over(ibis.window(group_by=question, order_by="sequence", rows=(None, 0))),
         before_ns=reads["time_ns"].lag().over(in_order),
         again=(reads["run"].lag().over(in_order) == reads["run"]).fill_null(False),
     )
     waited = rows["time_ns"] - rows["before_ns"]
     rows = rows.mutate(waited_ns=ibis.ifelse(waited < 0, ibis.literal(0, "int64"), waited))
-    found = _summed(_runs(rows, unsure))
-    found = found.filter(found["redundant"] >= min_count)
-    found = _with_intervals(found, rows)
+    groups = _summed(_runs(rows, unsure))
+    groups = groups.filter(groups["redundant"] >= min_count)
+    groups = _with_intervals(groups, rows)
     if polling:
-        found = found.filter(found["polling"])
-    found = named_keys(found, keys, "group_id", name="display_key")
-    found = named_processes(found, processes, "process_id", process="process", pid="pid")
-    seconds = (found["last_ns"] - found["first_ns"]).nullif(0).cast("float64") / float(SECOND_NS)
-    found = found.mutate(
-        per_second=found["reads"] / seconds,
-        status_name=named_status(found["status"]),
-        proved=found["unproved"] == 0,
+        groups = groups.filter(groups["polling"])
+    groups = named_keys(groups, keys, "group_id", name="display_key")
+    groups = named_processes(groups, processes, "process_id", process="process", pid="pid")
+    seconds = (groups["last_ns"] - groups["first_ns"]).nullif(0).cast("float64") / float(SECOND_NS)
+    groups = groups.mutate(
+        per_second=groups["reads"] / seconds,
+        status_name=named_status(groups["status"]),
+        proved=groups["unproved"] == 0,
     )
-    return found.order_by(found["redundant"].desc(), found["reads"].desc(), found["first_sequence"]).select(
+    return groups.order_by(groups["redundant"].desc(), groups["reads"].desc(), groups["first_sequence"]).select(
         "display_key", "value_name", "operation", "information_class", "index", "process", "pid", "status_name",
         "status", "reads", "runs", "redundant", "proved", "unproved", "result_changed", "per_second",
         "time_spent_ns", "bytes", "interval_ns", "spread", "polling", "period_ns", "first_time", "last_time",
@@ -165,9 +167,9 @@ def _summed(runs: Table) -> Table:
     )
 
 
-def _with_intervals(found: Table, rows: Table) -> Table:
+def _with_intervals(groups: Table, rows: Table) -> Table:
     """Return the groups with what is known of the time between their reads."""
-    many = found.filter(found["reads"] > LEAST_INTERVALS).select("group")
+    many = groups.filter(groups["reads"] > LEAST_INTERVALS).select("group")
     waits = rows.filter(rows["waited_ns"].notnull()).select("group", "waited_ns").semi_join(many, "group")
     # Two middle numbers may make half a nanosecond: as floats, which hold months exactly.
     middle = waits.group_by("group").aggregate(median=waits["waited_ns"].median().cast("float64"))
@@ -181,9 +183,9 @@ def _with_intervals(found: Table, rows: Table) -> Table:
         interval_ns=spreads["median"].floor().cast("int64"),
         spread=spreads["distance"] / spreads["median"].nullif(0.0),
     )
-    found = found.left_join(spreads, found["group"] == spreads["of_group"]).drop("of_group")
-    polling = (found["spread"] <= MOST_SPREAD) & (found["interval_ns"] >= LEAST_PERIOD_NS)
+    groups = groups.left_join(spreads, groups["group"] == spreads["of_group"]).drop("of_group")
+    polling = (groups["spread"] <= MOST_SPREAD) & (groups["interval_ns"] >= LEAST_PERIOD_NS)
     polling = polling.fill_null(False)
-    return found.mutate(
-        polling=polling, period_ns=ibis.ifelse(polling, found["interval_ns"], ibis.null("int64"))
+    return groups.mutate(
+        polling=polling, period_ns=ibis.ifelse(polling, groups["interval_ns"], ibis.null("int64"))
     )

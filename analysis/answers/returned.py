@@ -1,4 +1,4 @@
-"""Contents of values by column: rows of answers a batch at a time, and values as people read them."""
+"""Contents of values by column: rows of answers in batches, and values as text."""
 
 from collections.abc import Callable, Sequence
 
@@ -17,7 +17,7 @@ def by_batch(
     names: Sequence[str],
     function: Callable[[dict[str, pa.Array]], dict[str, pa.Array]],
 ) -> pa.Table:
-    """Return a table of the columns `names` that `function` makes of the columns of some rows at a time."""
+    """Return a table of the columns `names`; `function` makes them from batches of rows."""
     batches = rows.combine_chunks().to_batches(max_chunksize=_ROWS)
     if not batches:
         batches = [pa.RecordBatch.from_pylist([], rows.schema)]
@@ -26,7 +26,7 @@ def by_batch(
 
 
 def value_texts(kind: pa.Array, data: pa.Array, size: pa.Array) -> pa.Array:
-    """Return values as people read them (`tracer.registry.values.decode_value`); NULL where nothing at all is known."""
+    """Return values as text (`tracer.registry.values.decode_value`); NULL where nothing is known."""
     seen: dict[tuple[int | None, bytes | None, int | None], str | None] = {(None, None, None): None}
     texts = []
     for value in zip(kind.to_pylist(), data.to_pylist(), size.to_pylist(), strict=True):

@@ -40,7 +40,7 @@ _PLACE = ("of_user", "of_wow64", "of_policies", "server")
 
 
 def search_places(keys: Table) -> Table:
-    r"""Return what each key is called by those who search for it, and in which of the places it is.
+    r"""Return the common name and the place of each key that can be searched in several places.
 
     Columns: key_id, group_id (`keys.same_as`), search_name (folded path without the hive, the user,
     ``Wow6432Node`` and, below ``SOFTWARE``, ``Policies``; a user's ``_Classes`` are ``\SOFTWARE\CLASSES``; the
@@ -103,20 +103,22 @@ def search_chains(events: Table, keys: Table) -> Table:
         events: stored or joined event rows, all of the processes that matter.
         keys: the table `keys`.
     """
-    asked = _asked(events, search_places(keys))
-    missed = asked.filter(asked["missed"]).select("process_id", "thread_id", "search_id", "of_key").distinct()
-    asked = asked.semi_join(missed, ("process_id", "thread_id", "search_id", "of_key"))
+    lookups = _asked(events, search_places(keys))
+    missed = (
+        lookups.filter(lookups["missed"]).select("process_id", "thread_id", "search_id", "of_key").distinct()
+    )
+    lookups = lookups.semi_join(missed, ("process_id", "thread_id", "search_id", "of_key"))
     later = {"order_by": "sequence", "rows": (1, None)}
-    misses_at = ibis.ifelse(asked["missed"], asked["sequence"], ibis.null("int64"))
-    others_at = ibis.ifelse(asked["missed"], ibis.null("int64"), asked["sequence"])
-    found = asked.mutate(
+    misses_at = ibis.ifelse(lookups["missed"], lookups["sequence"], ibis.null("int64"))
+    others_at = ibis.ifelse(lookups["missed"], ibis.null("int64"), lookups["sequence"])
+    chains = lookups.mutate(
         resolved_sequence=others_at.min().over(ibis.window(group_by=_SAME_THING, **later)),
         again=misses_at.min().over(ibis.window(group_by=(*_SAME_THING, "group_id"), **later)),
     )
-    misses = found.filter(
-        found["missed"] & (found["resolved_sequence"] < found["again"].fill_null(2**63 - 1))
+    misses = chains.filter(
+        chains["missed"] & (chains["resolved_sequence"] < chains["again"].fill_null(2**63 - 1))
     )
-    hits = asked.filter(asked["hit"]).select(
+    hits = lookups.filter(lookups["hit"]).select(
         hit_sequence="sequence",
         hit_of_key="of_key",
         hit_ns="time_ns",
@@ -143,7 +145,7 @@ def search_chains(events: Table, keys: Table) -> Table:
 
 
 def _asked(events: Table, places: Table) -> Table:
-    """Return what asks for keys and for values that stand in several places: whether it missed, hit, or neither.
+    """Return the lookups of keys and values with several places: whether each missed, hit, or neither.
 
     A query of a value is there twice: as one for the value, and as a use of its key.
     """

@@ -1,4 +1,4 @@
-"""What was known of keys and values at a time: from the newest evidence before it, and whether that may be out of date."""
+"""Keys and values as of a time: from the newest evidence before it, and whether that may be out of date."""
 
 import ibis
 from ibis.expr.types import BooleanValue, IntegerValue, StringValue, Table
@@ -13,7 +13,7 @@ from analysis.answers.evidence import (
     of_path,
     real_losses,
     same_key,
-    told_by,
+    source_events,
 )
 from analysis.answers.stays import ARRIVALS
 from analysis.answers.unproved import doubtful_losses
@@ -41,9 +41,9 @@ def state(
 
     Arguments are those of `analysis.answers.evidence.evidence` and of `state_at`.
     """
-    found = evidence(events, keys, everywhere, subtrees=subtrees, descent=descent, stays=stays)
+    evidence_rows = evidence(events, keys, everywhere, subtrees=subtrees, descent=descent, stays=stays)
     return state_at(
-        found,
+        evidence_rows,
         keys=keys,
         processes=processes,
         losses=losses,
@@ -51,12 +51,12 @@ def state(
         unproved=unproved,
         regex=regex,
         shown=shown,
-        events=told_by(events, everywhere, descent, stays=stays, keys=keys),
+        events=source_events(events, everywhere, descent, stays=stays, keys=keys),
     )
 
 
 def state_at(
-    found: Table,
+    evidence_rows: Table,
     *,
     keys: Table,
     processes: Table,
@@ -67,12 +67,12 @@ def state_at(
     shown: Table | None = None,
     events: Table | None = None,
 ) -> Table:
-    """Return what is known of each key and each value of which there is evidence, by key and value.
+    """Return the state of each key and each value with evidence, by key and value.
 
-    `told` makes the columns STATE_COLUMNS of its rows.
+    `analysis.answers.contents.state_contents` makes the columns STATE_COLUMNS of its rows.
 
     Args:
-        found: rows of `analysis.answers.evidence.evidence`, all that there are of the keys asked for.
+        evidence_rows: rows of `analysis.answers.evidence.evidence`, all that there are of the keys asked for.
         keys: the table `keys`.
         processes: the table `processes`.
         losses: the table `losses`.
@@ -82,41 +82,43 @@ def state_at(
         shown: a table with the column `sequence`: only what is known by these events; None: all.
         events: as in `analysis.answers.history.value_history`.
     """
-    names = first_spellings(found)
+    names = first_spellings(evidence_rows)
     if at_ns is not None:
-        found = found.filter(found["time_ns"] <= at_ns)
+        evidence_rows = evidence_rows.filter(evidence_rows["time_ns"] <= at_ns)
     heard = None
-    if "origin" in found.columns:
-        found, heard = _last_stays(found)
-    known = _values(found, regex, heard)
+    if "origin" in evidence_rows.columns:
+        evidence_rows, heard = _last_stays(evidence_rows)
+    states = _values(evidence_rows, regex, heard)
     if regex is None:
-        known = known.union(_keys(found))
+        states = states.union(_keys(evidence_rows))
     if shown is not None:
-        known = known.semi_join(shown, "sequence")
-    known = _since_lost(_with_event(known, found, events), losses, unproved, at_ns)
+        states = states.semi_join(shown, "sequence")
+    states = _since_lost(_with_event(states, evidence_rows, events), losses, unproved, at_ns)
     if heard is not None:
-        known = known.mutate(key_id=known["key_id"].cast(keys["key_id"].type()))
-    return _named(known, names, keys, processes)
+        states = states.mutate(key_id=states["key_id"].cast(keys["key_id"].type()))
+    return _named(states, names, keys, processes)
 
 
-def _last_stays(found: Table) -> tuple[Table, Table]:
+def _last_stays(evidence_rows: Table) -> tuple[Table, Table]:
     """Return the evidence of the last stay of each path, and of values in earlier ones; key_id is the path's.
 
     Of what an earlier stay had, another key's, nothing is known any more but the names of its values.
     """
-    own = found.filter(found["origin"] != "carried")
+    own = evidence_rows.filter(evidence_rows["origin"] != "carried")
     last = own.group_by(of_last=of_path(own["key_id"])).aggregate(last_stay=in_stay_of(own["key_id"]).max())
-    stay = in_stay_of(found["key_id"])
-    found = found.mutate(path_id=of_path(found["key_id"]), stay=stay)
-    found = found.inner_join(last, found["path_id"] == last["of_last"])
-    found = found.mutate(key_id=found["path_id"])
-    earlier = found.filter((found["stay"] < found["last_stay"]) & found["value"].notnull())
-    return found.filter(found["stay"] == found["last_stay"]), earlier
+    stay = in_stay_of(evidence_rows["key_id"])
+    evidence_rows = evidence_rows.mutate(path_id=of_path(evidence_rows["key_id"]), stay=stay)
+    evidence_rows = evidence_rows.inner_join(last, evidence_rows["path_id"] == last["of_last"])
+    evidence_rows = evidence_rows.mutate(key_id=evidence_rows["path_id"])
+    earlier = evidence_rows.filter(
+        (evidence_rows["stay"] < evidence_rows["last_stay"]) & evidence_rows["value"].notnull()
+    )
+    return evidence_rows.filter(evidence_rows["stay"] == evidence_rows["last_stay"]), earlier
 
 
-def _values(found: Table, regex: str | None, heard: Table | None) -> Table:
+def _values(evidence_rows: Table, regex: str | None, heard: Table | None) -> Table:
     """Return key_id, value, known (before losses are looked at) and sequence of each value; `heard`: of `_last_stays`."""
-    rows = found.filter(found["value"].notnull())
+    rows = evidence_rows.filter(evidence_rows["value"].notnull())
     if heard is not None:
         rows = rows.select("key_id", "value", "value_name", "fact", "sequence")
         rows = rows.union(heard.mutate(fact=ibis.null(str)).select(*rows.columns))
@@ -126,7 +128,7 @@ def _values(found: Table, regex: str | None, heard: Table | None) -> Table:
         hearsay=rows["sequence"].max(where=rows["fact"].isin(HEARSAY)),
         **{name: rows["sequence"].max(where=rows["fact"].isin(facts)) for name, facts in VALUE_FACTS.items()},
     )
-    whole = found.filter(found["value"].isnull())
+    whole = evidence_rows.filter(evidence_rows["value"].isnull())
     of_keys = whole.group_by(of_key="key_id").aggregate(
         **{name: whole["sequence"].max(where=whole["fact"].isin(facts)) for name, facts in KEY_FACTS.items()},
         **_begun(whole),
@@ -137,24 +139,24 @@ def _values(found: Table, regex: str | None, heard: Table | None) -> Table:
     return values.filter(values["known"].notnull())  # only attempts that failed: nothing is known
 
 
-def _begun(found: Table) -> dict[str, IntegerValue]:
+def _begun(evidence_rows: Table) -> dict[str, IntegerValue]:
     """Return the column of the renames with which stays began, to which a key came; none where there are no stays."""
-    if "origin" not in found.columns:
+    if "origin" not in evidence_rows.columns:
         return {}
-    begins = (found["origin"] == "renamed") & found["fact"].isin(ARRIVALS)
-    return {"begun": found["sequence"].max(where=begins)}
+    begins = (evidence_rows["origin"] == "renamed") & evidence_rows["fact"].isin(ARRIVALS)
+    return {"begun": evidence_rows["sequence"].max(where=begins)}
 
 
-def _keys(found: Table) -> Table:
+def _keys(evidence_rows: Table) -> Table:
     """Return the same of keys; `value` is NULL."""
-    fact, sequence = found["fact"], found["sequence"]
-    rows = found.group_by("key_id").aggregate(
+    fact, sequence = evidence_rows["fact"], evidence_rows["sequence"]
+    rows = evidence_rows.group_by("key_id").aggregate(
         there=sequence.max(where=fact.isin(EXISTING_KEY)),
         missing=sequence.max(where=fact == "key_missing"),
         gone=sequence.max(where=fact.isin(["key_deleted", "key_renamed"])),
         unsure=sequence.max(where=fact.isin(KEY_FACTS["key_unknown"])),
         hearsay=sequence.max(where=fact.isin(["key_doubtful", "key_hearsay", *HEARSAY])),
-        **_begun(found),
+        **_begun(evidence_rows),
     )
     there, missing, gone = (newest(rows, name) for name in ("there", "missing", "gone"))
     last = ibis.greatest(there, missing, gone)
@@ -170,23 +172,23 @@ def _keys(found: Table) -> Table:
     return rows.filter(rows["sequence"].notnull())
 
 
-def _with_event(known: Table, found: Table, events: Table | None) -> Table:
-    """Add the event by which each is known."""
-    facts = found.select(own_fact="said", proof="fact", fact_at="sequence", fact_key="key_id")
-    known = known.inner_join(
-        facts, [known["sequence"] == facts["fact_at"], known["key_id"] == facts["fact_key"]]
+def _with_event(states: Table, evidence_rows: Table, events: Table | None) -> Table:
+    """Add the event that is the evidence of each row."""
+    facts = evidence_rows.select(own_fact="said", proof="fact", fact_at="sequence", fact_key="key_id")
+    states = states.inner_join(
+        facts, [states["sequence"] == facts["fact_at"], states["key_id"] == facts["fact_key"]]
     )
-    events = found if events is None else events
+    events = evidence_rows if events is None else events
     event = events.select(
         "time", "time_ns", "process_id", "handle_id", "flags", own_at="sequence", own_operation="operation",
         own_type="data_type", own_size="data_size", own_data="data",
         **of_key(events, "own"),
     )  # fmt: skip
-    return known.inner_join(event, [known["sequence"] == event["own_at"], *same_key(known, event, "own")])
+    return states.inner_join(event, [states["sequence"] == event["own_at"], *same_key(states, event, "own")])
 
 
 def _since_lost(rows: Table, losses: Table, unproved: Table | None, at_ns: int | None) -> Table:
-    """Add lost_since, and let what may have changed since be unknown."""
+    """Add lost_since, and make states unknown that may have changed since."""
     lost = real_losses(doubtful_losses(losses, unproved))
     if at_ns is not None:
         lost = lost.filter(lost["from_ns"] <= at_ns)
@@ -196,12 +198,12 @@ def _since_lost(rows: Table, losses: Table, unproved: Table | None, at_ns: int |
     if unproved is not None:
         rows, changed = _since_changed(rows, unproved)
         rows = rows.mutate(lost_since=rows["lost_since"] | changed)
-    known = ibis.ifelse(rows["lost_since"], "unknown", rows["known"])
-    return rows.mutate(known=known, last_known=_meaning(rows))
+    word = ibis.ifelse(rows["lost_since"], "unknown", rows["known"])
+    return rows.mutate(known=word, last_known=_meaning(rows))
 
 
 def _since_changed(rows: Table, unproved: Table) -> tuple[Table, BooleanValue]:
-    """Return the rows, and whether each may have been changed since by what has no proved name."""
+    """Return the rows, and whether a change without a proved name may have changed each since."""
     of_values = unproved.filter(unproved["kind"] == "value")
     of_values = of_values.group_by(written="name").aggregate(written_until=of_values["to_ns"].max())
     until = {kind: unproved["to_ns"].max(where=unproved["kind"] == kind) for kind in ("absence", "key")}
@@ -216,7 +218,7 @@ def _since_changed(rows: Table, unproved: Table) -> tuple[Table, BooleanValue]:
 
 
 def _meaning(rows: Table) -> StringValue:
-    """Return what the event said when it happened; NULL where it only made things uncertain."""
+    """Return the meaning of the event at its time; NULL where it only made the state uncertain."""
     fact, of_value = rows["own_fact"], rows["value"].notnull()
     return ibis.cases(
         (of_value & (rows["proof"] == "key_doubtful"), ibis.null(str)),

@@ -1,4 +1,4 @@
-r"""Stays of keys under names: where keys were renamed, which key stood under which path, and from when to when.
+r"""Stays of keys under names: after renames, the key under each path, with its begin and end.
 
 What is known of a key goes with it when it, or one above it, is renamed. So where keys were renamed, evidence is of a
 stay: the time in which one key stood under one path. The first stay of a path, 0, lasts until the first rename from it
@@ -35,7 +35,7 @@ _AFTER_BACKSLASH = "]"
 def stays_of(
     renames: Iterable[tuple[int, str, str]], paths: Iterable[tuple[str, int]], most: int = _MOST_STAYS
 ) -> pa.Table:
-    r"""Return the stays of the paths from which keys were renamed, or to which, and of those below; none: no rows.
+    r"""Return the stays of paths that a rename begins or ends, and of the paths below; without renames no rows.
 
     Columns, none NULL but the last two: key_id, the path's; stay, counted from 0; begins, ends, the sequences of the
     renames at both ends (-1, and 2 ** 62), of which the first is in the stay and the last is not; item_id, which key it was:
@@ -48,9 +48,9 @@ def stays_of(
         paths: (path, key_id) of each key, likewise.
         most: how many stays there may be; from the first rename on that would make more, none is followed.
     """
-    known = sorted(paths)
-    names = [path for path, _ in known]
-    items = {key_id: key_id for _, key_id in known}
+    ordered = sorted(paths)
+    names = [path for path, _ in ordered]
+    items = {key_id: key_id for _, key_id in ordered}
     new_item = max(items, default=0) + 1
     last: dict[int, int] = {}  # key_id -> its last row
     rows: list[list[int | str | None]] = []
@@ -60,9 +60,9 @@ def stays_of(
         place = bisect_left(names, top)
         own = []
         while place < len(names) and names[place] == top:
-            own.append(known[place])
+            own.append(ordered[place])
             place += 1
-        return own + known[first:after]
+        return own + ordered[first:after]
 
     def turn(key_id: int, sequence: int, item: int, from_item: int | None, fact: str) -> None:
         if key_id not in last:

@@ -1,4 +1,4 @@
-"""Storms of misses: runs in which one process asks again and again for what is not there."""
+"""Storms of misses: runs in which one process looks again and again for missing keys and values."""
 
 import ibis
 from ibis.expr.types import Table
@@ -40,7 +40,7 @@ def storms(
     stretch_ns = misses["time_ns"] - rest(misses["time_ns"], max(gap_ns, 1))
     misses = misses.select("sequence", "time_ns", "process_id", "key_id", "value_name", stretch_ns=stretch_ns)
     stretches = _stretches(misses, gap_ns, min_count)
-    found = stretches.group_by("storm").aggregate(
+    groups = stretches.group_by("storm").aggregate(
         process_id=stretches["process_id"].min(),
         misses=stretches["misses"].sum().cast("int64"),
         **_spans(stretches),
@@ -55,36 +55,38 @@ def storms(
         nameless=ibis.ifelse(rows["value_name"].isnull(), 1, 0).max(),  # the key itself was missed
         first_sequence=rows["sequence"].min(),
     )
-    known = of_keys["group_id"].notnull()
+    has_key = of_keys["group_id"].notnull()
     most = ibis.struct({"misses": of_keys["misses"], "earlier": -of_keys["first_sequence"]})
     tops = of_keys.group_by(top_storm="storm").aggregate(
         keys=of_keys["group_id"].count().cast("int64"),
         missed_keys=of_keys["nameless"].sum().cast("int64"),
-        top_key_id=of_keys["group_id"].argmax(most, where=known),
-        top_key_misses=of_keys["misses"].max(where=known),
+        top_key_id=of_keys["group_id"].argmax(most, where=has_key),
+        top_key_misses=of_keys["misses"].max(where=has_key),
     )
-    named = rows.filter(rows["value_name"].notnull())
-    named = named.select("storm", "group_id", folded_value=folded(named["value_name"])).distinct()
-    named = named.group_by(named_storm="storm").aggregate(missed_values=named.count().cast("int64"))
-    found = found.inner_join(tops, found["storm"] == tops["top_storm"])
-    found = found.left_join(named, found["storm"] == named["named_storm"])
-    found = found.mutate(names=found["missed_keys"] + found["missed_values"].fill_null(0))
-    ends = {name: moment(found[f"{name}_ns"]).cast(events["time"].type()) for name in ("first", "last")}
-    found = found.mutate(
-        lasted_ns=found["last_ns"] - found["first_ns"], first_time=ends["first"], last_time=ends["last"]
+    of_values = rows.filter(rows["value_name"].notnull())
+    of_values = of_values.select("storm", "group_id", folded_value=folded(of_values["value_name"])).distinct()
+    of_values = of_values.group_by(named_storm="storm").aggregate(
+        missed_values=of_values.count().cast("int64")
     )
-    found = named_keys(found, keys, "top_key_id", name="top_key")
-    found = named_processes(found, processes, "process_id", process="process", pid="pid")
-    seconds = found["lasted_ns"].nullif(0).cast("float64") / float(SECOND_NS)
-    found = found.mutate(per_second=found["misses"] / seconds)
-    return found.order_by(found["misses"].desc(), found["first_sequence"]).select(
+    groups = groups.inner_join(tops, groups["storm"] == tops["top_storm"])
+    groups = groups.left_join(of_values, groups["storm"] == of_values["named_storm"])
+    groups = groups.mutate(names=groups["missed_keys"] + groups["missed_values"].fill_null(0))
+    ends = {name: moment(groups[f"{name}_ns"]).cast(events["time"].type()) for name in ("first", "last")}
+    groups = groups.mutate(
+        lasted_ns=groups["last_ns"] - groups["first_ns"], first_time=ends["first"], last_time=ends["last"]
+    )
+    groups = named_keys(groups, keys, "top_key_id", name="top_key")
+    groups = named_processes(groups, processes, "process_id", process="process", pid="pid")
+    seconds = groups["lasted_ns"].nullif(0).cast("float64") / float(SECOND_NS)
+    groups = groups.mutate(per_second=groups["misses"] / seconds)
+    return groups.order_by(groups["misses"].desc(), groups["first_sequence"]).select(
         "process", "pid", "misses", "keys", "names", "per_second", "lasted_ns", "first_time", "last_time",
         "top_key", "top_key_misses", "process_id", "top_key_id", "first_sequence", "last_sequence",
     )  # fmt: skip
 
 
 def _stretches(misses: Table, gap_ns: int, min_count: int) -> Table:
-    """Return the stretches that are of a storm: process_id, stretch_ns, storm (a number of its own), misses, ends."""
+    """Return the stretches of storms: process_id, stretch_ns, storm (its number), misses, ends."""
     stretches = misses.group_by("process_id", "stretch_ns").aggregate(
         misses=misses.count().cast("int64"),
         first_ns=misses["time_ns"].min(),
@@ -107,6 +109,6 @@ def _stretches(misses: Table, gap_ns: int, min_count: int) -> Table:
 
 
 def _spans(parts: Table) -> dict[str, ibis.Value]:
-    """Return the ends of several parts together."""
+    """Return the first and the last end of several parts."""
     firsts = {name: parts[name].min() for name in ("first_ns", "first_sequence")}
     return firsts | {name: parts[name].max() for name in ("last_ns", "last_sequence")}

@@ -1,4 +1,4 @@
-"""What happened, in order: the rows of `events` that were asked for, by `sequence`."""
+"""Timelines: rows of `events` by `sequence`."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Events rolled up by subtree: one row per key of the tree, down to a depth, for itself and all below it."""
+"""Events by subtree: one row per key of the tree, down to a depth, for the key and all keys below it."""
 
 from collections.abc import Sequence
 from functools import reduce
@@ -30,7 +30,7 @@ def subtrees(
     sort: str = "path",
     usage: Table | None = None,
 ) -> Table:
-    r"""Return one row per key that events touch, or that stands above such a key, down to a depth.
+    r"""Return one row per key with events, or above such a key, down to a depth.
 
     The tree is that of display paths; spellings of one key (`keys.same_as`) are one key. What was recorded through
     a link stands below the link's target, and below the link where a top is above that and none above the target.
@@ -58,14 +58,14 @@ def subtrees(
     Raises:
         UsageError: there is no such order, or the depth is negative.
     """
-    check_word(sort, TREE_SORTS, "a tree cannot be sorted by")
+    check_word(sort, TREE_SORTS, "order")
     if not 0 <= depth <= MOST_LEVELS:
-        raise UsageError(f"a tree of depth {depth} cannot be made: ask for 0 to {MOST_LEVELS}")
+        raise UsageError(f"invalid depth {depth}; use 0 to {MOST_LEVELS}")
     parts = measured(events, keys, "group_id", usage=usage)
     paths = own_paths(keys)
     places = _numbered(_places(paths.semi_join(parts, "group_id"), tops, top_levels, depth))
     parts = parts.inner_join(places, "group_id")
-    found = parts.group_by("number").aggregate(
+    nodes = parts.group_by("number").aggregate(
         **sums(parts),
         keys=parts.count().cast("int64"),
         node=parts["node"].min(),
@@ -76,15 +76,15 @@ def subtrees(
     used = counted(events, keys, "group_id", "process_id")
     used = used.inner_join(places.select("group_id", used_number="number"), "group_id")
     used = used.group_by("used_number").aggregate(processes=used["process_id"].nunique().cast("int64"))
-    found = found.inner_join(used, found["number"] == used["used_number"])
-    whole = ibis.ifelse(found["level"] == 0, found["events"], 0).sum().over(ibis.window())
-    found = _named(
-        unless_unclear(found).mutate(share=found["events"].cast("float64") / whole.cast("float64")), paths
+    nodes = nodes.inner_join(used, nodes["number"] == used["used_number"])
+    whole = ibis.ifelse(nodes["level"] == 0, nodes["events"], 0).sum().over(ibis.window())
+    nodes = _named(
+        unless_unclear(nodes).mutate(share=nodes["events"].cast("float64") / whole.cast("float64")), paths
     )
-    as_tree = found["node"].replace("\\", _BEFORE_ALL)
-    in_tree = [found["node"].startswith("<OBJECT "), as_tree, found["node"]]  # what nobody named comes last
-    order = in_tree if sort == "path" else [found[sort].desc(), *in_tree]
-    return found.order_by(*order).select(
+    as_tree = nodes["node"].replace("\\", _BEFORE_ALL)
+    in_tree = [nodes["node"].startswith("<OBJECT "), as_tree, nodes["node"]]  # what nobody named comes last
+    order = in_tree if sort == "path" else [nodes[sort].desc(), *in_tree]
+    return nodes.order_by(*order).select(
         "display_key", "name", "level", "events", "own_events", "share", *COUNTED, "failures", "not_found",
         "keys", "processes", *SUMS[-3:], "first_time", "last_time", "key_id", "first_sequence", "last_sequence",
     )  # fmt: skip
@@ -106,7 +106,7 @@ def tops_of(keys: Table, key_ids: Sequence[int] | Table) -> Table:
 
 
 def levels_of(path: StringValue) -> IntegerValue:
-    r"""Return how many components a path has; a leading backslash begins the first one."""
+    r"""Return the number of components of a path; a leading backslash begins the first one."""
     separators = path.length() - path.replace("\\", "").length()
     levels: IntegerValue = (separators + 1 - path.startswith("\\").cast("int64")).cast("int64")
     return levels
@@ -132,15 +132,15 @@ def _places(paths: Table, tops: Table | None, top_levels: Sequence[int], depth: 
         begins.append(begin if tops is None else begin.semi_join(tops, begin["top"] == tops["path"]))
     if not begins:
         begins = [paths.mutate(top=paths["path"], top_level=paths["levels"]).limit(0)]
-    found = reduce(lambda some, more: some.union(more), begins)
-    found = found.mutate(place=found["top_level"] * 2 + found["by_link"])
-    found = found.mutate(highest=found["place"].min().over(ibis.window(group_by="group_id")))
-    found = found.filter(found["place"] == found["highest"])
-    below = found["path"].substr(found["top"].length())
+    candidates = reduce(lambda some, more: some.union(more), begins)
+    candidates = candidates.mutate(place=candidates["top_level"] * 2 + candidates["by_link"])
+    candidates = candidates.mutate(highest=candidates["place"].min().over(ibis.window(group_by="group_id")))
+    candidates = candidates.filter(candidates["place"] == candidates["highest"])
+    below = candidates["path"].substr(candidates["top"].length())
     steps = []
     for level in range(depth + 1):
-        node = found["top"].concat(below.re_extract(rf"^(?:\\[^\\]*){{{level}}}", 0))
-        step = found.mutate(node=node, level=ibis.literal(level).cast("int64"))
+        node = candidates["top"].concat(below.re_extract(rf"^(?:\\[^\\]*){{{level}}}", 0))
+        step = candidates.mutate(node=node, level=ibis.literal(level).cast("int64"))
         steps.append(
             step.filter(step["levels"] >= step["top_level"] + level).select(
                 "group_id", "node", "level", is_node=step["node"] == step["path"],
@@ -160,14 +160,14 @@ def _numbered(places: Table) -> Table:
     return places.inner_join(nodes, places["node"] == nodes["numbered"]).drop("numbered")
 
 
-def _named(found: Table, paths: Table) -> Table:
-    """Return the nodes with display_key, name and key_id: as the key itself is spelled, else as one below it."""
+def _named(nodes: Table, paths: Table) -> Table:
+    """Return the nodes with display_key, name and key_id, spelled like the key itself, else like a key below it."""
     ids = paths.group_by("path").aggregate(key_id=paths["group_id"].min())
-    found = found.mutate(target=link_target(found["node"]))
-    found = found.left_join(ids, found["target"] == ids["path"]).drop("path", "target")
-    known = paths.select(own_id="group_id", own_path="path", own_shown="shown")
-    same = [found["key_id"] == known["own_id"], found["node"] == known["own_path"]]
-    found = found.left_join(known, same).drop("own_id", "own_path")
-    shown = ibis.coalesce(found["own_shown"], found["node_shown"])
-    name = ibis.ifelse(found["level"] == 0, shown, shown.re_extract(r"[^\\]*$", 0))
-    return found.mutate(display_key=shown, name=name)
+    nodes = nodes.mutate(target=link_target(nodes["node"]))
+    nodes = nodes.left_join(ids, nodes["target"] == ids["path"]).drop("path", "target")
+    own = paths.select(own_id="group_id", own_path="path", own_shown="shown")
+    same = [nodes["key_id"] == own["own_id"], nodes["node"] == own["own_path"]]
+    nodes = nodes.left_join(own, same).drop("own_id", "own_path")
+    path = ibis.coalesce(nodes["own_shown"], nodes["node_shown"])
+    name = ibis.ifelse(nodes["level"] == 0, path, path.re_extract(r"[^\\]*$", 0))
+    return nodes.mutate(display_key=path, name=name)

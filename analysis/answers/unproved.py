@@ -1,4 +1,4 @@
-"""Changes of which nobody can say what key they were of: what they leave in doubt, and when."""
+"""Changes of unidentified keys: what they leave in doubt, and when."""
 
 import ibis
 from ibis.expr.types import BooleanValue, Table
@@ -24,7 +24,7 @@ _FAILED = r'"StatusCode": (2[1-9][0-9]{8}|[3-9][0-9]{9})\b'  # 0x80000000 and ab
 
 
 def unproved_changes(events: Table, keys: Table, *, width_ns: int, flagged: bool = True) -> Table:
-    r"""Return what was changed, or may have been, under a name that is not proved, or under none.
+    r"""Return the certain or possible changes under an unproved name, or under no name.
 
     Columns: from_ns, to_ns (UTC nanoseconds; changes of one kind and name within `width_ns` are one row, so
     that rows are few), kind, name. A change leaves in doubt what was known before it:
@@ -50,12 +50,12 @@ def unproved_changes(events: Table, keys: Table, *, width_ns: int, flagged: bool
     rows = rows.select("key_id", "operation", "value_name", "time_ns", "flags", "detail")
     nameless = keys.filter(keys["name_source"].isin(NAMELESS)).select(nameless_id="key_id")
     is_flagged = (rows["flags"] & _ACROSS_LOSS) != 0
-    found = rows.filter(rows["key_id"].isnull())
-    found = found.union(rows.semi_join(nameless, rows["key_id"] == nameless["nameless_id"]))
+    doubtful = rows.filter(rows["key_id"].isnull())
+    doubtful = doubtful.union(rows.semi_join(nameless, rows["key_id"] == nameless["nameless_id"]))
     if flagged:
         others = rows.filter(is_flagged & rows["key_id"].notnull())
-        found = found.union(others.anti_join(nameless, others["key_id"] == nameless["nameless_id"]))
-    rows = found
+        doubtful = doubtful.union(others.anti_join(nameless, others["key_id"] == nameless["nameless_id"]))
+    rows = doubtful
     operation, none = rows["operation"], ibis.null(str)
     of_value = operation.isin(_OF_VALUES) & rows["value_name"].notnull()
     kind = ibis.cases(
@@ -91,13 +91,13 @@ def doubtful_losses(losses: Table, unproved: Table | None) -> Table:
 
 
 def hives_without_key(events: Table) -> BooleanValue:
-    """Tell which rows say that a hive was loaded, restored or unloaded, and not where; those that failed do not."""
+    """Tell which rows loaded, restored or unloaded a hive at an unknown key; failures do not count."""
     detail = events["detail"]
-    told: BooleanValue = (events["operation"] == _HIVES) & events["key_id"].isnull()
-    return told & _is_event(events, HIVES_WITHOUT_KEY) & ~detail.re_search(_FAILED).fill_null(False)
+    lacks_key: BooleanValue = (events["operation"] == _HIVES) & events["key_id"].isnull()
+    return lacks_key & _is_event(events, HIVES_WITHOUT_KEY) & ~detail.re_search(_FAILED).fill_null(False)
 
 
 def _is_event(rows: Table, names: tuple[str, ...]) -> BooleanValue:
     pattern = f'"event": "({"|".join(names)})"'
-    found: BooleanValue = rows["detail"].re_search(pattern).fill_null(False)
-    return found
+    fits: BooleanValue = rows["detail"].re_search(pattern).fill_null(False)
+    return fits

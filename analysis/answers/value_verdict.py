@@ -1,4 +1,4 @@
-"""What evidence amounts to: whether a value was known, from what, and by which event; newer evidence wins."""
+"""The verdict of evidence: how a value is known, and by which event; newer evidence wins."""
 
 import ibis
 from ibis.expr.types import IntegerValue, StringValue, Table
@@ -32,7 +32,7 @@ def newest(table: Table, *names: str) -> IntegerValue:
 
 
 def known_value(table: Table) -> tuple[StringValue, IntegerValue]:
-    """Return how a value was known, and the sequence of the event by which it was.
+    """Return the source of a value (how it is known), and the sequence of its event.
 
     The word is write, read (with data, or only that it is there), absent, deleted; unknown where something
     happened since that may have changed it, or where nothing that was said of it is proved: the event is then

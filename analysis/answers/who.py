@@ -1,4 +1,4 @@
-"""Who touched keys and values: one row per process, or per process, key and value."""
+"""Processes that touched keys and values: one row per process, or per process, key and value."""
 
 from ibis.expr.types import Table, Value
 
@@ -20,7 +20,7 @@ _PROCESS = ("process", "pid", "process_id", "user", "command_line")
 
 
 def who(events: Table, keys: Table, processes: Table) -> Table:
-    """Return one row per process that touched the rows asked for, those that changed most first.
+    """Return one row per process of the event rows, those with most changes first.
 
     Columns:
 
@@ -39,27 +39,27 @@ def who(events: Table, keys: Table, processes: Table) -> Table:
         keys: the table `keys`.
         processes: the table `processes`.
     """
-    found = timed(_parts(events), events)
+    groups = timed(_parts(events), events)
     touched = grouped(events.select("process_id", "key_id").distinct(), keys)
     touched = touched.group_by(of_process="process_id").aggregate(
         keys=touched["group_id"].nunique().cast("int64")
     )
-    named = events.filter(events["value_name"].notnull()).select("process_id", "value_name").distinct()
-    values = named.group_by(of_process="process_id").aggregate(
-        values=folded(named["value_name"]).nunique().cast("int64")
+    spellings = events.filter(events["value_name"].notnull()).select("process_id", "value_name").distinct()
+    values = spellings.group_by(of_process="process_id").aggregate(
+        values=folded(spellings["value_name"]).nunique().cast("int64")
     )
-    found = _with_last_change(found, events, keys)
+    groups = _with_last_change(groups, events, keys)
     for different in (touched, values):
-        same = found["process_id"].identical_to(different["of_process"])
-        found = found.left_join(different, same).drop("of_process")
-    found = found.mutate(values=found["values"].fill_null(0))
-    answer = _with_names(found, processes)
+        same = groups["process_id"].identical_to(different["of_process"])
+        groups = groups.left_join(different, same).drop("of_process")
+    groups = groups.mutate(values=groups["values"].fill_null(0))
+    answer = _with_names(groups, processes)
     answer = answer.order_by(*_most_changes(answer))
     return answer.select(*_PROCESS, *_COUNTS, "keys", "values", *_TIMES, *_LAST_CHANGE)
 
 
 def touched_by(events: Table, keys: Table, processes: Table) -> Table:
-    """Return one row per key, value and process, by key and value; those that changed most first.
+    """Return one row per key, value and process, by key and value, those with most changes first.
 
     Columns: display_key, value_name (as first spelled; NULL for the rows of the key itself), key_id (of the
     group, `keys.same_as`), and those of `who` without keys and values. Rows of operations without a key are
@@ -67,20 +67,20 @@ def touched_by(events: Table, keys: Table, processes: Table) -> Table:
     """
     parts = grouped(_parts(events, "key_id", "value_name"), keys)
     parts = parts.filter(parts["group_id"].notnull()).mutate(folded_value=folded(parts["value_name"]))
-    found = timed(_together(parts, "process_id", "group_id", "folded_value"), events)
+    groups = timed(_together(parts, "process_id", "group_id", "folded_value"), events)
     spelled = parts.group_by(spelled_id="group_id", spelled_folded="folded_value").aggregate(
         value_name=parts["value_name"].argmin(parts["first_sequence"])
     )
-    found = found.left_join(
+    groups = groups.left_join(
         spelled,
         [
-            found["group_id"] == spelled["spelled_id"],
-            found["folded_value"].identical_to(spelled["spelled_folded"]),
+            groups["group_id"] == spelled["spelled_id"],
+            groups["folded_value"].identical_to(spelled["spelled_folded"]),
         ],
     )
     names = keys.select(named_id="key_id", display_key="display_path", folded_path="folded_path")
-    found = found.inner_join(names, found["group_id"] == names["named_id"])
-    answer = _with_names(_with_last_change(found, events, keys), processes)
+    groups = groups.inner_join(names, groups["group_id"] == names["named_id"])
+    answer = _with_names(_with_last_change(groups, events, keys), processes)
     by_key = [answer["folded_path"], answer["group_id"], answer["folded_value"].asc(nulls_first=True)]
     answer = answer.order_by(*by_key, *_most_changes(answer))
     return answer.select(
@@ -111,8 +111,8 @@ def _together(parts: Table, *by: str) -> Table:
     )
 
 
-def _with_last_change(found: Table, events: Table, keys: Table) -> Table:
-    """Return the groups with what the event `last_change_sequence` was."""
+def _with_last_change(groups: Table, events: Table, keys: Table) -> Table:
+    """Return the groups with the columns of the event `last_change_sequence`."""
     names = keys.select(changed_id="key_id", last_change_key="display_path")
     changes = events.select(
         change_at="sequence",
@@ -124,18 +124,18 @@ def _with_last_change(found: Table, events: Table, keys: Table) -> Table:
         data_size="data_size",
         data="data",
     )
-    wanted = found.filter(found["last_change_sequence"].notnull()).select(wanted_at="last_change_sequence")
-    changes = changes.inner_join(wanted, changes["change_at"] == wanted["wanted_at"])
+    last = groups.filter(groups["last_change_sequence"].notnull()).select(wanted_at="last_change_sequence")
+    changes = changes.inner_join(last, changes["change_at"] == last["wanted_at"])
     changes = changes.left_join(names, changes["change_key_id"] == names["changed_id"])
-    found = found.left_join(changes, found["last_change_sequence"] == changes["change_at"])
-    return found.drop("change_at", "wanted_at", "change_key_id", "changed_id")
+    groups = groups.left_join(changes, groups["last_change_sequence"] == changes["change_at"])
+    return groups.drop("change_at", "wanted_at", "change_key_id", "changed_id")
 
 
-def _with_names(found: Table, processes: Table) -> Table:
-    named = processes.select(
+def _with_names(groups: Table, processes: Table) -> Table:
+    images = processes.select(
         named_process_id="process_id", process="image", pid="pid", user="user", command_line="command_line"
     )
-    return unless_unclear(found.left_join(named, found["process_id"] == named["named_process_id"]))
+    return unless_unclear(groups.left_join(images, groups["process_id"] == images["named_process_id"]))
 
 
 def _most_changes(answer: Table) -> list[Value]:

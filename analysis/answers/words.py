@@ -1,4 +1,4 @@
-"""The words that questions accept: by what rows are summed up, and in which order they come."""
+"""The words that questions accept: groupings, orders and kinds."""
 
 from collections.abc import Collection
 
@@ -59,19 +59,19 @@ USUAL_KINDS = ("values", "keys", "processes")  # operations are very many
 
 
 def check_width(every_ns: int) -> None:
-    """Raise UsageError where stretches of time are not some whole microseconds wide; nanoseconds."""
+    """Raise UsageError where a width of time, in nanoseconds, is not some whole microseconds."""
     if not 0 < every_ns < 2**62 or every_ns % 1_000:
-        raise UsageError(f"stretches of {every_ns} ns cannot be counted: the width is in whole microseconds")
+        raise UsageError(f"invalid width of time {every_ns} ns; use whole microseconds")
 
 
 def check_word(word: str, words: Collection[str], what: str) -> None:
-    """Raise UsageError where a word is none of those that are accepted; `what`: how the sentence begins."""
+    """Raise UsageError where a word is not accepted; `what`: a noun for the message, such as "order"."""
     if word not in words:
-        raise UsageError(f"{what} {word!r}: use one of {', '.join(words)}")
+        raise UsageError(f"unknown {what} {word!r}; use one of: {', '.join(words)}")
 
 
 def parse_kinds(words: str | Collection[str] | None) -> tuple[str, ...]:
-    """Return the kinds of things that a user named, separated by commas or in a list; None: the usual ones.
+    """Return the kinds of things to compare, from a list or a text with commas; None: the usual ones.
 
     Raises:
         UsageError: there is no such kind.
@@ -79,9 +79,9 @@ def parse_kinds(words: str | Collection[str] | None) -> tuple[str, ...]:
     if words is None:
         return USUAL_KINDS
     listed = words.split(",") if isinstance(words, str) else words
-    named = {word.strip().lower() for word in listed if word.strip()}
-    wrong = sorted(named - set(KINDS))
-    if wrong or not named:
-        said = f"{wrong[0]!r} is nothing that can differ" if wrong else "nothing is named that can differ"
-        raise UsageError(f"{said}: the words are {', '.join(KINDS)}")
-    return tuple(kind for kind in KINDS if kind in named)
+    kinds = {word.strip().lower() for word in listed if word.strip()}
+    wrong = sorted(kinds - set(KINDS))
+    if wrong or not kinds:
+        said = f"unknown kind {wrong[0]!r}" if wrong else "no kind given"
+        raise UsageError(f"{said}; use some of: {', '.join(KINDS)}")
+    return tuple(kind for kind in KINDS if kind in kinds)

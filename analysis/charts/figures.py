@@ -334,10 +334,10 @@ def _spread(
         return _some(_rows(asked)), []
     place = ibis.row_number().over(order_by="sequence")
     some = fitting.mutate(place=place)
-    wanted = some["place"] % step == 0
+    is_chosen = some["place"] % step == 0
     if most > 1:
-        wanted |= some["place"] == count - 1
-    some = some.filter(wanted).select("sequence")
+        is_chosen |= some["place"] == count - 1
+    some = some.filter(is_chosen).select("sequence")
     rows = _some(_rows(asked.semi_join(some, "sequence").order_by("sequence")))
     return rows, [
         f"{len(rows):,} of {count:,} operations are drawn: one in {step:,}, from the first to the last"

@@ -75,8 +75,8 @@ def group_of(events: Table) -> StringValue:
 
 def group_color(present: Iterable[str]) -> alt.Color:
     """Return the colours of the groups that are present, in the order of `GROUPS`."""
-    found = set(present)
-    names = [name for name in GROUPS if name in found]
+    groups = set(present)
+    names = [name for name in GROUPS if name in groups]
     scale = alt.Scale(domain=names, range=[GROUPS[name] for name in names])
     return alt.Color("group:N", title="operation", scale=scale)
 
@@ -247,9 +247,9 @@ def short_key(key: str | None, most: int) -> str:
 def described(filters: Filters) -> str:
     """Return the filters in words, for a title."""
     keys = [filters.key] if isinstance(filters.key, str) else list(filters.key or ())
-    said = shorten(", ".join(keys), 90) or "everything"
+    title = shorten(", ".join(keys), 90) or "everything"
     if keys and filters.subtree:
-        said += " and below"
+        title += " and below"
     words = {
         "value": filters.value if filters.value is None or filters.value else "(default)",
         "by": filters.process,
@@ -261,12 +261,12 @@ def described(filters: Filters) -> str:
         "where": filters.where,
         "HKCU of": filters.user_sid,
     }
-    return said + "".join(f", {word} {_words(asked)}" for word, asked in words.items() if asked is not None)
+    return title + "".join(f", {word} {_words(asked)}" for word, asked in words.items() if asked is not None)
 
 
-def _words(asked: object) -> str:
+def _words(words: object) -> str:
     """Return one or several words of a filter."""
-    several = asked if isinstance(asked, Sequence) and not isinstance(asked, str) else [asked]
+    several = words if isinstance(words, Sequence) and not isinstance(words, str) else [words]
     return shorten(", ".join(map(str, several)), 60)
 
 

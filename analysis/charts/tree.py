@@ -96,12 +96,12 @@ def icicle(capture: "Capture", filters: Filters, *, levels: int) -> Picture:
 
 def _cut(root: Node, levels: int, name: str) -> list[dict[str, Any]]:
     """Return the rectangles: level, from and to (shares of the whole), name, and their nodes."""
-    found: list[dict[str, Any]] = []
+    rectangles: list[dict[str, Any]] = []
     waiting: list[tuple[Node, str, str, int, int]] = [(root, name, name, 0, 0)]
     while waiting:
         node, shown, path, level, start = waiting.pop()
         deeper = bool(node.children) and level + 1 >= levels
-        found.append(_rectangle(node, shown, path, level, start, root.events) | {"deeper": deeper})
+        rectangles.append(_rectangle(node, shown, path, level, start, root.events) | {"deeper": deeper})
         if level + 1 >= levels:
             continue
         children = sorted(node.children.values(), key=lambda child: (-child.events, child.name))
@@ -117,8 +117,8 @@ def _cut(root: Node, levels: int, name: str) -> list[dict[str, Any]]:
             together.failures = sum(child.failures for child in narrow)
             shown = f"… {len(narrow):,} more" if wide else f"{len(narrow):,} keys"
             rectangle = _rectangle(together, shown, f"{path}\\…", level + 1, place, root.events)
-            found.append(rectangle | {"deeper": False})
-    return found
+            rectangles.append(rectangle | {"deeper": False})
+    return rectangles
 
 
 def _rectangle(node: Node, shown: str, path: str, level: int, start: int, whole: int) -> dict[str, Any]:

@@ -119,7 +119,7 @@ def stretches(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         Dictionaries with lane (the value's identity), called (a name), from_ns and to_ns (None: unbounded),
         text, number (None where it is no whole number), gone (deleted), and process.
     """
-    found: list[dict[str, Any]] = []
+    spans: list[dict[str, Any]] = []
     latest: dict[tuple[str, str], dict[str, Any]] = {}
     for row in rows:
         lane = (fold_name(row["display_key"] or ""), fold_name(row["value_name"] or ""))
@@ -130,7 +130,7 @@ def stretches(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
             before["to_ns"] = row["time_ns"]
         elif row["previous_data"] is not None or row["previous_size"] == 0:
             old = _content(row["previous_type"], row["previous_data"], row["previous_size"])
-            found.append(
+            spans.append(
                 shared
                 | old
                 | {"process": "(before)", "from_ns": None, "to_ns": row["time_ns"], "gone": False}
@@ -140,30 +140,30 @@ def stretches(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         else:
             new = {"text": "(deleted)", "number": None, "gone": True}
         latest[lane] = shared | new | {"from_ns": row["time_ns"], "to_ns": None}
-        found.append(latest[lane])
-    return found
+        spans.append(latest[lane])
+    return spans
 
 
 def _others(filters: Filters) -> str:
     """Return the filters other than key and value, for a title."""
-    asked = described(replace(filters, key=None, value=None, subtree=False))
-    return asked.removeprefix("everything")
+    title = described(replace(filters, key=None, value=None, subtree=False))
+    return title.removeprefix("everything")
 
 
 def _last_of_each_stretch(rows: "Table", first_ns: int, last_ns: int, stretches: int) -> "Table":
     """Return the last row of each value in each equal stretch of time: the content at its end is exact."""
     width = max(-(-(last_ns - first_ns + 1) // max(stretches, 1)), 1)
     stretch = (rows["time_ns"] - ibis.literal(first_ns, "int64")) // ibis.literal(width, "int64")
-    named = rows.mutate(stretch=stretch.cast("int64"), folded=rows["value_name"].upper())
-    last = named.group_by("key_id", "folded", "stretch").aggregate(sequence=named["sequence"].max())
+    keyed = rows.mutate(stretch=stretch.cast("int64"), folded=rows["value_name"].upper())
+    last = keyed.group_by("key_id", "folded", "stretch").aggregate(sequence=keyed["sequence"].max())
     return rows.semi_join(last, "sequence")
 
 
 def _content(kind: int | None, data: bytes | None, size: int | None) -> dict[str, Any]:
     number = None
     if kind in _NUMBERS and data is not None:
-        order, wanted = _NUMBERS[ValueType(kind)]
-        if len(data) == wanted:
+        order, width = _NUMBERS[ValueType(kind)]
+        if len(data) == width:
             number = int.from_bytes(data, "big" if order == "big" else "little")
     return {"text": show_value(kind, data, size, limit=16), "number": number}
 
@@ -185,8 +185,8 @@ def _steps(lives: list[dict[str, Any]], span: Span) -> list[alt.Chart]:
         part = sum(other["gone"] for other in lives[:number])
         line += [{"at": at, "number": life["number"], "part": part} for at in (start, end)]
         if life["from_ns"] is not None:
-            said = {"time": moment_text(life["from_ns"]), "process": life["process"], "data": life["text"]}
-            dots.append({"at": start, "number": life["number"], **said})
+            tooltip = {"time": moment_text(life["from_ns"]), "process": life["process"], "data": life["text"]}
+            dots.append({"at": start, "number": life["number"], **tooltip})
     y = alt.Y("number:Q", title="value", scale=alt.Scale(zero=False))
     drawn = [
         alt.Chart(alt.InlineData(values=line))

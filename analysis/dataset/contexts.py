@@ -58,7 +58,7 @@ class DatasetContext(QueryContext):
     def open(
         cls,
         captures: Captures,
-        found: Sequence[tuple[Path, str | None]],
+        captures_with_hosts: Sequence[tuple[Path, str | None]],
         *,
         memory_limit: str,
         threads: int | None,
@@ -68,14 +68,14 @@ class DatasetContext(QueryContext):
 
         Args:
             captures: what the user named.
-            found: the captures it means (`analysis.dataset.members.find_captures`).
+            captures_with_hosts: the captures it means (`analysis.dataset.members.find_captures`).
             memory_limit: what the engine may use.
             threads: how many the engine may use.
             check_rows: compare each part's row count with the manifest first.
         """
-        members = load_members(found, check_rows=check_rows)
-        named = isinstance(captures, Path | str)
-        path = Path(captures) if named else Path(f"{len(members)} captures")  # type: ignore[arg-type]
+        members = load_members(captures_with_hosts, check_rows=check_rows)
+        is_path = isinstance(captures, Path | str)
+        path = Path(captures) if is_path else Path(f"{len(members)} captures")  # type: ignore[arg-type]
 
         def make(connection: "duckdb.DuckDBPyConnection") -> None:
             members[:] = with_first_ids(members, connection)
@@ -172,11 +172,11 @@ class DatasetContext(QueryContext):
                 query = f"SELECT {columns} FROM ({_member_scan(member, name)})"
                 self.engine.con.execute(f"CREATE VIEW {HELPERS}.{prefix}{stored_name(name)} AS {query}")
             plain = columns_of_many(labelled=False)
-            named = [
+            relations = [
                 Relation.of_table(f"{HELPERS}.{prefix}{name}", plain[name])
                 for name in ("stored_events", "keys", "processes")
             ]
-            self.engine.con.execute(f"CREATE VIEW {HELPERS}.{prefix}events AS {joined(*named).sql}")
+            self.engine.con.execute(f"CREATE VIEW {HELPERS}.{prefix}events AS {joined(*relations).sql}")
 
         self.engine.named("alone", prefix, make, ())
         return prefix

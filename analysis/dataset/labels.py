@@ -42,8 +42,8 @@ def _telling(schema: pa.Schema) -> list[tuple[int, str]]:
         for place, field in enumerate(schema)
         if pa.types.is_integer(field.type) or pa.types.is_decimal(field.type)
     ]
-    known = [(place, kind) for place, kind in kinds if kind is not None]
-    return sorted(known, key=lambda item: (KINDS.index(item[1]), item[0]))
+    id_columns = [(place, kind) for place, kind in kinds if kind is not None]
+    return sorted(id_columns, key=lambda item: (KINDS.index(item[1]), item[0]))
 
 
 def _schema(schema: pa.Schema) -> pa.Schema:
@@ -59,10 +59,10 @@ def _labelled(
         if not len(open_rows):
             break
         ids = batch.column(place).cast(pa.int64()).take(pa.array(open_rows))
-        known = np.asarray(ids.is_valid())
+        has_id = np.asarray(ids.is_valid())
         numbers = np.asarray(ids.fill_null(0))
         first = np.array([member.first[kind] for member in members])
-        found[open_rows[known]] = np.searchsorted(first, numbers[known], side="right") - 1
+        found[open_rows[has_id]] = np.searchsorted(first, numbers[has_id], side="right") - 1
     places = pa.array(found, mask=found < 0)
     labels = [
         pa.array([getattr(member, label) for member in members], pa.string()).take(places) for label in LABELS

@@ -61,36 +61,36 @@ def find_captures(captures: Captures) -> list[tuple[Path, str | None]] | None:
         path = Path(captures)
         inside = _captures_in(path)
         return [(one, None) for one in inside] if inside else None
-    named: Iterable[tuple[Path | str, str | None]]
+    with_hosts: Iterable[tuple[Path | str, str | None]]
     if isinstance(captures, Mapping):
-        named = [(path, host) for host, path in captures.items()]
+        with_hosts = [(path, host) for host, path in captures.items()]
     else:
-        named = [(path, None) for path in captures]
-    found = []
-    for place, host in named:
+        with_hosts = [(path, None) for path in captures]
+    captures_with_hosts = []
+    for place, host in with_hosts:
         path = Path(place)
-        found += [(one, host) for one in _captures_in(path) or [path]]
-    if not found:
+        captures_with_hosts += [(one, host) for one in _captures_in(path) or [path]]
+    if not captures_with_hosts:
         raise UsageError("no capture given; give the paths of NAME.regtrace directories")
-    places = Counter(path.resolve() for path, _ in found)
-    twice = next((path for path, _ in found if places[path.resolve()] > 1), None)
+    places = Counter(path.resolve() for path, _ in captures_with_hosts)
+    twice = next((path for path, _ in captures_with_hosts if places[path.resolve()] > 1), None)
     if twice is not None:
         raise UsageError(f"{twice} is given twice; give each capture once")
-    return found
+    return captures_with_hosts
 
 
-def load_members(found: Sequence[tuple[Path, str | None]], *, check_rows: bool) -> list[Member]:
+def load_members(captures: Sequence[tuple[Path, str | None]], *, check_rows: bool) -> list[Member]:
     """Read the manifests of captures; their ids are not shifted yet.
 
     Raises:
         CaptureError: a capture is missing, incomplete, damaged or of another format; the message names it.
     """
-    names = _names([path for path, _ in found])
+    names = _names([path for path, _ in captures])
     members = []
-    for (path, host), name in zip(found, names, strict=True):
+    for (path, host), name in zip(captures, names, strict=True):
         manifest = Manifest.load(path, check_rows=check_rows)
-        shown = _text(host) if host is not None else _host(manifest) or name
-        members.append(Member(path, manifest, name, shown, dict.fromkeys(KINDS, 0)))
+        label = _text(host) if host is not None else _host(manifest) or name
+        members.append(Member(path, manifest, name, label, dict.fromkeys(KINDS, 0)))
     return members
 
 
@@ -118,20 +118,20 @@ def with_first_ids(members: Sequence[Member], connection: duckdb.DuckDBPyConnect
 def largest_ids(connection: duckdb.DuckDBPyConnection, member: Member) -> dict[str, int | None]:
     """Return the largest id of each kind in a capture; None where there is none."""
     files = table_files(member.path.absolute(), member.manifest)
-    found: dict[str, int | None] = {
+    largest: dict[str, int | None] = {
         "sequence": max((part["last_sequence"] for part in member.manifest.parts), default=None),
         "source_id": len(member.manifest.sources) - 1,
     }
     for kind, name in (("key_id", "keys"), ("process_id", "processes"), ("handle_id", "handles")):
         query = f"SELECT max({kind}) FROM ({scan(TABLES[name], files[name], member.manifest)})"
         row = connection.execute(query).fetchone()
-        found[kind] = row[0] if row else None
-    if found["handle_id"] is None:  # no lives are known, yet rows may tell them apart
+        largest[kind] = row[0] if row else None
+    if largest["handle_id"] is None:  # no lives are known, yet rows may tell them apart
         row = connection.execute(
             f"SELECT max(handle_id) FROM ({scan(EVENTS, files['events'], member.manifest)})"
         ).fetchone()
-        found["handle_id"] = row[0] if row else None
-    return found
+        largest["handle_id"] = row[0] if row else None
+    return largest
 
 
 def merged(members: Sequence[Member]) -> Manifest:
@@ -173,15 +173,15 @@ def _captures_in(folder: Path) -> list[Path]:
     if folder.suffix == _SUFFIX or (folder / MANIFEST_NAME).exists() or not folder.is_dir():
         return []
     try:
-        found = []
+        captures = []
         for inside in sorted(folder.iterdir()):
             if _is_capture(inside):
-                found.append(inside)
+                captures.append(inside)
             elif inside.is_dir() and not inside.name.startswith("."):
-                found += [deeper for deeper in sorted(inside.iterdir()) if _is_capture(deeper)]
+                captures += [deeper for deeper in sorted(inside.iterdir()) if _is_capture(deeper)]
     except OSError as error:
         raise CaptureError(f"{folder} cannot be read: {error.strerror or error}") from error
-    return found
+    return captures
 
 
 def _is_capture(path: Path) -> bool:

@@ -63,9 +63,9 @@ def tables_on_spark(session: "SparkSession", captures: Captures) -> Mapping[str,
         CaptureError: a capture is missing, incomplete, damaged or of another format.
         UsageError: no capture is named, or one is named twice.
     """
-    found = find_captures(captures)
-    several = found is not None
-    members = load_members(found or [(Path(captures), None)], check_rows=True)  # type: ignore[arg-type]
+    captures_with_hosts = find_captures(captures)
+    several = captures_with_hosts is not None
+    members = load_members(captures_with_hosts or [(Path(captures), None)], check_rows=True)  # type: ignore[arg-type]
     if several:
         with duckdb.connect() as connection:
             members = with_first_ids(members, connection)

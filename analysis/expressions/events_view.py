@@ -40,7 +40,7 @@ def join_names(events: Table, keys: Table, processes: Table, *, first: Sequence[
 
 
 def is_failure(status: IntegerValue) -> BooleanValue:
-    """Tell which rows a user would call failed (`tracer.registry.ntstatus.is_failure`); never NULL."""
+    """Tell which rows failed (`tracer.registry.ntstatus.is_failure`); never NULL."""
     return ((status >= NOT_SUCCESS) & ~status.isin(NOT_FAILURES)).fill_null(False)
 
 

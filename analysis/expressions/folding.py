@@ -1,4 +1,4 @@
-"""Names without regard to case, by the registry's own rule, in words that every engine understands."""
+"""Case folding of names by the registry's own rule, for every engine."""
 
 from functools import cache
 from string import ascii_lowercase, ascii_uppercase
@@ -21,16 +21,16 @@ def folded(name: StringValue) -> StringValue:
     An engine's own `upper` differs between engines and from the registry (ß, ı, letters beyond the BMP), so
     it is asked only for names that are ASCII.
     """
-    found = name.translate(*_pairs(_LIMITS[-1]))
+    letters = name.translate(*_pairs(_LIMITS[-1]))
     for limit in reversed(_LIMITS[:-1]):
-        found = ibis.ifelse(_has_beyond(name, limit), found, name.translate(*_pairs(limit)))
+        letters = ibis.ifelse(_has_beyond(name, limit), letters, name.translate(*_pairs(limit)))
     is_ascii = bit_length(name) == name.length() * 8  # half of what a pattern costs
-    return ibis.ifelse(is_ascii, name.upper(), found)
+    return ibis.ifelse(is_ascii, name.upper(), letters)
 
 
 @ibis.udf.scalar.builtin  # type: ignore[untyped-decorator]
 def bit_length(text: str) -> int:  # type: ignore[empty-body]
-    """Return how many bits a text takes in UTF-8; every engine has this function."""
+    """Return the length of a text in UTF-8, in bits; every engine has this function."""
 
 
 def _has_beyond(name: StringValue, limit: int) -> BooleanValue:
@@ -39,7 +39,7 @@ def _has_beyond(name: StringValue, limit: int) -> BooleanValue:
 
 @cache
 def _pairs(limit: int) -> tuple[str, str]:
-    """Return the letters below a code point that the registry's rule changes, and what it makes of them."""
+    """Return the letters below a code point that the registry's rule changes, and their folded forms."""
     letters = "".join(chr(point) for point in range(0x80, limit) if not 0xD800 <= point < 0xE000)
     changed = [(old, new) for old, new in zip(letters, fold_name(letters), strict=True) if old != new]
     lower, upper = ("".join(side) for side in zip(*changed, strict=True))

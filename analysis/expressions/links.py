@@ -1,4 +1,4 @@
-r"""Links between keys: which path a path leads to, in words that every engine understands.
+r"""Symbolic links between keys: the target of a path, for every engine.
 
 A user's ``Software\Classes`` is a link to the hive ``<SID>_Classes`` beside the user's own; CurrentControlSet is one
 too, and `display_path` names that number already where it is known. Below a link stands what is below its target.
@@ -23,12 +23,12 @@ def link_target(path: StringValue, *, as_shown: bool = False) -> StringValue:
 
 
 def link_path(path: StringValue, *, as_shown: bool = False) -> StringValue:
-    """Return such paths in a user's classes hive as spelled through the link; others as they are."""
+    """Return folded display paths in a user's classes hive as spelled through the link; others unchanged."""
     return _respelled(path, _TARGET, _BESIDE_USER, _BELOW_USER, as_shown=as_shown)
 
 
 def own_paths(keys: Table) -> Table:
-    """Return group_id, path (folded) and shown of the keys under which others are grouped, links followed.
+    """Return group_id, path (folded) and shown of the keys that represent groups, links followed.
 
     What is below a key has a path that begins with that key's and a backslash, whichever way it was recorded.
     """

@@ -1,4 +1,4 @@
-"""What operations and results count as, for engines: `tracer.registry.operations` says what is what."""
+"""Counters of operations and results as conditions for every engine; see `tracer.registry.operations`."""
 
 from collections.abc import Sequence
 from functools import reduce
@@ -18,12 +18,12 @@ _UNCLEAR = ("writes", "created")  # counts that `unclear_writes` may belong to
 
 
 def fitting(rows: Table, cases: Sequence[Case]) -> BooleanValue:
-    """Return the condition for rows that are of one of the cases; not NULL where the operation is not."""
+    """Return the condition for rows of one of the cases; NULL only where the operation is NULL."""
     return reduce(or_, [_fits(rows, case) for case in cases]) if cases else ibis.literal(False)
 
 
 def coded(rows: Table) -> Table:
-    """Return the rows with a number that says of what counted groups each is, which `is_of` reads.
+    """Return the rows with a code of their counted groups, which `is_of` reads.
 
     Engines compare text row by row, and for every condition anew. A row is looked up once in a table of all operations
     instead: worth it where very many rows are counted one by one.
@@ -48,20 +48,20 @@ def coded(rows: Table) -> Table:
 
 
 def is_of(rows: Table, name: str) -> BooleanValue:
-    """Return the condition for rows that are of a group of GROUPS; of rows with a code it is read from that."""
+    """Return the condition for rows of a group of GROUPS, from their code where they have one."""
     if _CODE in rows.columns:
         return (rows[_CODE] & (1 << _BITS.index(name))) != 0
     return fitting(rows, GROUPS[name].cases)
 
 
 def condition_columns(groups: Sequence[str]) -> tuple[str, ...]:
-    """Return the columns that conditions of some groups look at."""
+    """Return the columns in the conditions of some groups."""
     cases = [case for name in groups for case in GROUPS[name].cases]
     return tuple(dict.fromkeys(one.column for case in cases for one in case.conditions))
 
 
 def number_of(rows: Table, which: BooleanValue | None = None) -> IntegerValue:
-    """Return how many event rows fit; not NULL.
+    """Return the number of event rows that fit; never NULL.
 
     Args:
         rows: event rows, or rows that stand for several each: then with a column `events`.
@@ -74,22 +74,22 @@ def number_of(rows: Table, which: BooleanValue | None = None) -> IntegerValue:
 
 
 def unless_unclear(sums: Table) -> Table:
-    """Return sums with NULL where nobody could count: none is known, and some rows do not say (`unclear_writes`)."""
+    """Return sums with NULL for uncertain zeros: no row counts, and some rows are unclear (`unclear_writes`)."""
     unclear = sums["unclear_writes"] > 0
     names = [name for name in _UNCLEAR if name in sums.columns]
     return sums.mutate(**{name: ibis.ifelse(unclear, sums[name].nullif(0), sums[name]) for name in names})
 
 
 def _fits(rows: Table, case: Case) -> BooleanValue:
-    named = rows["operation"].isin(case.operations)
-    return reduce(and_, [_holds(rows, condition) for condition in case.conditions], named)
+    is_operation = rows["operation"].isin(case.operations)
+    return reduce(and_, [_holds(rows, condition) for condition in case.conditions], is_operation)
 
 
 def _holds(rows: Table, condition: Condition) -> BooleanValue:
     column = rows[condition.column]
     if condition.low == condition.high:
-        found = column == condition.low if condition.inside else column != condition.low
+        fits = column == condition.low if condition.inside else column != condition.low
     else:
-        found = column.between(condition.low, condition.high)
-        found = found if condition.inside else ~found
-    return found.fill_null(condition.unknown)
+        fits = column.between(condition.low, condition.high)
+        fits = fits if condition.inside else ~fits
+    return fits.fill_null(condition.unknown)

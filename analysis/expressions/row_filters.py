@@ -1,4 +1,4 @@
-"""Event rows and processes that fit what a user asked for, for every engine: one filter a function.
+"""Filters of event rows and processes, for every engine: one filter a function.
 
 `analysis.filters.Filters` says what a user may ask, `tracer.registry.terms` what each word stands for.
 """
@@ -39,7 +39,7 @@ def filter_events(
     start_ns: int | None = None,
     end_ns: int | None = None,
 ) -> Table:
-    """Return the rows of `events` (stored or joined) that fit; None asks nothing.
+    """Return the rows of `events` (stored or joined) that fit; None does not filter.
 
     Args:
         events: a table with the stored columns.
@@ -51,21 +51,21 @@ def filter_events(
         start_ns: first time, UTC nanoseconds.
         end_ns: last time, inclusive.
     """
-    found = events
+    rows = events
     if key_ids is not None and not isinstance(key_ids, Table):
-        found = of_key_ids(found, numbers=sorted(key_ids))
+        rows = of_key_ids(rows, numbers=sorted(key_ids))
     if value is not None:
-        found = of_value(found, regex=name_regex(value))
+        rows = of_value(rows, regex=name_regex(value))
     cases = operation_cases(operation)
     if cases is not None:
-        found = of_operations(found, cases=cases)
+        rows = of_operations(rows, cases=cases)
     if status is not None:
         words = status_words(status)
-        found = of_statuses(found, success=words.success, failure=words.failure, codes=words.codes or None)
-    found = between(found, start_ns=start_ns, end_ns=end_ns)
+        rows = of_statuses(rows, success=words.success, failure=words.failure, codes=words.codes or None)
+    rows = between(rows, start_ns=start_ns, end_ns=end_ns)
     if isinstance(key_ids, Table):
-        found = of_keys(found, keys=key_ids)
-    return found if processes is None else of_processes(found, processes=processes)
+        rows = of_keys(rows, keys=key_ids)
+    return rows if processes is None else of_processes(rows, processes=processes)
 
 
 def of_key_ids(
@@ -118,7 +118,7 @@ def of_operations(rows: Table, *, cases: Sequence[Case], operations: Sequence[st
 
 
 def of_statuses(rows: Table, *, success: bool, failure: bool, codes: Sequence[int] | None) -> Table:
-    """Return the rows whose status is one of those asked for; an unknown status is none (`status_words`)."""
+    """Return the rows with one of some statuses; an unknown status fits none (`status_words`)."""
     column, conditions = rows["status"], []
     if success:
         conditions.append(column < NOT_SUCCESS)
@@ -144,8 +144,8 @@ def between(rows: Table, *, start_ns: int | None, end_ns: int | None) -> Table:
 
 def of_images(processes: Table, *, regex: str, by_path: bool, pid: int | None) -> Table:
     """Return the processes whose image fits a pattern (`tracer.registry.terms.name_regex`), or that have a pid."""
-    named = processes["image_path" if by_path else "image"].re_search(regex).fill_null(False)
-    return processes.filter(named if pid is None else named | (processes["pid"] == pid))
+    of_name = processes["image_path" if by_path else "image"].re_search(regex).fill_null(False)
+    return processes.filter(of_name if pid is None else of_name | (processes["pid"] == pid))
 
 
 def of_pids(processes: Table, *, pids: Sequence[int]) -> Table:

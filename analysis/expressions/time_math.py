@@ -1,4 +1,4 @@
-"""Arithmetic with nanoseconds since 1970 that every engine does exactly: as floats they would be too short."""
+"""Exact arithmetic with nanoseconds since 1970 for every engine: floats are not precise enough."""
 
 import ibis
 from ibis.expr.types import IntegerValue, TimestampValue
@@ -10,7 +10,7 @@ _MICROSECOND_NS = 1_000
 
 
 def rest(number: IntegerValue, divisor: int) -> IntegerValue:
-    """Return what is left of a division rounded down; engines divide as floats."""
+    """Return the remainder of a division rounded down; engines divide as floats."""
     by = ibis.literal(divisor, "int64")
     left: IntegerValue = (number % by + by) % by
     return left

@@ -35,7 +35,7 @@ def query(
     Raises:
         UsageError: a filter or another word cannot be understood.
     """
-    check_word(by, HANDLES_BY, "handles are not summed up by")
+    check_word(by, HANDLES_BY, "grouping")
     check_limit(limit)
     late_ns = nanoseconds(late_s)
     answers = []

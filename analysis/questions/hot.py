@@ -36,7 +36,7 @@ def query(
     Raises:
         UsageError: a filter or another word cannot be understood.
     """
-    check_word(by, (*HOT_BY, "storm"), "nothing is counted by")
+    check_word(by, (*HOT_BY, "storm"), "grouping")
     keys, processes = context.relation("keys"), context.relation("processes")
     check_limit(limit)
     if by == "storm":
@@ -48,7 +48,7 @@ def query(
             processes=processes,
         )
         return Query(context, filters, found.limit(limit))
-    check_word(sort, HOT_SORTS, "rows cannot be sorted by")
+    check_word(sort, HOT_SORTS, "order")
     every_ns = nanoseconds(every_s)
     if by == "second":
         check_width(every_ns)
@@ -56,7 +56,7 @@ def query(
         phrase(
             "analysis.answers.hot:busiest_first",
             options={"sort": sort},
-            found=phrase(
+            groups=phrase(
                 "analysis.answers.hot:measures_by",
                 options={"by": by},
                 values={"every_ns": every_ns} if by == "second" else {},

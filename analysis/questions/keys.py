@@ -24,7 +24,7 @@ def query(
     Raises:
         UsageError: a filter or the order cannot be understood.
     """
-    check_word(sort, KEY_SORTS, "keys cannot be sorted by")
+    check_word(sort, KEY_SORTS, "order")
     summary = phrase(
         "analysis.answers.keys:key_summary",
         events=context.rows(filters),

@@ -25,7 +25,7 @@ def query(
     Raises:
         UsageError: a filter, the order or the depth cannot be understood.
     """
-    check_word(sort, TREE_SORTS, "a tree cannot be sorted by")
+    check_word(sort, TREE_SORTS, "order")
     check_limit(limit)
     answers = [_tree(one, filters, depth, sort) for one in context.each(filters)]
     return Query(context, filters, together(answers, () if sort == "path" else (sort,), limit=limit))

@@ -282,23 +282,23 @@ class _File:
         )
 
     def _leave_out(self, row: _Row, reason: str) -> None:
-        kept = {
+        place = {
             name: row[name] for name in ("display_key", "value_name", "change", "last_sequence", "key_id")
         }
-        self._left_out.append({"file": self._direction, "reason": reason} | kept)
+        self._left_out.append({"file": self._direction, "reason": reason} | place)
 
     def _provenance(self, row: _Row) -> str:
         """Return the comment that says who changed it, when, and where the old data is from."""
         what = "the key" if row["value_name"] is None else _quoted(row["value_name"])
-        said = [f"{what} was {row['change']} by {_process(row)}", _stamp(row["last_time"])]
-        said.append(f"sequence {row['last_sequence']}")
+        parts = [f"{what} was {row['change']} by {_process(row)}", _stamp(row["last_time"])]
+        parts.append(f"sequence {row['last_sequence']}")
         if row["also_by_others"]:
-            said.append("others wrote it too")
+            parts.append("others wrote it too")
         if row["value_name"] is not None and self._direction == _UNDO and row["before_from"] is not None:
-            said.append(_SOURCES[row["before_from"]])
+            parts.append(_SOURCES[row["before_from"]])
         if row["value_name"] is not None and self._direction == _APPLY and row["before_data"] is not None:
-            said.append(f"before: {shown_data(row['before_type'], row['before_data'])}")
-        return comment("; ".join([", ".join(said[:3]), *said[3:]]))
+            parts.append(f"before: {shown_data(row['before_type'], row['before_data'])}")
+        return comment("; ".join([", ".join(parts[:3]), *parts[3:]]))
 
 
 def _label(row: _Row) -> str:

@@ -150,9 +150,9 @@ def encode_file(text: str) -> bytes:
 
 
 def _check_breaks(name: str, what: str) -> None:
-    found = _BREAKS.search(name)
-    if found:
-        raise NotExpressible(f"{what} holds {_BREAK_NAMES[found[0]]}")
+    match = _BREAKS.search(name)
+    if match:
+        raise NotExpressible(f"{what} holds {_BREAK_NAMES[match[0]]}")
 
 
 def _value_name(name: str) -> str:

@@ -175,14 +175,14 @@ def _options(operation: str | None, max_size: str, log_file: str | None, *, ring
     from tracer.registry.terms import operation_names
     from tracer.session.options import KEYWORDS
 
-    named = operation_names(operation)
-    kept = None if named is None else tuple(name for name in named if name in KEYWORDS)
-    if named and not kept:
+    operations = operation_names(operation)
+    recorded = None if operations is None else tuple(name for name in operations if name in KEYWORDS)
+    if operations and not recorded:
         raise UsageError(
-            f"Windows' tracing does not report {', '.join(named)}; `regtrace list operations` names what there is"
+            f"Windows' tracing does not report {', '.join(operations)}; `regtrace list operations` names what there is"
         )
     return BootOptions(
-        operations=kept,
+        operations=recorded,
         log_file=log_file or DEFAULT_LOG,
         largest_mib=read_size(max_size, "--max-size"),
         ring=ring,

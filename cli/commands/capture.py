@@ -92,9 +92,9 @@ def capture(
         with graceful(stop), RecordingLine(stop, hint=_hint(options.command), note=note) as line:
             manifest = record(options, target, stop=stop, progress=line, service=service)
     except KeyboardInterrupt:
-        kept = advice_on_traces(Files(target.absolute())) if stop.is_set() else ""
-        if kept:
-            console.warn(kept)
+        advice = advice_on_traces(Files(target.absolute())) if stop.is_set() else ""
+        if advice:
+            console.warn(advice)
         raise
     say_result(target, manifest)
     console.hint(

@@ -97,13 +97,13 @@ def changes(
         start=start, end=end, where=where, user_sid=user_sid,
     )  # fmt: skip
     with asking(capture, filters, target, fail_on_loss=fail_on_loss) as question:
-        found = question.queries.changes().net_changes()
+        net = question.queries.changes().net_changes()
         if reg is not None or undo is not None:
-            _write_files(reg_files(question.context, found, filters), reg, undo, force=force)
-        rows = found.rows if limit is None else found.rows.slice(0, limit)
+            _write_files(reg_files(question.context, net, filters), reg, undo, force=force)
+        rows = net.rows if limit is None else net.rows.slice(0, limit)
         lines = partial(change_lines, zone=target.zone, color=target.color)
         question.print(rows, lines, noun="net change", limit=limit)
-        for sentence in found.sentences:
+        for sentence in net.sentences:
             console.note(sentence)
 
 
@@ -114,10 +114,10 @@ def _check_files(*paths: Path | None, force: bool) -> None:
     reg, undo, _ = paths
     if "-" in (str(reg), str(undo)):
         raise UsageError("a .reg file is UTF-16, which no terminal shows; give a file name")
-    named = [path for path in paths if path is not None and str(path) != "-"]
-    for path in named:
+    files = [path for path in paths if path is not None and str(path) != "-"]
+    for path in files:
         check_target(path, force=force)
-    if len({path.resolve() for path in named}) < len(named):
+    if len({path.resolve() for path in files}) < len(files):
         raise UsageError("--reg, --undo and --output name the same file; give each its own")
 
 

@@ -70,8 +70,8 @@ def demo(
 
     with open_capture(target) as capture:
         key = _interesting_key(capture)
-        asked = f"regtrace timeline {quoted(target)} --key {quoted(key)}"
-        _step(3, "one key's timeline: who did what to it, in order", asked)
+        command_line = f"regtrace timeline {quoted(target)} --key {quoted(key)}"
+        _step(3, "one key's timeline: who did what to it, in order", command_line)
         _show_timeline(capture, key, [folder / "timeline.csv", folder / "timeline.parquet"])
         _step(4, "what was named, and what was lost", f"regtrace info {quoted(target)}")
         _show_quality(capture, manifest)
@@ -112,7 +112,7 @@ def _interesting_key(capture: "Capture") -> str:
     from analysis.questions import sql
 
     least, most = _ROWS
-    found = sql.rows(
+    keys = sql.rows(
         capture.context,
         f"""
         SELECT min(display_key) AS shown,
@@ -123,11 +123,11 @@ def _interesting_key(capture: "Capture") -> str:
         HAVING count(*) BETWEEN {least} AND {most} ORDER BY variety DESC, shown LIMIT 1
         """,
     ).column(0)
-    if not len(found):
-        found = capture.queries.keys(sort="writes", limit=1).to_arrow().column("display_key")
-    if not len(found):
+    if not len(keys):
+        keys = capture.queries.keys(sort="writes", limit=1).to_arrow().column("display_key")
+    if not len(keys):
         raise RegtraceError("the simulated trace holds no key; simulate more --events")
-    return str(found[0])
+    return str(keys[0])
 
 
 def _show_timeline(capture: "Capture", key: str, files: list[Path]) -> None:

@@ -64,7 +64,7 @@ def dump(
                     f"{file.shown} is a Procmon log; dump reads .etl files. Make a capture of it: regtrace ingest"
                 )
         paths = [file.path for file in sources.files]
-        found = [Diagnostics() for _ in paths]
+        diagnostics = [Diagnostics() for _ in paths]
         facts_of_headers = dump_schema([], sources=len(paths)).names[:-1]  # all but the payload
         target = Output.of(
             output,
@@ -74,12 +74,14 @@ def dump(
             always=frozenset(facts_of_headers),
             sources=[*traces, *paths],
         )
-        count = write_rows(_reader(paths, providers, found, line), target, _no_table)
+        count = write_rows(_reader(paths, providers, diagnostics, line), target, _no_table)
     for sentence in sources.left_out:
         console.say(sentence)
     if target.path is not None:
         console.say(f"wrote {plural(count, 'record')} to {target.path}")
-    losses = [(name, times) for one in found for name, times, _ in one if COUNTERS[name].severity == "loss"]
+    losses = [
+        (name, times) for one in diagnostics for name, times, _ in one if COUNTERS[name].severity == "loss"
+    ]
     for name, times in losses:
         console.warn(f"{COUNTERS[name].meaning} ({times:,})")
     console.hint(f"regtrace info {quoted(traces[0])}", f"regtrace ingest {quoted(traces[0])}")
@@ -98,7 +100,7 @@ class _Count:
 
 
 def _reader(
-    traces: list[Path], providers: list[str] | None, found: "list[Diagnostics]", line: ProgressLine
+    traces: list[Path], providers: list[str] | None, diagnostics: "list[Diagnostics]", line: ProgressLine
 ) -> "pa.RecordBatchReader":
     import pyarrow as pa
 
@@ -107,7 +109,7 @@ def _reader(
 
     def batches() -> "Iterator[pa.RecordBatch]":
         rows = 0
-        for table in read(traces, providers=providers, diagnostics=found):
+        for table in read(traces, providers=providers, diagnostics=diagnostics):
             yield from table.to_batches()
             rows += table.num_rows
             line(_Count(rows))

@@ -87,9 +87,9 @@ def describe(path: Path) -> dict[str, Any]:
         from analysis.open import open_capture
 
         with open_capture(path) as capture:
-            known = capture.info()
-            kind = "dataset" if "captures" in known else "capture"
-            return {"kind": kind, "name": path.name, **known}
+            facts = capture.info()
+            kind = "dataset" if "captures" in facts else "capture"
+            return {"kind": kind, "name": path.name, **facts}
     if not waits(path) and not any(place.exists() for place in (path, *path.parents[:-1])):
         raise CaptureError(f"{path} does not exist; give an .etl, a .pml or a capture")
     with open_sources([path]) as sources:
@@ -129,8 +129,8 @@ def _describe_pml(path: Path) -> dict[str, Any]:
     from tracer.pml import PmlFile
     from tracer.resolve.tree import KeyTree
 
-    found = Diagnostics()
-    log = PmlFile(path, found)
+    diagnostics = Diagnostics()
+    log = PmlFile(path, diagnostics)
     tree = KeyTree()
     operations: Counter[str] = Counter()
     first_ns: int | None = None
@@ -144,7 +144,7 @@ def _describe_pml(path: Path) -> dict[str, Any]:
     from tracer.inspect.info import time_text
 
     if not operations:
-        found.count("pml_no_registry_events")
+        diagnostics.count("pml_no_registry_events")
     return {
         "kind": "pml",
         "name": path.name,
@@ -158,5 +158,5 @@ def _describe_pml(path: Path) -> dict[str, Any]:
         "first_time": time_text(first_ns),
         "last_time": time_text(last_ns),
         "losses": [],
-        "diagnostics": found.rows(0),
+        "diagnostics": diagnostics.rows(0),
     }

@@ -90,10 +90,10 @@ def keys(
         print_rows(
             rows, target, partial(key_lines, zone=target.zone, color=target.color), noun="key", limit=limit
         )
-        if under is None and (known := _keys_with_events(source)):
-            touched, named = known
+        if under is None and (counts := _keys_with_events(source)):
+            touched, names = counts
             console.note(
-                f"{touched:,} keys have events, of {named:,} by name; the other names are spellings of these, "
+                f"{touched:,} keys have events, of {names:,} by name; the other names are spellings of these, "
                 "or of keys that only stand above others or were open"
             )
         if rows.num_rows:
@@ -106,7 +106,7 @@ def _keys_with_events(source: "Capture") -> tuple[int, int] | None:
     """Return the number of keys with events and of key names; None where the numbers say nothing new."""
     from analysis.questions.keys import count
 
-    touched, named = count(source.context), source.manifest.totals.get("keys")
-    if touched is None or type(named) is not int:
+    touched, names = count(source.context), source.manifest.totals.get("keys")
+    if touched is None or type(names) is not int:
         return None  # sums of an older version: to look through all events takes too long for a note
-    return (touched, named) if touched != named else None
+    return (touched, names) if touched != names else None

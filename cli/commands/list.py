@@ -79,11 +79,11 @@ def _columns() -> list[tuple[str, ...]]:
     from analysis.engine.columns import EVENT_COLUMNS
     from tracer.schema import TABLES
 
-    known = {
+    columns = {
         column.name: (column.kind, column.meaning) for column in TABLES["events"].columns
     } | JOINED_COLUMNS
     rows: list[tuple[str, ...]] = [("column", "type", "meaning")]
-    return rows + [(name, *known[name]) for name in EVENT_COLUMNS]
+    return rows + [(name, *columns[name]) for name in EVENT_COLUMNS]
 
 
 def _statuses() -> list[tuple[str, ...]]:

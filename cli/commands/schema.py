@@ -52,17 +52,17 @@ def schema(
     """
     from cli.output.destination import write_lines
 
-    chosen = [_find(name) for name in tables or _ALL]
+    selection = [_find(name) for name in tables or _ALL]
     path = None if output is None or str(output) == "-" else output
     if format is SchemaFormat.JSON:
-        lines = schema_as_json(chosen)
+        lines = schema_as_json(selection)
     elif format is SchemaFormat.MARKDOWN:
-        lines = schema_as_markdown(chosen)
+        lines = schema_as_markdown(selection)
     else:
         import sys
 
         fits = path is None and is_terminal(sys.stdout)
-        lines = _schema_as_table(chosen, terminal_width() if fits else None)
+        lines = _schema_as_table(selection, terminal_width() if fits else None)
     write_lines(lines, path, force=force)
     if not tables and format is SchemaFormat.TABLE:
         console.hint("regtrace list operations", "regtrace schema events")

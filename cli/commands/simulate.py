@@ -64,18 +64,18 @@ def simulate_with(options: SimulationOptions, output: Path, *, force: bool) -> N
 
 def option_help() -> dict[str, str]:
     """Return the help of each option, from the docstring of SimulationOptions."""
-    found: dict[str, str] = {}
+    help_of: dict[str, str] = {}
     name = ""
     for line in inspect.cleandoc(SimulationOptions.__doc__ or "").splitlines():
         start = re.match(r"    (\w+): (.+)", line)
         if start:
             name = start[1]
-            found[name] = start[2]
+            help_of[name] = start[2]
         elif line.startswith("        ") and name:
-            found[name] += " " + line.strip()
+            help_of[name] += " " + line.strip()
         else:
             name = ""
-    return found
+    return help_of
 
 
 def _option_of(name: str, kind: type, default: object, words: str) -> inspect.Parameter:

@@ -84,9 +84,7 @@ def sql(
 def _query(query: str | None, file: Path | None, *, tables: bool) -> str | None:
     """Return the query from the argument, a file or standard input; None for the list of tables."""
     if sum([query is not None, file is not None, tables]) != 1:
-        raise UsageError(
-            "give exactly one query (as an argument, - for standard input, or --file), or --tables"
-        )
+        raise UsageError("give one query (as an argument, - for standard input, or --file), or --tables")
     if query != "-" and file is None:
         return query
     try:

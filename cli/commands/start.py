@@ -69,8 +69,8 @@ def start(
     if not classic:
         console.say(option_note(options.option_word))
     seed = recorder.log.seed_facts or {}
-    named = f", {plural(seed['named'], 'open key')} named" if "named" in seed else ""
-    console.say(f"recording for {target}{named}")
+    seed_note = f", {plural(seed['named'], 'open key')} named" if "named" in seed else ""
+    console.say(f"recording for {target}{seed_note}")
     if "failed" in seed:
         console.warn(f"keys that are open already will have no name: {seed['failed']}")
     console.hint("regtrace status", *(["regtrace snapshot"] if options.is_in_memory else []), "regtrace stop")

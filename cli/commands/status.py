@@ -27,17 +27,17 @@ def status(
         write_lines(_lines(facts))
 
 
-def _facts(found: Any) -> dict[str, Any]:  # noqa: ANN401
+def _facts(recording: Any) -> dict[str, Any]:  # noqa: ANN401
     from tracer.inspect.info import time_text
 
-    state, counters = found.state, found.counters
+    state, counters = recording.state, recording.counters
     return {
         "target": str(state.target),
         "started_by": "regtrace start" if state.detached else f"process {state.pid}",
         "started": time_text(state.started_ns),
-        "seconds": round(found.seconds, 3),
+        "seconds": round(recording.seconds, 3),
         "ring_mib": state.options.ring_mib,
-        "bytes": found.bytes,
+        "bytes": recording.bytes,
         "buffers_written": counters.buffers_written,
         "events_lost": counters.events_lost,
         "buffers_lost": counters.buffers_lost,

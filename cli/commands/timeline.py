@@ -118,7 +118,7 @@ def timeline(
 
 def _hint(capture: Path, key: list[str] | None, count: int) -> None:
     if key and count:
-        asked = f"regtrace timeline {quoted(capture)} --key {quoted(key[0])}"
-        console.hint(f"{asked} -o timeline.csv", f"{asked} --operation write --wide")
+        command_line = f"regtrace timeline {quoted(capture)} --key {quoted(key[0])}"
+        console.hint(f"{command_line} -o timeline.csv", f"{command_line} --operation write --wide")
     elif not count:
         console.hint(f"regtrace keys {quoted(capture)} --limit 20")

@@ -109,13 +109,13 @@ def watch(
     seconds = None if duration is None else parse_duration(duration)
     rows = RowFilter(key=key or None, subtree=subtree, user_sid=user_sid, process=process or None, operation=operation,
                      status=status, value=value)  # fmt: skip
-    wanted = format or (WatchFormat.TABLE if is_terminal(sys.stdout) else WatchFormat.JSONL)
-    if wanted is WatchFormat.TABLE and not is_terminal(sys.stdout):
+    row_format = format or (WatchFormat.TABLE if is_terminal(sys.stdout) else WatchFormat.JSONL)
+    if row_format is WatchFormat.TABLE and not is_terminal(sys.stdout):
         raise UsageError("a live table needs a terminal; use -f jsonl for a file or a pipe")
     require_windows("regtrace watch")
     stop = StopEvent()
     running, view = Watch(rows, data=data, handles=not no_handles), None
-    if wanted is WatchFormat.TABLE:
+    if row_format is WatchFormat.TABLE:
         from cli.tables.watch import WatchView
 
         view = WatchView(zone)

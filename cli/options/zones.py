@@ -17,25 +17,25 @@ def find_zone(name: str | None) -> tzinfo:
         return UTC
     import zoneinfo
 
-    wanted = name.strip()
-    if wanted.lower() == "local":
+    text = name.strip()
+    if text.lower() == "local":
         from datetime import datetime
 
         return datetime.now(UTC).astimezone().tzinfo or UTC
     try:
-        return zoneinfo.ZoneInfo(wanted)
+        return zoneinfo.ZoneInfo(text)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-        known = {zone.lower(): zone for zone in zoneinfo.available_timezones()}
-    if wanted.lower() in known:
-        return zoneinfo.ZoneInfo(known[wanted.lower()])
-    raise UsageError(f"unknown time zone {name!r}; {_suggestion(wanted.lower(), known)}") from None
+        zones = {zone.lower(): zone for zone in zoneinfo.available_timezones()}
+    if text.lower() in zones:
+        return zoneinfo.ZoneInfo(zones[text.lower()])
+    raise UsageError(f"unknown time zone {name!r}; {_suggestion(text.lower(), zones)}") from None
 
 
-def _suggestion(wanted: str, known: dict[str, str]) -> str:
+def _suggestion(text: str, zones: dict[str, str]) -> str:
     from difflib import get_close_matches
 
-    cities = {folded.rpartition("/")[2]: zone for folded, zone in sorted(known.items())}
-    found = [known[match] for match in get_close_matches(wanted, known, n=1, cutoff=0.7)]
-    city = get_close_matches(wanted.rpartition("/")[2].replace(" ", "_"), cities, n=1, cutoff=0.7)
-    found += [cities[match] for match in city if cities[match] not in found]
-    return f"did you mean {found[0]}?" if found else "names look like Europe/Berlin, America/New_York or UTC"
+    cities = {folded.rpartition("/")[2]: zone for folded, zone in sorted(zones.items())}
+    names = [zones[match] for match in get_close_matches(text, zones, n=1, cutoff=0.7)]
+    city = get_close_matches(text.rpartition("/")[2].replace(" ", "_"), cities, n=1, cutoff=0.7)
+    names += [cities[match] for match in city if cities[match] not in names]
+    return f"did you mean {names[0]}?" if names else "names look like Europe/Berlin, America/New_York or UTC"

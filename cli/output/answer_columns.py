@@ -8,12 +8,12 @@ import pyarrow as pa
 from cli.output.columns import host_cells, text_cells
 from cli.output.table import TextColumn
 
-__all__ = ["only_told", "times_column", "with_hosts"]
+__all__ = ["drop_empty_columns", "times_column", "with_hosts"]
 
 _NARROW = 100  # columns of a terminal on which times are shown in milliseconds
 
 
-def only_told(rows: pa.Table, columns: list[TextColumn], width: int | None) -> list[TextColumn]:
+def drop_empty_columns(rows: pa.Table, columns: list[TextColumn], width: int | None) -> list[TextColumn]:
     """Return the columns with the host of each row first, and on a terminal without empty ones."""
     if width is not None:
         columns = [

@@ -193,9 +193,9 @@ def seed_text(seed: Mapping[str, Any]) -> str:
 
 
 def _data_lines(recording: Mapping[str, Any]) -> Iterator[str]:
-    arrived, asked = recording["arrived"], recording["option_word_asks_for"]
+    arrived, option_words = recording["arrived"], recording["option_word_asks_for"]
     writes = arrived["value_writes"]
-    if "data" in asked:
+    if "data" in option_words:
         if writes and not arrived["rows_with_data"]:
             yield "data: asked for, but no record carried any; another tool may have taken the option word"
         else:

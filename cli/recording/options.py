@@ -100,18 +100,18 @@ def make_options(
     from tracer.registry.terms import operation_names
     from tracer.session.options import ALL_OPTIONS, KEYWORDS, OPTION_NAMES
 
-    named = operation_names(operation)
-    kept = None if named is None else tuple(name for name in named if name in KEYWORDS)
-    if named and not kept:
+    operations = operation_names(operation)
+    recorded = None if operations is None else tuple(name for name in operations if name in KEYWORDS)
+    if operations and not recorded:
         raise UsageError(
-            f"Windows' tracing does not report {', '.join(named)}; `regtrace list operations` names what there is"
+            f"Windows' tracing does not report {', '.join(operations)}; `regtrace list operations` names what there is"
         )
     if ring_on_disk and ring is None:
         raise UsageError("--ring-on-disk needs the size of the ring; give --ring SIZE too")
     if children and not command:
         raise UsageError("--children needs a program; give one after --")
     return CaptureOptions(
-        operations=kept,
+        operations=recorded,
         option_word=OPTION_NAMES if no_data else ALL_OPTIONS,
         ring_mib=None if ring is None else read_size(ring, "--ring"),
         ring_on_disk=ring_on_disk,
@@ -147,8 +147,8 @@ def read_size(text: str, option: str) -> int:
     Raises:
         UsageError: it is no size.
     """
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(?:([KMG])(?:i?B)?)?", text.strip(), re.IGNORECASE)
-    if found is None:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(?:([KMG])(?:i?B)?)?", text.strip(), re.IGNORECASE)
+    if match is None:
         raise UsageError(f"{option} {text!r} is no size; write it as 256MB or 2GB")
-    size = float(found[1]) * _UNITS[(found[2] or "M").upper()]  # a bare number is of megabytes
+    size = float(match[1]) * _UNITS[(match[2] or "M").upper()]  # a bare number is of megabytes
     return max(1, round(size / _UNITS["M"]))

@@ -122,6 +122,6 @@ def _contents(rows: pa.Table, side: str, is_key: list[bool]) -> list[str]:
         rows.column(f"{side}_{name}").to_pylist() for name in ("from", "type", "data", "size")
     ]
     for key, source, kind, data, size in zip(is_key, *parts, strict=True):
-        shown = "(none)" if source == "absent" else content_cell(kind, data, size) or "?"
-        cells.append("" if key else shown)
+        cell = "(none)" if source == "absent" else content_cell(kind, data, size) or "?"
+        cells.append("" if key else cell)
     return cells

@@ -42,8 +42,8 @@ def error_lines(
         TextColumn("chain", chains, optional=True, styles=["dim" if fine else "yellow" for fine in harmless]),
     ]
     if width is None or width >= _WIDE:
-        found = [f"-> {key}" if key else "" for key in text_cells(rows, "resolved_key")]
-        columns.append(TextColumn("found at last", found, shrink="middle", least=20))
+        hits = [f"-> {key}" if key else "" for key in text_cells(rows, "resolved_key")]
+        columns.append(TextColumn("found at last", hits, shrink="middle", least=20))
     if width is None or width >= _VERY_WIDE:
         rates = [_rate(rate) for rate in rows.column("rate_per_s").to_pylist()]
         columns.insert(1, TextColumn("per s", rates, right=True, optional=True))

@@ -6,7 +6,7 @@ from datetime import UTC, tzinfo
 import pyarrow as pa
 
 from cli.output.amounts import duration_cells, duration_text, rate_cells
-from cli.output.answer_columns import only_told, times_column
+from cli.output.answer_columns import drop_empty_columns, times_column
 from cli.output.columns import text_cells
 from cli.output.table import TextColumn, lay_out
 from cli.tables.timeline import process_cells
@@ -46,7 +46,7 @@ def handle_lines(
         ]
     if width is None:
         columns += [TextColumn(name, text_cells(rows, name)) for name in ("began", "ended")]
-    columns = only_told(rows, columns, width)
+    columns = drop_empty_columns(rows, columns, width)
     columns.append(TextColumn("key", text_cells(rows, "display_key"), shrink="middle", least=24))
     yield from lay_out(columns, width=width, color=color)
     yield from _legend(rows)
@@ -77,7 +77,7 @@ def handle_use_lines(
     columns += [TextColumn(title, cells, right=True, optional=True) for title, cells in more]
     if width is None:
         columns += [times_column(rows, name, zone, width) for name in ("first_opened", "last_opened")]
-    columns = only_told(rows, columns, width)
+    columns = drop_empty_columns(rows, columns, width)
     wide = width is None or width >= _WIDE
     columns.append(
         TextColumn("key", text_cells(rows, "display_key"), shrink="middle", least=36 if wide else 24)
@@ -92,18 +92,18 @@ def _lengths(rows: pa.Table) -> list[str]:
     for lifetime, seen in zip(
         *(rows.column(name).to_pylist() for name in ("lifetime_ns", "seen_ns")), strict=True
     ):
-        known = lifetime if lifetime is not None else seen
-        cells.append("" if not known else duration_text(known) + ("" if lifetime is not None else "+"))
+        length = lifetime if lifetime is not None else seen
+        cells.append("" if not length else duration_text(length) + ("" if lifetime is not None else "+"))
     return cells
 
 
 def _others(rows: pa.Table) -> list[str]:
     """Return the closing process of each life where another process opened it."""
-    named = rows.select(["closed_process", "closed_pid"]).rename_columns(["process", "pid"])
+    processes = rows.select(["closed_process", "closed_pid"]).rename_columns(["process", "pid"])
     opened, closed = (rows.column(name).to_pylist() for name in ("process_id", "closed_process_id"))
     return [
         "" if by is None or by == mine else cell
-        for cell, by, mine in zip(process_cells(named), closed, opened, strict=True)
+        for cell, by, mine in zip(process_cells(processes), closed, opened, strict=True)
     ]
 
 

@@ -74,13 +74,13 @@ def history_lines(
         yield from lay_out(with_hosts(rows, columns), color=color)
         return
     if width < _NARROW:  # the new data says what was done, and how it failed
-        told = [
+        contents = [
             f"{action}: {status}" if status else cell
             for action, status, cell in zip(actions, statuses, new, strict=True)
         ]
         columns[4:] = [
             columns[5],
-            TextColumn("new data", told, shrink="end", least=10, most=DATA_WIDTH, styles=failed),
+            TextColumn("new data", contents, shrink="end", least=10, most=DATA_WIDTH, styles=failed),
         ]
     common, below = below_common(keys)
     if common:

@@ -7,7 +7,7 @@ from datetime import UTC, tzinfo
 import pyarrow as pa
 
 from cli.output.amounts import duration_cells, rate_cells, share_cells
-from cli.output.answer_columns import only_told, times_column
+from cli.output.answer_columns import drop_empty_columns, times_column
 from cli.output.columns import text_cells
 from cli.output.table import TextColumn, lay_out
 from cli.tables.timeline import process_cells
@@ -66,7 +66,7 @@ def hot_lines(
         columns.append(
             TextColumn("mostly of key", text_cells(rows, "top_key"), shrink="middle", least=24, optional=True)
         )
-    yield from lay_out(only_told(rows, columns, width), width=width, color=color)
+    yield from lay_out(drop_empty_columns(rows, columns, width), width=width, color=color)
 
 
 def storm_lines(
@@ -84,7 +84,7 @@ def storm_lines(
         TextColumn("most", text_cells(rows, "top_key_misses"), right=True, optional=True),
         TextColumn("of key", text_cells(rows, "top_key"), shrink="middle", least=20, optional=True),
     ]
-    yield from lay_out(only_told(rows, columns, width), width=width, color=color)
+    yield from lay_out(drop_empty_columns(rows, columns, width), width=width, color=color)
 
 
 def _counts(names: Sequence[str], *, all_of_them: bool) -> Sequence[str]:
@@ -95,6 +95,6 @@ def _counts(names: Sequence[str], *, all_of_them: bool) -> Sequence[str]:
 
 
 def _top_processes(rows: pa.Table) -> list[str]:
-    named = rows.select(["top_process", "top_pid"]).rename_columns(["process", "pid"])
-    known = rows.column("top_process_id").is_valid().to_pylist()
-    return [cell if has else "" for cell, has in zip(process_cells(named), known, strict=True)]
+    processes = rows.select(["top_process", "top_pid"]).rename_columns(["process", "pid"])
+    has_process = rows.column("top_process_id").is_valid().to_pylist()
+    return [cell if has else "" for cell, has in zip(process_cells(processes), has_process, strict=True)]

@@ -332,12 +332,12 @@ def _diagnostics(facts: Mapping[str, Any]) -> _Section:
 
 
 def _facts(pairs: Mapping[str, Any]) -> list[TextColumn]:
-    known = {
+    facts = {
         name.removesuffix("_ns").replace("_", " "): _plain(value, name)
         for name, value in pairs.items()
         if value not in (None, "")
     }
-    return [TextColumn("", [*known]), TextColumn("", [*known.values()], shrink="middle", least=20)]
+    return [TextColumn("", [*facts]), TextColumn("", [*facts.values()], shrink="middle", least=20)]
 
 
 def _counts(title: str, counts: Mapping[str, int], noun: str) -> _Section:

@@ -6,7 +6,7 @@ from datetime import UTC, tzinfo
 import pyarrow as pa
 
 from cli.output.amounts import duration_cells, rate_cells, share_cells
-from cli.output.answer_columns import only_told, times_column
+from cli.output.answer_columns import drop_empty_columns, times_column
 from cli.output.columns import text_cells
 from cli.output.table import TextColumn, lay_out
 from cli.tables.timeline import process_cells
@@ -67,7 +67,7 @@ def redundant_lines(
             TextColumn("median interval", duration_cells(rows, "interval_ns"), right=True),
             TextColumn("spread", share_cells(rows, "spread"), right=True),
         ]
-    columns = only_told(rows, columns, width)
+    columns = drop_empty_columns(rows, columns, width)
     values = ["" if name is None else name or "(default)" for name in rows.column("value_name").to_pylist()]
     columns += [
         TextColumn("key", text_cells(rows, "display_key"), shrink="middle", least=30 if wide else 20),
@@ -87,10 +87,10 @@ def _operations(rows: pa.Table, *, wide: bool) -> list[str]:
     for name, class_, index in zip(
         *(rows.column(name).to_pylist() for name in ("operation", "information_class", "index")), strict=True
     ):
-        asked = name if wide else BY_NAME[name].short
+        operation = name if wide else BY_NAME[name].short
         if wide and name == "QueryKey" and class_ is not None:
-            asked += f" {_CLASSES[class_]}" if class_ < len(_CLASSES) else f" {class_}"
-        cells.append(asked if index is None else f"{asked} {index}")
+            operation += f" {_CLASSES[class_]}" if class_ < len(_CLASSES) else f" {class_}"
+        cells.append(operation if index is None else f"{operation} {index}")
     return cells
 
 

@@ -22,7 +22,7 @@ def state_lines(
     rows: pa.Table, width: int | None = None, *, zone: tzinfo = UTC, color: bool = False
 ) -> Iterator[str]:
     """Yield the lines of a state; the columns `analysis.answers.state.STATE_COLUMNS`, by key."""
-    kinds, known, last = (rows.column(name).to_pylist() for name in ("type", "known", "last_known"))
+    kinds, words, last = (rows.column(name).to_pylist() for name in ("type", "known", "last_known"))
     data = [
         content_cell(*row)
         for row in zip(kinds, *(rows.column(name).to_pylist() for name in ("data", "size")), strict=True)
@@ -30,7 +30,7 @@ def state_lines(
     is_key = [name is None for name in rows.column("value_name").to_pylist()]
     how = [
         f"{now} (was: {before})" if now == "unknown" and before else now or ""
-        for now, before in zip(known, last, strict=True)
+        for now, before in zip(words, last, strict=True)
     ]
     types = ["" if kind is None else type_name(kind).removeprefix("REG_") for kind in kinds]
     title, times = time_cells(rows, zone, width)
@@ -45,7 +45,7 @@ def state_lines(
             shrink="middle",
             least=8,
         ),
-        TextColumn("known", how, styles=[_STYLES.get(word, "") for word in known]),
+        TextColumn("known", how, styles=[_STYLES.get(word, "") for word in words]),
         TextColumn("type", types, optional=True),
         TextColumn("data", data, shrink="end", least=12, most=DATA_WIDTH),
         TextColumn("by", process_cells(rows), shrink="middle", least=12),

@@ -159,12 +159,12 @@ def _state(standing: "WatchStatus", width: int) -> "Text":
         (f"late {standing.late:,}" if standing.late else "", "yellow"),
         ("Ctrl-C ends", "dim"),
     ]  # fmt: skip
-    shown = [(text, style) for text, style in parts if text]
-    while len(shown) > 2 and sum(len(text) + 3 for text, _ in shown) - 3 > width:
-        place = max(i for i, (text, _) in enumerate(shown) if text != loss)
-        del shown[place]
+    visible_parts = [(text, style) for text, style in parts if text]
+    while len(visible_parts) > 2 and sum(len(text) + 3 for text, _ in visible_parts) - 3 > width:
+        place = max(i for i, (text, _) in enumerate(visible_parts) if text != loss)
+        del visible_parts[place]
     line = Text()
-    for number, (text, style) in enumerate(shown):
+    for number, (text, style) in enumerate(visible_parts):
         line.append(" · " if number else "", style="dim")
         line.append(text, style=style)
     return line
