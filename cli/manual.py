@@ -33,15 +33,16 @@ changes nothing in Parquet, which holds instants. `--from` and `--to` are UTC un
 
 **Patterns**, in names of keys, values and processes: `*` stands for any letters of one component, `?` for one,
 `**` as a component of a key for any components or none. `[*]`, `[?]` and `[[]` stand for the letter itself: the key
-named `*` below Classes is `HKLM\\SOFTWARE\\Classes\\[*]`. Where a key is named as the pattern is written, that is said.
+named `*` below Classes is `HKLM\\SOFTWARE\\Classes\\[*]`. A sentence says where
+a key's own name is written as the pattern is.
 
 **Tables** are for reading. On a terminal they are shortened to fit: what all rows share (the date, the key
 they lie below) moves above the table, columns without content are left out, doubts about a row become
 letters that are explained below the table, and below 100 columns times end with milliseconds; `--wide`
-prevents all that, and into a pipe or a file nothing is shortened. Only of a value's data a table never
-shows more than 200 letters, or 32 bytes in hex (`diff`: 64); that of `sql` shows all. Beyond 50,000 rows the headings are repeated.
+prevents all that, and into a pipe or a file nothing is shortened. A table never shows more than 200 letters, or 32 bytes in hex (`diff`: 64),
+of a value's data; that of `sql` shows all. Beyond 50,000 rows the headings are repeated.
 
-Names and data are written by strangers, so every character that Unicode does
+Strangers write names and data, so every character that Unicode does
 not call printable (control characters, terminal escapes, newlines, bidi overrides, odd spaces) or that shows as nothing is shown as `\\u{HEX}`; where a name itself holds `\\u{`, its backslash is shown as `\\u{5C}`. CSV
 is shown so too when it goes to a terminal. In tables a name or string that could be read as one of our own
 words, such as `(default)` or `1 (0x1)`, stands in double quotes ([escaping.md](escaping.md)). Colour is used on a terminal only, and not where `NO_COLOR` is
