@@ -16,8 +16,6 @@ from analysis.engine.connection import answer, engine_errors
 from analysis.engine.fetch import to_frame
 from analysis.filters import Codes, Filters, Words, below
 from analysis.questions import (
-    changes,
-    diff,
     errors,
     handles,
     history,
@@ -45,12 +43,15 @@ if TYPE_CHECKING:
 
     from analysis.dataset.contexts import DatasetContext
     from analysis.dataset.members import Member
+    from analysis.questions.changes import ChangesQuery
+    from analysis.questions.diff import DiffQuery
     from analysis.regfile.files import RegFiles
+
+    _AnyQuery = Query | ChangesQuery | DiffQuery
 
 __all__ = ["Capture", "Dataset", "Questions"]
 
 _Answer = TypeVar("_Answer")
-_AnyQuery = Query | changes.ChangesQuery | diff.DiffQuery
 
 
 class Questions(Generic[_Answer]):
@@ -62,7 +63,7 @@ class Questions(Generic[_Answer]):
     _context: QueryContext
     _standing: Filters  # what the capture was narrowed to, by `Capture.where`
 
-    def _answer(self, query: _AnyQuery) -> _Answer:
+    def _answer(self, query: "_AnyQuery") -> _Answer:
         """Return what a question is answered with here."""
         raise NotImplementedError
 
@@ -264,6 +265,8 @@ class Questions(Generic[_Answer]):
         Raises:
             UsageError: a filter cannot be understood.
         """
+        from analysis.questions import changes  # with what compares both sides, which few need
+
         asked = below(self._asked(key=key, value=value, **filters), under)
         return self._answer(changes.query(self._context, asked, limit=limit))
 
@@ -505,6 +508,8 @@ class Questions(Generic[_Answer]):
         Raises:
             UsageError: a filter cannot be understood, or there is nothing to compare with.
         """
+        from analysis.questions import diff
+
         query = diff.query(
             self._context,
             self._asked(key=key, value=value, **filters),
@@ -657,6 +662,8 @@ class Capture(Questions["pd.DataFrame"]):
         Raises:
             UsageError: a filter cannot be understood, or there is more than one capture.
         """
+        from analysis.questions import changes
+
         asked = below(self._asked(key=key, value=value, **filters), under)
         net = changes.query(self._context, asked).net_changes()
         return changes.reg_files(self._context, net, asked)
@@ -695,7 +702,7 @@ class Capture(Questions["pd.DataFrame"]):
     def _repr_html_(self) -> str:
         return card_html(str(self.path), facts(self.manifest, closed=not self.context.engine.is_open))
 
-    def _answer(self, query: _AnyQuery) -> "pd.DataFrame":
+    def _answer(self, query: "_AnyQuery") -> "pd.DataFrame":
         return query.to_pandas(depth=3)
 
 
@@ -737,13 +744,13 @@ class _Lazy(Questions["Table"]):
     def __init__(self, context: QueryContext, standing: Filters) -> None:
         self._context, self._standing = context, standing
 
-    def _answer(self, query: _AnyQuery) -> "Table":
+    def _answer(self, query: "_AnyQuery") -> "Table":
         return query.to_ibis()
 
 
-class _Queries(Questions[_AnyQuery]):
+class _Queries(Questions["_AnyQuery"]):
     def __init__(self, context: QueryContext, standing: Filters) -> None:
         self._context, self._standing = context, standing
 
-    def _answer(self, query: _AnyQuery) -> _AnyQuery:
+    def _answer(self, query: "_AnyQuery") -> "_AnyQuery":
         return query

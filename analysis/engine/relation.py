@@ -82,6 +82,9 @@ def as_stated(rows: pa.Table, schema: pa.Schema) -> pa.Table:
     """
     columns = []
     for column, field in zip(rows.columns, schema, strict=True):
+        if column.type == field.type:  # a cast that changes nothing would load Arrow's functions
+            columns.append(column)
+            continue
         try:
             columns.append(column.cast(field.type))
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):

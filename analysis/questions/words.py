@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any, TypedDict, TypeVar, get_type_hints
+from typing import Any, TypedDict, TypeVar
 
 from analysis.filters import Filters
 from tracer.errors import UsageError
@@ -51,7 +51,7 @@ def shows_filters(function: _Function) -> _Function:
             default=False if name == "subtree" else None,
             annotation=kind,
         )
-        for name, kind in get_type_hints(FilterWords).items()
+        for name, kind in FilterWords.__annotations__.items()
         if name not in signature.parameters
     ]
     function.__signature__ = signature.replace(parameters=[*own, *spelled])  # type: ignore[attr-defined]
