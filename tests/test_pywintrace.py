@@ -415,7 +415,11 @@ def test_filters_of_pywintrace_are_freed_with_their_owner_so_we_keep_them(etw_se
     session.enable(Provider(REGISTRY, event_ids=(5, 13)))
     gc.collect()
     descriptor = next(
-        item for kept in session._kept if isinstance(kept, list) for item in kept if hasattr(item, "Ptr")
+        item
+        for reference in session._references
+        if isinstance(reference, list)
+        for item in reference
+        if hasattr(item, "Ptr")
     )
     assert ctypes.string_at(descriptor.Ptr, descriptor.Size) == bytes.fromhex("0100 0200 0500 0d00")
     session.stop()

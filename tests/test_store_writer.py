@@ -27,6 +27,7 @@ import re, resource, sys
 from pathlib import Path
 from tracer.errors import RegtraceError
 from tracer.ingest.pipeline import ingest
+from tracer.kernels import NUMPY
 limit = int(sys.argv[3])
 if limit:
     import signal
@@ -40,7 +41,7 @@ if "stop" in sys.argv:  # between its two renames
         time.sleep(600 if Path(target).name == "replaced" else 0)
     Path.rename = stop
 try:
-    ingest([Path(sys.argv[1])], Path(sys.argv[2]), force="force" in sys.argv)
+    ingest([Path(sys.argv[1])], Path(sys.argv[2]), force="force" in sys.argv, kernels=NUMPY)
 except RegtraceError as error:
     print(f"{type(error).__name__}: {error}")
 try:  # ru_maxrss counts the parent from before the fork too
