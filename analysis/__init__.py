@@ -1,1 +1,1 @@
-"""Questions about a capture, asked as functions from tables to tables."""
+"""Questions about a capture: functions from tables to tables."""

@@ -55,7 +55,7 @@ _Answer = TypeVar("_Answer")
 
 
 class Questions(Generic[_Answer]):
-    """What a capture can be asked: one method a question; `key` first, everything else by name.
+    """The questions of a capture: one method a question; `key` first, everything else by name.
 
     Filters are the keyword arguments of `analysis.filters.Filters`; together they narrow.
     """
@@ -166,7 +166,7 @@ class Questions(Generic[_Answer]):
         process, pid; new_type, new_size (bytes), new_data (bytes as captured), new_value (as people read
         it), all NULL for deletes; old_type, old_size, old_data, old_value: what was there before, as
         old_from says: event (the record itself tells), write (the last write in this capture), read (a later
-        read of it), absent (there was no such value), NULL where nobody knows. old_sequence is the event by
+        read of it), absent (there was no such value), NULL where unknown. old_sequence is the event by
         which it is known, NULL where the record itself tells; across_loss, whether events may have been lost
         between the two. conflict says where the event contradicts what was known: absent (it found a value
         that should not have been there), present (it did not find one that should have been), data (it
@@ -236,7 +236,7 @@ class Questions(Generic[_Answer]):
     ) -> _Answer:
         """Return the net changes between two times: the values and keys whose end differs from their start.
 
-        The times are the filters start and end. Other filters choose whose changes are asked for; the state
+        The times are the filters start and end. Other filters select the changes; the state
         before is then that before the first of them, the state after always that at the end.
 
         Columns (NULL: not known, or not applicable): key, display_key; value_name ("" is the default value,
@@ -244,14 +244,13 @@ class Questions(Generic[_Answer]):
         of a value, created, deleted, recreated (deleted and made again: what it held before is gone, seen or
         not) or renamed (away, or to this name by a key that was there before) of a key, unclear where the state at the end is unknown. before_from: how the old data
         is known: event (the first write recorded it), write or read (an earlier one), absent (proved by a
-        miss, a delete, or a new key), NULL for never seen; after_from likewise (a later read that tells other
+        miss, a delete, or a new key), NULL for never seen; after_from the same (a later read that tells other
         data than the last write counts). before_type, before_size (bytes), before_data (bytes as captured),
         after_type, after_size, after_data. complete: whether both sides are known to the last byte; of a key
         that is gone, whether it was made in this capture. with_key: whether a value is gone because its key was, or
-        was made anew. writes: how many changes were asked for; processes:
-        how many made some, asked for or not; also_by_others: whether changes that were not asked for came
-        after the first one, so that the net change is not theirs alone. first_time, last_time,
-        first_sequence, last_sequence of the changes asked for; process, pid and process_id of the last; key_id.
+        was made anew. writes: the number of selected changes; processes: the number of processes that made any
+        change, selected or not; also_by_others: whether other changes came after the first selected one, so that
+        the net change includes them. first_time, last_time, first_sequence, last_sequence of the selected changes; process, pid and process_id of the last; key_id.
 
         Rows are ordered by first_sequence. What ended as it began is left out; `attrs["notes"]` counts it.
 
@@ -434,7 +433,7 @@ class Questions(Generic[_Answer]):
             fold: False: searches are not folded.
             harmless: False: rows all of whose misses were answered are left out.
             limit: the first so many rows; None for all.
-            filters: which failures are asked for; answers to misses are looked for in all rows.
+            filters: the filters of the failures; hits after misses are searched in all rows.
 
         Raises:
             UsageError: a filter cannot be understood.
@@ -488,7 +487,7 @@ class Questions(Generic[_Answer]):
         """Return what differs between this capture (a) and another (b), or between two intervals.
 
         The columns are those of `analysis.answers.differences.differences`. A side tells what its own rows
-        say: values by their last write, or where nobody wrote by the last read.
+        say: values by their last write, or without a write by the last read.
 
         Args:
             other: the other capture; None: this one, whose intervals are compared.
@@ -681,7 +680,7 @@ class Capture(Questions["pd.DataFrame"]):
         return self.context.suggest_keys(text, n)
 
     def info(self) -> dict[str, Any]:
-        """Return what is known about the capture as JSON values: the manifest, losses and diagnostics."""
+        """Return the facts of the capture as JSON values: the manifest, losses and diagnostics."""
         return self.context.info()
 
     def close(self) -> None:

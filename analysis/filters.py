@@ -23,7 +23,7 @@ class Filters:
 
     Attributes:
         key: a key or a pattern (`tracer.registry.paths.compile_pattern`), or several of which one must match.
-        subtree: keys below a matching key are asked for too.
+        subtree: keys below a matching key fit too.
         value: value name, or a pattern with ``*`` and ``?``, any case; "" and "(default)" are the default value,
             a name in double quotes is meant letter by letter.
         process: image name, or a pattern with ``*`` and ``?``; digits also name a pid; text with a

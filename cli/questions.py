@@ -112,7 +112,7 @@ def asking(path: Path, filters: Filters, output: Output, *, fail_on_loss: bool =
 
     Args:
         path: the capture.
-        filters: what rows are asked for; a key that the capture does not know is a mistake.
+        filters: the filters of the rows; a key that the capture does not have is an error.
         output: where the answer goes.
         fail_on_loss: what --fail-on-loss said.
 

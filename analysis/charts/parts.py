@@ -115,7 +115,7 @@ class Span:
 
         Args:
             capture: whose span relative times count from.
-            filters: what was asked.
+            filters: the filters of the picture.
             first_ns: the first moment drawn; None for the capture's first.
             last_ns: the last one; None for the capture's last.
         """

@@ -26,7 +26,7 @@ def interruptible(connection: duckdb.DuckDBPyConnection, call: Callable[[], _Ans
     ends in the background, and `is_busy` says so.
 
     Args:
-        connection: where the call runs its query, and nobody else does.
+        connection: the connection of the call's query, with no other user.
         call: what to run; it must not need the main thread.
 
     Raises:

@@ -142,7 +142,7 @@ def _one_sentence(tables: Sequence[str], *, located: bool = True) -> Iterator[No
 
 
 def _sentence(told: str, *, located: bool = True) -> str:
-    r"""Return an engine's message in one line: what is wrong, and where.
+    r"""Return an engine's message in one line: the error and its place.
 
     >>> _sentence('Parser Error: syntax error at or near "fro"\n\nLINE 1: select a fro v\n                 ^')
     'syntax error at or near "fro" (line 1, column 10)'

@@ -28,7 +28,7 @@ class Caveats:
         blind: whether the time before the names of open keys were read touches it.
         set_back_ns: by how much the clock was set back, where that touches it; None where it was not.
         partly_named, unnamed: rows of the whole capture of whose key only a part, or nothing, is known.
-        unclear_writes: rows of the whole capture that do not say whether they are writes, where that was asked.
+        unclear_writes: rows of the whole capture that may be writes or not, where a filter selects writes.
         split_paths: rows of the whole capture whose path was split into key and value by inference (flag path_split).
     """
 
@@ -98,10 +98,10 @@ def caveats_between(
     """Return the caveats of an answer about a time.
 
     Args:
-        context: what was asked.
+        context: the context of the question.
         start_ns: UTC nanoseconds; None is unbounded. A loss without bounds touches every time.
         end_ns: the last nanosecond; None is unbounded.
-        operation: words for the operations asked for; None: all, so that none is left out.
+        operation: words of the operation filter; None: all operations.
     """
     conditions = ["true"]
     if start_ns is not None:

@@ -84,8 +84,8 @@ def query(context: QueryContext, filters: Filters, *, limit: int | None = None) 
     """Return the query; `analysis.capture.Capture.changes` lists the columns.
 
     Args:
-        context: what is asked.
-        filters: whose changes are asked for; `start` and `end` are the two times.
+        context: the context of the question.
+        filters: the filters of the changes; `start` and `end` are the two times.
         limit: the first so many rows; None for all.
 
     Raises:

@@ -104,7 +104,7 @@ class QueryContext:
         """Return the event rows that fit the filters, in no order.
 
         Args:
-            filters: what rows are asked for.
+            filters: the filters of the rows.
             joined: with the names joined (the columns of `events`), or as stored; rows chosen by a
                 condition (`filters.where`) have the names joined in any case.
 

@@ -172,7 +172,7 @@ def _sides(
 def _key_names(a: QueryContext, b: QueryContext, folds: Collection[str]) -> list[pa.Table]:
     """Return for each side the paired names of its keys (columns own and name).
 
-    All keys of both captures are looked at, whichever are asked for: what a name means does not depend on that.
+    All keys of both captures are compared, whatever the filters: the meaning of a name does not depend on them.
     """
     from analysis.answers.pairing import paired_names
 

@@ -19,8 +19,8 @@ def query(
     """Return the query; the columns are those of `analysis.answers.errors.errors`.
 
     Args:
-        context: what is asked.
-        filters: which failures are asked for; what answered a miss is looked for in all rows of its process.
+        context: the context of the question.
+        filters: the filters of the failures; the hit after a miss is searched in all rows of its process.
         fold: False: searches are not folded.
         harmless: False: rows all of whose misses were answered are left out.
         limit: the first so many rows; None for all.

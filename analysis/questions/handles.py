@@ -24,7 +24,7 @@ def query(
     """Return the query; the columns are those of `handle_lives`, by key of `handle_use` (`analysis.answers`).
 
     Args:
-        context: what is asked.
+        context: the context of the question.
         filters: a life is counted, as a whole, where a row that fits opened, used or closed it.
         by: handle or key.
         late_s: how long a handle may be idle before its close without being closed late, seconds.

@@ -20,8 +20,8 @@ def query(context: QueryContext, filters: Filters, *, limit: int | None = None) 
     """Return the query; `analysis.capture.Capture.history` lists the columns.
 
     Args:
-        context: what is asked.
-        filters: which changes are asked for; what a value held before is learnt from all events of its key.
+        context: the context of the question.
+        filters: the filters of the changes; all events of a key are evidence of the old content of its values.
         limit: the first so many rows; None for all.
 
     Raises:

@@ -24,7 +24,7 @@ def query(
     """Return the query; the columns are those of `analysis.answers.hot.hot`, by storm of `analysis.answers.storms.storms`.
 
     Args:
-        context: what is asked.
+        context: the context of the question.
         filters: which rows count.
         by: a word of HOT_BY, or storm.
         sort: a word of HOT_SORTS; storms are sorted by their misses.

@@ -16,7 +16,7 @@ def query(
     """Return the query; the columns are those of `analysis.answers.keys.key_summary`.
 
     Args:
-        context: what is asked.
+        context: the context of the question.
         filters: which rows count.
         sort: a word of `analysis.answers.words.KEY_SORTS`.
         limit: the first so many rows; None for all.

@@ -28,8 +28,8 @@ class Query:
     """One question for one capture, or several.
 
     Attributes:
-        context: what is asked.
-        filters: what rows were asked for; they decide which caveats matter.
+        context: the context of the question.
+        filters: the filters of the rows; they decide which caveats matter.
         relation: the rows as the engine returns them, in order.
         finish: makes the answer of these rows, where the engine cannot: captured bytes become values.
         notes: sentences about the answer that are not caveats.
@@ -102,7 +102,7 @@ def together(
     """Return the answers of several captures as one.
 
     Args:
-        answers: the same question, asked of each capture by itself.
+        answers: the answers of each capture to the same question.
         largest: by which columns they are sorted, largest first; none: they follow each other.
         smallest: by which columns after these, smallest first.
         limit: the first so many rows; None for all.

@@ -22,7 +22,7 @@ def query(
     """Return the query; the columns are those of `analysis.answers.redundant.redundant_reads`.
 
     Args:
-        context: what is asked.
+        context: the context of the question.
         filters: which reads count; changes are looked for in all events.
         min_count: the fewest redundant reads of a row.
         polling: only what is read by the clock.

@@ -41,7 +41,7 @@ def reader(
     """Return the answer to one SQL query as a stream of Arrow batches, for answers larger than memory.
 
     Args:
-        context: what is asked.
+        context: the context of the question.
         query: one statement that only reads, in DuckDB's dialect.
         plain: types that only Parquet and pandas know are text (`analysis.engine.sql.read_sql`).
         finite: numbers that are infinite, or none, are NULL, for JSON.

@@ -21,7 +21,7 @@ def query(context: QueryContext, filters: Filters, *, limit: int | None = None) 
     """Return the query; `analysis.capture.Capture.state` lists the columns.
 
     Args:
-        context: what is asked.
+        context: the context of the question.
         filters: of which keys and values; `end` is the time. Other filters choose rows by the event that is the evidence.
         limit: the first so many rows; None for all.
 

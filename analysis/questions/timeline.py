@@ -28,8 +28,8 @@ def query(
     """Return the query: the rows of `events` that fit, by `sequence`.
 
     Args:
-        context: what is asked.
-        filters: which rows are asked for.
+        context: the context of the question.
+        filters: the filters of the rows.
         columns: columns to return, in this order; None for all.
         limit: the first so many rows; None for all.
 

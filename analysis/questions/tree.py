@@ -16,7 +16,7 @@ def query(
     """Return the query; the columns are those of `analysis.answers.tree.subtrees`.
 
     Args:
-        context: what is asked.
+        context: the context of the question.
         filters: which rows count; a subtree is where the tree begins.
         depth: levels below that; the last one counts everything below it.
         sort: a word of TREE_SORTS.

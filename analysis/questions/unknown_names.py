@@ -48,10 +48,10 @@ def warn_unknown(context: "QueryContext", filters: Filters, *, is_empty: bool, d
     """Warn of unknown keys and processes: an empty answer does not show that they are unknown.
 
     Args:
-        context: what was asked.
-        filters: what was named.
-        is_empty: whether the answer has no row; where it has some, one key or process that was named is known.
-        depth: how many calls below the user's own line the caller stands.
+        context: the context of the question.
+        filters: the filters of the question.
+        is_empty: whether the answer has no row; an answer with rows proves that one of them is known.
+        depth: the number of calls between the user's own line and the caller.
     """
     for sentence in _sentences(context, filters, is_empty=is_empty):
         warnings.warn(sentence, RegtraceWarning, stacklevel=depth + 2)

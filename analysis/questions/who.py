@@ -12,7 +12,7 @@ def query(context: QueryContext, filters: Filters, *, each: bool = False, limit:
     """Return the query; the columns are those of `analysis.answers.who.who`, with `each` those of `touched_by`.
 
     Args:
-        context: what is asked.
+        context: the context of the question.
         filters: which rows count.
         each: one row per key, value and process, instead of one per process.
         limit: the first so many rows; None for all.

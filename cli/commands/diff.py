@@ -130,7 +130,7 @@ def diff(
         if apart := sum(rows.column("apart").to_pylist()):
             console.note(
                 f"{plural(apart, 'difference')} could not be paired: several names of one side become one name, "
-                "and nobody can say which of them is which (column apart)"
+                "and which of them pair is unknown (column apart)"
             )
         for letter, (one, asked) in zip("ab", query.sides, strict=True):
             for sentence in find_caveats(one, asked).sentences:
