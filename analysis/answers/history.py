@@ -12,6 +12,7 @@ from analysis.answers.evidence import (
     same_key,
     source_events,
 )
+from analysis.answers.facts import NEEDED
 from analysis.answers.unproved import doubtful_losses
 from analysis.answers.value_verdict import KEY_FACTS, VALUE_FACTS, known_value
 
@@ -39,6 +40,7 @@ def history(
 
     Arguments are those of `analysis.answers.evidence.evidence` and of `value_history`.
     """
+    events = events.select(*NEEDED)
     evidence_rows = evidence(events, keys, everywhere, subtrees=subtrees, descent=descent, stays=stays)
     return value_history(
         evidence_rows,

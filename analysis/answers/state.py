@@ -15,6 +15,7 @@ from analysis.answers.evidence import (
     same_key,
     source_events,
 )
+from analysis.answers.facts import NEEDED
 from analysis.answers.stays import ARRIVALS
 from analysis.answers.unproved import doubtful_losses
 from analysis.answers.value_verdict import HEARSAY, KEY_FACTS, VALUE_FACTS, known_value, newest
@@ -41,6 +42,7 @@ def state(
 
     Arguments are those of `analysis.answers.evidence.evidence` and of `state_at`.
     """
+    events = events.select(*NEEDED)
     evidence_rows = evidence(events, keys, everywhere, subtrees=subtrees, descent=descent, stays=stays)
     return state_at(
         evidence_rows,

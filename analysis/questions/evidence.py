@@ -101,9 +101,11 @@ def surroundings(context: QueryContext, filters: Filters) -> Surroundings:
 def evidence_of(context: QueryContext, filters: Filters) -> tuple[Relation, Surroundings]:
     """Return all events of the requested keys, without the other filters, and their surroundings."""
     of_keys = filters.of_keys()
-    events = context.rows(of_keys).select(*NEEDED)
-    if filters.key is not None:
-        events = context.few(events)
+    events = context.rows(of_keys)
+    if (
+        filters.key is not None
+    ):  # else the table as it is: an engine would keep what is selected of it, all of it
+        events = context.few(events.select(*NEEDED))
     beside = surroundings(context, of_keys)
     if beside.everywhere is not None:
         beside = replace(beside, everywhere=beside.everywhere.select(*NEEDED))

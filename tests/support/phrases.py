@@ -21,7 +21,6 @@ from analysis.answers.facts import NEEDED
 from analysis.answers.words import HOT_BY, HOT_SORTS, KEY_SORTS, TREE_SORTS
 from analysis.engine import kept_phrases, phrases
 from analysis.engine.relation import Relation
-from analysis.filters import Filters
 from analysis.questions import changes, history, state
 from analysis.questions.evidence import Surroundings
 from tracer.registry.operations import GROUPS, OPERATIONS
@@ -108,10 +107,15 @@ def with_evidence(capture: rt.Capture) -> list[Callable[[], object]]:
     return asked
 
 
+def _events(capture: rt.Capture, key: str | None) -> Relation:
+    events = capture.context.relation("stored_events")
+    return events if key is None else events.select(*NEEDED)
+
+
 def _phrased_history(
     capture: rt.Capture, around: Surroundings, unproved: Relation | None, key: str | None, **more: str
 ) -> None:
-    events = capture.context.rows(Filters(key=KEY)).select(*NEEDED)
+    events = _events(capture, key)
     with (
         patch.object(history, "evidence_of", lambda *_: (events, around)),
         patch.object(history, "unproved_changes", lambda *_: unproved),
@@ -122,7 +126,7 @@ def _phrased_history(
 def _phrased_state(
     capture: rt.Capture, around: Surroundings, unproved: Relation | None, key: str | None, **more: str
 ) -> None:
-    events = capture.context.rows(Filters(key=KEY)).select(*NEEDED)
+    events = _events(capture, key)
     with (
         patch.object(state, "evidence_of", lambda *_: (events, around)),
         patch.object(state, "unproved_changes", lambda *_: unproved),
