@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tracer.arrays import from_bytes, from_numbers, from_rows, from_texts, to_numbers
+from tracer.columns.arrays import from_bytes, from_numbers, from_rows, from_texts, to_numbers
+from tracer.columns.sorting import find_distinct
 from tracer.schema import TABLES
 from tracer.simulate import SimulationOptions, simulate
-from tracer.sorting import find_distinct
 
 TEXTS = st.lists(
     st.one_of(st.none(), st.text(st.characters(exclude_categories=["Cs"]), max_size=9)), max_size=9

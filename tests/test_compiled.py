@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from mutations import KINDS, base_files, mutate
 
 import tracer.ingest.pipeline
+from tracer.columns.sorting import stable_argsort
 from tracer.decode.batch import ByteSpans
 from tracer.decode.columns import decode_operations
 from tracer.decode.strings import NameTable
@@ -25,7 +26,6 @@ from tracer.kernels import NUMPY, Kernels, load_compiled
 from tracer.resolve.int_map import IntMap
 from tracer.resolve.tree import KeyTree
 from tracer.simulate import SimulationOptions, simulate
-from tracer.sorting import stable_argsort
 
 pytest.importorskip("numba", reason="Numba (extra fast) is not installed")
 

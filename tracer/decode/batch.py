@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tracer.arrays import from_bytes, from_numbers
+from tracer.columns.arrays import from_bytes, from_numbers
 from tracer.decode.payload import Payload, decode_payload
 from tracer.decode.plans import PLANS
 from tracer.decode.strings import NameTable

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tracer.arrays import from_numbers, from_texts, to_numbers
+from tracer.columns.arrays import from_numbers, from_texts, to_numbers
 from tracer.decode.batch import NONE, Blobs, Field, Numbers, Operations
 from tracer.decode.plans import OPERATION_NUMBERS, PLANS, PlanTables
 from tracer.decode.strings import NameTable, gapped

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tracer.arrays import from_bytes
+from tracer.columns.arrays import from_bytes
 from tracer.decode.batch import ByteSpans, Chunk, Column, Field
 from tracer.decode.payload import CAPTURE_LIMIT
 from tracer.decode.plans import LONG_FIELDS, PLANS, PlanTables

@@ -81,7 +81,7 @@ def read_items(raw: NDArray[np.uint8], first: Column, end: Column) -> tuple[Item
 
 def gather_items(raw: NDArray[np.uint8], items: Items, numbers: Column) -> "list[pa.Table]":
     """Return the items of event rows as the table `extended`; `numbers` is each record's sequence or -1."""
-    from tracer.arrays import from_rows
+    from tracer.columns.arrays import from_rows
     from tracer.schema import EXTENDED
 
     kept = (numbers[items.row] >= 0) & np.isin(items.kind, list(_KEPT))

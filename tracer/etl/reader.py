@@ -15,6 +15,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from tracer.columns.sorting import stable_argsort
 from tracer.diagnostics import Diagnostics
 from tracer.etl.buffers import BUFFER_HEADER, BufferFile, open_traces
 from tracer.etl.chunks import Piece, Raw, carry, lay_out, take
@@ -29,7 +30,6 @@ from tracer.etl.records import ReadHeaders, Records, message_time_at, read_heade
 from tracer.etl.shared_clock import share_clocks
 from tracer.etl.walk import Walk, walk
 from tracer.etl.xpress import inflate
-from tracer.sorting import stable_argsort
 
 __all__ = ["CHUNK_BYTES", "NUMPY", "EtlReader", "ReadKernels"]
 
@@ -46,7 +46,7 @@ class ReadKernels:
 
     Attributes:
         walk: finds all records of a chunk (`tracer.etl.walk.walk`).
-        sort: sorts whole numbers, none negative (`tracer.sorting.stable_argsort`).
+        sort: sorts whole numbers, none negative (`tracer.columns.sorting.stable_argsort`).
         read_headers: reads record headers (`tracer.etl.records.read_headers`).
         in_time_order: whether the records of a chunk are put in time order, or left where they stand, with the
             permutation beside them: decoding by columns wants positions that rise.

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tracer.columns.sorting import stable_argsort
 from tracer.etl.headers import SIZE_AT_4, SMALLEST
-from tracer.sorting import stable_argsort
 
 __all__ = ["LANE_BYTES", "Walk", "walk"]
 

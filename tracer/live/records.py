@@ -14,6 +14,7 @@ from itertools import chain
 import numpy as np
 from numpy.typing import NDArray
 
+from tracer.columns.sorting import stable_argsort
 from tracer.diagnostics import Diagnostics
 from tracer.etl.extended import BAD, NO_ITEMS, read_items
 from tracer.etl.headers import EVENT_MARK
@@ -21,7 +22,6 @@ from tracer.etl.logfile import FILETIME_EPOCH
 from tracer.etl.providers import CLASSIC_PROCESS, CLASSIC_REGISTRY, ProviderTable, guid_text
 from tracer.etl.records import Records, read_header_columns
 from tracer.session.raw_queue import RawRecord
-from tracer.sorting import stable_argsort
 
 __all__ = ["RECORD_BYTES", "RawRecord", "ReorderWindow", "record_times", "records_from_raw"]
 

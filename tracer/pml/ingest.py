@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tracer.columns.sorting import stable_argsort
 from tracer.diagnostics import COUNTERS, Diagnostics
 from tracer.pml.file import PmlFile
 from tracer.pml.overlap import order_logs
@@ -15,7 +16,6 @@ from tracer.progress import Progress
 from tracer.resolve.catalog import Catalog
 from tracer.resolve.tree import KeyTree
 from tracer.schema import LOSSES
-from tracer.sorting import stable_argsort
 from tracer.sources.description import FileState, Source, sha256_of_first
 from tracer.sources.inputs import SourceFile
 from tracer.sources.machines import check_one_machine

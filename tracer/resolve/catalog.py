@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tracer.arrays import from_numbers, from_texts
+from tracer.columns.arrays import from_numbers, from_texts
 from tracer.registry.paths import display_path
 from tracer.registry.text import fold_name
 from tracer.resolve.tree import KeyTree

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tracer.arrays import from_numbers, from_rows, from_texts
+from tracer.columns.arrays import from_numbers, from_rows, from_texts
 from tracer.resolve.object_ops import CLASSIC_SPACE, ObjectOps
 from tracer.schema import HANDLES
 

@@ -5,7 +5,7 @@ from itertools import repeat
 import numpy as np
 from numpy.typing import NDArray
 
-from tracer.arrays import from_numbers, to_numbers
+from tracer.columns.arrays import from_numbers, to_numbers
 
 __all__ = ["ABSENT", "IntMap"]
 

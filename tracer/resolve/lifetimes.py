@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tracer.columns.sorting import stable_argsort
 from tracer.resolve.object_ops import GRACE_NS, NO_NAME, ObjectOps
-from tracer.sorting import stable_argsort
 
 __all__ = [
     "CARRIED",

@@ -5,9 +5,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tracer.columns.sorting import find_distinct
 from tracer.resolve.object_ops import EVENT, OPEN
 from tracer.resolve.tree import KeyTree
-from tracer.sorting import find_distinct
 
 __all__ = ["ACROSS_LOSS", "DOUBTFUL", "REMEMBERED", "Bindings", "KeyNumbers", "NameRequests"]
 

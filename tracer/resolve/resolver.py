@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from tracer.columns.sorting import stable_argsort
 from tracer.resolve.handles import HandleLog
 from tracer.resolve.int_map import IntMap
 from tracer.resolve.lifetimes import (
@@ -36,7 +37,6 @@ from tracer.resolve.object_ops import (
 )
 from tracer.resolve.tree import KeyTree
 from tracer.resolve.tree_copy import copy_node
-from tracer.sorting import stable_argsort
 
 __all__ = ["NUMPY", "ResolveKernels", "Resolver"]
 

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tracer.arrays import from_texts
+from tracer.columns.arrays import from_texts
 from tracer.decode.batch import NONE, Blobs, Field, Operations
 from tracer.decode.plans import ABSENT, PLANS, PlanTables
 from tracer.decode.reads import StructureTexts, read_contents

@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from tracer.columns.sorting import find_distinct
 from tracer.decode.layouts import Layout
 from tracer.decode.payload import Payload
 from tracer.etl.logfile import FILETIME_EPOCH
 from tracer.etl.providers import CLASSIC_PROCESS, KERNEL_PROCESS
 from tracer.registry.text import fold_name
 from tracer.schema import PROCESSES
-from tracer.sorting import find_distinct
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -291,7 +291,7 @@ class ProcessTable:
 
     def arrow(self) -> "pa.Table":
         """Return the lives as the table `processes`."""
-        from tracer.arrays import from_rows
+        from tracer.columns.arrays import from_rows
 
         by_pid: dict[int, list[_Life]] = {}
         for life in self._lives:

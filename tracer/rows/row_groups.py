@@ -7,7 +7,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tracer.arrays import from_numbers, from_texts, to_numbers
+from tracer.columns.arrays import from_numbers, from_texts, to_numbers
+from tracer.columns.sorting import stable_argsort
 from tracer.decode.batch import NONE, Blobs
 from tracer.decode.plans import OPERATION_NUMBERS, PLANS, PlanTables
 from tracer.decode.reads import SIZE_KNOWN, TYPE_KNOWN
@@ -15,7 +16,6 @@ from tracer.decode.strings import EMPTY
 from tracer.registry.operations import OPERATIONS
 from tracer.resolve.object_ops import SOURCES
 from tracer.schema import EVENTS
-from tracer.sorting import stable_argsort
 
 __all__ = ["NO_DURATION", "SOURCE_TEXTS", "Batch", "row_groups", "rows_in_order"]
 

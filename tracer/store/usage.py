@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tracer.arrays import from_numbers, to_numbers
+from tracer.columns.arrays import from_numbers, to_numbers
 from tracer.registry.ntstatus import NAME_NOT_FOUND, NOT_FAILURES, NOT_SUCCESS
 from tracer.registry.operation_rows import holds
 from tracer.registry.operations import GROUPS, OPERATIONS, Condition, find_operations

@@ -18,7 +18,7 @@ from typing import Any, Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tracer.arrays import from_rows
+from tracer.columns.arrays import from_rows
 from tracer.errors import TargetError
 from tracer.files.targets import Slot, check_apart
 from tracer.files.workspace import remove_dead

@@ -1,0 +1,1 @@
+"""Columns of numbers and names: Arrow arrays laid over NumPy's, and stable orders of integers."""
