@@ -65,7 +65,7 @@ def timed(path: Path, count: int, start: Callable) -> float:
 
 
 def ours() -> Callable:
-    from tracer.session.session import Consumer
+    from tracer.session.consumer import Consumer
 
     consumer = Consumer(NAME, most_bytes=1 << 30)
     consumer.start()
