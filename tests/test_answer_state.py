@@ -54,10 +54,10 @@ def capture(request, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Captu
 def plain_state(capture: Capture, at_ns: int | None = None) -> dict[tuple[int, str | None], Row]:
     """Return what `state` must say, by key and value."""
     follower = follow(capture, at_ns)
-    names = follow(capture).names
+    whole = follow(capture)
     lost = capture.info()["losses"], unproved_times(capture, at_ns)
     found = {}
-    for group in follower.keys.keys() & follower.listed:
+    for group in follower.keys.keys() & whole.listed:
         word, sure, at = follower.keys[group].shown()
         if word is not None and at is not None:
             found[group, None] = _plain_row(word, sure, at, None, None, lost, at_ns)
@@ -66,7 +66,7 @@ def plain_state(capture: Capture, at_ns: int | None = None) -> dict[tuple[int, s
             if word is None or at is None:
                 continue
             sure = known.sure_word()
-            found[group, value] = _plain_row(word, sure, at, value, names[group, value], lost, at_ns)
+            found[group, value] = _plain_row(word, sure, at, value, whole.names[group, value], lost, at_ns)
     return found
 
 

@@ -145,38 +145,35 @@ def evidence(
     groups = keys.semi_join(events, "key_id").select(key_id="same_as").distinct()
     if stays is not None:
         return _of_stays(events, keys, everywhere, descent, stays, groups)
+    # Few events are evidence of other keys than their own.
+    rows, whole = _facts_of(events, keys).select(*_COLUMNS), events if everywhere is None else everywhere
     if subtrees:
-        rows = _facts_of(source_events(events, everywhere), keys)
-        below = _below(rows.filter(rows["said"].isin(["key_renamed", "key_unknown"])), keys)
-        below = below.semi_join(groups, "key_id").select(*_COLUMNS)
-        if everywhere is not None:
-            rows = rows.semi_join(groups, "key_id")
-        rows = rows.select(*_COLUMNS).union(below)
-    else:
-        rows = _facts_of(events, keys).select(*_COLUMNS)
+        rows = rows.union(_below(whole, keys).semi_join(groups, "key_id").select(*_COLUMNS))
     if descent is None:
         return rows
-    nothing = _below_absent(events if everywhere is None else everywhere, keys, descent)
-    return rows.union(nothing.semi_join(groups, "key_id").select(*_COLUMNS))
+    return rows.union(_below_absent(whole, keys, descent).semi_join(groups, "key_id").select(*_COLUMNS))
 
 
 def _of_stays(
     events: Table, keys: Table, everywhere: Table | None, descent: Table | None, stays: Table, groups: Table
 ) -> Table:
     """Return the evidence of stays; `groups`: key_id of the groups that `events` are about."""
-    rows = _facts_of(source_events(events, everywhere, stays=stays, keys=keys), keys)
+    whole = events if everywhere is None else everywhere
     turns = stays.select(turned_at="begins").distinct()
-    followed = rows.semi_join(turns, rows["sequence"] == turns["turned_at"])
+    rows = _facts_of(source_events(events, everywhere, stays=stays, keys=keys), keys)
+    renamed = whole.filter(whole["operation"] == "RenameKey")
+    followed = _facts_of(renamed.semi_join(turns, renamed["sequence"] == turns["turned_at"]), keys)
     rows = rows.anti_join(turns, rows["sequence"] == turns["turned_at"])
-    below = _below(rows.filter(rows["said"].isin(["key_renamed", "key_unknown"])), keys)
+    below = _below(whole.anti_join(turns, whole["sequence"] == turns["turned_at"]), keys)
     if descent is not None:
-        whole = events if everywhere is None else everywhere
         below = below.union(_below_absent(whole, keys, descent))
     rows = rows.select(*_COLUMNS).mutate(is_own=ibis.literal(True))
     rows = rows.union(below.mutate(is_own=ibis.literal(False)))
     placed = place_in_stays(rows.mutate(key_id=rows["key_id"].cast("int64")), stays)
     own = placed.mutate(key_id=_in_stay(placed["key_id"], placed["stay"]), origin=ibis.literal("own"))
     begun, ended = _turned(followed, stays)
+    # Of a part of the capture's time, with the renames in it.
+    stays = stays.semi_join(followed, stays["begins"] == followed["sequence"])
     carried = _later(placed.union(begun.select(*placed.columns)), stays).mutate(
         origin=ibis.literal("carried")
     )
@@ -223,7 +220,6 @@ def place_in_stays(rows: Table, stays: Table) -> Table:
 
 def _later(placed: Table, stays: Table) -> Table:
     """Return the evidence of an item before each of its stays, as evidence of the stay."""
-    stays = stays.filter(stays["item_id"].notnull() & (stays["stay"] > 0))
     stays = stays.select("begins", later_id="key_id", later_stay="stay", later_item="item_id")
     placed = placed.filter(placed["item_id"].notnull())
     same = [placed["item_id"] == stays["later_item"], placed["sequence"] < stays["begins"]]
@@ -535,9 +531,10 @@ def _below_absent(events: Table, keys: Table, descent: Table) -> Table:
     return _for_other(below.mutate(fact=missing, said=missing))
 
 
-def _below(tops: Table, keys: Table) -> Table:
-    """Return the evidence that `key_renamed` and `key_unknown` are of other keys: those below, and the new name's."""
-    tops = tops.filter(tops["operation"] != "DeleteKey")  # a key that can be deleted has nothing below it
+def _below(events: Table, keys: Table) -> Table:
+    """Return the evidence that events of whole subtrees are of other keys: those below, and the new name's."""
+    tops = _facts_of(events.filter(events["operation"].isin(OF_SUBTREES)), keys)
+    tops = tops.filter(tops["said"].isin(["key_renamed", "key_unknown"]))
     paths = own_paths(keys).select(at_id="group_id", at_path="path")
     tops = _with_new_path(tops, keys)
     unknown = ibis.literal("key_unknown")
