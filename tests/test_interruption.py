@@ -9,10 +9,13 @@ import threading
 import time
 from pathlib import Path
 
+import duckdb
 import pytest
 from small_capture import write_capture
 
+from analysis.engine import open_engine
 from analysis.engine.interruption import interruptible, is_busy
+from tracer.files.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parents[1]
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="needs signals of POSIX")
@@ -186,3 +189,15 @@ def test_answers_and_errors_are_what_the_call_says():
     other.start()
     other.join()
     assert answers == [other]  # where no signal comes, no thread is made
+
+
+def test_an_engine_that_refuses_to_close_hides_no_interruption(tmp_path):
+    # a thread that still asks the engine to stop holds its connection for a moment
+    class Busy:
+        def close(self) -> None:
+            raise duckdb.Error("connection is busy with another call")
+
+    spill = Workspace(tmp_path)
+    assert spill.path.is_dir()
+    open_engine._close(Busy(), spill)
+    assert not spill.path.exists()

@@ -2,6 +2,7 @@
 
 import weakref
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -167,5 +168,7 @@ class OpenEngine:
 
 def _close(connection: duckdb.DuckDBPyConnection, spill: Workspace) -> None:
     if not is_busy():  # a query that does not stop holds its connection: it would be waited for
-        connection.close()
+        # After an interrupted query a thread may still ask the engine to stop: the engine then refuses to close.
+        with suppress(duckdb.Error):
+            connection.close()
     spill.close()
