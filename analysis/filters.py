@@ -61,6 +61,11 @@ class Filters:
         """Return the filters of events: neither of keys nor of values."""
         return replace(self, key=None, subtree=False, user_sid=None, value=None)
 
+    @property
+    def value_regex(self) -> str | None:
+        """The regular expression of the value names (`tracer.registry.terms.name_regex`); None: all."""
+        return None if self.value is None else name_regex(self.value)
+
     def stated(self) -> dict[str, Any]:
         """Return the filters that are set, by name."""
         every = {item.name: getattr(self, item.name) for item in fields(self)}

@@ -50,9 +50,7 @@ def text_of(phrases: Mapping[str, tuple[str, Columns]]) -> str:
     lines = [f"{_MADE_OF}{fingerprint()} by tests/support/phrases.py: do not edit"]
     for arguments in sorted(phrases, key=_number):
         sql, columns = phrases[arguments]
-        packed = zlib.compress(
-            json.dumps([sql, columns]).encode(), 9
-        )  # one says much the same many times over
+        packed = zlib.compress(json.dumps([sql, columns]).encode(), 9)
         lines.append(f"{_number(arguments)} {b64encode(packed).decode()}")
     return "\n".join(lines) + "\n"
 

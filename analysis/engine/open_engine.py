@@ -99,16 +99,14 @@ class OpenEngine:
             kind: what they are, in one word: the table's name begins with it.
             relation: the rows.
         """
-        key = (kind, relation.sql)
-        if key not in self._helpers:
-            name = f"{HELPERS}.{kind}_{len(self._helpers)}"
-            with engine_errors():
-                execute(self, f"CREATE TABLE {name} AS {relation.sql}")
-            self._helpers[key] = name
-        return Relation.of_table(self._helpers[key], relation.columns)
+
+        def create(name: str) -> None:
+            execute(self, f"CREATE TABLE {HELPERS}.{name} AS {relation.sql}")
+
+        return self.named(kind, relation.sql, create, relation.columns)
 
     def hold(self, kind: str, key: str, make: Callable[[], pa.Table], columns: Columns) -> Relation:
-        """Return the rows of a reader from a temporary table, created once for each key.
+        """Return the rows that `make` makes from a temporary table, created once for each key.
 
         Args:
             kind: as of `keep`.
@@ -116,31 +114,30 @@ class OpenEngine:
             make: makes the rows.
             columns: their columns.
         """
-        if (kind, key) not in self._helpers:
-            name, rows = f"{kind}_{len(self._helpers)}", make()
-            with engine_errors():
-                self.con.register(f"held_{name}", rows)
-                try:
-                    execute(self, f"CREATE TABLE {HELPERS}.{name} AS SELECT * FROM held_{name}")
-                finally:
-                    self.con.unregister(f"held_{name}")
-            self._helpers[kind, key] = f"{HELPERS}.{name}"
-        return Relation.of_table(self._helpers[kind, key], columns)
+
+        def create(name: str) -> None:
+            self.con.register(f"held_{name}", make())
+            try:
+                execute(self, f"CREATE TABLE {HELPERS}.{name} AS SELECT * FROM held_{name}")
+            finally:
+                self.con.unregister(f"held_{name}")
+
+        return self.named(kind, key, create, columns)
 
     def view(self, kind: str, sql: str, columns: Columns) -> Relation:
         """Return the view of a query, created once; `kind` as of `keep`."""
 
-        def make(name: str) -> None:
+        def create(name: str) -> None:
             self.con.execute(f"CREATE VIEW {HELPERS}.{name} AS {sql}")
 
-        return self.named(kind, sql, make, columns)
+        return self.named(kind, sql, create, columns)
 
-    def named(self, kind: str, key: str, make: Callable[[str], None], columns: Columns) -> Relation:
-        """Return the view that `make` creates in the schema HELPERS by name, once for each key."""
+    def named(self, kind: str, key: str, create: Callable[[str], None], columns: Columns) -> Relation:
+        """Return the table or view that `create` creates in the schema HELPERS by name, once for each key."""
         if (kind, key) not in self._helpers:
             name = f"{kind}_{len(self._helpers)}"
             with engine_errors():
-                make(name)
+                create(name)
             self._helpers[kind, key] = f"{HELPERS}.{name}"
         return Relation.of_table(self._helpers[kind, key], columns)
 
@@ -151,15 +148,6 @@ class OpenEngine:
         named = relation if relation.name else self.view("lazy", relation.sql, relation.columns)
         schema, _, name = named.name.rpartition(".")
         return bind(self.backend, name, ibis_schema(relation.columns), schema or None)
-
-    def relation(self, table: "Table") -> Relation:
-        """Return the rows of an Ibis expression over tables of this engine."""
-        import ibis
-
-        from analysis.engine.relation import columns_of
-
-        sql = str(ibis.to_sql(table, dialect="duckdb"))
-        return Relation(sql, columns_of(table.schema().to_pyarrow()))
 
     def close(self) -> None:
         """Release the connection and the disk space it spilled to; closing twice is fine."""

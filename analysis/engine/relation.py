@@ -27,7 +27,7 @@ class Relation:
 
     @classmethod
     def of_table(cls, name: str, columns: Columns) -> "Relation":
-        """Return the rows of a table or view of the engine; the name is quoted where necessary."""
+        """Return the rows of a table or view of the engine; `name` stands in SQL as it is."""
         return cls(f"SELECT * FROM {name}", columns, name)
 
     @property

@@ -4,17 +4,14 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING
 
 from analysis.engine.connection import engine_errors
-from analysis.engine.fetch import to_frame
 from analysis.engine.phrases import phrase
 from analysis.engine.relation import Relation
 from analysis.filters import Filters
-from analysis.questions.caveats import find_caveats, with_caveats
+from analysis.questions.caveats import find_caveats
 from analysis.questions.context import QueryContext
 from analysis.questions.evidence import doubtful, surroundings
-from analysis.questions.query import check_limit
-from analysis.questions.unknown_names import warn_unknown
+from analysis.questions.query import ArrowSource, check_limit, frame_of
 from tracer.errors import UsageError
-from tracer.registry.terms import name_regex
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,7 +25,7 @@ __all__ = ["ChangesQuery", "query", "reg_files"]
 
 
 @dataclass(frozen=True, slots=True)
-class ChangesQuery:
+class ChangesQuery(ArrowSource):
     """The query of net changes; like `analysis.questions.query.Query`, but its answer is a comparison."""
 
     context: QueryContext
@@ -41,9 +38,10 @@ class ChangesQuery:
 
         found = []
         for one in self.context.each(self.filters):
-            rows = one.engine.fetch(_touched(one, self.filters))
+            times = doubtful(one, self.filters)
+            rows = one.engine.fetch(_touched(one, self.filters, dated=times is not None))
             with engine_errors():
-                found.append(net_changes(rows, doubtful(one, self.filters)))
+                found.append(net_changes(rows, times))
         return found[0] if len(found) == 1 else NetChanges.of_many(found)
 
     def to_arrow(self) -> "pa.Table":
@@ -53,15 +51,9 @@ class ChangesQuery:
     def to_pandas(self, *, depth: int = 1) -> "pd.DataFrame":
         """Run the query and return the answer; `attrs["doubts"]` has the caveats, `attrs["notes"]` the omissions."""
         found = self.net_changes()
-        frame = to_frame(self._rows(found))
-        warn_unknown(self.context, self.filters, is_empty=not len(frame), depth=depth)
-        frame = with_caveats(frame, find_caveats(self.context, self.filters))
+        frame = frame_of(self._rows(found), self.context, self.filters, depth=depth + 1)
         frame.attrs["notes"] = found.sentences
         return frame
-
-    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
-        """Run the query for a reader of Arrow, such as polars: `polars.from_arrow(query)`."""
-        return self.to_arrow().__arrow_c_stream__(requested_schema)
 
     def to_ibis(self) -> "Table":
         """Return the touched keys and values as a lazy Ibis table, not yet compared; for one capture.
@@ -74,7 +66,8 @@ class ChangesQuery:
             raise UsageError(
                 "changes of several captures have no lazy form; use to_arrow() or to_pandas(), or open one capture"
             )
-        return self.context.engine.table(_touched(several[0], self.filters))
+        dated = doubtful(several[0], self.filters) is not None
+        return self.context.engine.table(_touched(several[0], self.filters, dated=dated))
 
     def _rows(self, found: "NetChanges") -> "pa.Table":
         return self.context.labelled(found.rows.slice(0, self.limit))
@@ -116,8 +109,8 @@ def reg_files(context: QueryContext, found: "NetChanges", filters: Filters) -> "
     )
 
 
-def _touched(context: QueryContext, filters: Filters) -> Relation:
-    """Return the evidence before and after the changes of values and keys, not yet compared."""
+def _touched(context: QueryContext, filters: Filters, *, dated: bool) -> Relation:
+    """Return the evidence before and after the changes of values and keys, not yet compared; `dated`: with times."""
     until_end = replace(filters.of_keys(), end=filters.end)
     beside = surroundings(context, until_end)
     asked = None
@@ -132,10 +125,10 @@ def _touched(context: QueryContext, filters: Filters) -> Relation:
             )
     return phrase(
         "analysis.answers.changes:touched_values_and_keys",
-        options={"subtrees": beside.subtrees, "dated": doubtful(context, filters) is not None},
+        options={"subtrees": beside.subtrees, "dated": dated},
         values={
             "start_ns": context.interval(filters)[0],
-            "regex": None if filters.value is None else name_regex(filters.value),
+            "regex": filters.value_regex,
         },
         events=context.rows(until_end),
         keys=context.relation("keys"),

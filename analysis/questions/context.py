@@ -261,8 +261,8 @@ class QueryContext:
 
     def _of_columns(self, rows: Relation, filters: Filters) -> Relation:
         """Return the rows that fit the filters of values, operations and statuses."""
-        if filters.value is not None:
-            rows = _filtered(rows, "of_value", values={"regex": name_regex(filters.value)})
+        if filters.value_regex is not None:
+            rows = _filtered(rows, "of_value", values={"regex": filters.value_regex})
         cases = operation_cases(filters.operation)
         if cases is not None:
             some = tuple(case for case in cases if case.conditions)

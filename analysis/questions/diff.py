@@ -18,9 +18,8 @@ from analysis.filters import Filters
 from analysis.questions.caveats import find_caveats, with_caveats
 from analysis.questions.context import QueryContext
 from analysis.questions.evidence import surroundings
-from analysis.questions.query import check_limit
+from analysis.questions.query import ArrowSource, check_limit
 from tracer.errors import UsageError
-from tracer.registry.terms import name_regex
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,7 +33,7 @@ _VALUE_NAMES = pa.schema([("key_name", "string"), *_NAMES])
 
 
 @dataclass(frozen=True, slots=True)
-class DiffQuery:
+class DiffQuery(ArrowSource):
     """The comparison of two sides.
 
     Attributes:
@@ -94,10 +93,6 @@ class DiffQuery:
             frame.attrs["doubts"] = [f"{side}: {one}" for side, sentences in said for one in sentences]
         return frame
 
-    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
-        """Run the query for a reader of Arrow, such as polars: `polars.from_arrow(query)`."""
-        return self.to_arrow().__arrow_c_stream__(requested_schema)
-
     def to_ibis(self) -> "Table":
         """Raise UsageError: a comparison runs on two engines, and has no lazy form."""
         raise UsageError("a comparison has no lazy form; use to_arrow() or to_pandas()")
@@ -110,7 +105,7 @@ class DiffQuery:
         return phrase(
             "analysis.answers.diff:side",
             options={"kinds": self.kinds, "folds": self.folds, "subtrees": beside.subtrees},
-            values={"regex": None if filters.value is None else name_regex(filters.value)},
+            values={"regex": filters.value_regex},
             events=context.rows(replace(filters, value=None)),
             keys=context.relation("keys"),
             processes=context.relation("processes"),

@@ -102,9 +102,8 @@ def evidence_of(context: QueryContext, filters: Filters) -> tuple[Relation, Surr
     """Return all events of the requested keys, without the other filters, and their surroundings."""
     of_keys = filters.of_keys()
     events = context.rows(of_keys)
-    if (
-        filters.key is not None
-    ):  # else the table as it is: an engine would keep what is selected of it, all of it
+    # Of all keys the table as it is: an engine would keep a copy of what is selected of it.
+    if filters.key is not None:
         events = context.few(events.select(*NEEDED))
     beside = surroundings(context, of_keys)
     if beside.everywhere is not None:

@@ -8,7 +8,6 @@ from analysis.filters import Filters
 from analysis.questions.context import QueryContext
 from analysis.questions.evidence import evidence_of, shown, unproved_changes
 from analysis.questions.query import Query, check_limit, together
-from tracer.registry.terms import name_regex
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -43,7 +42,7 @@ def _history(context: QueryContext, filters: Filters) -> Relation:
     return phrase(
         "analysis.answers.history:history",
         options={"subtrees": beside.subtrees},
-        values={"regex": None if filters.value is None else name_regex(filters.value)},
+        values={"regex": filters.value_regex},
         events=events,
         keys=context.relation("keys"),
         processes=context.relation("processes"),

@@ -1,7 +1,7 @@
 """A query: one question about one context, ready to run. Creating it runs only small lookups."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from analysis.engine.connection import engine_errors, stream
@@ -18,13 +18,27 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from ibis.expr.types import Table
 
-__all__ = ["Query", "check_limit", "together"]
+__all__ = ["ArrowSource", "Query", "check_limit", "frame_of", "together"]
 
 _BATCH_ROWS = 65_536
 
 
+class ArrowSource:
+    """A query that whoever reads Arrow can read, such as polars: `polars.from_arrow(query)`."""
+
+    __slots__ = ()
+
+    def to_arrow(self) -> "pa.Table":
+        """Run the query and return the answer."""
+        raise NotImplementedError
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        """Run the query and return the answer as Arrow's own stream."""
+        return self.to_arrow().__arrow_c_stream__(requested_schema)
+
+
 @dataclass(frozen=True, slots=True)
-class Query:
+class Query(ArrowSource):
     """One question for one capture, or several.
 
     Attributes:
@@ -32,24 +46,18 @@ class Query:
         filters: the filters of the rows; they decide which caveats matter.
         relation: the rows as the engine returns them, in order.
         finish: makes the answer of these rows, where the engine cannot: captured bytes become values.
-        notes: sentences about the answer that are not caveats.
     """
 
     context: QueryContext
     filters: Filters
     relation: Relation
     finish: "Callable[[pa.Table], pa.Table] | None" = None
-    notes: Sequence[str] = field(default=())
 
     def to_arrow(self) -> "pa.Table":
         """Run the query and return the answer; in a dataset, with the columns `host` and `capture` first."""
         found = self.context.engine.fetch(self.relation)
         with engine_errors():
             return self.context.labelled(found if self.finish is None else self.finish(found))
-
-    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
-        """Run the query for a reader of Arrow, such as polars: `polars.from_arrow(query)`."""
-        return self.to_arrow().__arrow_c_stream__(requested_schema)
 
     def reader(self, batch_rows: int = _BATCH_ROWS) -> "pa.RecordBatchReader":
         """Run the query and return the answer as a stream of Arrow batches, for answers larger than memory.
@@ -69,16 +77,25 @@ class Query:
         Args:
             depth: how many calls below the user's own line the caller stands: there warnings point to.
         """
-        frame = to_frame(self.to_arrow())
-        warn_unknown(self.context, self.filters, is_empty=not len(frame), depth=depth)
-        frame = with_caveats(frame, find_caveats(self.context, self.filters))
-        if self.notes:
-            frame.attrs["notes"] = list(self.notes)
-        return frame
+        return frame_of(self.to_arrow(), self.context, self.filters, depth=depth + 1)
 
     def to_ibis(self) -> "Table":
         """Return the rows as a lazy Ibis table, in order, before they are finished."""
         return self.context.engine.table(self.relation)
+
+
+def frame_of(rows: "pa.Table", context: QueryContext, filters: Filters, *, depth: int) -> "pd.DataFrame":
+    """Return an answer as a DataFrame with its caveats in `attrs["doubts"]`, and warn of unknown keys and processes.
+
+    Args:
+        rows: the answer.
+        context: the context of the question.
+        filters: the filters of the question.
+        depth: how many calls below the user's own line the caller stands: there warnings point to.
+    """
+    frame = to_frame(rows)
+    warn_unknown(context, filters, is_empty=not len(frame), depth=depth)
+    return with_caveats(frame, find_caveats(context, filters))
 
 
 def check_limit(limit: int | None) -> int | None:

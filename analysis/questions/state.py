@@ -9,7 +9,6 @@ from analysis.filters import Filters
 from analysis.questions.context import QueryContext
 from analysis.questions.evidence import evidence_of, shown, unproved_changes
 from analysis.questions.query import Query, check_limit, together
-from tracer.registry.terms import name_regex
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -46,7 +45,7 @@ def _state(context: QueryContext, filters: Filters) -> Relation:
         options={"subtrees": beside.subtrees},
         values={
             "at_ns": context.interval(filters)[1],
-            "regex": None if filters.value is None else name_regex(filters.value),
+            "regex": filters.value_regex,
         },
         events=events,
         keys=context.relation("keys"),

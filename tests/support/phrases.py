@@ -137,11 +137,8 @@ def _phrased_state(
 def _phrased_changes(
     capture: rt.Capture, around: Surroundings, dated: bool, key: str | None, **more: str
 ) -> None:
-    with (
-        patch.object(changes, "surroundings", lambda *_: around),
-        patch.object(changes, "doubtful", lambda *_: object() if dated else None),
-    ):
-        changes._touched(capture.context, capture.queries.changes(key, **more).filters)
+    with patch.object(changes, "surroundings", lambda *_: around):
+        changes._touched(capture.context, capture.queries.changes(key, **more).filters, dated=dated)
 
 
 def words() -> list[str]:
