@@ -198,6 +198,13 @@ def test_below_a_key_that_is_missing_is_nothing_that_came_by_a_rename(tmp_path: 
         assert known(capture)[f"{B}\\x", "V"] == "absent"
 
 
+def test_a_key_that_was_only_renamed_was_there_and_is_gone_with_the_one_above_it(tmp_path: Path) -> None:
+    for number, name in enumerate(("a", "B")):
+        events = [rename(A, name), event("OpenKey", SOFTWARE, status=MISSING)]
+        with open_capture(write_events(tmp_path / f"{number}.regtrace", events)) as capture:
+            assert known(capture)[f"{SOFTWARE}\\{'AB'[number]}", None] == "absent"
+
+
 def test_links_are_followed(tmp_path: Path) -> None:
     user = "HKU\\S-1-5-21-1-2-3-1001"
     events = [write(f"{user}\\Software\\Classes\\a", 1), rename(f"{user}_Classes\\a", "b")]

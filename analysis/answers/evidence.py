@@ -57,6 +57,7 @@ _IN_STAY = (
 )  # key ids and sequences are below: a key_id of evidence of stays is the path's and so often the stay's number
 _PENDING = 0x103
 _PATH_NOT_FOUND = 0xC000003A
+_RENAMED = ("key_arrived", "key_used")  # turns of the key itself that was renamed
 _OF_THE_NAME = (3, 7)  # KEY_INFORMATION_CLASS: what a handle knows even after its key was deleted
 # A name under one of these is the likeliest, and not proved.
 _UNPROVED = FLAGS["across_loss"] | FLAGS["name_ambiguous"]
@@ -233,7 +234,7 @@ def _turned(followed: Table, stays: Table) -> tuple[Table, Table]:
     rows = followed.drop("key_id").inner_join(stays, followed["sequence"] == stays["begins"])
     none = ibis.null(str)
     rows = rows.mutate(fact=rows["turn"], said=rows["turn"], value=none, value_name=none)
-    begun = rows.mutate(key_id=rows["path_id"], is_own=rows["turn"].isin(["key_arrived", "key_used"]))
+    begun = rows.mutate(key_id=rows["path_id"], is_own=rows["turn"].isin(_RENAMED))
     ended = rows.mutate(key_id=_in_stay(rows["path_id"], rows["stay"] - 1), origin=ibis.literal("own"))
     return begun, ended
 
@@ -508,10 +509,9 @@ def _heard_by_rename(rows: Table, stays: Table) -> Table:
     """Return heard_id and sequence of paths to which a key with evidence, or one renamed before, was renamed."""
     placed = place_in_stays(rows, stays)
     placed = placed.filter(placed["item_id"].notnull()).select("item_id", "sequence")
-    entered = stays.filter(stays["turn"].isin(ARRIVALS)).select(
-        "item_id", "turn", "begins", heard_id="key_id"
-    )
-    arrived = entered.filter(entered["turn"] == "key_arrived")
+    entered = stays.filter(stays["turn"].isin([*ARRIVALS, *_RENAMED]))
+    entered = entered.select("item_id", "turn", "begins", heard_id="key_id")
+    arrived = entered.filter(entered["turn"].isin(_RENAMED))
     heard = placed.union(arrived.select("item_id", sequence="begins"))
     items = heard.group_by(heard_item="item_id").aggregate(first_at=heard["sequence"].min())
     after_hearing = entered.inner_join(

@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 from plain_evidence import Follower, content_of, is_below, is_followed, new_path, text_of
-from plain_facts import plain_fact
 from plain_rows import folded_key, group_of, plain_rows
 
 from analysis.capture import Capture
@@ -199,8 +198,6 @@ def plain_side(capture: Capture, filters: Filters, kinds: Collection[str], names
 
 
 def states(capture: Capture, rows: list[Row], paths: dict[int, str], names: dict[str, str]) -> Any:
-    # The others may be of another key; what failed only names a value.
-    proved = [row for row in rows if not row["unproved"] or plain_fact(row) == "failed"]
     follower = Follower(capture)
     before = Follower(
         capture
@@ -208,13 +205,13 @@ def states(capture: Capture, rows: list[Row], paths: dict[int, str], names: dict
     before.follow(
         row
         for row in plain_rows(capture)
-        if proved and not row["unproved"] and row["sequence"] < rows[0]["sequence"]
+        if rows and not row["unproved"] and row["sequence"] < rows[0]["sequence"]
     )
     for group in {row["group"] for row in rows} & before.keys.keys():
         if group in before.heard:
             follower.heard.add(group)
     follower.listed = {row["group"] for row in rows}
-    follower.follow(proved)
+    follower.follow(rows, only_proved=True)  # the others may be of another key
     changes = count_changes(capture, rows)
     for group, key in follower.keys.items():
         if group not in paths or group not in follower.listed:

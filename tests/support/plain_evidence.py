@@ -176,10 +176,16 @@ class Follower:
         self.arrived: set[int] = set()
         self.changes: list[tuple[Row, str, str | None, Row | None, int]] = []
 
-    def follow(self, rows: Iterable[Row]) -> None:
+    def follow(self, rows: Iterable[Row], *, only_proved: bool = False) -> None:
+        """Follow rows; `only_proved`: others tell only that there is such a key, and what failed names a value."""
         for row in rows:
-            if row["group"] is not None:
-                self._one(row, self._key(row["group"]))
+            if row["group"] is None:
+                continue
+            key = self._key(row["group"])
+            if only_proved and row["unproved"] and plain_fact(row) != "failed":
+                key.told = key.told or plain_fact(row) is not None
+            else:
+                self._one(row, key)
 
     def values(self, group: int) -> Iterator[tuple[str, Known]]:
         """Yield what is known of each value of which was heard under a path, whichever key it was."""
