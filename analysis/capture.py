@@ -610,7 +610,7 @@ class Capture(Questions["pd.DataFrame"]):
         batch_rows: int = 16_384,
     ) -> "pa.RecordBatchReader":
         """Return the timeline as a stream of Arrow batches, for results larger than memory."""
-        return timeline.reader(self._context, filters, columns=columns, limit=limit, batch_rows=batch_rows)
+        return timeline.query(self._context, filters, columns=columns, limit=limit).reader(batch_rows)
 
     def sql(self, query: str, *, limit: int | None = None) -> "pd.DataFrame":
         """Return the answer to one SQL query in DuckDB's dialect, or its first rows.

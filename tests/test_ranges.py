@@ -47,8 +47,25 @@ def test_ranges_give_the_rows_of_one_sort(capture, monkeypatch, asked, columns):
     assert [first for first, _ in found[1:]] == [last + 1 for _, last in found[:-1]]
     assert whole.num_rows
     assert capture.timeline_reader(filters, columns=columns).read_all().equals(whole)
+    assert capture.where(filters).queries.timeline(columns=columns).reader().read_all().equals(whole)
     first = capture.timeline_reader(filters, columns=columns, limit=5).read_all()
     assert first.equals(whole.slice(0, 5))
+
+
+def test_the_stream_of_a_query_sorts_a_range_at_a_time(capture, monkeypatch):
+    monkeypatch.setattr(analysis.questions.ranges, "_MANY_ROWS", 1)
+    monkeypatch.setattr(analysis.questions.ranges, "_RANGE_ROWS", 70)
+    asked = []
+    original = analysis.questions.ranges.stream
+
+    def remember(engine, sql, batch_rows):
+        asked.append(sql)
+        return original(engine, sql, batch_rows)
+
+    monkeypatch.setattr(analysis.questions.ranges, "stream", remember)
+    rows = capture.queries.timeline().reader().read_all()
+    assert len(asked) > 10
+    assert rows.num_rows == 1500
 
 
 def test_short_timelines_and_parts_that_overlap_are_sorted_at_once(tmp_path, monkeypatch):

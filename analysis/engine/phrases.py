@@ -66,12 +66,13 @@ def _phrased(
     kinds: tuple[tuple[str, str], ...],
     without: tuple[str, ...],
 ) -> tuple[str, Columns]:
-    kept = find_phrase(function, repr((tables, options, kinds, without)))
+    arguments = repr((tables, options, kinds, without))
+    kept = find_phrase(function, arguments)
     if kept is not None:
         return kept
     said = say(function, tables, options, kinds, without)
     for listener in listeners:
-        listener(function, repr((tables, options, kinds, without)), said)
+        listener(function, arguments, said)
     return said
 
 
@@ -131,13 +132,9 @@ def _filled(sql: str, tables: Mapping[str, Relation], values: Mapping[str, Value
     if not named:
         return filled
     listed = ",\n".join(named)
-    if filled.startswith("WITH RECURSIVE"):
-        return f"WITH RECURSIVE {listed},{filled.removeprefix('WITH RECURSIVE')}"
-    return (
-        f"WITH {listed},{filled.removeprefix('WITH')}"
-        if filled.startswith("WITH ")
-        else f"WITH {listed}\n{filled}"
-    )
+    if filled.startswith("WITH "):
+        return f"WITH {listed}, {filled.removeprefix('WITH ')}"
+    return f"WITH {listed}\n{filled}"
 
 
 def _literal(value: int | str) -> str:

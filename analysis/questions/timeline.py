@@ -1,6 +1,7 @@
 """The events that fit, in order."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from analysis.engine.connection import engine_errors, stream
@@ -15,7 +16,25 @@ if TYPE_CHECKING:
 
     from analysis.engine.relation import Relation
 
-__all__ = ["query", "reader"]
+__all__ = ["TimelineQuery", "query"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimelineQuery(Query):
+    """The query of a timeline, whose stream sorts a range of it at a time where it is long.
+
+    Attributes:
+        unordered: the same rows in no order, with every column; None where there is a limit.
+    """
+
+    unordered: "Relation | None"
+
+    def reader(self, batch_rows: int = 16_384) -> "pa.RecordBatchReader":
+        """Run the query and return the requested columns as a stream of Arrow batches."""
+        if self.unordered is not None and (found := ranges(self.context, self.filters)):
+            return stream_ranges(self.context, self.unordered, found, self.relation.names, batch_rows)
+        with engine_errors():
+            return stream(self.context.engine, self.relation.sql, batch_rows)
 
 
 def query(
@@ -24,7 +43,7 @@ def query(
     *,
     columns: Sequence[str] | None = None,
     limit: int | None = None,
-) -> Query:
+) -> TimelineQuery:
     """Return the query: the rows of `events` that fit, by `sequence`.
 
     Args:
@@ -38,24 +57,8 @@ def query(
     """
     check_limit(limit)
     rows = _rows(context, filters, columns)
-    return Query(context, filters, rows.ordered("sequence", columns).limit(limit))
-
-
-def reader(
-    context: QueryContext,
-    filters: Filters,
-    *,
-    columns: Sequence[str] | None = None,
-    limit: int | None = None,
-    batch_rows: int = 16_384,
-) -> "pa.RecordBatchReader":
-    """Return the timeline as a stream of Arrow batches, for results larger than memory; arguments as of `query`."""
-    if limit is None and (found := ranges(context, filters)):
-        rows = _rows(context, filters, columns)
-        return stream_ranges(context, rows, found, columns or context.event_columns, batch_rows)
-    sql = query(context, filters, columns=columns, limit=limit).relation.sql
-    with engine_errors():
-        return stream(context.engine, sql, batch_rows)
+    ordered = rows.ordered("sequence", columns).limit(limit)
+    return TimelineQuery(context, filters, ordered, unordered=rows if limit is None else None)
 
 
 def _rows(context: QueryContext, filters: Filters, columns: Sequence[str] | None) -> "Relation":
