@@ -177,13 +177,25 @@ def ingest(
 
 @renamed_arguments(knobs="options")
 def simulate(
-    path: "Path | str", options: "SimulationOptions | None" = None, *, truth: bool = True
+    path: "Path | str",
+    options: "SimulationOptions | None" = None,
+    *,
+    truth: bool = True,
+    scenario: str | None = None,
 ) -> "Summary":
-    """Write a simulated trace, a genuine .etl with its truth beside it; see `tracer.simulate.simulate`."""
+    """Write a simulated trace, a genuine .etl with its truth beside it; see `tracer.simulate.simulate`.
+
+    `scenario` tells a story instead of random activity, and writes it beside the trace as NAME.story.json: installer,
+    persistence, slow-start, works, fails or boot; see `tracer.scenarios`.
+    """
     from tracer.simulate import SimulationOptions
     from tracer.simulate import simulate as write_trace
 
     try:
+        if scenario is not None:
+            from tracer.scenarios import simulate_scenario
+
+            return simulate_scenario(Path(path), scenario, options or SimulationOptions(), truth=truth)
         return write_trace(Path(path), options or SimulationOptions(), truth=truth)
     except OSError as error:
         raise TargetError(f"{path} cannot be written: {error.strerror or error}") from error

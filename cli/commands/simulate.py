@@ -15,6 +15,7 @@ from cli.output.files import check_target
 from cli.output.phrases import plural, quoted
 from cli.output.progress import size_text
 from tracer.errors import TargetError, UsageError
+from tracer.scenarios import SCENARIOS, check_scenario, simulate_scenario, story_path
 from tracer.simulate.options import SimulationOptions
 
 __all__ = ["EXAMPLES", "option_help", "simulate", "simulate_with"]
@@ -26,6 +27,7 @@ EXAMPLES = (
         "a large one, compressed as Windows does",
     ),
     Example("regtrace simulate -o bad.etl --lost-buffers 0.02 --cut", "one with losses and a cut end"),
+    Example("regtrace simulate -o setup.etl --scenario installer", "a story, and the story as its truth"),
     Example(
         "regtrace simulate -o odd.etl --hostile-names 0.1 --nul-names 0.05", "one with names made to do harm"
     ),
@@ -35,17 +37,23 @@ EXAMPLES = (
 _LETTERS = {"events": "-n"}
 
 
-def simulate_with(options: SimulationOptions, output: Path, *, force: bool) -> None:
-    """Write the trace, and print a summary."""
+def simulate_with(
+    options: SimulationOptions, output: Path, *, force: bool, scenario: str | None = None
+) -> None:
+    """Write the trace, of random activity or of a scenario, and print a summary."""
     from tracer.simulate import seed_path, truth_path
     from tracer.simulate import simulate as write_trace
 
+    if scenario is not None:
+        check_scenario(scenario, options)
     if output.suffix.lower() != ".etl":
         raise UsageError(f"{output.name!r} must end with .etl, the format of the trace")
-    for path in (output, truth_path(output), *([seed_path(output)] if options.seed_table else [])):
+    beside = [truth_path(output), *([seed_path(output)] if options.seed_table else [])]
+    beside += [story_path(output)] if scenario else []
+    for path in (output, *beside):
         check_target(path, force=force)
     try:
-        summary = write_trace(output, options)
+        summary = simulate_scenario(output, scenario, options) if scenario else write_trace(output, options)
     except OSError as problem:
         raise TargetError(f"cannot write {output}: {problem.strerror or problem}") from problem
     lost = [
@@ -57,9 +65,9 @@ def simulate_with(options: SimulationOptions, output: Path, *, force: bool) -> N
         f"{output}: a simulated trace of {plural(summary.operations, 'operation')}, {size_text(summary.size)}"
         + (f", {' and '.join(lost)} lost as asked" if lost else "")
     )
-    beside = [str(path) for path in (summary.truth, summary.seed) if path]
-    if beside:
-        console.say(f"beside it: {', '.join(beside)}")
+    console.say(f"beside it: {', '.join(map(str, beside))}")
+    if scenario:
+        console.say(f"the story: {SCENARIOS[scenario].summary}")
 
 
 def option_help() -> dict[str, str]:
@@ -119,6 +127,14 @@ def simulate(
         Path,
         typer.Option("--output", "-o", metavar="FILE.etl", help="The trace to write.", show_default=False),
     ],
+    scenario: Annotated[
+        str | None,
+        typer.Option(
+            "--scenario",
+            metavar="NAME",
+            help=f"Tell a story instead of random activity: {', '.join(SCENARIOS)}.",
+        ),
+    ] = None,
     force: Force = False,
     **options: Any,  # noqa: ANN401
 ) -> None:
@@ -128,7 +144,11 @@ def simulate(
     Options add what makes real traces hard. The same options and seed give the same bytes. The truth (what
     each record really meant) is written beside the trace as Parquet. A capture made from it says that it
     is simulated.
+
+    A scenario is a story on a made-up Windows machine among ordinary programs, such as an installation. What
+    happened in it, and what there is to find, is written beside the trace as JSON. There, --events is about how
+    many operations the ordinary programs do.
     """
-    simulate_with(SimulationOptions(**options), output, force=force)
+    simulate_with(SimulationOptions(**options), output, force=force, scenario=scenario)
     capture = output.with_suffix(".regtrace")
     console.hint(f"regtrace ingest {quoted(output)} -o {quoted(capture)}", f"regtrace info {quoted(output)}")

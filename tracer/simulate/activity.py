@@ -48,6 +48,11 @@ class Activity(Opens):
         self._step = options.gap_us * 2 * sink.writer.clock.ticks_per_microsecond
         self._thread = pool.running[0].threads[0]
 
+    @property
+    def finished(self) -> bool:
+        """Whether enough operations were written."""
+        return self._sink.truth.count >= self._options.events
+
     def begin(self) -> list[Handle]:
         """Describe what ran and was open before the trace; return the open handles."""
         handles = []

@@ -6,8 +6,9 @@ from tracer.simulate.names import APP_IMAGES
 from tracer.simulate.options import SimulationOptions
 from tracer.simulate.registry import Key, Registry
 
-__all__ = ["Handle", "Process", "ProcessPool", "Thread"]
+__all__ = ["SYSTEM_FOLDER", "Handle", "Process", "ProcessPool", "Thread"]
 
+SYSTEM_FOLDER = "\\Device\\HarddiskVolume3\\Windows\\System32"
 _SYSTEM_PID = 4
 
 
@@ -36,10 +37,15 @@ class Thread:
 
 
 class Process:
-    """A process, its threads and open handles."""
+    """A process, its threads and open handles.
+
+    `folder` is where its image lies, as the kernel writes it; `command_line` None leaves one to the sink.
+    """
 
     __slots__ = (
+        "command_line",
         "create_ticks",
+        "folder",
         "habits",
         "handles",
         "image",
@@ -60,6 +66,8 @@ class Process:
         self.habits: list[Key] = []
         self.create_ticks = 0
         self.sequence = 0
+        self.folder = SYSTEM_FOLDER
+        self.command_line: str | None = None
 
 
 class ProcessPool:

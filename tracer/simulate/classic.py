@@ -8,13 +8,13 @@ the session stops are named by the rundown (25).
 from collections import deque
 from typing import TYPE_CHECKING
 
-from tracer.decode.layouts import LAYOUTS
-from tracer.etl.providers import CLASSIC_PROCESS, CLASSIC_REGISTRY
+from tracer.etl.providers import CLASSIC_REGISTRY
 from tracer.simulate.actors import Handle, Process, Thread
 from tracer.simulate.container import EtlWriter
 from tracer.simulate.headers import build_record
 from tracer.simulate.options import SimulationOptions
-from tracer.simulate.payloads import compile_layout, encode_payload
+from tracer.simulate.payloads import compile_layout
+from tracer.simulate.process_records import classic_process_record
 from tracer.simulate.record_flags import CLOSES, EVIDENCE_ONLY, NAMES_LIFE, OPENS, OWN_NAME, UNDER_BASE
 from tracer.simulate.registry import AddressPool, Key, Value, encode_text
 from tracer.simulate.sink import Sink
@@ -30,9 +30,7 @@ CLASSIC_OPCODES = {
     15: 28,
 }  # fmt: skip
 _CREATED, _DELETED, _RUNDOWN_BEGIN, _RUNDOWN_END = 22, 23, 24, 25
-_REGISTRY_GROUP, _PROCESS_GROUP = 9, 3
-_PROCESS_OPCODES = {"start": 1, "stop": 2, "rundown": 3, "final rundown": 4}
-_PROCESS_VERSION = 4
+_REGISTRY_GROUP = 9
 _DELAYED = 64  # blocks kept after their last close
 _SYSTEM_PID, _SYSTEM_TID = 4, 172
 
@@ -153,21 +151,7 @@ class ClassicSink(Sink):
 
     def write_process(self, process: Process, what: str) -> None:
         """Write it (see `Sink`)."""
-        opcode = _PROCESS_OPCODES[what]
-        mask = (1 << 8 * self.options.pointer_size) - 1
-        values = {
-            "UniqueProcessKey": (0xFFFFA40C00000000 + process.sequence * 0x600) & mask,
-            "ProcessId": process.pid, "ParentId": process.parent, "SessionId": process.session,
-            "ExitStatus": 0x103 if opcode != 2 else 0, "UserSID": process.sid, "ImageFileName": process.image,
-            "CommandLine": f'"C:\\Windows\\System32\\{process.image}" -k',
-        }  # fmt: skip
-        layout = LAYOUTS[(CLASSIC_PROCESS, opcode, _PROCESS_VERSION)]
-        pid = process.parent if what == "start" else process.pid if what == "stop" else _SYSTEM_PID
-        record = build_record(
-            "system", provider=_PROCESS_GROUP, opcode=opcode, version=_PROCESS_VERSION, pid=pid,
-            tid=process.threads[0].tid, ticks=self.ticks, pointer_size=self.options.pointer_size,
-            payload=encode_payload(layout, values, pointer_size=self.options.pointer_size),
-        )  # fmt: skip
+        record = classic_process_record(process, what, self.ticks, self.options.pointer_size)
         self.write(process.threads[0].cpu, record)
 
     def finish(self) -> None:

@@ -2,8 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from tracer.decode.layouts import LAYOUTS
-from tracer.etl.providers import KERNEL_PROCESS, KERNEL_REGISTRY
+from tracer.etl.providers import KERNEL_REGISTRY
 from tracer.simulate.actors import Handle, Process, Thread
 from tracer.simulate.container import EtlWriter
 from tracer.simulate.headers import (
@@ -11,7 +10,6 @@ from tracer.simulate.headers import (
     EXTENDED_TYPES,
     HEADER_KINDS,
     ExtendedItem,
-    build_record,
     encode_sid,
     event_tail,
     extended_bytes,
@@ -23,7 +21,8 @@ from tracer.simulate.options import (
     OPTION_PREVIOUS,
     SimulationOptions,
 )
-from tracer.simulate.payloads import captured, compile_layout, encode_payload
+from tracer.simulate.payloads import captured, compile_layout
+from tracer.simulate.process_records import classic_process_record, kernel_process_record
 from tracer.simulate.record_flags import (
     CLOSES,
     NAMES_BASE,
@@ -49,7 +48,6 @@ _CHANNEL = 0x10
 _ANALYTIC_BIT = 1 << 63
 _FAILED = 0x80000000  # an NTSTATUS from here on is a warning or an error: negative
 _NONE = b"\0\0"  # an empty wz, and an empty captured field
-_PROCESS_KEYWORD, _PROCESS_CHANNEL, _INFORMATION_LEVEL = 0x10, 0x10, 4
 _APPENDED = b"\x01\x00\x00\x00\xaa\xbb\xcc\xdd"  # what the simulated newer version adds
 
 
@@ -211,29 +209,11 @@ class ManifestSink(Sink):
 
     def write_process(self, process: Process, what: str) -> None:
         """Write it (see `Sink`)."""
-        if what == "final rundown":
-            return
-        id_, version, opcode = {"start": (1, 3, 1), "stop": (2, 2, 2), "rundown": (15, 1, 0)}[what]
-        filetime = self.writer.clock.filetime
-        path = f"\\Device\\HarddiskVolume3\\Windows\\System32\\{process.image}"
-        values = {
-            "ProcessID": process.pid, "ProcessSequenceNumber": process.sequence,
-            "CreateTime": filetime(process.create_ticks), "ExitTime": filetime(self.ticks),
-            "ParentProcessID": process.parent, "SessionID": process.session,
-            "ProcessTokenElevationType": 1, "ImageName": process.image if what == "stop" else path,
-            "HandleCount": len(process.handles), "MandatoryLabel": "S-1-16-8192", "TimeDateStamp": 0x5F3A1B2C,
-        }  # fmt: skip
-        layout = LAYOUTS[(KERNEL_PROCESS, id_, version)]
-        thread = process.threads[0]
-        record = build_record(
-            "event", provider=KERNEL_PROCESS, id_=id_, version=version, opcode=opcode,
-            task=1 if opcode else 0,
-            channel=_PROCESS_CHANNEL, level=_INFORMATION_LEVEL, keyword=_PROCESS_KEYWORD | _ANALYTIC_BIT,
-            pid=process.parent if what == "start" else process.pid, tid=thread.tid, ticks=self.ticks,
-            payload=encode_payload(layout, values, pointer_size=self.options.pointer_size),
-            pointer_size=self.options.pointer_size,
-        )  # fmt: skip
-        self.write(thread.cpu, record)
+        cpu, width = process.threads[0].cpu, self.options.pointer_size
+        if self.options.command_lines:
+            self.write(cpu, classic_process_record(process, what, self.ticks, width))
+        if what != "final rundown":
+            self.write(cpu, kernel_process_record(process, what, self.ticks, self.writer.clock, width))
 
     def finish(self) -> None:
         """Nothing: these providers have no rundown at the end."""

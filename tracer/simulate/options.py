@@ -38,6 +38,7 @@ class SimulationOptions:
         rundown_begin: classic: name the blocks that exist when the session starts (opcode 24).
         rundown_end: classic: name the blocks that exist when it stops (opcode 25).
         process_events: also record process starts, stops and rundown.
+        command_lines: also record them by the NT Kernel Logger's class, which carries command lines and users.
         extended: share of manifest records with extended items (stack, SID, process start key).
         newer_version: share of manifest records that claim version 1 and have bytes appended.
         foreign: share of additional records of other providers, of all header kinds.
@@ -91,6 +92,7 @@ class SimulationOptions:
     rundown_begin: bool = False
     rundown_end: bool = True
     process_events: bool = True
+    command_lines: bool = False
     extended: float = 0.0
     newer_version: float = 0.0
     foreign: float = 0.02

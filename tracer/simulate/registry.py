@@ -99,7 +99,7 @@ class Key:
 
 
 class Registry:
-    r"""The hives, filled to about `options.keys` keys.
+    r"""The hives, filled to about `options.keys` keys unless `fill` is False.
 
     Attributes:
         machine: \REGISTRY\MACHINE.
@@ -109,7 +109,7 @@ class Registry:
         links: (path of the link, key it leads to).
     """
 
-    def __init__(self, options: SimulationOptions, random: Random) -> None:
+    def __init__(self, options: SimulationOptions, random: Random, *, fill: bool = True) -> None:
         self._random = random
         self.namer = Namer(options, random)
         self.root = Key(None, "REGISTRY")
@@ -123,7 +123,8 @@ class Registry:
         self.apps = [self.at(f"\\REGISTRY\\A\\{make_guid(random).lower()}") for _ in range(options.app_hives)]
         for app in self.apps:
             app.add("LocalState").add("Settings")
-        self._fill(options.keys)
+        if fill:
+            self._fill(options.keys)
 
     def at(self, path: str) -> Key:
         """Return the key of a native path; it is made if it does not exist."""

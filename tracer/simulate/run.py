@@ -1,11 +1,12 @@
 """Runs a simulation: connects model, sink, file and truth."""
 
 import gc
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from tracer.files.targets import Slot, check_apart
 from tracer.schema import SIMULATED_NAME
@@ -22,7 +23,27 @@ from tracer.simulate.sink import Sink
 if TYPE_CHECKING:
     from tracer.simulate.truth import TruthWriter
 
-__all__ = ["Summary", "seed_path", "simulate", "truth_path"]
+__all__ = ["Play", "PlayMaker", "Summary", "seed_path", "simulate", "truth_path"]
+
+
+class Play(Protocol):
+    """What happens in a trace, step by step; each step writes records to the sink it was made with."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether everything has happened."""
+
+    def begin(self) -> list[Handle]:
+        """Describe what ran and was open before the trace; return the open handles."""
+
+    def step(self) -> None:
+        """Let one thread do one thing, which may write several records."""
+
+    def end(self) -> None:
+        """Describe what runs when the trace stops."""
+
+
+PlayMaker = Callable[[SimulationOptions, Sink, Random], Play]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +83,16 @@ def seed_path(path: Path) -> Path:
     return path.with_name(f"{path.stem}.seed.parquet")
 
 
-def simulate(path: Path, options: SimulationOptions, *, truth: bool = True) -> Summary:
+def simulate(
+    path: Path, options: SimulationOptions, *, truth: bool = True, play: PlayMaker | None = None
+) -> Summary:
     """Write a simulated trace to `path`, and its truth beside it; complete files replace existing ones.
 
     Args:
         path: the .etl to write.
         options: what to simulate.
         truth: whether to write the truth too (it costs about as much again).
+        play: makes what happens; None for the random activity of `tracer.simulate.activity`.
 
     Raises:
         OSError: a file cannot be written; then none is.
@@ -83,7 +107,7 @@ def simulate(path: Path, options: SimulationOptions, *, truth: bool = True) -> S
         check_apart(one)
     slots = [Slot(one) for one in outputs]
     with slots[0].workspace() as workspace:
-        summary = _simulate(workspace.path / path.name, options, truth=truth)
+        summary = _simulate(workspace.path / path.name, options, truth=truth, play=play)
         with slots[0].publishing():
             for one, slot in zip(outputs, slots, strict=True):
                 (workspace.path / one.name).replace(slot.path)
@@ -95,7 +119,7 @@ def simulate(path: Path, options: SimulationOptions, *, truth: bool = True) -> S
     )
 
 
-def _simulate(path: Path, options: SimulationOptions, *, truth: bool) -> Summary:
+def _simulate(path: Path, options: SimulationOptions, *, truth: bool, play: PlayMaker | None) -> Summary:
     from tracer.simulate.truth import (
         TruthWriter,  # here, for the command line shows the options without pyarrow
     )
@@ -112,8 +136,7 @@ def _simulate(path: Path, options: SimulationOptions, *, truth: bool) -> Summary
     rows = TruthWriter(truth_path(path) if truth else None)
     pool = AddressPool(options.pointer_size, options.reuse, random)
     sink = _sink(options, writer, rows, pool)
-    registry = Registry(options, random)
-    activity = Activity(options, registry, ProcessPool(options, registry, random), sink, random)
+    activity = (play or _activity)(options, sink, random)
     collecting = gc.isenabled()
     gc.disable()  # millions of small tuples, none in a cycle: looking through them takes a third of the time
     with closing(writer):
@@ -135,6 +158,11 @@ def _simulate(path: Path, options: SimulationOptions, *, truth: bool) -> Summary
     )  # fmt: skip
 
 
+def _activity(options: SimulationOptions, sink: Sink, random: Random) -> Play:
+    registry = Registry(options, random)
+    return Activity(options, registry, ProcessPool(options, registry, random), sink, random)
+
+
 def _sink(options: SimulationOptions, writer: EtlWriter, rows: "TruthWriter", pool: AddressPool) -> Sink:
     return (ClassicSink if options.classic else ManifestSink)(options, writer, rows, pool)
 
@@ -145,8 +173,8 @@ def _clock(options: SimulationOptions) -> Clock:
     return Clock(type=options.clock)
 
 
-def _run(options: SimulationOptions, activity: Activity, sink: Sink, rows: "TruthWriter") -> None:
-    """Step until enough operations were written."""
+def _run(options: SimulationOptions, activity: Play, sink: Sink, rows: "TruthWriter") -> None:
+    """Step until the play is finished."""
     period = int(options.flush_ms * 1000 * sink.writer.clock.ticks_per_microsecond)
     next_flush = sink.ticks + period
     options_from = int(options.events * options.option_from)
@@ -156,14 +184,13 @@ def _run(options: SimulationOptions, activity: Activity, sink: Sink, rows: "Trut
         Random(f"run {options.seed}").random,
         options.foreign,
     )
-    step, done = activity.step, 0
-    while done < options.events:
+    step = activity.step
+    while not activity.finished:
         step()
         if share and random() < share:
             sink.ticks += 1
             foreign.write(sink.ticks)
-        done = rows.count
-        if options_from and done >= options_from:
+        if options_from and rows.count >= options_from:
             sink.use_options(options.option_word)
             options_from = 0
         if period and sink.ticks >= next_flush:
