@@ -201,7 +201,7 @@ def simulate(
         raise TargetError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
-@renamed_arguments(keys="key", until="end")
+@renamed_arguments(keys="key", until="end", user_sid="user")
 def replay(
     capture: "Capture | Path | str",
     registrations: "Registrations | None" = None,
@@ -210,14 +210,12 @@ def replay(
     start: "str | datetime | None" = None,
     end: "str | datetime | None" = None,
     subtree: bool = False,
-    user_sid: str | None = None,
+    user: str | None = None,
 ) -> "Iterator[Notification]":
     """Yield what a capture holds as notifications, in order, and call callbacks; see `analysis.replay.replay`."""
     from analysis.replay import replay as read_again
 
-    return read_again(
-        capture, registrations, key=key, start=start, end=end, subtree=subtree, user_sid=user_sid
-    )
+    return read_again(capture, registrations, key=key, start=start, end=end, subtree=subtree, user=user)
 
 
 def __getattr__(name: str) -> object:

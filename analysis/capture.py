@@ -31,7 +31,9 @@ from analysis.questions import (
 from analysis.questions.caveats import Caveats, find_caveats
 from analysis.questions.context import QueryContext
 from analysis.questions.query import Query
+from analysis.questions.unknown_names import close_keys
 from analysis.questions.words import FilterWords, MoreFilters, ValueFilters, merged_filters, shows_filters
+from tracer.deprecation import renamed_arguments
 from tracer.schema import TABLES
 from tracer.store.manifest import Manifest
 
@@ -57,7 +59,9 @@ _Answer = TypeVar("_Answer")
 class Questions(Generic[_Answer]):
     """The questions of a capture: one method a question; `key` first, everything else by name.
 
-    Filters are the keyword arguments of `analysis.filters.Filters`; together they narrow.
+    Filters are the keyword arguments of `analysis.filters.Filters`; together they narrow. Behind the column
+    `display_key` of an answer stands `key_user`: the name of the user whose key it is, or the SID where the capture tells
+    no name; NULL for keys of no user. Lazy answers have it not.
     """
 
     _context: QueryContext
@@ -67,6 +71,7 @@ class Questions(Generic[_Answer]):
         """Return what a question is answered with here."""
         raise NotImplementedError
 
+    @renamed_arguments(user_sid="user")
     def timeline(
         self,
         key: Words = None,
@@ -80,7 +85,7 @@ class Questions(Generic[_Answer]):
         start: str | datetime | None = None,
         end: str | datetime | None = None,
         where: str | None = None,
-        user_sid: str | None = None,
+        user: str | None = None,
         columns: Sequence[str] | None = None,
         limit: int | None = None,
     ) -> _Answer:
@@ -97,7 +102,7 @@ class Questions(Generic[_Answer]):
             start: ISO 8601, or +90s after the first event, or -5m before the last.
             end: the last time, inclusive, in the same words.
             where: an SQL condition on the columns.
-            user_sid: SID whose key HKCU is.
+            user: whose keys HKCU and HKCR are, by name or SID; None: everybody's.
             columns: columns to return, in this order; None for all.
             limit: the first so many rows; None for all.
 
@@ -115,7 +120,7 @@ class Questions(Generic[_Answer]):
             start=start,
             end=end,
             where=where,
-            user_sid=user_sid,
+            user=user,
         )
         return self._answer(timeline.query(self._context, filters, columns=columns, limit=limit))
 
@@ -552,7 +557,7 @@ class Capture(Questions["pd.DataFrame"]):
     @property
     def event_columns(self) -> tuple[str, ...]:
         """The columns of a timeline."""
-        return self.context.event_columns
+        return timeline.timeline_columns(self.context)
 
     @property
     def backend(self) -> "Backend":
@@ -584,6 +589,7 @@ class Capture(Questions["pd.DataFrame"]):
         """
         return _Queries(self._context, self._standing)
 
+    @renamed_arguments(user_sid="user")
     def where(self, filters: Filters | None = None, /, **words: "Unpack[FilterWords]") -> Self:
         """Return the capture with these filters: every question of it uses them too.
 
@@ -652,7 +658,7 @@ class Capture(Questions["pd.DataFrame"]):
         """Return the net changes as two .reg files for regedit: one that makes them, one that takes them back.
 
         Args:
-            key: as in `changes`, as are the other arguments. `user_sid` is also whose keys are written
+            key: as in `changes`, as are the other arguments. `user` is also whose keys are written
                 below HKEY_CURRENT_USER; None: below HKEY_USERS.
             value: as in `changes`.
             under: as in `changes`.
@@ -664,7 +670,7 @@ class Capture(Questions["pd.DataFrame"]):
         from analysis.questions import changes
 
         asked = below(self._asked(key=key, value=value, **filters), under)
-        net = changes.query(self._context, asked).net_changes()
+        net = changes.query(self._context, changes.of_changes(asked)).net_changes()
         return changes.reg_files(self._context, net, asked)
 
     def span(self) -> tuple[int, int] | None:
@@ -677,7 +683,7 @@ class Capture(Questions["pd.DataFrame"]):
 
     def suggest_keys(self, text: str, n: int = 5) -> list[str]:
         """Return up to `n` display paths of this capture that are close to what a user wrote, best first."""
-        return self.context.suggest_keys(text, n)
+        return close_keys(self.context, text, n)
 
     def info(self) -> dict[str, Any]:
         """Return the facts of the capture as JSON values: the manifest, losses and diagnostics."""
@@ -702,7 +708,7 @@ class Capture(Questions["pd.DataFrame"]):
         return card_html(str(self.path), facts(self.manifest, closed=not self.context.engine.is_open))
 
     def _answer(self, query: "_AnyQuery") -> "pd.DataFrame":
-        return query.to_pandas(depth=3)
+        return query.to_pandas(depth=4)
 
 
 class Dataset(Capture):

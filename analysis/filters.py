@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Any
 
+from tracer.deprecation import renamed_arguments
 from tracer.errors import UsageError
 from tracer.registry.terms import Codes, Words, name_regex, value_pattern
 
@@ -34,7 +35,7 @@ class Filters:
         start: first time (`analysis.times.parse_time`).
         end: last time, inclusive.
         where: an SQL condition on the columns of `events`.
-        user_sid: SID whose key HKCU is.
+        user: whose keys HKCU and HKCR are: a name as the capture knows it, or a SID; None: everybody's.
     """
 
     key: Words = None
@@ -47,19 +48,24 @@ class Filters:
     start: str | datetime | None = None
     end: str | datetime | None = None
     where: str | None = None
-    user_sid: str | None = None
+    user: str | None = None
 
     def __post_init__(self) -> None:
         if self.value is not None:
             object.__setattr__(self, "value", value_pattern(self.value))
 
+    @property
+    def keys(self) -> list[str]:
+        """The keys and patterns of which one must match; none where every key fits."""
+        return [self.key] if isinstance(self.key, str) else list(self.key or ())
+
     def of_keys(self) -> "Filters":
         """Return only the filters of keys."""
-        return Filters(key=self.key, subtree=self.subtree, user_sid=self.user_sid)
+        return Filters(key=self.key, subtree=self.subtree, user=self.user)
 
     def of_events(self) -> "Filters":
         """Return the filters of events: neither of keys nor of values."""
-        return replace(self, key=None, subtree=False, user_sid=None, value=None)
+        return replace(self, key=None, subtree=False, user=None, value=None)
 
     @property
     def value_regex(self) -> str | None:
@@ -73,6 +79,9 @@ class Filters:
 
     def __str__(self) -> str:
         return ", ".join(f"{name}={word!r}" for name, word in self.stated().items())
+
+
+Filters.__init__ = renamed_arguments(user_sid="user")(Filters.__init__)  # type: ignore[method-assign]
 
 
 def below(filters: Filters, under: Words) -> Filters:

@@ -5,7 +5,7 @@ and processes each is in memory once.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,7 @@ from tracer.callbacks.registrations import Registrations
 from tracer.callbacks.selection import Names, Selection
 from tracer.deprecation import renamed_arguments
 from tracer.errors import CaptureError
+from tracer.registry.user_keys import user_root
 from tracer.schema import EVENTS, OF_VALUES, STRUCTURED, TABLES
 from tracer.store.manifest import STRUCTURES, Manifest
 from tracer.store.reader import table_files
@@ -38,7 +39,7 @@ _LIGHT = [name for name in EVENTS.names if name in (COLUMNS | set(_LINKS)) - set
 _FEW_HANDLES = 1 << 22  # up to so many lives of handles are kept in memory; more are looked up part by part
 
 
-@renamed_arguments(keys="key", until="end")
+@renamed_arguments(keys="key", until="end", user_sid="user")
 def replay(
     capture: "Capture | Path | str",
     registrations: Registrations | None = None,
@@ -47,7 +48,7 @@ def replay(
     start: str | datetime | None = None,
     end: str | datetime | None = None,
     subtree: bool = False,
-    user_sid: str | None = None,
+    user: str | None = None,
 ) -> Iterator[Notification]:
     r"""Yield events as notifications, in the order of `sequence`.
 
@@ -66,7 +67,7 @@ def replay(
         start: first time: ISO 8601, ``+90s`` after the first event, ``-5m`` before the last; None for all.
         end: last time, inclusive; None for all.
         subtree: also the keys below `key`.
-        user_sid: SID whose key HKCU is.
+        user: SID of the user whose keys HKCU and HKCR are; None: everybody's with a profile.
 
     Raises:
         CaptureError: the capture is missing, incomplete, damaged or of another format.
@@ -74,7 +75,7 @@ def replay(
     """
     stores = _stores(capture) if isinstance(capture, str | Path) else capture.context.stores
     shows_user = any(manifest.shows_user for _, manifest in stores)
-    selection = Selection(key=key, subtree=subtree, user_sid=user_sid, shows_user=shows_user)
+    selection = _selection(capture, key, subtree=subtree, user=user, shows_user=shows_user)
     parts = [part for _, manifest in stores for part in manifest.parts]
     first_ns = min((part["first_ns"] for part in parts), default=None)
     last_ns = max((part["last_ns"] for part in parts), default=None)
@@ -83,6 +84,26 @@ def replay(
         for time, is_end in ((start, False), (end, True))
     ]
     return _one_by_one(stores, registrations, selection, times[0], times[1])
+
+
+def _selection(
+    capture: "Capture | Path | str", key: Names, *, subtree: bool, user: str | None, shows_user: bool
+) -> Selection:
+    """Return the selection of keys; what users are called, and short ids, are looked up in the capture."""
+    texts = [key] if isinstance(key, str) else list(key or ())
+    if not any(user_root(text) or text.startswith("#") for text in texts):
+        return Selection(key=key, subtree=subtree, user=user, shows_user=shows_user)
+    from analysis.open import open_capture
+
+    with nullcontext(capture) if not isinstance(capture, str | Path) else open_capture(capture) as opened:
+        context = opened.context
+        return Selection(
+            key=[context.literal_key(text) for text in texts],
+            subtree=subtree,
+            user=user,
+            shows_user=shows_user,
+            sids=lambda word: [one.sid for one in context.users.meant(word)],
+        )
 
 
 def _one_by_one(

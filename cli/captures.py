@@ -2,27 +2,27 @@
 
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import typer
 
 from analysis.capture import Capture
 from analysis.engine.connection import engine_errors
+from analysis.filters import Filters
 from analysis.open import open_capture
 from analysis.questions.unknown_names import unknown_key
+from analysis.questions.users import with_spelled_keys
 from cli.exits import Exit
 from cli.output.console import console, is_terminal
 from cli.output.destination import Output, Render, write_rows
 from cli.output.phrases import plural, quoted
 from tracer.errors import RegtraceError, UsageError
 from tracer.registry.paths import has_wildcard
-
-if TYPE_CHECKING:
-    from analysis.filters import Filters
+from tracer.registry.user_keys import sid_of
 
 __all__ = ["check_keys", "fail_if_lossy", "opened", "print_rows", "timeline_reader"]
 
@@ -41,27 +41,29 @@ def opened(path: Path) -> Iterator[Capture]:
         yield capture
 
 
-def check_keys(capture: Capture, keys: Sequence[str] | None, *, subtree: bool, user_sid: str | None) -> None:
+def check_keys(capture: Capture, keys: Sequence[str] | None, *, subtree: bool, user: str | None) -> None:
     """Raise UsageError for a key that the capture does not have; a pattern may match nothing."""
     for key in keys or ():
         if has_wildcard(key):
-            _say_literal(capture, key, subtree=subtree, user_sid=user_sid)
-        sentence = unknown_key(capture.context, key, subtree=subtree, user_sid=user_sid)
+            _say_literal(capture, key, subtree=subtree, user=user)
+        sentence = unknown_key(capture.context, key, subtree=subtree, user=user)
         if sentence:
             raise UsageError(sentence)
+    if whose := capture.context.users_sentence(Filters(key=list(keys or ()), user=user)):
+        console.say(whose)
 
 
-def _say_literal(capture: Capture, key: str, *, subtree: bool, user_sid: str | None) -> None:
+def _say_literal(capture: Capture, key: str, *, subtree: bool, user: str | None) -> None:
     r"""Explain how to select a key whose name looks like the pattern, such as `HKLM\SOFTWARE\Classes\*`."""
     letters = re.sub(r"(?<!\[)[*?]", r"[\g<0>]", key)
-    if "**" not in key and capture.context.has_key(letters, subtree=subtree, user_sid=user_sid):
+    if "**" not in key and capture.context.has_key(letters, subtree=subtree, user=user):
         console.say(
             f"one key has exactly this name, and the pattern fits others too; for that key alone: {quoted(letters)}"
         )
 
 
 def timeline_reader(
-    capture: Capture, filters: "Filters", *, limit: int | None = None, columns: Sequence[str] | None = None
+    capture: Capture, filters: Filters, *, limit: int | None = None, columns: Sequence[str] | None = None
 ) -> pa.RecordBatchReader:
     """Return a timeline as a stream, with the engine's errors turned into ours."""
     return _with_our_errors(capture.timeline_reader(filters, limit=limit, columns=columns))
@@ -74,9 +76,27 @@ def print_rows(
     *,
     noun: str,
     limit: int | None = None,
+    asked: tuple[Capture, Filters] | None = None,
 ) -> int:
-    """Write rows, print their number for a person, and return it."""
-    count = write_rows(rows, output, render)
+    """Write rows, print their number for a person, and return it.
+
+    Args:
+        rows: the rows.
+        output: where they go.
+        render: makes the lines of a table.
+        noun: what one row is, in the singular.
+        limit: what --limit said.
+        asked: the capture and the filters; a table then shows users' keys below HKCU.
+    """
+    spelling = None if asked is None else _Spelling(*asked)
+    if spelling is not None:
+        count = write_rows(
+            rows, output, lambda block, width: render(with_spelled_keys(block, spelling), width)
+        )
+        if spelling.said:
+            console.note(spelling.said)
+    else:
+        count = write_rows(rows, output, render)
     more = " (--limit reached, there may be more)" if limit is not None and count == limit else ""
     if output.path is not None:
         console.say(f"wrote {plural(count, noun)} to {output.path}{more}")
@@ -89,6 +109,30 @@ def fail_if_lossy(capture: Capture, *, asked: bool) -> None:
     """Exit with the code for losses where --fail-on-loss is set."""
     if asked and not capture.manifest.complete:
         raise typer.Exit(Exit.LOSS)
+
+
+class _Spelling:
+    """Spells users' keys for a table; users are looked for at the first such key.
+
+    Attributes:
+        said: the sentence on whose HKCU is, where a key was spelled so and the filters do not ask for it; "" elsewhere.
+    """
+
+    def __init__(self, capture: Capture, filters: Filters) -> None:
+        self._context, self._filters = capture.context, filters
+        self._spell: Callable[[str], str] | None = None
+        self.said = ""
+
+    def __call__(self, display_key: str) -> str:
+        if sid_of(display_key) is None:
+            return display_key
+        if self._spell is None:
+            self._spell = self._context.users.spelling(self._filters)
+        spelled = self._spell(display_key)
+        is_own = spelled.partition("\\")[0] == "HKCU"
+        if is_own and not self.said and self._context.users_sentence(self._filters) is None:
+            self.said = self._context.users.sentence(replace(self._filters, key="HKCU")) or ""
+        return spelled
 
 
 def _with_our_errors(reader: pa.RecordBatchReader) -> pa.RecordBatchReader:

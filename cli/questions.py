@@ -35,7 +35,7 @@ def filters_of(
     start: str | None = None,
     end: str | None = None,
     where: str | None = None,
-    user_sid: str | None = None,
+    user: str | None = None,
 ) -> Filters:
     """Return the filters of a verb's options.
 
@@ -54,7 +54,7 @@ def filters_of(
         start=start,
         end=end,
         where=where,
-        user_sid=user_sid,
+        user=user,
     )
 
 
@@ -100,10 +100,12 @@ class Question:
         if isinstance(answer, pa.Table):
             rows = self.context.labelled(answer)
         elif isinstance(answer, pa.RecordBatchReader):
-            rows = self.context.labelled_batches(answer)
+            rows = self.context.with_hosts(answer)
         else:
             rows = answer.to_arrow()
-        return print_rows(rows, self.output, render, noun=noun, limit=limit)
+        own_sql = isinstance(answer, pa.RecordBatchReader)
+        asked = None if own_sql else (self.capture, self.filters)
+        return print_rows(rows, self.output, render, noun=noun, limit=limit, asked=asked)
 
 
 @contextmanager
@@ -121,7 +123,7 @@ def asking(path: Path, filters: Filters, output: Output, *, fail_on_loss: bool =
     """
     keys = [filters.key] if isinstance(filters.key, str) else filters.key
     with opened(path) as capture:
-        check_keys(capture, keys, subtree=filters.subtree, user_sid=filters.user_sid)
+        check_keys(capture, keys, subtree=filters.subtree, user=filters.user)
         sentence = unknown_process(capture.context, filters)
         if sentence:
             console.warn(sentence)

@@ -59,12 +59,14 @@ def ids_of(*paths: str) -> set[int]:
 
 def test_without_filters_every_row_comes_in_order_with_its_names(capture: Capture) -> None:
     frame = capture.timeline()
-    assert list(frame.columns) == list(EVENT_COLUMNS)
+    assert list(frame.columns) == list(capture.event_columns)
+    assert [name for name in frame.columns if name != "key_user"] == list(EVENT_COLUMNS)
     found = rows_of(frame)
     assert len(found) == len(ROWS)
     for row, wanted in zip(found, ROWS, strict=True):
         assert row.pop("time") == pd.Timestamp(wanted["time"])
         assert row.pop("status_name") == (None if wanted["status"] is None else status_name(wanted["status"]))
+        assert row.pop("key_user") == (SID if SID in (wanted["display_key"] or "") else None)
         assert row == {name: wanted[name] for name in row}
 
 
@@ -141,10 +143,8 @@ def test_many_keys_and_few_keys_take_the_same_rows(capture: Capture, monkeypatch
     assert few == listed == joined == wanted
 
 
-def test_hkcu_asks_whose(capture: Capture) -> None:
-    with pytest.raises(UsageError, match="HKCU"):
-        capture.timeline("HKCU\\Software\\Run")
-    found = sequences(capture.timeline("HKCU\\Software\\Run", user_sid=SID))
+def test_hkcu_is_the_users(capture: Capture) -> None:
+    found = sequences(capture.timeline("HKCU\\Software\\Run", user=SID))
     assert found == expected(lambda row: row["key"] == f"\\REGISTRY\\USER\\{SID}\\Software\\Run")
 
 

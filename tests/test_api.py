@@ -48,7 +48,7 @@ def test_key_comes_first_and_every_filter_is_shown(name: str) -> None:
     parameters = inspect.signature(getattr(Capture, name)).parameters
     first = next(one for one in parameters if one != "self")
     assert first == ("other" if name == "diff" else "key")
-    filters = ("key", "value", "subtree", "process", "pid", "operation", "status", "where", "user_sid")
+    filters = ("key", "value", "subtree", "process", "pid", "operation", "status", "where", "user")
     assert {*filters, "start", "end", "limit"} <= set(parameters)
     positional = [one for one in parameters.values() if one.kind is one.POSITIONAL_OR_KEYWORD]
     assert len(positional) <= (4 if name == "diff" else 3)  # self, key, value

@@ -316,7 +316,7 @@ def test_a_class_that_nobody_reports_is_refused_with_the_one_to_use(asked, advic
     [
         {"key": "C:\\Windows"},
         {"key": ""},
-        {"key": "HKCU\\Software"},
+        {"key": "HKCU\\Software", "user": "ann"},
         {"callback": 7},
     ],
 )

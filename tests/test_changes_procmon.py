@@ -145,7 +145,7 @@ def test_the_keys_that_procmon_saw_made_and_deleted(
 
 @pytest.mark.slow
 def test_undo_takes_back_what_was_added_and_changed_wholly(capture: Capture, sid: str) -> None:
-    files = capture.reg_files(user_sid=sid)
+    files = capture.reg_files(user=sid)
     frame = capture.changes()
     steps = read_reg(encode_file(files.undo))
     deleted = [step[1] for step in steps if step[0] == "delete"]

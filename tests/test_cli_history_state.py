@@ -21,7 +21,10 @@ from cli.app import app
 from cli.output.safe import from_spreadsheet
 from cli.tables.history import content_cell
 
-COLUMNS = {"history": HISTORY_COLUMNS, "state": STATE_COLUMNS}
+COLUMNS = {
+    verb: tuple(one for name in columns for one in ([name, "key_user"] if name == "display_key" else [name]))
+    for verb, columns in (("history", HISTORY_COLUMNS), ("state", STATE_COLUMNS))
+}
 ASKED = {"history": ("**",), "state": ("--at", "+3s")}
 
 

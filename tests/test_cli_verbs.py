@@ -22,8 +22,11 @@ from analysis.expressions.events_view import EVENT_COLUMNS
 from cli.app import app
 from cli.commands.keys import Sort
 from cli.output.safe import from_spreadsheet, visible
+from tracer.registry.user_keys import as_current_user
 
 ROOT = Path(__file__).resolve().parents[1]
+_KEY = EVENT_COLUMNS.index("display_key") + 1
+COLUMNS = [*EVENT_COLUMNS[:_KEY], "key_user", *EVENT_COLUMNS[_KEY:]]
 RUN = r"HKLM\SOFTWARE\Vendor\Run"
 
 
@@ -86,7 +89,7 @@ def test_jsonl_carries_every_column_of_every_event_in_order(capture):
     rows = [json.loads(line) for line in shown.stdout.splitlines()]
     expected = joined_rows()
     assert [row["sequence"] for row in rows] == list(range(len(expected)))
-    assert all(list(row) == list(EVENT_COLUMNS) for row in rows)
+    assert all(list(row) == COLUMNS for row in rows)
     for name in ("key", "value_name", "process", "pid", "time_ns", "status", "command_line"):
         assert [row[name] for row in rows] == [row[name] for row in expected]
     assert [row["data"] for row in rows] == [
@@ -98,7 +101,7 @@ def test_csv_carries_the_same(capture):
     shown = invoke("timeline", capture, "-f", "csv")
     rows = list(csv.DictReader(io.StringIO(shown.stdout_bytes.decode(), newline="")))
     expected = joined_rows()
-    assert list(rows[0]) == list(EVENT_COLUMNS)
+    assert list(rows[0]) == COLUMNS
     for name in ("key", "value_name", "process", "command_line"):
         assert [from_spreadsheet(row[name]) for row in rows] == [row[name] or "" for row in expected]
     for name in ("sequence", "time_ns", "pid", "status"):
@@ -113,7 +116,7 @@ def test_parquet_carries_the_same_with_exact_types(capture, tmp_path):
     assert shown.exit_code == 0
     assert f"wrote {len(joined_rows())} events" in shown.stderr
     table = pq.read_table(target)
-    assert table.schema.names == list(EVENT_COLUMNS)
+    assert table.schema.names == COLUMNS
     assert str(table.schema.field("time").type) == "timestamp[us, tz=UTC]"
     assert str(table.schema.field("status").type) == "uint32"
     assert str(table.schema.field("data").type) == "binary"
@@ -124,7 +127,8 @@ def test_parquet_carries_the_same_with_exact_types(capture, tmp_path):
 
 def test_a_table_in_a_pipe_shortens_nothing_and_holds_nothing_that_acts(capture):
     shown = invoke("timeline", capture).stdout
-    assert all(visible(row["display_key"]) in shown for row in joined_rows() if row["display_key"])
+    keys = [as_current_user(row["display_key"], "HKCU") for row in joined_rows() if row["display_key"]]
+    assert all(visible(key) in shown for key in keys)
     unsafe = [
         c for c in shown if c != "\n" and unicodedata.category(c) in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")
     ]
@@ -149,7 +153,8 @@ def test_a_table_on_a_terminal_fits_it(capture, show, columns):
 
 def test_wide_shortens_nothing_on_a_terminal(capture):
     shown = plain(as_on_a_terminal("timeline", capture, "--wide", "-q"))
-    assert all(visible(row["display_key"]) in shown for row in joined_rows() if row["display_key"])
+    keys = [as_current_user(row["display_key"], "HKCU") for row in joined_rows() if row["display_key"]]
+    assert all(visible(key) in shown for key in keys)
 
 
 def test_no_color_is_honoured(capture):
@@ -217,7 +222,7 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(capture, arguments, words):
 def test_a_pattern_that_matches_nothing_is_an_empty_answer(capture):
     shown = invoke("timeline", capture, "--key", r"HKLM\Nothing*", "-f", "csv")
     assert shown.exit_code == 0
-    assert shown.stdout.splitlines() == [",".join(EVENT_COLUMNS)]
+    assert shown.stdout.splitlines() == [",".join(COLUMNS)]
 
 
 def test_an_existing_file_is_kept_without_force(capture, tmp_path):

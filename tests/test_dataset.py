@@ -180,7 +180,7 @@ def test_the_current_control_set_is_each_captures_own(dataset, apart):
 def test_a_key_is_looked_for_in_the_captures_that_have_it_and_near_it(dataset):
     def helpers(*keys: str) -> str:
         before = set(dataset.context.engine._helpers)
-        dataset.timeline(list(keys), user_sid=SID)
+        dataset.timeline(list(keys))
         made = dataset.context.engine._helpers.keys() - before
         return " ".join(text for _, text in made if "read_parquet" in text)
 

@@ -259,7 +259,7 @@ def described(filters: Filters) -> str:
         "from": filters.start,
         "to": filters.end,
         "where": filters.where,
-        "HKCU of": filters.user_sid,
+        "HKCU of": filters.user,
     }
     return title + "".join(f", {word} {_words(asked)}" for word, asked in words.items() if asked is not None)
 

@@ -25,7 +25,9 @@ from analysis.engine.connection import HELPERS, answer, engine_errors, scan
 from analysis.engine.open_engine import OpenEngine
 from analysis.engine.relation import Columns, Relation, identifier, quoted
 from analysis.filters import Filters
-from analysis.questions.context import QueryContext, key_condition
+from analysis.questions.context import QueryContext
+from analysis.questions.key_conditions import key_condition
+from analysis.questions.users import User, by_batch, merged_users, with_key_users
 from tracer.registry.text import escape_argument
 from tracer.schema import TABLES
 from tracer.store.manifest import Manifest
@@ -53,6 +55,7 @@ class DatasetContext(QueryContext):
     def __init__(self, path: Path, members: Sequence[Member], engine: OpenEngine) -> None:
         super().__init__(path, merged(members), engine)
         self.members = tuple(members)
+        self._users_by_store: list[tuple[User, ...]] | None = None
 
     @classmethod
     def open(
@@ -100,6 +103,16 @@ class DatasetContext(QueryContext):
         """The directory and the manifest of each capture."""
         return [(member.path, member.manifest) for member in self.members]
 
+    def users_by_store(self) -> list[tuple[User, ...]]:
+        """Return the users of each capture."""
+        if self._users_by_store is None:
+            self._users_by_store = super().users_by_store()
+        return self._users_by_store
+
+    def first_ids(self, kind: str) -> list[int]:
+        """Return the first id of a kind in each capture."""
+        return [member.first[kind] for member in self.members]
+
     def relation(self, name: str) -> Relation:
         """Return a table of all captures, without the columns `host` and `capture`."""
         return Relation.of_table(f"{HELPERS}.{name}", self.columns[name])
@@ -121,11 +134,15 @@ class DatasetContext(QueryContext):
 
         They are NULL where no id in the row says which capture it is of; an answer without ids stays as it is.
         """
-        return label_rows(rows, self.members)
+        return label_rows(super().labelled(rows), self.members)
+
+    def with_hosts(self, rows: "pa.RecordBatchReader") -> "pa.RecordBatchReader":
+        """Return the batches of somebody's own SQL with the columns `host` and `capture` first; see `labelled`."""
+        return label_batches(rows, self.members)
 
     def labelled_batches(self, rows: "pa.RecordBatchReader") -> "pa.RecordBatchReader":
         """Return the batches of an answer with the columns `host` and `capture` first; see `labelled`."""
-        return label_batches(rows, self.members)
+        return self.with_hosts(by_batch(rows, lambda batch: with_key_users(batch, lambda: self.users)))
 
     def rows(self, filters: Filters, *, joined: bool = False) -> Relation:
         """Return the event rows that fit the filters, in no order; arguments as of `QueryContext.rows`."""
@@ -181,21 +198,40 @@ class DatasetContext(QueryContext):
         self.engine.named("alone", prefix, make, ())
         return prefix
 
-    def condition_of(self, texts: Sequence[str], subtree: bool, user_sid: str | None) -> str:
-        """Return the SQL condition for the keys that some texts name; each capture has its own CurrentControlSet."""
-        by_control_set: dict[int | None, list[str]] = {}
+    def condition_of(self, texts: Sequence[str], subtree: bool, user: str | None) -> str:
+        """Return the SQL condition for the keys that some texts name; each capture has its own links and users."""
         last = [*(member.first["key_id"] - 1 for member in self.members[1:]), 2**63 - 1]
-        for member, end in zip(self.members, last, strict=True):
-            between = f"key_id BETWEEN {member.first['key_id']} AND {end}"
-            by_control_set.setdefault(member.manifest.control_set, []).append(between)
-        conditions = {
-            number: f"({key_condition(texts, subtree, user_sid, number, shows_user=self.manifest.shows_user)})"
-            for number in by_control_set
-        }
-        if len(set(conditions.values())) == 1:
-            return next(iter(conditions.values()))
-        own = (f"({conditions[one]} AND ({' OR '.join(by_control_set[one])}))" for one in conditions)
+        by_condition: dict[str, list[str]] = {}
+        for number, (member, end) in enumerate(zip(self.members, last, strict=True)):
+            ids = range(member.first["key_id"], end + 1)
+            condition = self._condition_in(number, ids, texts, subtree, user)
+            by_condition.setdefault(condition, []).append(f"key_id BETWEEN {ids[0]} AND {end}")
+        if len(by_condition) == 1:
+            return f"({next(iter(by_condition))})"
+        own = (f"(({condition}) AND ({' OR '.join(places)}))" for condition, places in by_condition.items())
         return f"({' OR '.join(own)})"
+
+    def _condition_in(
+        self, number: int, ids: range, texts: Sequence[str], subtree: bool, user: str | None
+    ) -> str:
+        """Return the condition of the capture with this number, whose keys have these ids."""
+
+        def sids(word: str | None) -> list[str]:
+            own = merged_users(self.path.name, [self.users_by_store()[number]], nameless=False)
+            asked = word or user
+            if asked is None:
+                return [one.sid for one in own.people]
+            self.users.meant(asked)  # one that no capture has is a mistake
+            return [one.sid for one in own.called(asked)]
+
+        return key_condition(
+            texts,
+            subtree,
+            control_set=self.members[number].manifest.control_set,
+            shows_user=self.members[number].manifest.shows_user,
+            sids=sids,
+            path_of=lambda key_id: self.path_of(key_id) if key_id in ids else None,
+        )
 
     def _source(self, key_ids: list[int] | Relation | None, *, joined: bool) -> Relation:
         return self.source_of(key_ids, joined=joined)
@@ -203,8 +239,8 @@ class DatasetContext(QueryContext):
     def _fitting(self, condition: str) -> Relation:
         return Relation.of_table(super()._fitting(condition).name, columns_of_many(labelled=True)["events"])
 
-    def _key_condition(self, texts: Sequence[str], subtree: bool, user_sid: str | None) -> str:
-        return self.condition_of(texts, subtree, user_sid)
+    def _key_condition(self, texts: Sequence[str], subtree: bool, user: str | None) -> str:
+        return self.condition_of(texts, subtree, user)
 
     def _numbers(self, key_ids: list[int] | Relation | None) -> np.ndarray:
         """Return ids, or those of a relation, in order."""
@@ -225,7 +261,7 @@ class MemberContext(QueryContext):
     def __init__(self, dataset: DatasetContext, number: int) -> None:
         member = dataset.members[number]
         super().__init__(member.path, member.manifest, dataset.engine)
-        self._dataset = dataset
+        self._dataset, self._number = dataset, number
         self._prefix = dataset.views_of(number)
         after = dataset.members[number + 1].first if number + 1 < len(dataset.members) else None
         self._sequences, self._keys = (
@@ -241,6 +277,10 @@ class MemberContext(QueryContext):
     def relation(self, name: str) -> Relation:
         """Return a table of this capture."""
         return Relation.of_table(f"{HELPERS}.{self._prefix}{name}", self.columns[name])
+
+    def users_by_store(self) -> list[tuple[User, ...]]:
+        """Return the users of this capture."""
+        return [self._dataset.users_by_store()[self._number]]
 
     def span(self) -> tuple[int, int] | None:
         """Return the times of the first and the last event of the whole dataset; relative times refer to them."""
@@ -258,8 +298,8 @@ class MemberContext(QueryContext):
             f"SELECT * FROM {rows.source} WHERE sequence BETWEEN {first} AND {last}", rows.columns
         )
 
-    def _key_condition(self, texts: Sequence[str], subtree: bool, user_sid: str | None) -> str:
-        own = super()._key_condition(texts, subtree, user_sid)
+    def _key_condition(self, texts: Sequence[str], subtree: bool, user: str | None) -> str:
+        own = self._dataset.condition_of(texts, subtree, user)
         return f"(({own}) AND key_id BETWEEN {self._keys[0]} AND {self._keys[1]})"
 
 

@@ -12,6 +12,7 @@ from analysis.questions.context import QueryContext
 from analysis.questions.evidence import doubtful, surroundings
 from analysis.questions.query import ArrowSource, check_limit, frame_of
 from tracer.errors import UsageError
+from tracer.registry.user_keys import user_root
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from analysis.answers.net_changes import NetChanges
     from analysis.regfile.files import RegFiles
 
-__all__ = ["ChangesQuery", "query", "reg_files"]
+__all__ = ["ChangesQuery", "of_changes", "query", "reg_files"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +88,11 @@ def query(context: QueryContext, filters: Filters, *, limit: int | None = None) 
     return ChangesQuery(context, filters, check_limit(limit))
 
 
+def of_changes(filters: Filters) -> Filters:
+    """Return the filters of the changes for .reg files: a user may be given only for the names of keys in them."""
+    return filters if any(map(user_root, filters.keys)) else replace(filters, user=None)
+
+
 def reg_files(context: QueryContext, found: "NetChanges", filters: Filters) -> "RegFiles":
     """Return the .reg files of net changes; `filters` are those of their query.
 
@@ -97,9 +103,10 @@ def reg_files(context: QueryContext, found: "NetChanges", filters: Filters) -> "
 
     if len(context.stores) > 1:
         raise UsageError("a .reg file is for one registry; open one capture, not several")
+    user = None if filters.user is None else context.users.meant(filters.user)[0].sid
     return files_of(
         found.rows,
-        user_sid=filters.user_sid,
+        user_sid=user,
         narrowed=_is_narrow(filters) or filters.value is not None,
         about=[
             f"Net changes in {context.path.name}, by regtrace",

@@ -12,13 +12,14 @@ from analysis.engine.columns import EVENT_COLUMNS, columns_of_one
 from analysis.engine.connection import answer, condition_view, engine_errors, make_tables
 from analysis.engine.open_engine import OpenEngine
 from analysis.engine.phrases import Value, phrase
-from analysis.engine.relation import Columns, Relation, quoted
+from analysis.engine.relation import Columns, Relation
 from analysis.filters import Filters
+from analysis.questions.key_conditions import key_condition, key_number, literal
+from analysis.questions.users import User, Users, by_batch, find_users, merged_users, with_key_users
 from analysis.times import parse_time
 from tracer.errors import UsageError
-from tracer.registry.paths import compile_patterns, display_path, native_path
 from tracer.registry.terms import name_regex, operation_cases, status_words
-from tracer.registry.text import escape_argument, fold_name
+from tracer.registry.user_keys import user_root
 from tracer.schema import USAGE
 from tracer.store.manifest import Manifest
 from tracer.store.reader import table_files
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
-__all__ = ["QueryContext", "SingleContext", "key_condition"]
+__all__ = ["QueryContext", "SingleContext"]
 
 _FEW_ROWS = 100_000  # event rows that are worth a table of their own in memory
 _FEW_KEYS = 16  # up to so many ids go into the query as a list, which prunes row groups; more are joined
@@ -50,6 +51,28 @@ class QueryContext:
         self.path = path
         self.manifest = manifest
         self.engine = engine
+        self._users: Users | None = None
+
+    @property
+    def users(self) -> Users:
+        """The users whose keys the captures hold; they are looked for once."""
+        if self._users is None:
+            nameless = any(manifest.shows_user for _, manifest in self.stores)
+            self._users = merged_users(self.path.name, self.users_by_store(), nameless=nameless)
+        return self._users
+
+    def users_sentence(self, filters: Filters) -> str | None:
+        """Return the sentence that says whose keys HKCU and HKCR are; None where no key begins so."""
+        return self.users.sentence(filters) if any(map(user_root, filters.keys)) else None
+
+    def users_by_store(self) -> list[tuple[User, ...]]:
+        """Return the users of each capture of `stores`."""
+        return find_users(self)
+
+    def first_ids(self, kind: str) -> list[int]:
+        """Return the first id of a kind (`analysis.engine.columns.KINDS`) in each capture of `stores`."""
+        del kind
+        return [0]
 
     @property
     def columns(self) -> dict[str, Columns]:
@@ -71,12 +94,16 @@ class QueryContext:
         return [self]
 
     def labelled(self, rows: "pa.Table") -> "pa.Table":
-        """Return the rows of an answer; in a dataset, with the columns `host` and `capture` first."""
+        """Return the rows of an answer with whose key each is about; in a dataset, `host` and `capture` come first."""
+        return with_key_users(rows, lambda: self.users)
+
+    def with_hosts(self, rows: "pa.RecordBatchReader") -> "pa.RecordBatchReader":
+        """Return the batches of somebody's own SQL; in a dataset, with the columns `host` and `capture` first."""
         return rows
 
     def labelled_batches(self, rows: "pa.RecordBatchReader") -> "pa.RecordBatchReader":
-        """Return the batches of an answer; in a dataset, with the columns `host` and `capture` first."""
-        return rows
+        """Return the batches of an answer with what `labelled` adds to its rows."""
+        return by_batch(rows, self.labelled)
 
     def span(self) -> tuple[int, int] | None:
         """Return the times (UTC nanoseconds) of the first and the last event; None where there is none."""
@@ -149,13 +176,13 @@ class QueryContext:
             else _of_key_ids(found, key_ids)
         )
 
-    def has_key(self, text: str, *, subtree: bool = False, user_sid: str | None = None) -> bool:
+    def has_key(self, text: str, *, subtree: bool = False, user: str | None = None) -> bool:
         """Tell whether the capture has a key, or one that a pattern fits.
 
         Raises:
             UsageError: the key cannot be understood.
         """
-        query = f"SELECT count(*) FROM keys WHERE {self._key_condition([text], subtree, user_sid)}"
+        query = f"SELECT count(*) FROM keys WHERE {self._key_condition([text], subtree, user)}"
         with engine_errors("the key cannot be looked up"):
             return bool(answer(self.engine, query).column(0)[0].as_py())
 
@@ -187,33 +214,6 @@ class QueryContext:
         query = Relation(f"SELECT DISTINCT operation FROM {events.source}", (("operation", "string"),))
         return frozenset(self.engine.fetch(self.engine.keep("operations", query)).column(0).to_pylist())
 
-    def suggest_keys(self, text: str, n: int = 5) -> list[str]:
-        """Return up to `n` display paths of this capture that are close to what a user wrote, best first."""
-        try:
-            wanted = fold_name(display_path(native_path(text), control_set=self.manifest.control_set))
-        except UsageError:
-            wanted = fold_name(escape_argument(text))
-        name = wanted.rstrip("\\").rpartition("\\")[2]
-        path, last = quoted(wanted), quoted(name)
-        query = f"""
-            SELECT min(display_path) FROM (
-                SELECT display_path, folded_path,
-                    jaro_winkler_similarity(folded_path, {path}) AS alike,
-                    jaro_winkler_similarity(regexp_extract(folded_path, '[^\\\\]*$'), {last}) AS alike_name,
-                    contains(folded_path, {path}) OR starts_with({path}, folded_path || '\\') AS kin
-                FROM keys WHERE folded_path <> {path}
-            )
-            WHERE kin OR (alike > 0.75 AND alike_name > 0.7)
-            GROUP BY folded_path
-            ORDER BY max(alike + alike_name) DESC, length(folded_path), folded_path
-            LIMIT {max(0, int(n))}
-        """
-        if not wanted:
-            return []
-        with engine_errors():
-            found: list[str] = answer(self.engine, query).column(0).to_pylist()
-        return found
-
     def info(self) -> dict[str, Any]:
         """Return the facts of the capture as JSON values: the manifest, losses and diagnostics."""
         facts = self.manifest.as_dict()
@@ -227,10 +227,14 @@ class QueryContext:
 
         A list where they are few, else a relation with the column `key_id`.
         """
+        if filters.user is not None and not any(map(user_root, filters.keys)):
+            raise UsageError(
+                f"the user {filters.user} says whose HKCU or HKCR is meant, and no key begins with these; for what a user's "
+                "processes did, ask for the column user (--where)"
+            )
         if filters.key is None:
             return None
-        texts = [filters.key] if isinstance(filters.key, str) else list(filters.key)
-        condition = self._key_condition(texts, filters.subtree, filters.user_sid)
+        condition = self._key_condition(filters.keys, filters.subtree, filters.user)
         same = f"SELECT same_as FROM keys WHERE {condition}"
         query = f"SELECT key_id FROM keys WHERE same_as IN ({same}) ORDER BY key_id"
         kinds = dict(self.relation("keys").columns)
@@ -291,10 +295,37 @@ class QueryContext:
             self.columns["events"],
         )
 
-    def _key_condition(self, texts: Sequence[str], subtree: bool, user_sid: str | None) -> str:
+    def _key_condition(self, texts: Sequence[str], subtree: bool, user: str | None) -> str:
         """Return the SQL condition for the keys that one of some texts names."""
-        manifest = self.manifest
-        return key_condition(texts, subtree, user_sid, manifest.control_set, shows_user=manifest.shows_user)
+        return key_condition(
+            texts,
+            subtree,
+            control_set=self.manifest.control_set,
+            shows_user=self.manifest.shows_user,
+            sids=lambda word: [each.sid for each in self.users.meant(word or user)],
+            path_of=self.path_of,
+        )
+
+    def literal_key(self, text: str) -> str:
+        """Return a key as a text that needs no capture: in place of a short id, the path that it stands for.
+
+        Raises:
+            UsageError: there is no such id, or there are several captures, of which an id names a key of one.
+        """
+        number = key_number(text)
+        if number is None:
+            return text
+        path = self.path_of(number)
+        if path is None or len(self.stores) > 1:
+            why = "it has no such id" if path is None else "an id is of one capture, and here are several"
+            raise UsageError(f"the key {text} of {self.path.name} cannot be told: {why}")
+        return literal(path)
+
+    def path_of(self, key_id: int) -> str | None:
+        """Return the display path of a key; None where there is no such key."""
+        with engine_errors():
+            found = answer(self.engine, f"SELECT display_path FROM keys WHERE key_id = {int(key_id)}")
+        return found.column(0)[0].as_py() if found.num_rows else None
 
 
 class SingleContext(QueryContext):
@@ -311,20 +342,6 @@ class SingleContext(QueryContext):
 
         engine = OpenEngine(path.name, make, directories=[path], memory_limit=memory_limit, threads=threads)
         return cls(path, manifest, engine)
-
-
-def key_condition(
-    texts: Sequence[str], subtree: bool, user_sid: str | None, control_set: int | None, *, shows_user: bool
-) -> str:
-    """Return the SQL condition for the keys that a text names, in captures with this control set."""
-    patterns = [
-        pattern
-        for text in texts
-        for pattern in compile_patterns(
-            text, control_set=control_set, user_sid=user_sid, subtree=subtree, shows_user=shows_user
-        )
-    ]
-    return " OR ".join(pattern.sql("folded_path") for pattern in patterns) or "false"
 
 
 def _filtered(

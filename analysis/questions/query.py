@@ -95,6 +95,8 @@ def frame_of(rows: "pa.Table", context: QueryContext, filters: Filters, *, depth
     """
     frame = to_frame(rows)
     warn_unknown(context, filters, is_empty=not len(frame), depth=depth)
+    if sentence := context.users_sentence(filters):
+        frame.attrs["users"] = sentence
     return with_caveats(frame, find_caveats(context, filters))
 
 

@@ -9,6 +9,7 @@ from analysis.filters import Filters
 from analysis.questions.context import QueryContext
 from analysis.questions.query import Query, check_limit
 from analysis.questions.ranges import ranges, stream_ranges
+from analysis.questions.users import KEY_USER, by_batch, with_key_users
 from tracer.errors import UsageError
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from analysis.engine.relation import Relation
 
-__all__ = ["TimelineQuery", "query"]
+__all__ = ["TimelineQuery", "query", "timeline_columns"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,16 +26,30 @@ class TimelineQuery(Query):
 
     Attributes:
         unordered: the same rows in no order, with every column; None where there is a limit.
+        names: the columns of the answer, in order.
     """
 
     unordered: "Relation | None"
+    names: tuple[str, ...]
+
+    def to_arrow(self) -> "pa.Table":
+        """Run the query and return the answer."""
+        return self._answer(self.context.engine.fetch(self.relation))
 
     def reader(self, batch_rows: int = 16_384) -> "pa.RecordBatchReader":
         """Run the query and return the requested columns as a stream of Arrow batches."""
         if self.unordered is not None and (found := ranges(self.context, self.filters)):
-            return stream_ranges(self.context, self.unordered, found, self.relation.names, batch_rows)
-        with engine_errors():
-            return stream(self.context.engine, self.relation.sql, batch_rows)
+            rows = stream_ranges(self.context, self.unordered, found, self.relation.names, batch_rows)
+        else:
+            with engine_errors():
+                rows = stream(self.context.engine, self.relation.sql, batch_rows)
+        return by_batch(rows, self._answer)
+
+    def _answer(self, rows: "pa.Table") -> "pa.Table":
+        """Return rows with whose key each is about, where that is asked for."""
+        if KEY_USER in self.names:
+            rows = with_key_users(rows, lambda: self.context.users)
+        return rows.select(list(self.names))
 
 
 def query(
@@ -56,16 +71,26 @@ def query(
         UsageError: a filter cannot be understood, or there is no such column.
     """
     check_limit(limit)
-    rows = _rows(context, filters, columns)
-    ordered = rows.ordered("sequence", columns).limit(limit)
-    return TimelineQuery(context, filters, ordered, unordered=rows if limit is None else None)
+    names = timeline_columns(context)
+    _check_columns(names, columns)
+    asked = tuple(columns or names)
+    stored = [name for name in asked if name != KEY_USER]
+    if KEY_USER in asked and "display_key" not in stored:
+        stored.append("display_key")
+    rows = context.timeline_rows(filters)
+    ordered = rows.ordered("sequence", stored).limit(limit)
+    return TimelineQuery(context, filters, ordered, unordered=rows if limit is None else None, names=asked)
 
 
-def _rows(context: QueryContext, filters: Filters, columns: Sequence[str] | None) -> "Relation":
-    known = context.event_columns
+def timeline_columns(context: QueryContext) -> tuple[str, ...]:
+    """Return the columns of a timeline: those of `events`, and whose key each row is about."""
+    place = context.event_columns.index("display_key") + 1
+    return (*context.event_columns[:place], KEY_USER, *context.event_columns[place:])
+
+
+def _check_columns(known: Sequence[str], columns: Sequence[str] | None) -> None:
     if columns is not None and not columns:
         raise UsageError(f"no column given; use some of: {', '.join(known)}")
     for name in columns or ():
         if name not in known:
             raise UsageError(f"unknown column {name!r}; use some of: {', '.join(known)}")
-    return context.timeline_rows(filters)

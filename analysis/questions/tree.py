@@ -34,7 +34,7 @@ def query(
 def _tree(context: QueryContext, filters: Filters, depth: int, sort: str) -> Relation:
     tops, levels = None, [1]
     if filters.key is not None and filters.subtree:
-        ids = context.key_ids(Filters(key=filters.key, user_sid=filters.user_sid))
+        ids = context.key_ids(Filters(key=filters.key, user=filters.user))
         tops = phrase(
             "analysis.answers.tree:tops_of",
             keys=context.relation("keys"),

@@ -6,25 +6,61 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from analysis.engine.connection import answer, engine_errors
+from analysis.engine.relation import quoted
 from analysis.filters import Filters
-from tracer.errors import RegtraceWarning
-from tracer.registry.paths import has_wildcard
+from tracer.errors import RegtraceWarning, UsageError
+from tracer.registry.paths import display_path, has_wildcard, native_path
+from tracer.registry.text import escape_argument, fold_name
+from tracer.registry.user_keys import user_root
 
 if TYPE_CHECKING:
     from analysis.questions.context import QueryContext
 
-__all__ = ["unknown_key", "unknown_process", "warn_unknown"]
+__all__ = ["close_keys", "unknown_key", "unknown_process", "warn_unknown"]
 
 
-def unknown_key(context: "QueryContext", key: str, *, subtree: bool, user_sid: str | None) -> str | None:
+def close_keys(context: "QueryContext", text: str, n: int = 5) -> list[str]:
+    """Return up to `n` display paths of a capture that are close to what a user wrote, best first."""
+    asked, root = text, user_root(text)
+    if root is not None and not root.classes and (people := context.users.people):
+        text = f"HKU\\{people[0].sid}\\{root.rest}"
+    try:
+        wanted = fold_name(display_path(native_path(text), control_set=context.manifest.control_set))
+    except UsageError:
+        wanted = fold_name(escape_argument(text))
+    name = wanted.rstrip("\\").rpartition("\\")[2]
+    path, last = quoted(wanted), quoted(name)
+    query = f"""
+        SELECT min(display_path) FROM (
+            SELECT display_path, folded_path,
+                jaro_winkler_similarity(folded_path, {path}) AS alike,
+                jaro_winkler_similarity(regexp_extract(folded_path, '[^\\\\]*$'), {last}) AS alike_name,
+                contains(folded_path, {path}) OR starts_with({path}, folded_path || '\\') AS kin
+            FROM keys WHERE folded_path <> {path}
+        )
+        WHERE kin OR (alike > 0.75 AND alike_name > 0.7)
+        GROUP BY folded_path
+        ORDER BY max(alike + alike_name) DESC, length(folded_path), folded_path
+        LIMIT {max(0, int(n))}
+    """
+    if not wanted:
+        return []
+    with engine_errors():
+        found: list[str] = answer(context.engine, query).column(0).to_pylist()
+    if root is None:
+        return found
+    return list(map(context.users.spelling(Filters(key=asked)), found))  # as it was asked
+
+
+def unknown_key(context: "QueryContext", key: str, *, subtree: bool, user: str | None = None) -> str | None:
     """Return a sentence about a key that the capture does not have; None otherwise, or for a pattern.
 
     Raises:
         UsageError: the key cannot be understood.
     """
-    if has_wildcard(key) or context.has_key(key, subtree=subtree, user_sid=user_sid):
+    if has_wildcard(key) or context.has_key(key, subtree=subtree, user=user):
         return None
-    close = context.suggest_keys(key, 3)
+    close = close_keys(context, key, 3)
     hint = "did you mean " + " or ".join(close) if close else "see `regtrace keys` for those it has"
     return f"nothing in {context.path.name} touches a key {key}; {hint}"
 
@@ -61,7 +97,7 @@ def _sentences(context: "QueryContext", filters: Filters, *, is_empty: bool) -> 
     keys = [filters.key] if isinstance(filters.key, str) else list(filters.key or ())
     if is_empty or len(keys) > 1:
         for key in keys:
-            sentence = unknown_key(context, key, subtree=filters.subtree, user_sid=filters.user_sid)
+            sentence = unknown_key(context, key, subtree=filters.subtree, user=filters.user)
             if sentence:
                 yield sentence
     if is_empty:

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, TypedDict, TypeVar
 
 from analysis.filters import Filters
+from tracer.deprecation import renamed_arguments
 from tracer.errors import UsageError
 from tracer.registry.terms import Codes, Words
 
@@ -25,7 +26,7 @@ class MoreFilters(TypedDict, total=False):
     start: str | datetime | None
     end: str | datetime | None
     where: str | None
-    user_sid: str | None
+    user: str | None
 
 
 class ValueFilters(MoreFilters, total=False):
@@ -41,8 +42,9 @@ class FilterWords(ValueFilters, total=False):
 
 
 def shows_filters(function: _Function) -> _Function:
-    """Give a function with `**filters` a signature that lists every filter."""
+    """Give a function with `**filters` a signature that lists every filter; old names of filters still work."""
     signature = inspect.signature(function)
+    function = renamed_arguments(user_sid="user")(function)
     own = [one for one in signature.parameters.values() if one.kind is not one.VAR_KEYWORD]
     spelled = [
         inspect.Parameter(

@@ -21,7 +21,7 @@ from cli.options.common import (
     ProcessWord,
     StartTime,
     UnderWords,
-    UserSid,
+    UserWord,
     ValueWord,
     Where,
     Wide,
@@ -57,7 +57,7 @@ def changes(
     start: StartTime = None,
     end: EndTime = None,
     where: Where = None,
-    user_sid: UserSid = None,
+    user: UserWord = None,
     reg: Annotated[
         Path | None,
         typer.Option("--reg", metavar="FILE", help="Also write a .reg file that makes the changes."),
@@ -84,7 +84,7 @@ def changes(
     The files are for regedit (version 5.00), for the machine that was traced. Each ends with a list of what
     it cannot do, which is also said here: data never seen or cut, and names that no .reg file can hold.
     """
-    from analysis.questions.changes import reg_files
+    from analysis.questions.changes import of_changes, reg_files
     from cli.options.zones import find_zone
     from cli.output.destination import Output
     from cli.questions import asking, filters_of
@@ -94,11 +94,13 @@ def changes(
     _check_files(reg, undo, output, force=force)
     filters = filters_of(
         key=key, under=under, value=value, process=process, operation=operation,
-        start=start, end=end, where=where, user_sid=user_sid,
+        start=start, end=end, where=where, user=user,
     )  # fmt: skip
-    with asking(capture, filters, target, fail_on_loss=fail_on_loss) as question:
+    writes_files = reg is not None or undo is not None
+    asked = of_changes(filters) if writes_files else filters
+    with asking(capture, asked, target, fail_on_loss=fail_on_loss) as question:
         net = question.queries.changes().net_changes()
-        if reg is not None or undo is not None:
+        if writes_files:
             _write_files(reg_files(question.context, net, filters), reg, undo, force=force)
         rows = net.rows if limit is None else net.rows.slice(0, limit)
         lines = partial(change_lines, zone=target.zone, color=target.color)

@@ -18,7 +18,7 @@ from cli.options.common import (
     OutputFile,
     ProcessWord,
     UnderWords,
-    UserSid,
+    UserWord,
     ValueWord,
     Where,
     Wide,
@@ -59,7 +59,7 @@ def diff(
     value: ValueWord = None,
     process: ProcessWord = None,
     where: Where = None,
-    user_sid: UserSid = None,
+    user: UserWord = None,
     a_start: Annotated[
         str | None,
         typer.Option("--a-from", metavar="TIME", help="First time in CAPTURE: +90s after its start, or ISO 8601."),
@@ -112,7 +112,7 @@ def diff(
     from cli.tables.diff import diff_lines, diff_summary
 
     target = Output.of(output, format, force=force, wide=wide, zone=find_zone(tz))
-    filters = filters_of(key=key, under=under, value=value, process=process, where=where, user_sid=user_sid)
+    filters = filters_of(key=key, under=under, value=value, process=process, where=where, user=user)
     with ExitStack() as stack:
         source = stack.enter_context(opened(capture))
         second = None if other is None else stack.enter_context(opened(other))
@@ -149,5 +149,5 @@ def _check_keys(a: "Capture", b: "Capture", keys: "Sequence[str] | None", filter
     from cli.captures import check_keys
 
     for key in keys or ():
-        if not b.context.has_key(key, subtree=filters.subtree, user_sid=filters.user_sid):
-            check_keys(a, [key], subtree=filters.subtree, user_sid=filters.user_sid)
+        if not b.context.has_key(key, subtree=filters.subtree, user=filters.user):
+            check_keys(a, [key], subtree=filters.subtree, user=filters.user)

@@ -20,7 +20,7 @@ from cli.options.common import (
     StartTime,
     StatusWords,
     UnderWords,
-    UserSid,
+    UserWord,
     ValueWord,
     Where,
     Wide,
@@ -55,7 +55,7 @@ def errors(
     start: StartTime = None,
     end: EndTime = None,
     where: Where = None,
-    user_sid: UserSid = None,
+    user: UserWord = None,
     fold: Annotated[
         bool,
         typer.Option("--fold/--no-fold", help="Make one row of the misses of a search that found its key."),
@@ -85,7 +85,7 @@ def errors(
     target = Output.of(output, format, force=force, wide=wide, zone=find_zone(tz))
     filters = filters_of(
         key=key, under=under, value=value, process=process, operation=operation, status=status,
-        start=start, end=end, where=where, user_sid=user_sid,
+        start=start, end=end, where=where, user=user,
     )  # fmt: skip
     with asking(capture, filters, target, fail_on_loss=fail_on_loss) as question:
         question.print(

@@ -19,7 +19,7 @@ from cli.options.common import (
     ProcessWord,
     StartTime,
     UnderWords,
-    UserSid,
+    UserWord,
     Where,
     Wide,
     Zone,
@@ -71,7 +71,7 @@ def handles(
     start: StartTime = None,
     end: EndTime = None,
     where: Where = None,
-    user_sid: UserSid = None,
+    user: UserWord = None,
     limit: FewRows = None,
     format: FormatOption = None,  # noqa: A002
     output: OutputFile = None,
@@ -94,9 +94,7 @@ def handles(
 
     target = Output.of(output, format, force=force, wide=wide, zone=find_zone(tz))
     late_s = parse_duration(late)
-    filters = filters_of(
-        key=key, under=under, process=process, start=start, end=end, where=where, user_sid=user_sid
-    )
+    filters = filters_of(key=key, under=under, process=process, start=start, end=end, where=where, user=user)
     limit = few_rows(limit, target)
     with asking(capture, filters, target, fail_on_loss=fail_on_loss) as question:
         query = question.queries.handles(

@@ -19,7 +19,7 @@ from cli.options.common import (
     StartTime,
     StatusWords,
     Subtree,
-    UserSid,
+    UserWord,
     Where,
     Wide,
     Zone,
@@ -31,6 +31,10 @@ EXAMPLES = (
     Example(r"regtrace history app.regtrace 'HKLM\SOFTWARE\Vendor' Version", "one value"),
     Example(
         r"regtrace history app.regtrace 'HKLM\**\CurrentVersion\Run*'", "every value of the keys that fit"
+    ),
+    Example(
+        r"regtrace history app.regtrace 'HKCU\Software\Vendor' --subtree --user alice",
+        "a key of one user; without --user, of each",
     ),
     Example(
         r"regtrace history app.regtrace 'HKLM\SOFTWARE' --subtree --process setup.exe -o setup.csv",
@@ -45,7 +49,7 @@ def history(
         str,
         typer.Argument(
             metavar="KEY",
-            help="The key: HKLM\\... or \\REGISTRY\\..., any case; * and ** allowed, [*] is the letter *.",
+            help="The key: HKLM\\..., HKCU\\... or \\REGISTRY\\..., any case; * and ** allowed, [*] is the letter *.",
         ),
     ],
     value: Annotated[
@@ -61,7 +65,7 @@ def history(
     start: StartTime = None,
     end: EndTime = None,
     where: Where = None,
-    user_sid: UserSid = None,
+    user: UserWord = None,
     limit: Limit = None,
     format: FormatOption = None,  # noqa: A002
     output: OutputFile = None,
@@ -85,7 +89,7 @@ def history(
     filters = filters_of(
         key=None if subtree else [key], under=[key] if subtree else None, value=value,
         process=process, operation=operation, status=status, start=start, end=end, where=where,
-        user_sid=user_sid,
+        user=user,
     )  # fmt: skip
     with asking(capture, filters, target, fail_on_loss=fail_on_loss) as question:
         lines = partial(history_lines, zone=target.zone, color=target.color)

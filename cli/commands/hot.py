@@ -21,7 +21,7 @@ from cli.options.common import (
     StartTime,
     StatusWords,
     UnderWords,
-    UserSid,
+    UserWord,
     ValueWord,
     Where,
     Wide,
@@ -88,7 +88,7 @@ def hot(
     start: StartTime = None,
     end: EndTime = None,
     where: Where = None,
-    user_sid: UserSid = None,
+    user: UserWord = None,
     limit: FewRows = None,
     format: FormatOption = None,  # noqa: A002
     output: OutputFile = None,
@@ -113,7 +113,7 @@ def hot(
     every_s, gap_s = parse_duration(every), parse_duration(gap)
     filters = filters_of(
         key=key, under=under, value=value, process=process, operation=operation, status=status,
-        start=start, end=end, where=where, user_sid=user_sid,
+        start=start, end=end, where=where, user=user,
     )  # fmt: skip
     limit = few_rows(limit, target)
     with asking(capture, filters, target, fail_on_loss=fail_on_loss) as question:

@@ -14,7 +14,7 @@ from cli.options.common import (
     FormatOption,
     Limit,
     OutputFile,
-    UserSid,
+    UserWord,
     Wide,
     Zone,
 )
@@ -63,7 +63,7 @@ def keys(
             "--under", "-u", metavar="KEY", help="Only this key and keys below it; * and ? allowed."
         ),
     ] = None,
-    user_sid: UserSid = None,
+    user: UserWord = None,
     sort: Annotated[Sort, typer.Option("--sort", "-s", help="The order.")] = Sort.EVENTS,
     limit: Limit = None,
     format: FormatOption = None,  # noqa: A002
@@ -78,6 +78,7 @@ def keys(
     Spellings of one key are one row. Counts are of operations tried or done, the same in every question (`regtrace
     list operations`, docs/questions.md). The largest come first, times and keys in their own order.
     """
+    from analysis.filters import Filters
     from cli.captures import check_keys, fail_if_lossy, opened, print_rows
     from cli.options.zones import find_zone
     from cli.output.destination import Output
@@ -85,11 +86,11 @@ def keys(
 
     target = Output.of(output, format, force=force, wide=wide, zone=find_zone(tz))
     with opened(capture) as source:
-        check_keys(source, [under] if under else None, subtree=True, user_sid=user_sid)
-        rows = source.queries.keys(under=under, sort=sort.value, limit=limit, user_sid=user_sid).to_arrow()
-        print_rows(
-            rows, target, partial(key_lines, zone=target.zone, color=target.color), noun="key", limit=limit
-        )
+        check_keys(source, [under] if under else None, subtree=True, user=user)
+        filters = Filters(key=under, subtree=under is not None, user=user)
+        rows = source.where(filters).queries.keys(sort=sort.value, limit=limit).to_arrow()
+        lines = partial(key_lines, zone=target.zone, color=target.color)
+        print_rows(rows, target, lines, noun="key", limit=limit, asked=(source, filters))
         if under is None and (counts := _keys_with_events(source)):
             touched, names = counts
             console.note(

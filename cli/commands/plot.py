@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from cli.options.common import CapturePath, Example, FailOnLoss, Force, UserSid, Where
+from cli.options.common import CapturePath, Example, FailOnLoss, Force, UserWord, Where
 from cli.output.console import console
 
 __all__ = ["EXAMPLES", "Kind", "plot"]
@@ -73,7 +73,7 @@ def plot(
         str | None, typer.Option("--to", metavar="TIME", help="Last time, written as for --from.")
     ] = None,
     where: Where = None,
-    user_sid: UserSid = None,
+    user: UserWord = None,
     limit: Annotated[
         int | None,
         typer.Option(
@@ -106,10 +106,10 @@ def plot(
 
     filters = Filters(
         key=key or None, subtree=subtree, value=value, process=process, operation=operation, status=status,
-        start=start, end=end, where=where, user_sid=user_sid,
+        start=start, end=end, where=where, user=user,
     )  # fmt: skip
     with opened(capture) as source:
-        check_keys(source, key, subtree=subtree or kind is Kind.TREE, user_sid=user_sid)
+        check_keys(source, key, subtree=subtree or kind is Kind.TREE, user=user)
         picture = PICTURES[kind.value](source, filters, limit=limit)
         content = picture.render(output.suffix.lower())
         with open_target(output, force=force) as stream:

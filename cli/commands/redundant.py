@@ -20,7 +20,7 @@ from cli.options.common import (
     StartTime,
     StatusWords,
     UnderWords,
-    UserSid,
+    UserWord,
     ValueWord,
     Where,
     Wide,
@@ -54,7 +54,7 @@ def redundant(
     start: StartTime = None,
     end: EndTime = None,
     where: Where = None,
-    user_sid: UserSid = None,
+    user: UserWord = None,
     limit: FewRows = None,
     format: FormatOption = None,  # noqa: A002
     output: OutputFile = None,
@@ -77,7 +77,7 @@ def redundant(
     target = Output.of(output, format, force=force, wide=wide, zone=find_zone(tz))
     filters = filters_of(
         key=key, under=under, value=value, process=process, operation=operation, status=status,
-        start=start, end=end, where=where, user_sid=user_sid,
+        start=start, end=end, where=where, user=user,
     )  # fmt: skip
     limit = few_rows(limit, target)
     with asking(capture, filters, target, fail_on_loss=fail_on_loss) as question:

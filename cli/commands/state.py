@@ -16,7 +16,7 @@ from cli.options.common import (
     OutputFile,
     ProcessWord,
     UnderWords,
-    UserSid,
+    UserWord,
     Where,
     Wide,
     Zone,
@@ -61,7 +61,7 @@ def state(
     ] = None,
     process: ProcessWord = None,
     where: Where = None,
-    user_sid: UserSid = None,
+    user: UserWord = None,
     limit: Limit = None,
     format: FormatOption = None,  # noqa: A002
     output: OutputFile = None,
@@ -82,9 +82,7 @@ def state(
     from cli.tables.state import state_lines
 
     target = Output.of(output, format, force=force, wide=wide, zone=find_zone(tz))
-    filters = filters_of(
-        key=key, under=under, value=value, process=process, end=at, where=where, user_sid=user_sid
-    )
+    filters = filters_of(key=key, under=under, value=value, process=process, end=at, where=where, user=user)
     with asking(capture, filters, target, fail_on_loss=fail_on_loss) as question:
         span, end_ns = question.context.span(), question.context.interval(filters)[1]
         if span is not None and end_ns is not None and end_ns > span[1]:

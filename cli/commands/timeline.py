@@ -17,7 +17,7 @@ from cli.options.common import (
     OutputFile,
     StatusWords,
     Subtree,
-    UserSid,
+    UserWord,
     ValueWord,
     Where,
     Wide,
@@ -55,7 +55,7 @@ def timeline(
     key: Annotated[
         list[str] | None,
         typer.Option("--key", "-k", metavar="KEY",
-                     help="The key: HKLM\\... or \\REGISTRY\\..., any case. * stands for any letters "
+                     help="The key: HKLM\\..., HKCU\\... or \\REGISTRY\\..., any case. * stands for any letters "
                      "of a component, ** for any components, [*] for the letter *. Repeatable."),
     ] = None,
     subtree: Subtree = False,
@@ -76,7 +76,7 @@ def timeline(
         str | None, typer.Option("--to", metavar="TIME", help="Last time, written as for --from.")
     ] = None,
     where: Where = None,
-    user_sid: UserSid = None,
+    user: UserWord = None,
     limit: Limit = None,
     format: FormatOption = None,  # noqa: A002
     output: OutputFile = None,
@@ -100,10 +100,10 @@ def timeline(
     target = Output.of(output, format, force=force, wide=wide, zone=find_zone(tz))
     filters = Filters(
         key=key or None, subtree=subtree, value=value, process=process, operation=operation, status=status,
-        start=start, end=end, where=where, user_sid=user_sid,
+        start=start, end=end, where=where, user=user,
     )  # fmt: skip
     with opened(capture) as source:
-        check_keys(source, key, subtree=subtree, user_sid=user_sid)
+        check_keys(source, key, subtree=subtree, user=user)
         rows = timeline_reader(source, filters, limit=limit)
         count = print_rows(
             rows,
@@ -111,6 +111,7 @@ def timeline(
             partial(timeline_lines, zone=target.zone, color=target.color),
             noun="event",
             limit=limit,
+            asked=(source, filters),
         )
         _hint(capture, key, count)
         fail_if_lossy(source, asked=fail_on_loss)

@@ -21,7 +21,7 @@ from cli.options.common import (
     StartTime,
     StatusWords,
     UnderWords,
-    UserSid,
+    UserWord,
     ValueWord,
     Where,
     Wide,
@@ -75,7 +75,7 @@ def tree(
     start: StartTime = None,
     end: EndTime = None,
     where: Where = None,
-    user_sid: UserSid = None,
+    user: UserWord = None,
     limit: Limit = None,
     format: FormatOption = None,  # noqa: A002
     output: OutputFile = None,
@@ -98,7 +98,7 @@ def tree(
     target = Output.of(output, format, force=force, wide=wide, zone=find_zone(tz))
     filters = filters_of(
         key=key, under=under, value=value, process=process, operation=operation, status=status,
-        start=start, end=end, where=where, user_sid=user_sid,
+        start=start, end=end, where=where, user=user,
     )  # fmt: skip
     with asking(capture, filters, target, fail_on_loss=fail_on_loss) as question:
         question.print(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.exits import Exit
-from cli.options.common import Example, UserSid, Zone
+from cli.options.common import Example, UserWord, Zone
 from cli.output.console import console, is_terminal
 from cli.recording.options import NoHandles
 
@@ -46,7 +46,7 @@ def watch(
     key: Annotated[
         list[str] | None,
         typer.Option("--key", "-k", metavar="KEY",
-                     help="The key: HKLM\\... or \\REGISTRY\\..., any case. * stands for any letters "
+                     help="The key: HKLM\\..., HKCU\\... or \\REGISTRY\\..., any case. * stands for any letters "
                      "of a component, ** for any components, [*] for the letter *. Repeatable."),
     ] = None,
     subtree: Annotated[bool, typer.Option("--subtree", help="Keys below KEY as well.")] = False,
@@ -79,7 +79,7 @@ def watch(
     duration: Annotated[
         str | None, typer.Option("--duration", metavar="TIME", help="End after this long: 30s, 5m, 1h30m.")
     ] = None,
-    user_sid: UserSid = None,
+    user: UserWord = None,
     format: Annotated[  # noqa: A002
         WatchFormat | None,
         typer.Option("--format", "-f", help="table (on a terminal) or jsonl (elsewhere)."),
@@ -107,7 +107,7 @@ def watch(
 
     zone = find_zone(tz)
     seconds = None if duration is None else parse_duration(duration)
-    rows = RowFilter(key=key or None, subtree=subtree, user_sid=user_sid, process=process or None, operation=operation,
+    rows = RowFilter(key=key or None, subtree=subtree, user=user, process=process or None, operation=operation,
                      status=status, value=value)  # fmt: skip
     row_format = format or (WatchFormat.TABLE if is_terminal(sys.stdout) else WatchFormat.JSONL)
     if row_format is WatchFormat.TABLE and not is_terminal(sys.stdout):

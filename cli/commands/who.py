@@ -19,7 +19,7 @@ from cli.options.common import (
     StartTime,
     StatusWords,
     Subtree,
-    UserSid,
+    UserWord,
     Where,
     Wide,
     Zone,
@@ -62,7 +62,7 @@ def who(
     start: StartTime = None,
     end: EndTime = None,
     where: Where = None,
-    user_sid: UserSid = None,
+    user: UserWord = None,
     limit: Limit = None,
     format: FormatOption = None,  # noqa: A002
     output: OutputFile = None,
@@ -87,7 +87,7 @@ def who(
         key=[key] if key is not None and not subtree else None,
         under=[key] if key is not None and subtree else None,
         value=value, process=process, operation=operation, status=status,
-        start=start, end=end, where=where, user_sid=user_sid,
+        start=start, end=end, where=where, user=user,
     )  # fmt: skip
     with asking(capture, filters, target, fail_on_loss=fail_on_loss) as question:
         question.print(

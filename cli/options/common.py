@@ -27,7 +27,7 @@ __all__ = [
     "StatusWords",
     "Subtree",
     "UnderWords",
-    "UserSid",
+    "UserWord",
     "ValueWord",
     "Where",
     "Wide",
@@ -87,7 +87,7 @@ KeyWords = Annotated[
         "--key",
         "-k",
         metavar="KEY",
-        help="Only this key: HKLM\\... or \\REGISTRY\\..., any case; * and ** allowed, [*] is the letter *. Repeatable.",
+        help="Only this key: HKLM\\..., HKCU\\... or \\REGISTRY\\..., any case; * and ** allowed, [*] is the letter *. Repeatable.",
     ),
 ]
 Limit = Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="Show the first N rows only.")]
@@ -147,9 +147,14 @@ UnderWords = Annotated[
         help="Only this key and keys below it; * and ** allowed, [*] is the letter *. Repeatable.",
     ),
 ]
-UserSid = Annotated[
+UserWord = Annotated[
     str | None,
-    typer.Option("--user-sid", metavar="SID", help="Whose key HKCU is, such as S-1-5-21-...-1001."),
+    typer.Option(
+        "--user",
+        "--user-sid",
+        metavar="NAME|SID",
+        help="Whose keys HKCU and HKCR are: alice, S-1-5-21-...-1001. Default: everybody's.",
+    ),
 ]
 ValueWord = Annotated[
     str | None,

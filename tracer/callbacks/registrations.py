@@ -99,7 +99,7 @@ class Registrations:
         self._registered: dict[int, Registration] = {}  # replaced, never changed
         self._failures_before = 0  # of those that were unregistered
 
-    @renamed_arguments(keys="key", processes="process")
+    @renamed_arguments(keys="key", processes="process", user_sid="user")
     def register(
         self,
         callback: Callback,
@@ -109,7 +109,7 @@ class Registrations:
         process: Processes = None,
         altitude: str = DEFAULT_ALTITUDE,
         subtree: bool = False,
-        user_sid: str | None = None,
+        user: str | None = None,
     ) -> int:
         r"""Register a callback and return its cookie.
 
@@ -126,7 +126,7 @@ class Registrations:
                 pre-notifications and last for post-notifications. Equal ones, which the kernel refuses, are
                 called in the order in which they were registered.
             subtree: also the keys below.
-            user_sid: SID whose key HKCU is.
+            user: SID of the user whose keys HKCU and HKCR are; None: everybody's with a profile.
 
         Raises:
             UsageError: a filter or the altitude cannot be understood.
@@ -137,7 +137,7 @@ class Registrations:
             raise UsageError(
                 f"{altitude!r} is not an altitude; give a decimal number as text, such as '385000'"
             )
-        selection = Selection(notify=notify, key=key, process=process, subtree=subtree, user_sid=user_sid)
+        selection = Selection(notify=notify, key=key, process=process, subtree=subtree, user=user)
         with self._lock:
             cookie = next(self._cookies)
             registration = Registration(cookie, callback, altitude, selection)

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from tracer.callbacks.notify_class import REPORTED, Notify
 from tracer.errors import UsageError
-from tracer.registry.paths import KeyPattern, compile_patterns
+from tracer.registry.paths import KeyPattern
 from tracer.registry.terms import name_regex
+from tracer.registry.user_keys import compile_patterns, is_sid, user_root
 
 __all__ = ["Names", "Notifies", "Processes", "Selection"]
 
@@ -34,8 +35,9 @@ class Selection:
         process: image names (patterns with ``*`` and ``?``, any case), image paths (with a backslash), or pids; digits
             in a text also name a pid. A row whose process is not known cannot match.
         subtree: keys below a matching key match too.
-        user_sid: SID whose key HKCU is.
-        shows_user: whether keys are called HKCU because their user is unknown (`tracer.registry.paths.compile_patterns`).
+        user: SID of the user whose keys HKCU and HKCR are; None: everybody's with a profile.
+        sids: returns the SIDs that a user's name or SID means, where that is known; None: only SIDs are understood.
+        shows_user: whether keys are called HKCU because their user is unknown (`tracer.registry.user_keys.compile_patterns`).
 
     Raises:
         UsageError: a filter cannot be understood, or names a class that no source reports.
@@ -48,14 +50,20 @@ class Selection:
         key: Names = None,
         process: Processes = None,
         subtree: bool = False,
-        user_sid: str | None = None,
+        user: str | None = None,
         shows_user: bool = False,
+        sids: Callable[[str | None], Sequence[str]] | None = None,
     ) -> None:
         self.notify = _classes(notify)
         self.keys = _as_tuple(key)
         self.processes = _as_tuple(process)
-        self._subtree, self._user_sid, self._shows_user = subtree, user_sid, shows_user
+        self._subtree, self._user, self._shows_user = subtree, user, shows_user
+        self._sids = sids
         self._patterns: dict[int | None, list[KeyPattern]] = {}
+        if user is not None and not any(map(user_root, self.keys or ())):
+            raise UsageError(
+                f"the user {user} says whose HKCU or HKCR is meant, and no key begins with these"
+            )
         self._compile(None)  # so that a mistake is reported now
         self._key_verdicts: dict[tuple[int | None, str], bool] = {}
         texts = [word for word in self.processes or () if isinstance(word, str)]
@@ -107,12 +115,26 @@ class Selection:
                 for pattern in compile_patterns(
                     text,
                     control_set=control_set,
-                    user_sid=self._user_sid,
+                    users=self._users_of(text),
                     subtree=self._subtree,
                     shows_user=self._shows_user,
                 )
             ]
         return self._patterns[control_set]
+
+    def _users_of(self, key: str) -> Sequence[str] | None:
+        """Return the SIDs of those whose key this is; None: everybody's."""
+        root = user_root(key)
+        if root is None:
+            return None
+        word = root.user or self._user
+        if self._sids is not None:
+            return self._sids(word)
+        if word is not None and not is_sid(word):
+            raise UsageError(
+                f"live events tell users by their SIDs only: give one such as S-1-5-21-1-2-3-1001, not {word!r}"
+            )
+        return None if word is None else [word]
 
 
 class _Globs:

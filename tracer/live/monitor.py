@@ -55,7 +55,7 @@ class Monitor:
         operation: only these, as `--operation` takes them; None for all. Fewer cost the system less.
         option_word: names (0x1), data (0x2), data before (0x4): of the machine, and it stays after the session.
         subtree: also the keys below `key`.
-        user_sid: SID whose key HKCU is.
+        user: SID of the user whose keys HKCU and HKCR are; None: everybody's with a profile.
         registrations: callbacks that were registered before; shared, not copied.
         control_set: number of the current control set; None asks the system.
         source: records from elsewhere, for which no session is started; batches or a `RecordSource`.
@@ -76,7 +76,7 @@ class Monitor:
         SessionError: on entering: the session cannot be started.
     """
 
-    @renamed_arguments(keys="key", processes="process", operations="operation")
+    @renamed_arguments(keys="key", processes="process", operations="operation", user_sid="user")
     def __init__(
         self,
         key: Names = None,
@@ -85,7 +85,7 @@ class Monitor:
         option_word: int = ALL_OPTIONS,
         *,
         subtree: bool = False,
-        user_sid: str | None = None,
+        user: str | None = None,
         registrations: Registrations | None = None,
         control_set: int | None = None,
         source: RecordSource | Iterable[list[RawRecord]] | None = None,
@@ -96,9 +96,7 @@ class Monitor:
         self.notes: list[str] = []
         self.delivered = self.filtered = 0
         self._operations = _reported(operation)
-        self._filter = RowFilter(
-            key=key, process=process, operation=operation, subtree=subtree, user_sid=user_sid
-        )
+        self._filter = RowFilter(key=key, process=process, operation=operation, subtree=subtree, user=user)
         self._option_word = option_word
         self._seed, self._snapshot, self._control_set = seed, snapshot, control_set
         self._stream = LiveStream("monitor", buffer_kib=64) if source is None else None
@@ -109,7 +107,7 @@ class Monitor:
         self._ended, self._hurry = threading.Event(), threading.Event()
         self._error: BaseException | None = None
 
-    @renamed_arguments(keys="key", processes="process")
+    @renamed_arguments(keys="key", processes="process", user_sid="user")
     def register(
         self,
         callback: Callback,
@@ -119,7 +117,7 @@ class Monitor:
         process: Processes = None,
         altitude: str = DEFAULT_ALTITUDE,
         subtree: bool = False,
-        user_sid: str | None = None,
+        user: str | None = None,
     ) -> int:
         """Register a callback and return its cookie; see `tracer.callbacks.registrations.Registrations.register`."""
         return self.registrations.register(
@@ -129,7 +127,7 @@ class Monitor:
             process=process,
             altitude=altitude,
             subtree=subtree,
-            user_sid=user_sid,
+            user=user,
         )
 
     def unregister(self, cookie: int) -> None:

@@ -29,7 +29,7 @@ class RowFilter:
     Args:
         key: a key or a pattern (`tracer.registry.paths.compile_pattern`), or several of which one must match.
         subtree: keys below a matching key match too.
-        user_sid: SID whose key HKCU is.
+        user: SID of the user whose keys HKCU and HKCR are; None: everybody's with a profile.
         process: image names (patterns with ``*`` and ``?``), image paths (with a backslash), or pids.
         operation: words separated by commas: SetValueKey, set, delete, read, write ...
         status: success, error, a status name or code; several separated by commas.
@@ -47,13 +47,13 @@ class RowFilter:
         *,
         key: Names = None,
         subtree: bool = False,
-        user_sid: str | None = None,
+        user: str | None = None,
         process: Processes = None,
         operation: Words = None,
         status: Codes = None,
         value: str | None = None,
     ) -> None:
-        self._selection = Selection(key=key, process=process, subtree=subtree, user_sid=user_sid)
+        self._selection = Selection(key=key, process=process, subtree=subtree, user=user)
         self.operations, self._cases = operation_names(operation), operation_cases(operation)
         self._status = None if status is None else status_words(status)
         self._value = None if value is None else name_regex(value_pattern(value))

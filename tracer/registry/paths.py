@@ -17,7 +17,6 @@ from tracer.registry.text import escape_argument, fold_name
 __all__ = [
     "KeyPattern",
     "compile_pattern",
-    "compile_patterns",
     "display_path",
     "display_paths",
     "has_wildcard",
@@ -38,7 +37,7 @@ _ROOTS = {
 }
 _CURRENT_USER = ("HKCU", "HKEY_CURRENT_USER")
 _NATIVE_ROOTS = ("MACHINE", "USER", "A", "WC")
-_ADVICE = "start it with HKLM, HKU, HKCR, HKCC, HKCU (with a user's SID) or \\REGISTRY\\"
+_ADVICE = "start it with HKLM, HKU, HKCU, HKCR, HKCC or \\REGISTRY\\"
 
 # ASCII only: Unicode case rules would let a long s stand for the S of REGISTRY.
 _PREFIX = re.compile(r"(?:Computer\\|(?:Microsoft\.PowerShell\.Core\\)?Registry::)", re.ASCII | re.IGNORECASE)
@@ -173,36 +172,6 @@ class KeyPattern:
             spellings += [_sql_native(spelling) for spelling in spellings]
         regex = _quote(self.regex)
         return f"({' OR '.join(f'regexp_full_match({spelling}, {regex})' for spelling in spellings)})"
-
-
-def compile_patterns(
-    text: str,
-    *,
-    control_set: int | None = None,
-    user_sid: str | None = None,
-    subtree: bool = False,
-    shows_user: bool = False,
-) -> list[KeyPattern]:
-    r"""Return the patterns for a key that a user wrote, of which one must match; see `compile_pattern`.
-
-    Args:
-        text: the key or pattern.
-        control_set: number of the current control set; None if unknown.
-        user_sid: SID whose key HKCU is.
-        subtree: keys below a matching key match too.
-        shows_user: whether keys are shown as ``HKCU\...`` because nothing says whose they are, as in a Procmon log
-            without a SID. HKCU then means these, beside those of `user_sid`.
-
-    Raises:
-        UsageError: the root is unknown, or it is HKCU, no SID was given, and nothing is shown so.
-    """
-    head, separator, rest = _tidy(as_pattern(text)).partition("\\")
-    if not (shows_user and head.removesuffix(":").upper() in _CURRENT_USER):
-        return [compile_pattern(text, control_set=control_set, user_sid=user_sid, subtree=subtree)]
-    as_displayed = _pattern(text, fold_name(f"HKCU{separator}{rest}"), None, subtree=subtree, native=False)
-    if user_sid is None:
-        return [as_displayed]
-    return [compile_pattern(text, control_set=control_set, user_sid=user_sid, subtree=subtree), as_displayed]
 
 
 def compile_pattern(
