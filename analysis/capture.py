@@ -47,9 +47,10 @@ if TYPE_CHECKING:
     from analysis.dataset.members import Member
     from analysis.questions.changes import ChangesQuery
     from analysis.questions.diff import DiffQuery
+    from analysis.questions.divergence import DivergenceQuery
     from analysis.regfile.files import RegFiles
 
-    _AnyQuery = Query | ChangesQuery | DiffQuery
+    _AnyQuery = Query | ChangesQuery | DiffQuery | DivergenceQuery
 
 __all__ = ["Capture", "Dataset", "Questions"]
 
@@ -523,6 +524,69 @@ class Questions(Generic[_Answer]):
             counts=counts,
             a=(a_start, a_end),
             b=(b_start, b_end),
+            limit=limit,
+        )
+        return self._answer(query)
+
+    @shows_filters
+    def first_divergence(
+        self,
+        other: "Capture | None" = None,
+        key: Words = None,
+        value: str | None = None,
+        *,
+        fold: str | Collection[str] | None = None,
+        a_process: str | int | None = None,
+        b_process: str | int | None = None,
+        a_start: str | datetime | None = None,
+        a_end: str | datetime | None = None,
+        b_start: str | datetime | None = None,
+        b_end: str | datetime | None = None,
+        context: int = 5,
+        limit: int | None = None,
+        **filters: "Unpack[MoreFilters]",
+    ) -> _Answer:
+        """Return where two runs part first: the operation that one does and the other does not, or that ends otherwise.
+
+            works.first_divergence(fails, process="app.exe")
+            capture.first_divergence(a_process=1234, b_process=5678)
+
+        The operations of both are aligned one by one, whatever their addresses, ids and times. The columns are those of
+        `analysis.answers.divergence.diverge`: first the divergence, then the reads before it that returned other data, the
+        nearest first, then the operations before and after it. Where the runs do not part, only such reads are rows.
+        `attrs["notes"]` says what the alignment passed over.
+
+        Args:
+            other: the other capture; None: this one, of which two processes or intervals are aligned.
+            key: a key or pattern, or several: only operations on them are aligned. None for all.
+            value: a value name or pattern; None for all operations.
+            fold: what differs between machines and means nothing: sid, guid, controlset, wow64, or all, "" for nothing;
+                None: sid and controlset. Folded SIDs and GUIDs pair by the order in which each side first uses them.
+            a_process: the process of this side, as the filter `process`.
+            b_process: that of the other; where both are given, processes pair whatever their images.
+            a_start: first time of this side (`analysis.times.parse_time`), as its own capture counts.
+            a_end: last time of this side, inclusive.
+            b_start: first time of the other side.
+            b_end: last time of the other side.
+            context: how many operations before and after the divergence are rows.
+            limit: the first so many rows; None for all.
+            filters: which rows are aligned on both sides.
+
+        Raises:
+            UsageError: a filter cannot be understood, there is nothing to align, or no process has a partner.
+        """
+        from analysis.questions import divergence
+
+        query = divergence.query(
+            self._context,
+            self._asked(key=key, value=value, **filters),
+            None if other is None else other.context,
+            fold=fold,
+            a_process=a_process,
+            b_process=b_process,
+            a=(a_start, a_end),
+            b=(b_start, b_end),
+            context_rows=context,
             limit=limit,
         )
         return self._answer(query)

@@ -47,11 +47,12 @@ def test_a_narrowed_capture_cannot_be_asked_for_something_else(capture: Capture)
 def test_key_comes_first_and_every_filter_is_shown(name: str) -> None:
     parameters = inspect.signature(getattr(Capture, name)).parameters
     first = next(one for one in parameters if one != "self")
-    assert first == ("other" if name == "diff" else "key")
+    compares = name in ("diff", "first_divergence")
+    assert first == ("other" if compares else "key")
     filters = ("key", "value", "subtree", "process", "pid", "operation", "status", "where", "user")
     assert {*filters, "start", "end", "limit"} <= set(parameters)
     positional = [one for one in parameters.values() if one.kind is one.POSITIONAL_OR_KEYWORD]
-    assert len(positional) <= (4 if name == "diff" else 3)  # self, key, value
+    assert len(positional) <= (4 if compares else 3)  # self, key, value
 
 
 def test_an_answer_has_every_form(capture: Capture) -> None:

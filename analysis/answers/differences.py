@@ -12,7 +12,7 @@ from analysis.answers.normalize import meaning_of_text
 from analysis.answers.returned import OWN, by_batch, value_texts
 from tracer.registry.values import ValueType
 
-__all__ = ["DIFFERENCES", "differences"]
+__all__ = ["DIFFERENCES", "differences", "folded_content"]
 
 _PAIRS = ("known", "type", "size", "data", "text", "count", "key", "process", "pid", "time", "sequence",
           "key_id", "process_id")  # fmt: skip
@@ -74,7 +74,7 @@ def _without_twins(rows: pa.Table, folds: Collection[str]) -> pa.Table:
             *(row[name] for name in _CALLED),
             row[f"{letter}_known"],
             row[f"{letter}_changed"],
-            _folded(*held, folds),
+            folded_content(*held, folds),
         )
         of_sides = waiting.setdefault(thing, {"a": [], "b": []})
         others = of_sides["b" if letter == "a" else "a"]
@@ -85,7 +85,7 @@ def _without_twins(rows: pa.Table, folds: Collection[str]) -> pa.Table:
     return rows.filter(pa.array(left))
 
 
-def _folded(
+def folded_content(
     data: bytes | None, size: int | None, kind: int | None, folds: Collection[str]
 ) -> tuple[Any, ...]:
     """Return the content of a value; identifiers in a complete text are folded."""
@@ -171,7 +171,7 @@ def _contents(out: dict[str, pa.Array], rows: Bools, folds: Collection[str]) -> 
             {name: out[f"{letter}_{name}"][row].as_py() for name in ("data", "size", "type")}
             for letter in "ab"
         ]
-        one, other = (_folded(each["data"], each["size"], each["type"], folds) for each in held)
+        one, other = (folded_content(each["data"], each["size"], each["type"], folds) for each in held)
         unlike[row] = one != other
     return unlike, unknown
 

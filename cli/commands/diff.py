@@ -1,4 +1,4 @@
-"""`regtrace diff`: two captures, or two intervals of one, compared by meaning."""
+"""`regtrace diff`: two captures, or two intervals of one, compared by meaning; or where two runs part first."""
 
 from functools import partial
 from pathlib import Path
@@ -26,6 +26,7 @@ from cli.options.common import (
 )
 from cli.output.console import console
 from cli.output.phrases import quoted
+from tracer.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,6 +41,13 @@ EXAMPLES = (
     Example(
         "regtrace diff good.regtrace bad.regtrace --fold sid,controlset --only values",
         "values only, whoever the user is",
+    ),
+    Example(
+        "regtrace diff works.regtrace fails.regtrace --first --process app.exe",
+        "where the run that fails parts from the one that works, and what it had read",
+    ),
+    Example(
+        "regtrace diff app.regtrace --first --a-process 1234 --b-process 5678", "two processes of one capture"
     ),
     Example("regtrace diff app.regtrace --a-to +10s --b-from +10s", "before and after, in one capture"),
     Example(
@@ -74,7 +82,7 @@ def diff(
         typer.Option(
             "--fold", metavar="WORDS",
             help="Parts of names to ignore: sid, guid, controlset, wow64, or all. Names that do not "
-            "pair one to one stay apart.",
+            "pair one to one stay apart. With --first: sid,controlset where not given.",
         ),
     ] = None,
     only: Annotated[
@@ -87,6 +95,24 @@ def diff(
     counts: Annotated[
         bool, typer.Option("--counts", help="Different numbers of operations are differences too.")
     ] = False,
+    first: Annotated[
+        bool,
+        typer.Option(
+            "--first", help="Show where the operations of both part first, and what each side had read by then."
+        ),
+    ] = False,
+    a_process: Annotated[
+        str | None,
+        typer.Option("--a-process", metavar="NAME|PID", help="With --first: the process of CAPTURE."),
+    ] = None,
+    b_process: Annotated[
+        str | None,
+        typer.Option("--b-process", metavar="NAME|PID", help="With --first: the process of OTHER, or of CAPTURE too."),
+    ] = None,
+    context: Annotated[
+        int | None,
+        typer.Option("--context", metavar="N", min=0, help="With --first: operations to show before and after. Default: 5."),
+    ] = None,
     limit: Limit = None,
     format: FormatOption = None,  # noqa: A002
     output: OutputFile = None,
@@ -100,7 +126,16 @@ def diff(
     Values differ where their last known contents do, or where one side alone changed them; keys where one
     side alone made or deleted them, or they are there on one side only; processes where one side alone has
     them. Returns 3 where there are differences, else 0.
+
+    --first aligns the operations of both sides one by one, thread by thread, whatever their times, ids and
+    addresses, and shows the first that one side does and the other does not, or that ends otherwise. Reads
+    before it that returned other data may be why: the nearest is listed first. Returns 3 where they part.
     """
+    if first:
+        if only is not None or counts:
+            raise UsageError("--only and --counts compare the registry; with --first operations are aligned")
+    elif (a_process, b_process, context) != (None, None, None):
+        raise UsageError("--a-process, --b-process and --context need --first")
     from contextlib import ExitStack
 
     from analysis.questions.caveats import find_caveats
@@ -110,6 +145,7 @@ def diff(
     from cli.output.phrases import plural
     from cli.questions import Question, filters_of
     from cli.tables.diff import diff_lines, diff_summary
+    from cli.tables.divergence import divergence_lines
 
     target = Output.of(output, format, force=force, wide=wide, zone=find_zone(tz))
     filters = filters_of(key=key, under=under, value=value, process=process, where=where, user=user)
@@ -117,28 +153,46 @@ def diff(
         source = stack.enter_context(opened(capture))
         second = None if other is None else stack.enter_context(opened(other))
         _check_keys(source, second or source, key or under, filters)
-        query = source.where(filters).queries.diff(
-            second, fold=fold, only=only, counts=counts,
-            a_start=a_start, a_end=a_end, b_start=b_start, b_end=b_end,
-        )  # fmt: skip
-        rows = query.to_arrow()
-        shown = rows if limit is None else rows.slice(0, limit)
-        Question(source, filters, target).print(
-            shown, partial(diff_lines, color=target.color), noun="difference", limit=limit
-        )
-        console.note(diff_summary(rows))
-        if apart := sum(rows.column("apart").to_pylist()):
-            console.note(
-                f"{plural(apart, 'difference')} could not be paired: several names of one side become one name, "
-                "and which of them pair is unknown (column apart)"
+        if first:
+            query = source.where(filters).queries.first_divergence(
+                second, fold=fold, a_process=a_process, b_process=b_process, context=5 if context is None else context,
+                a_start=a_start, a_end=a_end, b_start=b_start, b_end=b_end, limit=limit,
+            )  # fmt: skip
+            found = query.compare()
+            rows, differ = found.rows, found.parted
+            render = partial(
+                divergence_lines, found=found, names=[capture.name, (other or capture).name], zone=target.zone,
+                color=target.color,
+            )  # fmt: skip
+            Question(source, filters, target).print(
+                rows if limit is None else rows.slice(0, limit), render, noun="row", limit=limit
             )
+            for sentence in found.notes:
+                console.note(sentence)
+        else:
+            query = source.where(filters).queries.diff(
+                second, fold=fold, only=only, counts=counts,
+                a_start=a_start, a_end=a_end, b_start=b_start, b_end=b_end,
+            )  # fmt: skip
+            rows = query.to_arrow()
+            shown = rows if limit is None else rows.slice(0, limit)
+            Question(source, filters, target).print(
+                shown, partial(diff_lines, color=target.color), noun="difference", limit=limit
+            )
+            differ = rows.num_rows > 0
+            console.note(diff_summary(rows))
+            if apart := sum(rows.column("apart").to_pylist()):
+                console.note(
+                    f"{plural(apart, 'difference')} could not be paired: several names of one side become one name, "
+                    "and which of them pair is unknown (column apart)"
+                )
         for letter, (one, asked) in zip("ab", query.sides, strict=True):
             for sentence in find_caveats(one, asked).sentences:
                 console.note(f"{letter}: {sentence}")
-        if other is not None and rows.num_rows and fold is None:
+        if other is not None and differ and fold is None and not first:
             console.hint(f"regtrace diff {quoted(capture)} {quoted(other)} --fold sid,controlset")
         complete = all(one.manifest.complete for one, _ in query.sides)
-    if rows.num_rows:
+    if differ:
         raise typer.Exit(Exit.FINDINGS)
     if fail_on_loss and not complete:
         raise typer.Exit(Exit.LOSS)

@@ -58,6 +58,8 @@ def usual(capture: rt.Capture) -> list[Callable[[], object]]:
             lambda f=fold, k=key: capture.diff(key=k, a_end="+5ms", b_start="+5ms", fold=f)
             for fold, key in product((None, "all", "sid,controlset"), (None, KEY))
         ),
+        lambda: capture.first_divergence(a_end="+5ms", b_start="+5ms"),
+        lambda: capture.first_divergence(process=PROCESS, a_end="+5ms", b_start="+5ms"),
         *(lambda o=word: capture.timeline(operation=o, limit=1) for word in words()),
         *(lambda s=word: capture.timeline(status=s, limit=1) for word in ("success", "error", "NAME_NOT_FOUND")),
         lambda: capture.timeline(KEY, value="a*", process=PROCESS, start="+1ms", end="+1s", limit=1),
