@@ -1,7 +1,9 @@
 """The history of values: each write and delete, its change, and the source of the old content."""
 
+from collections.abc import Mapping, Sequence
+
 import ibis
-from ibis.expr.types import BooleanValue, Table
+from ibis.expr.types import Table
 
 from analysis.answers.evidence import (
     evidence,
@@ -85,23 +87,16 @@ def value_history(
         fits = evidence_rows["value_name"].re_search(regex)
         evidence_rows = evidence_rows.filter(evidence_rows["value"].isnull() | fits)
     marks = _marks(evidence_rows)
-    fact, sequence, none = marks["fact"], marks["sequence"], ibis.null("int64")
-    of_value = ibis.window(group_by=["key_id", "value"], order_by=["sequence", "rank"], rows=_BEFORE)
-    of_key = ibis.window(group_by=["key_id"], order_by=["sequence", "rank"], rows=_BEFORE)
-    last = {
-        name: ibis.ifelse(fact.isin(facts), sequence, none).max().over(of_value)
-        for name, facts in VALUE_FACTS.items()
-    } | {
-        name: ibis.ifelse(fact.isin(facts) & marks["value"].isnull(), sequence, none).max().over(of_key)
-        for name, facts in KEY_FACTS.items()
-    }
-    marks = marks.mutate(**last)
-    word, by = known_value(marks)
-    marks = marks.mutate(own_from=word, own_sequence=by)
-    taken = (marks["rank"] == 0) & marks["own_from"].isin(["write", "read"])
-    rows = marks.filter(_is_change(marks) | taken).select(
-        *_PLACE, "said", "value", "own_from", "own_sequence"
-    )
+    of_values, of_keys = marks.filter(marks["value"].notnull()), marks.filter(marks["value"].isnull())
+    rows = _with_newest(of_values, VALUE_FACTS, ["key_id", "value"])
+    rows = rows.filter(rows["is_change"] | (rows["rank"] == 0))
+    # Of their keys only these rows are asked, which are few beside the reads.
+    nothing = {name: ibis.null("int64") for name in VALUE_FACTS}
+    rows = _with_newest(rows.union(of_keys.mutate(**nothing).select(*rows.columns)), KEY_FACTS, ["key_id"])
+    word, by = known_value(rows)
+    rows = rows.mutate(own_from=word, own_sequence=by)
+    taken = (rows["rank"] == 0) & rows["own_from"].isin(["write", "read"])
+    rows = rows.filter(rows["is_change"] | taken).select(*_PLACE, "said", "value", "own_from", "own_sequence")
     if shown is not None:
         rows = rows.semi_join(shown, "sequence")
     rows = _with_contents(rows, evidence_rows if events is None else events)
@@ -112,33 +107,38 @@ def value_history(
 
 
 def _marks(evidence_rows: Table) -> Table:
-    """Return place, fact, value, operation and rank of the evidence of keys in which something was changed.
+    """Return place, fact, said, value, is_change and rank of the evidence of keys in which something was changed.
 
     What is sorted has no more columns than that: data is looked up for the rows of the answer. A key that was
     deleted or renamed has, with rank 0, a row for each value that was heard of before.
     """
     facts = (fact for some in (VALUE_FACTS, KEY_FACTS) for each in some.values() for fact in each)
     marks = evidence_rows.filter(evidence_rows["fact"].isin([*facts, "failed", "hearsay"]))
-    origin = ["origin"] if "origin" in marks.columns else []
-    marks = marks.select(*_PLACE, "fact", "said", "value", "operation", *origin)
-    gone = marks.filter(marks["fact"].isin(KEY_FACTS["key_deleted"]))
-    gone = gone.filter(gone["origin"] == "own") if origin else gone
-    changed = marks.filter(_is_change(marks)).select("key_id").union(gone.select("key_id")).distinct()
+    is_own = marks["origin"] == "own" if "origin" in marks.columns else ibis.literal(True)
+    is_change = marks["operation"].isin(["SetValueKey", "DeleteValueKey"]) & marks["value"].notnull()
+    is_gone = marks["fact"].isin(KEY_FACTS["key_deleted"]) & is_own
+    marks = marks.select(*_PLACE, "fact", "said", "value", is_change=is_change & is_own, is_gone=is_gone)
+    changed = marks.filter(marks["is_change"] | marks["is_gone"]).select("key_id").distinct()
     marks = marks.semi_join(changed, "key_id")
     heard = marks.filter(marks["value"].notnull())
     heard = heard.group_by(of_key="key_id", of_value="value").aggregate(first=heard["sequence"].min())
+    gone = marks.filter(marks["is_gone"]).drop("value")
     taken = gone.inner_join(heard, [gone["key_id"] == heard["of_key"], gone["sequence"] > heard["first"]])
-    taken = taken.select(
-        *_PLACE, "fact", "said", "operation", *origin, value="of_value", rank=ibis.literal(0)
-    )
-    return marks.mutate(rank=ibis.literal(1)).union(taken.select(*marks.columns, "rank"))
+    taken = taken.mutate(value=taken["of_value"], rank=ibis.literal(0))
+    marks = marks.mutate(rank=ibis.literal(1))
+    return marks.union(taken.select(*marks.columns)).drop("is_gone")
 
 
-def _is_change(rows: Table) -> BooleanValue:
-    changes: BooleanValue = (
-        rows["operation"].isin(["SetValueKey", "DeleteValueKey"]) & rows["value"].notnull()
-    )
-    return changes & (rows["origin"] == "own") if "origin" in rows.columns else changes
+def _with_newest(rows: Table, facts: Mapping[str, Sequence[str]], of: Sequence[str]) -> Table:
+    """Add the sequences of the newest earlier rows with each of these facts, among those alike in the columns `of`."""
+    before = ibis.window(group_by=of, order_by=["sequence", "rank"], rows=_BEFORE)
+    fact, sequence, none = rows["fact"], rows["sequence"], ibis.null("int64")
+    newest = {
+        # Rank 0 is the key's own fact, said again for each of its values.
+        name: ibis.ifelse(fact.isin(some) & (rows["rank"] == 1), sequence, none).max().over(before)
+        for name, some in facts.items()
+    }
+    return rows.mutate(**newest)
 
 
 def _with_contents(rows: Table, events: Table) -> Table:

@@ -1,7 +1,7 @@
 """Keys and values as of a time: from the newest evidence before it, and whether that may be out of date."""
 
 import ibis
-from ibis.expr.types import BooleanValue, IntegerValue, StringValue, Table
+from ibis.expr.types import BooleanValue, StringValue, Table
 
 from analysis.answers.evidence import (
     EXISTING_KEY,
@@ -90,9 +90,10 @@ def state_at(
     heard = None
     if "origin" in evidence_rows.columns:
         evidence_rows, heard = _last_stays(evidence_rows)
-    states = _values(evidence_rows, regex, heard)
+    newest_of_keys = _newest_of_keys(evidence_rows)
+    states = _values(evidence_rows, newest_of_keys, regex, heard)
     if regex is None:
-        states = states.union(_keys(evidence_rows))
+        states = states.union(_keys(newest_of_keys))
     if shown is not None:
         states = states.semi_join(shown, "sequence")
     states = _since_lost(_with_event(states, evidence_rows, events), losses, unproved, at_ns)
@@ -118,7 +119,23 @@ def _last_stays(evidence_rows: Table) -> tuple[Table, Table]:
     return evidence_rows.filter(evidence_rows["stay"] == evidence_rows["last_stay"]), earlier
 
 
-def _values(evidence_rows: Table, regex: str | None, heard: Table | None) -> Table:
+def _newest_of_keys(evidence_rows: Table) -> Table:
+    """Return for each key the sequences of its newest evidence: KEY_FACTS and, of the key alone, there, missing, and hearsay."""
+    fact, sequence = evidence_rows["fact"], evidence_rows["sequence"]
+    facts = KEY_FACTS | {
+        "there": EXISTING_KEY,
+        "missing": ("key_missing",),
+        "hearsay": ("key_doubtful", "key_hearsay", *HEARSAY),
+    }
+    newest_rows = {name: sequence.max(where=fact.isin(some)) for name, some in facts.items()}
+    if "origin" in evidence_rows.columns:  # the renames with which stays began, to which a key came
+        newest_rows["begun"] = sequence.max(
+            where=(evidence_rows["origin"] == "renamed") & fact.isin(ARRIVALS)
+        )
+    return evidence_rows.group_by("key_id").aggregate(**newest_rows)
+
+
+def _values(evidence_rows: Table, newest_of_keys: Table, regex: str | None, heard: Table | None) -> Table:
     """Return key_id, value, known (before losses are looked at) and sequence of each value; `heard`: of `_last_stays`."""
     rows = evidence_rows.filter(evidence_rows["value"].notnull())
     if heard is not None:
@@ -130,39 +147,20 @@ def _values(evidence_rows: Table, regex: str | None, heard: Table | None) -> Tab
         hearsay=rows["sequence"].max(where=rows["fact"].isin(HEARSAY)),
         **{name: rows["sequence"].max(where=rows["fact"].isin(facts)) for name, facts in VALUE_FACTS.items()},
     )
-    whole = evidence_rows.filter(evidence_rows["value"].isnull())
-    of_keys = whole.group_by(of_key="key_id").aggregate(
-        **{name: whole["sequence"].max(where=whole["fact"].isin(facts)) for name, facts in KEY_FACTS.items()},
-        **_begun(whole),
-    )
+    begun = ["begun"] if "begun" in newest_of_keys.columns else []
+    of_keys = newest_of_keys.select(*KEY_FACTS, *begun, of_key="key_id")
     values = values.left_join(of_keys, values["key_id"] == of_keys["of_key"])
     word, sequence = known_value(values)
     values = values.select("key_id", "value", known=word, sequence=sequence)
     return values.filter(values["known"].notnull())  # only attempts that failed: nothing is known
 
 
-def _begun(evidence_rows: Table) -> dict[str, IntegerValue]:
-    """Return the column of the renames with which stays began, to which a key came; none where there are no stays."""
-    if "origin" not in evidence_rows.columns:
-        return {}
-    begins = (evidence_rows["origin"] == "renamed") & evidence_rows["fact"].isin(ARRIVALS)
-    return {"begun": evidence_rows["sequence"].max(where=begins)}
-
-
-def _keys(evidence_rows: Table) -> Table:
+def _keys(newest_of_keys: Table) -> Table:
     """Return the same of keys; `value` is NULL."""
-    fact, sequence = evidence_rows["fact"], evidence_rows["sequence"]
-    rows = evidence_rows.group_by("key_id").aggregate(
-        there=sequence.max(where=fact.isin(EXISTING_KEY)),
-        missing=sequence.max(where=fact == "key_missing"),
-        gone=sequence.max(where=fact.isin(["key_deleted", "key_renamed"])),
-        unsure=sequence.max(where=fact.isin(KEY_FACTS["key_unknown"])),
-        hearsay=sequence.max(where=fact.isin(["key_doubtful", "key_hearsay", *HEARSAY])),
-        **_begun(evidence_rows),
-    )
-    there, missing, gone = (newest(rows, name) for name in ("there", "missing", "gone"))
+    rows = newest_of_keys
+    there, missing, gone = (newest(rows, name) for name in ("there", "missing", "key_deleted"))
     last = ibis.greatest(there, missing, gone)
-    unsure, hearsay = newest(rows, "unsure"), newest(rows, "hearsay")
+    unsure, hearsay = newest(rows, "key_unknown"), newest(rows, "hearsay")
     is_unknown = (unsure > last) | (last < 0)
     word = ibis.cases(
         (is_unknown, "unknown"), (there == last, "exists"), (missing == last, "absent"), else_="deleted"
