@@ -1,5 +1,7 @@
 """Values and keys before and after their changes: the evidence of both sides, not yet compared."""
 
+from functools import reduce
+
 import ibis
 from ibis.expr.types import BooleanValue, IntegerColumn, IntegerValue, StringValue, Table, Value
 
@@ -7,7 +9,6 @@ from analysis.answers.evidence import (
     ABSENT_KEY,
     EXISTING_KEY,
     evidence,
-    first_spellings,
     in_stay_of,
     of_path,
     source_events,
@@ -84,7 +85,14 @@ def touched_values_and_keys(
     changed = _changed(sources, keys, start_ns, stays)
     members = keys.semi_join(changed, keys["same_as"] == changed["same_as"]).select("key_id")
     evidence_rows = evidence(
-        events.semi_join(members, "key_id"), keys, whole, subtrees=subtrees, descent=descent, stays=stays
+        events.semi_join(members, "key_id"),
+        keys,
+        whole,
+        subtrees=subtrees,
+        descent=descent,
+        stays=stays,
+        # With stays there are paths among them of which no event is.
+        groups=changed.select(key_id="same_as") if stays is None else None,
     )
     if stays is not None:
         evidence_rows = evidence_rows.semi_join(
@@ -192,24 +200,16 @@ def _arrived(marks: Table) -> dict[str, Value]:
 def _keys(marks: Table) -> Table:
     """Return one row per key: the changes of the key itself, and whether it was there before and after."""
     fact, sequence = marks["fact"], marks["sequence"]
-    changes = fact.isin(_KEY_CHANGES)
-    counted = changes & marks["counts"]
     keys = marks.group_by("key_id").aggregate(
-        key_first=sequence.min(where=counted),
-        key_last=sequence.max(where=counted),
-        key_first_time=marks["time"].min(where=counted),
-        key_last_time=marks["time"].max(where=counted),
-        key_first_fact=fact.argmin(sequence, where=counted),
-        key_process=marks["process_id"].fill_null(_NONE).argmax(sequence, where=counted),
-        key_writes=marks.count(where=counted),
-        key_processes=marks["process_id"].nunique(where=changes & marks["in_time"]),
-        key_others=_last(sequence, changes & marks["in_time"] & ~marks["counts"]),
         key_absent=_last(sequence, _now(marks, fact.isin(ABSENT_KEY))),
         key_unknown=_last(sequence, _now(marks, fact.isin(_KEY_UNKNOWN))),
         key_there=_last(sequence, _now(marks, fact.isin(EXISTING_KEY))),
         key_gone=_last(sequence, _now(marks, fact.isin(_GONE))),
         **_arrived(marks),
     )
+    changes = _summed_changes(marks.filter(fact.isin(_KEY_CHANGES)), "key_id", prefix="key")
+    changes = changes.rename(changed_id="key_id")
+    keys = keys.left_join(changes, keys["key_id"] == changes["changed_id"]).drop("changed_id")
     firsts = keys.filter(keys["key_first"].notnull()).select(first_id="key_id", first="key_first")
     early = marks.inner_join(firsts, [marks["key_id"] == firsts["first_id"], _early(marks, firsts["first"])])
     fact, sequence = early["fact"], early["sequence"]
@@ -219,7 +219,8 @@ def _keys(marks: Table) -> Table:
         early_unknown=_last(sequence, fact.isin(_KEY_UNKNOWN)),
         early_created=_last(sequence, fact == "key_created"),
     )
-    return keys.left_join(early, keys["key_id"] == early["early_id"]).drop("early_id")
+    # They are distinct; but what was made so an engine keeps, and makes other tables anew wherever they are used.
+    return keys.left_join(early, keys["key_id"] == early["early_id"]).drop("early_id").distinct()
 
 
 def _like_values(keys: Table, values: Table) -> Table:
@@ -257,63 +258,67 @@ def _like_values(keys: Table, values: Table) -> Table:
     ).select(*values.columns)
 
 
+def _summed_changes(changes: Table, *by: str, prefix: str) -> Table:
+    """Return what the changes amount to that count, by key or value, and what others changed."""
+    fact, sequence, counted = changes["fact"], changes["sequence"], changes["counts"]
+    sums: dict[str, Value] = {
+        "first": sequence.min(where=counted),
+        "last": sequence.max(where=counted),
+        "first_time": changes["time"].min(where=counted),
+        "last_time": changes["time"].max(where=counted),
+        "first_fact": fact.argmin(sequence, where=counted),
+        "process": changes["process_id"].fill_null(_NONE).argmax(sequence, where=counted),
+        "writes": changes.count(where=counted),
+        "processes": changes["process_id"].nunique(where=changes["in_time"]),
+        "others": _last(sequence, changes["in_time"] & ~counted),
+    }
+    return changes.group_by(*by).aggregate(**{f"{prefix}_{name}": one for name, one in sums.items()})
+
+
 def _values(marks: Table, keys: Table) -> Table:
     """Return one row per value that was changed, or that moved or went with its key."""
     own = marks.filter(marks["value"].notnull() & marks["fact"].isin(_OWN_STATES))
-    firsts = _first_changes(own, keys)
-    early = _before_first(marks, firsts)
-    at = firsts.select(at_id="key_id", at_value="value", first="first")
-    own = own.inner_join(at, [own["key_id"] == at["at_id"], own["value"] == at["at_value"]])
+    changes = own.filter(own["fact"].isin(_OWN_CHANGES))
+    changes = _summed_changes(changes, "key_id", "value", prefix="own")
+    changes = changes.rename(changed_id="key_id", changed_value="value")
+    whole = keys.select(
+        "key_first", "key_last", "key_first_time", "key_last_time", "key_first_fact", "key_process",
+        "key_processes", "key_others", "key_absent", "key_unknown", "arrived", whole_id="key_id",
+    )  # fmt: skip
+    states = _around_first(own, changes, whole)
+    same = [states["key_id"] == changes["changed_id"], states["value"] == changes["changed_value"]]
+    rows = states.left_join(changes, same).drop("changed_id", "changed_value")
+    rows = rows.left_join(whole, rows["key_id"] == whole["whole_id"]).drop("whole_id")
+    own_first, key_first = rows["own_first"].fill_null(_NEVER), rows["key_first"].fill_null(_NEVER)
+    rows = rows.mutate(by_key=key_first < own_first, others=rows["own_others"] > rows["first"])
+    early = _before_first(marks, states)
+    rows = rows.inner_join(
+        early, [rows["key_id"] == early["early_id"], rows["value"] == early["early_value"]]
+    )
+    return _as_rows(rows)
+
+
+def _around_first(own: Table, changes: Table, whole: Table) -> Table:
+    """Return the values whose state may have changed: `first`, the event that changed it or its key, and the evidence of both sides."""
+    changed = changes.select("changed_id", "changed_value", "own_first")
+    of_keys = whole.select("whole_id", "key_first")
+    own = own.left_join(
+        changed, [own["key_id"] == changed["changed_id"], own["value"] == changed["changed_value"]]
+    )
+    own = own.left_join(of_keys, own["key_id"] == of_keys["whole_id"])
+    own = own.mutate(first=ibis.least(own["own_first"].fill_null(_NEVER), own["key_first"].fill_null(_NEVER)))
+    own = own.filter(own["first"] < _NEVER)
     fact, sequence = own["fact"], own["sequence"]
-    is_early = _early(own, own["first"])
-    later = own["fact"].isin(_OWN_CHANGES) & own["in_time"] & ~own["counts"] & (sequence > own["first"])
     sides: dict[str, IntegerValue] = {}
-    for side, rows in (("before", is_early), ("after", _now(own, ibis.literal(True)))):
+    for side, rows in (("before", _early(own, own["first"])), ("after", _now(own, ibis.literal(True)))):
         sides |= {
             f"{side}_{name}": _last(sequence, rows & (fact == name)) for name in ("write", "read", "seen")
         }
         sides[f"{side}_absent"] = _last(sequence, rows & fact.isin(["delete", "miss"]))
         sides[f"{side}_unclear"] = _last(sequence, rows & fact.isin(_UNCLEAR))
-    states = own.group_by(own_id="key_id", own_value="value").aggregate(
-        others=own.count(where=later), **sides
+    return own.group_by("key_id", "value").aggregate(
+        first=own["first"].min(), value_name=own["value_name"].argmin(sequence), **sides
     )
-    rows = firsts.inner_join(
-        states, [firsts["key_id"] == states["own_id"], firsts["value"] == states["own_value"]]
-    )
-    rows = rows.inner_join(
-        early, [rows["key_id"] == early["early_id"], rows["value"] == early["early_value"]]
-    )
-    spelled = first_spellings(own)
-    spelled = spelled.rename(spelled_id="key_id", spelled_value="value")
-    rows = rows.inner_join(
-        spelled, [rows["key_id"] == spelled["spelled_id"], rows["value"] == spelled["spelled_value"]]
-    )
-    return _as_rows(rows)
-
-
-def _first_changes(own: Table, keys: Table) -> Table:
-    """Return the values whose state may have changed, and the first event that changed it or its key."""
-    sequence = own["sequence"]
-    changes = own["fact"].isin(_OWN_CHANGES)
-    counted = changes & own["counts"]
-    values = own.group_by("key_id", "value").aggregate(
-        own_first=sequence.min(where=counted),
-        own_last=sequence.max(where=counted),
-        own_first_time=own["time"].min(where=counted),
-        own_last_time=own["time"].max(where=counted),
-        own_first_fact=own["fact"].argmin(sequence, where=counted),
-        own_process=own["process_id"].fill_null(_NONE).argmax(sequence, where=counted),
-        own_writes=own.count(where=counted),
-        own_processes=own["process_id"].nunique(where=changes & own["in_time"]),
-    )
-    whole = keys.select(
-        "key_first", "key_last", "key_first_time", "key_last_time", "key_first_fact", "key_process",
-        "key_processes", "key_others", "key_absent", "key_unknown", "arrived", whole_id="key_id",
-    )  # fmt: skip
-    values = values.left_join(whole, values["key_id"] == whole["whole_id"]).drop("whole_id")
-    own_first, key_first = values["own_first"].fill_null(_NEVER), values["key_first"].fill_null(_NEVER)
-    values = values.mutate(first=ibis.least(own_first, key_first), by_key=key_first < own_first)
-    return values.filter(values["first"] < _NEVER)
 
 
 def _before_first(marks: Table, firsts: Table) -> Table:
@@ -385,9 +390,10 @@ def _as_rows(rows: Table) -> Table:
         first_time=ibis.ifelse(by_key, rows["key_first_time"], rows["own_first_time"]),
         last_time=ibis.ifelse(ended_by_key, rows["key_last_time"], rows["own_last_time"]),
         process_id=ibis.ifelse(ended_by_key, rows["key_process"], rows["own_process"]).nullif(_NONE),
-        writes="own_writes",
+        writes=rows["own_writes"].fill_null(0),
         processes=ibis.ifelse(own, rows["own_processes"], rows["key_processes"]),
-        also_by_others=(rows["others"] > 0) | (rows["key_others"] > rows["first"]).fill_null(False),
+        also_by_others=rows["others"].fill_null(False)
+        | (rows["key_others"] > rows["first"]).fill_null(False),
         first_fact=ibis.ifelse(rows["by_key"], rows["key_first_fact"], rows["own_first_fact"]),
         was_created=ibis.literal(False),
         moved=ibis.literal(False),
@@ -403,6 +409,9 @@ def _with_data(rows: Table, events: Table) -> Table:
     first = carrying.select("previous_type", "previous_size", "previous_data", picked="sequence")
     columns = [*rows.columns, "previous_type", "previous_size", "previous_data"]
     joined = rows.left_join(first, rows["first_sequence"] == first["picked"])
+    picked = reduce(Table.union, [rows.select(picked=name) for name in _DATA_OF]).distinct()
+    carrying = carrying.select("sequence", "data_type", "data_size", "data", "time")
+    carrying = carrying.semi_join(picked, carrying["sequence"] == picked["picked"]).distinct()  # as in _keys
     for name in _DATA_OF:
         data = carrying.select(
             **{

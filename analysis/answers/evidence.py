@@ -86,6 +86,7 @@ def evidence(
     subtrees: bool = True,
     descent: Table | None = None,
     stays: Table | None = None,
+    groups: Table | None = None,
 ) -> Table:
     r"""Return one row for each event that is evidence of a value or a key, in no order.
 
@@ -144,10 +145,12 @@ def evidence(
             none does, or it is not looked into.
         stays: `analysis.answers.stays.stays_of`, of all keys that ever were under the paths asked for, and is_asked,
             whether a path is one of these; None: no key was renamed, or it is not looked into.
+        groups: key_id of the groups that `events` are about; None: it is looked up.
     """
     if not subtrees and descent is None:
         return _facts_of(events, keys).select(*_COLUMNS)
-    groups = keys.semi_join(events, "key_id").select(key_id="same_as").distinct()
+    if groups is None:
+        groups = keys.semi_join(events, "key_id").select(key_id="same_as").distinct()
     if stays is not None:
         return _of_stays(events, keys, everywhere, descent, stays, groups)
     # Few events are evidence of other keys than their own.
