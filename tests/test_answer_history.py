@@ -113,7 +113,7 @@ def _conflict(sure, own, recorded, is_recorded, missed, deleted) -> str | None:
 
 def asked(capture: Capture, *arguments: Any, **filters: Any) -> list[Row]:
     frame = capture.history(*arguments, **filters)
-    assert list(frame.columns) == list(HISTORY_COLUMNS)
+    assert [name for name in frame.columns if name != "key_user"] == list(HISTORY_COLUMNS)
     rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
     for row in rows:
         for side in ("new", "old"):
