@@ -77,6 +77,7 @@ if TYPE_CHECKING:
     from tracer.callbacks.registrations import Registrations
     from tracer.ingest.pipeline import Progress
     from tracer.live.monitor import Monitor
+    from tracer.registry.values import decode_value
     from tracer.simulate import SimulationOptions, Summary
     from tracer.store.manifest import Manifest
 
@@ -105,6 +106,7 @@ __all__ = [
     "UsageError",
     "__version__",
     "collect",
+    "decode_value",
     "ingest",
     "on_spark",
     "open",
@@ -127,6 +129,7 @@ _LAZY = {
 _RENAMED = {"Knobs": "SimulationOptions"}
 _ELSEWHERE = {  # name -> module, and what it is called there; "" for the module itself
     "collect": ("analysis.engine.fetch", "collect"),
+    "decode_value": ("tracer.registry.values", "decode_value"),
     "on_spark": ("analysis.dataset.spark", "tables_on_spark"),
     "plot": ("analysis.charts.figures", ""),
 }

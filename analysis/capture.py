@@ -169,8 +169,8 @@ class Questions(Generic[_Answer]):
 
         Columns: sequence, time; display_key, value_name (as first spelled; "" is the default value);
         operation; done (False: it failed and changed nothing; NULL: not known), status, status_name;
-        process, pid; new_type, new_size (bytes), new_data (bytes as captured), new_value (as people read
-        it), all NULL for deletes; old_type, old_size, old_data, old_value: what was there before, as
+        process, pid; new_type, new_size (bytes), new_data (bytes as captured), new_text (as people read
+        it), all NULL for deletes; old_type, old_size, old_data, old_text: what was there before, as
         old_from says: event (the record itself tells), write (the last write in this capture), read (a later
         read of it), absent (there was no such value), NULL where unknown. old_sequence is the event by
         which it is known, NULL where the record itself tells; across_loss, whether events may have been lost

@@ -131,6 +131,6 @@ def _told(rows: pd.DataFrame) -> pd.DataFrame:
     rows["status_name"] = status_names(rows["status"])
     return rows[[
         "sequence", "time", "display_key", "value_name", "operation", "done", "status", "status_name", "process",
-        "pid", "new_type", "new_size", "new_data", "new_value", "old_from", "old_type", "old_size", "old_data",
-        "old_value", "old_sequence", "across_loss", "conflict", "key_id", "process_id", "handle_id", "flags",
+        "pid", "new_type", "new_size", "new_data", "new_text", "old_from", "old_type", "old_size", "old_data",
+        "old_text", "old_sequence", "across_loss", "conflict", "key_id", "process_id", "handle_id", "flags",
     ]]  # fmt: skip

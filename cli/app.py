@@ -183,6 +183,10 @@ def _set_debug(value: bool) -> None:
     console.debug = console.debug or value
 
 
+def _set_pager(value: bool) -> None:
+    console.pager = console.pager and not value
+
+
 def _print_version(value: bool) -> None:
     if value:
         import regtrace as public
@@ -196,6 +200,13 @@ _Quiet = Annotated[
     typer.Option(
         "--quiet", "-q", callback=_set_quiet, is_eager=True, expose_value=False,
         help="No progress, summaries or hints; warnings and errors remain.",
+    ),
+]  # fmt: skip
+_NoPager = Annotated[
+    bool,
+    typer.Option(
+        "--no-pager", callback=_set_pager, is_eager=True, expose_value=False,
+        help="On a terminal show the first rows of a long table and their number, in place of a pager.",
     ),
 ]  # fmt: skip
 _Debug = Annotated[
@@ -214,11 +225,11 @@ _Version = Annotated[
 
 
 def _common_options() -> list[Any]:
-    """Return --quiet and --debug, which every verb accepts too, as parameters of a command."""
+    """Return --quiet, --no-pager and --debug, which every verb accepts too, as parameters of a command."""
     holder = typer.Typer(add_completion=False, **_FORMATS)  # type: ignore[arg-type]
 
     @holder.command()
-    def options(quiet: _Quiet = False, debug: _Debug = False) -> None:
+    def options(quiet: _Quiet = False, no_pager: _NoPager = False, debug: _Debug = False) -> None:
         pass
 
     return [parameter for parameter in typer.main.get_command(holder).params if parameter.name != "help"]
@@ -242,7 +253,9 @@ app = typer.Typer(cls=_Verbs, no_args_is_help=True, **_FORMATS)  # type: ignore[
 
 
 @app.callback(epilog=_EPILOGUE)
-def regtrace(quiet: _Quiet = False, debug: _Debug = False, version: _Version = False) -> None:
+def regtrace(
+    quiet: _Quiet = False, no_pager: _NoPager = False, debug: _Debug = False, version: _Version = False
+) -> None:
     """Tell what happened to each Windows registry key, in order and by whom.
 
     Reads ETW traces, Procmon logs, and traces it simulated itself.

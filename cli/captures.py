@@ -2,7 +2,7 @@
 
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -18,11 +18,15 @@ from analysis.questions.unknown_names import unknown_key
 from analysis.questions.users import with_spelled_keys
 from cli.exits import Exit
 from cli.output.console import console, is_terminal
-from cli.output.destination import Output, Render, write_rows
+from cli.output.destination import Output, Render, needs_head, write_rows
+from cli.output.pager import is_interactive
 from cli.output.phrases import plural, quoted
+from cli.output.waiting import while_waiting
 from tracer.errors import RegtraceError, UsageError
 from tracer.registry.paths import has_wildcard
 from tracer.registry.user_keys import sid_of
+
+_HEAD = 20  # rows of a table on a terminal where no pager shows the others
 
 __all__ = ["check_keys", "fail_if_lossy", "opened", "print_rows", "timeline_reader"]
 
@@ -30,7 +34,7 @@ __all__ = ["check_keys", "fail_if_lossy", "opened", "print_rows", "timeline_read
 @contextmanager
 def opened(path: Path) -> Iterator[Capture]:
     """Open a capture for a verb, and warn first where it is incomplete."""
-    with open_capture(path) as capture:
+    with while_waiting(), open_capture(path) as capture:
         if not capture.manifest.complete:
             console.warn(
                 f"{path.name} is incomplete: events were lost or unreadable; "
@@ -77,6 +81,7 @@ def print_rows(
     noun: str,
     limit: int | None = None,
     asked: tuple[Capture, Filters] | None = None,
+    total: Callable[[], int] | None = None,
 ) -> int:
     """Write rows, print their number for a person, and return it.
 
@@ -87,17 +92,29 @@ def print_rows(
         noun: what one row is, in the singular.
         limit: what --limit said.
         asked: the capture and the filters; a table then shows users' keys below HKCU.
+        total: counts the rows without the limit; None where nobody knows.
     """
     spelling = None if asked is None else _Spelling(*asked)
-    if spelling is not None:
-        count = write_rows(
-            rows, output, lambda block, width: render(with_spelled_keys(block, spelling), width)
-        )
-        if spelling.said:
-            console.note(spelling.said)
-    else:
-        count = write_rows(rows, output, render)
+
+    def lines(block: pa.Table, width: int | None) -> Iterable[str]:
+        return render(block if spelling is None else with_spelled_keys(block, spelling), width)
+
+    written = write_rows(rows, output, lines, head=_HEAD if limit is None and needs_head(output) else None)
+    if spelling is not None and spelling.said:
+        console.note(spelling.said)
+    count = written.rows
     more = " (--limit reached, there may be more)" if limit is not None and count == limit else ""
+    if not written.is_whole:  # whoever left the pager knows
+        return count
+    if written.shown < count:
+        console.say(
+            f"{written.shown:,} of {plural(count, noun)}; --limit N shows the first N, -o FILE writes all"
+        )
+        return count
+    if more and total is not None and output.on_terminal and is_interactive():
+        more = f" of {total():,}"
+        console.say(f"{count:,}{more} {noun if total() == 1 else plural(2, noun).removeprefix('2 ')}")
+        return count
     if output.path is not None:
         console.say(f"wrote {plural(count, noun)} to {output.path}{more}")
     elif is_terminal(sys.stderr):

@@ -40,7 +40,16 @@ a key's own name is written as the pattern is.
 they lie below) moves above the table, columns without content are left out, doubts about a row become
 letters that are explained below the table, and below 100 columns times end with milliseconds; `--wide`
 prevents all that, and into a pipe or a file nothing is shortened. A table never shows more than 200 letters, or 32 bytes in hex (`diff`: 64),
-of a value's data; that of `sql` shows all. Beyond 50,000 rows the headings are repeated.
+of a value's data; that of `sql` shows all. Beyond 50,000 rows the headings are repeated. A key too long for its place
+loses whole components of its middle, never its last one, and GUIDs and SIDs lose letters first: `HKU\\…\\{CEBFF5CD…}\\Count`.
+
+**Long tables** go through a pager where a person sits at a terminal: `PAGER`, else `less -FRX`. With `--no-pager`, with
+`PAGER=cat`, and where there is no pager, the first 20 rows are shown with the number of all (`20 of 1,649 events`);
+`--limit N` shows the first N. A pipe and a file get the whole table, without colour.
+
+**Waiting** for more than half a second shows a line on standard error that moves and tells the seconds, and of long
+exports the rows so far; `ingest` shows how much is read and the time that is left. Nothing of it goes where no person
+looks (a pipe, a file), nor anything with `--quiet`.
 
 Strangers write names and data, so every character that Unicode does
 not call printable (control characters, terminal escapes, newlines, bidi overrides, odd spaces) or that shows as nothing is shown as `\\u{HEX}`; where a name itself holds `\\u{`, its backslash is shown as `\\u{5C}`. CSV
@@ -58,7 +67,8 @@ apart from empty text too.
 **JSONL** has one object a line; NULL is `null`. A line that would hold such a character is written
 in ASCII with JSON's `\\uXXXX`. In `dump`, payload fields that a record does not have are left out.
 
-In CSV and JSONL bytes are lower-case hex, kernel addresses are text such as `"0xffffc00512345678"`
+Data stands as text beside the type by name ([questions.md](questions.md#data-as-text)); CSV has its bytes with
+`--raw` only. In CSV and JSONL bytes are lower-case hex, kernel addresses are text such as `"0xffffc00512345678"`
 (spreadsheets and JavaScript would round them), and all other integers stay integers.
 
 **Parquet** keeps every type exactly, zstd-compressed.

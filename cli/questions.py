@@ -18,6 +18,7 @@ from cli.output.columns import times_as_text
 from cli.output.console import console
 from cli.output.destination import Output, Render
 from tracer.errors import UsageError
+from tracer.registry.value_columns import with_texts
 
 __all__ = ["Question", "asking", "few_rows", "filters_of"]
 
@@ -98,14 +99,15 @@ class Question:
             limit: what --limit said, so that a full answer can be told from a cut one.
         """
         if isinstance(answer, pa.Table):
-            rows = self.context.labelled(answer)
+            rows = with_texts(self.context.labelled(answer))
         elif isinstance(answer, pa.RecordBatchReader):
             rows = self.context.with_hosts(answer)
         else:
             rows = answer.to_arrow()
         own_sql = isinstance(answer, pa.RecordBatchReader)
         asked = None if own_sql else (self.capture, self.filters)
-        return print_rows(rows, self.output, render, noun=noun, limit=limit, asked=asked)
+        total = getattr(answer, "total", None)  # of a comparison nobody knows before it is made
+        return print_rows(rows, self.output, render, noun=noun, limit=limit, asked=asked, total=total)
 
 
 @contextmanager

@@ -13,15 +13,17 @@ from plain_counts import is_write
 from small_capture import BIG, CONTROL_SET, EPOCH_NS, HOSTILE, KEY_PATHS, SID, joined_rows, write_capture
 
 from analysis.capture import Capture
+from analysis.engine.columns import SHOWN_COLUMNS
 from analysis.engine.fetch import collect
-from analysis.expressions.events_view import EVENT_COLUMNS
 from analysis.filters import Filters
 from analysis.open import open_capture
 from tracer.errors import CaptureError, RegtraceError, UsageError
+from tracer.registry.decoders import data_meaning
 from tracer.registry.ntstatus import is_failure, status_name
 from tracer.registry.operations import find_operations
 from tracer.registry.paths import compile_pattern
 from tracer.registry.text import fold_name
+from tracer.registry.values import decode_value, type_name
 
 ROWS = joined_rows()
 Row = dict[str, Any]
@@ -60,13 +62,22 @@ def ids_of(*paths: str) -> set[int]:
 def test_without_filters_every_row_comes_in_order_with_its_names(capture: Capture) -> None:
     frame = capture.timeline()
     assert list(frame.columns) == list(capture.event_columns)
-    assert [name for name in frame.columns if name != "key_user"] == list(EVENT_COLUMNS)
+    assert [name for name in frame.columns if name != "key_user"] == list(SHOWN_COLUMNS)
     found = rows_of(frame)
     assert len(found) == len(ROWS)
     for row, wanted in zip(found, ROWS, strict=True):
         assert row.pop("time") == pd.Timestamp(wanted["time"])
         assert row.pop("status_name") == (None if wanted["status"] is None else status_name(wanted["status"]))
         assert row.pop("key_user") == (SID if SID in (wanted["display_key"] or "") else None)
+        for side, data in (("data", wanted["data"]), ("previous", wanted["previous_data"])):
+            content = wanted[f"{side}_type"], data, wanted[f"{side}_size"]
+            assert row.pop(f"{side}_type_name") == (None if content[0] is None else type_name(content[0]))
+            assert row.pop(f"{side}_text") == (
+                None if content[1:] == (None, None) else decode_value(*content)
+            )
+            assert row.pop(f"{side}_meaning") == data_meaning(
+                wanted["display_key"], wanted["value_name"], content[0], data
+            )
         assert row == {name: wanted[name] for name in row}
 
 

@@ -30,6 +30,7 @@ from analysis.open import open_capture
 from analysis.questions.changes import reg_files
 from tracer.errors import UsageError
 from tracer.registry.text import fold_name
+from tracer.registry.value_columns import names_with_texts
 from tracer.schema import EVENTS, KEYS, PROCESSES
 
 SIMULATED: dict[str, dict[str, Any]] = {
@@ -147,7 +148,7 @@ def test_net_changes_equal_a_plain_loop(
 def test_a_frame_has_exact_types_notes_and_doubts(captures: dict[str, Capture]) -> None:
     capture = captures["damaged"]
     frame = capture.changes(start="+2s")
-    assert [name for name in frame.columns if name != "key_user"] == NET_CHANGES.names
+    assert tuple(name for name in frame.columns if name != "key_user") == names_with_texts(NET_CHANGES.names)
     assert str(frame["after_size"].dtype) == "uint32[pyarrow]"
     assert str(frame["last_time"].dtype) == "datetime64[us, UTC]"
     assert frame.attrs["doubts"] == capture.doubts(Filters(start="+2s")).sentences
@@ -479,7 +480,9 @@ def test_no_change_and_no_event_give_no_rows(tmp_path: Path) -> None:
     with open_capture(write_capture(tmp_path / "empty.regtrace", events=0)) as empty:
         frame = empty.changes(start="2024-01-01T00:00:00Z")
         assert len(frame) == 0
-        assert [name for name in frame.columns if name != "key_user"] == NET_CHANGES.names
+        assert tuple(name for name in frame.columns if name != "key_user") == names_with_texts(
+            NET_CHANGES.names
+        )
 
 
 def test_several_captures_have_no_reg_file(captures: dict[str, Capture]) -> None:

@@ -25,6 +25,7 @@ from analysis.filters import Filters
 from analysis.open import open_capture
 from analysis.questions.diff import DiffQuery
 from tracer.errors import CaptureError, UsageError
+from tracer.registry.value_columns import names_with_texts
 
 SID, OTHER_SID = "S-1-5-21-1-2-3-1001", "S-1-5-21-7-8-9-1005"
 THIRD_SID = "S-1-5-21-4-4-4-1001"
@@ -59,7 +60,7 @@ def check(sides: Any, **how: Any) -> list[dict[str, Any]]:
     """Compare the answer with the loop's, and return it."""
     kinds, folds = how.get("only") or USUAL_KINDS, parse_folds(how.get("fold"))
     found = differing(sides, **how)
-    assert found.schema.names == list(DIFFERENCES)
+    assert tuple(found.schema.names) == names_with_texts(DIFFERENCES)
     rows = found.to_pylist()
     wanted = plain_diff(sides, kinds=kinds, folds=folds, counts=how.get("counts", False))
     assert [(row["what"], row["side"], row["key"], row["value_name"]) for row in rows] == [

@@ -19,6 +19,7 @@ from analysis.open import open_capture
 from tracer.errors import UsageError
 from tracer.registry.ntstatus import status_name
 from tracer.registry.text import fold_name
+from tracer.registry.value_columns import names_with_texts
 
 Row = dict[str, Any]
 TRACES: dict[str, dict[str, Any]] = {
@@ -77,9 +78,9 @@ def _plain_row(row, value, word, at, group, losses, follower) -> Row:
         "process": row["process"],
         "pid": row["pid"],
         "new": new,
-        "new_value": text_of(new),
+        "new_text": text_of(new),
         "old": old,
-        "old_value": text_of(old),
+        "old_text": text_of(old),
         "old_from": "event" if is_recorded else "absent" if missed else sure,
         "old_sequence": None if by_itself else at["sequence"],
         "across_loss": None
@@ -113,7 +114,7 @@ def _conflict(sure, own, recorded, is_recorded, missed, deleted) -> str | None:
 
 def asked(capture: Capture, *arguments: Any, **filters: Any) -> list[Row]:
     frame = capture.history(*arguments, **filters)
-    assert [name for name in frame.columns if name != "key_user"] == list(HISTORY_COLUMNS)
+    assert tuple(name for name in frame.columns if name != "key_user") == names_with_texts(HISTORY_COLUMNS)
     rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
     for row in rows:
         for side in ("new", "old"):
@@ -211,20 +212,20 @@ def test_where_an_event_contradicts_what_was_known_the_row_says_how(tmp_path: Pa
 
     read = {"operation": "QueryValueKey", "status": 0, "information_class": 2}
     read |= {"data_type": 4, "data_size": 4, "data": (9).to_bytes(4, "little")}
-    story = [  # an event, then what the history says of old_from, old_value, conflict
+    story = [  # an event, then what the history says of old_from, old_text, conflict
         (write(1), (None, None, None)),
-        (write(2, before=1), ("event", "1 (0x1)", None)),
-        (write(3, before=7), ("event", "7 (0x7)", "data")),
-        (delete(0xC0000022), ("write", "3 (0x3)", None)),
+        (write(2, before=1), ("event", "1", None)),
+        (write(3, before=7), ("event", "7", "data")),
+        (delete(0xC0000022), ("write", "3", None)),
         (delete(0xC0000034), ("absent", None, "present")),
-        (write(4, before=3), ("event", "3 (0x3)", "absent")),
-        (delete(0), ("write", "4 (0x4)", None)),
+        (write(4, before=3), ("event", "3", "absent")),
+        (delete(0), ("write", "4", None)),
         (delete(0), ("absent", None, "absent")),
         (read, None),
-        (write(5), ("read", "9 (0x9)", None)),
-        (write(6) | {"status": 0x103}, ("write", "5 (0x5)", None)),
+        (write(5), ("read", "9", None)),
+        (write(6) | {"status": 0x103}, ("write", "5", None)),
         (write(7), (None, None, None)),
-        ({"operation": "DeleteKey", "status": 0}, ("write", "7 (0x7)", None)),
+        ({"operation": "DeleteKey", "status": 0}, ("write", "7", None)),
         (write(8) | {"status": 0xC000017C}, ("absent", None, None)),
     ]
     shared = {"key_id": 2, "value_name": "V", "notify_class": 16, "gap": 5, "flags": 0, "process_id": 0}
@@ -232,6 +233,6 @@ def test_where_an_event_contradicts_what_was_known_the_row_says_how(tmp_path: Pa
     with open_capture(write_workload(tmp_path / "a.regtrace", rows, [])) as capture:
         found = asked(capture, "HKLM\\SOFTWARE\\A\\x", "v")
     told = [told for _, told in story if told is not None]
-    assert [(row["old_from"], row["old_value"], row["conflict"]) for row in found] == told
+    assert [(row["old_from"], row["old_text"], row["conflict"]) for row in found] == told
     assert [row["done"] for row in found[3:5]] == [False, False]
     assert found[9]["done"] is None

@@ -21,6 +21,7 @@ from analysis.open import open_capture
 from analysis.regfile.syntax import encode_file
 from cli.output.safe import from_spreadsheet
 from cli.tables.changes import change_lines
+from tracer.registry.value_columns import names_with_texts, with_texts
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +46,9 @@ def answer(rows: pa.Table) -> list[dict[str, Any]]:
 def test_every_format_carries_the_answer(capture: Path, answer: list[dict[str, Any]], tmp_path: Path) -> None:
     assert invoke("changes", capture, "-o", tmp_path / "changes.parquet").exit_code == 0
     table = pq.read_table(tmp_path / "changes.parquet")
-    assert [name for name in table.schema.names if name != "key_user"] == NET_CHANGES.names
+    assert tuple(name for name in table.schema.names if name != "key_user") == names_with_texts(
+        NET_CHANGES.names
+    )
     names = [row["display_key"] for row in answer]
     assert table.column("display_key").to_pylist() == names
     lines = invoke("changes", capture, "-f", "jsonl").stdout.splitlines()
@@ -69,7 +72,7 @@ def test_a_table_in_a_pipe_has_a_line_for_each_row_and_nothing_that_acts(
 
 @pytest.mark.parametrize("columns", [60, 80, 140])
 def test_a_table_on_a_terminal_fits_it_and_says_each_key_once(rows: pa.Table, columns: int) -> None:
-    shown = list(change_lines(rows, columns))
+    shown = list(change_lines(with_texts(rows), columns))
     for line in shown:
         assert sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in line) <= columns
     keys = [line for line in shown if re.match(r"\"?HK|\\REG|<object", line)]

@@ -16,6 +16,7 @@ from analysis.answers.words import KINDS
 from analysis.open import open_capture
 from cli.exits import Exit
 from cli.tables.diff import diff_lines
+from tracer.registry.value_columns import names_with_texts
 
 V = "HKLM\\SOFTWARE\\Vendor"
 SID, OTHER_SID = "S-1-5-21-1-2-3-1001", "S-1-5-21-7-8-9-1005"
@@ -44,7 +45,7 @@ def test_differences_are_the_same_in_every_format(pair: tuple[Path, Path], tmp_p
     shown = invoke("diff", *pair, "-f", "jsonl")
     assert shown.exit_code == Exit.FINDINGS
     rows = [json.loads(line) for line in shown.stdout.splitlines()]
-    assert list(rows[0]) == list(DIFFERENCES)
+    assert tuple(rows[0]) == names_with_texts(DIFFERENCES)
     assert [(row["what"], row["side"], row["a_text"], row["b_text"]) for row in rows] == [
         ("value", "differs", "old\x1b[31m", "new"),
         ("value", "only_b", None, ""),

@@ -13,6 +13,7 @@ from analysis.answers.divergence import DIVERGENCE
 from analysis.open import open_capture
 from cli.exits import Exit
 from cli.tables.divergence import divergence_lines
+from tracer.registry.value_columns import names_with_texts
 
 V = "HKLM\\SOFTWARE\\Vendor"
 FORMULA = "=1+1\x1b[2J"
@@ -42,7 +43,7 @@ def test_the_answer_is_the_same_in_every_format(pair: tuple[Path, Path]) -> None
     shown = invoke("diff", *pair, "--first", "-f", "jsonl")
     assert shown.exit_code == Exit.FINDINGS
     rows = [json.loads(line) for line in shown.stdout.splitlines()]
-    assert list(rows[0]) == list(DIVERGENCE)
+    assert tuple(rows[0]) == names_with_texts(DIVERGENCE)
     assert [(row["what"], row["place"]) for row in rows] == [
         ("divergence", 0), ("read", -1), ("before", -1), ("before", -2), ("before", -3), ("after", 1)
     ]  # fmt: skip

@@ -20,9 +20,14 @@ from analysis.open import open_capture
 from cli.app import app
 from cli.output.safe import from_spreadsheet
 from cli.tables.history import content_cell
+from tracer.registry.value_columns import names_with_texts
 
 COLUMNS = {
-    verb: tuple(one for name in columns for one in ([name, "key_user"] if name == "display_key" else [name]))
+    verb: tuple(
+        one
+        for name in names_with_texts(columns)
+        for one in ([name, "key_user"] if name == "display_key" else [name])
+    )
     for verb, columns in (("history", HISTORY_COLUMNS), ("state", STATE_COLUMNS))
 }
 ASKED = {"history": ("**",), "state": ("--at", "+3s")}
@@ -68,7 +73,7 @@ def test_every_format_carries_the_answer_bytes_as_bytes(capture, answers, verb, 
     assert invoke(verb, capture, *asked, "-o", tmp_path / "a.parquet").exit_code == 0
     table = pq.read_table(tmp_path / "a.parquet")
     assert table.schema.names == list(COLUMNS[verb])
-    text, data = ("new_value", "new_data") if verb == "history" else ("text", "data")
+    text, data = ("new_text", "new_data") if verb == "history" else ("text", "data")
     assert str(table.schema.field(data).type) == "binary"
     assert len(rows) == len(cells) == table.num_rows == len(wanted)
     for name in ("sequence", "key_id", "value_name", text):
@@ -161,5 +166,6 @@ def test_an_empty_capture_has_an_empty_answer(tmp_path):
     for verb in ("history", "state"):
         result = invoke(verb, empty, *ASKED[verb], "-f", "csv")
         assert result.exit_code == 0
-        assert result.stdout.splitlines() == [",".join(COLUMNS[verb])]
+        columns = [name for name in COLUMNS[verb] if name.rpartition("_")[2] != "data"]
+        assert result.stdout.splitlines() == [",".join(columns)]
         assert "holds no events" in on_a_terminal(80, verb, empty, *ASKED[verb])

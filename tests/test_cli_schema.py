@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from analysis.expressions.events_view import EVENT_COLUMNS
+from analysis.engine.columns import SHOWN_COLUMNS
 from cli.app import app
 from cli.commands.list import JOINED_COLUMNS
 from cli.options.zones import find_zone
@@ -72,8 +72,8 @@ def test_every_listed_status_is_understood():
 
 def test_list_columns_names_the_columns_of_the_view():
     _, *rows = invoke("list", "columns").stdout.splitlines()
-    assert [row.split()[0] for row in rows] == list(EVENT_COLUMNS)
-    assert set(EVENT_COLUMNS) <= {*TABLES["events"].names, *JOINED_COLUMNS}
+    assert [row.split()[0] for row in rows] == list(SHOWN_COLUMNS)
+    assert set(SHOWN_COLUMNS) <= {*TABLES["events"].names, *JOINED_COLUMNS}
 
 
 @pytest.mark.parametrize(

@@ -87,12 +87,75 @@ def test_every_flag_is_shown_and_explained():
         )
 
 
-def test_on_a_terminal_what_all_rows_share_is_said_once():
-    rows = [{"display_key": r"HKLM\A\B"}, {"display_key": r"HKLM\A"}, {"display_key": r"HKLM\A\C\D"}]
-    title, heading, *lines = timeline_lines(events(*rows), 120)
-    assert title == r"HKLM\A"
+def test_on_a_terminal_a_key_stands_above_its_rows_where_it_changes():
+    rows = [{"display_key": key} for key in (r"HKLM\A\B", r"HKLM\A\B", r"HKLM\A", None, r"HKLM\A\B")]
+    heading, *lines = timeline_lines(events(*rows), 120)
     assert heading.split()[0] == "2024-05-01"
-    assert [line.split()[-1] for line in lines] == ["B", ".", r"C\D"]
+    assert [line for line in lines if not line.startswith("  ")] == [
+        r"HKLM\A\B",
+        r"HKLM\A",
+        "(no key)",
+        r"HKLM\A\B",
+    ]
+    assert [line.startswith("  ") for line in lines] == [
+        False,
+        True,
+        True,
+        False,
+        True,
+        False,
+        True,
+        False,
+        True,
+    ]
+
+
+def test_on_a_terminal_the_only_key_stands_above_the_table():
+    title, heading, *lines = timeline_lines(events({}, {}), 120)
+    assert (title, heading.split()[0], len(lines)) == (r"HKLM\A", "2024-05-01", 2)
+
+
+@pytest.mark.parametrize("width", [80, 120, 160])
+def test_a_status_is_shown_where_an_operation_did_not_succeed(width):
+    rows = [
+        {"status": 0},
+        {"status": 0xC0000034},
+        {"status": None},
+        {"operation": "CloseKey", "status": None},
+    ]
+    _, _, *lines = timeline_lines(events(*rows), width)
+    assert [line.split()[3] if len(line.split()) > 3 else "" for line in lines] == [
+        "",
+        "NAME_NOT_FOUND",
+        "?",
+        "",
+    ]
+
+
+@settings(deadline=None)
+@given(
+    st.sampled_from([80, 120, 160]),
+    st.lists(
+        st.tuples(
+            st.lists(st.text("abcXYZ-{}0189", min_size=1, max_size=30), min_size=1, max_size=9),
+            st.text("abc. ", max_size=60),
+            st.text("value\\", max_size=200),
+            st.binary(max_size=300),
+        ),
+        min_size=1,
+        max_size=5,
+    ),
+)
+def test_no_line_is_wider_than_the_terminal_and_no_key_loses_its_last_component(width, listed):
+    rows = [
+        {"display_key": "\\".join(["HKLM", *parts]), "process": image, "pid": 4_294_967_295,
+         "value_name": value, "data_type": 3, "data": data, "data_size": len(data), "status": 0xC0000034}
+        for parts, image, value, data in listed
+    ]  # fmt: skip
+    lines = list(timeline_lines(events(*rows), width))
+    assert all(len(line) <= width for line in lines)
+    keys = [line for line in lines if line.lstrip('"').startswith(("HKLM", "…"))]
+    assert {line.rstrip('"').rpartition("\\")[2] for line in keys} == {parts[-1] for parts, *_ in listed}
 
 
 def test_rows_of_two_days_keep_their_dates_on_a_terminal():

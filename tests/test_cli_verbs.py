@@ -18,15 +18,16 @@ from small_capture import HOSTILE, joined_rows, write_capture
 from typer.testing import CliRunner
 
 from analysis.answers.words import KEY_SORTS
-from analysis.expressions.events_view import EVENT_COLUMNS
+from analysis.engine.columns import SHOWN_COLUMNS
 from cli.app import app
 from cli.commands.keys import Sort
 from cli.output.safe import from_spreadsheet, visible
 from tracer.registry.user_keys import as_current_user
+from tracer.registry.values import decode_value
 
 ROOT = Path(__file__).resolve().parents[1]
-_KEY = EVENT_COLUMNS.index("display_key") + 1
-COLUMNS = [*EVENT_COLUMNS[:_KEY], "key_user", *EVENT_COLUMNS[_KEY:]]
+_KEY = SHOWN_COLUMNS.index("display_key") + 1
+COLUMNS = [*SHOWN_COLUMNS[:_KEY], "key_user", *SHOWN_COLUMNS[_KEY:]]
 RUN = r"HKLM\SOFTWARE\Vendor\Run"
 
 
@@ -101,7 +102,17 @@ def test_csv_carries_the_same(capture):
     shown = invoke("timeline", capture, "-f", "csv")
     rows = list(csv.DictReader(io.StringIO(shown.stdout_bytes.decode(), newline="")))
     expected = joined_rows()
+    assert list(rows[0]) == [name for name in COLUMNS if name not in ("data", "previous_data")]
+    assert [from_spreadsheet(row["data_text"]) for row in rows] == [
+        ""
+        if row["data"] is None and row["data_size"] is None
+        else decode_value(row["data_type"], row["data"], row["data_size"])
+        for row in expected
+    ]
+    raw = invoke("timeline", capture, "-f", "csv", "--raw")
+    rows = list(csv.DictReader(io.StringIO(raw.stdout_bytes.decode(), newline="")))
     assert list(rows[0]) == COLUMNS
+    assert [row["data"] for row in rows] == [(row["data"] or b"").hex() for row in expected]
     for name in ("key", "value_name", "process", "command_line"):
         assert [from_spreadsheet(row[name]) for row in rows] == [row[name] or "" for row in expected]
     for name in ("sequence", "time_ns", "pid", "status"):
@@ -222,7 +233,9 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(capture, arguments, words):
 def test_a_pattern_that_matches_nothing_is_an_empty_answer(capture):
     shown = invoke("timeline", capture, "--key", r"HKLM\Nothing*", "-f", "csv")
     assert shown.exit_code == 0
-    assert shown.stdout.splitlines() == [",".join(COLUMNS)]
+    assert shown.stdout.splitlines() == [
+        ",".join(name for name in COLUMNS if name not in ("data", "previous_data"))
+    ]
 
 
 def test_an_existing_file_is_kept_without_force(capture, tmp_path):

@@ -187,13 +187,17 @@ def test_progress_is_one_line_that_is_wiped(monkeypatch, capsys):
         line(Progress(60_000_000, 100_000_000, 1_100_000))  # too soon to be drawn
     shown = capsys.readouterr().err
     assert shown.count("\r") == 2
-    assert "50.0 MB, 50 %, 1,000,000 events" in shown
+    assert "[##########----------] 50 % 50.0 MB of 100.0 MB, 1,000,000 events" in shown
     assert shown.endswith("\r\x1b[K")
     assert line.events == 1_100_000
 
 
 def test_progress_tells_size_rate_and_time():
     text = progress_text(Progress(2_000_000, 8_000_000, 3000), 2.0)
-    assert text == "2.0 MB, 25 %, 3,000 events, 1,500 events/s, 2.0 s"
+    assert text == "[#####---------------] 25 % 2.0 MB of 8.0 MB, 3,000 events, 1,500 events/s, 6.0 s left"
+    begun = progress_text(Progress(100_000, 8_000_000, 3000), 2.0)
+    assert begun == "[--------------------] 1 % 100.0 kB of 8.0 MB, 3,000 events, 1,500 events/s, 2.0 s"
+    assert progress_text(Progress(5, 5, 3000), 2.0).endswith("events/s, finishing")
+    assert progress_text(Progress(5, 0, 3000), 2.0) == "5 bytes, 3,000 events, 1,500 events/s, 2.0 s"
     assert (size_text(999), size_text(1000), size_text(999_999)) == ("999 bytes", "1.0 kB", "1.0 MB")
     assert duration_text(61) == "1 min 1 s"

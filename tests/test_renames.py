@@ -50,7 +50,7 @@ def known(capture: Capture, at: str | None = None) -> dict[tuple[str, str | None
 
 def old(capture: Capture, key: str) -> list[Any]:
     """Return how the old data is known of each change that `history` tells of a key, and its number."""
-    rows = capture.history(key)[["operation", "old_from", "old_value"]].astype(object)
+    rows = capture.history(key)[["operation", "old_from", "old_text"]].astype(object)
     rows = rows.where(rows.notna(), None)
     return [
         (operation, source, text and int(text.split()[0]))
@@ -287,7 +287,7 @@ def test_the_fault_has_its_right_answers(tmp_path: Path) -> None:
     vendor, new = f"{SOFTWARE}\\Vendor", f"{SOFTWARE}\\Vendor2"
     with rt.open(tmp_path / "a.regtrace") as capture:
         rows = capture.history(new, "Version")
-        assert rows["old_value"].tolist() == ["1", "2"]
+        assert rows["old_text"].tolist() == ["1", "2"]
         after = capture.state(at="2020-01-01T00:00:00.000300Z").set_index(["display_key", "value_name"])
         assert after.loc[(new, "Version"), "text"] == "1"
         assert after.loc[(vendor, "Version"), "known"] == "deleted"

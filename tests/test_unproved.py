@@ -41,7 +41,7 @@ def known(folder: Path, *events: dict[str, Any]) -> dict[tuple[str, str | None],
 def test_a_miss_under_an_unproved_name_undoes_nothing(tmp_path: Path, flags: int) -> None:
     path = write_events(tmp_path / "a.regtrace", [miss(APP, flags=flags), write(APP, at_us=50)])
     with open_capture(path) as capture:
-        assert capture.history(APP)[["old_from", "old_value"]].isna().all(axis=None)
+        assert capture.history(APP)[["old_from", "old_text"]].isna().all(axis=None)
         [changed] = capture.changes(start="+10us").to_dict("records")
         assert (changed["change"], changed["complete"]) == ("set", False)
         assert '"Mode"=-' not in capture.reg_files(start="+10us").undo

@@ -1,10 +1,13 @@
 """Values and statuses as people read them."""
 
+import re
+
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tracer.registry.ntstatus import STATUSES, find_status, is_failure, status_name
+from tracer.registry.text import encode_name
 from tracer.registry.values import ValueType, decode_value, show_value, type_name
 
 
@@ -24,17 +27,17 @@ def wide(text: str) -> bytes:
         (2, wide("%x%\0"), None, "%x%"),
         (1, b"a\0b", 3, "a [odd last byte 0x62] [unterminated]"),
         (1, wide("abc"), 40, "abc [truncated: 6 of 40 bytes]"),
-        (7, wide("a\0b\0\0"), None, '["a", "b"]'),
-        (7, wide('a"\0b\0'), None, '["a\\"", "b"] [unterminated]'),
-        (7, wide("\0"), None, "[]"),
-        (7, wide("\0\0"), None, "[]"),
-        (7, wide("a\0\0b\0\0"), None, '["a", "", "b"]'),
-        (4, b"\1\0\0\0", 4, "1 (0x1)"),
+        (7, wide("a\0b\0\0"), None, "a, b"),
+        (7, wide('"a\0b\0'), None, '"""a", b [unterminated]'),
+        (7, wide("\0"), None, ""),
+        (7, wide("\0\0"), None, ""),
+        (7, wide("a\0\0b\0\0"), None, 'a, "", b'),
+        (4, b"\1\0\0\0", 4, "1"),
         (4, b"\1\0\0", 3, "01 00 00 [3 bytes where REG_DWORD has 4]"),
         (4, b"\1\0", 4, "01 00 [truncated: 2 of 4 bytes]"),
-        (5, b"\0\0\0\1", None, "1 (0x1)"),
-        (11, b"\xff" * 8, None, "18446744073709551615 (0xFFFFFFFFFFFFFFFF)"),
-        (3, b"\0\xff", None, "00 ff"),
+        (5, b"\0\0\0\1", None, "1"),
+        (11, b"\xff" * 8, None, "18446744073709551615"),
+        (3, b"\0\xff", None, "00 FF"),
         (0, b"", None, ""),
         (0x12345, b"a", None, "61"),
         (None, b"a", None, "61"),
@@ -62,6 +65,42 @@ def test_no_value_whatsoever_fails_to_be_shown(
     kind: int | None, data: bytes | None, size: int | None
 ) -> None:
     decode_value(kind, data, size).encode("utf-8")
+
+
+def encoded(kind: int, text: str) -> bytes:
+    """Return the data whose text this is, where nothing is odd about it."""
+    if kind in (1, 2, 6):
+        return encode_name(text) + b"\0\0"
+    if kind == 7:
+        items = re.findall(r'(?:^|, )("(?:[^"]|"")*"|.+?)(?=, |$)', text, re.DOTALL)
+        texts = [item[1:-1].replace('""', '"') if item.startswith('"') else item for item in items]
+        return b"".join(encode_name(item) + b"\0\0" for item in texts) + b"\0\0"
+    if kind in (4, 5, 11):
+        return int(text).to_bytes(8 if kind == 11 else 4, "big" if kind == 5 else "little")
+    return bytes.fromhex(text)
+
+
+_letters = st.characters(exclude_characters="\0")
+
+
+@settings(deadline=None)
+@given(
+    st.one_of(
+        st.tuples(st.sampled_from([1, 2, 6]), st.text(_letters).map(lambda text: wide(text + "\0"))),
+        st.tuples(
+            st.just(7),
+            st.lists(st.text(st.one_of(_letters, st.sampled_from('", \n')), min_size=1)).map(
+                lambda texts: wide("".join(text + "\0" for text in texts) + "\0")
+            ),
+        ),
+        st.tuples(st.sampled_from([4, 5]), st.binary(min_size=4, max_size=4)),
+        st.tuples(st.just(11), st.binary(min_size=8, max_size=8)),
+        st.tuples(st.sampled_from([0, 3, 8, 99]), st.binary(max_size=64)),
+    )
+)
+def test_the_text_of_a_well_formed_value_is_that_of_no_other_of_its_type(value: tuple[int, bytes]) -> None:
+    kind, data = value
+    assert encoded(kind, decode_value(kind, data, len(data))) == data
 
 
 @settings(deadline=None)

@@ -5,15 +5,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from analysis.answers.returned import OWN, by_batch, value_texts
+from analysis.answers.returned import OWN, by_batch
 from tracer.registry.ntstatus import NAME_NOT_FOUND, status_name
+from tracer.registry.value_columns import value_texts
 
 __all__ = ["HISTORY_COLUMNS", "STATE_COLUMNS", "history_contents", "state_contents"]
 
 HISTORY_COLUMNS = (
     "sequence", "time", "display_key", "value_name", "operation", "done", "status", "status_name", "process",
-    "pid", "new_type", "new_size", "new_data", "new_value", "old_from", "old_type", "old_size", "old_data",
-    "old_value", "old_sequence", "across_loss", "conflict", "key_id", "process_id", "handle_id", "flags",
+    "pid", "new_type", "new_size", "new_data", "new_text", "old_from", "old_type", "old_size", "old_data",
+    "old_text", "old_sequence", "across_loss", "conflict", "key_id", "process_id", "handle_id", "flags",
 )  # fmt: skip
 STATE_COLUMNS = (
     "display_key", "value_name", "known", "last_known", "lost_since", "type", "size", "data", "text",
@@ -54,8 +55,8 @@ def _of_history(columns: dict[str, pa.Array]) -> dict[str, pa.Array]:
         **columns,
         **{f"new_{name}": column for name, column in new.items()},
         **{f"old_{name}": column for name, column in old.items()},
-        "new_value": value_texts(new["type"], new["data"], new["size"]),
-        "old_value": value_texts(old["type"], old["data"], old["size"]),
+        "new_text": value_texts(new["type"], new["data"], new["size"]),
+        "old_text": value_texts(old["type"], old["data"], old["size"]),
         "old_from": _where(recorded, "event", _where(missed, "absent", own_from)),
         "old_sequence": _where(by_itself, None, columns["own_sequence"]),
         "across_loss": _where(by_itself, None, columns["lost"]),

@@ -8,11 +8,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from analysis.answers.other_reads import Contents, contents_of, other_reads
-from analysis.answers.returned import value_texts
 from analysis.answers.step_numbers import Side
 from analysis.answers.thread_pairs import Images, ThreadPair, aligned_threads, pair_processes
 from tracer.registry.ntstatus import status_name
 from tracer.registry.text import plural
+from tracer.registry.value_columns import value_texts
 
 __all__ = ["DIVERGENCE", "Divergence", "diverge"]
 

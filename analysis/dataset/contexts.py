@@ -13,15 +13,15 @@ import numpy as np
 from analysis.dataset.labels import label_batches, label_rows
 from analysis.dataset.members import Captures, Member, load_members, merged, with_first_ids
 from analysis.engine.columns import (
-    EVENT_COLUMNS,
     IDS,
     KINDS,
     LABELS,
+    SHOWN_COLUMNS,
     columns_of_many,
     joined,
     stored_name,
 )
-from analysis.engine.connection import HELPERS, answer, engine_errors, scan
+from analysis.engine.connection import HELPERS, NAMED_EVENTS, answer, create_events, engine_errors, scan
 from analysis.engine.open_engine import OpenEngine
 from analysis.engine.relation import Columns, Relation, identifier, quoted
 from analysis.filters import Filters
@@ -50,7 +50,7 @@ class DatasetContext(QueryContext):
         members: the captures, in order.
     """
 
-    event_columns = (*LABELS, *EVENT_COLUMNS)
+    event_columns = (*LABELS, *SHOWN_COLUMNS)
 
     def __init__(self, path: Path, members: Sequence[Member], engine: OpenEngine) -> None:
         super().__init__(path, merged(members), engine)
@@ -119,7 +119,8 @@ class DatasetContext(QueryContext):
 
     def labelled_relation(self, name: str) -> Relation:
         """Return a table of all captures, with the columns `host` and `capture` first."""
-        return Relation.of_table(f"main.{name}", columns_of_many(labelled=True)[name])
+        shown = NAMED_EVENTS if name == "events" else f"main.{name}"
+        return Relation.of_table(shown, columns_of_many(labelled=True)[name])
 
     def each(self, filters: Filters) -> "Sequence[QueryContext]":
         """Return the captures to query separately: those that contain the requested keys; one where none does."""
@@ -312,8 +313,7 @@ def _make_tables(members: Sequence[Member], connection: "duckdb.DuckDBPyConnecti
     events, keys, processes = (
         Relation.of_table(f"main.{name}", labelled[name]) for name in ("stored_events", "keys", "processes")
     )
-    query = joined(events, _without_labels(keys), _without_labels(processes), first=LABELS).sql
-    connection.execute(f"CREATE VIEW events AS {query}")
+    create_events(connection, joined(events, _without_labels(keys), _without_labels(processes), first=LABELS))
     # What questions are asked of: the columns of one capture.
     for name, columns in plain.items():
         listed = ", ".join(identifier(column) for column, _ in columns)

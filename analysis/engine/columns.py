@@ -11,6 +11,7 @@ from functools import cache
 
 from analysis.engine.phrases import phrase
 from analysis.engine.relation import Columns, Relation, columns_of
+from tracer.registry.value_columns import names_with_texts
 from tracer.schema import TABLES
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "IDS",
     "KINDS",
     "LABELS",
+    "SHOWN_COLUMNS",
     "columns_of_many",
     "columns_of_one",
     "joined",
@@ -67,6 +69,8 @@ EVENT_COLUMNS = (
     "flags",
     "detail",
 )
+# What users see of events: beside the data of values stand the names of types, and texts.
+SHOWN_COLUMNS = names_with_texts(EVENT_COLUMNS)
 LABELS = ("host", "capture")  # the columns that say which capture of a dataset a row is of
 
 

@@ -15,6 +15,7 @@ from analysis.engine.columns import columns_of_one, joined, stored_name
 from analysis.engine.interruption import batches_of, interruptible
 from analysis.engine.relation import Relation, as_stated, identifier, quoted
 from analysis.engine.sql_guard import check_query
+from analysis.engine.value_functions import MADE_COLUMNS, register_functions, relation_with_texts
 from tracer.errors import CaptureError, RegtraceError, UsageError
 from tracer.files.workspace import Workspace
 from tracer.registry.text import escape_argument
@@ -23,10 +24,12 @@ from tracer.store.manifest import STRUCTURES, Manifest
 
 __all__ = [
     "HELPERS",
+    "NAMED_EVENTS",
     "Engine",
     "answer",
     "condition_view",
     "connect",
+    "create_events",
     "engine_errors",
     "execute",
     "fetch_rows",
@@ -37,6 +40,7 @@ __all__ = [
     "stream",
 ]
 
+NAMED_EVENTS = "regtrace.named_events"
 HELPERS = "regtrace"  # schema of what questions need on the way; not temporary, for cursors must see it
 
 _SQL_TYPES = {
@@ -107,6 +111,7 @@ def connect(
             for setting in _CLOSED:
                 connection.execute(f"SET {setting} = false")
             connection.execute(f"CREATE SCHEMA {HELPERS}")
+            register_functions(connection)
             make(connection)
             _lock(connection, directories)
     except BaseException:
@@ -133,7 +138,14 @@ def make_tables(
             raise CaptureError(f"{first}; run the ingest again") from error
     columns = columns_of_one()
     named = [Relation.of_table(name, columns[name]) for name in ("stored_events", "keys", "processes")]
-    connection.execute(f"CREATE VIEW events AS {joined(*named).sql}")
+    create_events(connection, joined(*named))
+
+
+def create_events(connection: duckdb.DuckDBPyConnection, events: Relation) -> None:
+    """Create the events that questions read (NAMED_EVENTS), and the view `events` of users, with texts of values."""
+    connection.execute(f"CREATE VIEW {NAMED_EVENTS} AS {events.sql}")
+    shown = relation_with_texts(Relation.of_table(NAMED_EVENTS, events.columns))
+    connection.execute(f"CREATE VIEW main.events AS {shown.sql}")
 
 
 def _lock(connection: duckdb.DuckDBPyConnection, directories: Sequence[Path]) -> None:
@@ -183,7 +195,8 @@ def condition_view(connection: duckdb.DuckDBPyConnection, name: str, condition: 
     condition = escape_argument(condition)
     if not condition.strip():
         raise UsageError("the condition is empty; give one SQL expression")
-    query = f"SELECT * FROM main.events WHERE (\n{condition}\n)"
+    made = ", ".join(map(identifier, MADE_COLUMNS))
+    query = f"SELECT * EXCLUDE ({made}) FROM main.events WHERE (\n{condition}\n)"
     with engine_errors("the condition cannot be used"):
         statements = connection.extract_statements(query)
         duckdb.SQLExpression(condition)  # one expression, and nothing that closes the bracket

@@ -1,5 +1,6 @@
 """A relation: rows of the engine as SQL and its columns, without Ibis."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -8,6 +9,7 @@ import pyarrow as pa
 
 __all__ = ["Columns", "Relation", "arrow_schema", "as_stated", "columns_of", "identifier", "quoted"]
 
+_LIMIT = re.compile(r"\nLIMIT \d+\Z")
 Columns = tuple[tuple[str, str], ...]  # name and Arrow type of each column, in order
 
 
@@ -57,6 +59,10 @@ class Relation:
     def limit(self, rows: int | None) -> "Relation":
         """Return the first rows, in the order of the query; None: all."""
         return self if rows is None else Relation(f"{self.sql}\nLIMIT {int(rows)}", self.columns)
+
+    def without_limit(self) -> "Relation":
+        """Return all rows of which `limit` took the first."""
+        return Relation(_LIMIT.sub("", self.sql), self.columns)
 
     @property
     def source(self) -> str:

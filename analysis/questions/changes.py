@@ -13,6 +13,7 @@ from analysis.questions.evidence import doubtful, surroundings
 from analysis.questions.query import ArrowSource, check_limit, frame_of
 from tracer.errors import UsageError
 from tracer.registry.user_keys import user_root
+from tracer.registry.value_columns import with_texts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,7 +72,7 @@ class ChangesQuery(ArrowSource):
         return self.context.engine.table(_touched(several[0], self.filters, dated=dated))
 
     def _rows(self, found: "NetChanges") -> "pa.Table":
-        return self.context.labelled(found.rows.slice(0, self.limit))
+        return with_texts(self.context.labelled(found.rows.slice(0, self.limit)))
 
 
 def query(context: QueryContext, filters: Filters, *, limit: int | None = None) -> ChangesQuery:

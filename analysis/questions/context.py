@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis.engine.columns import EVENT_COLUMNS, columns_of_one
-from analysis.engine.connection import answer, condition_view, engine_errors, make_tables
+from analysis.engine.columns import SHOWN_COLUMNS, columns_of_one
+from analysis.engine.connection import NAMED_EVENTS, answer, condition_view, engine_errors, make_tables
 from analysis.engine.open_engine import OpenEngine
 from analysis.engine.phrases import Value, phrase
 from analysis.engine.relation import Columns, Relation
@@ -45,7 +45,7 @@ class QueryContext:
         event_columns: the columns of a timeline.
     """
 
-    event_columns: tuple[str, ...] = EVENT_COLUMNS
+    event_columns: tuple[str, ...] = SHOWN_COLUMNS
 
     def __init__(self, path: Path, manifest: Manifest, engine: OpenEngine) -> None:
         self.path = path
@@ -85,8 +85,8 @@ class QueryContext:
         return [(self.path, self.manifest)]
 
     def relation(self, name: str) -> Relation:
-        """Return a stored table (the event rows are `stored_events`), or the view `events`."""
-        return Relation.of_table(name, self.columns[name])
+        """Return a stored table (the event rows are `stored_events`), or `events`, with the names joined."""
+        return Relation.of_table(NAMED_EVENTS if name == "events" else name, self.columns[name])
 
     def each(self, filters: Filters) -> "Sequence[QueryContext]":
         """Return the captures to query separately: in a dataset, those that contain the requested keys."""
@@ -155,7 +155,7 @@ class QueryContext:
         return found if processes is None else _filtered(found, "of_processes", processes=processes)
 
     def timeline_rows(self, filters: Filters) -> Relation:
-        """Return the rows of a timeline, with the columns `event_columns`, in no order."""
+        """Return the rows of a timeline in no order, with the columns `event_columns` but those made of values."""
         return self.rows(filters, joined=True)
 
     def usage(self, filters: Filters) -> Relation | None:

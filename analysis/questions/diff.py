@@ -20,6 +20,7 @@ from analysis.questions.context import QueryContext
 from analysis.questions.evidence import surroundings
 from analysis.questions.query import ArrowSource, check_limit
 from tracer.errors import UsageError
+from tracer.registry.value_columns import with_texts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -79,7 +80,7 @@ class DiffQuery(ArrowSource):
             )
             rows = engine.fetch(found)
             with engine_errors():
-                return differences(rows, self.folds).slice(0, self.limit)
+                return with_texts(differences(rows, self.folds).slice(0, self.limit))
 
     def to_pandas(self, *, depth: int = 1) -> "pd.DataFrame":
         """Return the differences; `attrs["doubts"]` has the caveats of both sides."""

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 from analysis.engine.connection import engine_errors, stream
 from analysis.engine.fetch import to_frame
 from analysis.engine.relation import Relation
+from analysis.engine.value_functions import relation_with_texts
 from analysis.filters import Filters
 from analysis.questions.caveats import find_caveats, with_caveats
 from analysis.questions.context import QueryContext
 from analysis.questions.unknown_names import warn_unknown
 from tracer.errors import UsageError
+from tracer.registry.value_columns import stream_with_texts, with_texts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,10 +56,13 @@ class Query(ArrowSource):
     finish: "Callable[[pa.Table], pa.Table] | None" = None
 
     def to_arrow(self) -> "pa.Table":
-        """Run the query and return the answer; in a dataset, with the columns `host` and `capture` first."""
+        """Run the query and return the answer; in a dataset, with the columns `host` and `capture` first.
+
+        Beside the data of values stand the names of types and texts (`tracer.registry.value_columns.with_texts`).
+        """
         found = self.context.engine.fetch(self.relation)
         with engine_errors():
-            return self.context.labelled(found if self.finish is None else self.finish(found))
+            return with_texts(self.context.labelled(found if self.finish is None else self.finish(found)))
 
     def reader(self, batch_rows: int = _BATCH_ROWS) -> "pa.RecordBatchReader":
         """Run the query and return the answer as a stream of Arrow batches, for answers larger than memory.
@@ -69,7 +74,11 @@ class Query(ArrowSource):
             raise UsageError("this answer has no stream; use to_arrow() or to_pandas()")
         with engine_errors():
             rows = stream(self.context.engine, self.relation.sql, batch_rows)
-        return self.context.labelled_batches(rows)
+        return stream_with_texts(self.context.labelled_batches(rows))
+
+    def total(self) -> int:
+        """Return how many rows the answer would have without its limit."""
+        return self.context.engine.count(self.relation.without_limit())
 
     def to_pandas(self, *, depth: int = 1) -> "pd.DataFrame":
         """Run the query and return the answer; `attrs["doubts"]` has the caveats, as sentences.
@@ -81,7 +90,8 @@ class Query(ArrowSource):
 
     def to_ibis(self) -> "Table":
         """Return the rows as a lazy Ibis table, in order, before they are finished."""
-        return self.context.engine.table(self.relation)
+        rows = self.relation if self.finish is not None else relation_with_texts(self.relation)
+        return self.context.engine.table(rows)
 
 
 def frame_of(rows: "pa.Table", context: QueryContext, filters: Filters, *, depth: int) -> "pd.DataFrame":

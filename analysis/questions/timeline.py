@@ -5,15 +5,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from analysis.engine.connection import engine_errors, stream
+from analysis.engine.value_functions import relation_with_texts
 from analysis.filters import Filters
 from analysis.questions.context import QueryContext
 from analysis.questions.query import Query, check_limit
 from analysis.questions.ranges import ranges, stream_ranges
 from analysis.questions.users import KEY_USER, by_batch, with_key_users
 from tracer.errors import UsageError
+from tracer.registry.value_columns import stored_names, with_texts
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from ibis.expr.types import Table
 
     from analysis.engine.relation import Relation
 
@@ -26,7 +29,7 @@ class TimelineQuery(Query):
 
     Attributes:
         unordered: the same rows in no order, with every column; None where there is a limit.
-        names: the columns of the answer, in order.
+        names: the columns of the answer, in order; some are made of those of the relation.
     """
 
     unordered: "Relation | None"
@@ -35,6 +38,11 @@ class TimelineQuery(Query):
     def to_arrow(self) -> "pa.Table":
         """Run the query and return the answer."""
         return self._answer(self.context.engine.fetch(self.relation))
+
+    def to_ibis(self) -> "Table":
+        """Return the rows as a lazy Ibis table, in order, without whose key each is about."""
+        rows = self.context.engine.table(relation_with_texts(self.relation))
+        return rows.select(*(name for name in self.names if name != KEY_USER))
 
     def reader(self, batch_rows: int = 16_384) -> "pa.RecordBatchReader":
         """Run the query and return the requested columns as a stream of Arrow batches."""
@@ -46,10 +54,10 @@ class TimelineQuery(Query):
         return by_batch(rows, self._answer)
 
     def _answer(self, rows: "pa.Table") -> "pa.Table":
-        """Return rows with whose key each is about, where that is asked for."""
+        """Return rows with whose key each is about, where that is asked for, and with the texts of values."""
         if KEY_USER in self.names:
             rows = with_key_users(rows, lambda: self.context.users)
-        return rows.select(list(self.names))
+        return with_texts(rows, self.names)
 
 
 def query(
@@ -74,7 +82,7 @@ def query(
     names = timeline_columns(context)
     _check_columns(names, columns)
     asked = tuple(columns or names)
-    stored = [name for name in asked if name != KEY_USER]
+    stored = list(stored_names([name for name in asked if name != KEY_USER]))
     if KEY_USER in asked and "display_key" not in stored:
         stored.append("display_key")
     rows = context.timeline_rows(filters)

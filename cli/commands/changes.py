@@ -19,6 +19,7 @@ from cli.options.common import (
     OperationWords,
     OutputFile,
     ProcessWord,
+    Raw,
     StartTime,
     UnderWords,
     UserWord,
@@ -69,6 +70,7 @@ def changes(
     limit: Limit = None,
     format: FormatOption = None,  # noqa: A002
     output: OutputFile = None,
+    raw: Raw = False,
     force: Force = False,
     tz: Zone = None,
     wide: Wide = False,
@@ -90,7 +92,7 @@ def changes(
     from cli.questions import asking, filters_of
     from cli.tables.changes import change_lines
 
-    target = Output.of(output, format, force=force, wide=wide, zone=find_zone(tz))
+    target = Output.of(output, format, force=force, wide=wide, zone=find_zone(tz), raw=raw)
     _check_files(reg, undo, output, force=force)
     filters = filters_of(
         key=key, under=under, value=value, process=process, operation=operation,

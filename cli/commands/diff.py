@@ -17,6 +17,7 @@ from cli.options.common import (
     Limit,
     OutputFile,
     ProcessWord,
+    Raw,
     UnderWords,
     UserWord,
     ValueWord,
@@ -116,6 +117,7 @@ def diff(
     limit: Limit = None,
     format: FormatOption = None,  # noqa: A002
     output: OutputFile = None,
+    raw: Raw = False,
     force: Force = False,
     tz: Zone = None,
     wide: Wide = False,
@@ -147,7 +149,7 @@ def diff(
     from cli.tables.diff import diff_lines, diff_summary
     from cli.tables.divergence import divergence_lines
 
-    target = Output.of(output, format, force=force, wide=wide, zone=find_zone(tz))
+    target = Output.of(output, format, force=force, wide=wide, zone=find_zone(tz), raw=raw)
     filters = filters_of(key=key, under=under, value=value, process=process, where=where, user=user)
     with ExitStack() as stack:
         source = stack.enter_context(opened(capture))

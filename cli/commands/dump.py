@@ -74,7 +74,7 @@ def dump(
             always=frozenset(facts_of_headers),
             sources=[*traces, *paths],
         )
-        count = write_rows(_reader(paths, providers, diagnostics, line), target, _no_table)
+        count = write_rows(_reader(paths, providers, diagnostics, line), target, _no_table).rows
     for sentence in sources.left_out:
         console.say(sentence)
     if target.path is not None:

@@ -16,6 +16,7 @@ from cli.options.common import (
     OperationWords,
     OutputFile,
     ProcessWord,
+    Raw,
     StartTime,
     StatusWords,
     Subtree,
@@ -69,6 +70,7 @@ def history(
     limit: Limit = None,
     format: FormatOption = None,  # noqa: A002
     output: OutputFile = None,
+    raw: Raw = False,
     force: Force = False,
     tz: Zone = None,
     wide: Wide = False,
@@ -85,7 +87,7 @@ def history(
     from cli.questions import asking, filters_of
     from cli.tables.history import history_lines
 
-    target = Output.of(output, format, force=force, wide=wide, zone=find_zone(tz))
+    target = Output.of(output, format, force=force, wide=wide, zone=find_zone(tz), raw=raw)
     filters = filters_of(
         key=None if subtree else [key], under=[key] if subtree else None, value=value,
         process=process, operation=operation, status=status, start=start, end=end, where=where,

@@ -27,6 +27,18 @@ JOINED_COLUMNS = {  # what the view adds to the stored columns
     "tid": ("uint32", "thread id; NULL where unknown"),
     "user": ("text", "account name or SID of the process; NULL where unknown"),
     "command_line": ("text", "command line of the process; NULL where not recorded"),
+    "data_type_name": ("text", "name of `data_type` (REG_MULTI_SZ); its hex form where it has none"),
+    "data_text": (
+        "text",
+        "`data` as text, as Procmon writes it; docs/questions.md says how. NULL where nothing of it is known",
+    ),
+    "data_meaning": (
+        "text",
+        "what well-known data says, with the name of its decoder in brackets; NULL where no decoder reads it",
+    ),
+    "previous_type_name": ("text", "name of `previous_type`"),
+    "previous_text": ("text", "`previous_data` as text"),
+    "previous_meaning": ("text", "what well-known `previous_data` says"),
 }
 
 
@@ -76,14 +88,14 @@ def _operations() -> list[tuple[str, ...]]:
 
 
 def _columns() -> list[tuple[str, ...]]:
-    from analysis.engine.columns import EVENT_COLUMNS
+    from analysis.engine.columns import SHOWN_COLUMNS
     from tracer.schema import TABLES
 
     columns = {
         column.name: (column.kind, column.meaning) for column in TABLES["events"].columns
     } | JOINED_COLUMNS
     rows: list[tuple[str, ...]] = [("column", "type", "meaning")]
-    return rows + [(name, *columns[name]) for name in EVENT_COLUMNS]
+    return rows + [(name, *columns[name]) for name in SHOWN_COLUMNS]
 
 
 def _statuses() -> list[tuple[str, ...]]:

@@ -15,6 +15,7 @@ from cli.options.common import (
     Limit,
     OutputFile,
     ProcessWord,
+    Raw,
     UnderWords,
     UserWord,
     Where,
@@ -65,6 +66,7 @@ def state(
     limit: Limit = None,
     format: FormatOption = None,  # noqa: A002
     output: OutputFile = None,
+    raw: Raw = False,
     force: Force = False,
     tz: Zone = None,
     wide: Wide = False,
@@ -81,7 +83,7 @@ def state(
     from cli.questions import asking, filters_of
     from cli.tables.state import state_lines
 
-    target = Output.of(output, format, force=force, wide=wide, zone=find_zone(tz))
+    target = Output.of(output, format, force=force, wide=wide, zone=find_zone(tz), raw=raw)
     filters = filters_of(key=key, under=under, value=value, process=process, end=at, where=where, user=user)
     with asking(capture, filters, target, fail_on_loss=fail_on_loss) as question:
         span, end_ns = question.context.span(), question.context.interval(filters)[1]

@@ -15,6 +15,7 @@ from cli.options.common import (
     Limit,
     OperationWords,
     OutputFile,
+    Raw,
     StatusWords,
     Subtree,
     UserWord,
@@ -80,6 +81,7 @@ def timeline(
     limit: Limit = None,
     format: FormatOption = None,  # noqa: A002
     output: OutputFile = None,
+    raw: Raw = False,
     force: Force = False,
     tz: Zone = None,
     wide: Wide = False,
@@ -91,20 +93,24 @@ def timeline(
     operation, value, result and data; a note says where a key's name is not certain. CSV, JSONL and
     Parquet carry all columns of the view `events` (regtrace list columns).
     """
+    from analysis.engine.columns import EVENT_COLUMNS, SHOWN_COLUMNS
     from analysis.filters import Filters
     from cli.captures import check_keys, fail_if_lossy, opened, print_rows, timeline_reader
     from cli.options.zones import find_zone
     from cli.output.destination import Output
     from cli.tables.timeline import timeline_lines
 
-    target = Output.of(output, format, force=force, wide=wide, zone=find_zone(tz))
+    target = Output.of(output, format, force=force, wide=wide, zone=find_zone(tz), raw=raw)
     filters = Filters(
         key=key or None, subtree=subtree, value=value, process=process, operation=operation, status=status,
         start=start, end=end, where=where, user=user,
     )  # fmt: skip
     with opened(capture) as source:
         check_keys(source, key, subtree=subtree, user=user)
-        rows = timeline_reader(source, filters, limit=limit)
+        # A table makes its cells of the data itself.
+        columns = EVENT_COLUMNS if target.format == "table" else source.event_columns
+        listed = [name for name in source.event_columns if name in columns or name not in SHOWN_COLUMNS]
+        rows = timeline_reader(source, filters, limit=limit, columns=listed)
         count = print_rows(
             rows,
             target,

@@ -16,6 +16,7 @@ from cli.options.common import (
     OperationWords,
     OutputFile,
     ProcessWord,
+    Raw,
     StartTime,
     StatusWords,
     Subtree,
@@ -66,6 +67,7 @@ def who(
     limit: Limit = None,
     format: FormatOption = None,  # noqa: A002
     output: OutputFile = None,
+    raw: Raw = False,
     force: Force = False,
     tz: Zone = None,
     wide: Wide = False,
@@ -82,7 +84,7 @@ def who(
     from cli.questions import asking, filters_of
     from cli.tables.who import who_lines
 
-    target = Output.of(output, format, force=force, wide=wide, zone=find_zone(tz))
+    target = Output.of(output, format, force=force, wide=wide, zone=find_zone(tz), raw=raw)
     filters = filters_of(
         key=[key] if key is not None and not subtree else None,
         under=[key] if key is not None and subtree else None,

@@ -21,6 +21,7 @@ __all__ = [
     "OperationWords",
     "OutputFile",
     "ProcessWord",
+    "Raw",
     "RowFormat",
     "RowFormatOption",
     "StartTime",
@@ -116,6 +117,10 @@ ProcessWord = Annotated[
         metavar="NAME|PID",
         help="Only processes of this image name (* and ? allowed), or this id.",
     ),
+]
+Raw = Annotated[
+    bool,
+    typer.Option("--raw", help="In CSV also the bytes of values, in hex; other formats always have them."),
 ]
 RowFormatOption = Annotated[
     RowFormat | None,

@@ -3,6 +3,7 @@
 import os
 import shutil
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TextIO
 
@@ -11,6 +12,7 @@ from cli.output.safe import visible
 __all__ = [
     "STYLES",
     "Settings",
+    "before_words",
     "console",
     "has_color",
     "is_terminal",
@@ -19,6 +21,7 @@ __all__ = [
     "with_style",
 ]
 
+before_words: list[Callable[[], None]] = []  # what gives way before a line of words is printed
 STYLES = {"bold": "1", "dim": "2", "red": "31", "yellow": "33"}
 
 
@@ -29,14 +32,17 @@ class Settings:
     Attributes:
         quiet: no progress, no summaries, no hints; warnings and errors remain.
         debug: show the traceback behind an error.
+        pager: long tables on a terminal go through a pager.
     """
 
     quiet: bool = False
     debug: bool = False
+    pager: bool = True
 
     def reset(self) -> None:
         """Restore the defaults before a new command line is read."""
         self.quiet = False
+        self.pager = True
         self.debug = bool(os.environ.get("REGTRACE_DEBUG"))
 
     def say(self, text: str) -> None:
@@ -131,6 +137,8 @@ def _wrapped(text: str) -> str:
 
 
 def _print(text: str) -> None:
+    for give_way in list(before_words):
+        give_way()
     try:
         print(text, file=sys.stderr, flush=True)
     except (BrokenPipeError, ValueError):

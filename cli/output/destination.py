@@ -1,7 +1,7 @@
 """The destination and format of rows, from a verb's options; and the function that writes them."""
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from pathlib import Path
@@ -11,9 +11,11 @@ import pyarrow as pa
 
 from cli.output.console import has_color, is_terminal, terminal_width
 from cli.output.files import binary_stdout, check_target, open_target
+from cli.output.pager import is_interactive, page, pager_command
+from cli.output.waiting import goes_to_file, waiting
 from tracer.errors import UsageError
 
-__all__ = ["FORMATS", "Output", "Render", "write_lines", "write_rows"]
+__all__ = ["FORMATS", "Output", "Render", "Written", "needs_head", "write_lines", "write_rows"]
 
 FORMATS = {
     "table": (".txt",),
@@ -36,6 +38,7 @@ class Output:
         force: whether an existing file is replaced.
         wide: whether a table keeps every column and letter.
         zone: the zone times are shown in.
+        raw: whether CSV has the bytes of values, in hex, where it has their text.
         always: columns that JSONL names even where they are NULL; None: all.
         sources: files that the verb reads, of which the output must be none; a capture is never written into.
     """
@@ -45,6 +48,7 @@ class Output:
     force: bool = False
     wide: bool = False
     zone: tzinfo = UTC
+    raw: bool = True
     always: frozenset[str] | None = None
     sources: tuple[Path, ...] = ()
 
@@ -58,6 +62,7 @@ class Output:
         force: bool = False,
         wide: bool = False,
         zone: tzinfo = UTC,
+        raw: bool = True,
         always: frozenset[str] | None = None,
         sources: Sequence[Path] = (),
     ) -> "Output":
@@ -78,7 +83,7 @@ class Output:
             raise UsageError("Parquet is not text: give -o FILE.parquet, or send it into a pipe")
         if found == "table" and default != "table" and not wanted:
             raise UsageError("this verb writes no table; use .csv, .jsonl or .parquet")
-        return cls(found, path, force, wide, zone, always, tuple(sources))
+        return cls(found, path, force, wide, zone, raw, always, tuple(sources))
 
     @property
     def on_terminal(self) -> bool:
@@ -96,17 +101,42 @@ class Output:
         return terminal_width() if self.on_terminal and not self.wide else None
 
 
-def write_rows(rows: pa.Table | pa.RecordBatchReader, output: Output, render: Render) -> int:
-    """Write `rows` to `output` and return their number; `render` makes the lines of a table."""
-    counter = _Counter()
-    reader = counter.counted(rows.to_reader() if isinstance(rows, pa.Table) else rows)
+@dataclass(slots=True)
+class Written:
+    """What became of the rows of an answer.
+
+    Attributes:
+        rows: how many there were.
+        shown: how many of them were written.
+        is_whole: False where a person left the pager before the end: then `rows` counts what was made until then.
+    """
+
+    rows: int = 0
+    shown: int = 0
+    is_whole: bool = True
+
+
+def needs_head(output: Output) -> bool:
+    """Tell whether rows are a table for a person who has no pager, so that only the first should be shown."""
+    return output.format == "table" and output.path is None and is_interactive() and not pager_command()
+
+
+def write_rows(
+    rows: pa.Table | pa.RecordBatchReader, output: Output, render: Render, *, head: int | None = None
+) -> Written:
+    """Write `rows` to `output`; `render` makes the lines of a table, `head`: of so many rows, the others are counted."""
+    written = Written()
+    reader = _counted(rows.to_reader() if isinstance(rows, pa.Table) else rows, written, head)
     if output.path is None:
-        _write(reader, binary_stdout(), output, render)
+        if not goes_to_file():
+            reader = _ends_waiting(reader)
+        _write(reader, binary_stdout(), output, render, written)
         sys.stdout.flush()
     else:
         with open_target(output.path, force=output.force, sources=output.sources) as stream:
-            _write(reader, stream, output, render)
-    return counter.rows
+            _write(reader, stream, output, render, written)
+    waiting.end()
+    return written
 
 
 def write_lines(lines: Iterable[str], path: Path | None = None, *, force: bool = False) -> None:
@@ -121,19 +151,31 @@ def write_lines(lines: Iterable[str], path: Path | None = None, *, force: bool =
             stream.write(line.encode() + b"\n")
 
 
-class _Counter:
-    """Counts the rows that pass."""
+def _counted(reader: pa.RecordBatchReader, written: Written, head: int | None) -> pa.RecordBatchReader:
+    """Return a stream whose rows are counted as they pass, of which only the first `head` rows pass."""
 
-    def __init__(self) -> None:
-        self.rows = 0
+    def batches() -> Iterable[pa.RecordBatch]:
+        for batch in reader:
+            shown = batch if head is None else batch.slice(0, max(head - written.shown, 0))
+            written.rows += batch.num_rows
+            written.shown += shown.num_rows
+            waiting.rows = written.rows
+            if shown.num_rows or head is None:
+                yield shown
 
-    def counted(self, reader: pa.RecordBatchReader) -> pa.RecordBatchReader:
-        def batches() -> Iterable[pa.RecordBatch]:
-            for batch in reader:
-                self.rows += batch.num_rows
-                yield batch
+    return pa.RecordBatchReader.from_batches(reader.schema, batches())
 
-        return pa.RecordBatchReader.from_batches(reader.schema, batches())
+
+def _ends_waiting(reader: pa.RecordBatchReader) -> pa.RecordBatchReader:
+    """Return a stream before whose first rows the line of waiting is wiped: they go where it stands, or into a pipe."""
+
+    def batches() -> Iterable[pa.RecordBatch]:
+        for batch in reader:
+            waiting.end()
+            yield batch
+        waiting.end()
+
+    return pa.RecordBatchReader.from_batches(reader.schema, batches())
 
 
 def _format_of(path: Path) -> str:
@@ -147,10 +189,15 @@ def _format_of(path: Path) -> str:
     raise UsageError(f"unknown format of {path.name!r}; use one of {known}, or give --format")
 
 
-def _write(reader: pa.RecordBatchReader, stream: BinaryIO, output: Output, render: Render) -> None:
+def _write(
+    reader: pa.RecordBatchReader, stream: BinaryIO, output: Output, render: Render, written: Written
+) -> None:
     if output.format == "csv":
         from cli.output.csv_format import write_csv
+        from tracer.registry.value_columns import raw_columns
 
+        if not output.raw:
+            reader = _without(reader, raw_columns(reader.schema.names))
         write_csv(reader, stream, zone=output.zone, for_eyes=output.on_terminal)
     elif output.format == "jsonl":
         from cli.output.jsonl import write_jsonl
@@ -159,7 +206,11 @@ def _write(reader: pa.RecordBatchReader, stream: BinaryIO, output: Output, rende
     elif output.format == "parquet":
         _write_parquet(reader, stream)
     elif output.path is None:
-        write_lines(_table_lines(reader, output.width, render))
+        lines = _table_lines(reader, output.width, render)
+        if command := pager_command():
+            written.is_whole = page(lines, command)
+        else:
+            write_lines(lines)
     else:
         for line in _table_lines(reader, None, render):
             stream.write(line.encode() + b"\n")
@@ -181,6 +232,13 @@ def _table_lines(reader: pa.RecordBatchReader, width: int | None, render: Render
                 block, rows, shown = [], 0, True
     if rows or not shown:
         yield from render(pa.Table.from_batches(block, schema=reader.schema), width)
+
+
+def _without(reader: pa.RecordBatchReader, names: Collection[str]) -> pa.RecordBatchReader:
+    """Return a stream without some of its columns."""
+    left = [name for name in reader.schema.names if name not in names]
+    schema = pa.schema([reader.schema.field(name) for name in left])
+    return pa.RecordBatchReader.from_batches(schema, (batch.select(left) for batch in reader))
 
 
 def _write_parquet(reader: pa.RecordBatchReader, stream: BinaryIO) -> None:

@@ -9,6 +9,8 @@ from cli.output.console import console, is_terminal, terminal_width
 __all__ = ["Measured", "ProgressLine", "count_text", "duration_text", "progress_text", "size_text"]
 
 _INTERVAL = 0.1  # seconds between redraws
+_BAR = 20  # letters of a full bar
+_KNOWN_SHARE, _KNOWN_SECONDS = 0.05, 1.0  # from here on the time left is known
 
 
 class Measured(Protocol):
@@ -34,7 +36,7 @@ class Measured(Protocol):
 class ProgressLine:
     """The progress line of a job; a context manager that leaves no half line behind.
 
-    There is no estimate of the time left: the stages of a job differ in speed, so it would be wrong.
+    The time left is that of the bytes still to be read, at the speed so far; it is shown once a twentieth of them is read.
     """
 
     def __init__(self, verb: str) -> None:
@@ -80,13 +82,20 @@ class ProgressLine:
 
 def progress_text(progress: Measured, seconds: float) -> str:
     """Return the text of the progress line."""
-    share = f" {progress.bytes_done * 100 // progress.bytes_total} %," if progress.bytes_total else ""
     rate = progress.events / seconds if seconds > 0 else 0
-    read = f"{size_text(progress.bytes_done)},{share} " if progress.bytes_done else ""
-    return (
-        f"{read}{count_text(progress.events)} events, "
-        f"{count_text(round(rate))} events/s, {duration_text(seconds)}"
-    )
+    parts = [f"{count_text(progress.events)} events", f"{count_text(round(rate))} events/s"]
+    done, total = progress.bytes_done, progress.bytes_total
+    if not done:
+        return ", ".join([*parts, duration_text(seconds)])
+    if not total:
+        return ", ".join([size_text(done), *parts, duration_text(seconds)])
+    share = min(done / total, 1.0)
+    filled = int(share * _BAR)
+    bar = f"[{'#' * filled}{'-' * (_BAR - filled)}] {int(share * 100)} %"
+    left = duration_text(seconds * (1 - share) / share) if share < 1 else ""
+    is_known = share >= _KNOWN_SHARE and seconds >= _KNOWN_SECONDS
+    ending = "finishing" if not left else f"{left} left" if is_known else duration_text(seconds)
+    return f"{bar} " + ", ".join([f"{size_text(done)} of {size_text(total)}", *parts, ending])
 
 
 def count_text(number: int) -> str:

@@ -1,5 +1,6 @@
 """Aligned plain-text tables: fitted to a terminal, or whole for a pipe or a file."""
 
+import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -9,9 +10,14 @@ from cli.output.console import with_style
 from cli.output.safe import visible
 from tracer.registry.quoting import quote_name
 
-__all__ = ["TextColumn", "cell_width", "cut_end", "cut_middle", "lay_out", "path_line"]
+__all__ = ["TextColumn", "cell_width", "cut_end", "cut_middle", "lay_out", "lay_out_below", "path_line"]
 
 _GAP = "  "
+_NO_KEY = "(no key)"
+# A GUID keeps its first letters, the SID of a user its last ones: they tell two apart.
+_IDENTIFIER = re.compile(
+    r"(\{[0-9A-Fa-f]{8})(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}(\})|(S-1-5-21)(?:-\d+){3}(-\d+)", re.ASCII
+)
 _SHORTEST = 4
 
 
@@ -55,14 +61,38 @@ def cut_end(text: str, width: int, mark: str = "…") -> str:
 def cut_middle(text: str, width: int, mark: str = "…") -> str:
     r"""Return `text`, its middle replaced by `mark` where it is wider than `width`: a path's ends tell most.
 
+    Of a path, identifiers are shortened first; then whole components go, and the last ones stay as long as any.
+
     >>> cut_middle(r"HKLM\SOFTWARE\Microsoft\Windows\Run", 20)
-    'HKLM\\SO…\\Windows\\Run'
+    'HKLM\\…\\Windows\\Run'
+    >>> cut_middle(r"HKCR\CLSID\{00021401-0000-0000-C000-000000000046}\Instance", 34)
+    'HKCR\\CLSID\\{00021401…}\\Instance'
     """
     if cell_width(text) <= width:
         return text
+    if "\\" in text and (shorter := _cut_path(text, width, mark)):
+        return shorter
     room = width - cell_width(mark)
     tail = _take(text[::-1], room - room * 2 // 5)[::-1]
     return _take(text, room - cell_width(tail)) + mark + tail
+
+
+def _cut_path(path: str, width: int, mark: str) -> str:
+    """Return a path without components of its middle; "" where its last component alone is too wide."""
+    short = _IDENTIFIER.sub(lambda found: f"{found[1] or found[3]}{mark}{found[2] or found[4]}", path)
+    if cell_width(short) <= width:
+        return short
+    first, *parts = short.split("\\")
+    used = cell_width(first) + 1 + cell_width(mark)
+    if used + 1 + cell_width(parts[-1]) > width:
+        first, used = "", cell_width(mark)
+    kept: list[str] = []
+    for part in reversed(parts):
+        used += 1 + cell_width(part)
+        if used > width:
+            break
+        kept.insert(0, part)
+    return "\\".join([*([first] if first else []), mark, *kept]) if kept else ""
 
 
 def lay_out(
@@ -87,6 +117,34 @@ def lay_out(
     for row, cells in enumerate(zip(*(column.cells for column in shown), strict=True)):
         styles = [column.styles[row] if column.styles else "" for column in shown] if color else plain
         yield _line(cells, shown, widths, mark, styles)
+
+
+def lay_out_below(
+    paths: Sequence[str], columns: Sequence[TextColumn], *, width: int, color: bool = False, mark: str = "…"
+) -> Iterator[str]:
+    """Yield the lines of a table in which the key of a row stands above it, on a line of its own where it changes.
+
+    Args:
+        paths: the key of each row; "" where it has none.
+        columns: the other columns.
+        width: the columns of the terminal.
+        color: as for `lay_out`.
+        mark: as for `lay_out`.
+    """
+    if len(set(paths)) == 1 and paths[0]:
+        yield path_line(paths[0], width, color=color, mark=mark)
+        yield from lay_out(columns, width=width, color=color, mark=mark)
+        return
+    indent = TextColumn("", [""] * len(paths))
+    lines = lay_out([indent, *columns], width=width, color=color, mark=mark)
+    if any(column.title for column in columns):
+        yield next(lines)
+    last = None
+    for path, line in zip(paths, lines, strict=True):
+        if path != last:
+            yield path_line(path, width, color=color, mark=mark) if path else _NO_KEY
+            last = path
+        yield line
 
 
 def path_line(path: str, width: int, *, color: bool = False, mark: str = "…") -> str:

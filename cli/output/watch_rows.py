@@ -3,6 +3,7 @@
 import pyarrow as pa
 
 from tracer.registry.ntstatus import status_name
+from tracer.registry.value_columns import with_texts
 
 __all__ = ["line_rows"]
 
@@ -21,4 +22,4 @@ def line_rows(rows: pa.Table) -> pa.Table:
     encoded = rows.column("status").combine_chunks().dictionary_encode()
     names = pa.array([status_name(code) for code in encoded.dictionary.to_pylist()], pa.string())
     rows = rows.append_column("status_name", names.take(encoded.indices))
-    return rows.select(list(_COLUMNS))
+    return with_texts(rows.select(list(_COLUMNS)))

@@ -86,7 +86,7 @@ def _below_keys(rows: pa.Table, width: int, zone: tzinfo) -> list[TextColumn]:
         value,
         before,
         after,
-        TextColumn("process", process_cells(rows), shrink="middle", least=12),
+        TextColumn("process", process_cells(rows), shrink="middle", least=20),
         *note,
         TextColumn(f"last on {title}" if title != "time" else "last time", times, optional=True),
         TextColumn("writes", text_cells(rows, "writes"), right=True, optional=True),
@@ -119,9 +119,9 @@ def _contents(rows: pa.Table, side: str, is_key: list[bool]) -> list[str]:
     """Return the content of each value on one side: (none) where absent, ? where unknown."""
     cells = []
     parts: list[list[Any]] = [
-        rows.column(f"{side}_{name}").to_pylist() for name in ("from", "type", "data", "size")
+        rows.column(f"{side}_{name}").to_pylist() for name in ("from", "type", "data", "size", "meaning")
     ]
-    for key, source, kind, data, size in zip(is_key, *parts, strict=True):
-        cell = "(none)" if source == "absent" else content_cell(kind, data, size) or "?"
+    for key, source, *content in zip(is_key, *parts, strict=True):
+        cell = "(none)" if source == "absent" else content_cell(*content) or "?"
         cells.append("" if key else cell)
     return cells

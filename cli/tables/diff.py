@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from cli.output.columns import text_cells
 from cli.output.phrases import plural
-from cli.output.table import TextColumn, lay_out, path_line
+from cli.output.table import TextColumn, lay_out, lay_out_below, path_line
 from cli.tables.timeline import DATA_WIDTH, below_common, value_cells
 from tracer.registry.text import fold_name
 from tracer.registry.values import show_value
@@ -17,6 +17,7 @@ __all__ = ["diff_lines", "diff_summary"]
 
 _SIDES = {"only_a": "only a", "only_b": "only b", "differs": "differs"}
 _STYLES = {"only_a": "red", "only_b": "yellow", "differs": ""}
+_WIDE = 140
 _BYTES = 64  # of a value in hex
 _SHOWN_WIDTH = 60  # of one value on a terminal, where two stand beside each other
 
@@ -31,7 +32,9 @@ def diff_lines(
         b if a and b and fold_name(a) != fold_name(b) else ""
         for a, b in zip(text_cells(rows, "a_key"), text_cells(rows, "b_key"), strict=True)
     ]
-    if width is not None:
+    paths = keys
+    is_below = width is not None and width < _WIDE  # keys stand above their rows
+    if width is not None and not is_below:
         common, keys = below_common(keys)
         if common:  # said once, above the table, instead of in every row
             yield path_line(common, width, color=color)
@@ -48,8 +51,13 @@ def diff_lines(
         TextColumn("b", _state(rows, "b"), shrink="end", least=10, most=most),
     ]
     if width is not None:
-        columns = [column for column in columns if any(column.cells)] or columns
-    yield from lay_out(columns, width=width, color=color)
+        columns = [
+            column for column in columns if any(column.cells) and not (is_below and column.title == "key")
+        ] or columns
+    if width is not None and is_below:
+        yield from lay_out_below(paths, columns, width=width, color=color)
+    else:
+        yield from lay_out(columns, width=width, color=color)
 
 
 def diff_summary(rows: pa.Table) -> str:
@@ -79,12 +87,12 @@ def _processes(rows: pa.Table) -> list[str]:
 def _state(rows: pa.Table, side: str) -> list[str]:
     """Return the cell of a side: a value's content, a word, or a count."""
     cells = []
-    for what, known, text, count, *content in zip(
+    for what, known, text, count, meaning, *content in zip(
         *(
             rows.column(name).to_pylist()
             for name in (
                 "what",
-                *(f"{side}_{name}" for name in ("known", "text", "count", "type", "data", "size")),
+                *(f"{side}_{name}" for name in ("known", "text", "count", "meaning", "type", "data", "size")),
             )
         ),
         strict=True,
@@ -92,7 +100,8 @@ def _state(rows: pa.Table, side: str) -> list[str]:
         if what in ("operation", "process"):
             cells.append("" if count is None else f"{count:,}x")
         elif known in ("write", "read"):
-            cells.append("[not captured]" if text is None else show_value(*content, limit=_BYTES))
+            shown = f"[{meaning}]" if meaning else show_value(*content, limit=_BYTES)
+            cells.append("[not captured]" if text is None else shown)
         else:
             cells.append(known or "")
     return cells

@@ -7,21 +7,22 @@ import pyarrow as pa
 
 from cli.output.answer_columns import with_hosts
 from cli.output.columns import text_cells
-from cli.output.table import TextColumn, lay_out, path_line
+from cli.output.table import TextColumn, lay_out, lay_out_below, path_line
 from cli.tables.timeline import below_common, process_cells, value_cells
 from tracer.registry.operations import BY_NAME
 
 __all__ = ["error_lines"]
 
-_WIDE, _VERY_WIDE = 110, 180
+_WIDE, _VERY_WIDE = 120, 180
 
 
 def error_lines(
     rows: pa.Table, width: int | None = None, *, zone: tzinfo = UTC, color: bool = False
 ) -> Iterator[str]:
     """Yield the lines of a table of failures; a search has its hit after an arrow."""
-    keys = text_cells(rows, "display_key")
-    if width is not None:
+    paths = keys = text_cells(rows, "display_key")
+    is_narrow = width is not None and width < _WIDE  # keys stand above their rows
+    if width is not None and not is_narrow:
         common, keys = below_common(keys)
         if common:  # said once, above the table, instead of in every row
             yield path_line(common, width, color=color)
@@ -32,7 +33,7 @@ def error_lines(
         statuses = [name.removeprefix("OBJECT_") for name in statuses]  # --status takes both
     columns = [
         TextColumn("failures", text_cells(rows, "failures"), right=True),
-        TextColumn("process", process_cells(rows), shrink="middle", least=16),
+        TextColumn("process", process_cells(rows), shrink="middle", least=20),
         TextColumn("operation", _operations(rows, width), optional=True),
         TextColumn(
             "status", statuses, shrink="end", least=9, styles=["dim" if fine else "red" for fine in harmless]
@@ -53,8 +54,14 @@ def error_lines(
             for title, name in (("first time", "first_time"), ("last time", "last_time"))
         ]
     else:
-        columns = [column for column in columns if any(column.cells)] or columns
-    yield from lay_out(with_hosts(rows, columns), width=width, color=color)
+        columns = [
+            column for column in columns if any(column.cells) and not (is_narrow and column.title == "key")
+        ] or columns
+    columns = with_hosts(rows, columns)
+    if width is not None and is_narrow:
+        yield from lay_out_below(paths, columns, width=width, color=color)
+    else:
+        yield from lay_out(columns, width=width, color=color)
 
 
 def _operations(rows: pa.Table, width: int | None) -> list[str]:

@@ -8,7 +8,7 @@ import pyarrow as pa
 from cli.output.amounts import duration_cells, duration_text, rate_cells
 from cli.output.answer_columns import drop_empty_columns, times_column
 from cli.output.columns import text_cells
-from cli.output.table import TextColumn, lay_out
+from cli.output.table import TextColumn, lay_out, lay_out_below
 from cli.tables.timeline import process_cells
 
 __all__ = ["handle_lines", "handle_use_lines"]
@@ -34,7 +34,7 @@ def handle_lines(
         TextColumn("uses", text_cells(rows, "uses"), right=True),
         TextColumn("verdict", verdicts, styles=[_STYLES.get(verdict, "") for verdict in verdicts]),
         _losses(rows),
-        TextColumn("opened by", process_cells(rows), shrink="middle", least=12),
+        TextColumn("opened by", process_cells(rows), shrink="middle", least=20),
     ]
     if width is None or width >= _WIDE:
         columns.append(TextColumn("closed by", _others(rows), shrink="middle", least=12, optional=True))
@@ -47,8 +47,7 @@ def handle_lines(
     if width is None:
         columns += [TextColumn(name, text_cells(rows, name)) for name in ("began", "ended")]
     columns = drop_empty_columns(rows, columns, width)
-    columns.append(TextColumn("key", text_cells(rows, "display_key"), shrink="middle", least=24))
-    yield from lay_out(columns, width=width, color=color)
+    yield from _with_keys(rows, columns, width, color=color)
     yield from _legend(rows)
 
 
@@ -57,7 +56,7 @@ def handle_use_lines(
 ) -> Iterator[str]:
     """Yield the lines of lives by process and key; the key is the last column."""
     columns = [
-        TextColumn("process", process_cells(rows), shrink="middle", least=14),
+        TextColumn("process", process_cells(rows), shrink="middle", least=20),
         TextColumn("handles", text_cells(rows, "handles"), right=True),
         TextColumn("growth", text_cells(rows, "growth"), right=True),
         TextColumn("brief", text_cells(rows, "brief"), right=True),
@@ -78,12 +77,18 @@ def handle_use_lines(
     if width is None:
         columns += [times_column(rows, name, zone, width) for name in ("first_opened", "last_opened")]
     columns = drop_empty_columns(rows, columns, width)
-    wide = width is None or width >= _WIDE
-    columns.append(
-        TextColumn("key", text_cells(rows, "display_key"), shrink="middle", least=36 if wide else 24)
-    )
-    yield from lay_out(columns, width=width, color=color)
+    yield from _with_keys(rows, columns, width, color=color)
     yield from _legend(rows)
+
+
+def _with_keys(rows: pa.Table, columns: list[TextColumn], width: int | None, *, color: bool) -> Iterator[str]:
+    """Yield the lines of a table with the key of each row: in the last column, or above it on a narrow terminal."""
+    keys = text_cells(rows, "display_key")
+    if width is not None and width < _WIDE:
+        yield from lay_out_below(keys, columns, width=width, color=color)
+    else:
+        columns = [*columns, TextColumn("key", keys, shrink="middle", least=36)]
+        yield from lay_out(columns, width=width, color=color)
 
 
 def _lengths(rows: pa.Table) -> list[str]:

@@ -1,7 +1,6 @@
 """The text table of a history: time, process, value, old and new content."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, tzinfo
 from typing import Any
 
@@ -9,8 +8,8 @@ import pyarrow as pa
 
 from cli.output.answer_columns import with_hosts
 from cli.output.columns import text_cells
-from cli.output.table import TextColumn, lay_out, path_line
-from cli.tables.timeline import DATA_WIDTH, below_common, process_cells, time_cells, value_cells
+from cli.output.table import TextColumn, lay_out, lay_out_below
+from cli.tables.timeline import DATA_WIDTH, process_cells, time_cells, value_cells
 from tracer.registry.values import show_value
 
 __all__ = ["content_cell", "history_lines"]
@@ -31,8 +30,13 @@ _NOTES = {  # note -> its letter on a terminal, and what it means
 }
 
 
-def content_cell(kind: int | None, data: bytes | None, size: int | None) -> str:
-    """Return a value's content, short enough for a table; "" where unknown."""
+def content_cell(kind: int | None, data: bytes | None, size: int | None, meaning: str | None = None) -> str:
+    """Return a value's content, short enough for a table; "" where unknown.
+
+    What well-known data means (`tracer.registry.decoders`) stands in square brackets, in place of its bytes.
+    """
+    if meaning is not None:
+        return f"[{meaning}]"
     if kind is None and data is None and size is None:
         return ""
     if data is None and size == 0:  # nothing was captured because there is nothing
@@ -58,7 +62,7 @@ def history_lines(
     keys = text_cells(rows, "display_key")
     columns = [
         TextColumn(title, times, styles=["dim"] * len(times)),
-        TextColumn("process", process_cells(rows), shrink="middle", least=12),
+        TextColumn("process", process_cells(rows), shrink="middle", least=20),
         TextColumn("key", keys, shrink="middle", least=24),
         TextColumn("value", value_cells(rows), shrink="middle", least=8),
         TextColumn("action", actions),
@@ -82,20 +86,17 @@ def history_lines(
             columns[5],
             TextColumn("new data", contents, shrink="end", least=10, most=DATA_WIDTH, styles=failed),
         ]
-    common, below = below_common(keys)
-    if common:
-        yield path_line(common, width, color=color)
-    columns[2] = replace(columns[2], cells=below, least=16)
     letters = ["".join(_NOTES[note][0] for note in some) for some in notes]
     columns.append(TextColumn("", letters, styles=["yellow"] * len(letters)))
+    del columns[2]
     columns = with_hosts(rows, [c for c in columns if any(c.cells)] or columns)
-    yield from lay_out(columns, width=width, color=color)
+    yield from lay_out_below(keys, columns, width=width, color=color)
     used = {note for some in notes for note in some}
     yield from (f"{letter}: {meaning}" for note, (letter, meaning) in _NOTES.items() if note in used)
 
 
 def _old_cells(values: dict[str, list[Any]]) -> list[str]:
-    names = ("old_from", "old_type", "old_data", "old_size")
+    names = ("old_from", "old_type", "old_data", "old_size", "old_meaning")
     cells = []
     for source, *content in zip(*(values[name] for name in names), strict=True):
         unknown = "?" if source is None else "(there)"
@@ -105,7 +106,7 @@ def _old_cells(values: dict[str, list[Any]]) -> list[str]:
 
 def _changes(values: dict[str, list[Any]]) -> tuple[list[str], list[str]]:
     """Return the operation, and the content after it; "" where unchanged."""
-    names = ("operation", "done", "new_type", "new_data", "new_size")
+    names = ("operation", "done", "new_type", "new_data", "new_size", "new_meaning")
     actions, new = [], []
     for operation, done, *content in zip(*(values[name] for name in names), strict=True):
         action, result = _ACTIONS.get(operation, (operation, ""))

@@ -30,7 +30,7 @@ def hot_lines(
     elif "status" in names:
         columns.append(TextColumn("status", [name or "?" for name in text_cells(rows, "status_name")]))
     elif "process" in names:
-        columns.append(TextColumn("process", process_cells(rows), shrink="middle", least=16))
+        columns.append(TextColumn("process", process_cells(rows), shrink="middle", least=20))
     elif "time" in names:
         columns.append(times_column(rows, "time", zone, width))
     columns += [
@@ -59,9 +59,7 @@ def hot_lines(
             TextColumn("mostly by", _top_processes(rows), shrink="middle", least=14, optional=True)
         )
     if "display_key" in names:
-        columns.append(
-            TextColumn("key", text_cells(rows, "display_key"), shrink="middle", least=36 if wide else 24)
-        )
+        columns.append(TextColumn("key", text_cells(rows, "display_key"), shrink="middle", least=38))
     elif "top_key" in names and wide:
         columns.append(
             TextColumn("mostly of key", text_cells(rows, "top_key"), shrink="middle", least=24, optional=True)
@@ -76,7 +74,7 @@ def storm_lines(
     columns = [
         times_column(rows, "first_time", zone, width),
         TextColumn("lasted", duration_cells(rows, "lasted_ns"), right=True),
-        TextColumn("process", process_cells(rows), shrink="middle", least=16),
+        TextColumn("process", process_cells(rows), shrink="middle", least=20),
         TextColumn("misses", text_cells(rows, "misses"), right=True),
         TextColumn("names", text_cells(rows, "names"), right=True),
         TextColumn("keys", text_cells(rows, "keys"), right=True, optional=True),

@@ -44,5 +44,5 @@ def key_lines(
         ]
     if hosts := host_cells(rows):
         columns.append(TextColumn("host", hosts, shrink="middle"))
-    columns.append(TextColumn("key", text_cells(rows, "display_key"), shrink="middle", least=30))
+    columns.append(TextColumn("key", text_cells(rows, "display_key"), shrink="middle", least=38))
     yield from lay_out(columns, width=width, color=color)

@@ -8,7 +8,7 @@ import pyarrow as pa
 from cli.output.amounts import duration_cells, rate_cells, share_cells
 from cli.output.answer_columns import drop_empty_columns, times_column
 from cli.output.columns import text_cells
-from cli.output.table import TextColumn, lay_out
+from cli.output.table import TextColumn, lay_out, lay_out_below
 from cli.tables.timeline import process_cells
 from tracer.registry.operations import BY_NAME
 
@@ -49,7 +49,7 @@ def redundant_lines(
         TextColumn("redundant", text_cells(rows, "redundant"), right=True),
         TextColumn("reads", text_cells(rows, "reads"), right=True, optional=True),
         TextColumn("", letters, styles=["yellow"] * len(letters)),
-        TextColumn("process", process_cells(rows), shrink="middle", least=14),
+        TextColumn("process", process_cells(rows), shrink="middle", least=20),
         TextColumn("operation", operations, shrink="end", least=10),
         TextColumn("status", statuses, shrink="end", least=9, optional=True),
         TextColumn("every", duration_cells(rows, "period_ns"), right=True),
@@ -68,14 +68,18 @@ def redundant_lines(
             TextColumn("spread", share_cells(rows, "spread"), right=True),
         ]
     columns = drop_empty_columns(rows, columns, width)
+    paths = text_cells(rows, "display_key")
     values = ["" if name is None else name or "(default)" for name in rows.column("value_name").to_pylist()]
     columns += [
-        TextColumn("key", text_cells(rows, "display_key"), shrink="middle", least=30 if wide else 20),
+        *([TextColumn("key", paths, shrink="middle", least=30)] if wide else []),
         TextColumn("value", values, shrink="middle", least=10),
     ]
     if width is not None and not any(values):
         columns.pop()
-    yield from lay_out(columns, width=width, color=color)
+    if width is None or wide:
+        yield from lay_out(columns, width=width, color=color)
+    else:  # keys stand above their rows
+        yield from lay_out_below(paths, columns, width=width, color=color)
     for note, (letter, meaning) in _EXPLAINED.items():
         if any(note in row for row in notes):
             yield f"{letter}: {meaning}"

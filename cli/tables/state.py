@@ -1,16 +1,15 @@
 """The text table of a state: keys with their values below, contents, and the source of each content."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, tzinfo
 
 import pyarrow as pa
 
 from cli.output.answer_columns import with_hosts
 from cli.output.columns import text_cells
-from cli.output.table import TextColumn, lay_out, path_line
+from cli.output.table import TextColumn, lay_out, lay_out_below
 from cli.tables.history import content_cell
-from cli.tables.timeline import DATA_WIDTH, below_common, process_cells, time_cells, value_cells
+from cli.tables.timeline import DATA_WIDTH, process_cells, time_cells, value_cells
 from tracer.registry.values import type_name
 
 __all__ = ["state_lines"]
@@ -25,7 +24,9 @@ def state_lines(
     kinds, words, last = (rows.column(name).to_pylist() for name in ("type", "known", "last_known"))
     data = [
         content_cell(*row)
-        for row in zip(kinds, *(rows.column(name).to_pylist() for name in ("data", "size")), strict=True)
+        for row in zip(
+            kinds, *(rows.column(name).to_pylist() for name in ("data", "size", "meaning")), strict=True
+        )
     ]
     is_key = [name is None for name in rows.column("value_name").to_pylist()]
     how = [
@@ -48,13 +49,11 @@ def state_lines(
         TextColumn("known", how, styles=[_STYLES.get(word, "") for word in words]),
         TextColumn("type", types, optional=True),
         TextColumn("data", data, shrink="end", least=12, most=DATA_WIDTH),
-        TextColumn("by", process_cells(rows), shrink="middle", least=12),
+        TextColumn("by", process_cells(rows), shrink="middle", least=20),
         TextColumn("time" if width is None else title, times, styles=["dim"] * len(times), optional=True),
     ]
     if width is not None:
-        common, below = below_common(keys)
-        if common:
-            yield path_line(common, width, color=color)
-        columns[0] = replace(columns[0], cells=below, least=16)
-        columns = [column for column in columns if any(column.cells)] or columns
-    yield from lay_out(with_hosts(rows, columns), width=width, color=color)
+        columns = [column for column in columns[1:] if any(column.cells)] or columns
+        yield from lay_out_below(keys, with_hosts(rows, columns), width=width, color=color)
+        return
+    yield from lay_out(with_hosts(rows, columns), color=color)

@@ -1,7 +1,6 @@
 """The text table of a timeline: time, process, operation, result, data, and certainty of the name."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from datetime import UTC, tzinfo
 from typing import Any
 
@@ -9,8 +8,10 @@ import pyarrow as pa
 
 from cli.output.columns import host_cells, text_cells
 from cli.output.returned import key_facts_text
-from cli.output.table import TextColumn, lay_out, path_line
+from cli.output.table import TextColumn, lay_out, lay_out_below
+from tracer.registry.decoders import data_meaning
 from tracer.registry.ntstatus import is_failure, status_name
+from tracer.registry.operations import BY_NAME
 from tracer.registry.quoting import quote_name
 from tracer.registry.values import show_value, type_name
 from tracer.schema import FLAGS
@@ -40,7 +41,8 @@ _EXPLAINED = {  # note -> (what it means, its letter on a terminal)
     "layout_prefix": ("a newer version of the event, read as far as it is known", "v"),
     "path_split": ("Procmon writes key and value as one path; where the key ends was inferred", "s"),
 }
-_NARROW = 100
+_NARROW = 100  # columns below which times end with milliseconds, and
+_ONE_RESULT = 112  # below which what failed and what was read or written share a column
 DATA_WIDTH = 200  # letters of one value, and
 _BYTES = 32  # bytes of one in hex; the whole data is in CSV, JSONL and Parquet
 
@@ -52,16 +54,13 @@ def timeline_lines(
 
     Args:
         rows: rows of the view `events`, in order.
-        width: the columns of the terminal: cells are shortened to fit, columns without content left out,
-        and the
-            date stands in the heading when all rows share it. None: every column, nothing shortened.
+        width: the columns of the terminal. A key stands on a line of its own where it changes, cells are shortened to
+            fit, columns without content are left out, the date stands in the heading when all rows share it, and a
+            status is shown where an operation did not succeed. None: every column, nothing shortened.
         zone: the zone times are shown in.
         color: whether failures stand out.
     """
     statuses = _values(rows, "status")
-    results = ["" if code is None else status_name(code) for code in statuses]
-    if width is not None:
-        results = [name.removeprefix("OBJECT_") for name in results]  # --status takes both
     names = _values(rows, "operation")
     keys = [
         shown or native
@@ -72,28 +71,52 @@ def timeline_lines(
     if width is not None:  # a letter, explained below the table
         notes, legend = _footnotes(notes)
     time_title, times = time_cells(rows, zone, width)
+    is_narrow = width is not None and width < _ONE_RESULT
+    results, data = _results(statuses, names, width), data_cells(rows)
+    failed = ["red" if code is not None and is_failure(code) else "" for code in statuses]
+    if is_narrow:  # what failed has no data, as a rule
+        data = ["; ".join(filter(None, cells)) for cells in zip(results, data, strict=True)]
+    operations = [name or "?" for name in names]
+    if is_narrow:
+        operations = [BY_NAME[name].short if name in BY_NAME else name for name in operations]
     columns = [
         TextColumn(time_title, times, styles=["dim"] * len(times)),
-        TextColumn("process", process_cells(rows), shrink="middle", least=12),
-        TextColumn("operation", [name or "?" for name in names], shrink="end", least=13),
-        TextColumn("key", [quote_name(key) if key else "" for key in keys], shrink="middle", least=24),
-        TextColumn("value", value_cells(rows), shrink="middle", least=8),
-        TextColumn("status", results, shrink="end", least=9,
-                   styles=["red" if code is not None and is_failure(code) else "" for code in statuses]),
-        TextColumn("data", data_cells(rows), shrink="end", least=10, most=DATA_WIDTH),
+        TextColumn("process", process_cells(rows), shrink="middle", least=20),
+        TextColumn("operation", operations, shrink="end", least=13),
+        TextColumn("key", [quote_name(key) if key else "" for key in keys]),
+        TextColumn("value", value_cells(rows), shrink="middle", least=12),
+        TextColumn("status", results, shrink="end", least=9, styles=failed),
+        TextColumn("result" if is_narrow else "data", data, shrink="end", least=12, most=DATA_WIDTH,
+                   styles=failed if is_narrow else None),
         TextColumn("note" if width is None else "", [("" if legend else ", ").join(words) for words in notes],
                    styles=["yellow"] * len(times)),
     ]  # fmt: skip
     if width is not None:
-        common, below = below_common(keys)
-        if common:  # said once, above the table, instead of in every row
-            yield path_line(common, width, color=color)
-        columns[3] = replace(columns[3], cells=below, least=16)
+        out = ("key", "status") if is_narrow else ("key",)
+        columns = [column for column in columns if column.title not in out]
         columns = [column for column in columns if any(column.cells)] or columns
     if hosts := host_cells(rows):
         columns.insert(1, TextColumn("host", hosts, shrink="middle", least=8))
-    yield from lay_out(columns, width=width, color=color)
+    if width is None:
+        yield from lay_out(columns, color=color)
+    else:
+        yield from lay_out_below(keys, columns, width=width, color=color)
     yield from legend
+
+
+def _results(statuses: list[int | None], operations: list[str | None], width: int | None) -> list[str]:
+    """Return the name of each status; on a terminal of those alone that are no success, ? where it is unknown."""
+    if width is None:
+        return ["" if code is None else status_name(code) for code in statuses]
+    return [
+        # --status takes both spellings. No close fails, and no event trace says how one ended.
+        status_name(code).removeprefix("OBJECT_")
+        if code
+        else "?"
+        if code is None and name != "CloseKey"
+        else ""
+        for code, name in zip(statuses, operations, strict=True)
+    ]
 
 
 def below_common(keys: Sequence[str]) -> tuple[str, list[str]]:
@@ -163,7 +186,7 @@ def value_cells(rows: pa.Table) -> list[str]:
 def data_cells(rows: pa.Table) -> list[str]:
     """Return the data that each row wrote or read, as text."""
     names = ("operation", "data_type", "data", "data_size", "previous_type", "previous_data", "previous_size",
-             "disposition", "requested_name", "index", "detail")  # fmt: skip
+             "disposition", "requested_name", "index", "detail", "display_key", "value_name")  # fmt: skip
     return [_one_data(*values) for values in zip(*(_values(rows, name) for name in names), strict=True)]
 
 
@@ -179,7 +202,13 @@ def _one_data(
     requested: str | None,
     index: int | None,
     detail: str | None,
+    key: str | None,
+    value_name: str | None,
 ) -> str:
+    def shown(kind: int | None, data: bytes | None, size: int | None) -> str:
+        meaning = data_meaning(key, value_name, kind, data)
+        return f"[{meaning}]" if meaning else show_value(kind, data, size, limit=_BYTES)
+
     parts = []
     if index is not None:
         parts.append(f"index {index}")
@@ -187,14 +216,14 @@ def _one_data(
         parts.append({1: "new key", 2: "existing key"}.get(disposition, f"disposition {disposition}"))
     if operation == "RenameKey" and requested:
         parts.append(f"to {requested}")
-    text = key_facts_text(operation, detail) or show_value(kind, data, size, limit=_BYTES)
+    text = key_facts_text(operation, detail) or shown(kind, data, size)
     if kind is not None and data is None and size is None:
         text = type_name(kind)  # a read that asked for no more
     if data is None and size == 0:
         # Nothing was captured because there is nothing; without a type nobody can tell of what.
         text = "" if kind is None else show_value(kind, b"", 0)
     if previous is not None or previous_size is not None:
-        before = show_value(previous_kind, previous, previous_size, limit=_BYTES)
+        before = shown(previous_kind, previous, previous_size)
         text = f"{text}, was {before}".removeprefix(", ")
     if text:
         parts.append(text)

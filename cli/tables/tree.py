@@ -56,7 +56,7 @@ def tree_lines(
         names, levels = text_cells(rows, "name"), rows.column("level").to_pylist()
         keys = ["  " * level + name for level, name in zip(levels, names, strict=True)]
     columns = drop_empty_columns(rows, columns, width)
-    columns.append(TextColumn("key", keys, shrink="middle", least=36))
+    columns.append(TextColumn("key", keys, shrink="middle", least=38))
     yield from lay_out(columns, width=width, color=color)
 
 

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from cli.output.answer_columns import with_hosts
 from cli.output.columns import text_cells
-from cli.output.table import TextColumn, lay_out, path_line
+from cli.output.table import TextColumn, lay_out, lay_out_below, path_line
 from cli.tables.timeline import DATA_WIDTH, below_common, data_cells, process_cells, value_cells
 
 __all__ = ["who_lines"]
@@ -24,17 +24,19 @@ def who_lines(
     each = "display_key" in rows.schema.names
     columns = [
         TextColumn(
-            "process", process_cells(rows), shrink="middle", least=12, styles=_by_changes(rows, color=color)
+            "process", process_cells(rows), shrink="middle", least=18, styles=_by_changes(rows, color=color)
         )
     ]
+    paths = text_cells(rows, "display_key")
+    is_below = each and width is not None and width < _WIDE
     if each:
-        keys = text_cells(rows, "display_key")
-        if width is not None:
+        keys = paths
+        if width is not None and not is_below:
             common, keys = below_common(keys)
             if common:  # said once, above the table, instead of in every row
                 yield path_line(common, width, color=color)
         columns = [
-            TextColumn("key", keys, shrink="middle", least=20),
+            *([] if is_below else [TextColumn("key", keys, shrink="middle", least=20)]),
             TextColumn("value", value_cells(rows), shrink="middle", least=8),
             *columns,
         ]
@@ -57,7 +59,11 @@ def who_lines(
         columns = [
             column for column in columns if any(cell not in ("", "0") for cell in column.cells)
         ] or columns
-    yield from lay_out(with_hosts(rows, columns), width=width, color=color)
+    columns = with_hosts(rows, columns)
+    if width is not None and is_below:
+        yield from lay_out_below(paths, columns, width=width, color=color)
+    else:
+        yield from lay_out(columns, width=width, color=color)
 
 
 def _by_changes(rows: pa.Table, *, color: bool) -> Sequence[str]:

@@ -36,7 +36,7 @@ def content_of(row: Row) -> Content:
 def text_of(content: Content) -> str | None:
     """Return a content as people read it; None where nothing is known of it."""
     kind, size, data = content
-    if content == NOTHING:
+    if data is None and size is None:
         return None
     return decode_value(kind, b"" if data is None and size == 0 else data, size)
 

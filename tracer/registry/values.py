@@ -6,7 +6,8 @@ a terminal must not see is dealt with where it is shown.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from enum import IntEnum
 
 from tracer.registry.quoting import quote_text
@@ -41,8 +42,30 @@ def type_name(kind: int) -> str:
     return f"REG_{ValueType(kind).name}" if kind in ValueType.__members__.values() else f"0x{kind:X}"
 
 
+@dataclass(frozen=True, slots=True)
+class _Style:
+    """How contents are written.
+
+    Attributes:
+        text: a string.
+        texts: the strings of a list.
+        number: a number.
+        octets: bytes.
+    """
+
+    text: Callable[[str], str]
+    texts: Callable[[Sequence[str]], str]
+    number: Callable[[int], str]
+    octets: Callable[[bytes], str]
+
+
 def decode_value(kind: int | None, data: bytes | None, size: int | None = None, *, limit: int = 64) -> str:
-    r"""Return a value as text for people, with anything unusual in square brackets after it.
+    r"""Return a value as text, written as Procmon writes it, with anything unusual in square brackets after it.
+
+    Numbers are decimal, bytes are upper-case hex, and the strings of a REG_MULTI_SZ stand between commas: one that
+    holds a comma and a space, that begins with a quote, or that has a space at its edge, stands in double quotes, its own
+    doubled. The text ends before the NUL that ends the data; an earlier NUL is written as names are
+    (`tracer.registry.text`).
 
     Args:
         kind: registry value type; None if unknown, which shows bytes.
@@ -52,10 +75,12 @@ def decode_value(kind: int | None, data: bytes | None, size: int | None = None, 
 
     >>> decode_value(1, "notepad.exe\0".encode("utf-16-le"), 24)
     'notepad.exe'
-    >>> decode_value(4, b"\x01\0\0\0")
-    '1 (0x1)'
+    >>> decode_value(4, b"\x10\0\0\0"), decode_value(3, b"\x0a\xff"), decode_value(3, b"\x0a", 2)
+    ('16', '0A FF', '0A [truncated: 1 of 2 bytes]')
+    >>> decode_value(7, "a\0b\0\0".encode("utf-16-le"))
+    'a, b'
     """
-    return _decode(kind, data, size, limit, str)
+    return _decode(kind, data, size, limit, _PLAIN)
 
 
 def show_value(kind: int | None, data: bytes | None, size: int | None = None, *, limit: int = 64) -> str:
@@ -65,15 +90,15 @@ def show_value(kind: int | None, data: bytes | None, size: int | None = None, *,
 
     >>> show_value(1, "10\0".encode("utf-16-le")), show_value(3, b"\x10"), show_value(1, b"")
     ('"10"', '10', '[empty]')
+    >>> show_value(4, b"\x10\0\0\0"), show_value(7, "a\0b\0\0".encode("utf-16-le"))
+    ('16 (0x10)', '["a", "b"]')
     """
     if not size and (data == b"" or size == 0):
         return "[empty]"
-    return _decode(kind, data, size, limit, quote_text)
+    return _decode(kind, data, size, limit, _UNAMBIGUOUS)
 
 
-def _decode(
-    kind: int | None, data: bytes | None, size: int | None, limit: int, quote: Callable[[str], str]
-) -> str:
+def _decode(kind: int | None, data: bytes | None, size: int | None, limit: int, style: _Style) -> str:
     if data is None and size == 0:
         data = b""  # there was nothing to capture
     if data is None:
@@ -81,14 +106,15 @@ def _decode(
     cut = size is not None and len(data) < size
     notes = [f"truncated: {len(data)} of {size} bytes"] if cut else []
     if kind in _TEXTS:
-        content = _text(data, notes, quote, cut=cut)
+        content = _text(data, notes, style, cut=cut)
     elif kind == ValueType.MULTI_SZ:
-        content = _texts(data, notes, cut=cut)
+        content = _texts(data, notes, style, cut=cut)
     elif kind in _NUMBERS and len(data) == _NUMBERS[ValueType(kind)]:
-        number = int.from_bytes(data, "big" if kind == ValueType.DWORD_BIG_ENDIAN else "little")
-        content = f"{number} (0x{number:X})"
+        content = style.number(
+            int.from_bytes(data, "big" if kind == ValueType.DWORD_BIG_ENDIAN else "little")
+        )
     else:
-        content = data[:limit].hex(" ")
+        content = style.octets(data[:limit])
         if len(data) > limit:
             notes.append(f"{limit} of {len(data)} bytes shown")
         if kind in _NUMBERS and not cut:
@@ -96,19 +122,19 @@ def _decode(
     return " ".join([*([content] if content else []), *(f"[{note}]" for note in notes)])
 
 
-def _text(data: bytes, notes: list[str], quote: Callable[[str], str], *, cut: bool) -> str:
+def _text(data: bytes, notes: list[str], style: _Style, *, cut: bool) -> str:
     """Return the text of a string value, and note anything unusual."""
     _note_odd(data, notes)
     text = decode_name(data)
     if text.endswith("<U+0000>"):  # decode_name writes a NUL so, and never writes a name's own text so
-        return quote(text.removesuffix("<U+0000>"))
+        return style.text(text.removesuffix("<U+0000>"))
     if data and not cut:
         notes.append("unterminated")
-    return quote(text) if data else ""
+    return style.text(text) if data else ""
 
 
-def _texts(data: bytes, notes: list[str], *, cut: bool) -> str:
-    """Return a list of strings as JSON, and note anything unusual."""
+def _texts(data: bytes, notes: list[str], style: _Style, *, cut: bool) -> str:
+    """Return a list of strings, and note anything unusual."""
     _note_odd(data, notes)
     items = decode_name(data).split("<U+0000>")
     # Whole: every item ends with a NUL and one more NUL ends the list.
@@ -119,9 +145,27 @@ def _texts(data: bytes, notes: list[str], *, cut: bool) -> str:
         items.pop()
     elif data and not cut:
         notes.append("unterminated")
-    return json.dumps(items if any(items) else [], ensure_ascii=False)
+    return style.texts(items if any(items) else [])
+
+
+def _comma_separated(texts: Sequence[str]) -> str:
+    return ", ".join(map(_item, texts))
+
+
+def _item(text: str) -> str:
+    is_clear = text and text.strip() == text and text[0] != '"' and text[-1] != "," and ", " not in text
+    return text if is_clear else '"' + text.replace('"', '""') + '"'
 
 
 def _note_odd(data: bytes, notes: list[str]) -> None:
     if len(data) % 2:
         notes.append(f"odd last byte 0x{data[-1]:02x}")
+
+
+_PLAIN = _Style(text=str, texts=_comma_separated, number=str, octets=lambda data: data.hex(" ").upper())
+_UNAMBIGUOUS = _Style(
+    text=quote_text,
+    texts=lambda texts: json.dumps(texts, ensure_ascii=False),
+    number=lambda number: f"{number} (0x{number:X})",
+    octets=lambda data: data.hex(" "),
+)
