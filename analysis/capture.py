@@ -48,9 +48,10 @@ if TYPE_CHECKING:
     from analysis.questions.changes import ChangesQuery
     from analysis.questions.diff import DiffQuery
     from analysis.questions.divergence import DivergenceQuery
+    from analysis.questions.slow import SlowQuery
     from analysis.regfile.files import RegFiles
 
-    _AnyQuery = Query | ChangesQuery | DiffQuery | DivergenceQuery
+    _AnyQuery = Query | ChangesQuery | DiffQuery | DivergenceQuery | SlowQuery
 
 __all__ = ["Capture", "Dataset", "Questions"]
 
@@ -416,6 +417,38 @@ class Questions(Generic[_Answer]):
         asked = self._asked(key=key, **filters)
         query = redundant.query(self._context, asked, min_count=min_count, polling=polling, limit=limit)
         return self._answer(query)
+
+    @shows_filters
+    def slow(
+        self,
+        key: Words = None,
+        *,
+        most: int = 10,
+        limit: int | None = None,
+        **filters: "Unpack[ValueFilters]",
+    ) -> _Answer:
+        """Return the page for the performance engineer: time spent in the registry, on what, when, and what need not be.
+
+        The rows are in sections, with the columns and words of `analysis.questions.slow.SlowQuery.to_arrow`: total,
+        operation, key, saved, read, stretch and duration. Where the source has no durations, as ETW, times are NULL,
+        counts decide what is worst, and the section duration is empty.
+
+            capture.slow(process="app.exe").query("section == 'saved'")
+
+        Args:
+            key: a key or pattern, or several; None for all.
+            most: how many keys, reads and stretches of time are listed.
+            limit: the first so many rows; None for all.
+            filters: which operations count.
+
+        Raises:
+            UsageError: a filter cannot be understood, or these are several captures.
+        """
+        from analysis.questions import slow
+
+        return self._answer(
+            slow.query(self._context, self._asked(key=key, **filters), most=most, limit=limit)
+        )
 
     @shows_filters
     def errors(

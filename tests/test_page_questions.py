@@ -23,6 +23,7 @@ QUESTIONS = (
     "tree",
     "errors",
     "redundant",
+    "slow",
     "handles",
 )
 ANYTHING = {"history": ("**",)}

@@ -33,4 +33,6 @@ QUESTIONS: dict[str, Callable[[Capture], pd.DataFrame]] = {
 # Methods whose answer over many captures is not that of each put together, and why.
 NOT_ASKED = {
     "diff": "compares two captures",
+    "first_divergence": "compares two captures",
+    "slow": "is about the time of one capture",
 }

@@ -58,6 +58,7 @@ def usual(capture: rt.Capture) -> list[Callable[[], object]]:
             lambda f=fold, k=key: capture.diff(key=k, a_end="+5ms", b_start="+5ms", fold=f)
             for fold, key in product((None, "all", "sid,controlset"), (None, KEY))
         ),
+        *(lambda p=process: capture.slow(process=p) for process in (None, PROCESS)),
         lambda: capture.first_divergence(a_end="+5ms", b_start="+5ms"),
         lambda: capture.first_divergence(process=PROCESS, a_end="+5ms", b_start="+5ms"),
         *(lambda o=word: capture.timeline(operation=o, limit=1) for word in words()),
