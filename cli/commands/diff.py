@@ -30,7 +30,9 @@ from cli.output.phrases import quoted
 from tracer.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+
+    import pyarrow as pa
 
     from analysis.capture import Capture
     from analysis.filters import Filters
@@ -162,10 +164,14 @@ def diff(
             )  # fmt: skip
             found = query.compare()
             rows, differ = found.rows, found.parted
-            render = partial(
-                divergence_lines, found=found, names=[capture.name, (other or capture).name], zone=target.zone,
-                color=target.color,
-            )  # fmt: skip
+
+            def render(rows: "pa.Table", width: int | None) -> "Iterator[str]":
+                spell = [one.users.spelling(asked) for one, asked in query.sides]
+                return divergence_lines(
+                    rows, width, found=found, names=[capture.name, (other or capture).name], zone=target.zone,
+                    color=target.color, spell=spell,
+                )  # fmt: skip
+
             Question(source, filters, target).print(
                 rows if limit is None else rows.slice(0, limit), render, noun="row", limit=limit
             )

@@ -1,6 +1,7 @@
 """The page of a first divergence: where two runs part, what they had read before, and what is around it."""
 
-from collections.abc import Iterator, Sequence
+import textwrap
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, tzinfo
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ from cli.output.columns import text_cells
 from cli.output.console import with_style
 from cli.output.phrases import plural
 from cli.output.safe import visible
-from cli.output.table import TextColumn, cut_end, lay_out, path_line
+from cli.output.table import TextColumn, cell_width, cut_end, lay_out, path_line
 from cli.tables.timeline import DATA_WIDTH, data_cells, process_cells, value_cells
 from tracer.registry.ntstatus import is_failure
 
@@ -39,7 +40,7 @@ _READS = {
 
 def divergence_lines(
     rows: pa.Table, width: int | None = None, *, found: "Divergence", names: Sequence[str], zone: tzinfo = UTC,
-    color: bool = False,
+    color: bool = False, spell: Sequence[Callable[[str], str]] = (str, str),
 ) -> Iterator[str]:  # fmt: skip
     """Yield the lines of a page.
 
@@ -50,11 +51,16 @@ def divergence_lines(
         names: what the two sides are called.
         zone: the zone times are shown in.
         color: whether titles are bold and failures stand out.
+        spell: how keys of each side are shown.
     """
+    for letter, spelled in zip("ab", spell, strict=True):
+        name = f"{letter}_key"
+        keys = [None if key is None else spelled(key) for key in rows.column(name).to_pylist()]
+        rows = rows.set_column(rows.schema.get_field_index(name), name, pa.array(keys, pa.string()))
     page = _Page(rows, width, color)
     parting = page.of("divergence")
     for side, (letter, name) in enumerate(zip("ab", names, strict=True)):
-        yield page.fit(f"{letter}  {name}: {_about(parting, letter, found.steps[side], zone)}")
+        yield from page.wrapped(f"{letter}  {name}: {_about(parting, letter, found.steps[side], zone)}")
     yield ""
     yield page.title(_sentence(parting, found))
     if parting.num_rows:
@@ -138,6 +144,11 @@ class _Page:
         shown = visible(line)
         return shown if self._width is None else cut_end(shown, self._width)
 
+    def wrapped(self, line: str) -> list[str]:
+        """Return a sentence about a side as lines that are no wider than the page."""
+        shown = visible(line)
+        return [shown] if self._width is None else textwrap.wrap(shown, self._width, subsequent_indent="   ")
+
     def title(self, line: str) -> str:
         """Return a heading."""
         return with_style(self.fit(line), "bold") if self._color else self.fit(line)
@@ -171,15 +182,27 @@ class _Page:
             value or operation
             for value, operation in zip(value_cells(a), text_cells(a, "operation"), strict=True)
         ]
+        places, keys = [f"{place:+,}" for place in rows.column("place").to_pylist()], text_cells(a, "key")
+        data = [data_cells(a), data_cells(b)]
         columns = [
-            TextColumn("", [f"{place:+,}" for place in rows.column("place").to_pylist()], right=True),
+            TextColumn("", places, right=True),
             TextColumn("value", asked, shrink="middle", least=10),
-            TextColumn("a", data_cells(a), shrink="end", least=12, most=self._most),
-            TextColumn("b", data_cells(b), shrink="end", least=12, most=self._most),
+            *(TextColumn(letter, cells, most=self._most) for letter, cells in zip("ab", data, strict=True)),
+            TextColumn("", notes),
         ]
-        if any(notes):
-            columns.append(TextColumn("", notes))
-        yield from self._by_key(text_cells(a, "key"), columns)
+        if self._width is None or max(map(cell_width, lay_out(columns))) <= self._width - 2:
+            yield from self._by_key(keys, columns)
+        else:  # what differs is often at the end: one below the other
+            columns = [
+                TextColumn("", _with_gaps(places), right=True),
+                TextColumn("value", _with_gaps(asked), shrink="middle", least=10),
+                TextColumn("", [*"ab"] * len(places)),
+                TextColumn(
+                    "data", [one for pair in zip(*data, strict=True) for one in pair], shrink="end", least=12
+                ),
+                TextColumn("", _with_gaps(notes)),
+            ]
+            yield from self._by_key(_doubled(keys), columns)
         if text_cells(a, "key") != text_cells(b, "key"):
             yield "   (keys as a has them; in b other identifiers stand for the same)"
 
@@ -217,3 +240,12 @@ class _Page:
                 yield f" {path_line(key or '(no key)', (self._width or _WHOLE) - 1, color=False)}"
             above = key
             yield f"  {line}"
+
+
+def _with_gaps(cells: Sequence[str]) -> list[str]:
+    """Return the cells with an empty one below each."""
+    return [one for cell in cells for one in (cell, "")]
+
+
+def _doubled(cells: Sequence[str]) -> list[str]:
+    return [cell for cell in cells for _ in range(2)]

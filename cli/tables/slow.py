@@ -11,12 +11,13 @@ from cli.output.columns import text_cells
 from cli.output.console import with_style
 from cli.output.phrases import plural
 from cli.output.safe import visible
-from cli.output.table import TextColumn, cut_end, lay_out
+from cli.output.table import TextColumn, cell_width, cut_end, lay_out, path_line
 from cli.tables.timeline import process_cells, value_cells
 
 __all__ = ["slow_lines"]
 
 _BAR = 24  # columns of the longest bar
+_KEYS = ("key", "at or below", "mostly")  # titles of columns of keys
 _SAVED = {
     "polling": "asked by the clock, with the same answer",
     "repeated": "asked again though nothing changed",
@@ -180,27 +181,35 @@ class _Page:
     def _table(
         self, rows: pa.Table, columns: Sequence[TextColumn], *, bars: bool = False, first: bool = False
     ) -> Iterator[str]:
-        """Yield rows: counts, times and shares, and what they are of; `first`: what they are of stands first."""
+        """Yield rows: times, shares and counts, and what they are of; `first`: what they are of stands first.
+
+        Where a key does not fit beside the other columns, keys stand on lines of their own, below.
+        """
         if not rows.num_rows:
             return
-        amounts = [
-            TextColumn("operations", _numbers(rows, "events"), right=True),
-            TextColumn("share", share_cells(rows, "share"), right=True, optional=self._timed),
-        ]
-        bar = "share"
+        counts = TextColumn("count", _numbers(rows, "events"), right=True)
+        shares = TextColumn("share", share_cells(rows, "share"), right=True)
+        amounts, bar = [counts, shares], "share"
         if self._timed:
             times = [
                 TextColumn("time", duration_cells(rows, "time_spent_ns"), right=True),
-                TextColumn("of the time", share_cells(rows, "time_share"), right=True),
+                TextColumn("share", share_cells(rows, "time_share"), right=True),
             ]
-            amounts = [*amounts, *times] if first else [*times, *amounts]
-            bar = "time_share"
+            amounts, bar = [*amounts, *times] if first else [*times, counts], "time_share"
         columns = [column for column in columns if any(column.cells)]
         listed = [*columns, *amounts] if first else [*amounts, *columns]
         if bars:
             listed.append(TextColumn("", _bars(rows, bar), optional=True))
         width = None if self._width is None else self._width - 2
-        yield from (f"  {line}" for line in lay_out(listed, width=width, color=self._color))
+        keys = next((column for column in columns if column.title in _KEYS), None)
+        if keys is None or width is None or max(map(cell_width, lay_out(listed))) <= width:
+            yield from (f"  {line}" for line in lay_out(listed, width=width, color=self._color))
+            return
+        heading, *lines = lay_out([one for one in listed if one is not keys], width=width, color=self._color)
+        yield f"  {heading}"
+        for line, key in zip(lines, keys.cells, strict=True):
+            yield f"  {line}"
+            yield f"      {path_line(key, width - 4)}"
 
 
 def _numbers(rows: pa.Table, name: str) -> list[str]:
