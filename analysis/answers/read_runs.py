@@ -32,14 +32,14 @@ _NAMELESS = ("partial", "none")
 _COUNTED = ("of_whole", "of_any", "of_value", "unclear")
 
 
-def read_runs(events: Table, everything: Table, keys: Table) -> Table:
-    """Return the reads with the columns QUESTION, `run`, `unclear` and more, in no order.
+def read_runs(events: Table, everything: Table, keys: Table, *, repeated: bool = False) -> Table:
+    """Return the reads with the columns QUESTION, `question`, `run`, `unclear` and more, in no order.
 
     Left out are reads that cannot be proved identical: reads without a process, a key or a status, queries of
     a value without its name, enumerations without an index, and QueryMultipleValueKey.
 
     `group_id` is `keys.same_as`; `value` is the folded name of the value that QueryValueKey asks for, else
-    NULL. `run` has the same number for two reads of one question where no change was seen between them, by
+    NULL. `question` is the same number for reads of one question, whatever their result. `run` has the same number for two reads of one question where no change was seen between them, by
     whatever process. Changes, where not known to have failed, are:
 
     * of a value: SetValueKey and DeleteValueKey of it, or of one with an ambiguous name; DeleteKey, RenameKey
@@ -62,10 +62,13 @@ def read_runs(events: Table, everything: Table, keys: Table) -> Table:
         events: the event rows whose reads are wanted.
         everything: all event rows, for changes.
         keys: the table `keys`.
+        repeated: only reads of questions that were asked more than once.
     """
     groups = keys.select(grouped_id="key_id", group_id="same_as")
-    reads = _reads(events, groups)
-    of_groups = reads.select("group_id").distinct()
+    reads = _of_questions(_reads(events, groups), repeated=repeated)
+    of_groups = (
+        groups.semi_join(events, groups["grouped_id"] == events["key_id"]).select("group_id").distinct()
+    )
     steps = _changes(everything, keys, groups).semi_join(of_groups, "group_id")
     columns = {
         name: steps[name] if name in steps.columns else ibis.null(kind)
@@ -123,6 +126,17 @@ def _reads(events: Table, groups: Table) -> Table:
         size=ibis.ifelse(alike & done, rows["data_size"], no_size),
         **dict.fromkeys(_COUNTED, zero),
     ).drop("data", "detail", "flags")
+
+
+def _of_questions(reads: Table, *, repeated: bool) -> Table:
+    """Return the reads with `question`, one number for all that makes them identical: the sequence of the first."""
+    questions = reads.group_by(*QUESTION).aggregate(question=reads["sequence"].min(), times=reads.count())
+    if repeated:
+        questions = questions.filter(questions["times"] > 1)
+    names = {f"asked_{name}": name for name in QUESTION}
+    questions = questions.select("question", **names)
+    same = [reads[name].identical_to(questions[asked]) for asked, name in names.items()]
+    return reads.inner_join(questions, same).drop(*names)
 
 
 def nameless_changes(events: Table, keys: Table, *, width_ns: int) -> Table:

@@ -1,7 +1,7 @@
 """Reads that a process repeats though nothing changed since, and those it repeats by the clock: polling."""
 
 import ibis
-from ibis.expr.types import Table
+from ibis.expr.types import Table, Value
 
 from analysis.answers.counts import named_keys, named_processes
 from analysis.answers.evidence import lost_between
@@ -28,6 +28,7 @@ def redundant(
     width_ns: int,
     min_count: int = 1,
     polling: bool = False,
+    repeated: bool = False,
 ) -> Table:
     """Return the rows of `redundant_reads` about some reads of a capture.
 
@@ -40,11 +41,12 @@ def redundant(
         width_ns: times of changes that nobody could name and that are no further apart are one, nanoseconds.
         min_count: as of `redundant_reads`.
         polling: likewise.
+        repeated: whether `min_count` is above 0: what was asked once is then left out from the beginning.
     """
     # Time before the names were read counts as a loss: what was written then may have no name.
     lost = losses.select("from_ns", "to_ns", kind=ibis.literal("events"))
     unsure = lost.union(nameless_changes(events, keys, width_ns=width_ns))
-    reads = read_runs(rows, events, keys)
+    reads = read_runs(rows, events, keys, repeated=repeated)
     return redundant_reads(reads, keys, processes, unsure, min_count=min_count, polling=polling)
 
 
@@ -86,7 +88,7 @@ def redundant_reads(
         min_count: the fewest redundant reads of a row; 0: also what was never asked twice.
         polling: only what is polled.
     """
-    question = [*QUESTION, "status"]
+    question = ["question", "status"]
     in_order = ibis.window(group_by=question, order_by="sequence")
     rows = reads.mutate(
         # In this order the smallest so far is the first: one number for a question and its result.
@@ -122,7 +124,8 @@ def redundant_reads(
 def _runs(rows: Table, unsure: Table) -> Table:
     """Return one row per run of one question and one status."""
     again = rows["again"]
-    runs = rows.group_by("group", "run", *QUESTION, "status").aggregate(
+    runs = rows.group_by("group", "run").aggregate(
+        **_same_in_all(rows),
         reads=rows.count().cast("int64"),
         redundant=rows.count(where=again).cast("int64"),
         value_name=rows["value_name"].argmin(rows["sequence"]),
@@ -138,18 +141,32 @@ def _runs(rows: Table, unsure: Table) -> Table:
         first_sequence=rows["sequence"].min(),
         last_sequence=rows["sequence"].max(),
     )
-    any_result = ibis.window(group_by=["run", *QUESTION])
     there = (runs["status"] < NOT_SUCCESS) | runs["status"].isin(TOO_SHORT)
     missing = runs["status"].isin(_MISSING)
-    both = (there | missing) & there.any().over(any_result) & missing.any().over(any_result)
-    runs = runs.mutate(result_changed=runs["other_content"] | runs["other_size"] | both)
+    results = runs.group_by(mixed_run="run", mixed_question="question").aggregate(
+        there=there.any(), missing=missing.any()
+    )
+    mixed = results.filter(results["there"] & results["missing"]).drop("there", "missing")
+    both = (there | missing).fill_null(False)
+    runs = runs.mutate(changed=runs["other_content"] | runs["other_size"], both=both)
+    runs = runs.left_join(
+        mixed, [runs["run"] == mixed["mixed_run"], runs["question"] == mixed["mixed_question"]]
+    )
+    result_changed = runs["changed"] | (runs["both"] & runs["mixed_run"].notnull())
+    runs = runs.mutate(result_changed=result_changed).drop("mixed_run", "mixed_question", "changed", "both")
     return lost_between(runs, unsure, after="first_ns", before="last_ns", name="lossy")
+
+
+def _same_in_all(rows: Table) -> dict[str, Value]:
+    """Return the columns that are the same in all rows of a group: group by few numbers, which is quick."""
+    return {name: rows[name].arbitrary() for name in ("question", *QUESTION, "status")}
 
 
 def _summed(runs: Table) -> Table:
     """Return one row per question and status."""
     unproved = ibis.ifelse(runs["lossy"] | runs["unclear"], runs["redundant"], ibis.literal(0, "int64"))
-    return runs.group_by("group", *QUESTION, "status").aggregate(
+    return runs.group_by("group").aggregate(
+        **_same_in_all(runs),
         reads=runs["reads"].sum().cast("int64"),
         runs=runs.count().cast("int64"),
         redundant=runs["redundant"].sum().cast("int64"),

@@ -42,7 +42,7 @@ def _redundant(context: QueryContext, filters: Filters, min_count: int, *, polli
     span_ns = last_ns - min((part["first_ns"] for part in parts), default=0)
     return phrase(
         "analysis.answers.redundant:redundant",
-        options={"polling": polling},
+        options={"polling": polling, "repeated": min_count > 0},
         values={"width_ns": span_ns // _MOST_UNSURE + 1, "min_count": min_count},
         rows=context.rows(filters),
         events=context.relation("stored_events"),
