@@ -27,7 +27,7 @@ class Filters:
         subtree: keys below a matching key fit too.
         value: value name, or a pattern with ``*`` and ``?``, any case; "" and "(default)" are the default value,
             a name in double quotes is meant letter by letter.
-        process: image name, or a pattern with ``*`` and ``?``; digits also name a pid; text with a
+        process: image name, with or without ``.exe``, or a pattern with ``*`` and ``?``; digits also name a pid; text with a
             backslash is compared with the image's path.
         pid: process id, or several.
         operation: words separated by commas (or a list): SetValueKey, set, delete, read, write ...

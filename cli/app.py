@@ -8,6 +8,7 @@ import contextlib
 import errno
 import importlib
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,6 +33,10 @@ _FORMATS = {
     "rich_markup_mode": None,
     "pretty_exceptions_enable": False,
 }
+
+
+_QUOTED = r"'[^']*'"
+_NOT_ONE_OF = re.compile(rf"'(.*)' is not (?:one of )?({_QUOTED}(?:, {_QUOTED})*)\.?\Z", re.DOTALL)
 
 
 class _Verbs(TyperGroup):
@@ -72,6 +77,9 @@ class _Verbs(TyperGroup):
             result = super().invoke(ctx)
             sys.stdout.flush()
             return result
+        except typer.BadParameter as problem:
+            problem.message = _with_suggestion(problem.message)
+            raise
         except (KeyboardInterrupt, RuntimeError) as stop:
             # DuckDB answers Ctrl-C with a RuntimeError of its own.
             if isinstance(stop, RuntimeError) and str(stop) != "Query interrupted":
@@ -86,6 +94,18 @@ class _Verbs(TyperGroup):
                 raise
             console.error(_sentence(problem))
             raise typer.Exit(getattr(problem, "exit_code", Exit.ERROR)) from None
+
+
+def _with_suggestion(message: str) -> str:
+    """Return a message about a word that is none of a list, with the words close to it instead of the list."""
+    found = _NOT_ONE_OF.search(message)
+    if found is None:
+        return message
+    from tracer.registry.suggestions import advice
+
+    word, listed = found.groups()
+    words = [quoted[1:-1] for quoted in re.findall(_QUOTED, listed)]
+    return f"{word!r} is not one of its words; {advice(word, words)}"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

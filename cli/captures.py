@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import tzinfo
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,8 +15,10 @@ from analysis.capture import Capture
 from analysis.engine.connection import engine_errors
 from analysis.filters import Filters
 from analysis.open import open_capture
-from analysis.questions.unknown_names import unknown_key
+from analysis.questions.empty_answers import why_empty
+from analysis.questions.unknown_names import unknown_key, unknown_process
 from analysis.questions.users import with_spelled_keys
+from analysis.times import dated
 from cli.exits import Exit
 from cli.output.console import console, is_terminal
 from cli.output.destination import Output, Render, needs_head, write_rows
@@ -28,7 +31,15 @@ from tracer.registry.user_keys import sid_of
 
 _HEAD = 20  # rows of a table on a terminal where no pager shows the others
 
-__all__ = ["check_keys", "fail_if_lossy", "opened", "print_rows", "timeline_reader"]
+__all__ = [
+    "check_keys",
+    "fail_if_lossy",
+    "in_zone",
+    "opened",
+    "print_rows",
+    "timeline_reader",
+    "warn_of_process",
+]
 
 
 @contextmanager
@@ -45,16 +56,39 @@ def opened(path: Path) -> Iterator[Capture]:
         yield capture
 
 
+def in_zone(capture: Capture, filters: Filters, zone: tzinfo) -> Filters:
+    """Return the filters with times of the capture's day, such as 10:00:00, as the zone of the output has them.
+
+    Raises:
+        UsageError: a time may be of several days.
+    """
+    first_ns, last_ns = capture.span() or (None, None)
+    start, end = (
+        dated(time, first_ns=first_ns, last_ns=last_ns, zone=zone, end=is_end)
+        for time, is_end in ((filters.start, False), (filters.end, True))
+    )
+    return filters if (start, end) == (filters.start, filters.end) else replace(filters, start=start, end=end)
+
+
 def check_keys(capture: Capture, keys: Sequence[str] | None, *, subtree: bool, user: str | None) -> None:
     """Raise UsageError for a key that the capture does not have; a pattern may match nothing."""
     for key in keys or ():
         if has_wildcard(key):
             _say_literal(capture, key, subtree=subtree, user=user)
         sentence = unknown_key(capture.context, key, subtree=subtree, user=user)
-        if sentence:
+        if sentence and has_wildcard(key):
+            console.warn(sentence)
+        elif sentence:
             raise UsageError(sentence)
     if whose := capture.context.users_sentence(Filters(key=list(keys or ()), user=user)):
         console.say(whose)
+
+
+def warn_of_process(capture: Capture, filters: Filters) -> None:
+    """Warn where no process of the capture fits the filters."""
+    sentence = unknown_process(capture.context, filters)
+    if sentence:
+        console.warn(sentence)
 
 
 def _say_literal(capture: Capture, key: str, *, subtree: bool, user: str | None) -> None:
@@ -119,6 +153,8 @@ def print_rows(
         console.say(f"wrote {plural(count, noun)} to {output.path}{more}")
     elif is_terminal(sys.stderr):
         console.say(f"{plural(count, noun)}{more}" if count else f"no {noun} fits")
+    if not count and asked is not None and (reason := why_empty(asked[0].context, asked[1])):
+        console.say(reason)
     return count
 
 

@@ -12,8 +12,7 @@ import pyarrow as pa
 from analysis.capture import Capture, Questions
 from analysis.filters import Filters
 from analysis.questions.context import QueryContext
-from analysis.questions.unknown_names import unknown_process
-from cli.captures import check_keys, fail_if_lossy, opened, print_rows
+from cli.captures import check_keys, fail_if_lossy, in_zone, opened, print_rows, warn_of_process
 from cli.output.columns import times_as_text
 from cli.output.console import console
 from cli.output.destination import Output, Render
@@ -126,9 +125,8 @@ def asking(path: Path, filters: Filters, output: Output, *, fail_on_loss: bool =
     keys = [filters.key] if isinstance(filters.key, str) else filters.key
     with opened(path) as capture:
         check_keys(capture, keys, subtree=filters.subtree, user=filters.user)
-        sentence = unknown_process(capture.context, filters)
-        if sentence:
-            console.warn(sentence)
+        filters = in_zone(capture, filters, output.zone)
+        warn_of_process(capture, filters)
         _check_interval(capture, filters, output.zone)
         yield Question(capture, filters, output)
         for sentence in capture.doubts(filters).sentences:

@@ -37,23 +37,22 @@ def test_a_key_or_process_that_is_not_known_is_warned_of_where_it_was_asked(capt
     assert caught[0].filename == __file__
     image = capture.tables["processes"].to_pyarrow()["image"].to_pylist()[0]
     with pytest.warns(
-        rt.RegtraceWarning, match=f"no process in small.regtrace is {image}x; did you mean {image}"
+        rt.RegtraceWarning, match=f"no process in small.regtrace is called {image}x; did you mean {image}"
     ):
         ask(key=RUN, process=f"{image}x")
-    with pytest.warns(rt.RegtraceWarning, match="is 3999999"):
+    with pytest.warns(rt.RegtraceWarning, match="has the id 3999999"):
         ask(key=RUN, pid=3999999)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("question", PATHS)
-def test_what_is_known_or_a_pattern_is_not_warned_of(capture, question):
+def test_what_is_known_is_not_warned_of(capture, question):
     ask = getattr(capture, question)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         ask(key=RUN)
         ask(key=RUN, value="no such value")
         ask(key=RUN, start="+1000000s")
-        ask(key=r"HKLM\NoSuchKey\*")
 
 
 def test_one_unknown_key_of_several_is_warned_of_though_there_are_rows(capture):
@@ -84,7 +83,9 @@ def test_the_command_line_warns_of_a_process_and_refuses_a_key(folder):
     def run(*words):
         return CliRunner().invoke(app, ["who", str(folder), *words])
 
-    assert "warning: no process in small.regtrace is nobody.exe" in run("--process", "nobody.exe").stderr
+    assert (
+        "warning: no process in small.regtrace is called nobody.exe" in run("--process", "nobody.exe").stderr
+    )
     assert "no process" not in run("--process", "*").stderr
     refused = run(r"HKLM\SOFTWARE\Vendro")
     assert refused.exit_code == 2

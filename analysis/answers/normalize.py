@@ -5,6 +5,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from tracer.errors import UsageError
+from tracer.registry.suggestions import advice
 
 if TYPE_CHECKING:
     from ibis.expr.types import StringValue
@@ -32,7 +33,7 @@ def parse_folds(words: str | Collection[str] | None) -> tuple[str, ...]:
     kinds = {word.strip().lower() for word in listed if word.strip()}
     wrong = sorted(kinds - {*FOLDS, "all"})
     if wrong:
-        raise UsageError(f"{wrong[0]!r} cannot be folded; use some of: {', '.join(FOLDS)}, all")
+        raise UsageError(f"{wrong[0]!r} cannot be folded; {advice(wrong[0], [*FOLDS, 'all'])}")
     return tuple(word for word in FOLDS if word in kinds or "all" in kinds)
 
 

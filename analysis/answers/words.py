@@ -3,6 +3,7 @@
 from collections.abc import Collection
 
 from tracer.errors import UsageError
+from tracer.registry.suggestions import advice
 
 __all__ = [
     "HANDLES_BY",
@@ -67,7 +68,7 @@ def check_width(every_ns: int) -> None:
 def check_word(word: str, words: Collection[str], what: str) -> None:
     """Raise UsageError where a word is not accepted; `what`: a noun for the message, such as "order"."""
     if word not in words:
-        raise UsageError(f"unknown {what} {word!r}; use one of: {', '.join(words)}")
+        raise UsageError(f"unknown {what} {word!r}; {advice(word, words)}")
 
 
 def parse_kinds(words: str | Collection[str] | None) -> tuple[str, ...]:
@@ -82,6 +83,7 @@ def parse_kinds(words: str | Collection[str] | None) -> tuple[str, ...]:
     kinds = {word.strip().lower() for word in listed if word.strip()}
     wrong = sorted(kinds - set(KINDS))
     if wrong or not kinds:
-        said = f"unknown kind {wrong[0]!r}" if wrong else "no kind given"
-        raise UsageError(f"{said}; use some of: {', '.join(KINDS)}")
+        if wrong:
+            raise UsageError(f"unknown kind {wrong[0]!r}; {advice(wrong[0], KINDS)}")
+        raise UsageError(f"no kind given; use some of: {', '.join(KINDS)}")
     return tuple(kind for kind in KINDS if kind in kinds)

@@ -240,7 +240,8 @@ class DatasetContext(QueryContext):
     def _fitting(self, condition: str) -> Relation:
         return Relation.of_table(super()._fitting(condition).name, columns_of_many(labelled=True)["events"])
 
-    def _key_condition(self, texts: Sequence[str], subtree: bool, user: str | None) -> str:
+    def key_condition(self, texts: Sequence[str], subtree: bool, user: str | None) -> str:
+        """Return the SQL condition for the keys that one of some texts names."""
         return self.condition_of(texts, subtree, user)
 
     def _numbers(self, key_ids: list[int] | Relation | None) -> np.ndarray:
@@ -299,7 +300,8 @@ class MemberContext(QueryContext):
             f"SELECT * FROM {rows.source} WHERE sequence BETWEEN {first} AND {last}", rows.columns
         )
 
-    def _key_condition(self, texts: Sequence[str], subtree: bool, user: str | None) -> str:
+    def key_condition(self, texts: Sequence[str], subtree: bool, user: str | None) -> str:
+        """Return the SQL condition for the keys of this capture that one of some texts names."""
         own = self._dataset.condition_of(texts, subtree, user)
         return f"(({own}) AND key_id BETWEEN {self._keys[0]} AND {self._keys[1]})"
 

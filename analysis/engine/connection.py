@@ -18,6 +18,7 @@ from analysis.engine.sql_guard import check_query
 from analysis.engine.value_functions import MADE_COLUMNS, register_functions, relation_with_texts
 from tracer.errors import CaptureError, RegtraceError, UsageError
 from tracer.files.workspace import Workspace
+from tracer.registry.suggestions import closest
 from tracer.registry.text import escape_argument
 from tracer.schema import EVENTS, OF_VALUES, STRUCTURED, TABLES, Table
 from tracer.store.manifest import STRUCTURES, Manifest
@@ -34,6 +35,7 @@ __all__ = [
     "execute",
     "fetch_rows",
     "make_tables",
+    "missing_column",
     "only_reads",
     "reader_of",
     "scan",
@@ -215,6 +217,9 @@ def only_reads(connection: duckdb.DuckDBPyConnection, query: str) -> str:
     return query
 
 
+_NO_COLUMN = re.compile(r'Referenced column "([^"]+)" not found|does not have a column named "([^"]+)"')
+
+
 @contextmanager
 def engine_errors(what: str = "the query cannot be run") -> Iterator[None]:
     """Turn the engine's errors into ours: a user's mistake, a file that changed, or too little memory."""
@@ -254,6 +259,8 @@ def _first_line(error: Exception) -> str:
 
 def _located(message: str) -> str:
     """Return the engine's message without its line number, which counts lines the user did not write."""
+    if said := missing_column(message):
+        return said
     lines = []
     shift = 0
     for line in message.splitlines():
@@ -265,6 +272,22 @@ def _located(message: str) -> str:
             line = line[shift:]
         lines.append(line)
     return "\n".join(line for line in lines if line.strip())
+
+
+def missing_column(message: str) -> str | None:
+    """Return the sentence on a column that the engine did not find, with those close to it; None for other messages."""
+    found = _NO_COLUMN.search(message)
+    if found is None:
+        return None
+    column = found[1] or found[2]
+    named = re.findall(r'"([^"]+)"', message.partition("andidate bindings: ")[2].split("\n")[0])
+    close = closest(column, named or [name for columns in columns_of_one().values() for name, _ in columns])
+    hint = (
+        f"did you mean {' or '.join(close)}?"
+        if close
+        else "`regtrace schema` tells the columns of each table"
+    )
+    return f"there is no column {column}; {hint}"
 
 
 def answer(engine: Engine, sql: str) -> pa.Table:

@@ -7,7 +7,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from analysis.engine.connection import Engine, engine_errors, only_reads, reader_of
+from analysis.engine.connection import Engine, engine_errors, missing_column, only_reads, reader_of
 from analysis.engine.interruption import batches_of, interruptible, is_busy
 from analysis.engine.relation import identifier
 from tracer.errors import CaptureError, RegtraceError, UsageError
@@ -138,6 +138,8 @@ def _one_sentence(tables: Sequence[str], *, located: bool = True) -> Iterator[No
         if told is None:
             raise
         what = str(error).partition(": ")[0]
+        if said := missing_column(told):
+            raise UsageError(f"{what}: {said}") from cause
         raise UsageError(f"{what}: {_sentence(told, located=located)}{_hint(told, tables)}") from cause
 
 
@@ -166,6 +168,4 @@ def _sentence(told: str, *, located: bool = True) -> str:
 def _hint(told: str, tables: Sequence[str]) -> str:
     if told.startswith("Catalog Error: Table"):
         return f"; the tables are {', '.join(tables)}"
-    if "Referenced column" in told or "does not have a column" in told:
-        return "; `regtrace schema` tells the columns of each table"
     return ""

@@ -18,7 +18,7 @@ from analysis.questions.key_conditions import key_condition, key_number, literal
 from analysis.questions.users import User, Users, by_batch, find_users, merged_users, with_key_users
 from analysis.times import parse_time
 from tracer.errors import UsageError
-from tracer.registry.terms import name_regex, operation_cases, status_words
+from tracer.registry.terms import operation_cases, process_regex, status_words
 from tracer.registry.user_keys import user_root
 from tracer.schema import USAGE
 from tracer.store.manifest import Manifest
@@ -182,7 +182,7 @@ class QueryContext:
         Raises:
             UsageError: the key cannot be understood.
         """
-        query = f"SELECT count(*) FROM keys WHERE {self._key_condition([text], subtree, user)}"
+        query = f"SELECT count(*) FROM keys WHERE {self.key_condition([text], subtree, user)}"
         with engine_errors("the key cannot be looked up"):
             return bool(answer(self.engine, query).column(0)[0].as_py())
 
@@ -234,7 +234,7 @@ class QueryContext:
             )
         if filters.key is None:
             return None
-        condition = self._key_condition(filters.keys, filters.subtree, filters.user)
+        condition = self.key_condition(filters.keys, filters.subtree, filters.user)
         same = f"SELECT same_as FROM keys WHERE {condition}"
         query = f"SELECT key_id FROM keys WHERE same_as IN ({same}) ORDER BY key_id"
         kinds = dict(self.relation("keys").columns)
@@ -255,7 +255,7 @@ class QueryContext:
                 f"{_FILTERS}:of_images",
                 processes=found,
                 options={"by_path": "\\" in process},
-                values={"regex": name_regex(process), "pid": int(process) if is_pid else None},
+                values={"regex": process_regex(process), "pid": int(process) if is_pid else None},
             )
         elif process is not None:
             found = _of_pids(found, [process])
@@ -295,7 +295,7 @@ class QueryContext:
             self.columns["events"],
         )
 
-    def _key_condition(self, texts: Sequence[str], subtree: bool, user: str | None) -> str:
+    def key_condition(self, texts: Sequence[str], subtree: bool, user: str | None) -> str:
         """Return the SQL condition for the keys that one of some texts names."""
         return key_condition(
             texts,

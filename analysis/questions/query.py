@@ -11,6 +11,7 @@ from analysis.engine.value_functions import relation_with_texts
 from analysis.filters import Filters
 from analysis.questions.caveats import find_caveats, with_caveats
 from analysis.questions.context import QueryContext
+from analysis.questions.empty_answers import why_empty
 from analysis.questions.unknown_names import warn_unknown
 from tracer.errors import UsageError
 from tracer.registry.value_columns import stream_with_texts, with_texts
@@ -105,6 +106,8 @@ def frame_of(rows: "pa.Table", context: QueryContext, filters: Filters, *, depth
     """
     frame = to_frame(rows)
     warn_unknown(context, filters, is_empty=not len(frame), depth=depth)
+    if not len(frame) and (reason := why_empty(context, filters)):
+        frame.attrs["empty"] = reason
     if sentence := context.users_sentence(filters):
         frame.attrs["users"] = sentence
     return with_caveats(frame, find_caveats(context, filters))

@@ -12,6 +12,7 @@ from analysis.questions.query import Query, check_limit
 from analysis.questions.ranges import ranges, stream_ranges
 from analysis.questions.users import KEY_USER, by_batch, with_key_users
 from tracer.errors import UsageError
+from tracer.registry.suggestions import advice
 from tracer.registry.value_columns import stored_names, with_texts
 
 if TYPE_CHECKING:
@@ -101,4 +102,4 @@ def _check_columns(known: Sequence[str], columns: Sequence[str] | None) -> None:
         raise UsageError(f"no column given; use some of: {', '.join(known)}")
     for name in columns or ():
         if name not in known:
-            raise UsageError(f"unknown column {name!r}; use some of: {', '.join(known)}")
+            raise UsageError(f"unknown column {name!r}; {advice(name, known, see='`regtrace list columns`')}")

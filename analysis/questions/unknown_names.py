@@ -1,6 +1,5 @@
 """Unknown keys and processes in filters: the command line refuses or warns, Python warns."""
 
-import difflib
 import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -8,8 +7,10 @@ from typing import TYPE_CHECKING
 from analysis.engine.connection import answer, engine_errors
 from analysis.engine.relation import quoted
 from analysis.filters import Filters
+from analysis.questions.key_conditions import key_number
 from tracer.errors import RegtraceWarning, UsageError
 from tracer.registry.paths import display_path, has_wildcard, native_path
+from tracer.registry.suggestions import closest
 from tracer.registry.text import escape_argument, fold_name
 from tracer.registry.user_keys import user_root
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from analysis.questions.context import QueryContext
 
 __all__ = ["close_keys", "unknown_key", "unknown_process", "warn_unknown"]
+
+_LIKE = 0.75  # Jaro-Winkler similarity from which on a name is worth a suggestion
 
 
 def close_keys(context: "QueryContext", text: str, n: int = 5) -> list[str]:
@@ -53,16 +56,55 @@ def close_keys(context: "QueryContext", text: str, n: int = 5) -> list[str]:
 
 
 def unknown_key(context: "QueryContext", key: str, *, subtree: bool, user: str | None = None) -> str | None:
-    """Return a sentence about a key that the capture does not have; None otherwise, or for a pattern.
+    """Return a sentence about a key that the capture does not have, or a pattern that fits none; None otherwise.
 
     Raises:
         UsageError: the key cannot be understood.
     """
-    if has_wildcard(key) or context.has_key(key, subtree=subtree, user=user):
+    if context.has_key(key, subtree=subtree, user=user):
         return None
+    name = context.path.name
+    if key_number(key) is not None:
+        return f"no key in {name} has the id {key}; the column key_id has the ids"
+    if has_wildcard(key):
+        near = _nearest(context, key, user)
+        return f"no key in {name} fits {key}; " + (
+            f"the nearest is {near}" if near else "see `regtrace keys`"
+        )
     close = close_keys(context, key, 3)
-    hint = "did you mean " + " or ".join(close) if close else "see `regtrace keys` for those it has"
-    return f"nothing in {context.path.name} touches a key {key}; {hint}"
+    hint = f"did you mean {' or '.join(close)}?" if close else "see `regtrace keys` for those it has"
+    return f"nothing in {name} touches a key {key}; {hint}"
+
+
+def _nearest(context: "QueryContext", pattern: str, user: str | None) -> str | None:
+    """Return the display path that comes nearest to a pattern: where it fits no more, the likest name below."""
+    parts = pattern.split("\\")
+    for count in range(len(parts) - 1, 0, -1):
+        above, part = "\\".join(parts[:count]), parts[count]
+        condition = context.key_condition([above], True, user) if _is_key(context, above, user) else None
+        if condition is None:
+            continue
+        likeness = (
+            f"jaro_winkler_similarity(regexp_extract(folded_path, '[^\\\\]*$'), {quoted(fold_name(part))})"
+        )
+        query = (
+            f"SELECT display_path FROM keys WHERE ({condition}) AND {likeness} > {_LIKE} "
+            f"ORDER BY {likeness} DESC, length(folded_path), folded_path LIMIT 1"
+        )
+        if has_wildcard(part):
+            query = f"SELECT display_path FROM keys WHERE {context.key_condition([above], False, user)} ORDER BY folded_path LIMIT 1"
+        with engine_errors():
+            found = answer(context.engine, query).column(0).to_pylist()
+        if found and "\\" in found[0]:
+            return context.users.spelling(Filters())(found[0])
+    return None
+
+
+def _is_key(context: "QueryContext", text: str, user: str | None) -> bool:
+    try:
+        return context.has_key(text, user=user)
+    except UsageError:
+        return False
 
 
 def unknown_process(context: "QueryContext", filters: Filters) -> str | None:
@@ -70,14 +112,27 @@ def unknown_process(context: "QueryContext", filters: Filters) -> str | None:
     if context.has_process(filters):
         return None
     with engine_errors():
-        images = answer(context.engine, "SELECT DISTINCT image FROM processes").column(0).to_pylist()
-    asked = [str(word) for word in (filters.process, filters.pid) if word is not None]
-    by_letters = {image.lower(): image for image in images if image}
-    close = difflib.get_close_matches(asked[0].lower(), sorted(by_letters), 3)
+        images = (
+            answer(context.engine, "SELECT DISTINCT image FROM processes ORDER BY image")
+            .column(0)
+            .to_pylist()
+        )
+    by_word = {
+        image.removesuffix(image[-4:]) if image.lower().endswith(".exe") else image: image
+        for image in images
+        if image
+    }
+    word = None if filters.process is None else str(filters.process)
+    asked = [] if word is None else [f"is called {word}" + " or has this id" * word.isdigit()]
+    asked += [] if filters.pid is None else [f"has the id {filters.pid}"]
+    stem = (word or "").rpartition("\\")[2].lower().removesuffix(".exe")
+    close = closest(stem, by_word) if stem else []
     hint = (
-        "did you mean " + " or ".join(by_letters[image] for image in close) if close else "see `regtrace who`"
+        f"did you mean {' or '.join(by_word[one] for one in close)}?"
+        if close
+        else "see `regtrace hot --by process`"
     )
-    return f"no process in {context.path.name} is {' with pid '.join(asked)}; {hint}"
+    return f"no process in {context.path.name} {' and '.join(asked)}; {hint}"
 
 
 def warn_unknown(context: "QueryContext", filters: Filters, *, is_empty: bool, depth: int) -> None:
@@ -94,9 +149,8 @@ def warn_unknown(context: "QueryContext", filters: Filters, *, is_empty: bool, d
 
 
 def _sentences(context: "QueryContext", filters: Filters, *, is_empty: bool) -> Iterator[str]:
-    keys = [filters.key] if isinstance(filters.key, str) else list(filters.key or ())
-    if is_empty or len(keys) > 1:
-        for key in keys:
+    if is_empty or len(filters.keys) > 1:
+        for key in filters.keys:
             sentence = unknown_key(context, key, subtree=filters.subtree, user=filters.user)
             if sentence:
                 yield sentence

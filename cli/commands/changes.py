@@ -1,6 +1,7 @@
 """`regtrace changes`: net changes, and .reg files that make them again or take them back."""
 
 from collections import Counter
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -103,7 +104,8 @@ def changes(
     with asking(capture, asked, target, fail_on_loss=fail_on_loss) as question:
         net = question.queries.changes().net_changes()
         if writes_files:
-            _write_files(reg_files(question.context, net, filters), reg, undo, force=force)
+            files = reg_files(question.context, net, replace(question.filters, user=filters.user))
+            _write_files(files, reg, undo, force=force)
         rows = net.rows if limit is None else net.rows.slice(0, limit)
         lines = partial(change_lines, zone=target.zone, color=target.color)
         question.print(rows, lines, noun="net change", limit=limit)

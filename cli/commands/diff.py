@@ -142,8 +142,9 @@ def diff(
         raise UsageError("--a-process, --b-process and --context need --first")
     from contextlib import ExitStack
 
+    from analysis.filters import Filters
     from analysis.questions.caveats import find_caveats
-    from cli.captures import opened
+    from cli.captures import in_zone, opened
     from cli.options.zones import find_zone
     from cli.output.destination import Output
     from cli.output.phrases import plural
@@ -157,10 +158,17 @@ def diff(
         source = stack.enter_context(opened(capture))
         second = None if other is None else stack.enter_context(opened(other))
         _check_keys(source, second or source, key or under, filters)
+        a, b = (
+            (asked.start, asked.end)
+            for asked in (
+                in_zone(source, Filters(start=a_start, end=a_end), target.zone),
+                in_zone(second or source, Filters(start=b_start, end=b_end), target.zone),
+            )
+        )
         if first:
             query = source.where(filters).queries.first_divergence(
                 second, fold=fold, a_process=a_process, b_process=b_process, context=5 if context is None else context,
-                a_start=a_start, a_end=a_end, b_start=b_start, b_end=b_end, limit=limit,
+                a_start=a[0], a_end=a[1], b_start=b[0], b_end=b[1], limit=limit,
             )  # fmt: skip
             found = query.compare()
             rows, differ = found.rows, found.parted
@@ -180,7 +188,7 @@ def diff(
         else:
             query = source.where(filters).queries.diff(
                 second, fold=fold, only=only, counts=counts,
-                a_start=a_start, a_end=a_end, b_start=b_start, b_end=b_end,
+                a_start=a[0], a_end=a[1], b_start=b[0], b_end=b[1],
             )  # fmt: skip
             rows = query.to_arrow()
             shown = rows if limit is None else rows.slice(0, limit)

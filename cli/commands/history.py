@@ -50,7 +50,7 @@ def history(
         str,
         typer.Argument(
             metavar="KEY",
-            help="The key: HKLM\\..., HKCU\\... or \\REGISTRY\\..., any case; * and ** allowed, [*] is the letter *.",
+            help="The key: HKLM\\..., HKCU\\... or \\REGISTRY\\..., any case, or #ID; * and ** allowed, [*] is the letter *.",
         ),
     ],
     value: Annotated[

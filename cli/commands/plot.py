@@ -95,7 +95,7 @@ def plot(
     of each of as many stretches of time, and the picture says so.
     """
     from analysis.filters import Filters
-    from cli.captures import check_keys, fail_if_lossy, opened
+    from cli.captures import check_keys, fail_if_lossy, opened, warn_of_process
     from cli.output.files import check_target, open_target
     from cli.output.phrases import plural
 
@@ -110,6 +110,7 @@ def plot(
     )  # fmt: skip
     with opened(capture) as source:
         check_keys(source, key, subtree=subtree or kind is Kind.TREE, user=user)
+        warn_of_process(source, filters)
         picture = PICTURES[kind.value](source, filters, limit=limit)
         content = picture.render(output.suffix.lower())
         with open_target(output, force=force) as stream:

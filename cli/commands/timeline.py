@@ -71,7 +71,7 @@ def timeline(
     start: Annotated[
         str | None,
         typer.Option("--from", metavar="TIME",
-                     help="First time: 2026-11-22T10:00:00Z, +90s after the start, -5m before the end."),
+                     help="First time: 2026-11-22T10:00:00Z, 10:00:00 of the capture's day, +90s after the start, -5m before the end."),
     ] = None,
     end: Annotated[
         str | None, typer.Option("--to", metavar="TIME", help="Last time, written as for --from.")
@@ -95,7 +95,15 @@ def timeline(
     """
     from analysis.engine.columns import EVENT_COLUMNS, SHOWN_COLUMNS
     from analysis.filters import Filters
-    from cli.captures import check_keys, fail_if_lossy, opened, print_rows, timeline_reader
+    from cli.captures import (
+        check_keys,
+        fail_if_lossy,
+        in_zone,
+        opened,
+        print_rows,
+        timeline_reader,
+        warn_of_process,
+    )
     from cli.options.zones import find_zone
     from cli.output.destination import Output
     from cli.tables.timeline import timeline_lines
@@ -107,6 +115,8 @@ def timeline(
     )  # fmt: skip
     with opened(capture) as source:
         check_keys(source, key, subtree=subtree, user=user)
+        warn_of_process(source, filters)
+        filters = in_zone(source, filters, target.zone)
         # A table makes its cells of the data itself.
         columns = EVENT_COLUMNS if target.format == "table" else source.event_columns
         listed = [name for name in source.event_columns if name in columns or name not in SHOWN_COLUMNS]

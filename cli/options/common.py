@@ -88,7 +88,7 @@ KeyWords = Annotated[
         "--key",
         "-k",
         metavar="KEY",
-        help="Only this key: HKLM\\..., HKCU\\... or \\REGISTRY\\..., any case; * and ** allowed, [*] is the letter *. Repeatable.",
+        help="Only this key: HKLM\\..., HKCU\\... or \\REGISTRY\\..., any case, or #ID; * and ** allowed, [*] is the letter *. Repeatable.",
     ),
 ]
 Limit = Annotated[int | None, typer.Option("--limit", metavar="N", min=1, help="Show the first N rows only.")]
@@ -115,7 +115,7 @@ ProcessWord = Annotated[
         "--process",
         "-p",
         metavar="NAME|PID",
-        help="Only processes of this image name (* and ? allowed), or this id.",
+        help="Only processes of this image name (with or without .exe; * and ? allowed), or this id.",
     ),
 ]
 Raw = Annotated[
@@ -131,7 +131,7 @@ StartTime = Annotated[
     typer.Option(
         "--from",
         metavar="TIME",
-        help="First time: 2026-11-22T10:00:00Z, +90s after the start, -5m before the end.",
+        help="First time: 2026-11-22T10:00:00Z, 10:00:00 of the capture's day, +90s after the start, -5m before the end.",
     ),
 ]
 StatusWords = Annotated[

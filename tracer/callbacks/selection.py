@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tracer.callbacks.notify_class import REPORTED, Notify
 from tracer.errors import UsageError
 from tracer.registry.paths import KeyPattern
-from tracer.registry.terms import name_regex
+from tracer.registry.terms import process_regex
 from tracer.registry.user_keys import compile_patterns, is_sid, user_root
 
 __all__ = ["Names", "Notifies", "Processes", "Selection"]
@@ -141,7 +141,7 @@ class _Globs:
     """Patterns of names of which one must match; each name is matched once."""
 
     def __init__(self, patterns: Sequence[str]) -> None:
-        self.regexes = [re.compile(name_regex(pattern, whole=False)) for pattern in patterns]
+        self.regexes = [re.compile(process_regex(pattern, whole=False)) for pattern in patterns]
         self._verdicts: dict[str, bool] = {}
 
     def match(self, name: str) -> bool:

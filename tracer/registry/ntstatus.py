@@ -84,7 +84,7 @@ def find_status(word: str) -> int | None:
     numbers, also negative ones as signed 32 bits; any case.
     """
     name = word.strip().upper().replace(" ", "_").removeprefix("STATUS_")
-    for spelling in (name, f"OBJECT_{name}"):
+    for spelling in (name, f"OBJECT_{name}", f"REGISTRY_{name}"):  # Procmon leaves these words out
         if spelling in _BY_NAME:
             return _BY_NAME[spelling]
     try:

@@ -15,6 +15,7 @@ __all__ = [
     "COUNTS_VERSION",
     "GROUPS",
     "OPERATIONS",
+    "PROCMON_NAMES",
     "Case",
     "Condition",
     "Group",
@@ -77,6 +78,26 @@ OPERATIONS = (
     Operation("TransactionWork", None, None, None, "transaction"),
 )
 BY_NAME = {operation.name: operation for operation in OPERATIONS}
+PROCMON_NAMES = {  # Procmon's name -> ours, by the number in its events
+    "RegOpenKey": "OpenKey",
+    "RegCreateKey": "CreateKey",
+    "RegCloseKey": "CloseKey",
+    "RegQueryKey": "QueryKey",
+    "RegSetValue": "SetValueKey",
+    "RegQueryValue": "QueryValueKey",
+    "RegEnumValue": "EnumerateValueKey",
+    "RegEnumKey": "EnumerateKey",
+    "RegSetInfoKey": "SetInformationKey",
+    "RegDeleteKey": "DeleteKey",
+    "RegDeleteValue": "DeleteValueKey",
+    "RegFlushKey": "FlushKey",
+    "RegLoadKey": "LoadKey",
+    "RegUnloadKey": "UnloadKey",
+    "RegRenameKey": "RenameKey",
+    "RegQueryMultipleValueKey": "QueryMultipleValueKey",
+    "RegSetKeySecurity": "SetSecurityKey",
+    "RegQueryKeySecurity": "QuerySecurityKey",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,12 +259,17 @@ GROUPS = {
 }
 
 
+_BY_PROCMON = {theirs.lower(): ours.lower() for theirs, ours in PROCMON_NAMES.items()}
+
+
 def find_cases(word: str) -> tuple[Case, ...]:
     """Return the cases that a user's word names; empty if it names none.
 
-    Accepts the provider's name, its short form, REG_NOTIFY_CLASS names, and names and words of GROUPS; any case.
+    Accepts the provider's name, its short form, Procmon's name, REG_NOTIFY_CLASS names, and names and words of GROUPS;
+    any case.
     """
     folded = word.strip().lower()
+    folded = _BY_PROCMON.get(folded, folded)
     for group in GROUPS.values():
         if folded and folded in (group.name, group.word):
             return group.cases

@@ -6,17 +6,21 @@ from dataclasses import dataclass
 
 from tracer.errors import UsageError
 from tracer.registry.ntstatus import STATUSES, find_status
-from tracer.registry.operations import GROUPS, OPERATIONS, Case, find_cases, merge_cases
+from tracer.registry.operations import GROUPS, OPERATIONS, PROCMON_NAMES, Case, find_cases, merge_cases
 from tracer.registry.quoting import as_pattern
+from tracer.registry.suggestions import advice
 from tracer.registry.text import escape_argument, fold_name
 
 __all__ = [
     "Codes",
     "StatusWords",
     "Words",
+    "all_status_words",
     "name_regex",
     "operation_cases",
     "operation_names",
+    "operation_words",
+    "process_regex",
     "status_words",
     "value_pattern",
 ]
@@ -60,6 +64,13 @@ def value_pattern(word: str) -> str:
     return "" if word.lower() == "(default)" else word
 
 
+def operation_words() -> list[str]:
+    """Return every word for operations that people type: short ones, those of groups, the provider's, Procmon's."""
+    groups = [word for group in GROUPS.values() for word in (group.word, group.name) if word]
+    names = [name for operation in OPERATIONS for name in (operation.short, operation.name)]
+    return list(dict.fromkeys([*groups, *names, *PROCMON_NAMES]))
+
+
 def operation_cases(words: Words) -> tuple[Case, ...] | None:
     """Return the cases that a user's words for operations name; None if there are no words.
 
@@ -72,9 +83,8 @@ def operation_cases(words: Words) -> tuple[Case, ...] | None:
     for word in _split(words):
         matching = find_cases(str(word))
         if not matching:
-            groups = ", ".join(group.word or group.name for group in GROUPS.values())
-            names = ", ".join(operation.short for operation in OPERATIONS)
-            raise UsageError(f"{word!r} is not an operation; use {groups}, {names}")
+            said = advice(str(word), operation_words(), see="`regtrace list operations`")
+            raise UsageError(f"{word!r} is not an operation; {said}")
         cases += matching
     return merge_cases(cases)
 
@@ -98,6 +108,12 @@ class StatusWords:
     codes: tuple[int, ...]
 
 
+def all_status_words() -> list[str]:
+    """Return every word for statuses that people type; codes are understood too."""
+    short = [name.removeprefix("OBJECT_") for name in STATUSES.values()]
+    return list(dict.fromkeys(["success", "error", *STATUSES.values(), *short]))
+
+
 def status_words(words: Codes) -> StatusWords:
     """Return the statuses that a user's words name.
 
@@ -115,9 +131,8 @@ def status_words(words: Codes) -> StatusWords:
         else:
             code = find_status(str(word))
             if code is None:
-                raise UsageError(
-                    f"{word!r} is not a status; use success, error, {_examples(lowered)} or 0xC0000034"
-                )
+                said = advice(lowered.replace(" ", "_"), all_status_words(), see="`regtrace list statuses`")
+                raise UsageError(f"{word!r} is not a status; {said}")
             codes.append(code)
     if not (success or failure or codes):
         raise UsageError("no status is given; use success, error, a status name or a code")
@@ -128,11 +143,18 @@ def _split(words: Sequence[str | int] | str) -> Sequence[str | int]:
     return [word for word in words.split(",") if word.strip()] if isinstance(words, str) else words
 
 
+def process_regex(pattern: str, *, whole: bool = True) -> str:
+    r"""Return the regular expression of image names (`name_regex`); one without a dot fits with ``.exe`` too.
+
+    >>> bool(re.fullmatch(process_regex("explorer", whole=False), "Explorer.EXE"))
+    True
+    """
+    name = pattern.rpartition("\\")[2]
+    body = name_regex(pattern, whole=False)
+    if "." not in name and name and '"' not in pattern:
+        body += name_regex(".exe", whole=False).join(("(?:", ")?"))
+    return rf"\A(?:{body})\z" if whole else body
+
+
 def _escape(letter: str) -> str:
     return "\\" + letter if re.fullmatch(r"[!-/:-@\[-`{-~]", letter) else letter
-
-
-def _examples(word: str) -> str:
-    from difflib import get_close_matches
-
-    return ", ".join(get_close_matches(word.upper(), STATUSES.values(), n=2, cutoff=0.6) or ["ACCESS_DENIED"])
