@@ -233,7 +233,7 @@ def test_a_condition_reads_no_file_either(capture: Capture, tmp_path: Path) -> N
     [
         ("SELEC 1", r'syntax error at or near "?SELEC"? \(line 1, column 1\)'),
         ("SELECT 1,\n  2 FRO keys", r"line 2, column \d"),
-        ("SELECT colour FROM events", r'"colour" not found.*regtrace schema'),
+        ("SELECT colour FROM events", r"no column colour; .*regtrace schema"),
         ("SELECT * FROM keyz", r"keyz does not exist.*the tables are events, stored_events, keys, handles"),
         ("SELECT 'abc", r"line 1, column 8"),
         ("", "it is empty"),

@@ -1,9 +1,12 @@
 """Short ids such as #12 in place of a key: they mean the key asked for by its path, in every question."""
 
+import re
 from pathlib import Path
 
 import pytest
 from hand_capture import event, write_events
+from hypothesis import given
+from hypothesis import strategies as st
 from small_capture import write_capture
 from typer.testing import CliRunner
 
@@ -11,6 +14,8 @@ import regtrace as rt
 from analysis.capture import Capture
 from analysis.questions.key_conditions import key_number, literal
 from cli.app import app
+from cli.output.table import TextColumn, lay_out
+from cli.tables.hot import hot_lines
 
 QUESTIONS = (
     "timeline",
@@ -117,3 +122,24 @@ def test_a_replay_takes_an_id_and_live_rows_do_not(folder: Path, capture: Captur
     assert list(rt.replay(folder, key=f"#{number}")) == list(rt.replay(folder, key=path))
     with pytest.raises(rt.UsageError, match="#12"):
         rt.Registrations().register(print, key="#12")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [80, 120])
+def test_a_key_that_a_table_shortens_can_be_asked_for(capture: Capture, width: int) -> None:
+    rows = capture.queries.hot().to_arrow()
+    keys = dict(zip(rows.column("key_id").to_pylist(), rows.column("display_key").to_pylist(), strict=True))
+    shown = re.findall(r"…\S* #(\d+)$", "\n".join(hot_lines(rows, width)), re.MULTILINE)
+    assert shown
+    for number in shown:
+        assert capture.timeline(f"#{number}").equals(capture.timeline(literal(keys[int(number)])))
+
+
+@given(st.lists(st.text("abcdefgh\\", min_size=1, max_size=60), min_size=1, max_size=8), st.integers(20, 60))
+def test_an_id_stands_behind_just_the_cells_that_are_shortened(cells: list[str], width: int) -> None:
+    ids = [f"#{place}" for place in range(len(cells))]
+    lines = list(lay_out([TextColumn("", cells, shrink="middle", ids=ids)], width=width))
+    for cell, number, line in zip(cells, ids, lines, strict=True):
+        assert len(line) <= width
+        assert (line == cell.rstrip(" ")) == (len(cell) <= width)
+        assert line.endswith(f" {number}") == (len(cell) > width)

@@ -25,6 +25,7 @@ from cli.options.common import (
     Wide,
     Zone,
 )
+from cli.options.completion import complete_key
 
 __all__ = ["EXAMPLES", "history"]
 
@@ -50,6 +51,7 @@ def history(
         str,
         typer.Argument(
             metavar="KEY",
+            autocompletion=complete_key,
             help="The key: HKLM\\..., HKCU\\... or \\REGISTRY\\..., any case, or #ID; * and ** allowed, [*] is the letter *.",
         ),
     ],

@@ -18,6 +18,7 @@ from cli.options.common import (
     Wide,
     Zone,
 )
+from cli.options.completion import complete_key
 from cli.output.console import console
 from cli.output.phrases import quoted
 
@@ -60,7 +61,11 @@ def keys(
     under: Annotated[
         str | None,
         typer.Option(
-            "--under", "-u", metavar="KEY", help="Only this key and keys below it; * and ? allowed."
+            "--under",
+            "-u",
+            metavar="KEY",
+            autocompletion=complete_key,
+            help="Only this key and keys below it; * and ? allowed.",
         ),
     ] = None,
     user: UserWord = None,

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from cli.options.common import CapturePath, Example, FailOnLoss, Force, UserWord, Where
+from cli.options.completion import complete_key, complete_operation, complete_process, complete_status
 from cli.output.console import console
 
 __all__ = ["EXAMPLES", "Kind", "plot"]
@@ -47,7 +48,13 @@ def plot(
     ],
     key: Annotated[
         list[str] | None,
-        typer.Option("--key", "-k", metavar="KEY", help="The key; * and ** allowed. Repeatable."),
+        typer.Option(
+            "--key",
+            "-k",
+            metavar="KEY",
+            autocompletion=complete_key,
+            help="The key; * and ** allowed. Repeatable.",
+        ),
     ] = None,
     subtree: Annotated[
         bool, typer.Option("--subtree", help="Keys below KEY as well; always so for tree.")
@@ -58,13 +65,31 @@ def plot(
     ] = None,
     process: Annotated[
         str | None,
-        typer.Option("--process", "-p", metavar="NAME|PID", help="Only processes of this name, or this id."),
+        typer.Option(
+            "--process",
+            "-p",
+            metavar="NAME|PID",
+            autocompletion=complete_process,
+            help="Only processes of this name, or this id.",
+        ),
     ] = None,
     operation: Annotated[
-        str | None, typer.Option("--operation", metavar="WORDS", help="Only these, separated by commas.")
+        str | None,
+        typer.Option(
+            "--operation",
+            metavar="WORDS",
+            autocompletion=complete_operation,
+            help="Only these, separated by commas.",
+        ),
     ] = None,
     status: Annotated[
-        str | None, typer.Option("--status", metavar="WORDS", help="Only these results, separated by commas.")
+        str | None,
+        typer.Option(
+            "--status",
+            metavar="WORDS",
+            autocompletion=complete_status,
+            help="Only these results, separated by commas.",
+        ),
     ] = None,
     start: Annotated[
         str | None, typer.Option("--from", metavar="TIME", help="First time, as in `regtrace timeline`.")

@@ -24,6 +24,7 @@ from cli.options.common import (
     Wide,
     Zone,
 )
+from cli.options.completion import complete_key, complete_process
 from cli.output.console import console
 from cli.output.phrases import quoted
 
@@ -55,7 +56,7 @@ def timeline(
     capture: CapturePath,
     key: Annotated[
         list[str] | None,
-        typer.Option("--key", "-k", metavar="KEY",
+        typer.Option("--key", "-k", metavar="KEY", autocompletion=complete_key,
                      help="The key: HKLM\\..., HKCU\\... or \\REGISTRY\\..., any case. * stands for any letters "
                      "of a component, ** for any components, [*] for the letter *. Repeatable."),
     ] = None,
@@ -63,7 +64,7 @@ def timeline(
     value: ValueWord = None,
     process: Annotated[
         str | None,
-        typer.Option("--process", "-p", metavar="NAME|PID",
+        typer.Option("--process", "-p", metavar="NAME|PID", autocompletion=complete_process,
                      help="Only processes of this image name (* and ? allowed), or this id."),
     ] = None,
     operation: OperationWords = None,

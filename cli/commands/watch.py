@@ -9,6 +9,7 @@ import typer
 
 from cli.exits import Exit
 from cli.options.common import Example, UserWord, Zone
+from cli.options.completion import complete_operation, complete_status
 from cli.output.console import console, is_terminal
 from cli.recording.options import NoHandles
 
@@ -61,13 +62,13 @@ def watch(
     ] = None,
     operation: Annotated[
         str | None,
-        typer.Option("--operation", metavar="WORDS",
+        typer.Option("--operation", metavar="WORDS", autocompletion=complete_operation,
                      help="Only these, separated by commas: set, delete, read, write ... "
                      "(regtrace list operations). Others are not even recorded."),
     ] = None,
     status: Annotated[
         str | None,
-        typer.Option("--status", metavar="WORDS", help="Only these results: success, error, a name, a code "
+        typer.Option("--status", metavar="WORDS", autocompletion=complete_status, help="Only these results: success, error, a name, a code "
                      "(regtrace list statuses)."),
     ] = None,
     data: Annotated[

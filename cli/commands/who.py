@@ -25,6 +25,7 @@ from cli.options.common import (
     Wide,
     Zone,
 )
+from cli.options.completion import complete_key
 
 __all__ = ["EXAMPLES", "who"]
 
@@ -44,6 +45,7 @@ def who(
         str | None,
         typer.Argument(
             metavar="KEY",
+            autocompletion=complete_key,
             help="The key: HKLM\\... or \\REGISTRY\\..., any case; * and ** allowed, [*] is the letter *. All keys where not given.",
         ),
     ] = None,

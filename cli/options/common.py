@@ -7,6 +7,14 @@ from typing import Annotated
 
 import typer
 
+from cli.options.completion import (
+    complete_key,
+    complete_operation,
+    complete_process,
+    complete_status,
+    complete_zone,
+)
+
 __all__ = [
     "CapturePath",
     "EndTime",
@@ -88,6 +96,7 @@ KeyWords = Annotated[
         "--key",
         "-k",
         metavar="KEY",
+        autocompletion=complete_key,
         help="Only this key: HKLM\\..., HKCU\\... or \\REGISTRY\\..., any case, or #ID; * and ** allowed, [*] is the letter *. Repeatable.",
     ),
 ]
@@ -103,6 +112,7 @@ OperationWords = Annotated[
     typer.Option(
         "--operation",
         metavar="WORDS",
+        autocompletion=complete_operation,
         help="Only these, separated by commas: set, delete, read, write ... (regtrace list operations).",
     ),
 ]
@@ -115,6 +125,7 @@ ProcessWord = Annotated[
         "--process",
         "-p",
         metavar="NAME|PID",
+        autocompletion=complete_process,
         help="Only processes of this image name (with or without .exe; * and ? allowed), or this id.",
     ),
 ]
@@ -139,6 +150,7 @@ StatusWords = Annotated[
     typer.Option(
         "--status",
         metavar="WORDS",
+        autocompletion=complete_status,
         help="Only these results: success, error, a name, a code (regtrace list statuses).",
     ),
 ]
@@ -149,6 +161,7 @@ UnderWords = Annotated[
         "--under",
         "-u",
         metavar="KEY",
+        autocompletion=complete_key,
         help="Only this key and keys below it; * and ** allowed, [*] is the letter *. Repeatable.",
     ),
 ]
@@ -184,6 +197,9 @@ Wide = Annotated[
 Zone = Annotated[
     str | None,
     typer.Option(
-        "--tz", metavar="ZONE", help="Show times in this zone, such as Europe/Berlin. Default: UTC."
+        "--tz",
+        metavar="ZONE",
+        autocompletion=complete_zone,
+        help="Show times in this zone, such as Europe/Berlin. Default: UTC.",
     ),
 ]

@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 
@@ -34,6 +34,7 @@ class TextColumn:
         most: width beyond which a cell is always shortened at its end; None: none.
         optional: left out, last ones first, where the table is too wide even when shortened.
         styles: a style of `cli.output.console.STYLES` for each cell, "" for none; None: all plain.
+        ids: what stands behind a cell that is shortened, such as ``#1234``, by which it can be asked for; None: nothing.
     """
 
     title: str
@@ -44,6 +45,7 @@ class TextColumn:
     most: int | None = None
     optional: bool = False
     styles: Sequence[str] | None = None
+    ids: Sequence[str] | None = None
 
 
 def cell_width(text: str) -> int:
@@ -112,15 +114,22 @@ def lay_out(
         shown, widths = _fit(shown, widths, width)
     if any(column.title for column in shown):
         titles = [column.title for column in shown]
-        yield _line(titles, shown, widths, mark, ["bold" if color else ""] * len(titles))
+        yield _line(titles, shown, widths, mark, ["bold" if color else ""] * len(titles), [""] * len(titles))
     plain = [""] * len(shown)
     for row, cells in enumerate(zip(*(column.cells for column in shown), strict=True)):
         styles = [column.styles[row] if column.styles else "" for column in shown] if color else plain
-        yield _line(cells, shown, widths, mark, styles)
+        ids = [column.ids[row] if column.ids else "" for column in shown]
+        yield _line(cells, shown, widths, mark, styles, ids)
 
 
 def lay_out_below(
-    paths: Sequence[str], columns: Sequence[TextColumn], *, width: int, color: bool = False, mark: str = "…"
+    paths: Sequence[str],
+    columns: Sequence[TextColumn],
+    *,
+    width: int,
+    ids: Sequence[str] = (),
+    color: bool = False,
+    mark: str = "…",
 ) -> Iterator[str]:
     """Yield the lines of a table in which the key of a row stands above it, on a line of its own where it changes.
 
@@ -128,11 +137,12 @@ def lay_out_below(
         paths: the key of each row; "" where it has none.
         columns: the other columns.
         width: the columns of the terminal.
+        ids: what stands behind a key that is shortened, for each row (`TextColumn`); none: nothing.
         color: as for `lay_out`.
         mark: as for `lay_out`.
     """
     if len(set(paths)) == 1 and paths[0]:
-        yield path_line(paths[0], width, color=color, mark=mark)
+        yield path_line(paths[0], width, number=ids[0] if ids else "", color=color, mark=mark)
         yield from lay_out(columns, width=width, color=color, mark=mark)
         return
     indent = TextColumn("", [""] * len(paths))
@@ -140,16 +150,16 @@ def lay_out_below(
     if any(column.title for column in columns):
         yield next(lines)
     last = None
-    for path, line in zip(paths, lines, strict=True):
+    for path, number, line in zip(paths, ids or [""] * len(paths), lines, strict=True):
         if path != last:
-            yield path_line(path, width, color=color, mark=mark) if path else _NO_KEY
+            yield path_line(path, width, number=number, color=color, mark=mark) if path else _NO_KEY
             last = path
         yield line
 
 
-def path_line(path: str, width: int, *, color: bool = False, mark: str = "…") -> str:
-    """Return the line above a table with the common key of its rows."""
-    line = cut_middle(_marked(visible(quote_name(path)), mark), width, mark)
+def path_line(path: str, width: int, *, number: str = "", color: bool = False, mark: str = "…") -> str:
+    """Return the line with the key of the rows below it; `number`: what stands behind it where it is shortened."""
+    line = _cut(_marked(visible(quote_name(path)), mark), width, mark, number)
     return with_style(line, "bold") if color else line
 
 
@@ -196,17 +206,27 @@ def _line(
     widths: Sequence[int],
     mark: str,
     styles: Sequence[str],
+    ids: Sequence[str],
 ) -> str:
     parts = []
     last = len(columns) - 1
-    for position, (cell, column, width, style) in enumerate(zip(cells, columns, widths, styles, strict=True)):
+    every = zip(cells, columns, widths, styles, ids, strict=True)
+    for position, (cell, column, width, style, number) in enumerate(every):
         if column.shrink and cell_width(cell) > width:
-            cell = (cut_middle if column.shrink == "middle" else cut_end)(cell, width, mark)
+            cell = _cut(cell, width, mark, number, cut=cut_middle if column.shrink == "middle" else cut_end)
         space = " " * (width - cell_width(cell))
         styled = with_style(cell, style) if style and cell else cell
         ends = position == last and not column.right
         parts.append(space + styled if column.right else styled if ends else styled + space)
     return _GAP.join(parts).rstrip(" ")
+
+
+def _cut(
+    text: str, width: int, mark: str, number: str, *, cut: Callable[[str, int, str], str] = cut_middle
+) -> str:
+    """Return a text shortened where it is too wide, with a short id behind it where there is room for both."""
+    behind = f" {number}" if number and width > len(number) + _SHORTEST and cell_width(text) > width else ""
+    return cut(text, width - len(behind), mark) + behind
 
 
 @lru_cache(100_000)  # the same names stand in many rows

@@ -5,7 +5,7 @@ from datetime import UTC, tzinfo
 
 import pyarrow as pa
 
-from cli.output.answer_columns import with_hosts
+from cli.output.answer_columns import short_ids, with_hosts
 from cli.output.columns import text_cells
 from cli.output.table import TextColumn, lay_out, lay_out_below, path_line
 from cli.tables.timeline import below_common, process_cells, value_cells
@@ -38,7 +38,7 @@ def error_lines(
         TextColumn(
             "status", statuses, shrink="end", least=9, styles=["dim" if fine else "red" for fine in harmless]
         ),
-        TextColumn("key", keys, shrink="middle", least=20),
+        TextColumn("key", keys, shrink="middle", least=20, ids=short_ids(rows)),
         TextColumn("value", value_cells(rows), shrink="middle", least=8),
         TextColumn("chain", chains, optional=True, styles=["dim" if fine else "yellow" for fine in harmless]),
     ]
@@ -59,7 +59,7 @@ def error_lines(
         ] or columns
     columns = with_hosts(rows, columns)
     if width is not None and is_narrow:
-        yield from lay_out_below(paths, columns, width=width, color=color)
+        yield from lay_out_below(paths, columns, width=width, ids=short_ids(rows), color=color)
     else:
         yield from lay_out(columns, width=width, color=color)
 

@@ -6,7 +6,7 @@ from datetime import UTC, tzinfo
 import pyarrow as pa
 
 from cli.output.amounts import duration_cells, duration_text, rate_cells
-from cli.output.answer_columns import drop_empty_columns, times_column
+from cli.output.answer_columns import drop_empty_columns, short_ids, times_column
 from cli.output.columns import text_cells
 from cli.output.table import TextColumn, lay_out, lay_out_below
 from cli.tables.timeline import process_cells
@@ -85,9 +85,9 @@ def _with_keys(rows: pa.Table, columns: list[TextColumn], width: int | None, *, 
     """Yield the lines of a table with the key of each row: in the last column, or above it on a narrow terminal."""
     keys = text_cells(rows, "display_key")
     if width is not None and width < _WIDE:
-        yield from lay_out_below(keys, columns, width=width, color=color)
+        yield from lay_out_below(keys, columns, width=width, ids=short_ids(rows), color=color)
     else:
-        columns = [*columns, TextColumn("key", keys, shrink="middle", least=36)]
+        columns = [*columns, TextColumn("key", keys, shrink="middle", least=36, ids=short_ids(rows))]
         yield from lay_out(columns, width=width, color=color)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from cli.output.answer_columns import with_hosts
+from cli.output.answer_columns import short_ids, with_hosts
 from cli.output.columns import text_cells
 from cli.output.table import TextColumn, lay_out, lay_out_below
 from cli.tables.timeline import DATA_WIDTH, process_cells, time_cells, value_cells
@@ -63,7 +63,7 @@ def history_lines(
     columns = [
         TextColumn(title, times, styles=["dim"] * len(times)),
         TextColumn("process", process_cells(rows), shrink="middle", least=20),
-        TextColumn("key", keys, shrink="middle", least=24),
+        TextColumn("key", keys, shrink="middle", least=24, ids=short_ids(rows)),
         TextColumn("value", value_cells(rows), shrink="middle", least=8),
         TextColumn("action", actions),
         TextColumn("old data", _old_cells(values), shrink="end", least=10, most=DATA_WIDTH),
@@ -90,7 +90,7 @@ def history_lines(
     columns.append(TextColumn("", letters, styles=["yellow"] * len(letters)))
     del columns[2]
     columns = with_hosts(rows, [c for c in columns if any(c.cells)] or columns)
-    yield from lay_out_below(keys, columns, width=width, color=color)
+    yield from lay_out_below(keys, columns, width=width, ids=short_ids(rows), color=color)
     used = {note for some in notes for note in some}
     yield from (f"{letter}: {meaning}" for note, (letter, meaning) in _NOTES.items() if note in used)
 

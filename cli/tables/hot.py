@@ -7,7 +7,7 @@ from datetime import UTC, tzinfo
 import pyarrow as pa
 
 from cli.output.amounts import duration_cells, rate_cells, share_cells
-from cli.output.answer_columns import drop_empty_columns, times_column
+from cli.output.answer_columns import drop_empty_columns, short_ids, times_column
 from cli.output.columns import text_cells
 from cli.output.table import TextColumn, lay_out
 from cli.tables.timeline import process_cells
@@ -59,7 +59,9 @@ def hot_lines(
             TextColumn("mostly by", _top_processes(rows), shrink="middle", least=14, optional=True)
         )
     if "display_key" in names:
-        columns.append(TextColumn("key", text_cells(rows, "display_key"), shrink="middle", least=38))
+        columns.append(
+            TextColumn("key", text_cells(rows, "display_key"), shrink="middle", least=38, ids=short_ids(rows))
+        )
     elif "top_key" in names and wide:
         columns.append(
             TextColumn("mostly of key", text_cells(rows, "top_key"), shrink="middle", least=24, optional=True)

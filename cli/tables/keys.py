@@ -6,6 +6,7 @@ from datetime import UTC, tzinfo
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from cli.output.answer_columns import short_ids
 from cli.output.columns import host_cells, text_cells
 from cli.output.table import TextColumn, lay_out
 
@@ -44,5 +45,7 @@ def key_lines(
         ]
     if hosts := host_cells(rows):
         columns.append(TextColumn("host", hosts, shrink="middle"))
-    columns.append(TextColumn("key", text_cells(rows, "display_key"), shrink="middle", least=38))
+    columns.append(
+        TextColumn("key", text_cells(rows, "display_key"), shrink="middle", least=38, ids=short_ids(rows))
+    )
     yield from lay_out(columns, width=width, color=color)

@@ -6,7 +6,7 @@ from datetime import UTC, tzinfo
 import pyarrow as pa
 
 from cli.output.amounts import duration_cells, rate_cells, share_cells
-from cli.output.answer_columns import drop_empty_columns, times_column
+from cli.output.answer_columns import drop_empty_columns, short_ids, times_column
 from cli.output.columns import text_cells
 from cli.output.table import TextColumn, lay_out, lay_out_below
 from cli.tables.timeline import process_cells
@@ -71,7 +71,7 @@ def redundant_lines(
     paths = text_cells(rows, "display_key")
     values = ["" if name is None else name or "(default)" for name in rows.column("value_name").to_pylist()]
     columns += [
-        *([TextColumn("key", paths, shrink="middle", least=30)] if wide else []),
+        *([TextColumn("key", paths, shrink="middle", least=30, ids=short_ids(rows))] if wide else []),
         TextColumn("value", values, shrink="middle", least=10),
     ]
     if width is not None and not any(values):
@@ -79,7 +79,7 @@ def redundant_lines(
     if width is None or wide:
         yield from lay_out(columns, width=width, color=color)
     else:  # keys stand above their rows
-        yield from lay_out_below(paths, columns, width=width, color=color)
+        yield from lay_out_below(paths, columns, width=width, ids=short_ids(rows), color=color)
     for note, (letter, meaning) in _EXPLAINED.items():
         if any(note in row for row in notes):
             yield f"{letter}: {meaning}"

@@ -5,7 +5,7 @@ from datetime import UTC, tzinfo
 
 import pyarrow as pa
 
-from cli.output.answer_columns import with_hosts
+from cli.output.answer_columns import short_ids, with_hosts
 from cli.output.columns import text_cells
 from cli.output.table import TextColumn, lay_out, lay_out_below
 from cli.tables.history import content_cell
@@ -39,7 +39,7 @@ def state_lines(
         title = "since" if title == "time" else f"since, {title}"
     keys = text_cells(rows, "display_key")
     columns = [
-        TextColumn("key", keys, shrink="middle", least=24),
+        TextColumn("key", keys, shrink="middle", least=24, ids=short_ids(rows)),
         TextColumn(
             "value",
             ["" if alone else name for alone, name in zip(is_key, value_cells(rows), strict=True)],
@@ -54,6 +54,8 @@ def state_lines(
     ]
     if width is not None:
         columns = [column for column in columns[1:] if any(column.cells)] or columns
-        yield from lay_out_below(keys, with_hosts(rows, columns), width=width, color=color)
+        yield from lay_out_below(
+            keys, with_hosts(rows, columns), width=width, ids=short_ids(rows), color=color
+        )
         return
     yield from lay_out(with_hosts(rows, columns), color=color)

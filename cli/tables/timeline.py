@@ -6,6 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from cli.output.answer_columns import short_ids
 from cli.output.columns import host_cells, text_cells
 from cli.output.returned import key_facts_text
 from cli.output.table import TextColumn, lay_out, lay_out_below
@@ -100,7 +101,7 @@ def timeline_lines(
     if width is None:
         yield from lay_out(columns, color=color)
     else:
-        yield from lay_out_below(keys, columns, width=width, color=color)
+        yield from lay_out_below(keys, columns, width=width, ids=short_ids(rows), color=color)
     yield from legend
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, tzinfo
 import pyarrow as pa
 
 from cli.output.amounts import duration_cells, share_cells
-from cli.output.answer_columns import drop_empty_columns
+from cli.output.answer_columns import drop_empty_columns, short_ids
 from cli.output.columns import text_cells
 from cli.output.table import TextColumn, lay_out
 
@@ -56,7 +56,7 @@ def tree_lines(
         names, levels = text_cells(rows, "name"), rows.column("level").to_pylist()
         keys = ["  " * level + name for level, name in zip(levels, names, strict=True)]
     columns = drop_empty_columns(rows, columns, width)
-    columns.append(TextColumn("key", keys, shrink="middle", least=38))
+    columns.append(TextColumn("key", keys, shrink="middle", least=38, ids=short_ids(rows)))
     yield from lay_out(columns, width=width, color=color)
 
 

@@ -5,7 +5,7 @@ from datetime import UTC, tzinfo
 
 import pyarrow as pa
 
-from cli.output.answer_columns import with_hosts
+from cli.output.answer_columns import short_ids, with_hosts
 from cli.output.columns import text_cells
 from cli.output.table import TextColumn, lay_out, lay_out_below, path_line
 from cli.tables.timeline import DATA_WIDTH, below_common, data_cells, process_cells, value_cells
@@ -36,7 +36,7 @@ def who_lines(
             if common:  # said once, above the table, instead of in every row
                 yield path_line(common, width, color=color)
         columns = [
-            *([] if is_below else [TextColumn("key", keys, shrink="middle", least=20)]),
+            *([] if is_below else [TextColumn("key", keys, shrink="middle", least=20, ids=short_ids(rows))]),
             TextColumn("value", value_cells(rows), shrink="middle", least=8),
             *columns,
         ]
@@ -61,7 +61,7 @@ def who_lines(
         ] or columns
     columns = with_hosts(rows, columns)
     if width is not None and is_below:
-        yield from lay_out_below(paths, columns, width=width, color=color)
+        yield from lay_out_below(paths, columns, width=width, ids=short_ids(rows), color=color)
     else:
         yield from lay_out(columns, width=width, color=color)
 
