@@ -631,7 +631,8 @@ class Questions(Generic[_Answer]):
 class Capture(Questions["pd.DataFrame"]):
     """One capture and the engine that reads it; close it, or use it in a `with` statement.
 
-    Answers are DataFrames; the doubts about each are in its `attrs["doubts"]`, as sentences.
+    Answers are DataFrames; the doubts about each are in its `attrs["doubts"]`, as sentences. Where an answer is empty,
+    `attrs["empty"]` says which filter leaves nothing, if one does; `attrs["users"]` says whose keys HKCU and HKCR are.
 
     Attributes:
         context: what questions are asked of: tables, rows that fit filters, what answers rest on.

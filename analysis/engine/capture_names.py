@@ -3,6 +3,7 @@
 Nothing is opened for questions: one small query has to answer before a person waits. Not for answers.
 """
 
+import importlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -64,8 +65,7 @@ def images(capture: Path) -> list[str]:
 
 
 def _asked(capture: Path, table: str, query: str, values: dict[str, object]) -> list[tuple[Any, ...]]:
-    import duckdb
-
+    duckdb = _engine()
     files = [str(path) for one in _captures(capture) for path in _files(one, table)]
     if not files:
         return []
@@ -74,6 +74,14 @@ def _asked(capture: Path, table: str, query: str, values: dict[str, object]) -> 
             return connection.execute(query, values | {"files": files}).fetchall()
     except duckdb.Error:
         return []  # a damaged capture is told of by the verb, not while its line is typed
+
+
+def _engine() -> Any:  # noqa: ANN401
+    """Return the engine without what its package adds in Python: that takes longer to load than the query."""
+    try:
+        return importlib.import_module("_duckdb")
+    except ImportError:  # older versions keep it elsewhere
+        return importlib.import_module("duckdb")
 
 
 def _captures(path: Path) -> Sequence[Path]:

@@ -36,7 +36,12 @@ def why_empty(context: "QueryContext", filters: Filters) -> str | None:
         return f"no event fits all filters; without {' or without '.join(enough)} some would"
     alone = [words for words, names in parts.items() if not _has_rows(context, _only(filters, names))]
     if alone:
-        return f"no event at all fits {' nor '.join(alone)}"
+        below = ""
+        if filters.key is not None and _has_rows(
+            context, replace(_only(filters, ("key", "user")), subtree=True)
+        ):
+            below = "; keys below it have some (--subtree, subtree=True)" * (next(iter(parts)) in alone)
+        return f"no event at all fits {' nor '.join(alone)}{below}"
     return f"no event fits all filters ({_all(parts)}), and to leave out one of them is not enough"
 
 

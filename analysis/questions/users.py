@@ -41,6 +41,7 @@ _PROFILES = r"HKLM\SOFTWARE\MICROSOFT\WINDOWS NT\CURRENTVERSION\PROFILELIST"
 _FOLDER, _ACCOUNT = "PROFILEIMAGEPATH", "USERNAME"
 _PROCMON = ("procmon.exe", "procmon64.exe", "procmon64a.exe")
 _FEW_ROWS = 5_000
+_MOST_TOLD = 6  # users that a sentence names
 # Columns of answers that hold display paths.
 _SHOWN_KEYS = ("display_key", "a_key", "b_key", "top_key", "last_change_key", "resolved_key")
 
@@ -168,7 +169,9 @@ class Users:
         if not roots:
             return None
         users = self.asked(filters)
-        words = [str(user) for user in users] + ["a user whom the log does not name"] * self.nameless
+        words = [str(user) for user in users[:_MOST_TOLD]]
+        words += [f"{len(users) - _MOST_TOLD:,} more"] * (len(users) > _MOST_TOLD)
+        words += ["a user whom the log does not name"] * self.nameless
         listed = " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
         said = []
         if any(not root.classes for root in roots):
