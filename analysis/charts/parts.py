@@ -1,16 +1,17 @@
 """Parts that all charts share: the time axis, colours, shades, lanes and their names."""
 
 import re
+import textwrap
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-import altair as alt
 import ibis
 from ibis.expr.types import StringValue, Table
 
+from analysis.charts.extra import alt
 from analysis.engine.connection import answer, engine_errors
 from analysis.expressions.operation_counters import fitting
 from analysis.filters import Filters
@@ -24,15 +25,19 @@ if TYPE_CHECKING:
 __all__ = [
     "GROUPS",
     "MOST_LANES",
+    "SHADES",
     "WIDTH",
     "Lanes",
     "Span",
+    "chosen_bar",
     "compose",
     "described",
+    "duration_text",
     "group_color",
     "group_of",
     "moment_text",
     "process_name",
+    "round_up",
     "shades",
     "short_key",
     "shorten",
@@ -51,7 +56,7 @@ GROUPS = {
     "close": "#BBBBBB",
     "other": "#666666",
 }
-_SHADES = {"lost": "#E69F00", "clock set back": "#CC79A7", "names unknown": "#8888BB"}
+SHADES = {"lost": "#E69F00", "clock set back": "#CC79A7", "names unknown": "#8888BB"}
 _USER = re.compile(r"HKU\\S-1(?:-\d+)*-(\d+(?:_Classes)?)(?=\\|$)", re.IGNORECASE)
 _DRAWN_AS = (  # the first that fits: the counts of `tracer.registry.operations`, finer ones first
     ("created", "create"),
@@ -135,6 +140,10 @@ class Span:
         """Return the position of a moment on the axis."""
         return (moment_ns - self.zero_ns) / self.unit_ns
 
+    def microseconds(self, moment_ns: int) -> int:
+        """Return a moment as whole microseconds after the zero, so that both add up to the moment as it is shown."""
+        return moment_ns // 1000 - self.zero_ns // 1000
+
     def clipped(self, moment_ns: int) -> float:
         """Return the position of a moment, or the nearer end of the axis."""
         return self.at(min(max(moment_ns, self.start_ns), self.end_ns))
@@ -183,12 +192,15 @@ class Lanes:
 
     @classmethod
     def of(
-        cls, things: Sequence[Hashable], called: Mapping[Hashable, str], most: int = MOST_LANES
+        cls,
+        things: "Sequence[Hashable] | Counter[Any]",
+        called: Mapping[Any, str],
+        most: int = MOST_LANES,
     ) -> "Lanes":
         """Return lanes for things; a thing occurs once for each of its marks.
 
         Args:
-            things: identities.
+            things: identities, or how many marks each has.
             called: a name of each, which several may share.
             most: how many lanes there may be.
         """
@@ -242,6 +254,36 @@ def short_key(key: str | None, most: int) -> str:
         return shorten(key, most)
     lead = f"HKU\\…-{user[1]}"
     return lead + shorten(key[user.end() :], max(most - len(lead), 8))
+
+
+def round_up(nanoseconds: float) -> int:
+    """Return 1, 2 or 5 times a power of ten, a microsecond at least, that is not less."""
+    power = 1000
+    while True:
+        for digit in (1, 2, 5):
+            if digit * power >= nanoseconds:
+                return digit * power
+        power *= 10
+
+
+def duration_text(nanoseconds: int) -> str:
+    """Return a length of time in the unit that suits it."""
+    for unit_ns, unit in ((1_000_000_000, "s"), (1_000_000, "ms"), (1_000, "µs")):
+        if nanoseconds >= unit_ns:
+            return (
+                f"{nanoseconds / unit_ns:g} {unit}"
+                if nanoseconds % unit_ns == 0
+                else f"{nanoseconds / unit_ns:.3g} {unit}"
+            )
+    return f"{nanoseconds} ns"
+
+
+def chosen_bar(span: Span, y: alt.Y, *, height: int) -> alt.Chart:
+    """Return the frame around the bar that a reader of the page chose."""
+    frame = alt.Chart(alt.NamedData(name="chosen")).mark_bar(
+        height=height, filled=False, stroke=alt.expr("ink"), strokeWidth=2, clip=True
+    )
+    return frame.encode(x=span.x("from"), x2="to:Q", y=y)
 
 
 def described(filters: Filters) -> str:
@@ -301,20 +343,40 @@ def compose(
     title: str,
     height: int,
     notes: Sequence[str],
+    data: Mapping[str, list[dict[str, Any]]],
+    params: Mapping[str, Any] | None = None,
     shades_above: bool = False,
 ) -> tuple[alt.LayerChart, list[str]]:
-    """Return layers and shades below a title with the caveats, and the sentences of the caveats."""
+    """Return layers and shades below a title with the caveats, and the sentences of the caveats.
+
+    Args:
+        capture: the capture, which says what was lost.
+        span: the time that is shown.
+        layers: what is drawn; each reads one of `data` by its name.
+        title: the title.
+        height: pixels.
+        notes: sentences below the title.
+        data: the data by name; `shades` is added.
+        params: parameters of expressions in the layers.
+        shades_above: whether lost times are shaded above the layers.
+    """
     notes = [*notes, *caveats_between(capture.context, span.start_ns, span.end_ns).sentences]
     shaded = shades(capture, span)
     shade_layers: list[alt.Chart] = []
     if shaded:
-        kinds = [kind for kind in _SHADES if any(shade["kind"] == kind for shade in shaded)]
+        kinds = [kind for kind in SHADES if any(shade["kind"] == kind for shade in shaded)]
         color = alt.Color(
-            "kind:N", title="missing", scale=alt.Scale(domain=kinds, range=[_SHADES[kind] for kind in kinds])
+            "kind:N", title="missing", scale=alt.Scale(domain=kinds, range=[SHADES[kind] for kind in kinds])
         )
-        marks = alt.Chart(alt.InlineData(values=shaded)).mark_rect(opacity=0.3)
+        marks = alt.Chart(alt.NamedData(name="shades")).mark_rect(opacity=0.3, clip=True)
         shade_layers = [marks.encode(x=span.x("from"), x2="to:Q", color=color, tooltip="kind:N")]
-    words = alt.TitleParams(text=title, subtitle=notes, anchor="start", subtitleColor="#555555")
+    lines = [line for note in notes for line in textwrap.wrap(note, 150)]
+    words = alt.TitleParams(
+        text=textwrap.wrap(title, 110) or "", subtitle=lines, anchor="start", subtitleColor="#555555"
+    )
     ordered = [*layers, *shade_layers] if shades_above else [*shade_layers, *layers]
-    drawn = alt.layer(*ordered, title=words, width=WIDTH, height=height)
-    return drawn.resolve_scale(color="independent").configure_view(stroke="#DDDDDD"), notes
+    drawn = alt.layer(*ordered, title=words, width=WIDTH, height=height).resolve_scale(color="independent")
+    drawn.datasets = {**data, "shades": shaded}
+    if params:
+        drawn = drawn.add_params(*(alt.param(name=name, value=value) for name, value in params.items()))
+    return drawn.configure_view(stroke="#DDDDDD"), notes

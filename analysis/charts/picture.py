@@ -1,49 +1,23 @@
 """A picture: a chart as a self-contained HTML page, PNG or SVG; `analysis.charts.figures` draws it.
 
-Names in a capture were written by strangers. Whatever a chart holds passes `_harmless` on its way out: no
-control, bidi or surrogate character is left (a NUL would end the program that draws). In a page the chart
-is JSON without a ``<``, and the page's own policy lets no script run but the two it was made with, by their
-hashes, and nothing be loaded.
+Names in a capture were written by strangers. Whatever a chart holds passes `analysis.charts.page.harmless` on its way out:
+no control, bidi or surrogate character is left (a NUL would end the program that draws).
 """
 
-import base64
-import hashlib
-import json
 import zlib
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from analysis.card import printable
+from analysis.charts.extra import alt, vl_convert
+from analysis.charts.page import Page, harmless, page_html
 from tracer.errors import UsageError
 from tracer.files.targets import open_target
 
-try:
-    import altair as alt
-    import vl_convert
-except ImportError as missing:
-    raise UsageError("pictures need Altair and vl-convert: pip install 'regtrace[plots]'") from missing
-
-__all__ = ["ENDINGS", "Picture", "alt"]
+__all__ = ["ENDINGS", "Picture"]
 
 ENDINGS = (".html", ".png", ".svg")
-
-_PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; \
-img-src data: blob:; script-src 'unsafe-eval' {hashes}">
-<title>regtrace</title>
-<style>body {{ margin: 1em; font-family: sans-serif; background: white; }}</style>
-</head>
-<body>
-<div id="picture"></div>
-<script>{library}</script>
-<script>{program}</script>
-</body>
-</html>
-"""
 
 
 class Picture:
@@ -54,29 +28,30 @@ class Picture:
             hostile names; use those of this class.
         rows: how many rows of the capture were drawn or counted.
         notes: what limits the picture, one sentence each; it shows them too.
+        page: what its page has beside the chart, to explore; None for the chart alone.
     """
 
-    def __init__(self, chart: Any, *, rows: int, notes: Sequence[str] = ()) -> None:  # noqa: ANN401
+    def __init__(
+        self,
+        chart: Any,  # noqa: ANN401  (Altair's kinds of charts have no type in common)
+        *,
+        rows: int,
+        notes: Sequence[str] = (),
+        page: Page | None = None,
+    ) -> None:
         self.chart = chart
         self.rows = rows
         self.notes = tuple(notes)
+        self.page = page
 
     def spec(self) -> dict[str, Any]:
         """Return the chart as Vega-Lite, with every text made harmless."""
-        spec: dict[str, Any] = _harmless(self.chart.to_dict())
+        spec: dict[str, Any] = harmless(self.chart.to_dict())
         return spec
 
     def html(self) -> str:
         """Return a self-contained page, which needs no network."""
-        bundle: Any = vl_convert.javascript_bundle  # its types ask for a snippet, which it does not need
-        library: str = bundle(vl_version=_version())
-        spec = json.dumps(self.spec()).replace("<", "\\u003c").replace(">", "\\u003e")
-        program = f'vegaEmbed("#picture", {spec}, {{"actions": false}});'
-        hashes = " ".join(
-            "'sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() + "'"
-            for script in (library, program)
-        )
-        return _PAGE.format(hashes=hashes, library=library, program=program)
+        return page_html(self.spec(), self.page, _library())
 
     def png(self, scale: float = 2.0) -> bytes:
         """Return the picture as a PNG; `scale` 1 is 72 pixels an inch."""
@@ -146,15 +121,12 @@ def _packed(image: bytes) -> bytes:
     )
 
 
-def _harmless(value: Any) -> Any:  # noqa: ANN401
-    """Return JSON values with every text printable, also in nested lists and objects."""
-    if isinstance(value, str):
-        return value if value.isprintable() else printable(value)
-    if isinstance(value, list):
-        return [_harmless(item) for item in value]
-    if isinstance(value, dict):
-        return {name: _harmless(item) for name, item in value.items()}
-    return value
+@cache
+def _library() -> str:
+    """Return the program that draws charts in a page: Vega, Vega-Lite and Vega-Embed, as vl-convert brings them."""
+    bundle: Any = vl_convert.javascript_bundle  # its types ask for a snippet, which it does not need
+    library: str = bundle(vl_version=_version())
+    return library.replace("</script", "<\\/script")
 
 
 def _version() -> str:

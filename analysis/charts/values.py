@@ -1,15 +1,19 @@
 """The picture of values over time; `analysis.charts.figures.values` is its public name."""
 
-from dataclasses import replace
+import itertools
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import altair as alt
 import ibis
 
+from analysis.charts.extra import alt
+from analysis.charts.page import Page, table_of
 from analysis.charts.parts import (
     MOST_LANES,
+    WIDTH,
     Lanes,
     Span,
+    chosen_bar,
     compose,
     described,
     moment_text,
@@ -42,6 +46,17 @@ _NUMBERS = {
     ValueType.DWORD_BIG_ENDIAN: ("big", 4),
     ValueType.QWORD: ("little", 8),
 }
+_HUES = (
+    "#56B4E9",
+    "#35B58A",
+    "#F0E442",
+    "#E69F00",
+    "#DB93BD",
+    "#F09A5A",
+    "#8FB8F0",
+    "#B5B5B5",
+)  # black text is legible on all
+_MOST_TEXT = 300
 _LETTER = 6.2  # pixels of one letter inside a bar, about
 
 
@@ -89,9 +104,9 @@ def draw_values(capture: "Capture", filters: Filters, *, limit: int) -> Picture:
         notes.append(f"only the {MOST_LANES - 1} values that changed most of {count:,} are drawn")
     numbers = [life["number"] for life in lives if not life["gone"]]
     if count == 1 and all(number is not None for number in numbers):
-        layers, height = _steps(lives, span), 260
+        drawing = _steps(lives, span)
     else:
-        layers, height = _bars(lives, span)
+        drawing = _bars(lives, span)
     name = short_key(done[0]["display_key"], 70)
     if count == 1:
         name += f" → {shorten(done[0]['value_name'] or '(default)', 40)}"
@@ -101,10 +116,28 @@ def draw_values(capture: "Capture", filters: Filters, *, limit: int) -> Picture:
         name += _others(filters)
     else:
         name += f", {count:,} values{_others(filters)}"
+    title = f"What was held by {name}"
     chart, notes = compose(
-        capture, span, layers, title=f"What was held by {name}", height=height, notes=notes
+        capture,
+        span,
+        drawing.layers,
+        title=title,
+        height=drawing.height,
+        notes=notes,
+        data=drawing.data,
+        params={"ink": "#222222"},
     )
-    return Picture(chart, rows=len(done), notes=notes)
+    page = Page(
+        drawing.kind,
+        title=title,
+        notes=notes,
+        span=span,
+        lanes=drawing.lanes,
+        groups=drawing.groups,
+        rows=table_of(drawing.rows, ["time", "process", "name", "data"]),
+        results=False,
+    )
+    return Picture(chart, rows=len(done), notes=notes, page=page)
 
 
 def stretches(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -174,7 +207,45 @@ def _ends(life: dict[str, Any], span: Span) -> tuple[float, float]:
     return start, last if life["to_ns"] is None else span.clipped(life["to_ns"])
 
 
-def _steps(lives: list[dict[str, Any]], span: Span) -> list[alt.Chart]:
+@dataclass(frozen=True, slots=True)
+class _Drawing:
+    """What is drawn of values: layers and their data, and the same for a page."""
+
+    kind: str
+    layers: list[alt.Chart]
+    height: int
+    data: dict[str, list[dict[str, Any]]]
+    rows: list[dict[str, Any]]
+    groups: dict[str, str]
+    lanes: list[str]
+
+
+def _row(life: dict[str, Any], lane: int, span: Span, group: str) -> dict[str, Any]:
+    """Return a content as a row of a page."""
+    first = span.start_ns if life["from_ns"] is None else life["from_ns"]
+    last = span.end_ns if life["to_ns"] is None else life["to_ns"]
+    return {
+        "from": span.microseconds(first),
+        "to": span.microseconds(last),
+        "lane": lane,
+        "before": life["from_ns"] is None,
+        "gone": life["gone"],
+        "number": life["number"] if life["number"] is not None else 0,
+        "group": group,
+        "process": life["process"],
+        "name": life["called"],
+        "data": life["text"][:_MOST_TEXT],
+    }
+
+
+def _colors(writers: list[str]) -> dict[str, str]:
+    """Return a colour for each writer."""
+    special = {"(before)": "#DDDDDD", "(deleted)": "#FFFFFF"}
+    hues = itertools.cycle(_HUES)
+    return {name: special.get(name) or next(hues) for name in dict.fromkeys(writers)}
+
+
+def _steps(lives: list[dict[str, Any]], span: Span) -> _Drawing:
     """Return one line of steps, broken where the value was deleted, and a dot for each write."""
     line, dots = [], []
     for number, life in enumerate(lives):
@@ -185,70 +256,84 @@ def _steps(lives: list[dict[str, Any]], span: Span) -> list[alt.Chart]:
         part = sum(other["gone"] for other in lives[:number])
         line += [{"at": at, "number": life["number"], "part": part} for at in (start, end)]
         if life["from_ns"] is not None:
-            tooltip = {"time": moment_text(life["from_ns"]), "process": life["process"], "data": life["text"]}
-            dots.append({"at": start, "number": life["number"], **tooltip})
-    y = alt.Y("number:Q", title="value", scale=alt.Scale(zero=False))
-    drawn = [
-        alt.Chart(alt.InlineData(values=line))
-        .mark_line(interpolate="step-after", strokeWidth=2, color="#0072B2")
-        .encode(x=span.x(), y=y, detail="part:N"),
-        alt.Chart(alt.InlineData(values=dots))
-        .mark_point(filled=True, size=60)
-        .encode(
-            x=span.x(),
-            y=y,
-            color=alt.Color("process:N", title="written by"),
-            tooltip=["time:N", "process:N", "data:N"],
-        ),
-    ]
+            shown = {"time": moment_text(life["from_ns"]), "process": life["process"], "data": life["text"]}
+            dots.append({"at": start, "number": life["number"], "group": life["process"], **shown})
     gone = [
         {"at": span.clipped(life["from_ns"]), "process": life["process"]} for life in lives if life["gone"]
     ]
-    if gone:
-        rule = alt.Chart(alt.InlineData(values=gone)).mark_rule(
-            strokeDash=[4, 3], color="#CC79A7", strokeWidth=2
-        )
-        drawn.append(rule.encode(x=span.x(), tooltip=["process:N"]))
-    return drawn
+    numbers = [each["number"] for each in line] or [0]
+    edge = (max(numbers) - min(numbers)) / 20 or 1
+    tall = alt.Scale(domain=[min(numbers) - edge, max(numbers) + edge], zero=False)
+    y = alt.Y("number:Q", title="value", scale=tall)
+    groups = _colors([life["process"] for life in lives])
+    scale = alt.Scale(domain=list(groups), range=list(groups.values()))
+    layers = [
+        alt.Chart(alt.NamedData(name="line"))
+        .mark_line(interpolate="step-after", strokeWidth=2, color="#4C9BD6", clip=True)
+        .encode(x=span.x(), y=y, detail="part:N"),
+        alt.Chart(alt.NamedData(name="dots"))
+        .mark_point(filled=True, size=60, opacity=1, clip=True)
+        .encode(
+            x=span.x(),
+            y=y,
+            color=alt.Color("group:N", title="written by", scale=scale),
+            tooltip=["time:N", "process:N", "data:N"],
+        ),
+        alt.Chart(alt.NamedData(name="gone"))
+        .mark_rule(strokeDash=[4, 3], color="#CC79A7", strokeWidth=2, clip=True)
+        .encode(x=span.x(), tooltip=["time:N", "process:N"]),
+        alt.Chart(alt.NamedData(name="chosen"))
+        .mark_point(size=190, filled=False, stroke=alt.expr("ink"), strokeWidth=2, clip=True)
+        .encode(x=span.x(), y=y),
+    ]
+    rows = [_row(life, 0, span, life["process"]) for life in lives]
+    data: dict[str, list[dict[str, Any]]] = {"line": line, "dots": dots, "gone": gone, "chosen": []}
+    return _Drawing("steps", layers, 260, data, rows, groups, [])
 
 
-def _bars(lives: list[dict[str, Any]], span: Span) -> tuple[list[alt.Chart], int]:
-    """Return a bar for each content, with its text cut to the bar, and the height of all bars."""
+def _bars(lives: list[dict[str, Any]], span: Span) -> _Drawing:
+    """Return a bar for each content, with its text cut to the bar."""
     lanes = Lanes.of([life["lane"] for life in lives], {life["lane"]: life["called"] for life in lives})
-    bars = []
+    names = list(lanes.names.values())
+    places = {name: place for place, name in enumerate(names)}
+    bars, rows = [], []
     for life in lives:
         if life["lane"] not in lanes.names:
             continue
         start, end = _ends(life, span)
-        fits = int((end - start) / span.length * 900 / _LETTER) - 1
+        fits = int((end - start) / span.length * WIDTH / _LETTER) - 1
         text = life["text"] or '""'
+        writer = "(deleted)" if life["gone"] else life["process"]
         bars.append(
             {
                 "from": start,
                 "to": end,
                 "lane": lanes[life["lane"]],
+                "text_at": start,
                 "shown": "" if fits < 2 else text if len(text) <= fits else text[: fits - 1] + "…",
                 "data": text[:200],
-                "process": "(deleted)" if life["gone"] else life["process"],
+                "group": writer,
+                "process": life["process"],
                 "time": "before" if life["from_ns"] is None else moment_text(life["from_ns"]),
             }
         )
-    writers = list(dict.fromkeys(str(bar["process"]) for bar in bars))
-    colors = ["#56B4E9", "#009E73", "#F0E442", "#E69F00", "#CC79A7", "#D55E00", "#0072B2", "#999999"]
-    special = {"(before)": "#DDDDDD", "(deleted)": "#FFFFFF"}
-    hues = iter(colors * (len(writers) // len(colors) + 1))
-    scale = alt.Scale(domain=writers, range=[special.get(name) or next(hues) for name in writers])
-    base = alt.Chart(alt.InlineData(values=bars))
-    drawn = [
-        base.mark_bar(height=20, stroke="#555555", strokeWidth=0.7, opacity=0.75).encode(
+        rows.append(_row(life, places[lanes[life["lane"]]], span, writer))
+    groups = _colors([bar["group"] for bar in bars])
+    scale = alt.Scale(domain=list(groups), range=list(groups.values()))
+    y = lanes.y(None, with_rest=False)
+    base = alt.Chart(alt.NamedData(name="bars"))
+    layers = [
+        base.mark_bar(height=20, stroke="#555555", strokeWidth=0.7, clip=True).encode(
             x=span.x("from"),
             x2="to:Q",
-            y=lanes.y(None, with_rest=False),
-            color=alt.Color("process:N", title="written by", scale=scale),
+            y=y,
+            color=alt.Color("group:N", title="written by", scale=scale),
             tooltip=["time:N", "process:N", "lane:N", "data:N"],
         ),
-        base.mark_text(align="left", dx=4, fontSize=10, clip=True).encode(
-            x=span.x("from"), y=lanes.y(None, with_rest=False), text="shown:N"
+        base.mark_text(align="left", dx=4, fontSize=10, clip=True, color="#111111").encode(
+            x=span.x("text_at"), y=y, text="shown:N"
         ),
+        chosen_bar(span, y, height=23),
     ]
-    return drawn, 26 * max(2, len(lanes.names))
+    height = 26 * max(2, len(names))
+    return _Drawing("values", layers, height, {"bars": bars, "chosen": []}, rows, groups, names)

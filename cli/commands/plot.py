@@ -115,9 +115,10 @@ def plot(
     high as it is busy). Times where something was lost are shaded. Needs the extra: pip install
     'regtrace[plots]'.
 
-    All pictures of a capture count from its first event. The whole time is always shown: of more than --limit
-    operations (default 5,000) a timeline draws one in so many, of more writes (2,000) values are right at the end
-    of each of as many stretches of time, and the picture says so.
+    A page (.html) zooms, moves, hides by legend and searches, and lists the rows behind its marks. All pictures of a
+    capture count from its first event. The whole time is always shown: more than --limit operations (default 2,000)
+    of a timeline are bars, which open into marks where a page is zoomed; of more writes (2,000) values are right at
+    the end of each of as many stretches of time, and the picture says so.
     """
     from analysis.filters import Filters
     from cli.captures import check_keys, fail_if_lossy, opened, warn_of_process
