@@ -227,7 +227,7 @@
     const root = content.rows.nodes[asked.root];
     const shown = { high: root.to - root.from };
     const levels = content.rows.levels;
-    const letters = Math.max(4, Math.floor(view.signal("width") / levels / 6.8) - 1);
+    const letters = Math.max(4, Math.floor(view.signal("width") / levels / 7.2) - 1);
     const pixel = shown.high / view.signal("height");
     const boxes = [];
     for (const node of content.rows.nodes) {
@@ -585,6 +585,7 @@
 
   let under = null; // the datum of the mark under the pointer
   function click() {
+    element("tip").hidden = true;
     if (isTree) {
       if (under && under.at !== undefined) setRoot(under.at === asked.root ? content.rows.nodes[under.at].parent : under.at);
     } else if (under && under.row !== undefined) choose(under.row, false);

@@ -126,7 +126,7 @@ def command(capture: "Capture", filters: Filters) -> str:
         "--operation": filters.operation,
         "--status": filters.status,
         "--where": filters.where,
-        "--user-sid": filters.user_sid,
+        "--user": filters.user,
     }
     for option, asked in options.items():
         if asked is not None:

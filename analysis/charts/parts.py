@@ -220,7 +220,9 @@ class Lanes:
     def y(self, title: str | None, *, with_rest: bool = True) -> alt.Y:
         """Return the axis of lanes; title None is none."""
         domain = [*self.names.values(), *([self.rest] if self.rest and with_rest else [])]
-        axis = alt.Axis(labelLimit=420, grid=True, gridColor="#EEEEEE", domain=False, ticks=False)
+        axis = alt.Axis(
+            labelLimit=420, grid=True, gridColor="#888888", gridOpacity=0.2, domain=False, ticks=False
+        )
         return alt.Y("lane:N", title=title, scale=alt.Scale(domain=domain), axis=axis)
 
     @property

@@ -185,7 +185,7 @@ def _rectangle(node: Node, shown: str, path: str, level: int, start: int, whole:
 
 
 def _draw(rectangles: list[dict[str, Any]], *, levels: int) -> alt.LayerChart:
-    letters = max(4, int(WIDTH / levels / 6.8) - 1)
+    letters = max(4, int(WIDTH / levels / 7.2) - 1)
     for rectangle in rectangles:
         name = rectangle["name"]
         rectangle["name"] = fitted(name, letters)
@@ -206,7 +206,12 @@ def _draw(rectangles: list[dict[str, Any]], *, levels: int) -> alt.LayerChart:
         color=color,
         opacity=alt.Opacity("lit:Q", scale=None),
         strokeWidth=alt.StrokeWidth("edge:Q", scale=None),
-        tooltip=["key:N", "events:Q", "own:Q", alt.Tooltip("failed:Q", format=".1%")],
+        tooltip=[
+            "key:N",
+            alt.Tooltip("events:Q", title="operations", format=","),
+            alt.Tooltip("own:Q", title="on it alone", format=","),
+            alt.Tooltip("failed:Q", format=".1%"),
+        ],
     )
     names = base.mark_text(
         align="left", dx=5, fontSize=11, baseline="middle", clip=True, color="#111111"
