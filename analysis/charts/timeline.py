@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
     from analysis.capture import Capture
 
-__all__ = ["CROSS", "draw_timeline", "operation_table"]
+__all__ = ["cells_of", "draw_timeline", "operation_table"]
 
-CROSS = "M-1,-.6L-.6,-1L0,-.4L.6,-1L1,-.6L.4,0L1,.6L.6,1L0,.4L-.6,1L-1,.6L-.4,0Z"
+_CROSS = "M-1,-.6L-.6,-1L0,-.4L.6,-1L1,-.6L.4,0L1,.6L.6,1L0,.4L-.6,1L-1,.6L-.4,0Z"
 _MOST_MARKS = 2_000  # of an image: more cannot be told apart
 _STEPS = 180  # of an image that shows counts
 _BARS = (
@@ -65,7 +65,7 @@ def draw_timeline(capture: "Capture", filters: Filters, *, limit: int | None) ->
                 "operation": row["operation"],
                 "status": row["status_name"] or "",
                 "key": shorten(row["display_key"] or "", 120),
-                "value": shorten(value_text(row["value_name"]), 60),
+                "value": shorten(_value_text(row["value_name"]), 60),
             }
             for row in operations.rows
         ]
@@ -89,7 +89,7 @@ def draw_timeline(capture: "Capture", filters: Filters, *, limit: int | None) ->
             ticks=False,
         ),
     )
-    shapes = alt.Scale(domain=["done", "failed"], range=["circle", CROSS])
+    shapes = alt.Scale(domain=["done", "failed"], range=["circle", _CROSS])
     present = [*(row["group"] for row in operations.rows), *(cell.group for cell in operations.cells)]
     color = group_color(present)
     of_marks, of_bins = (color, color.legend(None)) if marks else (color.legend(None), color)
@@ -168,7 +168,7 @@ def operation_table(
             "operation": row["operation"],
             "result": row["status_name"] or "",
             "key": shorten(row["display_key"] or "", 300),
-            "value": shorten(value_text(row["value_name"]), 120),
+            "value": shorten(_value_text(row["value_name"]), 120),
         }
         for row in rows
     ]
@@ -185,7 +185,7 @@ def cells_of(operations: Operations, lane_of: dict[int | None, int]) -> list[lis
     return [[*where, events] for where, events in sorted(sums.items())]
 
 
-def value_text(name: str | None) -> str:
+def _value_text(name: str | None) -> str:
     """Return the name of a value as it is shown; "" where there is none."""
     return "" if name is None else name or "(default)"
 
