@@ -164,7 +164,11 @@ def ingest(
     control_set: int | None = None,
     progress: "Callable[[Progress], None] | None" = None,
 ) -> "Manifest":
-    """Make the capture `target` of one or more traces and return its manifest; see `tracer.ingest.pipeline.ingest`."""
+    """Make the capture `target` of one or more traces and return its manifest; see `tracer.ingest.pipeline.ingest`.
+
+    Without `progress`, a notebook shows a bar.
+    """
+    from tracer.ingest.notebook import notebook_progress
     from tracer.ingest.pipeline import ingest as make_capture
 
     listed = [sources] if isinstance(sources, str | Path) else sources
@@ -174,7 +178,7 @@ def ingest(
         force=force,
         seed=None if seed is None else Path(seed),
         control_set=control_set,
-        progress=progress,
+        progress=progress or notebook_progress(),
     )
 
 

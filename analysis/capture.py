@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from ibis.backends.duckdb import Backend
     from ibis.expr.types import Table
 
+    from analysis.charts.accessor import Plots
     from analysis.dataset.contexts import DatasetContext
     from analysis.dataset.members import Member
     from analysis.questions.changes import ChangesQuery
@@ -653,6 +654,18 @@ class Capture(Questions["pd.DataFrame"]):
         return self.context.manifest
 
     @property
+    def filters(self) -> Filters:
+        """The filters that the capture was narrowed to (`where`)."""
+        return self._standing
+
+    @property
+    def plot(self) -> "Plots":
+        """The pictures as Altair charts: `capture.plot.timeline(...)`; it needs the extra `plots`."""
+        from analysis.charts.accessor import Plots
+
+        return Plots(self)
+
+    @property
     def event_columns(self) -> tuple[str, ...]:
         """The columns of a timeline."""
         return timeline.timeline_columns(self.context)
@@ -703,7 +716,8 @@ class Capture(Questions["pd.DataFrame"]):
 
     def rows(self, filters: Filters, *, joined: bool) -> "Table":
         """Return the event rows that fit as an Ibis table, in no order; `joined`: with names, else as stored."""
-        return self.context.engine.table(self.context.rows(filters, joined=joined))
+        asked = merged_filters(self._standing, filters)
+        return self.context.engine.table(self.context.rows(asked, joined=joined))
 
     def timeline_reader(
         self,
@@ -714,7 +728,8 @@ class Capture(Questions["pd.DataFrame"]):
         batch_rows: int = 16_384,
     ) -> "pa.RecordBatchReader":
         """Return the timeline as a stream of Arrow batches, for results larger than memory."""
-        return timeline.query(self._context, filters, columns=columns, limit=limit).reader(batch_rows)
+        asked = merged_filters(self._standing, filters)
+        return timeline.query(self._context, asked, columns=columns, limit=limit).reader(batch_rows)
 
     def sql(self, query: str, *, limit: int | None = None) -> "pd.DataFrame":
         """Return the answer to one SQL query in DuckDB's dialect, or its first rows.
@@ -803,7 +818,12 @@ class Capture(Questions["pd.DataFrame"]):
         return card_text(self.path.name, facts(self.manifest, closed=not self.context.engine.is_open))
 
     def _repr_html_(self) -> str:
-        return card_html(str(self.path), facts(self.manifest, closed=not self.context.engine.is_open))
+        operations = self.manifest.totals.get("operations")
+        return card_html(
+            str(self.path),
+            facts(self.manifest, closed=not self.context.engine.is_open),
+            operations if isinstance(operations, dict) else None,
+        )
 
     def _answer(self, query: "_AnyQuery") -> "pd.DataFrame":
         return query.to_pandas(depth=4)

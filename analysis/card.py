@@ -1,13 +1,34 @@
 """The summary of a capture: what a person should see first."""
 
 import html
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from tracer.store.manifest import STRUCTURES, Manifest
 
 __all__ = ["card_html", "card_text", "dataset_html", "dataset_text", "facts", "printable"]
 
+_CARD = (  # colours that are half transparent fit light and dark notebooks
+    "display:inline-block;max-width:100%;padding:.8em 1.1em;border:1px solid rgba(128,128,128,.4);border-radius:8px;"
+    "line-height:1.35"
+)
+_BADGE = (
+    "margin-left:.7em;padding:.1em .6em;border-radius:1em;font-size:.9em;background:rgba(230,159,0,.25);"
+    "border:1px solid rgba(230,159,0,.6)"
+)
+_LEFT = "text-align:left;padding:.1em .8em .1em 0;vertical-align:top"
+_BADGES = ("origin", "losses", "reads", "state")
+_FIGURES = ("events", "keys", "processes", "span")
+_MOST_BARS = 8
+_STEPS = (
+    ("when", "capture.plot.activity()"),
+    ("what is busy", "capture.hot(limit=20)"),
+    ("what changed", "capture.changes()"),
+    ("what failed", "capture.errors(limit=20)"),
+    ("who touched a key", 'capture.who(r"HKLM\\SOFTWARE\\...", subtree=True)'),
+    ("every operation", "capture.timeline(limit=100)"),
+)
+_REOPEN = (("to ask again", "capture = rt.open(capture.path)"),)
 _LONG = ("span", "host", "names")
 _NO_LOSS = "none recorded"
 _MOST_CAPTURES = 50  # of a dataset that are listed
@@ -58,11 +79,82 @@ def card_text(name: str, said: dict[str, str]) -> str:
     return f"<Capture {printable(name)}: {'; '.join(short)}>"
 
 
-def card_html(name: str, said: dict[str, str]) -> str:
-    """Return the facts as an HTML table; names from a file cannot become markup."""
-    rows = {"capture": printable(name), **said}.items()
-    cells = (f"<tr><th>{html.escape(one)}</th><td>{html.escape(text)}</td></tr>" for one, text in rows)
-    return f"<table>{''.join(cells)}</table>"
+def card_html(name: str, said: Mapping[str, str], operations: Mapping[str, int] | None = None) -> str:
+    """Return the facts as HTML for a notebook, light or dark; names from a file cannot become markup.
+
+    Args:
+        name: path of the capture.
+        said: the facts, as `facts` returns them.
+        operations: how many rows each operation has; None where that is unknown.
+    """
+    path = printable(name)
+    badges = [said[about] for about in _BADGES if about in said and said[about] != _NO_LOSS]
+    short = path.replace("\\", "/").rpartition("/")[2] or path
+    head = f'<span style="font-size:1.2em;font-weight:600">{html.escape(short)}</span>' + "".join(
+        f'<span style="{_BADGE}">{html.escape(text)}</span>' for text in badges
+    )
+    figures = "".join(
+        f'<span style="display:inline-block;margin:.5em 2em .2em 0"><span style="font-size:1.5em">{html.escape(number)}</span> '
+        f'<span style="opacity:.7">{html.escape(unit)}</span></span>'
+        for number, _, unit in (said[about].partition(" ") for about in _FIGURES if about in said)
+    )
+    shown = (*_FIGURES, "origin", "state")
+    columns = [
+        _table((about, text) for about, text in {"capture": path, **said}.items() if about not in shown),
+        _bars(operations or {}),
+        _steps(said),
+    ]
+    body = "".join(f'<div style="margin-right:2.5em">{column}</div>' for column in columns if column)
+    return (
+        f'<div style="{_CARD}"><div>{head}</div><div>{figures}</div>'
+        f'<div style="display:flex;flex-wrap:wrap;align-items:flex-start">{body}</div></div>'
+    )
+
+
+def _table(rows: Iterable[tuple[str, str]]) -> str:
+    """Return two columns of text as a table."""
+    cells = (
+        f'<tr><th style="{_LEFT};opacity:.7;font-weight:normal;white-space:nowrap">{html.escape(one)}</th>'
+        f'<td style="{_LEFT}">{html.escape(text)}</td></tr>'
+        for one, text in rows
+    )
+    return f'<table style="margin:.4em 0">{"".join(cells)}</table>'
+
+
+def _bars(operations: Mapping[str, int]) -> str:
+    """Return a bar for each of the most frequent operations, and one for the others; "" where there are none."""
+    ordered = sorted(
+        ((name, count) for name, count in operations.items() if type(count) is int and count > 0),
+        key=lambda item: (-item[1], item[0]),
+    )
+    if not ordered:
+        return ""
+    shown = ordered[:_MOST_BARS]
+    if rest := ordered[_MOST_BARS:]:
+        kinds = f"{len(rest)} other kind{'' if len(rest) == 1 else 's'}"
+        shown.append((kinds, sum(count for _, count in rest)))
+    largest = max(count for _, count in shown)
+    lines = (
+        f'<tr><td style="{_LEFT};white-space:nowrap">{html.escape(printable(name))}</td>'
+        f'<td style="text-align:right;padding:.1em .8em .1em 0">{count:,}</td>'
+        f'<td style="padding:.1em 0"><div style="width:{max(10 * count / largest, 0.1):.1f}em;height:.75em;'
+        'border-radius:2px;background:#4c9bd6"></div></td></tr>'
+        for name, count in shown
+    )
+    return f'<table style="margin:.4em 0">{"".join(lines)}</table>'
+
+
+def _steps(said: Mapping[str, str]) -> str:
+    """Return what to ask next, as lines of code to copy; of a capture that is closed, how to open it."""
+    steps: tuple[tuple[str, str], ...] = _REOPEN if "state" in said else _STEPS
+    if "losses" in said and said["losses"] != _NO_LOSS and steps is _STEPS:
+        steps = (*steps[:1], ("what was lost", 'capture.info()["losses"]'), *steps[1:])
+    lines = (
+        f'<tr><td style="{_LEFT};opacity:.7;white-space:nowrap">{about}</td>'
+        f'<td style="{_LEFT}"><code>{html.escape(code)}</code></td></tr>'
+        for about, code in steps
+    )
+    return f'<table style="margin:.4em 0">{"".join(lines)}</table>'
 
 
 def dataset_text(name: str, hosts: Sequence[str], said: dict[str, str]) -> str:
@@ -90,9 +182,8 @@ def dataset_html(
         cells_of_rows.append([f"and {len(captures) - len(cells_of_rows):,} more"])
     rows = ("".join(f"<td>{html.escape(text)}</td>" for text in cells) for cells in cells_of_rows)
     body = "".join(f"<tr>{row}</tr>" for row in rows)
-    return f"{card_html(name, whole)}<table><tr>{heads}</tr>{body}</table>".replace(
-        "<th>capture</th><td>", "<th>captures</th><td>", 1
-    )
+    facts_of_all = _table({"captures": printable(name), **whole}.items())
+    return f'<div style="{_CARD}">{facts_of_all}<table><tr>{heads}</tr>{body}</table></div>'
 
 
 def printable(text: str) -> str:

@@ -37,6 +37,8 @@ def render(notebook: Path) -> None:
         parts.append(f"```python\n{cell.source}\n```")
         for output in cell.outputs:
             data = output.get("data", {})
+            if "<progress" in data.get("text/html", ""):
+                continue  # a bar of a job that has ended
             if "image/png" in data:
                 pictures += 1
                 name = f"{notebook.stem}-{pictures}.png"

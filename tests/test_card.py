@@ -1,5 +1,8 @@
 """The card of a capture: what it says, and that what strangers wrote stays text."""
 
+import html
+import re
+
 import pytest
 
 from analysis.card import card_html, card_text, facts
@@ -20,6 +23,11 @@ def manifest(**changes) -> Manifest:
     return Manifest(**(known | changes))
 
 
+def card_text_of(page: str) -> str:
+    """Return what a card shows, as one line."""
+    return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", page)).split())
+
+
 def test_the_card_says_span_host_events_names_and_losses():
     said = facts(manifest())
     assert said["span"] == "90.500 s"
@@ -28,7 +36,27 @@ def test_the_card_says_span_host_events_names_and_losses():
     assert said["events"] == "1,000 events"
     assert said["names"] == "open 900 (90.0 %), event 75 (7.5 %), none 25 (2.5 %)"
     assert said["losses"] == "none recorded"
-    assert list(said) == [name for name in said if f"<th>{name}</th>" in card_html("a.regtrace", said)]
+    shown = card_text_of(card_html("a.regtrace", said))
+    assert all(word in shown for text in said.values() for word in text.split())
+
+
+def test_the_card_counts_operations_and_says_what_to_ask_next():
+    counts = {
+        "OpenKey": 900,
+        "SetValueKey": 100,
+        **{f"Kind{number}": 1 for number in range(10)},
+        "<b>": 5,
+        "odd": None,
+    }
+    shown = card_text_of(card_html("a.regtrace", facts(manifest()), counts))
+    assert "OpenKey 900" in shown
+    assert "<b> 5" in shown
+    assert "5 other kinds 5" in shown
+    assert "capture.changes()" in shown
+    assert "rt.open" not in shown
+    closed = card_text_of(card_html("a.regtrace", facts(manifest(), closed=True)))
+    assert "rt.open(capture.path)" in closed
+    assert "capture.changes()" not in closed
 
 
 @pytest.mark.parametrize(

@@ -141,7 +141,7 @@ def test_ids_lead_to_rows_of_the_same_host(dataset):
 
 def test_events_stand_capture_after_capture(dataset):
     frame = dataset.timeline()
-    assert list(frame.columns[:3]) == ["host", "capture", "sequence"]
+    assert list(frame.columns[:3]) == ["host", "capture", "time"]
     assert frame["sequence"].is_monotonic_increasing
     assert list(frame["host"].unique()) == ["a", "b", "DESKTOP-C"]
     assert list(frame["capture"].unique()) == ["a", "b", "c"]

@@ -23,14 +23,14 @@ from analysis.expressions.events_view import is_failure
 from analysis.filters import Filters
 
 if TYPE_CHECKING:
-    from analysis.capture import Capture
+    from analysis.charts.source import Source
 
 __all__ = ["draw_activity"]
 
 _MOST_STEPS = 150
 
 
-def draw_activity(capture: "Capture", filters: Filters, *, limit: int | None) -> Picture:
+def draw_activity(capture: "Source", filters: Filters, *, limit: int | None) -> Picture:
     """Draw operations per second; see `analysis.charts.figures.activity`."""
     not_empty(capture)
     span = Span.of(capture, filters, None, None)

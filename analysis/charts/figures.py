@@ -16,16 +16,17 @@ from analysis.charts.timeline import draw_timeline
 from analysis.charts.tree import icicle
 from analysis.charts.values import draw_values
 from analysis.filters import Filters
+from analysis.questions.words import merged_filters
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from analysis.capture import Capture
+    from analysis.charts.source import Source
 
 __all__ = ["PICTURES", "activity", "handles", "timeline", "tree", "values"]
 
 
-def timeline(capture: "Capture", filters: Filters | None = None, *, limit: int | None = None) -> Picture:
+def timeline(capture: "Source", filters: Filters | None = None, *, limit: int | None = None) -> Picture:
     """Draw each operation as a mark, or many as bars, a row for each process; failures are crosses.
 
     Args:
@@ -37,10 +38,10 @@ def timeline(capture: "Capture", filters: Filters | None = None, *, limit: int |
     Raises:
         UsageError: nothing fits, or a filter cannot be understood.
     """
-    return draw_timeline(capture, filters or Filters(), limit=limit)
+    return draw_timeline(capture, merged_filters(capture.filters, filters or Filters()), limit=limit)
 
 
-def activity(capture: "Capture", filters: Filters | None = None, *, limit: int | None = None) -> Picture:
+def activity(capture: "Source", filters: Filters | None = None, *, limit: int | None = None) -> Picture:
     """Draw operations per second over time, stacked by group, and failures per second as a line.
 
     Args:
@@ -51,10 +52,10 @@ def activity(capture: "Capture", filters: Filters | None = None, *, limit: int |
     Raises:
         UsageError: nothing fits, or a filter cannot be understood.
     """
-    return draw_activity(capture, filters or Filters(), limit=limit)
+    return draw_activity(capture, merged_filters(capture.filters, filters or Filters()), limit=limit)
 
 
-def handles(capture: "Capture", filters: Filters | None = None, *, limit: int | None = None) -> Picture:
+def handles(capture: "Source", filters: Filters | None = None, *, limit: int | None = None) -> Picture:
     """Draw the life of each key object that a fitting operation used, longest lives first, as a bar.
 
     Args:
@@ -65,10 +66,12 @@ def handles(capture: "Capture", filters: Filters | None = None, *, limit: int | 
     Raises:
         UsageError: nothing fits, or a filter cannot be understood.
     """
-    return draw_handles(capture, filters or Filters(), limit=50 if limit is None else limit)
+    return draw_handles(
+        capture, merged_filters(capture.filters, filters or Filters()), limit=50 if limit is None else limit
+    )
 
 
-def values(capture: "Capture", filters: Filters | None = None, *, limit: int | None = None) -> Picture:
+def values(capture: "Source", filters: Filters | None = None, *, limit: int | None = None) -> Picture:
     """Draw values over time: steps for one numeric value, else a bar for each content.
 
     Args:
@@ -80,10 +83,12 @@ def values(capture: "Capture", filters: Filters | None = None, *, limit: int | N
     Raises:
         UsageError: nothing fits, or a filter cannot be understood.
     """
-    return draw_values(capture, filters or Filters(), limit=2000 if limit is None else limit)
+    return draw_values(
+        capture, merged_filters(capture.filters, filters or Filters()), limit=2000 if limit is None else limit
+    )
 
 
-def tree(capture: "Capture", filters: Filters | None = None, *, limit: int | None = None) -> Picture:
+def tree(capture: "Source", filters: Filters | None = None, *, limit: int | None = None) -> Picture:
     """Draw a subtree as an icicle: the height of a key is the number of operations on it and below it.
 
     Args:
@@ -94,7 +99,9 @@ def tree(capture: "Capture", filters: Filters | None = None, *, limit: int | Non
     Raises:
         UsageError: nothing fits, or a filter cannot be understood.
     """
-    return icicle(capture, filters or Filters(), levels=6 if limit is None else limit)
+    return icicle(
+        capture, merged_filters(capture.filters, filters or Filters()), levels=6 if limit is None else limit
+    )
 
 
 PICTURES: "dict[str, Callable[..., Picture]]" = {

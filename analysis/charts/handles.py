@@ -24,7 +24,7 @@ from analysis.filters import Filters
 from tracer.errors import UsageError
 
 if TYPE_CHECKING:
-    from analysis.capture import Capture
+    from analysis.charts.source import Source
 
 __all__ = ["draw_handles"]
 
@@ -32,7 +32,7 @@ _ENDS = {"close": "#4C9BD6", "reuse": "#CC79A7", "open": "#D55E00"}
 _ENDED = {"close": "closed", "reuse": "close not seen", "open": "still open"}
 
 
-def draw_handles(capture: "Capture", filters: Filters, *, limit: int) -> Picture:
+def draw_handles(capture: "Source", filters: Filters, *, limit: int) -> Picture:
     """Draw the lives of key objects; see `analysis.charts.figures.handles`."""
     not_empty(capture)
     if not capture.manifest.tables["handles"]["rows"]:

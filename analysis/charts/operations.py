@@ -16,7 +16,7 @@ from tracer.errors import UsageError
 if TYPE_CHECKING:
     from ibis.expr.types import Table
 
-    from analysis.capture import Capture
+    from analysis.charts.source import Source
 
 __all__ = ["MOST_ROWS", "Cell", "Operations", "not_empty", "rows_of", "some"]
 
@@ -82,7 +82,7 @@ class Operations:
         return sum(cell.events for cell in self.cells)
 
     @classmethod
-    def of(cls, capture: "Capture", filters: Filters, *, most: int = MOST_ROWS) -> "Operations":
+    def of(cls, capture: "Source", filters: Filters, *, most: int = MOST_ROWS) -> "Operations":
         """Return the operations that fit, in a size that a page bears; see `_of`."""
         while True:
             operations = cls._of(capture, filters, most=most)
@@ -92,7 +92,7 @@ class Operations:
             most = min(len(operations.rows) - 1, most) * _MOST_BYTES // size
 
     @classmethod
-    def _of(cls, capture: "Capture", filters: Filters, *, most: int) -> "Operations":
+    def _of(cls, capture: "Source", filters: Filters, *, most: int) -> "Operations":
         """Return the operations that fit.
 
         Where they are more than `most`, the time is cut into stretches. Those of a process that did little in a
@@ -171,7 +171,7 @@ def some(rows: list[dict[str, Any]], what: str = "operation") -> list[dict[str, 
     return rows
 
 
-def not_empty(capture: "Capture") -> None:
+def not_empty(capture: "Source") -> None:
     """Check that there is something to draw.
 
     Raises:
@@ -191,7 +191,7 @@ def _placed(stored: "Table", first_ns: int, width_ns: int) -> "Table":
 
 
 def _processes(
-    capture: "Capture", rows: list[dict[str, Any]], cells: list[Cell]
+    capture: "Source", rows: list[dict[str, Any]], cells: list[Cell]
 ) -> "tuple[Counter[int | None], dict[int | None, tuple[str | None, int | None]]]":
     """Return the operations of each process, and its image and pid."""
     counted: Counter[int | None] = Counter(row["process_id"] for row in rows)

@@ -21,7 +21,7 @@ from analysis.charts.parts import GROUPS, Span, moment_text
 from analysis.filters import Filters
 
 if TYPE_CHECKING:
-    from analysis.capture import Capture
+    from analysis.charts.source import Source
 
 __all__ = ["Page", "command", "harmless", "page_html", "table_of"]
 
@@ -112,7 +112,7 @@ def table_of(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> dict[
     }
 
 
-def command(capture: "Capture", filters: Filters) -> str:
+def command(capture: "Source", filters: Filters) -> str:
     """Return the command line that lists the operations of a picture, without times."""
     words = ["regtrace", "timeline", capture.path.name]
     keys = [filters.key] if isinstance(filters.key, str) else list(filters.key or ())

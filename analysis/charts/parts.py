@@ -20,7 +20,7 @@ from analysis.times import parse_time
 from tracer.registry.operations import find_cases
 
 if TYPE_CHECKING:
-    from analysis.capture import Capture
+    from analysis.charts.source import Source
 
 __all__ = [
     "GROUPS",
@@ -115,7 +115,7 @@ class Span:
         return cls(zero_ns, first_ns, last_ns, unit_ns, unit, word)
 
     @classmethod
-    def of(cls, capture: "Capture", filters: Filters, first_ns: int | None, last_ns: int | None) -> "Span":
+    def of(cls, capture: "Source", filters: Filters, first_ns: int | None, last_ns: int | None) -> "Span":
         """Return the span of the filters, or that of the marks where the filters have no time.
 
         Args:
@@ -314,7 +314,7 @@ def _words(words: object) -> str:
     return shorten(", ".join(map(str, several)), 60)
 
 
-def shades(capture: "Capture", span: Span) -> list[dict[str, Any]]:
+def shades(capture: "Source", span: Span) -> list[dict[str, Any]]:
     """Return the shaded times: losses, and times before names were known."""
     query = f"""
         SELECT CASE kind WHEN 'blind' THEN 2 WHEN 'clock' THEN 1 ELSE 0 END AS band, greatest(coalesce(from_ns, {span.start_ns}), {span.start_ns}) AS first,
@@ -338,7 +338,7 @@ def shades(capture: "Capture", span: Span) -> list[dict[str, Any]]:
 
 
 def compose(
-    capture: "Capture",
+    capture: "Source",
     span: Span,
     layers: Sequence[alt.Chart],
     *,

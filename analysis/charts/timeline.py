@@ -24,7 +24,7 @@ from analysis.filters import Filters
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from analysis.capture import Capture
+    from analysis.charts.source import Source
 
 __all__ = ["cells_of", "draw_timeline", "operation_table"]
 
@@ -38,7 +38,7 @@ _BARS = (
 _COLUMNS = ("time", "process", "operation", "result", "key", "value")
 
 
-def draw_timeline(capture: "Capture", filters: Filters, *, limit: int | None) -> Picture:
+def draw_timeline(capture: "Source", filters: Filters, *, limit: int | None) -> Picture:
     """Draw the operations of each process; see `analysis.charts.figures.timeline`."""
     most = _MOST_MARKS if limit is None else limit
     operations = Operations.of(capture, filters, most=max(most, MOST_ROWS))

@@ -18,7 +18,7 @@ from tracer.registry.text import fold_name
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from analysis.capture import Capture
+    from analysis.charts.source import Source
 
 __all__ = ["Node", "icicle", "plant"]
 
@@ -65,7 +65,7 @@ def plant(rows: "Iterable[tuple[str, int, int]]") -> Node:
     return root
 
 
-def icicle(capture: "Capture", filters: Filters, *, levels: int) -> Picture:
+def icicle(capture: "Source", filters: Filters, *, levels: int) -> Picture:
     """Draw a subtree; see `analysis.charts.figures.tree`."""
     from analysis.questions.caveats import caveats_between
 

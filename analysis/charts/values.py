@@ -33,7 +33,7 @@ from tracer.registry.values import ValueType, show_value
 if TYPE_CHECKING:
     from ibis.expr.types import Table
 
-    from analysis.capture import Capture
+    from analysis.charts.source import Source
 
 __all__ = ["draw_values", "stretches"]
 
@@ -60,7 +60,7 @@ _MOST_TEXT = 300
 _LETTER = 6.2  # pixels of one letter inside a bar, about
 
 
-def draw_values(capture: "Capture", filters: Filters, *, limit: int) -> Picture:
+def draw_values(capture: "Source", filters: Filters, *, limit: int) -> Picture:
     """Draw values over time; see `analysis.charts.figures.values`."""
     if not capture.manifest.parts:
         raise UsageError(f"{capture.path.name} holds no events, so there is nothing to draw")

@@ -16,12 +16,18 @@ from tracer.registry.suggestions import advice
 from tracer.registry.value_columns import stored_names, with_texts
 
 if TYPE_CHECKING:
+    import pandas as pd
     import pyarrow as pa
     from ibis.expr.types import Table
 
     from analysis.engine.relation import Relation
 
 __all__ = ["TimelineQuery", "query", "timeline_columns"]
+
+_FIRST = (  # the columns of a DataFrame that people look at, first
+    "host", "capture", "time", "process", "pid", "operation", "display_key", "key_user", "value_name", "status_name",
+    "data_text", "type_name", "previous_text", "user", "sequence",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +50,16 @@ class TimelineQuery(Query):
         """Return the rows as a lazy Ibis table, in order, without whose key each is about."""
         rows = self.context.engine.table(relation_with_texts(self.relation))
         return rows.select(*(name for name in self.names if name != KEY_USER))
+
+    def to_pandas(self, *, depth: int = 1) -> "pd.DataFrame":
+        """Run the query and return the answer; where it has all columns, those that people look at come first."""
+        frame = Query.to_pandas(self, depth=depth + 1)
+        if self.names != timeline_columns(self.context):
+            return frame
+        first = [name for name in _FIRST if name in frame.columns]
+        ordered = frame[[*first, *(name for name in frame.columns if name not in first)]]
+        ordered.attrs = frame.attrs
+        return ordered
 
     def reader(self, batch_rows: int = 16_384) -> "pa.RecordBatchReader":
         """Run the query and return the requested columns as a stream of Arrow batches."""
