@@ -84,7 +84,7 @@ def draw_activity(capture: "Source", filters: Filters, *, limit: int | None) -> 
     present = [bar["group"] for bar in bars]
     base = alt.Chart()
     y_title = "operations per second"
-    tall = alt.Scale(domain=[0, max(heights.values())])
+    tall = alt.Scale(domain=[0, 1.04 * max(heights.values())])
     drawn = [
         base.mark_rect(clip=True)
         .encode(

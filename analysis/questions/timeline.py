@@ -26,7 +26,7 @@ __all__ = ["TimelineQuery", "query", "timeline_columns"]
 
 _FIRST = (  # the columns of a DataFrame that people look at, first
     "host", "capture", "time", "process", "pid", "operation", "display_key", "key_user", "value_name", "status_name",
-    "data_text", "type_name", "previous_text", "user", "sequence",
+    "data_type_name", "data_text", "data_meaning", "previous_text", "user", "sequence",
 )  # fmt: skip
 
 
