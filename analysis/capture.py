@@ -83,12 +83,14 @@ class Questions(Generic[_Answer]):
         value: str | None = None,
         process: str | int | None = None,
         pid: int | Sequence[int] | None = None,
+        process_tree: str | int | None = None,
         operation: Words = None,
         status: Codes = None,
         start: str | datetime | None = None,
         end: str | datetime | None = None,
         where: str | None = None,
         user: str | None = None,
+        noise: bool | None = None,
         columns: Sequence[str] | None = None,
         limit: int | None = None,
     ) -> _Answer:
@@ -100,12 +102,14 @@ class Questions(Generic[_Answer]):
             value: value name or pattern; "" is the default value.
             process: image name or pattern, or a pid.
             pid: process id, or several.
+            process_tree: image name or pattern, or a pid: those processes and what they started, and so on down.
             operation: set, delete, read, write, SetValueKey, ...; several separated by commas.
             status: success, error, a status name or code; several separated by commas.
             start: ISO 8601, or +90s after the first event, or -5m before the last.
             end: the last time, inclusive, in the same words.
             where: an SQL condition on the columns.
             user: whose keys HKCU and HKCR are, by name or SID; None: everybody's.
+            noise: False: without what Windows does by itself (`tracer.registry.operations.NOISE`).
             columns: columns to return, in this order; None for all.
             limit: the first so many rows; None for all.
 
@@ -118,12 +122,14 @@ class Questions(Generic[_Answer]):
             value=value,
             process=process,
             pid=pid,
+            process_tree=process_tree,
             operation=operation,
             status=status,
             start=start,
             end=end,
             where=where,
             user=user,
+            noise=noise,
         )
         return self._answer(timeline.query(self._context, filters, columns=columns, limit=limit))
 
@@ -239,6 +245,7 @@ class Questions(Generic[_Answer]):
         value: str | None = None,
         *,
         under: Words = None,
+        fold: str | None = None,
         limit: int | None = None,
         **filters: "Unpack[MoreFilters]",
     ) -> _Answer:
@@ -266,6 +273,7 @@ class Questions(Generic[_Answer]):
             key: a key or pattern, or several; only they. None for all.
             value: value name or pattern; "" or (default) is the default value. Rows of keys are left out.
             under: a key or pattern, or several; they and the keys below them.
+            fold: "noise": leave out keys in which Windows notes what a user did (`tracer.registry.bookkeeping`).
             limit: the first so many rows; None for all.
             filters: as in `analysis.filters.Filters`.
 
@@ -275,7 +283,7 @@ class Questions(Generic[_Answer]):
         from analysis.questions import changes  # with what compares both sides, which few need
 
         asked = below(self._asked(key=key, value=value, **filters), under)
-        return self._answer(changes.query(self._context, asked, limit=limit))
+        return self._answer(changes.query(self._context, asked, fold=fold, limit=limit))
 
     @shows_filters
     def hot(
@@ -533,7 +541,8 @@ class Questions(Generic[_Answer]):
             other: the other capture; None: this one, whose intervals are compared.
             key: a key or pattern, or several; None for all.
             value: a value name or pattern; None for all.
-            fold: what differs between machines and means nothing: sid, guid, controlset, wow64, or all
+            fold: what differs between machines and means nothing: sid, guid, controlset, wow64, or all; noise: keys in
+                which Windows notes what a user did
                 (`analysis.answers.normalize.meaning`).
             only: values, keys, processes, operations; None: all but operations.
             counts: operations and processes also differ where their numbers do.
@@ -766,6 +775,8 @@ class Capture(Questions["pd.DataFrame"]):
         value: str | None = None,
         *,
         under: Words = None,
+        fold: str | None = None,
+        powershell: bool = False,
         **filters: "Unpack[MoreFilters]",
     ) -> "RegFiles":
         """Return the net changes as two .reg files for regedit: one that makes them, one that takes them back.
@@ -775,6 +786,8 @@ class Capture(Questions["pd.DataFrame"]):
                 below HKEY_CURRENT_USER; None: below HKEY_USERS.
             value: as in `changes`.
             under: as in `changes`.
+            fold: as in `changes`.
+            powershell: scripts for PowerShell instead.
             filters: as in `changes`.
 
         Raises:
@@ -783,8 +796,8 @@ class Capture(Questions["pd.DataFrame"]):
         from analysis.questions import changes
 
         asked = below(self._asked(key=key, value=value, **filters), under)
-        net = changes.query(self._context, changes.of_changes(asked)).net_changes()
-        return changes.reg_files(self._context, net, asked)
+        net = changes.query(self._context, changes.of_changes(asked), fold=fold).net_changes()
+        return changes.reg_files(self._context, net, asked, powershell=powershell)
 
     def span(self) -> tuple[int, int] | None:
         """Return the times (UTC nanoseconds) of the first and the last event; None where there is none."""

@@ -30,12 +30,15 @@ class Filters:
         process: image name, with or without ``.exe``, or a pattern with ``*`` and ``?``; digits also name a pid; text with a
             backslash is compared with the image's path.
         pid: process id, or several.
+        process_tree: the same words: those processes, and all that they started, and so on down.
         operation: words separated by commas (or a list): SetValueKey, set, delete, read, write ...
         status: success, error, a status name, a hex or decimal code, separated by commas (or a list).
         start: first time (`analysis.times.parse_time`).
         end: last time, inclusive.
         where: an SQL condition on the columns of `events`.
         user: whose keys HKCU and HKCR are: a name as the capture knows it, or a SID; None: everybody's.
+        noise: whether rows of what Windows does by itself (`tracer.registry.operations.NOISE`) fit too; None: as the
+            question does by itself.
     """
 
     key: Words = None
@@ -43,12 +46,14 @@ class Filters:
     value: str | None = None
     process: str | int | None = None
     pid: int | Sequence[int] | None = None
+    process_tree: str | int | None = None
     operation: Words = None
     status: Codes = None
     start: str | datetime | None = None
     end: str | datetime | None = None
     where: str | None = None
     user: str | None = None
+    noise: bool | None = None
 
     def __post_init__(self) -> None:
         if self.value is not None:
@@ -60,8 +65,12 @@ class Filters:
         return [self.key] if isinstance(self.key, str) else list(self.key or ())
 
     def of_keys(self) -> "Filters":
-        """Return only the filters of keys."""
-        return Filters(key=self.key, subtree=self.subtree, user=self.user)
+        """Return only the filters of keys, and of noise."""
+        return Filters(key=self.key, subtree=self.subtree, user=self.user, noise=self.noise)
+
+    def without_noise(self) -> "Filters":
+        """Return the filters of a question that leaves noise out, unless the user says so or asks for some operations."""
+        return self if self.noise is not None or self.operation is not None else replace(self, noise=False)
 
     def of_events(self) -> "Filters":
         """Return the filters of events: neither of keys nor of values."""
@@ -75,7 +84,11 @@ class Filters:
     def stated(self) -> dict[str, Any]:
         """Return the filters that are set, by name."""
         every = {item.name: getattr(self, item.name) for item in fields(self)}
-        return {name: word for name, word in every.items() if word is not None and word is not False}
+        return {
+            name: word
+            for name, word in every.items()
+            if word is not None and (word is not False or name == "noise")
+        }
 
     def __str__(self) -> str:
         return ", ".join(f"{name}={word!r}" for name, word in self.stated().items())

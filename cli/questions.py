@@ -12,14 +12,16 @@ import pyarrow as pa
 from analysis.capture import Capture, Questions
 from analysis.filters import Filters
 from analysis.questions.context import QueryContext
+from analysis.questions.noise import count_noise
 from cli.captures import check_keys, fail_if_lossy, in_zone, opened, print_rows, warn_of_process
 from cli.output.columns import times_as_text
 from cli.output.console import console
 from cli.output.destination import Output, Render
+from cli.output.phrases import plural
 from tracer.errors import UsageError
 from tracer.registry.value_columns import with_texts
 
-__all__ = ["Question", "asking", "few_rows", "filters_of"]
+__all__ = ["Question", "asking", "few_rows", "filters_of", "say_noise"]
 
 _FEW_ROWS = 20  # of a table, where nothing else is asked for (`cli.options.common.FewRows` says so)
 
@@ -30,12 +32,14 @@ def filters_of(
     under: Sequence[str] | None = None,
     value: str | None = None,
     process: str | None = None,
+    process_tree: str | None = None,
     operation: str | None = None,
     status: str | None = None,
     start: str | None = None,
     end: str | None = None,
     where: str | None = None,
     user: str | None = None,
+    noise: bool | None = None,
 ) -> Filters:
     """Return the filters of a verb's options.
 
@@ -49,13 +53,24 @@ def filters_of(
         subtree=bool(under),
         value=value,
         process=process,
+        process_tree=process_tree,
         operation=operation,
         status=status,
         start=start,
         end=end,
         where=where,
         user=user,
+        noise=noise,
     )
+
+
+def say_noise(context: QueryContext, filters: Filters) -> None:
+    """Say how many rows an answer leaves out because Windows made them by itself."""
+    rows = count_noise(context, filters)
+    if rows:
+        console.note(
+            f"{plural(rows, 'operation')} that Windows does by itself left out; --all counts them too"
+        )
 
 
 def few_rows(limit: int | None, output: Output) -> int | None:
@@ -107,6 +122,10 @@ class Question:
         asked = None if own_sql else (self.capture, self.filters)
         total = getattr(answer, "total", None)  # of a comparison nobody knows before it is made
         return print_rows(rows, self.output, render, noun=noun, limit=limit, asked=asked, total=total)
+
+    def say_noise(self) -> None:
+        """Say how many rows the answer leaves out because Windows made them by itself."""
+        say_noise(self.context, self.filters)
 
 
 @contextmanager

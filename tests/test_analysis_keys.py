@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pandas as pd
 import pytest
 from plain_counts import COUNTS as COUNTED
-from plain_counts import plain_counts
+from plain_counts import is_noise, plain_counts
 from small_capture import KEY_PATHS, joined_rows, write_capture
 
 from analysis.answers.words import KEY_SORTS
@@ -24,7 +24,8 @@ def capture(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Capture]:
 
 
 def plain_summary(rows: pd.DataFrame) -> pd.DataFrame:
-    rows = rows[rows["key_id"].notna()]
+    noise = [is_noise(row) for row in rows.to_dict("records")]
+    rows = rows[rows["key_id"].notna() & ~pd.Series(noise, index=rows.index, dtype=bool)]
     answers = []
     for same_as, group in rows.groupby("same_as"):
         operations = list(group["operation"])

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from plain_counts import is_read, plain_counts
-from plain_rows import plain_answer, plain_rows, simulated
+from plain_rows import counted_rows, plain_answer, simulated
 from procmon_oracle import csv_rows, csv_time_ns
 from small_capture import write_capture
 from workloads import events, write_workload
@@ -112,14 +112,14 @@ def compare(found: list[dict[str, Any]], wanted: list[dict[str, Any]], by: str) 
 def test_every_row_counts_what_a_loop_counts(capture: Capture, small: Capture, by: str) -> None:
     for asked in (capture, small):
         found = plain_answer(asked.lazy.hot(by=by))
-        compare(found, plain_hot(plain_rows(asked), by, 10**9), by)
+        compare(found, plain_hot(counted_rows(asked), by, 10**9), by)
 
 
 @pytest.mark.parametrize("every_s", [0.007, 60])
 def test_stretches_of_any_width_are_aligned_to_utc(capture: Capture, every_s: float) -> None:
     every_ns = round(every_s * 10**9)
     found = plain_answer(capture.lazy.hot(by="second", every_s=every_s))
-    compare(found, plain_hot(plain_rows(capture), "second", every_ns), "second")
+    compare(found, plain_hot(counted_rows(capture), "second", every_ns), "second")
     for row in found:
         assert row["time_ns"] % every_ns == 0
         assert row["time"].timestamp() == pytest.approx(row["time_ns"] / 10**9, abs=1e-6)
@@ -134,7 +134,7 @@ def test_rows_that_do_not_fit_do_not_count(capture: Capture, filters: dict[str, 
     asked = Filters(**filters)
     compare(
         plain_answer(capture.where(asked).lazy.hot()),
-        plain_hot(plain_rows(capture, asked), "key", 10**9),
+        plain_hot(counted_rows(capture, asked), "key", 10**9),
         "key",
     )
 
@@ -211,7 +211,7 @@ def without_names(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 @pytest.mark.parametrize(("gap_s", "least"), [(1.0, 20), (0.01, 1)])
 def test_a_storm_is_a_run_of_misses_by_one_process(capture: Capture, gap_s: float, least: int) -> None:
     found = plain_answer(capture.lazy.hot(by="storm", gap_s=gap_s, min_count=least))
-    assert without_names(found) == plain_storms(plain_rows(capture), round(gap_s * 10**9), least)
+    assert without_names(found) == plain_storms(counted_rows(capture), round(gap_s * 10**9), least)
 
 
 def row_at(
@@ -263,7 +263,7 @@ def test_any_workload_is_counted_as_a_loop_counts_it(
         }
     path = write_workload(tmp_path_factory.mktemp("any") / "any.regtrace", rows, [])
     with open_capture(path, memory_limit="512MB", threads=1) as capture:
-        plain = plain_rows(capture)
+        plain = counted_rows(capture)
         found = plain_answer(capture.lazy.hot(by="second"))
         compare(found, plain_hot(plain, "second", 10**9), "second")
         found = plain_answer(capture.lazy.hot(by="storm", min_count=1))
@@ -306,7 +306,7 @@ def csv(corpus: Path) -> list[dict[str, str]]:
 def test_processes_of_a_procmon_log_are_counted_as_its_own_csv_counts_them(
     log: Capture, csv: list[dict[str, str]]
 ) -> None:
-    found = {row["pid"]: row for row in plain_answer(log.lazy.hot(by="process"))}
+    found = {row["pid"]: row for row in plain_answer(log.where(noise=True).lazy.hot(by="process"))}
     assert set(found) == {int(row["PID"]) for row in csv}
     for pid in (3596, 1600, 3232, 2632, 192, 4876):
         mine = [row for row in csv if row["PID"] == str(pid)]
@@ -323,7 +323,7 @@ def test_processes_of_a_procmon_log_are_counted_as_its_own_csv_counts_them(
 def test_keys_of_a_procmon_log_are_counted_as_its_own_csv_counts_them(
     log: Capture, csv: list[dict[str, str]]
 ) -> None:
-    found = {row["display_key"]: row for row in plain_answer(log.lazy.hot(by="key"))}
+    found = {row["display_key"]: row for row in plain_answer(log.where(noise=True).lazy.hot(by="key"))}
     classes = r"HKLM\SOFTWARE\Classes"
     for shown, ours in (
         (r"HKLM\SOFTWARE\Microsoft\Windows NT\CurrentVersion\Terminal Server", None),
@@ -341,6 +341,6 @@ def test_keys_of_a_procmon_log_are_counted_as_its_own_csv_counts_them(
 @pytest.mark.slow
 def test_seconds_of_a_procmon_log_are_those_of_its_own_csv(log: Capture, csv: list[dict[str, str]]) -> None:
     seconds = Counter(csv_time_ns(row) // 10**9 for row in csv)
-    found = plain_answer(log.lazy.hot(by="second"))
+    found = plain_answer(log.where(noise=True).lazy.hot(by="second"))
     assert {row["time_ns"] // 10**9: row["events"] for row in found} == seconds
     assert found[0]["events"] == max(seconds.values())

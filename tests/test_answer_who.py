@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from plain_counts import COUNTS as COUNTED
 from plain_counts import is_write, plain_counts
-from plain_rows import plain_answer, plain_rows, simulated
+from plain_rows import counted_rows, plain_answer, simulated
 from procmon_oracle import csv_rows
 from small_capture import HOSTILE, write_capture
 
@@ -109,14 +109,14 @@ def same(found: list[dict[str, Any]], wanted: list[dict[str, Any]]) -> None:
 @pytest.mark.parametrize("asked", FILTERS)
 def test_each_process_is_what_a_loop_over_its_rows_finds(capture: Capture, asked: dict[str, Any]) -> None:
     filters = Filters(**asked)
-    same(plain_answer(capture.where(filters).lazy.who()), plain_who(plain_rows(capture, filters)))
+    same(plain_answer(capture.where(filters).lazy.who()), plain_who(counted_rows(capture, filters)))
 
 
 @pytest.mark.parametrize("asked", FILTERS[1:3])
 def test_each_key_and_value_is_what_a_loop_finds(capture: Capture, asked: dict[str, Any]) -> None:
     filters = Filters(**asked)
     found = plain_answer(capture.where(filters).lazy.who(each=True))
-    same(found, plain_each(plain_rows(capture, filters), own_paths(capture)))
+    same(found, plain_each(counted_rows(capture, filters), own_paths(capture)))
 
 
 @pytest.mark.slow
@@ -132,7 +132,7 @@ def test_any_filter_chooses_the_same_rows(
 ) -> None:
     with open_capture(small, threads=1) as capture:
         filters = Filters(key=key, subtree=True, value=value, operation=words, start=f"+{seconds}s")
-        rows = plain_rows(capture, filters)
+        rows = counted_rows(capture, filters)
         same(plain_answer(capture.where(filters).lazy.who()), plain_who(rows))
         same(plain_answer(capture.where(filters).lazy.who(each=True)), plain_each(rows, own_paths(capture)))
 
@@ -141,7 +141,7 @@ def test_the_method_gives_exact_types_and_doubts(small: Path) -> None:
     with open_capture(small) as capture:
         frame = capture.who(r"HKLM\SOFTWARE\Vendor\Run", "path")
         assert list(frame["events"]) == [row["events"] for row in plain_who(
-            plain_rows(capture, Filters(key=r"HKLM\SOFTWARE\Vendor\Run", value="path")))]  # fmt: skip
+            counted_rows(capture, Filters(key=r"HKLM\SOFTWARE\Vendor\Run", value="path")))]  # fmt: skip
         assert frame.attrs["doubts"]
         assert {str(frame.dtypes[name]) for name in COUNTS} == {"int64[pyarrow]"}
         assert str(frame.dtypes["first_time"]) == "datetime64[us, UTC]"
@@ -168,7 +168,7 @@ def test_a_real_log_agrees_with_procmons_csv(corpus: Path, tmp_path: Path) -> No
         r"HKLM\System\CurrentControlSet\Control\ComputerName\ActiveComputerName",
     }
     with rt.open(tmp_path / "log.regtrace") as capture:
-        found = {(int(row.pid)): row for row in capture.who().itertuples()}
+        found = {(int(row.pid)): row for row in capture.who(noise=True).itertuples()}
         for pid in {row["PID"] for row in rows}:
             mine = [row for row in rows if row["PID"] == pid]
             assert found[int(pid)].events == len(mine)
@@ -183,7 +183,7 @@ def test_a_real_log_agrees_with_procmons_csv(corpus: Path, tmp_path: Path) -> No
                 if fold_name(parent if is_value else path) == fold_name(key):
                     pair = int(row["PID"]), fold_name(name) if is_value else None
                     wanted[pair] = wanted.get(pair, 0) + 1
-            answer = capture.who(key, each=True)
+            answer = capture.who(key, each=True, noise=True)
             seen = {
                 (int(row.pid), None if not isinstance(row.value_name, str) else
                  fold_name(row.value_name) or "(DEFAULT)"): int(row.events)

@@ -21,6 +21,7 @@ from analysis.open import open_capture
 from analysis.regfile.syntax import encode_file
 from cli.output.safe import from_spreadsheet
 from cli.tables.changes import change_lines
+from cli.tables.key_tree import key_tree
 from tracer.registry.value_columns import names_with_texts, with_texts
 
 
@@ -71,13 +72,14 @@ def test_a_table_in_a_pipe_has_a_line_for_each_row_and_nothing_that_acts(
 
 
 @pytest.mark.parametrize("columns", [60, 80, 140])
-def test_a_table_on_a_terminal_fits_it_and_says_each_key_once(rows: pa.Table, columns: int) -> None:
+def test_a_table_on_a_terminal_fits_it_and_is_a_tree_of_keys(rows: pa.Table, columns: int) -> None:
     shown = list(change_lines(with_texts(rows), columns))
     for line in shown:
         assert sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in line) <= columns
-    keys = [line for line in shown if re.match(r"\"?HK|\\REG|<object", line)]
-    assert len(keys) == len(set(rows.column("key_id").to_pylist()))
-    assert sum(line.startswith("  ") for line in shown) == rows.num_rows + 1  # and the heading
+    order, headings = key_tree(rows.column("display_key").to_pylist())
+    notes = sum(line[1:3] == ": " for line in shown)
+    assert len(shown) == 1 + len(order) + sum(map(len, headings.values())) + notes
+    assert sum(line.startswith("  ") and "key " in line for line in shown) >= rows["value_name"].null_count
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ from cli.app import app
 from cli.commands.simulate import option_help
 from cli.output.progress import ProgressLine, duration_text, progress_text, size_text
 from tracer.ingest.pipeline import Progress
+from tracer.scenarios import SCENARIOS
 from tracer.simulate import SimulationOptions
 
 
@@ -158,20 +159,33 @@ def test_losses_are_said_by_every_verb_that_meets_them(folder, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_demo_does_the_whole_job_and_says_so(tmp_path):
+@pytest.mark.parametrize("scenario", list(SCENARIOS))
+def test_the_demo_does_the_whole_job_and_finds_the_story(tmp_path, scenario):
     target = tmp_path / "demo"
-    shown = invoke("demo", target, "--events", 5000)
+    shown = invoke("demo", target, "--events", 3000, "--scenario", scenario)
     assert shown.exit_code == 0, shown.stderr
     for words in ("simulated", "regtrace ingest", "names: ", "exact", "losses", "Go on with:", "wrote"):
         assert words in shown.stderr
-    assert shown.stdout.splitlines()[0].split()[:3] == ["time", "process", "operation"]
-    rows = pq.read_metadata(target / "timeline.parquet").num_rows
-    assert rows == len(shown.stdout.splitlines()) - 1 > 0
-    assert {"demo.etl", "demo.truth.parquet", "demo.regtrace", "timeline.csv", "timeline.parquet"} <= {
+    found = {
+        "installer": "Contoso", "persistence": "UserInitMprLogonScript", "slow-start": "Theme", "works": "OpenCount",
+        "fails": "ReportViewer", "boot": "services.exe",
+    }  # fmt: skip
+    assert found[scenario] in shown.stdout
+    assert pq.read_metadata(target / "timeline.parquet").num_rows
+    assert {"demo.etl", "demo.truth.parquet", "demo.story.json", "demo.regtrace", "timeline.csv", "timeline.parquet"} <= {
         path.name for path in target.iterdir()
-    }
-    assert invoke("demo", target, "--events", 5000).exit_code == 1
-    assert invoke("demo", target, "--events", 5000, "--force").exit_code == 0
+    }  # fmt: skip
+    if scenario == "installer":
+        assert (target / "undo.reg").exists()
+        assert invoke("demo", target, "--events", 3000).exit_code == 1
+        assert invoke("demo", target, "--events", 3000, "--force").exit_code == 0
+
+
+def test_the_demo_refuses_an_unknown_story(tmp_path):
+    shown = invoke("demo", tmp_path / "demo", "--scenario", "instaler")
+    assert shown.exit_code == 2
+    assert "installer" in shown.stderr
+    assert not (tmp_path / "demo").exists()
 
 
 def test_progress_is_silent_where_nobody_looks(capsys):

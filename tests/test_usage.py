@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from plain_counts import is_read, plain_counts
+from plain_counts import is_noise, is_read, plain_counts
 
 import tracer.store.usage
 from analysis.capture import Capture
@@ -44,9 +44,9 @@ ROWS = st.lists(
 
 def plain(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the rows of the table `usage`, as a loop makes them."""
-    found: dict[int | None, dict[str, Any]] = {}
+    found: dict[tuple[bool, int | None], dict[str, Any]] = {}
     for row in rows:
-        sums = found.setdefault(row["key_id"], dict.fromkeys(USAGE.names[1:10], 0))
+        sums = found.setdefault((is_noise(row), row["key_id"]), dict.fromkeys(USAGE.names[2:11], 0))
         operation, status, size = row["operation"], row["status"], row["data_size"]
         for name, number in plain_counts([row], known=False).items():
             sums[name] += number
@@ -65,8 +65,11 @@ def plain(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for sums in found.values():
         if abs(sums["time_spent_ns"] or 0) >= 2**62:  # damage
             sums["time_spent_ns"] = None
-    ordered = sorted(found, key=lambda key: -1 if key is None else key)
-    return [{name: ({"key_id": key} | found[key])[name] for name in USAGE.names} for key in ordered]
+    ordered = sorted(found, key=lambda group: (group[0], -1 if group[1] is None else group[1]))
+    return [
+        {name: ({"key_id": key, "noise": noise} | found[noise, key])[name] for name in USAGE.names}
+        for noise, key in ordered
+    ]
 
 
 @given(rows=ROWS, block=st.sampled_from([1, 2, 7, 1 << 15]), cut=st.integers(0, 40), encoded=st.booleans())
@@ -91,7 +94,11 @@ def test_the_sums_are_those_of_a_loop(rows, block, cut, encoded):
 
 
 SQL = f"""
-    SELECT key_id, count(*)::BIGINT AS events,
+    SELECT key_id, coalesce(
+            operation IN ('OpenKey', 'CreateKey') AND status = 260
+            OR operation = 'QueryKey' AND information_class IN (3, 7) OR operation = 'QueryKeyName'
+            OR operation = 'SetInformationKey' AND information_class = 5, false
+        ) AS noise, count(*)::BIGINT AS events,
         count(*) FILTER (operation IN {READS}) AS reads,
         count(*) FILTER (operation IN ('SetValueKey', 'DeleteValueKey', 'DeleteKey', 'RenameKey', 'SetSecurityKey',
             'LoadKey', 'UnloadKey', 'RestoreKey', 'ReplaceKey') OR operation = 'CreateKey' AND disposition = 1
@@ -109,7 +116,7 @@ SQL = f"""
         sum(duration_ns)::BIGINT AS time_spent_ns,
         min(time_ns) AS first_ns, max(time_ns) AS last_ns,
         min(sequence) AS first_sequence, max(sequence) AS last_sequence
-    FROM stored_events GROUP BY key_id ORDER BY key_id NULLS FIRST
+    FROM stored_events GROUP BY ALL ORDER BY noise, key_id NULLS FIRST
 """
 
 
@@ -133,7 +140,7 @@ def directory(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
 @pytest.mark.slow
 def test_the_table_has_what_the_engine_adds_up(directory: Path) -> None:
     with open_capture(directory) as capture:
-        stored = capture.sql("SELECT * FROM usage ORDER BY key_id NULLS FIRST")
+        stored = capture.sql("SELECT * FROM usage ORDER BY noise, key_id NULLS FIRST")
         expected = capture.sql(SQL)
         assert bool(len(stored)) == bool(capture.manifest.totals["events"])
     pd.testing.assert_frame_equal(stored, expected, check_dtype=False)
@@ -159,6 +166,7 @@ def answers(capture: Capture, filters: Filters) -> list[pd.DataFrame]:
 
 OF_KEYS = [
     Filters(),
+    Filters(noise=True),
     Filters(key="HKLM", subtree=True),
     Filters(key="HKLM\\SOFTWARE\\*"),
     Filters(key="HKLM\\no such key"),
@@ -220,7 +228,7 @@ def test_sums_of_another_definition_are_not_used(tmp_path: Path) -> None:
         with open_capture(tmp_path / "a.regtrace") as capture:
             assert capture.context.usage(Filters()) is None
             assert capture.sql("SELECT count(*) AS rows FROM usage")["rows"].tolist() == [0]
-            found = capture.hot(by="key")
+            found = capture.hot(by="key", noise=True)
             assert found["events"].sum() + capture.sql(
                 "SELECT count(*) AS n FROM stored_events WHERE key_id IS NULL")["n"][0] == content["totals"]["events"]  # fmt: skip
 

@@ -104,6 +104,7 @@ class Table:
             "int16": pa.int16(),
             "int32": pa.int32(),
             "int64": pa.int64(),
+            "boolean": pa.bool_(),
             "uint16": pa.uint16(),
             "uint32": pa.uint32(),
         }
@@ -367,10 +368,15 @@ COUNTERS = Table(
 
 USAGE = Table(
     "usage",
-    "Sums of what was done to each key, so that questions about load need not read every event. It is "
+    "Sums of what was done to each key, up to two rows a key, so that questions about load need not read every event. It is "
     "empty in captures of older versions, which had none or counted differently; questions then read the events.",
     (
         Column("key_id", "int32", "row of `keys`; NULL: operations without a key"),
+        Column(
+            "noise",
+            "boolean",
+            "whether the row is of what Windows did by itself (column `noise` of `events`), or of the rest",
+        ),
         Column("events", "int64", "event rows"),
         Column(
             "reads",

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from analysis.answers.normalize import meaning_of_text
 from analysis.answers.returned import OWN, by_batch
 from tracer.registry.value_columns import value_texts
+from tracer.registry.bookkeeping import is_bookkeeping
 from tracer.registry.values import ValueType
 
-__all__ = ["DIFFERENCES", "differences", "folded_content"]
+__all__ = ["DIFFERENCES", "differences", "folded_content", "without_bookkeeping"]
 
 _PAIRS = ("known", "type", "size", "data", "text", "count", "key", "process", "pid", "time", "sequence",
           "key_id", "process_id")  # fmt: skip
@@ -59,6 +60,16 @@ def differences(candidates: pa.Table, folds: Collection[str] = ()) -> pa.Table:
         pc.field("side").is_valid()
     )
     return _without_twins(rows, folds).select(DIFFERENCES)
+
+
+def without_bookkeeping(rows: pa.Table) -> pa.Table:
+    """Return the differences but those of keys in which Windows notes what a user did (`tracer.registry.bookkeeping`)."""
+    sides = [rows.column(f"{letter}_key") for letter in "ab"]
+    keys = {key for side in sides for key in side.unique().to_pylist() if key is not None}
+    noted = pa.array([key for key in keys if is_bookkeeping(key)], pa.string())
+    of_key = pc.or_(pc.is_valid(sides[0]), pc.is_valid(sides[1]))
+    fits = [pc.or_(pc.is_null(side), pc.is_in(side, noted)) for side in sides]
+    return rows.filter(pc.invert(pc.and_(of_key, pc.and_(*fits))))
 
 
 def _without_twins(rows: pa.Table, folds: Collection[str]) -> pa.Table:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from analysis.answers.intervals import Doubtful
 from analysis.answers.stays import ARRIVALS
+from tracer.registry.bookkeeping import is_bookkeeping
 
 __all__ = ["NET_CHANGES", "NetChanges", "net_changes"]
 
@@ -69,17 +70,27 @@ class NetChanges:
         rows: one row for each value and key that ended otherwise than it began, or may have; NET_CHANGES.
         as_before: values that were written or deleted and ended with the data they began with.
         passing: values and keys that were made and were gone again at the end.
+        bookkeeping: changes of bookkeeping (`tracer.registry.bookkeeping`) that were left out on request.
     """
 
     rows: pa.Table
     as_before: int
     passing: int
+    bookkeeping: int = 0
 
     @classmethod
     def of_many(cls, answers: "Sequence[NetChanges]") -> "NetChanges":
         """Return the answers of several captures, concatenated."""
         rows = pa.concat_tables([one.rows for one in answers]) if answers else NET_CHANGES.empty_table()
         return cls(rows, sum(one.as_before for one in answers), sum(one.passing for one in answers))
+
+    def without_bookkeeping(self) -> "NetChanges":
+        """Return the changes but those of keys in which Windows notes what a user did."""
+        keys = self.rows.column("display_key")
+        noted = [key for key in keys.unique().to_pylist() if is_bookkeeping(key)]
+        is_noted = pc.is_in(keys, pa.array(noted, pa.string()))
+        rows = self.rows.filter(pc.invert(is_noted))
+        return replace(self, rows=rows, bookkeeping=self.bookkeeping + self.rows.num_rows - rows.num_rows)
 
     @property
     def sentences(self) -> list[str]:
@@ -91,6 +102,11 @@ class NetChanges:
         if self.passing:
             things = "value or key was" if self.passing == 1 else "values and keys were"
             said.append(f"{self.passing:,} {things} made and gone again at the end: no net change")
+        if self.bookkeeping:
+            changes = "change" if self.bookkeeping == 1 else "changes"
+            said.append(
+                f"{self.bookkeeping:,} {changes} of what Windows notes of a user's actions folded (fold noise)"
+            )
         return said
 
 

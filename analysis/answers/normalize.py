@@ -10,7 +10,16 @@ from tracer.registry.suggestions import advice
 if TYPE_CHECKING:
     from ibis.expr.types import StringValue
 
-__all__ = ["FOLDS", "identifiers", "meaning", "meaning_of_text", "parse_folds", "without_views", "word_of"]
+__all__ = [
+    "FOLDS",
+    "identifiers",
+    "meaning",
+    "meaning_of_text",
+    "parse_folds",
+    "parse_words",
+    "without_views",
+    "word_of",
+]
 
 FOLDS = ("sid", "guid", "controlset", "wow64")
 # On folded names. Each matches in linear time in any engine: no repetition begins where another may end.
@@ -24,17 +33,22 @@ _WOW64 = "\\WOW6432NODE\\"
 
 
 def parse_folds(words: str | Collection[str] | None) -> tuple[str, ...]:
-    """Return the kinds of names to fold, from a list or a text with commas; "all" means all.
+    """Return the kinds of names to fold, from a list or a text with commas; "all" means all, "noise" is no name.
 
     Raises:
         UsageError: there is no such kind.
     """
-    listed = (words or "").split(",") if words is None or isinstance(words, str) else words
-    kinds = {word.strip().lower() for word in listed if word.strip()}
-    wrong = sorted(kinds - {*FOLDS, "all"})
+    kinds = parse_words(words)
+    wrong = sorted(kinds - {*FOLDS, "all", "noise"})
     if wrong:
-        raise UsageError(f"{wrong[0]!r} cannot be folded; {advice(wrong[0], [*FOLDS, 'all'])}")
+        raise UsageError(f"{wrong[0]!r} cannot be folded; {advice(wrong[0], [*FOLDS, 'all', 'noise'])}")
     return tuple(word for word in FOLDS if word in kinds or "all" in kinds)
+
+
+def parse_words(words: str | Collection[str] | None) -> set[str]:
+    """Return the words of a list or a text with commas, in lower case."""
+    listed = (words or "").split(",") if words is None or isinstance(words, str) else words
+    return {word.strip().lower() for word in listed if word.strip()}
 
 
 def meaning(name: "StringValue", folds: Collection[str]) -> "StringValue":

@@ -33,6 +33,7 @@ _SPARK_TYPES = {  # unsigned numbers have no type of their own there
     "text": "string",
     "bytes": "binary",
     "addresses": "array<bigint>",
+    "boolean": "boolean",
     "int16": "smallint",
     "int32": "int",
     "int64": "bigint",

@@ -35,6 +35,7 @@ EVENT_COLUMNS = (
     "operation",
     "notify_class",
     "phase",
+    "noise",
     "status",
     "status_name",
     "key",

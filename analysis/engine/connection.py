@@ -50,6 +50,7 @@ _SQL_TYPES = {
     "text": "VARCHAR",
     "bytes": "BLOB",
     "addresses": "BIGINT[]",
+    "boolean": "BOOLEAN",
     "int16": "SMALLINT",
     "int32": "INTEGER",
     "int64": "BIGINT",

@@ -6,9 +6,11 @@ import ibis
 from ibis.expr.types import BooleanValue, IntegerValue, StringValue, Table
 
 from analysis.engine.columns import EVENT_COLUMNS
+from analysis.expressions.operation_counters import fitting
 from tracer.registry.ntstatus import NOT_FAILURES, NOT_SUCCESS, STATUSES
+from tracer.registry.operations import NOISE
 
-__all__ = ["is_failure", "join_names", "named_status"]
+__all__ = ["is_failure", "join_names", "named_status", "noise_reason"]
 
 
 def join_names(events: Table, keys: Table, processes: Table, *, first: Sequence[str] = ()) -> Table:
@@ -30,6 +32,7 @@ def join_names(events: Table, keys: Table, processes: Table, *, first: Sequence[
     row_source = joined["name_source"]
     return joined.mutate(
         tid=joined["thread_id"],
+        noise=noise_reason(joined),
         status_name=named_status(joined["status"]),
         name_source=ibis.ifelse(
             joined["key_id"].isnull(),
@@ -37,6 +40,12 @@ def join_names(events: Table, keys: Table, processes: Table, *, first: Sequence[
             ibis.coalesce(row_source, joined["key_name_source"], ibis.literal("none")),
         ),
     ).select(*first, *EVENT_COLUMNS)
+
+
+def noise_reason(rows: Table) -> StringValue:
+    """Return why each row is noise, a word of `tracer.registry.operations.NOISE`; NULL where it is none."""
+    reasons = [(fitting(rows, cases), reason) for reason, (cases, _) in NOISE.items()]
+    return ibis.cases(*reasons, else_=ibis.null("string"))
 
 
 def is_failure(status: IntegerValue) -> BooleanValue:

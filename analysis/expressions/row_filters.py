@@ -11,7 +11,7 @@ from ibis.expr.types import Table, Value
 from analysis.expressions.events_view import is_failure
 from analysis.expressions.operation_counters import fitting
 from tracer.registry.ntstatus import NOT_SUCCESS
-from tracer.registry.operations import Case
+from tracer.registry.operations import GROUPS, Case
 from tracer.registry.terms import Codes, Words, name_regex, operation_cases, status_words
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "of_processes",
     "of_statuses",
     "of_value",
+    "without_noise",
 ]
 
 
@@ -115,6 +116,11 @@ def of_operations(rows: Table, *, cases: Sequence[Case], operations: Sequence[st
     """
     condition = fitting(rows, cases)
     return rows.filter(condition if operations is None else rows["operation"].isin(operations) | condition)
+
+
+def without_noise(rows: Table) -> Table:
+    """Return the rows but what Windows did by itself (`tracer.registry.operations.NOISE`)."""
+    return rows.filter(~fitting(rows, GROUPS["noise"].cases).fill_null(False))
 
 
 def of_statuses(rows: Table, *, success: bool, failure: bool, codes: Sequence[int] | None) -> Table:

@@ -33,6 +33,7 @@ class ChangesQuery(ArrowSource):
     context: QueryContext
     filters: Filters
     limit: int | None = None
+    fold: bool = False
 
     def net_changes(self) -> "NetChanges":
         """Run the query and return all net changes, and the number of values that were left out."""
@@ -44,7 +45,8 @@ class ChangesQuery(ArrowSource):
             rows = one.engine.fetch(_touched(one, self.filters, dated=times is not None))
             with engine_errors():
                 found.append(net_changes(rows, times))
-        return found[0] if len(found) == 1 else NetChanges.of_many(found)
+        net = found[0] if len(found) == 1 else NetChanges.of_many(found)
+        return net.without_bookkeeping() if self.fold else net
 
     def to_arrow(self) -> "pa.Table":
         """Run the query and return the answer; of a dataset with the columns `host` and `capture` first."""
@@ -71,22 +73,35 @@ class ChangesQuery(ArrowSource):
         dated = doubtful(several[0], self.filters) is not None
         return self.context.engine.table(_touched(several[0], self.filters, dated=dated))
 
+    def to_markdown(self) -> str:
+        """Run the query and return the answer as a document in Markdown, a table a key."""
+        from analysis.regfile.markdown import markdown_table
+
+        found = self.net_changes()
+        about = [*_about(self.context, self.filters), *found.sentences]
+        return markdown_table(found.rows.slice(0, self.limit), about=about)
+
     def _rows(self, found: "NetChanges") -> "pa.Table":
         return with_texts(self.context.labelled(found.rows.slice(0, self.limit)))
 
 
-def query(context: QueryContext, filters: Filters, *, limit: int | None = None) -> ChangesQuery:
+def query(
+    context: QueryContext, filters: Filters, *, fold: str | None = None, limit: int | None = None
+) -> ChangesQuery:
     """Return the query; `analysis.capture.Capture.changes` lists the columns.
 
     Args:
         context: the context of the question.
         filters: the filters of the changes; `start` and `end` are the two times.
+        fold: "noise": leave out keys in which Windows notes what a user did (`tracer.registry.bookkeeping`); None: nothing.
         limit: the first so many rows; None for all.
 
     Raises:
-        UsageError: a filter cannot be understood.
+        UsageError: a filter cannot be understood, or there is no such fold.
     """
-    return ChangesQuery(context, filters, check_limit(limit))
+    if fold not in (None, "noise"):
+        raise UsageError(f"{fold!r} cannot be folded here; the only word is noise")
+    return ChangesQuery(context, filters, check_limit(limit), fold is not None)
 
 
 def of_changes(filters: Filters) -> Filters:
@@ -94,8 +109,10 @@ def of_changes(filters: Filters) -> Filters:
     return filters if any(map(user_root, filters.keys)) else replace(filters, user=None)
 
 
-def reg_files(context: QueryContext, found: "NetChanges", filters: Filters) -> "RegFiles":
-    """Return the .reg files of net changes; `filters` are those of their query.
+def reg_files(
+    context: QueryContext, found: "NetChanges", filters: Filters, *, powershell: bool = False
+) -> "RegFiles":
+    """Return the .reg files of net changes, or PowerShell scripts; `filters` are those of their query.
 
     Raises:
         UsageError: there are several captures.
@@ -109,12 +126,17 @@ def reg_files(context: QueryContext, found: "NetChanges", filters: Filters) -> "
         found.rows,
         user_sid=user,
         narrowed=_is_narrow(filters) or filters.value is not None,
-        about=[
-            f"Net changes in {context.path.name}, by regtrace",
-            *_words_of(filters),
-            *find_caveats(context, filters).sentences,
-        ],
+        about=_about(context, filters),
+        powershell=powershell,
     )
+
+
+def _about(context: QueryContext, filters: Filters) -> list[str]:
+    return [
+        f"Net changes in {context.path.name}, by regtrace",
+        *_words_of(filters),
+        *find_caveats(context, filters).sentences,
+    ]
 
 
 def _touched(context: QueryContext, filters: Filters, *, dated: bool) -> Relation:

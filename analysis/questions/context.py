@@ -148,6 +148,8 @@ class QueryContext:
         if isinstance(key_ids, list):
             found = _of_key_ids(found, key_ids)
         found = self._of_columns(found, filters)
+        if filters.noise is False:
+            found = _filtered(found, "without_noise")
         if start_ns is not None or end_ns is not None:
             found = _filtered(found, "between", values={"start_ns": start_ns, "end_ns": end_ns})
         if isinstance(key_ids, Relation):
@@ -159,7 +161,7 @@ class QueryContext:
         return self.rows(filters, joined=True)
 
     def usage(self, filters: Filters) -> Relation | None:
-        """Return the stored sums of the requested keys (the table `usage`).
+        """Return the stored sums of the requested keys (the table `usage`), up to two rows a key.
 
         None where it has not, or where filters choose among the events of a key.
         """
@@ -168,6 +170,8 @@ class QueryContext:
         ):
             return None
         found, key_ids = self.relation(USAGE.name), self.key_ids(filters)
+        if filters.noise is False:
+            found = Relation(f"SELECT * FROM {found.source} WHERE NOT noise", found.columns)
         if key_ids is None:
             return found
         return (
@@ -245,20 +249,14 @@ class QueryContext:
         return ids if len(ids) <= _FEW_KEYS else found
 
     def _processes(self, filters: Filters) -> Relation | None:
-        """Return the processes that fit by image or pid; None for every process."""
-        if filters.process is None and filters.pid is None:
+        """Return the processes that fit by image, pid or ancestor; None for every process."""
+        if filters.process is None and filters.pid is None and filters.process_tree is None:
             return None
-        found, process = self.relation("processes"), filters.process
-        if isinstance(process, str):
-            is_pid = process.isascii() and process.isdigit() and len(process) <= 10 and int(process) < 2**32
-            found = phrase(
-                f"{_FILTERS}:of_images",
-                processes=found,
-                options={"by_path": "\\" in process},
-                values={"regex": process_regex(process), "pid": int(process) if is_pid else None},
-            )
-        elif process is not None:
-            found = _of_pids(found, [process])
+        found = self.relation("processes")
+        if filters.process_tree is not None:
+            found = _with_descendants(_of_process(found, filters.process_tree), found)
+        if filters.process is not None:
+            found = _of_process(found, filters.process)
         if filters.pid is not None:
             found = _of_pids(found, [filters.pid] if isinstance(filters.pid, int) else filters.pid)
         return found
@@ -361,6 +359,31 @@ def _of_key_ids(rows: Relation, key_ids: list[int]) -> Relation:
     ids = sorted(key_ids)
     ends = {"low": ids[0], "high": ids[-1]} if len(ids) > 1 else {"low": None, "high": None}
     return _filtered(rows, "of_key_ids", values={"numbers": ids, **ends})
+
+
+def _of_process(processes: Relation, process: str | int) -> Relation:
+    """Return the processes that a word names: an image, a path of one, or a pid."""
+    if not isinstance(process, str):
+        return _of_pids(processes, [process])
+    is_pid = process.isascii() and process.isdigit() and len(process) <= 10 and int(process) < 2**32
+    return phrase(
+        f"{_FILTERS}:of_images",
+        processes=processes,
+        options={"by_path": "\\" in process},
+        values={"regex": process_regex(process), "pid": int(process) if is_pid else None},
+    )
+
+
+def _with_descendants(roots: Relation, processes: Relation) -> Relation:
+    """Return some processes and all that they started, and so on down."""
+    query = f"""
+        WITH RECURSIVE tree AS (
+            SELECT process_id FROM {roots.source}
+            UNION SELECT child.process_id FROM {processes.source} AS child JOIN tree ON child.parent_id = tree.process_id
+        )
+        SELECT * FROM {processes.source} SEMI JOIN tree USING (process_id)
+    """
+    return Relation(query, processes.columns)
 
 
 def _of_pids(processes: Relation, pids: Sequence[int]) -> Relation:

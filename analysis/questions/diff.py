@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from analysis.answers.normalize import parse_folds
+from analysis.answers.normalize import parse_folds, parse_words
 from analysis.answers.words import parse_kinds
 from analysis.engine.connection import engine_errors
 from analysis.engine.fetch import to_frame
@@ -43,6 +43,7 @@ class DiffQuery(ArrowSource):
         kinds: what is compared (`analysis.answers.words.KINDS`).
         counts: operations and processes also differ where their numbers do.
         limit: the first so many rows; None for all.
+        bookkeeping: whether keys count in which Windows notes what a user did (`tracer.registry.bookkeeping`).
     """
 
     sides: tuple[tuple[QueryContext, Filters], tuple[QueryContext, Filters]]
@@ -50,10 +51,11 @@ class DiffQuery(ArrowSource):
     kinds: tuple[str, ...]
     counts: bool = False
     limit: int | None = None
+    bookkeeping: bool = True
 
     def to_arrow(self) -> pa.Table:
         """Return the differences; the columns are those of `analysis.answers.differences.differences`."""
-        from analysis.answers.differences import differences
+        from analysis.answers.differences import differences, without_bookkeeping
         from analysis.engine.transfer import copied, given
 
         (ours, _), (theirs, _) = self.sides
@@ -80,7 +82,9 @@ class DiffQuery(ArrowSource):
             )
             rows = engine.fetch(found)
             with engine_errors():
-                return with_texts(differences(rows, self.folds).slice(0, self.limit))
+                answer = differences(rows, self.folds)
+                answer = answer if self.bookkeeping else without_bookkeeping(answer)
+                return with_texts(answer.slice(0, self.limit))
 
     def to_pandas(self, *, depth: int = 1) -> "pd.DataFrame":
         """Return the differences; `attrs["doubts"]` has the caveats of both sides."""
@@ -134,7 +138,8 @@ def query(
         context: side a.
         filters: which rows are compared on both sides.
         other: side b; None: the same capture, whose intervals are compared.
-        fold: what differs between machines and means nothing: sid, guid, controlset, wow64, or all.
+        fold: what differs between machines and means nothing: sid, guid, controlset, wow64, or all of these; and
+            noise, keys in which Windows notes what a user did (`tracer.registry.bookkeeping`).
         only: values, keys, processes, operations; None: all but operations.
         counts: operations and processes also differ where their numbers do.
         a: first and last time of side a, as its own capture counts; None: those of the filters.
@@ -149,7 +154,8 @@ def query(
             "there is nothing to compare; give a second capture, or two different intervals of one capture"
         )
     sides = tuple(_sides(((context, a), (other or context, b)), filters))
-    return DiffQuery(sides, parse_folds(fold), parse_kinds(only), counts, check_limit(limit))  # type: ignore[arg-type]
+    folds, bookkeeping = parse_folds(fold), "noise" not in parse_words(fold)
+    return DiffQuery(sides, folds, parse_kinds(only), counts, check_limit(limit), bookkeeping)  # type: ignore[arg-type]
 
 
 def _sides(

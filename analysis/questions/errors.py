@@ -34,6 +34,8 @@ def query(
         events=context.rows(filters),
         keys=context.relation("keys"),
         processes=context.relation("processes"),
-        everywhere=context.rows(Filters(process=filters.process, pid=filters.pid)),
+        everywhere=context.rows(
+            Filters(process=filters.process, pid=filters.pid, process_tree=filters.process_tree)
+        ),
     )
     return Query(context, filters, found.limit(check_limit(limit)))

@@ -25,7 +25,7 @@ def query(
 
     Args:
         context: the context of the question.
-        filters: which rows count.
+        filters: which rows count; noise does not, unless they say so.
         by: a word of HOT_BY, or storm.
         sort: a word of HOT_SORTS; storms are sorted by their misses.
         every_s: by second: how long each stretch of time is, seconds.
@@ -37,6 +37,7 @@ def query(
         UsageError: a filter or another word cannot be understood.
     """
     check_word(by, (*HOT_BY, "storm"), "grouping")
+    filters = filters.without_noise()
     keys, processes = context.relation("keys"), context.relation("processes")
     check_limit(limit)
     if by == "storm":

@@ -17,7 +17,7 @@ def query(
 
     Args:
         context: the context of the question.
-        filters: which rows count.
+        filters: which rows count; noise does not, unless they say so.
         sort: a word of `analysis.answers.words.KEY_SORTS`.
         limit: the first so many rows; None for all.
 
@@ -25,6 +25,7 @@ def query(
         UsageError: a filter or the order cannot be understood.
     """
     check_word(sort, KEY_SORTS, "order")
+    filters = filters.without_noise()
     summary = phrase(
         "analysis.answers.keys:key_summary",
         events=context.rows(filters),

@@ -23,7 +23,7 @@ def query(
 
     Args:
         context: the context of the question.
-        filters: which reads count; changes are looked for in all events.
+        filters: which reads count (noise does not, unless they say so); changes are looked for in all events.
         min_count: the fewest redundant reads of a row.
         polling: only what is read by the clock.
         limit: the first so many rows; None for all.
@@ -32,6 +32,7 @@ def query(
         UsageError: a filter cannot be understood.
     """
     check_limit(limit)
+    filters = filters.without_noise()
     answers = [_redundant(one, filters, min_count, polling=polling) for one in context.each(filters)]
     return Query(context, filters, together(answers, ("redundant", "reads"), limit=limit))
 

@@ -17,7 +17,7 @@ def query(
 
     Args:
         context: the context of the question.
-        filters: which rows count; a subtree is where the tree begins.
+        filters: which rows count (noise does not, unless they say so); a subtree is where the tree begins.
         depth: levels below that; the last one counts everything below it.
         sort: a word of TREE_SORTS.
         limit: the first so many rows; None for all.
@@ -27,6 +27,7 @@ def query(
     """
     check_word(sort, TREE_SORTS, "order")
     check_limit(limit)
+    filters = filters.without_noise()
     answers = [_tree(one, filters, depth, sort) for one in context.each(filters)]
     return Query(context, filters, together(answers, () if sort == "path" else (sort,), limit=limit))
 

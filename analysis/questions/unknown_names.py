@@ -125,7 +125,9 @@ def unknown_process(context: "QueryContext", filters: Filters) -> str | None:
     word = None if filters.process is None else str(filters.process)
     asked = [] if word is None else [f"is called {word}" + " or has this id" * word.isdigit()]
     asked += [] if filters.pid is None else [f"has the id {filters.pid}"]
-    stem = (word or "").rpartition("\\")[2].lower().removesuffix(".exe")
+    if filters.process_tree is not None:
+        asked.append(f"is, or was started by, {filters.process_tree}")
+    stem = str(word or filters.process_tree or "").rpartition("\\")[2].lower().removesuffix(".exe")
     close = closest(stem, by_word) if stem else []
     hint = (
         f"did you mean {' or '.join(by_word[one] for one in close)}?"

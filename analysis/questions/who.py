@@ -13,13 +13,14 @@ def query(context: QueryContext, filters: Filters, *, each: bool = False, limit:
 
     Args:
         context: the context of the question.
-        filters: which rows count.
+        filters: which rows count; noise does not, unless they say so.
         each: one row per key, value and process, instead of one per process.
         limit: the first so many rows; None for all.
 
     Raises:
         UsageError: a filter cannot be understood.
     """
+    filters = filters.without_noise()
     found = phrase(
         "analysis.answers.who:" + ("touched_by" if each else "who"),
         events=context.rows(filters),

@@ -21,12 +21,14 @@ class MoreFilters(TypedDict, total=False):
     subtree: bool
     process: str | int | None
     pid: int | Sequence[int] | None
+    process_tree: str | int | None
     operation: Words
     status: Codes
     start: str | datetime | None
     end: str | datetime | None
     where: str | None
     user: str | None
+    noise: bool | None
 
 
 class ValueFilters(MoreFilters, total=False):

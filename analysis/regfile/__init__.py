@@ -1,1 +1,1 @@
-"""Net changes as .reg files."""
+"""Net changes as files: .reg for regedit, scripts for PowerShell, tables in Markdown."""

@@ -14,17 +14,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from analysis.regfile.syntax import (
-    HEADER,
-    NotExpressible,
-    comment,
-    encode_file,
-    key_line,
-    key_name,
-    shown_data,
-    value_gone,
-    value_line,
-)
+from analysis.regfile.powershell import POWERSHELL
+from analysis.regfile.syntax import REG, NotExpressible, Syntax, encode_file, key_name, shown_data
 from tracer.errors import TargetError
 from tracer.files.targets import open_target
 from tracer.registry.text import fold_name, unescape_name
@@ -70,6 +61,7 @@ class RegFiles:
     Attributes:
         apply: makes the changes, on a registry as it was before.
         undo: takes them back, on a registry as it was afterwards.
+        powershell: whether they are scripts for PowerShell.
         left_out: the changes that a file lacks, or has in part: file (apply or undo), display_key, value_name
             (NULL: the key itself), change, reason, last_sequence, key_id; in the order of keys and values.
     """
@@ -77,6 +69,7 @@ class RegFiles:
     apply: str
     undo: str
     left_out: pa.Table
+    powershell: bool = False
 
     def __repr__(self) -> str:
         parts = [
@@ -114,7 +107,14 @@ class RegFiles:
         """
         for path, text in ((apply, self.apply), (undo, self.undo)):
             if path is not None:
-                _write(Path(path), encode_file(text), force=force)
+                _write(Path(path), self._encoded(text), force=force)
+
+    def encoded(self, file: str) -> bytes:
+        """Return the bytes of the file `apply` or `undo`: UTF-16 for regedit, ASCII for PowerShell."""
+        return self._encoded(self.apply if file == _APPLY else self.undo)
+
+    def _encoded(self, text: str) -> bytes:
+        return text.encode("ascii") if self.powershell else encode_file(text)
 
     def _frame_of(self, file: str) -> "pd.DataFrame":
         from analysis.engine.fetch import to_frame
@@ -124,9 +124,14 @@ class RegFiles:
 
 
 def reg_files(
-    changes: pa.Table, *, user_sid: str | None = None, narrowed: bool = False, about: Sequence[str] = ()
+    changes: pa.Table,
+    *,
+    user_sid: str | None = None,
+    narrowed: bool = False,
+    about: Sequence[str] = (),
+    powershell: bool = False,
 ) -> RegFiles:
-    """Return the .reg files of a change set.
+    """Return the .reg files of a change set, or PowerShell scripts that do the same.
 
     Args:
         changes: rows of `analysis.answers.changes.changes`.
@@ -134,11 +139,13 @@ def reg_files(
         narrowed: whether only some processes' or values' changes are among the rows. A key that was deleted
             and made again is then not emptied as a whole, which would take values that are not among them.
         about: what stands at the top of both files.
+        powershell: scripts for PowerShell instead.
     """
     rows = sorted(changes.to_pylist(), key=_place)
-    apply, not_applied = _File(_APPLY, user_sid, narrowed=narrowed).made(rows, about)
-    undo, not_undone = _File(_UNDO, user_sid, narrowed=narrowed).made(rows, about)
-    return RegFiles(apply, undo, pa.Table.from_pylist([*not_applied, *not_undone], LEFT_OUT))
+    syntax = POWERSHELL if powershell else REG
+    apply, not_applied = _File(_APPLY, syntax, user_sid, narrowed=narrowed).made(rows, about)
+    undo, not_undone = _File(_UNDO, syntax, user_sid, narrowed=narrowed).made(rows, about)
+    return RegFiles(apply, undo, pa.Table.from_pylist([*not_applied, *not_undone], LEFT_OUT), powershell)
 
 
 def _place(row: _Row) -> tuple[list[str], bool, str, int]:
@@ -151,8 +158,8 @@ def _place(row: _Row) -> tuple[list[str], bool, str, int]:
 class _File:
     """One of the two files under construction."""
 
-    def __init__(self, direction: str, user_sid: str | None, *, narrowed: bool) -> None:
-        self._direction = direction
+    def __init__(self, direction: str, syntax: Syntax, user_sid: str | None, *, narrowed: bool) -> None:
+        self._direction, self._syntax = direction, syntax
         self._user_sid = user_sid
         self._gone, self._made = (
             ({"deleted"}, {"created"}) if direction == _APPLY else ({"created"}, {"deleted"})
@@ -170,7 +177,8 @@ class _File:
         self._changed = {name for name, row in named if row["value_name"] is None}
         blocks = [*self._deletions(named), *self._settings(named)]
         title = "makes the changes again" if self._direction == _APPLY else "takes the changes back"
-        lines = [HEADER, "", comment(f"This file {title}."), *(comment(line) for line in about)]
+        comment = self._syntax.comment
+        lines = [*self._syntax.header, "", comment(f"This file {title}."), *(comment(line) for line in about)]
         for block in blocks:
             lines += ["", *block]
         if self._left_out:
@@ -208,7 +216,7 @@ class _File:
             if self._below_deleted(name):
                 continue
             try:
-                line = key_line(name, delete=True)
+                line = self._syntax.delete_key(name)
             except NotExpressible as reason:
                 self._leave_out(row, str(reason))
                 continue
@@ -223,9 +231,10 @@ class _File:
         for name, row in named:
             if name != current:
                 if lines:
-                    yield [*comments, key_line(current), *lines[1:]]
+                    yield [*comments, self._syntax.make_key(current), *lines[1:]]
                 comments, lines, current = [], [], name
             try:
+                self._syntax.make_key(name)  # raises where nothing of this key can be said
                 line = self._key(row) if row["value_name"] is None else self._value(name, row)
             except NotExpressible as reason:
                 self._leave_out(row, str(reason))
@@ -235,7 +244,7 @@ class _File:
                 lines = lines or [""]
                 lines += [line] if line else []
         if lines:
-            yield [*comments, key_line(current), *lines[1:]]
+            yield [*comments, self._syntax.make_key(current), *lines[1:]]
 
     def _key(self, row: _Row) -> str | None:
         """Return "" for a key that the file creates, None for another."""
@@ -257,7 +266,7 @@ class _File:
         if absent and self._direction == _APPLY and row["with_key"] and name not in self._changed:
             raise NotExpressible(_GONE_WITH_KEY)  # a line for the value would make the key
         if absent:
-            return None if self._below_deleted(name) else value_gone(value)
+            return None if self._below_deleted(name) else self._syntax.delete_value(value)
         kind, data = row[f"{side}_type"], row[f"{side}_data"]
         size = row[f"{side}_size"]
         if data is None and size == 0:
@@ -267,8 +276,8 @@ class _File:
             raise NotExpressible(_NEVER_SEEN if never else "the data was not captured")
         if size is None or len(data) < size:
             raise NotExpressible(_CUT)
-        line = value_line(value, kind, data)
-        if kind in (1, 2, 7) and (len(data) % 2 or data[-2:] != b"\0\0"):
+        line = self._syntax.set_value(value, kind, data)
+        if self._syntax.adds_nul and kind in (1, 2, 7) and (len(data) % 2 or data[-2:] != b"\0\0"):
             self._leave_out(row, "importers may add the NUL that the string does not end with")
         return line
 
@@ -298,7 +307,7 @@ class _File:
             parts.append(_SOURCES[row["before_from"]])
         if row["value_name"] is not None and self._direction == _APPLY and row["before_data"] is not None:
             parts.append(f"before: {shown_data(row['before_type'], row['before_data'])}")
-        return comment("; ".join([", ".join(parts[:3]), *parts[3:]]))
+        return self._syntax.comment("; ".join([", ".join(parts[:3]), *parts[3:]]))
 
 
 def _label(row: _Row) -> str:

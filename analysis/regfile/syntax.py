@@ -9,12 +9,16 @@ line of a key, and never end with a backslash.
 """
 
 import re
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from tracer.registry.text import fold_name, unescape_name
 
 __all__ = [
     "HEADER",
+    "REG",
     "NotExpressible",
+    "Syntax",
     "comment",
     "encode_file",
     "key_line",
@@ -139,6 +143,36 @@ def shown_data(kind: int | None, data: bytes) -> str:
     if text is None:
         return f"type {kind}, {len(data)} bytes"
     return f'"{text}"' if len(text) <= 40 else f'"{text[:40]}…"'
+
+
+@dataclass(frozen=True, slots=True)
+class Syntax:
+    """How a file says a change; the functions raise `NotExpressible` where it cannot.
+
+    Attributes:
+        header: the first lines.
+        comment: a line that does nothing, from any text.
+        make_key: the line that makes a key, from its name (`key_name`); values that follow are its own.
+        delete_key: the line that deletes a key and all below it.
+        set_value: the line that sets a value, from name, type and data.
+        delete_value: the line that deletes a value, from its name.
+        adds_nul: whether a string that does not end with a NUL may get one.
+    """
+
+    header: tuple[str, ...]
+    comment: Callable[[str], str]
+    make_key: Callable[[str], str]
+    delete_key: Callable[[str], str]
+    set_value: Callable[[str, int, bytes], str]
+    delete_value: Callable[[str], str]
+    adds_nul: bool
+
+
+def _delete_key(name: str) -> str:
+    return key_line(name, delete=True)
+
+
+REG = Syntax((HEADER,), comment, key_line, _delete_key, value_line, value_gone, adds_nul=True)
 
 
 def encode_file(text: str) -> bytes:

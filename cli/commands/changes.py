@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import replace
+from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,6 +20,7 @@ from cli.options.common import (
     Limit,
     OperationWords,
     OutputFile,
+    ProcessTree,
     ProcessWord,
     Raw,
     StartTime,
@@ -36,7 +38,7 @@ from tracer.errors import UsageError
 if TYPE_CHECKING:
     from analysis.regfile.files import RegFiles
 
-__all__ = ["EXAMPLES", "changes"]
+__all__ = ["EXAMPLES", "By", "Fold", "changes"]
 
 EXAMPLES = (
     Example("regtrace changes setup.regtrace --process setup.exe", "what an installer left behind"),
@@ -44,8 +46,28 @@ EXAMPLES = (
         r"regtrace changes setup.regtrace --under 'HKLM\SOFTWARE' --reg apply.reg --undo undo.reg",
         "the same below a key, as files for regedit: to make it again, and to take it back",
     ),
+    Example(
+        "regtrace changes setup.regtrace --process-tree setup.exe --by process --undo undo.ps1",
+        "what it and its children changed, by process, and a script that takes it back",
+    ),
     Example("regtrace changes app.regtrace --from +60s --to +90s -f csv", "the net change of half a minute"),
 )
+
+
+class By(StrEnum):
+    """The grouping of rows on a terminal."""
+
+    KEY = "key"
+    PROCESS = "process"
+
+
+class Fold(StrEnum):
+    """What is left out on request."""
+
+    NOISE = "noise"
+
+
+_ENDINGS = (".reg", ".ps1")
 _SHOWN = 10  # so many changes that a file lacks are named here, of more only the reasons; the file lists them
 
 
@@ -55,18 +77,33 @@ def changes(
     under: UnderWords = None,
     value: ValueWord = None,
     process: ProcessWord = None,
+    process_tree: ProcessTree = None,
     operation: OperationWords = None,
     start: StartTime = None,
     end: EndTime = None,
     where: Where = None,
     user: UserWord = None,
+    by: Annotated[
+        By, typer.Option("--by", "-b", help="On a terminal: one tree of keys, or one for each process.")
+    ] = By.KEY,
+    fold: Annotated[
+        Fold | None,
+        typer.Option(
+            "--fold",
+            help="noise: leave out where Windows notes what a user did (MUI caches, UserAssist, ...).",
+        ),
+    ] = None,
     reg: Annotated[
         Path | None,
-        typer.Option("--reg", metavar="FILE", help="Also write a .reg file that makes the changes."),
+        typer.Option("--reg", metavar="FILE", help="Also write a .reg or .ps1 file that makes the changes."),
     ] = None,
     undo: Annotated[
         Path | None,
-        typer.Option("--undo", metavar="FILE", help="Also write a .reg file that takes them back."),
+        typer.Option("--undo", metavar="FILE", help="Also write a .reg or .ps1 file that takes them back."),
+    ] = None,
+    markdown: Annotated[
+        Path | None,
+        typer.Option("--markdown", metavar="FILE", help="Also write the changes as tables in Markdown."),
     ] = None,
     limit: Limit = None,
     format: FormatOption = None,  # noqa: A002
@@ -84,8 +121,9 @@ def changes(
     "set" means that nobody saw it. --process asks for the changes of some programs;
     where others changed the same later, a note says so.
 
-    The files are for regedit (version 5.00), for the machine that was traced. Each ends with a list of what
-    it cannot do, which is also said here: data never seen or cut, and names that no .reg file can hold.
+    The files are for regedit (version 5.00) or, where their names end with .ps1, for PowerShell, and for the
+    machine that was traced. Each ends with a list of what it cannot do, which is also said here: data never seen
+    or cut, and names that no such file can hold.
     """
     from analysis.questions.changes import of_changes, reg_files
     from cli.options.zones import find_zone
@@ -94,20 +132,26 @@ def changes(
     from cli.tables.changes import change_lines
 
     target = Output.of(output, format, force=force, wide=wide, zone=find_zone(tz), raw=raw)
-    _check_files(reg, undo, output, force=force)
+    _check_files(reg, undo, markdown, output, force=force)
     filters = filters_of(
-        key=key, under=under, value=value, process=process, operation=operation,
+        key=key, under=under, value=value, process=process, process_tree=process_tree, operation=operation,
         start=start, end=end, where=where, user=user,
     )  # fmt: skip
     writes_files = reg is not None or undo is not None
     asked = of_changes(filters) if writes_files else filters
     with asking(capture, asked, target, fail_on_loss=fail_on_loss) as question:
-        net = question.queries.changes().net_changes()
-        if writes_files:
-            files = reg_files(question.context, net, replace(question.filters, user=filters.user))
-            _write_files(files, reg, undo, force=force)
+        query = question.queries.changes(fold=None if fold is None else fold.value)
+        net = query.net_changes()
+        of_user = replace(question.filters, user=filters.user)
+        for path, direction in ((reg, "apply"), (undo, "undo")):
+            if path is not None:
+                is_script = path.suffix.lower() == ".ps1"
+                files = reg_files(question.context, net, of_user, powershell=is_script)
+                _write_file(files, direction, path, force=force)
+        if markdown is not None:
+            _write_markdown(query.to_markdown(), markdown, force=force)
         rows = net.rows if limit is None else net.rows.slice(0, limit)
-        lines = partial(change_lines, zone=target.zone, color=target.color)
+        lines = partial(change_lines, zone=target.zone, color=target.color, by_process=by is By.PROCESS)
         question.print(rows, lines, noun="net change", limit=limit)
         for sentence in net.sentences:
             console.note(sentence)
@@ -117,36 +161,44 @@ def _check_files(*paths: Path | None, force: bool) -> None:
     """Raise where a file cannot be written, before any work."""
     from cli.output.files import check_target
 
-    reg, undo, _ = paths
-    if "-" in (str(reg), str(undo)):
-        raise UsageError("a .reg file is UTF-16, which no terminal shows; give a file name")
+    reg, undo, _, _ = paths
+    for path in (reg, undo):
+        if str(path) == "-":
+            raise UsageError("a .reg file is UTF-16, which no terminal shows; give a file name")
+        if path is not None and path.suffix.lower() not in _ENDINGS:
+            raise UsageError(
+                f"unknown kind of file {path.name!r}; use .reg (for regedit) or .ps1 (for PowerShell)"
+            )
     files = [path for path in paths if path is not None and str(path) != "-"]
     for path in files:
         check_target(path, force=force)
     if len({path.resolve() for path in files}) < len(files):
-        raise UsageError("--reg, --undo and --output name the same file; give each its own")
+        raise UsageError("--reg, --undo, --markdown and --output name the same file; give each its own")
 
 
-def _write_files(files: "RegFiles", reg: Path | None, undo: Path | None, *, force: bool) -> None:
-    from analysis.regfile.syntax import encode_file
+def _write_file(files: "RegFiles", direction: str, path: Path, *, force: bool) -> None:
     from cli.output.files import open_target
 
-    for path, text, left_out, done in (
-        (reg, files.apply, files.left_out_of("apply"), "made again"),
-        (undo, files.undo, files.left_out_of("undo"), "undone"),
-    ):
-        if path is None:
-            continue
-        with open_target(path, force=force) as stream:
-            stream.write(encode_file(text))
-        console.say(f"wrote {path}")
-        if not left_out:
-            continue
-        console.warn(
-            f"{plural(len(left_out), 'change')} cannot be {done}, or not exactly; listed at the end of {path}"
-        )
-        if len(left_out) > _SHOWN:
-            reasons = Counter(reason for _, reason in left_out)
-            left_out = [(f"{count:,}", reason) for reason, count in reasons.most_common()]
-        for what, reason in left_out:
-            console.say(f"  {what}: {reason}")
+    with open_target(path, force=force) as stream:
+        stream.write(files.encoded(direction))
+    console.say(f"wrote {path}")
+    left_out = files.left_out_of(direction)
+    if not left_out:
+        return
+    done = "made again" if direction == "apply" else "undone"
+    console.warn(
+        f"{plural(len(left_out), 'change')} cannot be {done}, or not exactly; listed at the end of {path}"
+    )
+    if len(left_out) > _SHOWN:
+        reasons = Counter(reason for _, reason in left_out)
+        left_out = [(f"{count:,}", reason) for reason, count in reasons.most_common()]
+    for what, reason in left_out:
+        console.say(f"  {what}: {reason}")
+
+
+def _write_markdown(text: str, path: Path, *, force: bool) -> None:
+    from cli.output.files import open_target
+
+    with open_target(path, force=force) as stream:
+        stream.write(text.encode("utf-8", "backslashreplace"))
+    console.say(f"wrote {path}")

@@ -1,90 +1,191 @@
-"""`regtrace demo`: the whole job on a simulated trace, in one folder, with the command of every step."""
+"""`regtrace demo`: the whole job on a simulated trace that tells a story, in one folder, with the command of every step."""
 
-from functools import partial
+import importlib.util
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli.exits import Exit
 from cli.options.common import Example, Force
 from cli.output.console import console
-from cli.output.phrases import name_lines, name_summary, plural, quoted
-from tracer.errors import RegtraceError, TargetError
+from cli.output.phrases import name_lines, name_summary, quoted
+from tracer.errors import TargetError
+from tracer.scenarios import SCENARIOS, check_scenario
 
 if TYPE_CHECKING:
-    from analysis.capture import Capture
+    from tracer.simulate.options import SimulationOptions
     from tracer.store.manifest import Manifest
 
 __all__ = ["EXAMPLES", "demo"]
 
 EXAMPLES = (
-    Example("regtrace demo", "in ./regtrace-demo"),
-    Example("regtrace demo /tmp/tour --events 500000", "larger, elsewhere"),
+    Example("regtrace demo", "an installation, in ./regtrace-demo"),
+    Example("regtrace demo /tmp/tour --scenario slow-start", "an application that starts slowly, elsewhere"),
+    Example("regtrace demo /tmp/pair --scenario fails", "a run that fails, compared with one that works"),
 )
 
-_SEED = 7
-_GAP_US = 400.0  # a leisurely machine, so that a timeline spans seconds
-_LOST = 0.03  # of the buffers: losses are part of the job
-_ROWS = (10, 20)  # how long a timeline is good to look at
-_PATH = 60  # and how long its key
+_SEED = 2
+_LOST = 0.04  # of the buffers: losses are part of the job
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """A step: what it shows, and the words of the command; `{capture}` and `{folder}` are filled in."""
+
+    title: str
+    words: tuple[str, ...]
+
+
+_PRODUCT = r"HKLM\SOFTWARE\Contoso\Notes"
+_STATE = ("{capture}", "--process", "Ledger.exe", "--limit", "8")
+_STORIES = {
+    "installer": (
+        _Step("who changed the registry", ("who", "{capture}", "--operation", "write", "--limit", "6")),
+        _Step(
+            "what setup.exe and its children left behind, and a file that takes it back",
+            ("changes", "{capture}", "--tree", "setup.exe", "--fold", "noise", "--limit", "12", "--undo", "{folder}/undo.reg"),
+        ),
+        _Step("one key's history: what was there before each write", ("history", "{capture}", _PRODUCT)),
+    ),
+    "persistence": (
+        _Step("who changed the registry", ("who", "{capture}", "--operation", "write", "--limit", "8")),
+        _Step(
+            "what the script and its children planted, and a file that takes it back",
+            ("changes", "{capture}", "--tree", "wscript.exe", "--undo", "{folder}/undo.reg"),
+        ),
+        _Step("who else touched one of these keys", ("who", "{capture}", r"HKLM\SOFTWARE\Microsoft\Windows NT\CurrentVersion\Winlogon")),
+    ),
+    "slow-start": (
+        _Step("what the application read again though nothing had changed", ("redundant", *_STATE)),
+        _Step("what it reads by the clock", ("redundant", "{capture}", "--polling", "--limit", "5")),
+        _Step("what it looks for in vain", ("errors", *_STATE)),
+        _Step("which handles it never closed", ("handles", "{capture}", "--by", "key", "--problems", "--limit", "5")),
+    ),
+    "works": (
+        _Step("what the program read of its settings", ("timeline", "{capture}", "--process", "ReportViewer.exe", "--operation", "query", "--limit", "20")),
+        _Step("what it changed", ("changes", "{capture}", "--process", "ReportViewer.exe")),
+    ),
+    "fails": (
+        _Step("where this run parts from the one that works", ("diff", "{folder}/works.regtrace", "{capture}", "--process", "ReportViewer.exe", "--first")),
+        _Step("what differs between both", ("diff", "{folder}/works.regtrace", "{capture}", "--fold", "all,noise", "--only", "values", "--process", "ReportViewer.exe")),
+    ),
+    "boot": (
+        _Step("which processes were busy", ("hot", "{capture}", "--by", "process", "--limit", "8")),
+        _Step("what ran at logon", ("timeline", "{capture}", "--key", r"**\CurrentVersion\Run*", "--limit", "20")),
+    ),
+}  # fmt: skip
+# Whose operations the picture and the files show.
+_SHOWN = {
+    "installer": ("--tree", "setup.exe"),
+    "persistence": ("--tree", "wscript.exe"),
+    "slow-start": ("--process", "Ledger.exe"),
+    "works": ("--process", "ReportViewer.exe"),
+    "fails": ("--process", "ReportViewer.exe"),
+    "boot": ("--process", "services.exe"),
+}
+_GO_ON = (
+    "regtrace info {capture}",
+    "regtrace timeline {capture} --key 'HKLM\\SOFTWARE' --subtree --operation write",
+    "regtrace ingest YOUR.etl",
+)
 
 
 def demo(
+    context: typer.Context,
     folder: Annotated[Path, typer.Argument(metavar="[FOLDER]", help="Where to put everything.")] = Path(
         "regtrace-demo"
     ),
+    scenario: Annotated[
+        str, typer.Option("--scenario", metavar="NAME", help=f"The story: {', '.join(SCENARIOS)}.")
+    ] = "installer",
     events: Annotated[
-        int, typer.Option("--events", "-n", metavar="N", min=1000, help="Operations to simulate.")
-    ] = 30_000,
+        int,
+        typer.Option("--events", "-n", metavar="N", min=1000, help="Operations of ordinary programs, about."),
+    ] = 20_000,
     force: Force = False,
 ) -> None:
     """Show the whole job on a simulated trace.
 
-    Simulates a trace (a genuine .etl of a made-up machine, with some buffers lost), ingests it, prints the
-    timeline of one key, writes it as CSV and Parquet, and shows what was named and what was lost. Says the
-    command each step stands for, so that you can go on by yourself.
+    Simulates a trace that tells a story (a genuine .etl of a made-up machine, with some buffers lost), ingests it,
+    finds the story with the verbs that people use, draws it, and says what was named and what was lost. The command of
+    each step stands above what it prints, so that you can go on by yourself.
     """
-    from analysis.open import open_capture
-    from cli.commands.ingest import ingest_with_progress
-    from cli.commands.simulate import simulate_with
     from tracer.simulate.options import SimulationOptions
 
+    options = SimulationOptions(events=events, seed=_SEED, lost_buffers=_LOST)
+    check_scenario(scenario, options)
     _prepare(folder, force=force)
-    trace, target = folder / "demo.etl", folder / "demo.regtrace"
-    options = SimulationOptions(events=events, seed=_SEED, gap_us=_GAP_US, lost_buffers=_LOST)
-
-    _step(
-        1,
-        "simulate a trace: no real machine was recorded",
-        f"regtrace simulate -o {quoted(trace)} -n {events} --seed {_SEED} --gap-us {_GAP_US:g} "
-        f"--lost-buffers {_LOST:g}",
-    )
-    simulate_with(options, trace, force=force)
-
-    _step(
-        2,
-        "ingest it: decode, order, name the keys, publish a capture",
-        f"regtrace ingest {quoted(trace)} -o {quoted(target)}",
-    )
-    manifest = ingest_with_progress([trace], target, force=force)
-
-    with open_capture(target) as capture:
-        key = _interesting_key(capture)
-        command_line = f"regtrace timeline {quoted(target)} --key {quoted(key)}"
-        _step(3, "one key's timeline: who did what to it, in order", command_line)
-        _show_timeline(capture, key, [folder / "timeline.csv", folder / "timeline.parquet"])
-        _step(4, "what was named, and what was lost", f"regtrace info {quoted(target)}")
-        _show_quality(capture, manifest)
-
+    capture = folder / "demo.regtrace"
+    steps = _Steps(context, folder, capture)
+    manifest = _make(steps, scenario, "demo", options, force=force)
+    if scenario == "fails":  # nothing shows why a run fails but one that works
+        _make(steps, "works", "works", options, force=force)
+    for step in _STORIES[scenario]:
+        writes = force and "--undo" in step.words
+        steps.run(step.title, (*step.words, "--force") if writes else step.words)
+    _draw(steps, scenario, force=force)
+    _write_timeline(steps, scenario, force=force)
+    steps.begin("what was named, and what was lost", ("info", "{capture}"))
+    _show_quality(capture, manifest)
     console.say("")
     console.headline("Go on with:")
-    for command in (
-        f"regtrace keys {quoted(target)} --sort errors --limit 20",
-        f"regtrace timeline {quoted(target)} --key 'HKLM\\SOFTWARE' --subtree --operation write",
-        f"regtrace timeline {quoted(target)} --status error --from +1s --to +2s",
-        "regtrace ingest YOUR.etl",
-    ):
-        console.command(f"   {command}")
+    for command in _GO_ON:
+        console.command("   " + command.format(capture=quoted(capture)))
+
+
+class _Steps:
+    """Numbered steps, each a command that is printed and run."""
+
+    def __init__(self, context: typer.Context, folder: Path, capture: Path) -> None:
+        self._context, self.folder, self._capture, self._count = context, folder, capture, 0
+
+    def begin(self, title: str, words: Sequence[str]) -> list[str]:
+        """Print the title and the command of a step; return its words."""
+        self._count += 1
+        if self._count > 1:
+            console.say("")
+        console.headline(f"{self._count}. {title}")
+        filled = [word.format(capture=self._capture, folder=self.folder) for word in words]
+        console.command(f"   regtrace {' '.join(map(quoted, filled))}")
+        return filled
+
+    def run_too(self, words: Sequence[str]) -> None:
+        """Print another command of the step and do what it does."""
+        _run_verb(self._context, self._said(words))
+
+    def run(self, title: str, words: Sequence[str]) -> None:
+        """Print a step and do what its command does."""
+        _run_verb(self._context, self.begin(title, words))
+
+    def _said(self, words: Sequence[str]) -> list[str]:
+        places = {"{capture}": str(self._capture)}
+        filled = [
+            places.get(
+                word, word.replace("{folder}", str(self.folder)) if word.startswith("{folder}") else word
+            )
+            for word in words
+        ]
+        console.command(f"   regtrace {' '.join(map(quoted, filled))}")
+        return filled
+
+
+def _run_verb(context: typer.Context, words: Sequence[str]) -> None:
+    """Run a verb of this command line without its hints; differences that it reports are no failure."""
+    root = context.find_root()
+    name, *rest = words
+    command = root.command.get_command(root, name)  # type: ignore[attr-defined]
+    quiet, console.quiet = console.quiet, True
+    try:
+        with command.make_context(name, rest, parent=root) as inner:
+            command.invoke(inner)
+    except typer.Exit as end:
+        if end.exit_code not in (Exit.OK, Exit.FINDINGS):
+            raise
+    finally:
+        console.quiet = quiet
 
 
 def _prepare(folder: Path, *, force: bool) -> None:
@@ -100,57 +201,62 @@ def _prepare(folder: Path, *, force: bool) -> None:
         raise TargetError(f"{folder} cannot be made: {problem.strerror or problem}") from problem
 
 
-def _step(number: int, what: str, command: str) -> None:
-    if number > 1:
-        console.say("")
-    console.headline(f"{number}. {what}")
-    console.command(f"   {command}")
+def _make(
+    steps: _Steps, scenario: str, name: str, options: "SimulationOptions", *, force: bool
+) -> "Manifest":
+    """Simulate a scenario and ingest it, a step each."""
+    from cli.commands.ingest import ingest_with_progress
+    from cli.commands.simulate import simulate_with
+
+    trace, target = (steps.folder / f"{name}{ending}" for ending in (".etl", ".regtrace"))
+    steps.begin(
+        "simulate a trace: no real machine was recorded",
+        (
+            "simulate", "-o", str(trace), "--scenario", scenario, "-n", str(options.events), "--seed", str(options.seed),
+            "--lost-buffers", f"{options.lost_buffers:g}",
+        ),
+    )  # fmt: skip
+    simulate_with(options, trace, force=force, scenario=scenario)
+    steps.begin(
+        "ingest it: decode, order, name the keys, publish a capture",
+        ("ingest", str(trace), "-o", str(target)),
+    )
+    return ingest_with_progress([trace], target, force=force)
 
 
-def _interesting_key(capture: "Capture") -> str:
-    """Return the key with the most kinds of operations, of those whose timeline fits a screen."""
-    from analysis.questions import sql
-
-    least, most = _ROWS
-    keys = sql.rows(
-        capture.context,
-        f"""
-        SELECT min(display_key) AS shown,
-            count(DISTINCT process_id) + count(DISTINCT operation) + 2 * count(DISTINCT data) FILTER (WHERE
-                operation = 'SetValueKey' AND status = 0 AND data_type IN (1, 2, 4) AND data_size < 80
-            ) AS variety
-        FROM events WHERE display_key LIKE 'HKLM\\%' AND length(display_key) < {_PATH} GROUP BY key_id
-        HAVING count(*) BETWEEN {least} AND {most} ORDER BY variety DESC, shown LIMIT 1
-        """,
-    ).column(0)
-    if not len(keys):
-        keys = capture.queries.keys(sort="writes", limit=1).to_arrow().column("display_key")
-    if not len(keys):
-        raise RegtraceError("the simulated trace holds no key; simulate more --events")
-    return str(keys[0])
+def _draw(steps: _Steps, scenario: str, *, force: bool) -> None:
+    """Draw a picture, where the extra is there."""
+    if importlib.util.find_spec("altair") is None or importlib.util.find_spec("vl_convert") is None:
+        return
+    picture = str(steps.folder / "timeline.html")
+    steps.run(
+        "a picture to open in a browser",
+        ("plot", "timeline", "{capture}", *_SHOWN[scenario], "-o", picture, *(["--force"] if force else [])),
+    )
+    console.say(f"wrote {picture}")
 
 
-def _show_timeline(capture: "Capture", key: str, files: list[Path]) -> None:
-    from analysis.filters import Filters
-    from cli.captures import timeline_reader
-    from cli.output.destination import Output, write_rows
-    from cli.tables.timeline import timeline_lines
-
-    rows = timeline_reader(capture, Filters(key=key)).read_all()
-    screen = Output.of(None, "table")
-    write_rows(rows, screen, partial(timeline_lines, color=screen.color))
-    for file in files:
-        write_rows(rows, Output.of(file, None, force=True), timeline_lines)
-        console.command(f"   ... -o {quoted(file)}")
-    console.say(f"wrote {plural(rows.num_rows, 'event')}, all columns, to {' and '.join(map(str, files))}")
+def _write_timeline(steps: _Steps, scenario: str, *, force: bool) -> None:
+    """Write the timeline of the story as CSV and Parquet."""
+    for ending in ("csv", "parquet"):
+        target = str(steps.folder / f"timeline.{ending}")
+        words = ("timeline", "{capture}", *_SHOWN[scenario], "-o", target, *(["--force"] if force else []))
+        if ending == "csv":
+            steps.run("the timeline as CSV and Parquet, all columns", words)
+        else:
+            steps.run_too(words)
+        console.say(f"wrote {target}")
 
 
-def _show_quality(capture: "Capture", manifest: "Manifest") -> None:
+def _show_quality(capture: Path, manifest: "Manifest") -> None:
+    from analysis.open import open_capture
+
     names = manifest.totals.get("names", {})
     console.say(name_summary(names))
     for line in name_lines(names):
         console.say(f"  {line}")
-    losses = capture.info()["losses"]
+    with open_capture(capture) as opened:
+        losses = opened.info()["losses"]
     console.say("losses: none recorded" if manifest.complete and not losses else "losses:")
     for loss in losses[:5]:
         count = "some" if loss["count"] is None else f"{loss['count']:,}"

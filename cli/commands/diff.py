@@ -16,6 +16,7 @@ from cli.options.common import (
     KeyWords,
     Limit,
     OutputFile,
+    ProcessTree,
     ProcessWord,
     Raw,
     UnderWords,
@@ -69,6 +70,7 @@ def diff(
     under: UnderWords = None,
     value: ValueWord = None,
     process: ProcessWord = None,
+    process_tree: ProcessTree = None,
     where: Where = None,
     user: UserWord = None,
     a_start: Annotated[
@@ -85,7 +87,8 @@ def diff(
         typer.Option(
             "--fold", metavar="WORDS",
             help="Parts of names to ignore: sid, guid, controlset, wow64, or all. Names that do not "
-            "pair one to one stay apart. With --first: sid,controlset where not given.",
+            "pair one to one stay apart. noise: leave out where Windows notes what a user did. With --first: "
+            "sid,controlset where not given.",
         ),
     ] = None,
     only: Annotated[
@@ -153,7 +156,9 @@ def diff(
     from cli.tables.divergence import divergence_lines
 
     target = Output.of(output, format, force=force, wide=wide, zone=find_zone(tz), raw=raw)
-    filters = filters_of(key=key, under=under, value=value, process=process, where=where, user=user)
+    filters = filters_of(
+        key=key, under=under, value=value, process=process, process_tree=process_tree, where=where, user=user
+    )
     with ExitStack() as stack:
         source = stack.enter_context(opened(capture))
         second = None if other is None else stack.enter_context(opened(other))

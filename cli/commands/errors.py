@@ -16,6 +16,7 @@ from cli.options.common import (
     Limit,
     OperationWords,
     OutputFile,
+    ProcessTree,
     ProcessWord,
     StartTime,
     StatusWords,
@@ -50,6 +51,7 @@ def errors(
     under: UnderWords = None,
     value: ValueWord = None,
     process: ProcessWord = None,
+    process_tree: ProcessTree = None,
     operation: OperationWords = None,
     status: StatusWords = None,
     start: StartTime = None,
@@ -84,7 +86,7 @@ def errors(
 
     target = Output.of(output, format, force=force, wide=wide, zone=find_zone(tz))
     filters = filters_of(
-        key=key, under=under, value=value, process=process, operation=operation, status=status,
+        key=key, under=under, value=value, process=process, process_tree=process_tree, operation=operation, status=status,
         start=start, end=end, where=where, user=user,
     )  # fmt: skip
     with asking(capture, filters, target, fail_on_loss=fail_on_loss) as question:

@@ -16,6 +16,7 @@ from cli.options.common import (
     FormatOption,
     KeyWords,
     OutputFile,
+    ProcessTree,
     ProcessWord,
     StartTime,
     UnderWords,
@@ -68,6 +69,7 @@ def handles(
     key: KeyWords = None,
     under: UnderWords = None,
     process: ProcessWord = None,
+    process_tree: ProcessTree = None,
     start: StartTime = None,
     end: EndTime = None,
     where: Where = None,
@@ -94,7 +96,16 @@ def handles(
 
     target = Output.of(output, format, force=force, wide=wide, zone=find_zone(tz))
     late_s = parse_duration(late)
-    filters = filters_of(key=key, under=under, process=process, start=start, end=end, where=where, user=user)
+    filters = filters_of(
+        key=key,
+        under=under,
+        process=process,
+        process_tree=process_tree,
+        start=start,
+        end=end,
+        where=where,
+        user=user,
+    )
     limit = few_rows(limit, target)
     with asking(capture, filters, target, fail_on_loss=fail_on_loss) as question:
         query = question.queries.handles(

@@ -15,6 +15,7 @@ from cli.options.common import (
     Limit,
     OperationWords,
     OutputFile,
+    ProcessTree,
     ProcessWord,
     Raw,
     StartTime,
@@ -63,6 +64,7 @@ def history(
     ] = None,
     subtree: Subtree = False,
     process: ProcessWord = None,
+    process_tree: ProcessTree = None,
     operation: OperationWords = None,
     status: StatusWords = None,
     start: StartTime = None,
@@ -92,7 +94,7 @@ def history(
     target = Output.of(output, format, force=force, wide=wide, zone=find_zone(tz), raw=raw)
     filters = filters_of(
         key=None if subtree else [key], under=[key] if subtree else None, value=value,
-        process=process, operation=operation, status=status, start=start, end=end, where=where,
+        process=process, process_tree=process_tree, operation=operation, status=status, start=start, end=end, where=where,
         user=user,
     )  # fmt: skip
     with asking(capture, filters, target, fail_on_loss=fail_on_loss) as question:

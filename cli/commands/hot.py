@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from cli.options.common import (
+    AllRows,
     CapturePath,
     EndTime,
     Example,
@@ -17,6 +18,7 @@ from cli.options.common import (
     KeyWords,
     OperationWords,
     OutputFile,
+    ProcessTree,
     ProcessWord,
     StartTime,
     StatusWords,
@@ -83,12 +85,14 @@ def hot(
     under: UnderWords = None,
     value: ValueWord = None,
     process: ProcessWord = None,
+    process_tree: ProcessTree = None,
     operation: OperationWords = None,
     status: StatusWords = None,
     start: StartTime = None,
     end: EndTime = None,
     where: Where = None,
     user: UserWord = None,
+    everything: AllRows = False,
     limit: FewRows = None,
     format: FormatOption = None,  # noqa: A002
     output: OutputFile = None,
@@ -112,8 +116,9 @@ def hot(
     target = Output.of(output, format, force=force, wide=wide, zone=find_zone(tz))
     every_s, gap_s = parse_duration(every), parse_duration(gap)
     filters = filters_of(
-        key=key, under=under, value=value, process=process, operation=operation, status=status,
+        key=key, under=under, value=value, process=process, process_tree=process_tree, operation=operation, status=status,
         start=start, end=end, where=where, user=user,
+        noise=everything or None,
     )  # fmt: skip
     limit = few_rows(limit, target)
     with asking(capture, filters, target, fail_on_loss=fail_on_loss) as question:
@@ -127,5 +132,6 @@ def hot(
             noun="storm" if by is By.STORM else "row",
             limit=limit,
         )
+        question.say_noise()
         if by is By.STORM and not count:
             console.hint(f"regtrace hot {quoted(capture)} --by storm --min-count 2 --gap 10s")

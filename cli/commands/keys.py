@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.options.common import (
+    AllRows,
     CapturePath,
     Example,
     FailOnLoss,
@@ -69,6 +70,7 @@ def keys(
         ),
     ] = None,
     user: UserWord = None,
+    everything: AllRows = False,
     sort: Annotated[Sort, typer.Option("--sort", "-s", help="The order.")] = Sort.EVENTS,
     limit: Limit = None,
     format: FormatOption = None,  # noqa: A002
@@ -87,15 +89,17 @@ def keys(
     from cli.captures import check_keys, fail_if_lossy, opened, print_rows
     from cli.options.zones import find_zone
     from cli.output.destination import Output
+    from cli.questions import say_noise
     from cli.tables.keys import key_lines
 
     target = Output.of(output, format, force=force, wide=wide, zone=find_zone(tz))
     with opened(capture) as source:
         check_keys(source, [under] if under else None, subtree=True, user=user)
-        filters = Filters(key=under, subtree=under is not None, user=user)
+        filters = Filters(key=under, subtree=under is not None, user=user, noise=everything or None)
         rows = source.where(filters).queries.keys(sort=sort.value, limit=limit).to_arrow()
         lines = partial(key_lines, zone=target.zone, color=target.color)
         print_rows(rows, target, lines, noun="key", limit=limit, asked=(source, filters))
+        say_noise(source.context, filters)
         if under is None and (counts := _keys_with_events(source)):
             touched, names = counts
             console.note(

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from cli.options.common import CapturePath, Example, FailOnLoss, Force, UserWord, Where
+from cli.options.common import CapturePath, Example, FailOnLoss, Force, ProcessTree, UserWord, Where
 from cli.options.completion import complete_key, complete_operation, complete_process, complete_status
 from cli.output.console import console
 
@@ -73,6 +73,7 @@ def plot(
             help="Only processes of this name, or this id.",
         ),
     ] = None,
+    process_tree: ProcessTree = None,
     operation: Annotated[
         str | None,
         typer.Option(
@@ -131,7 +132,7 @@ def plot(
     from analysis.charts.figures import PICTURES
 
     filters = Filters(
-        key=key or None, subtree=subtree, value=value, process=process, operation=operation, status=status,
+        key=key or None, subtree=subtree, value=value, process=process, process_tree=process_tree, operation=operation, status=status,
         start=start, end=end, where=where, user=user,
     )  # fmt: skip
     with opened(capture) as source:

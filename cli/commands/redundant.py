@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from cli.options.common import (
+    AllRows,
     CapturePath,
     EndTime,
     Example,
@@ -16,6 +17,7 @@ from cli.options.common import (
     KeyWords,
     OperationWords,
     OutputFile,
+    ProcessTree,
     ProcessWord,
     StartTime,
     StatusWords,
@@ -49,12 +51,14 @@ def redundant(
     under: UnderWords = None,
     value: ValueWord = None,
     process: ProcessWord = None,
+    process_tree: ProcessTree = None,
     operation: OperationWords = None,
     status: StatusWords = None,
     start: StartTime = None,
     end: EndTime = None,
     where: Where = None,
     user: UserWord = None,
+    everything: AllRows = False,
     limit: FewRows = None,
     format: FormatOption = None,  # noqa: A002
     output: OutputFile = None,
@@ -76,8 +80,9 @@ def redundant(
 
     target = Output.of(output, format, force=force, wide=wide, zone=find_zone(tz))
     filters = filters_of(
-        key=key, under=under, value=value, process=process, operation=operation, status=status,
+        key=key, under=under, value=value, process=process, process_tree=process_tree, operation=operation, status=status,
         start=start, end=end, where=where, user=user,
+        noise=everything or None,
     )  # fmt: skip
     limit = few_rows(limit, target)
     with asking(capture, filters, target, fail_on_loss=fail_on_loss) as question:
@@ -87,3 +92,4 @@ def redundant(
             noun="row",
             limit=limit,
         )
+        question.say_noise()

@@ -14,6 +14,7 @@ from cli.options.common import (
     KeyWords,
     Limit,
     OutputFile,
+    ProcessTree,
     ProcessWord,
     Raw,
     UnderWords,
@@ -61,6 +62,7 @@ def state(
         ),
     ] = None,
     process: ProcessWord = None,
+    process_tree: ProcessTree = None,
     where: Where = None,
     user: UserWord = None,
     limit: Limit = None,
@@ -84,7 +86,16 @@ def state(
     from cli.tables.state import state_lines
 
     target = Output.of(output, format, force=force, wide=wide, zone=find_zone(tz), raw=raw)
-    filters = filters_of(key=key, under=under, value=value, process=process, end=at, where=where, user=user)
+    filters = filters_of(
+        key=key,
+        under=under,
+        value=value,
+        process=process,
+        process_tree=process_tree,
+        end=at,
+        where=where,
+        user=user,
+    )
     with asking(capture, filters, target, fail_on_loss=fail_on_loss) as question:
         span, end_ns = question.context.span(), question.context.interval(filters)[1]
         if span is not None and end_ns is not None and end_ns > span[1]:

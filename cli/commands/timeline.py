@@ -16,6 +16,7 @@ from cli.options.common import (
     OperationWords,
     OutputFile,
     Raw,
+    ProcessTree,
     StatusWords,
     Subtree,
     UserWord,
@@ -67,6 +68,7 @@ def timeline(
         typer.Option("--process", "-p", metavar="NAME|PID", autocompletion=complete_process,
                      help="Only processes of this image name (* and ? allowed), or this id."),
     ] = None,
+    process_tree: ProcessTree = None,
     operation: OperationWords = None,
     status: StatusWords = None,
     start: Annotated[
@@ -111,7 +113,7 @@ def timeline(
 
     target = Output.of(output, format, force=force, wide=wide, zone=find_zone(tz), raw=raw)
     filters = Filters(
-        key=key or None, subtree=subtree, value=value, process=process, operation=operation, status=status,
+        key=key or None, subtree=subtree, value=value, process=process, process_tree=process_tree, operation=operation, status=status,
         start=start, end=end, where=where, user=user,
     )  # fmt: skip
     with opened(capture) as source:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from cli.options.common import (
+    AllRows,
     CapturePath,
     EndTime,
     Example,
@@ -17,6 +18,7 @@ from cli.options.common import (
     Limit,
     OperationWords,
     OutputFile,
+    ProcessTree,
     ProcessWord,
     StartTime,
     StatusWords,
@@ -70,12 +72,14 @@ def tree(
     key: KeyWords = None,
     value: ValueWord = None,
     process: ProcessWord = None,
+    process_tree: ProcessTree = None,
     operation: OperationWords = None,
     status: StatusWords = None,
     start: StartTime = None,
     end: EndTime = None,
     where: Where = None,
     user: UserWord = None,
+    everything: AllRows = False,
     limit: Limit = None,
     format: FormatOption = None,  # noqa: A002
     output: OutputFile = None,
@@ -97,8 +101,9 @@ def tree(
 
     target = Output.of(output, format, force=force, wide=wide, zone=find_zone(tz))
     filters = filters_of(
-        key=key, under=under, value=value, process=process, operation=operation, status=status,
+        key=key, under=under, value=value, process=process, process_tree=process_tree, operation=operation, status=status,
         start=start, end=end, where=where, user=user,
+        noise=everything or None,
     )  # fmt: skip
     with asking(capture, filters, target, fail_on_loss=fail_on_loss) as question:
         question.print(
@@ -107,3 +112,4 @@ def tree(
             noun="key",
             limit=limit,
         )
+        question.say_noise()

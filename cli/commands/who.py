@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from cli.options.common import (
+    AllRows,
     CapturePath,
     EndTime,
     Example,
@@ -15,6 +16,7 @@ from cli.options.common import (
     Limit,
     OperationWords,
     OutputFile,
+    ProcessTree,
     ProcessWord,
     Raw,
     StartTime,
@@ -60,12 +62,14 @@ def who(
         bool, typer.Option("--each", help="One row per key, value and process, instead of one per process.")
     ] = False,
     process: ProcessWord = None,
+    process_tree: ProcessTree = None,
     operation: OperationWords = None,
     status: StatusWords = None,
     start: StartTime = None,
     end: EndTime = None,
     where: Where = None,
     user: UserWord = None,
+    everything: AllRows = False,
     limit: Limit = None,
     format: FormatOption = None,  # noqa: A002
     output: OutputFile = None,
@@ -90,8 +94,9 @@ def who(
     filters = filters_of(
         key=[key] if key is not None and not subtree else None,
         under=[key] if key is not None and subtree else None,
-        value=value, process=process, operation=operation, status=status,
+        value=value, process=process, process_tree=process_tree, operation=operation, status=status,
         start=start, end=end, where=where, user=user,
+        noise=everything or None,
     )  # fmt: skip
     with asking(capture, filters, target, fail_on_loss=fail_on_loss) as question:
         question.print(
@@ -100,3 +105,4 @@ def who(
             noun="row",
             limit=limit,
         )
+        question.say_noise()

@@ -16,6 +16,7 @@ from cli.options.completion import (
 )
 
 __all__ = [
+    "AllRows",
     "CapturePath",
     "EndTime",
     "Example",
@@ -28,6 +29,7 @@ __all__ = [
     "Limit",
     "OperationWords",
     "OutputFile",
+    "ProcessTree",
     "ProcessWord",
     "Raw",
     "RowFormat",
@@ -133,6 +135,15 @@ Raw = Annotated[
     bool,
     typer.Option("--raw", help="In CSV also the bytes of values, in hex; other formats always have them."),
 ]
+ProcessTree = Annotated[
+    str | None,
+    typer.Option(
+        "--process-tree",
+        "--tree",
+        metavar="NAME|PID",
+        help="Only these processes and what they started, and so on down.",
+    ),
+]
 RowFormatOption = Annotated[
     RowFormat | None,
     typer.Option("--format", "-f", help="Format of rows. Default: by the ending of FILE, else jsonl."),
@@ -172,6 +183,12 @@ UserWord = Annotated[
         "--user-sid",
         metavar="NAME|SID",
         help="Whose keys HKCU and HKCR are: alice, S-1-5-21-...-1001. Default: everybody's.",
+    ),
+]
+AllRows = Annotated[
+    bool,
+    typer.Option(
+        "--all", help="Count what Windows does by itself too, such as tags of handles (docs/questions.md)."
     ),
 ]
 ValueWord = Annotated[

@@ -1,6 +1,7 @@
 """The text table of net changes: key by key, with old and new content and the process."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, tzinfo
 from typing import Any
 
@@ -8,12 +9,18 @@ import pyarrow as pa
 
 from cli.output.answer_columns import with_hosts
 from cli.output.columns import text_cells
+from cli.output.phrases import plural
 from cli.output.table import TextColumn, lay_out, path_line
 from cli.tables.history import content_cell
+from cli.tables.key_tree import key_tree
 from cli.tables.timeline import DATA_WIDTH, process_cells, time_cells, value_cells
 
 __all__ = ["change_lines"]
 
+_Titles = dict[
+    int, list[tuple[int, str, int]]
+]  # place of a row -> depth, text and number of changes of titles above it
+_DEEPEST = 8  # indents of a deeper tree would take the room of its names
 _STYLES = {"removed": "red", "deleted": "red", "recreated": "red", "renamed": "red", "unclear": "yellow"}
 _NOTES = {  # note -> its letter on a terminal, and what it means
     "others": ("o", "changed by others too, after the first change that was asked for"),
@@ -22,40 +29,64 @@ _NOTES = {  # note -> its letter on a terminal, and what it means
 
 
 def change_lines(
-    rows: pa.Table, width: int | None = None, *, zone: tzinfo = UTC, color: bool = False
+    rows: pa.Table,
+    width: int | None = None,
+    *,
+    zone: tzinfo = UTC,
+    color: bool = False,
+    by_process: bool = False,
 ) -> Iterator[str]:
     """Yield the lines of net changes, rows of `analysis.answers.net_changes.NET_CHANGES`.
 
-    On a terminal the changes of a key stand together, below its path, keys by their first change. Elsewhere
-    every row has its key, and rows keep their order.
+    On a terminal keys are a tree: each key below the one it belongs to, with the number of changes in it and below, and its
+    own changes under it; keys come by their first change. Elsewhere every row has its key, and rows keep their order.
+
+    Args:
+        rows: the rows.
+        width: of the terminal; None where there is none.
+        zone: the zone that times are shown in.
+        color: whether the terminal shows colors.
+        by_process: a tree for each process that made the last of the changes, those with most changes first.
     """
     if width is None:
         yield from lay_out(with_hosts(rows, _flat(rows, zone)), color=color)
         return
-    rows, starts = _by_key(rows)
-    columns = with_hosts(rows, _below_keys(rows, width, zone))
+    rows, titles = _in_trees(rows, by_process=by_process)
+    columns = with_hosts(rows, _below_titles(rows, titles, width, zone, by_process=by_process))
     lines = lay_out(columns, width=width, color=color)
     yield next(lines)
     for place, line in enumerate(lines):
-        if place in starts:
-            yield path_line(starts[place], width, color=color)
+        for depth, title, count in titles.get(place, ()):
+            indent = _indent(depth)
+            number = f"  {plural(count, 'change')}" if count > 1 else ""
+            yield indent + path_line(title, width - len(indent) - len(number), color=color) + number
         yield line
     used = {note for some in _notes(rows) for note in some}
     yield from (f"{letter}: {meaning}" for note, (letter, meaning) in _NOTES.items() if note in used)
 
 
-def _by_key(rows: pa.Table) -> tuple[pa.Table, dict[int, str]]:
-    """Return the rows grouped by key, and the index of each key's first row."""
-    places: dict[int, list[int]] = {}
-    for place, key in enumerate(rows.column("key_id").to_pylist()):
-        places.setdefault(key, []).append(place)
-    paths = rows.column("display_key")
+def _indent(depth: int) -> str:
+    return "  " * min(depth, _DEEPEST)
+
+
+def _in_trees(rows: pa.Table, *, by_process: bool) -> tuple[pa.Table, _Titles]:
+    """Return the rows in order, and the titles above some of them."""
+    keys = rows.column("display_key").to_pylist()
+    groups: dict[str, list[int]] = {}
+    for place, process in enumerate(process_cells(rows) if by_process else [""] * len(keys)):
+        groups.setdefault(process, []).append(place)
     order: list[int] = []
-    starts = {}
-    for some in places.values():
-        starts[len(order)] = str(paths[some[0]])
-        order += some
-    return rows.take(pa.array(order, pa.int64())), starts
+    titles: _Titles = {}
+    for process, places in sorted(groups.items(), key=lambda group: -len(group[1])):
+        own, headings = key_tree([keys[place] for place in places])
+        if by_process:
+            titles[len(order)] = [(0, process or "(process not known)", len(places))]
+        for place, some in headings.items():
+            titles.setdefault(len(order) + place, []).extend(
+                (one.depth + by_process, one.path, one.rows) for one in some
+            )
+        order += [places[row] for row in own]
+    return rows.take(pa.array(order, pa.int64())), titles
 
 
 def _flat(rows: pa.Table, zone: tzinfo) -> list[TextColumn]:
@@ -75,22 +106,33 @@ def _flat(rows: pa.Table, zone: tzinfo) -> list[TextColumn]:
     ]
 
 
-def _below_keys(rows: pa.Table, width: int, zone: tzinfo) -> list[TextColumn]:
+def _below_titles(
+    rows: pa.Table, titles: _Titles, width: int, zone: tzinfo, *, by_process: bool
+) -> list[TextColumn]:
     change, value, before, after = _cells(rows)
     title, times = time_cells(pa.table({"time": rows.column("last_time")}), zone, width)
     letters = ["".join(_NOTES[note][0] for note in some) for some in _notes(rows)]
     note = [TextColumn("", letters, styles=["yellow"] * len(letters))] if any(letters) else []
     return [
-        TextColumn("", [""] * rows.num_rows),  # indents
-        change,
+        replace(change, title=f"  {change.title}", cells=_indented(change.cells, titles)),
         value,
         before,
         after,
-        TextColumn("process", process_cells(rows), shrink="middle", least=20),
+        *([] if by_process else [TextColumn("process", process_cells(rows), shrink="middle", least=20)]),
         *note,
         TextColumn(f"last on {title}" if title != "time" else "last time", times, optional=True),
         TextColumn("writes", text_cells(rows, "writes"), right=True, optional=True),
     ]
+
+
+def _indented(words: Sequence[str], titles: _Titles) -> list[str]:
+    """Return the words of rows, each a step to the right of the title that it stands below."""
+    cells, indent = [], ""
+    for place, word in enumerate(words):
+        if place in titles:
+            indent = _indent(titles[place][-1][0] + 1)
+        cells.append(indent + word)
+    return cells
 
 
 def _notes(rows: pa.Table) -> list[list[str]]:

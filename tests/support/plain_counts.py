@@ -5,7 +5,7 @@ from typing import Any
 
 from tracer.registry.ntstatus import is_failure
 
-__all__ = ["COUNTS", "is_read", "is_unclear", "is_write", "plain_counts"]
+__all__ = ["COUNTS", "is_noise", "is_read", "is_unclear", "is_write", "plain_counts"]
 
 COUNTS = (
     "events",
@@ -26,6 +26,7 @@ CHANGES = {
     "SetValueKey", "SetSecurityKey", "RenameKey", "LoadKey", "UnloadKey", "RestoreKey", "ReplaceKey",
 }  # fmt: skip
 HANDLE_TAGS = 5
+KEY_NAME, TAGS_QUERY, REPARSE = 3, 7, 0x104
 
 
 def is_read(row: dict[str, Any]) -> bool:
@@ -49,6 +50,16 @@ def is_unclear(row: dict[str, Any]) -> bool:
         went_on = status == 0x104 or (status is not None and status >= 0x80000000)
         return row["disposition"] not in (1, 2) and not went_on
     return operation == "SetInformationKey" and row["information_class"] is None
+
+
+def is_noise(row: dict[str, Any]) -> bool:
+    """Tell whether Windows did it by itself."""
+    operation, class_ = row["operation"], row["information_class"]
+    if operation in ("OpenKey", "CreateKey"):
+        return row["status"] == REPARSE
+    if operation == "QueryKey":
+        return class_ in (KEY_NAME, TAGS_QUERY)
+    return operation == "QueryKeyName" or (operation == "SetInformationKey" and class_ == HANDLE_TAGS)
 
 
 def plain_counts(rows: Iterable[dict[str, Any]], *, known: bool = True) -> dict[str, int | None]:

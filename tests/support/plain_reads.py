@@ -6,7 +6,7 @@ from collections import defaultdict
 from typing import Any
 
 import pytest
-from plain_rows import failed, plain_answer, plain_rows
+from plain_rows import counted_rows, failed, plain_answer, plain_rows
 
 from analysis.capture import Capture
 from analysis.filters import Filters
@@ -84,7 +84,7 @@ class _Changes:
 def plain_redundant(capture: Capture, filters: Filters | None = None, min_count: int = 1) -> list[Row]:
     """Return the answer of `redundant_reads` without names."""
     changes = _Changes(plain_answer(capture.tables["keys"]))
-    fitting = {row["sequence"] for row in plain_rows(capture, filters)}
+    fitting = {row["sequence"] for row in counted_rows(capture, filters)}
     asked: dict[Any, list[Row]] = defaultdict(list)
     results: dict[Any, list[int]] = defaultdict(list)  # of each question and run, whatever the status
     for row in plain_rows(capture):

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from plain_counts import is_noise
+
 import regtrace as rt
 from analysis.capture import Capture
 from analysis.filters import Filters
@@ -14,7 +16,7 @@ from tracer.registry.ntstatus import is_failure
 from tracer.registry.text import fold_name
 
 __all__ = [
-    "failed", "folded_key", "group_of", "link_target", "plain_answer", "plain_rows", "simulated", "used_keys",
+    "counted_rows", "failed", "folded_key", "group_of", "link_target", "plain_answer", "plain_rows", "simulated", "used_keys",
 ]  # fmt: skip
 
 Row = dict[str, Any]
@@ -60,6 +62,14 @@ def plain_rows(capture: Capture, filters: Filters | None = None) -> list[Row]:
         row["nameless"] = sources.get(row["key_id"]) in ("partial", "none")
         row["unproved"] = row["nameless"] or bool(row["flags"] & (ACROSS_LOSS | AMBIGUOUS))
     return rows
+
+
+def counted_rows(capture: Capture, filters: Filters | None = None) -> list[Row]:
+    """Return the rows that fit and that questions of load count: without noise, unless operations are asked for."""
+    rows = plain_rows(capture, filters)
+    if filters is not None and (filters.operation is not None or filters.noise):
+        return rows
+    return [row for row in rows if not is_noise(row)]
 
 
 @read_once

@@ -16,8 +16,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
 COLUMNS = 100
-_LEFT_OUT = re.compile(r"beside it:|   \.\.\. -o |wrote \d|names: .* exact|next: |      regtrace |regtrace: ")
-_MOST_ROWS = 9  # of the timeline
+_LEFT_OUT = re.compile(r"beside it:|next: |      regtrace |regtrace: ")
+_STEPS_LEFT_OUT = re.compile("a picture|as CSV")
+_MOST_ROWS = 16  # of a step
 _COLOR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _TIME = re.compile(r"in [\d.]+ s \([\d,]+ events/s\)")
 
@@ -56,19 +57,14 @@ def sample(lines: list[str]) -> list[str]:
 
 
 def _shortened(lines: list[str]) -> Iterator[str]:
-    step = rows = 0
+    rows, shown = 0, True
     for line in lines:
         if line.startswith("Go on with:"):
             return
-        if re.match(r"\d\. ", line):
-            step += 1
-        if _LEFT_OUT.match(line) and not (step == 2 and line.startswith("names:")):
-            continue
-        if step == 3:
-            rows += 1
-            if rows > _MOST_ROWS + 2 and line:
-                continue
-        if line or step < 4:
+        if re.match(r"\d+\. ", line):
+            rows, shown = 0, not _STEPS_LEFT_OUT.search(line)
+        rows += 1
+        if shown and not _LEFT_OUT.match(line) and (rows <= _MOST_ROWS or not line):
             yield line
 
 

@@ -14,6 +14,7 @@ __all__ = [
     "BY_NAME",
     "COUNTS_VERSION",
     "GROUPS",
+    "NOISE",
     "OPERATIONS",
     "PROCMON_NAMES",
     "Case",
@@ -25,7 +26,7 @@ __all__ = [
     "merge_cases",
 ]
 
-COUNTS_VERSION = 2  # of what GROUPS and the statuses count: sums of another version are not used
+COUNTS_VERSION = 3  # of what GROUPS and the statuses count: sums of another version are not used
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +130,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A group of rows that are counted together. An operation is in one of its cases at most.
+    """A group of rows that are counted together. An operation is in one case of a counted group at most.
 
     Attributes:
         name: of the column that counts them; a word of `--operation` too.
@@ -146,9 +147,18 @@ class Group:
     counted: bool = True
 
 
+def merge_cases(cases: Iterable[Case]) -> tuple[Case, ...]:
+    """Return the cases without duplicates: first the operations of which every row fits, then the others."""
+    distinct = list(dict.fromkeys(cases))
+    whole = {name: None for case in distinct if not case.conditions for name in case.operations}
+    some = tuple(case for case in distinct if case.conditions and not whole.keys() >= set(case.operations))
+    return (Case(tuple(whole)), *some) if whole else some
+
+
 _ANY = 2**32 - 1
 _CREATED, _OPENED = 1, 2  # REG_CREATED_NEW_KEY, REG_OPENED_EXISTING_KEY (winnt.h)
-_SET_HANDLE_TAGS, _GET_HANDLE_TAGS = 5, 7  # KEY_SET_INFORMATION_CLASS, KEY_INFORMATION_CLASS (wdm.h)
+_SET_HANDLE_TAGS = 5  # KEY_SET_INFORMATION_CLASS (wdm.h)
+_KEY_NAME, _GET_HANDLE_TAGS = 3, 7  # KEY_INFORMATION_CLASS (wdm.h)
 
 _made = Condition("disposition", _CREATED, _CREATED)
 _of_key = Condition("information_class", _SET_HANDLE_TAGS, _SET_HANDLE_TAGS, inside=False)
@@ -239,6 +249,28 @@ _CATEGORIES = (
         counted=False,
     ),
 )
+# Reason -> which rows, and what they are in words. That the Windows API does this around a program's own calls is seen in
+# real logs; no document says it.
+NOISE = {
+    "handle tags": (
+        (
+            _SETS_TAGS,
+            Case(("QueryKey",), (Condition("information_class", _GET_HANDLE_TAGS, _GET_HANDLE_TAGS),)),
+        ),
+        "tags of a handle, asked for and set around each open",
+    ),
+    "key name": (
+        (
+            Case(("QueryKey",), (Condition("information_class", _KEY_NAME, _KEY_NAME),)),
+            Case(("QueryKeyName",)),
+        ),
+        "the name of an open key, asked for to find its twin in a merged or redirected view",
+    ),
+    "link": (
+        (Case(("OpenKey", "CreateKey"), (Condition("status", REPARSE, REPARSE),)),),
+        "the part of an open that leads to a link; the open goes on behind it",
+    ),
+}
 GROUPS = {
     group.name: group
     for group in (
@@ -246,12 +278,9 @@ GROUPS = {
         Group("enum", (Case(("EnumerateKey", "EnumerateValueKey")),), "enumerations", counted=False),
         Group(
             "noise",
-            # That the Windows API does this around a program's opens is seen in real logs; no document says it.
-            (
-                _SETS_TAGS,
-                Case(("QueryKey",), (Condition("information_class", _GET_HANDLE_TAGS, _GET_HANDLE_TAGS),)),
-            ),
-            "what Windows does by itself: tags of handles asked for and set around each open",
+            merge_cases(case for cases, _ in NOISE.values() for case in cases),
+            "what Windows does by itself: tags and names of handles asked for around each open, and opens that only lead "
+            "to a link (NOISE says which is which)",
             counted=False,
         ),
         *_CATEGORIES,
@@ -283,11 +312,3 @@ def find_operations(word: str) -> tuple[str, ...]:
     """Return the operations of the cases that a word names (`find_cases`), in the order of OPERATIONS."""
     names = {name for case in find_cases(word) for name in case.operations}
     return tuple(o.name for o in OPERATIONS if o.name in names)
-
-
-def merge_cases(cases: Iterable[Case]) -> tuple[Case, ...]:
-    """Return the cases without duplicates: first the operations of which every row fits, then the others."""
-    distinct = list(dict.fromkeys(cases))
-    whole = {name: None for case in distinct if not case.conditions for name in case.operations}
-    some = tuple(case for case in distinct if case.conditions and not whole.keys() >= set(case.operations))
-    return (Case(tuple(whole)), *some) if whole else some

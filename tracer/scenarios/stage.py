@@ -17,6 +17,7 @@ __all__ = ["Act", "Stage"]
 Act = Generator[float, None, None]  # what a program does; it yields microseconds to wait
 
 _SYSTEM_SID = "S-1-5-18"
+_BEFORE_US, _BETWEEN_STARTS_US = 3_600e6, 5e6  # when what ran before the trace had started
 _ENDING_US = 300_000  # ordinary activity goes on for a while after the story
 
 
@@ -70,9 +71,9 @@ class Stage:
         process.command_line = command_line or f'"{where}\\{image}"'
         process.sequence = len(self.story.processes) + 1
         process.threads = [Thread(process, self._id(), int(self.random.random() * self.options.cpus))]
-        process.create_ticks = (
-            self.sink.ticks if announced else self.sink.ticks - int(self.random.random() * 1e10)
-        )
+        # What ran before the trace started in the order in which it is listed, parents first.
+        ago = 0 if announced else _BEFORE_US - _BETWEEN_STARTS_US * process.sequence
+        process.create_ticks = self.sink.ticks - int(ago * self._microsecond)
         self._running.append(process)
         self.story.note_process(process)
         if announced and self.options.process_events:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from tracer.columns.arrays import from_numbers, to_numbers
 from tracer.registry.ntstatus import NAME_NOT_FOUND, NOT_FAILURES, NOT_SUCCESS
-from tracer.registry.operation_rows import holds
+from tracer.registry.operation_rows import holds, match_cases
 from tracer.registry.operations import GROUPS, OPERATIONS, Condition, find_operations
 from tracer.schema import USAGE
 
@@ -37,6 +37,10 @@ for _name in _COUNTED:
                 _RARE.setdefault(_operation, []).append((_name, _case.conditions))
             else:
                 _COUNTS[_NUMBERS[_operation]] += _STEP[_name]
+_NOISE = GROUPS["noise"].cases
+_COLUMNS = (
+    "sequence", "time_ns", "key_id", "operation", "status", "disposition", "information_class", "data_size", "duration_ns",
+)  # fmt: skip
 _SUMS = ("events", *_COUNTED, "failures", "not_found")
 _KNOWN_SUMS = ("bytes_read", "bytes_written", "time_spent_ns")  # NULL where none is known
 _FIRSTS = ("first_ns", "first_sequence")
@@ -51,17 +55,42 @@ _STARTS = {  # what is summed, and what it is before the first row
 
 
 class Usage:
-    """Sums by key, added row group by row group; the first row is for operations without a key."""
+    """Sums by key, added row group by row group: one set of what programs did, one of noise (`GROUPS["noise"]`)."""
+
+    def __init__(self) -> None:
+        self._sums = {False: _Sums(), True: _Sums()}
+
+    def add(self, events: pa.Table) -> None:
+        """Add rows of a table `events`, sorted by (key_id, sequence)."""
+        events = events.select(_COLUMNS)
+        for start in range(0, events.num_rows, _BLOCK):
+            block = events.slice(start, _BLOCK)
+            is_noise = match_cases(block, _NOISE)
+            if not is_noise.any():
+                self._sums[False].add(block)
+                continue
+            for noise, sums in self._sums.items():
+                rows = block.take(pa.array(np.flatnonzero(is_noise == noise)))
+                if rows.num_rows:
+                    sums.add(rows)
+
+    def arrow(self) -> pa.Table:
+        """Return the table `usage`: one row per key that has events, then one per key that has noise."""
+        return pa.concat_tables(sums.arrow(noise=noise) for noise, sums in self._sums.items())
+
+    def total(self, name: str) -> int:
+        """Return a sum over all keys, and over the operations without one."""
+        return sum(sums.total(name) for sums in self._sums.values())
+
+
+class _Sums:
+    """Sums by key; the first row is for operations without a key."""
 
     def __init__(self) -> None:
         self._sums = {name: np.full(0, start) for name, start in _STARTS.items()}
 
     def add(self, events: pa.Table) -> None:
-        """Add rows of a table `events`, sorted by (key_id, sequence)."""
-        for start in range(0, events.num_rows, _BLOCK):
-            self._add(events.slice(start, _BLOCK))
-
-    def _add(self, events: pa.Table) -> None:
+        """Add rows, sorted by (key_id, sequence); there is one at least."""
         key = _numbers(events, "key_id").or_else(-1)
         begins = np.append(0, np.flatnonzero(key[1:] != key[:-1]) + 1)
         rows = key.take(begins).astype(np.int64) + 1
@@ -75,19 +104,18 @@ class Usage:
             else:
                 own[rows] += sums
 
-    def arrow(self) -> pa.Table:
-        """Return the table `usage`: one row per key that has events, those without a key first."""
+    def arrow(self, *, noise: bool) -> pa.Table:
+        """Return one row per key that has events, those without a key first."""
         rows = np.flatnonzero(self._sums["events"])
         columns = {name: sums.take(rows) for name, sums in self._sums.items()}
         columns["known time_spent_ns"][np.abs(columns[_ROUGH]) >= 2.0**62] = 0
-        arrays = {"key_id": from_numbers(rows - 1, rows != 0)}
+        arrays = {"key_id": from_numbers(rows - 1, rows != 0), "noise": pa.array(np.full(len(rows), noise))}
         for name in (*_SUMS, *_KNOWN_SUMS, *_FIRSTS, *_LASTS):
             known = columns[f"known {name}"] != 0 if name in _KNOWN_SUMS else None
             arrays[name] = from_numbers(columns[name], known)
         return pa.table(arrays).select(USAGE.names).cast(USAGE.arrow())
 
     def total(self, name: str) -> int:
-        """Return a sum over all keys, and over the operations without one."""
         return int(self._sums[name].sum())
 
     def _make_room(self, rows: int) -> None:
