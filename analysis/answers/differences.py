@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from analysis.answers.normalize import meaning_of_text
 from analysis.answers.returned import OWN, by_batch
-from tracer.registry.value_columns import value_texts
 from tracer.registry.bookkeeping import is_bookkeeping
+from tracer.registry.value_columns import value_texts
 from tracer.registry.values import ValueType
 
 __all__ = ["DIFFERENCES", "differences", "folded_content", "without_bookkeeping"]
