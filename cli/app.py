@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from cli.exits import MEANINGS, Exit
+from cli.options.plain_words import take_plain_words
 from cli.output.console import console
 from cli.verbs import GROUPS, VERBS, Verb
 from tracer.errors import RegtraceError
@@ -39,8 +40,18 @@ _QUOTED = r"'[^']*'"
 _NOT_ONE_OF = re.compile(rf"'(.*)' is not (?:one of )?({_QUOTED}(?:, {_QUOTED})*)\.?\Z", re.DOTALL)
 
 
+class _Command(TyperCommand):
+    """One verb; its plain words are taken as they are."""
+
+    def get_params(self, ctx: Any) -> Any:  # noqa: ANN401
+        return take_plain_words(super().get_params(ctx))
+
+
 class _Verbs(TyperGroup):
     """The verbs, each imported on its first use."""
+
+    def get_params(self, ctx: Any) -> Any:  # noqa: ANN401
+        return take_plain_words(super().get_params(ctx))
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002, ANN401
         return list(VERBS)
@@ -51,7 +62,9 @@ class _Verbs(TyperGroup):
             return None
         module = importlib.import_module(verb.module)
         single = typer.Typer(add_completion=False, **_FORMATS)  # type: ignore[arg-type]
-        single.command(cmd_name, epilog=_examples(module.EXAMPLES))(getattr(module, verb.function))
+        single.command(cmd_name, cls=_Command, epilog=_examples(module.EXAMPLES))(
+            getattr(module, verb.function)
+        )
         command = typer.main.get_command(single)
         command.params += _common_options()
         return command

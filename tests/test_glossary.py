@@ -54,7 +54,7 @@ def results(function: Callable[..., object]) -> set[str]:
 KNOWN = results(value_verdict.known_value) | results(state._keys)
 LAST_KNOWN = results(state._meaning)
 CHANGES = {*net_changes._WORDS.values(), *net_changes._KEY_WORDS.values(), *results(net_changes._word)}
-OLD_FROM = (results(contents._of_history) | results(value_verdict.known_value)) - {
+OLD_FROM = (results(contents._old_from) | results(value_verdict.known_value)) - {
     "deleted",
     "unknown",
     "int64",

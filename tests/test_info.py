@@ -6,7 +6,8 @@ import pytest
 
 from tracer.errors import SourceError
 from tracer.etl.providers import CLASSIC_PROCESS, KERNEL_REGISTRY
-from tracer.inspect.info import describe_etl, time_text
+from tracer.inspect.info import describe_etl
+from tracer.inspect.times import time_text
 from tracer.simulate.container import Clock, EtlWriter
 
 OTHER = "0f1d2c3b-0000-4000-8000-000000000001"

@@ -1,9 +1,9 @@
 """Contents of values in `history` and `state`: captured bytes as text, and their sources compared."""
 
-import numpy as np
+from collections.abc import Sequence
+from typing import Any
+
 import pyarrow as pa
-import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from analysis.answers.returned import OWN, by_batch
 from tracer.registry.ntstatus import NAME_NOT_FOUND, status_name
@@ -20,8 +20,10 @@ STATE_COLUMNS = (
     "display_key", "value_name", "known", "last_known", "lost_since", "type", "size", "data", "text",
     "sequence", "time", "operation", "process", "pid", "key", "key_id", "process_id", "handle_id", "flags",
 )  # fmt: skip
-_PARTS = ("type", "size", "data")
-_OF_EVENT = {"type": "data_type", "size": "data_size", "data": "data"}
+_OF_EVENT = ("data_type", "data_size", "data")
+_BEFORE = ("previous_type", "previous_size", "previous_data")
+_Content = tuple[int | None, int | None, bytes | None]  # type, size and data of a value
+_NOTHING: _Content = (None, None, None)
 
 
 def history_contents(rows: pa.Table) -> pa.Table:
@@ -30,49 +32,55 @@ def history_contents(rows: pa.Table) -> pa.Table:
 
 
 def _of_history(columns: dict[str, pa.Array]) -> dict[str, pa.Array]:
-    operation, source = columns["operation"], columns["own_from"]
-    recorded = np.any([np.asarray(columns[f"previous_{name}"].is_valid()) for name in _PARTS], axis=0)
-    missed = _is(operation, "DeleteValueKey") & _is(columns["status"], NAME_NOT_FOUND)
-    held = _is(source, "write", "read")
-    own_from = _where(held, source, _where(_is(source, "absent", "deleted"), "absent", None))
-    own = dict(zip(_PARTS, (columns[name] for name in OWN), strict=True))
-    before = {name: columns[f"previous_{name}"] for name in _PARTS}
-    old = {name: _where(recorded, before[name], _where(held & ~missed, own[name], None)) for name in _PARTS}
-    writes = _is(operation, "SetValueKey")
-    new = {name: _where(writes, columns[_OF_EVENT[name]], None) for name in _PARTS}
-    by_itself = recorded | missed | ~np.asarray(own_from.is_valid())
-    compared = zip(
-        (_is(operation, "DeleteValueKey") & _is(columns["done"], True)).tolist(),
-        missed.tolist(),
-        recorded.tolist(),
-        own_from.to_pylist(),
-        *(before[name].to_pylist() for name in _PARTS),
-        *(own[name].to_pylist() for name in _PARTS),
-        strict=True,
+    facts = ("operation", "status", "done", "own_from", "own_sequence", "lost")
+    contents = (
+        list(zip(*(columns[name].to_pylist() for name in names), strict=True))
+        for names in (_OF_EVENT, _BEFORE, OWN)
     )
-    names = {code: status_name(code) for code in columns["status"].unique().to_pylist() if code is not None}
-    return {
-        **columns,
-        **{f"new_{name}": column for name, column in new.items()},
-        **{f"old_{name}": column for name, column in old.items()},
-        "new_text": value_texts(new["type"], new["data"], new["size"]),
-        "old_text": value_texts(old["type"], old["data"], old["size"]),
-        "old_from": _where(recorded, "event", _where(missed, "absent", own_from)),
-        "old_sequence": _where(by_itself, None, columns["own_sequence"]),
-        "across_loss": _where(by_itself, None, columns["lost"]),
-        "conflict": pa.array([_conflict(*row) for row in compared], pa.string()),
-        "status_name": pa.array([names.get(code) for code in columns["status"].to_pylist()], pa.string()),
-    }
+    rows = zip(*(columns[name].to_pylist() for name in facts), *contents, strict=True)
+    new: list[_Content] = []
+    old: list[_Content] = []
+    told: list[tuple[str | None, int | None, bool | None, str | None]] = []
+    for operation, status, done, source, sequence, lost, written, recorded, own in rows:
+        is_recorded = recorded != _NOTHING
+        is_delete = operation == "DeleteValueKey"
+        is_missed = is_delete and status == NAME_NOT_FOUND
+        is_held = source in ("write", "read")
+        own_from = _old_from(source)
+        conflict = _conflict(is_delete and done is True, is_missed, is_recorded, own_from, recorded, own)
+        new.append(written if operation == "SetValueKey" else _NOTHING)
+        old.append(recorded if is_recorded else own if is_held and not is_missed else _NOTHING)
+        by_earlier = (sequence, lost) if own_from and not is_recorded and not is_missed else (None, None)
+        told.append((_old_from(source, recorded=is_recorded, missed=is_missed), *by_earlier, conflict))
+    kinds = [columns[name].type for name in OWN]
+    names = {code: status_name(code) for code in set(columns["status"].to_pylist()) - {None}}
+    made = dict(zip(("new_type", "new_size", "new_data"), _arrays(new, kinds), strict=True))
+    made |= dict(zip(("old_type", "old_size", "old_data"), _arrays(old, kinds), strict=True))
+    made |= dict(
+        zip(
+            ("old_from", "old_sequence", "across_loss", "conflict"),
+            _arrays(told, [pa.string(), columns["own_sequence"].type, pa.bool_(), pa.string()]),
+            strict=True,
+        )
+    )
+    made["status_name"] = pa.array([names.get(code) for code in columns["status"].to_pylist()], pa.string())
+    for side in ("new", "old"):
+        made[f"{side}_text"] = value_texts(made[f"{side}_type"], made[f"{side}_data"], made[f"{side}_size"])
+    return columns | made
 
 
-def _is(column: pa.Array, *words: str | int | bool) -> NDArray[np.bool_]:
-    """Tell which rows of a column are one of some words; NULL is none."""
-    is_word: NDArray[np.bool_] = np.asarray(pc.is_in(column, pa.array(words, column.type)))
-    return is_word
+def _old_from(source: str | None, *, recorded: bool = False, missed: bool = False) -> str | None:
+    """Return how the old content is known, of what is known before the event (`source`) and of the event."""
+    if recorded:
+        return "event"
+    if missed or source in ("absent", "deleted"):
+        return "absent"
+    return source if source in ("write", "read") else None
 
 
-def _where(mask: NDArray[np.bool_], this: pa.Array | str | None, that: pa.Array | None) -> pa.Array:
-    return pc.if_else(pa.array(mask), this, that)
+def _arrays(rows: Sequence[tuple[Any, ...]], kinds: Sequence[pa.DataType]) -> list[pa.Array]:
+    """Return rows as columns of some types."""
+    return [pa.array([row[place] for row in rows], kind) for place, kind in enumerate(kinds)]
 
 
 def _conflict(
@@ -80,12 +88,8 @@ def _conflict(
     missed: bool,
     recorded: bool,
     own_from: str | None,
-    kind: int | None,
-    size: int | None,
-    data: bytes | None,
-    own_kind: int | None,
-    own_size: int | None,
-    own_data: bytes | None,
+    before: _Content,
+    own: _Content,
 ) -> str | None:
     """Return how the event contradicts earlier evidence; None where it does not."""
     if own_from == "absent":
@@ -96,11 +100,12 @@ def _conflict(
         return "present"
     if not recorded:
         return None
-    for ours, theirs in ((own_kind, kind), (own_size, size)):
+    for ours, theirs in zip(own[:2], before[:2], strict=True):
         if ours is not None and theirs is not None and ours != theirs:
             return "data"
-    shared = min(len(own_data or b""), len(data or b""))
-    return "data" if own_data and data and own_data[:shared] != data[:shared] else None
+    mine, other = own[2] or b"", before[2] or b""
+    shared = min(len(mine), len(other))
+    return "data" if mine[:shared] != other[:shared] else None
 
 
 def state_contents(rows: pa.Table) -> pa.Table:
@@ -109,6 +114,12 @@ def state_contents(rows: pa.Table) -> pa.Table:
 
 
 def _of_state(columns: dict[str, pa.Array]) -> dict[str, pa.Array]:
-    holds = pc.fill_null(pc.is_in(columns["last_known"], pa.array(["write", "read"])), False)
-    kind, size, data = (pc.if_else(holds, columns[name], None) for name in OWN)
+    holds = [known in ("write", "read") for known in columns["last_known"].to_pylist()]
+    kind, size, data = (
+        pa.array(
+            [one if held else None for one, held in zip(columns[name].to_pylist(), holds, strict=True)],
+            columns[name].type,
+        )
+        for name in OWN
+    )
     return {**columns, "type": kind, "size": size, "data": data, "text": value_texts(kind, data, size)}

@@ -6,9 +6,8 @@ from pathlib import Path
 from uuid import uuid4
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from analysis.engine.connection import HELPERS, engine_errors, stream
+from analysis.engine.connection import HELPERS, engine_errors, execute, stream
 from analysis.engine.open_engine import OpenEngine
 from analysis.engine.relation import Columns, Relation, columns_of, quoted
 
@@ -19,11 +18,25 @@ _BATCH_ROWS = 65_536
 
 @contextmanager
 def copied(relation: Relation, source: OpenEngine, engine: OpenEngine) -> Iterator[Relation]:
-    """Copy the rows of a relation to another engine for the length of a block; the query runs once."""
+    """Copy the rows of a relation to another engine, or a table of its own, for the length of a block; the query runs once."""
+    if source is engine:
+        with engine_errors(), _table(relation, engine) as rows:
+            yield rows
+        return
     with engine_errors():
         reader = stream(source, relation.sql, _BATCH_ROWS)
     with _stored(reader, relation.columns, engine) as rows:
         yield rows
+
+
+@contextmanager
+def _table(relation: Relation, engine: OpenEngine) -> Iterator[Relation]:
+    name = f"{HELPERS}.copied_{uuid4().hex}"
+    execute(engine, f"CREATE TABLE {name} AS {relation.sql}")
+    try:
+        yield Relation.of_table(name, relation.columns)
+    finally:
+        engine.con.execute(f"DROP TABLE {name}")
 
 
 @contextmanager
@@ -35,6 +48,8 @@ def given(rows: pa.Table, engine: OpenEngine) -> Iterator[Relation]:
 
 @contextmanager
 def _stored(rows: pa.RecordBatchReader, columns: Columns, engine: OpenEngine) -> Iterator[Relation]:
+    import pyarrow.parquet as pq
+
     name = f"{HELPERS}.given_{uuid4().hex}"
     with engine_errors():
         found = engine.con.cursor().execute("SELECT current_setting('temp_directory')").fetchone()

@@ -13,7 +13,7 @@ from analysis.answers.words import parse_kinds
 from analysis.engine.connection import engine_errors
 from analysis.engine.fetch import to_frame
 from analysis.engine.phrases import phrase
-from analysis.engine.relation import Relation
+from analysis.engine.relation import Relation, columns_of
 from analysis.filters import Filters
 from analysis.questions.caveats import find_caveats, with_caveats
 from analysis.questions.context import QueryContext
@@ -30,6 +30,7 @@ __all__ = ["DiffQuery", "query"]
 
 _Time = str | datetime | None
 _NAMES = pa.schema([("own", "string"), ("name", "string")])
+_NO_NAMES = Relation("SELECT NULL::VARCHAR AS own, NULL::VARCHAR AS name WHERE false", columns_of(_NAMES))
 _VALUE_NAMES = pa.schema([("key_name", "string"), *_NAMES])
 
 
@@ -115,7 +116,7 @@ class DiffQuery(ArrowSource):
             keys=context.relation("keys"),
             processes=context.relation("processes"),
             losses=context.relation("losses"),
-            names=stack.enter_context(given(names, context.engine)),
+            names=stack.enter_context(given(names, context.engine)) if names.num_rows else _NO_NAMES,
             **beside.tables,
         )
 

@@ -141,7 +141,7 @@ def _describe_pml(path: Path) -> dict[str, Any]:
         if batch.num_rows:
             first_ns = times[0].as_py() if first_ns is None else first_ns
             last_ns = times[batch.num_rows - 1].as_py()
-    from tracer.inspect.info import time_text
+    from tracer.inspect.times import time_text
 
     if not operations:
         diagnostics.count("pml_no_registry_events")

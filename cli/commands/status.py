@@ -28,7 +28,7 @@ def status(
 
 
 def _facts(recording: Any) -> dict[str, Any]:  # noqa: ANN401
-    from tracer.inspect.info import time_text
+    from tracer.inspect.times import time_text
 
     state, counters = recording.state, recording.counters
     return {

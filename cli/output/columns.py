@@ -12,7 +12,6 @@ CSV, JSONL and tables share these rules; Parquet keeps the types and needs none 
 from collections.abc import Sequence
 from datetime import UTC, datetime, tzinfo
 
-import numpy as np
 import pyarrow as pa
 
 __all__ = [
@@ -44,6 +43,8 @@ ADDRESSES = frozenset(
         "UniqueProcessKey",
     }
 )
+
+_MANY = 4096  # rows, from which loading NumPy pays
 
 
 def hex_address(value: int) -> str:
@@ -126,23 +127,42 @@ def _texts(values: Sequence[str | None]) -> pa.Array:
 
 def times_as_text(array: pa.Array, zone: tzinfo = UTC) -> pa.Array:
     """Return timestamps as ISO-8601 text with microseconds and an offset (Z for UTC)."""
-    microseconds = array.cast(pa.timestamp("us", array.type.tz)).cast(pa.int64())
-    if zone is UTC:
-        # NumPy writes a million of them in the time isoformat() writes fifty thousand.
-        stamps = microseconds.fill_null(0).to_numpy(zero_copy_only=False).astype("datetime64[us]")
-        texts = np.char.add(np.datetime_as_string(stamps, unit="us"), "Z")
-        return pa.array(texts.tolist(), pa.string(), mask=np.asarray(array.is_null()))
-    return _texts([None if value is None else _local(value, zone) for value in microseconds.to_pylist()])
+    if array.type.unit != "us":
+        array = array.cast(pa.timestamp("us", array.type.tz))
+    if zone is UTC and len(array) > _MANY:
+        return _many_times_as_text(array)
+    texts: dict[int | None, str | None] = {None: None}
+    for value in set(microseconds := array.view(pa.int64()).to_pylist()) - {None}:
+        texts[value] = _local(value, zone)
+    return _texts([texts[value] for value in microseconds])
+
+
+def _many_times_as_text(array: pa.Array) -> pa.Array:
+    """Return times (UTC) as text by NumPy, which writes a million in the time isoformat() writes fifty thousand."""
+    import numpy as np
+
+    from tracer.columns.arrays import to_numbers
+
+    numbers = to_numbers(array.view(pa.int64())).view("datetime64[us]")
+    texts = np.char.add(np.datetime_as_string(numbers, unit="us"), "Z").tolist()
+    if array.null_count:
+        return _texts(
+            [text if known else None for text, known in zip(texts, array.is_valid().to_pylist(), strict=True)]
+        )
+    return _texts(texts)
 
 
 def _local(microseconds: int, zone: tzinfo) -> str:
     seconds, rest = divmod(microseconds, 1_000_000)
     try:
-        return (
+        text = (
             datetime.fromtimestamp(seconds, zone).replace(microsecond=rest).isoformat(timespec="microseconds")
         )
     except (OverflowError, ValueError, OSError):  # a damaged clock: years that the calendar does not have
+        import numpy as np
+
         return f"{np.datetime64(microseconds, 'us')}Z"
+    return f"{text.removesuffix('+00:00')}Z" if zone is UTC else text
 
 
 def text_cells(rows: pa.Table, name: str, *, zone: tzinfo = UTC) -> list[str]:

@@ -96,5 +96,7 @@ def _counts(names: Sequence[str], *, all_of_them: bool) -> Sequence[str]:
 
 def _top_processes(rows: pa.Table) -> list[str]:
     processes = rows.select(["top_process", "top_pid"]).rename_columns(["process", "pid"])
-    has_process = rows.column("top_process_id").is_valid().to_pylist()
-    return [cell if has else "" for cell, has in zip(process_cells(processes), has_process, strict=True)]
+    ids = rows.column("top_process_id").to_pylist()
+    return [
+        "" if number is None else cell for cell, number in zip(process_cells(processes), ids, strict=True)
+    ]

@@ -370,7 +370,7 @@ def _span(facts: Mapping[str, Any]) -> str | None:
 
 
 def _time(nanoseconds: int | None) -> str | None:
-    from tracer.inspect.info import time_text
+    from tracer.inspect.times import time_text
 
     text = time_text(nanoseconds)
     return text and text[:-4] + "Z"  # microseconds, as everywhere

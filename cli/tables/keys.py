@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from datetime import UTC, tzinfo
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from cli.output.answer_columns import short_ids
 from cli.output.columns import host_cells, text_cells
@@ -32,7 +31,7 @@ def key_lines(
             styles=["red" if name == "failures" and cell != "0" else "" for cell in text_cells(rows, name)],
         )
         for name in _COUNTS
-        if name not in _IF_ANY or pc.any(pc.not_equal(rows[name], 0)).as_py()
+        if name not in _IF_ANY or any(rows[name].to_pylist())
     ]
     if width is None or width >= 120:
         columns.append(

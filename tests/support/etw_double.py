@@ -307,8 +307,8 @@ class EtwService(EtwFunctions):
                     self._changed.notify_all()
                     if not self._changed.wait(max(end - time.monotonic(), 0)):
                         raise TimeoutError(f"nobody takes the records of {session.name}")
-                if session.stopped:
-                    return
+                if session.stopped:  # by another thread, meanwhile
+                    return  # type: ignore[unreachable]
                 session.is_full = session.backlog_bytes + size > room and session not in self._consumed()
                 if session.backlog_bytes + size > room:
                     session.events_lost += 1

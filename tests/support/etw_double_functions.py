@@ -195,7 +195,7 @@ class EtwFunctions(ConsumerFunctions):
         if not guid_at or code > 2:
             return Code.INVALID
         guid = str(uuid.UUID(bytes_le=ctypes.string_at(guid_at, 16)))
-        note = {
+        note: dict[str, Any] = {
             "code": code,
             "guid": guid,
             "level": level,
@@ -263,6 +263,10 @@ class EtwFunctions(ConsumerFunctions):
                 self._fill(session, ctypes.c_uint64.from_address(array + 8 * place).value)
             ctypes.c_uint32.from_address(out).value = len(sessions)
             return Code.MORE if len(sessions) > count else Code.OK
+
+    def running(self, name: str | None = None) -> list[Running]:
+        """Return the running sessions, or the one of that name."""
+        raise NotImplementedError
 
     def _TraceSetInformation(self, handle: int, kind: int, at: int, size: int) -> int:  # noqa: N802
         data = ctypes.string_at(at, size)

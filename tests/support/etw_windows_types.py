@@ -12,6 +12,7 @@ import sys
 import types
 import uuid
 from collections.abc import Sequence
+from typing import Any
 
 __all__ = ["MODULES", "EtwFinder", "read_wide", "windows_ctypes"]
 
@@ -41,7 +42,7 @@ def read_wide(address: int | None) -> str:
     return units.decode("utf-16-le", "surrogatepass")
 
 
-def wide(text: str) -> ctypes.Array:
+def wide(text: str) -> "ctypes.Array[ctypes.c_char]":
     """Return a buffer holding the text in UTF-16 with a NUL."""
     return ctypes.create_string_buffer(text.encode("utf-16-le", "surrogatepass") + b"\0\0")
 
@@ -50,7 +51,7 @@ class WideString(ctypes.c_void_p):
     """c_wchar_p with characters of 2 bytes."""
 
     @classmethod
-    def from_param(cls, value: object) -> object:
+    def from_param(cls, value: Any) -> Any:
         return wide(value) if isinstance(value, str) else value
 
     @property
@@ -73,8 +74,8 @@ class Structure(ctypes.Structure):
 def windows_error(code: int | None = None, text: str | None = None) -> OSError:
     """Return what ctypes.WinError returns: an OSError of the fitting subclass, with `winerror`."""
     code = code or 0
-    error = OSError(_ERRNO.get(code, 22), text or f"Windows error {code}")
-    error.winerror = code  # type: ignore[attr-defined]
+    error: Any = OSError(_ERRNO.get(code, 22), text or f"Windows error {code}")
+    error.winerror = code
     return error
 
 
@@ -121,7 +122,7 @@ class _Loader(importlib.abc.Loader):
                 else:
                     sys.modules[name] = old
         if module.__name__ == "etw.etw":
-            module.WindowsError = OSError  # a built-in name there
+            vars(module)["WindowsError"] = OSError  # a built-in name there
 
 
 class EtwFinder(importlib.abc.MetaPathFinder):

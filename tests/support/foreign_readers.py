@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 __all__ = [
@@ -76,23 +76,17 @@ def dissect_records(path: Path) -> Iterator[ForeignRecord]:
             offset = buffer.next_buffer
 
 
-def _dissect_record(header: object, cpu: int, offset: int) -> ForeignRecord:
+def _dissect_record(header: Any, cpu: int, offset: int) -> ForeignRecord:
     type_ = header._marker.header_type
     fields = header.header
     payload = bytes(header.payload)
     if type_ in (0x12, 0x13):
-        provider, id_, version, opcode = (
-            UUID(bytes_le=bytes(fields.ProviderId)),
-            fields.Id,
-            fields.Version,
-            fields.OpCode,
-        )
+        provider: str | None = str(UUID(bytes_le=bytes(fields.ProviderId)))
+        id_, version, opcode = fields.Id, fields.Version, fields.OpCode
         pid, tid, ticks = fields.ProcessId, fields.ThreadId, fields.TimeDelta
         if fields.Flags & 1:
             payload = _past_extended(payload)
-        return ForeignRecord(
-            type_, str(provider), id_, version, opcode, pid, tid, ticks, payload, cpu, offset
-        )
+        return ForeignRecord(type_, provider, id_, version, opcode, pid, tid, ticks, payload, cpu, offset)
     if type_ in _HOOKS:
         group = fields.Group
         provider = _CLASSES.get(group, f"hook-group-0x{group:02x}")
@@ -120,7 +114,7 @@ def _past_extended(payload: bytes) -> bytes:
     return payload[place:]
 
 
-def _past_message_fields(header: object) -> bytes:
+def _past_message_fields(header: Any) -> bytes:
     options = header.event_property
     skip = 4 * bool(options & 1) + (4 if options & 4 else 16 * bool(options & 2))
     skip += 8 * bool(options & 8) + 8 * bool(options & 0x20)
@@ -156,33 +150,33 @@ class _Collector:
     def __init__(self) -> None:
         self.records: list[ForeignRecord] = []
 
-    def on_event_record(self, event: object) -> None:
+    def on_event_record(self, event: Any) -> None:
         header, descriptor = event.source.event_header, event.source.event_header.event_descriptor
         self._add(int(header.marker.type.enum), _guid(header.provider_id), descriptor.Id, descriptor.Version,
                   descriptor.Opcode, header.process_id, header.thread_id, header.timestamp,
                   event.source.user_data)  # fmt: skip
 
-    def on_trace_record(self, event: object) -> None:
+    def on_trace_record(self, event: Any) -> None:
         header = event.source.event_header
         self._add(int(header.marker.type.enum), _guid(header.guid), None, header["class"].version,
                   header["class"].type, header.process_id, header.thread_id, header.timestamp,
                   event.source.user_data)  # fmt: skip
 
-    def on_system_trace(self, event: object) -> None:
+    def on_system_trace(self, event: Any) -> None:
         header = event.source.system_header
         group = int(header.header.group)
         self._add(int(header.marker.type.enum), _CLASSES.get(group, f"hook-group-0x{group:02x}"), None,
                   header.marker.version & 0xFF, header.header.type, header.process_id, header.thread_id,
                   header.system_time, event.source.mof_data)  # fmt: skip
 
-    def on_perfinfo_trace(self, event: object) -> None:
+    def on_perfinfo_trace(self, event: Any) -> None:
         source = event.source
         group = int(source.header.group)
         self._add(int(source.marker.type.enum), _CLASSES.get(group, f"hook-group-0x{group:02x}"), None,
                   source.marker.version & 0xFF, source.header.type, None, None, source.timestamp,
                   source.mof_data)  # fmt: skip
 
-    def on_win_trace(self, event: object) -> None:
+    def on_win_trace(self, event: Any) -> None:
         header = event.source.event_header
         self._add(0x0F, _guid(header.provider_id), header.event_id, None, None, header.process_id,
                   header.thread_id,
@@ -199,7 +193,7 @@ def etl_parser_records(path: Path) -> list[ForeignRecord]:
     """Return the records of an uncompressed file, those of its first buffer left out, in file order."""
     from etl.etl import IEtlFileObserver, build_from_stream
 
-    class Observer(_Collector, IEtlFileObserver):
+    class Observer(_Collector, IEtlFileObserver):  # type: ignore[misc]  # etl-parser has no types
         pass
 
     observer = Observer()
@@ -226,7 +220,7 @@ def etl_parser_registry_fields(record: ForeignRecord) -> dict[str, object]:
     }
 
 
-def _guid(guid: object) -> str:
+def _guid(guid: Any) -> str:
     inner = guid.inner
     raw = struct.pack("<IHH8B", inner.data1, inner.data2, inner.data3, *inner.data4)
     return str(UUID(bytes_le=raw))

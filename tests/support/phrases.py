@@ -12,6 +12,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import product
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -116,7 +117,7 @@ def _events(capture: rt.Capture, key: str | None) -> Relation:
 
 
 def _phrased_history(
-    capture: rt.Capture, around: Surroundings, unproved: Relation | None, key: str | None, **more: str
+    capture: rt.Capture, around: Surroundings, unproved: Relation | None, key: str | None, **more: Any
 ) -> None:
     events = _events(capture, key)
     with (
@@ -127,7 +128,7 @@ def _phrased_history(
 
 
 def _phrased_state(
-    capture: rt.Capture, around: Surroundings, unproved: Relation | None, key: str | None, **more: str
+    capture: rt.Capture, around: Surroundings, unproved: Relation | None, key: str | None, **more: Any
 ) -> None:
     events = _events(capture, key)
     with (
@@ -138,7 +139,7 @@ def _phrased_state(
 
 
 def _phrased_changes(
-    capture: rt.Capture, around: Surroundings, dated: bool, key: str | None, **more: str
+    capture: rt.Capture, around: Surroundings, dated: bool, key: str | None, **more: Any
 ) -> None:
     with patch.object(changes, "surroundings", lambda *_: around):
         changes._touched(capture.context, capture.queries.changes(key, **more).filters, dated=dated)
@@ -174,7 +175,7 @@ def make(folder: Path) -> _Phrases:
     return found
 
 
-SIMULATIONS: dict[str, dict[str, object]] = {
+SIMULATIONS: dict[str, dict[str, Any]] = {
     "whole": {"events": 3_000},
     "lossy": {"events": 3_000, "lost_buffers": 0.2},
 }

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Hashable, Sequence
+from typing import Any
 
 __all__ = ["plain_align"]
 
@@ -25,7 +26,7 @@ def plain_align(
         elsewhere: the steps that both processes, with all threads, have equally often; None: the threads are alone.
         order: all steps, in the order that decides ties.
     """
-    found: dict[str, object] = {"runs": [], "repeats": [], "moves": []}
+    found: dict[str, Any] = {"runs": [], "repeats": [], "moves": []}
     i = j = run = 0
     counts = Counter(a), Counter(b)
     while True:

@@ -175,7 +175,7 @@ def plain_changes(
                 if other in keys and keys[other].existed:
                     _note(keys[other], row, "key_missing", counts=counts, late=late)
                     keys[other].absence = row
-    answers = {}
+    answers: dict[tuple[int, str | None], dict[str, Any]] = {}
     items = {id(item) for key in keys.values() if key.touched for item in (key.item, *key.items)}
     for group, key in keys.items():
         if not key.listed:
@@ -215,7 +215,7 @@ def _move(keys: dict[int, Key], row: Row, moves: Renamed, *, counts: bool, late:
         key.arrived = False
     for group, source, is_top in entered:
         key = keys.setdefault(group, Key())
-        item = taken.get(source)
+        item = None if source is None else taken.get(source)
         if item is None:
             item = _fresh()
             if top["absence"]:
@@ -350,7 +350,7 @@ def _note_value(key: Key, row: Row, fact: str, *, counts: bool, late: bool) -> N
 
 
 def _answers(group: int, key: Key, doubts: Doubts) -> dict[tuple[int, str | None], dict[str, Any]]:
-    answers = {}
+    answers: dict[tuple[int, str | None], dict[str, Any]] = {}
     if key.asked:
         before, was_created, after = key.before, key.was_created, Known(key.there, at=key.at)
         if doubts.of(Known(before, at=key.before_at), None, key.asked[0]):
@@ -367,21 +367,21 @@ def _answers(group: int, key: Key, doubts: Doubts) -> dict[tuple[int, str | None
                 others=any(row["sequence"] > key.asked[0]["sequence"] for row in key.others),
             ) | {"complete": word not in ("unclear", "renamed") and (was_created or before == "absent")}  # fmt: skip
     for folded, value in key.values.items():
-        before = value.before
-        if before is None:
+        earlier = value.before
+        if earlier is None:
             continue
         came = key.arrived and value.now.ever and value.now.state != "absent" and value.fact not in _OWN
         value.by_key = value.by_key or came
-        if not (value.asked or before.state == "present" or came):
+        if not (value.asked or earlier.state == "present" or came):
             continue
         start = key.asked[0] if value.fact not in _OWN else value.asked[0]
-        before = Known() if doubts.of(before, folded, start) else before.copy()
+        earlier = Known() if doubts.of(earlier, folded, start) else earlier.copy()
         is_doubted = doubts.of(value.now, folded, None)
-        if value.fact in _MADE and before.state != "present":
-            before.state = "absent"
+        if value.fact in _MADE and earlier.state != "present":
+            earlier.state = "absent"
         if value.fact == "delete":
-            before.state = "present"
-            before = before if before.written or before.returned else Known("present")
+            earlier.state = "present"
+            earlier = earlier if earlier.written or earlier.returned else Known("present")
         first_by_key = value.fact not in _OWN
         start = key.asked[0] if first_by_key else value.asked[0]
         others = value.others or any(row["sequence"] > start["sequence"] for row in key.others)
@@ -391,7 +391,7 @@ def _answers(group: int, key: Key, doubts: Doubts) -> dict[tuple[int, str | None
         if key.asked and (asked or value.by_key) and key.asked[-1]["sequence"] > asked[-1]["sequence"]:
             asked.append(key.asked[-1])
         answer = _answer(
-            None, before, value.now, asked, value.changed if value.asked else key.changed,
+            None, earlier, value.now, asked, value.changed if value.asked else key.changed,
             others=others, previous=value.previous, writes=len(value.asked), is_doubted=is_doubted,
         )  # fmt: skip
         if answer:

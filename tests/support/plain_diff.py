@@ -101,7 +101,7 @@ def plain_diff(
         {path for path in folded_key(capture).values() if not path.startswith("<OBJECT 0X")}
         for capture, _ in sides
     ]
-    key_names = plain_names(*own_keys, folds)
+    key_names = plain_names(own_keys[0], own_keys[1], folds)
     things = [
         plain_side(capture, filters, kinds, names)
         for (capture, filters), names in zip(sides, key_names, strict=True)
@@ -138,7 +138,7 @@ def meant(entry: Row, name: Any, folds: Collection[str]) -> Any:
 
 def without_twins(answers: list[Any]) -> list[Any]:
     """Leave out what stays apart and holds the same on both sides, the first of each as often as the other has it."""
-    counts = Counter((row["side"], twin) for _, row, twin in answers if row["apart"])
+    counts = Counter[tuple[Any, ...]]((row["side"], twin) for _, row, twin in answers if row["apart"])
     kept = []
     for answer in answers:
         _, row, twin = answer
@@ -159,7 +159,7 @@ def with_values(things: list[Any], folds: Collection[str]) -> list[Any]:
         for what, key, value, *_ in entries:
             if what == "value" and plain_meaning(value, folds) != value:
                 named.setdefault(key, [[], []])[side].append(value)
-    called = {key: plain_names(*names, folds) for key, names in named.items()}
+    called = {key: plain_names(names[0], names[1], folds) for key, names in named.items()}
     return [
         {
             (
@@ -238,7 +238,7 @@ def states(capture: Capture, rows: list[Row], paths: dict[int, str], names: dict
                 continue
             times = changes.get((group, value), 0)
             came = group in follower.arrived and word in ("write", "read")
-            content = content_of(at) if word in ("write", "read") else (None, None, None)
+            content = content_of(at) if at is not None and word in ("write", "read") else (None, None, None)
             if content[1] == 0 and content[2] is None:
                 content = (content[0], 0, b"")
             yield (
@@ -308,8 +308,7 @@ def compare(
 ) -> str | None:
     is_state = what in ("key", "value")
     if a is None or b is None:
-        known = a or b
-        if is_state and not known["changed"]:
+        if is_state and not (a or b or {})["changed"]:
             return None
         return "only_b" if a is None else "only_a"
     if not is_state:

@@ -74,7 +74,7 @@ class Known:
         """Return how it is known, and by which event."""
         sure = self.data or (self.seen and ("read", self.seen)) or self.gone
         if self.last_unsure or (sure is None and self.heard):
-            if self.heard_last():
+            if self.heard and self.heard_last():
                 return "unknown", self.heard[1]
             return "unknown", sure[1] if sure else self.unsure
         if self.data and not self.unsure:
@@ -92,7 +92,7 @@ class Known:
         """Return what the event by which it is known said of it when it happened."""
         if self.word()[0] != "unknown":
             return self.word()[0]
-        if self.heard_last():
+        if self.heard and self.heard_last():
             return {"seen": "read", "unsure": None}.get(self.heard[0], self.heard[0])
         return self.data[0] if self.data else "read" if self.seen else self.gone[0] if self.gone else None
 
@@ -321,7 +321,8 @@ class Follower:
             key.told = True
             for group in (row["group"], *self._below(row["group"])):
                 other = self._key(group)
-                for known in (other, *other.values.values(), other.unheard):
+                other.begun = other.unheard.begun = None
+                for known in other.values.values():
                     known.begun = None
             self.heard.add(row["group"])
             return

@@ -161,7 +161,7 @@ def _answer(
     if len(waits) >= 5:
         interval = _median(waits)
         spread = _median([abs(wait - interval) for wait in waits]) / interval if interval else None
-    polling = spread is not None and spread <= 0.1 and interval >= 10**7
+    polling = spread is not None and interval is not None and spread <= 0.1 and interval >= 10**7
     known = [row["duration_ns"] for row in again if row["duration_ns"] is not None]
     sizes_again = [row["data_size"] for row in again if row["data_size"] is not None and status < 2**31]
     span = rows[-1]["time_ns"] - rows[0]["time_ns"]
@@ -185,7 +185,7 @@ def _answer(
         "interval_ns": None if interval is None else int(interval),
         "spread": None if spread is None else pytest.approx(spread),
         "polling": polling,
-        "period_ns": int(interval) if polling else None,
+        "period_ns": int(interval) if polling and interval is not None else None,
         "first_sequence": rows[0]["sequence"],
         "last_sequence": rows[-1]["sequence"],
     }

@@ -3,6 +3,7 @@
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 FILETIME_2020 = 132_223_104_000_000_000  # 2020-01-01 UTC
 HEADER_SIZE = 0x3A8
@@ -59,33 +60,31 @@ def text(value: str) -> tuple[int, bytes]:
     return len(units) // 2, units
 
 
-def opened(
-    path: str, *, result: int = 0, operation: int = OPEN, access: int = 0x20019, **more: object
-) -> Event:
+def opened(path: str, *, result: int = 0, operation: int = OPEN, access: int = 0x20019, **more: Any) -> Event:
     extra = None if result else struct.pack("<II", access, 1 if operation == CREATE else 0)
     return Event(operation, path, struct.pack("<HI", 0xABCD, access), extra=extra, result=result, **more)
 
 
-def queried(path: str, data: bytes | None, *, kind: int = 1, length: int = 144, **more: object) -> Event:
+def queried(path: str, data: bytes | None, *, kind: int = 1, length: int = 144, **more: Any) -> Event:
     extra = None if data is None else struct.pack("<III", 0, kind, len(data)) + data
     extra = extra and extra + bytes(-len(extra) % 4)
     return Event(QUERY, path, struct.pack("<HII", 0xABCD, length, 2), extra=extra, **more)
 
 
-def answered(path: str, name: str, **more: object) -> Event:
+def answered(path: str, name: str, **more: Any) -> Event:
     units = name.encode("utf-16-le")
     return Event(
         QUERY_KEY, path, struct.pack("<HII", 0, 384, 3), extra=struct.pack("<I", len(units)) + units, **more
     )
 
 
-def value_set(path: str, data: bytes, *, kind: int = 3, copied: int | None = None, **more: object) -> Event:
+def value_set(path: str, data: bytes, *, kind: int = 3, copied: int | None = None, **more: Any) -> Event:
     part = data if copied is None else data[:copied]
     fixed = struct.pack("<HIIHH", 0xABCD, kind, len(data), len(part), 0xABCD)
     return Event(SET, path, fixed, tail=part, **more)
 
 
-def created_process(index: int, pid: int, parent_pid: int, path: str, command: str, **more: object) -> Event:
+def created_process(index: int, pid: int, parent_pid: int, path: str, command: str, **more: Any) -> Event:
     path_info, path_bytes = text(path)
     command_info, command_bytes = text(command)
     start = FILETIME_2020

@@ -9,6 +9,7 @@ import struct
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 from procmon_parser.consts import RegistryTypes, get_error_message, get_registry_access_mask_string
@@ -43,7 +44,7 @@ def csv_rows(path: Path) -> list[dict[str, str]]:
 
 def csv_time_ns(row: dict[str, str]) -> int:
     day = datetime.strptime(row["Date & Time"], "%m/%d/%Y %I:%M:%S %p").replace(tzinfo=UTC)
-    return int(day.timestamp()) * 10**9 + int(re.search(r"\.(\d{7}) ", row["Time of Day"])[1]) * 100
+    return int(day.timestamp()) * 10**9 + int(row["Time of Day"].partition(".")[2][:7]) * 100
 
 
 class SpellingTree:
@@ -113,7 +114,7 @@ def rows_as_procmon_shows_them(
             }
 
 
-def _detail(row: dict) -> Iterator[tuple[str, str]]:
+def _detail(row: dict[str, Any]) -> Iterator[tuple[str, str]]:
     operation, data = row["operation"], row["data"]
     fields = json.loads(row["detail"] or "{}")
     if operation in ("OpenKey", "CreateKey") and fields["DesiredAccess"]:
@@ -160,7 +161,7 @@ def _detail(row: dict) -> Iterator[tuple[str, str]]:
                 yield "Data", _show(row["data_type"], data)
 
 
-def _key_information(kind: int, fields: dict) -> Iterator[tuple[str, str]]:
+def _key_information(kind: int, fields: dict[str, Any]) -> Iterator[tuple[str, str]]:
     if kind == 7:
         yield "HandleTags", f"0x{fields['HandleTags']:x}"
     elif kind in (2, 4):

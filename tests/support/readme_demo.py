@@ -4,6 +4,7 @@ The demo runs in a terminal of 100 columns, as most readers see it. Of what it p
 reader are left out; how long it took differs from run to run and is written as on the machine that made the sample.
 """
 
+import importlib
 import os
 import re
 import select
@@ -12,6 +13,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
@@ -25,7 +27,7 @@ _TIME = re.compile(r"in [\d.]+ s \([\d,]+ events/s\)")
 
 def demo(folder: Path) -> list[str]:
     """Run the demo in `folder` on a terminal and return the lines that it shows."""
-    import pty
+    pty: Any = importlib.import_module("pty")  # Windows has none
 
     ours, theirs = pty.openpty()
     settings = {k: v for k, v in os.environ.items() if k != "NO_COLOR"} | {

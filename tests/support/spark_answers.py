@@ -101,7 +101,7 @@ ANSWERS: dict[str, Callable[[Tables], Table]] = {
         *of(tables, "stored_events", "keys"), width_ns=1_000_000
     ).order_by("from_ns"),
     "redundant": lambda tables: redundant_reads(
-        runs(tables), *of(tables, "keys", "processes"), nothing_lost(tables)
+        runs(tables), tables["keys"], tables["processes"], nothing_lost(tables)
     ),
     "unproved": lambda tables: unproved_changes(
         *of(tables, "stored_events", "keys"), width_ns=1_000_000
@@ -113,9 +113,7 @@ ANSWERS: dict[str, Callable[[Tables], Table]] = {
     "changes": lambda tables: touched_values_and_keys(
         *of(tables, "stored_events", "keys", "processes")
     ).order_by("key_id", "value", "first_sequence"),
-    "errors": lambda tables: errors(
-        *of(tables, "stored_events", "keys", "processes"), tables["stored_events"]
-    ),
+    "errors": lambda tables: errors(*of(tables, "stored_events", "keys", "processes", "stored_events")),
     "search_chains": lambda tables: search_chains(*of(tables, "stored_events", "keys")).order_by("sequence"),
     "handles": lambda tables: lives(tables),
     "handle_use": lambda tables: handle_use(lives(tables), *of(tables, "keys", "processes"), min_count=2),

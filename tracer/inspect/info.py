@@ -1,7 +1,6 @@
 """Facts about a trace file: what its header says, what is in it, what is missing; in bounded memory."""
 
 from collections import Counter
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,9 @@ from tracer.etl.losses import Loss
 from tracer.etl.providers import PROVIDER_NAMES
 from tracer.etl.reader import EtlReader
 from tracer.etl.records import Records
+from tracer.inspect.times import time_text
 
-__all__ = ["describe_etl", "header_facts", "time_text"]
+__all__ = ["describe_etl", "header_facts"]
 
 _Key = tuple[int, int, int, int, int]  # header type, provider, id (-1 classic), opcode, version
 
@@ -90,22 +90,6 @@ def header_facts(header: LogfileHeader) -> dict[str, Any]:
         "logger_name": header.logger_name,
         "log_file_name": header.log_file_name,
     }
-
-
-def time_text(time_ns: int | None) -> str | None:
-    """Return UTC nanoseconds as ISO 8601 with all nine digits; None where unknown or beyond the calendar.
-
-    >>> time_text(1_500_000_000)
-    '1970-01-01T00:00:01.500000000Z'
-    """
-    if time_ns is None:
-        return None
-    seconds, nanoseconds = divmod(time_ns, 1_000_000_000)
-    try:
-        moment = datetime.fromtimestamp(seconds, UTC)
-    except (OverflowError, ValueError, OSError):
-        return None
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{nanoseconds:09d}Z"
 
 
 def _count(records: Records, counts: Counter[_Key]) -> None:

@@ -56,7 +56,7 @@ def _settle(
     elif before <= after and dates[earlier][-1] <= dates[later][-1]:
         out, rows = earlier, shared[0]
     else:
-        from tracer.inspect.info import time_text
+        from tracer.inspect.times import time_text
 
         times = " to ".join(str(time_text(filetime_ns(date))) for date in (first, last))
         raise UsageError(

@@ -137,7 +137,7 @@ def type_names(kinds: pa.Array) -> pa.Array:
     """Return registry value types by name (`tracer.registry.values.type_name`); NULL for NULL."""
     from tracer.registry.values import type_name
 
-    names = {kind: None if kind is None else type_name(kind) for kind in kinds.unique().to_pylist()}
+    names = {kind: None if kind is None else type_name(kind) for kind in set(kinds.to_pylist())}
     return pa.array([names[kind] for kind in kinds.to_pylist()], pa.string())
 
 
