@@ -146,13 +146,33 @@ def test_a_reader_zooms_filters_and_reads_a_row(browser, busy, timeline):
 def test_a_part_of_the_picture_can_be_chosen_and_listed(browser, busy, timeline):
     browser.open(timeline)
     left, top, wide, high = plot_area(browser)
-    drag(browser, (left + 0.5 * wide, top + 5), (left + 0.6 * wide, top + high - 45))
+    drag(browser, (left + 0.5 * wide, top + 10), (left + 0.6 * wide, top + high - 45))
     chosen = counted(browser)
     assert text(browser, "count").endswith("chosen")
     assert 0 < chosen < len(busy.timeline()) / 4
     press(browser, "Zoom to the choice")
     assert text(browser, "count").endswith("shown")
     assert counted(browser) == chosen
+    assert browser.complaints == []
+
+
+def test_a_bar_that_is_clicked_is_where_the_choice_is_drawn(browser, timeline):
+    browser.open(timeline)
+    left, top, wide, _ = plot_area(browser)
+    y = top + 29  # the lower part of the first lane, which is 30 pixels high
+    for x in range(int(left + wide / 2), int(left + wide)):
+        browser.send(mouse("Moved", x, y))
+        if "events" in text(browser, "tip"):  # and not only the shade of a loss
+            break
+    button = {"button": "left", "buttons": 1, "clickCount": 1}
+    browser.do(mouse("Pressed", x, y, **button), mouse("Released", x, y, **button))
+    box = browser.evaluate(
+        "(b => [b.left, b.top, b.right, b.bottom])(document.getElementById('brush').getBoundingClientRect())"
+    )
+    assert box[0] - 1 <= x <= box[2] + 1
+    assert box[1] <= y <= box[3]
+    assert box[3] - box[1] == pytest.approx(30, abs=1)
+    assert 0 < counted(browser) < 200
     assert browser.complaints == []
 
 
@@ -185,6 +205,11 @@ def test_what_has_no_room_is_counted_and_said(browser, busy, tmp_path, monkeypat
     assert "regtrace timeline busy.regtrace --operation read,open --from 20" in text(browser, "cut")
     press(browser, "read")
     assert counted(browser) == len(busy.timeline(operation="open"))
+    press(browser, "read")
+    browser.evaluate("document.getElementById('search').focus()")
+    browser.type("queryvalue")
+    assert counted(browser) < content["rows"]["count"]
+    assert text(browser, "cut").startswith(f"{closed:,} operations of this time are only counted")
     assert browser.complaints == []
 
 

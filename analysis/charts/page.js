@@ -64,8 +64,10 @@
       if (tests.every((columns) => columns.some((column) => column.fits[column.at[row]]))) fitting.push(row);
     }
     if (span) fitting.sort((one, other) => from[one] - from[other] || one - other);
+    // What is only counted cannot be searched: it is left out, and `list` says how much that is.
     fittingCells = cells.filter(
       ([, , group, failed]) =>
+        !asked.words.length &&
         !asked.off.has(content.cell_groups[group]) && !asked.results.has(failed ? "failed" : "done"),
     );
   }
@@ -395,11 +397,13 @@
       const within_ = ` --from ${momentOf(range.from / perUs, true)} --to ${momentOf(range.to / perUs, true)}`;
       cut.append(
         `${number(counts)} of them are only counted in this page, which has room for ${number(rows.count)} rows` +
-          (asked.words.length ? "; they were not searched" : "") + ". To list them all: ",
+          ". To list them all: ",
         make("code", content.command + within_),
       );
     } else if (asked.words.length && cells.length) {
-      cut.append(`${number(sum(cells))} operations elsewhere are only counted in this page, and were not searched.`);
+      const range = asked.choice || window_();
+      const left = sum(cells.filter((cell) => cellWithin(range)(cell) && inLanes(range, cell[1])));
+      if (left) cut.append(`${several(left, "operation")} of this time ${left === 1 ? "is" : "are"} only counted in this page: not searched, and not shown now.`);
     }
     cut.hidden = !cut.childNodes.length;
     let begin = 0;
@@ -466,10 +470,17 @@
     later();
   }
 
+  // Where the plot begins in the canvas, in pixels.
+  function cornerOf() {
+    const [x, y] = view.origin();
+    const { left, top } = view.padding();
+    return [x + left, y + top];
+  }
+
   // The place of an event in the plot, in pixels; in units of the axes where asked.
   function pointOf(event) {
     const box = element("picture").querySelector("canvas").getBoundingClientRect();
-    const origin = view.origin();
+    const origin = cornerOf();
     const [wide, high] = [view.signal("width"), view.signal("height")];
     const x = event.clientX - box.left - origin[0];
     const y = event.clientY - box.top - origin[1];
@@ -482,7 +493,7 @@
     const brush = element("brush");
     brush.hidden = !range || isTree;
     if (brush.hidden) return;
-    const origin = view.origin();
+    const origin = cornerOf();
     const [wide, high] = [view.signal("width"), view.signal("height")];
     const x = (at) => Math.min(Math.max(((at - asked.shown[0]) / (asked.shown[1] - asked.shown[0])) * wide, 0), wide);
     const [left, right] = [x(range.from), x(range.to)];

@@ -125,12 +125,16 @@ class Browser:
             if time.monotonic() > end:
                 raise AssertionError(f"it never came: {expression}; {self.complaints}")
 
-    def do(self, *acts: dict[str, Any]) -> None:
-        """Send input events and wait until the page was drawn anew."""
-        before = self.evaluate("document.documentElement.dataset.drawn")
+    def send(self, *acts: dict[str, Any]) -> None:
+        """Send input events."""
         for act in acts:
             method = "Input.dispatchKeyEvent" if "key" in act else "Input.dispatchMouseEvent"
             self._call(method, **act)
+
+    def do(self, *acts: dict[str, Any]) -> None:
+        """Send input events and wait until the page was drawn anew."""
+        before = self.evaluate("document.documentElement.dataset.drawn")
+        self.send(*acts)
         self.wait(f"document.documentElement.dataset.drawn > {before}")
 
     def type(self, text: str) -> None:
