@@ -36,7 +36,7 @@ GROUPS = {
         "tree": "Print how much was done to each key and to all keys below it.",
         "errors": "Print what failed, by process, key, value and status.",
         "redundant": "Print reads that a process repeated though nothing changed.",
-        "slow": "Show where a program's time in the registry goes, and what need not be.",
+        "slow": "Show a program's time in the registry, and what need not be.",
         "handles": "Print how long handles lived, and which were never closed.",
     },
     "Ask anything, and draw it": {

@@ -61,7 +61,7 @@ def slow(
     wide: Wide = False,
     fail_on_loss: FailOnLoss = False,
 ) -> None:  # fmt: skip
-    """Show where a program's time in the registry goes, and what need not be.
+    """Show a program's time in the registry, and what need not be.
 
     One page: time in the registry of all the time, by operation and by key; reads that told nothing new
     (repeated or by the clock) and misses, which need not be; the worst stretches of time; and a histogram of
