@@ -15,6 +15,7 @@ from analysis.charts.parts import (
     duration_text,
     group_color,
     group_of,
+    noise_notes,
     round_up,
 )
 from analysis.charts.picture import Picture
@@ -112,7 +113,10 @@ def draw_activity(capture: "Source", filters: Filters, *, limit: int | None) -> 
         drawn,
         title=f"{title}, in steps of {duration_text(width)}",
         height=320,
-        notes=["the line: those that failed"] if any(failures.values()) else [],
+        notes=[
+            *(["the line: those that failed"] if any(failures.values()) else []),
+            *noise_notes(capture, filters),
+        ],
         data={"bars": bars, "line": line, "chosen": []},
         params={"ink": "#222222"},
         shades_above=True,

@@ -38,7 +38,7 @@ def timeline(capture: "Source", filters: Filters | None = None, *, limit: int | 
     Raises:
         UsageError: nothing fits, or a filter cannot be understood.
     """
-    return draw_timeline(capture, merged_filters(capture.filters, filters or Filters()), limit=limit)
+    return draw_timeline(capture, _of_programs(capture, filters), limit=limit)
 
 
 def activity(capture: "Source", filters: Filters | None = None, *, limit: int | None = None) -> Picture:
@@ -52,7 +52,7 @@ def activity(capture: "Source", filters: Filters | None = None, *, limit: int | 
     Raises:
         UsageError: nothing fits, or a filter cannot be understood.
     """
-    return draw_activity(capture, merged_filters(capture.filters, filters or Filters()), limit=limit)
+    return draw_activity(capture, _of_programs(capture, filters), limit=limit)
 
 
 def handles(capture: "Source", filters: Filters | None = None, *, limit: int | None = None) -> Picture:
@@ -99,9 +99,12 @@ def tree(capture: "Source", filters: Filters | None = None, *, limit: int | None
     Raises:
         UsageError: nothing fits, or a filter cannot be understood.
     """
-    return icicle(
-        capture, merged_filters(capture.filters, filters or Filters()), levels=6 if limit is None else limit
-    )
+    return icicle(capture, _of_programs(capture, filters), levels=6 if limit is None else limit)
+
+
+def _of_programs(capture: "Source", filters: Filters | None) -> Filters:
+    """Return the filters of a picture, which leaves noise out as questions of load do."""
+    return merged_filters(capture.filters, filters or Filters()).without_noise()
 
 
 PICTURES: "dict[str, Callable[..., Picture]]" = {

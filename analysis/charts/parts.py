@@ -4,7 +4,7 @@ import re
 import textwrap
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from analysis.engine.connection import answer, engine_errors
 from analysis.expressions.operation_counters import fitting
 from analysis.filters import Filters
 from analysis.questions.caveats import caveats_between
+from analysis.questions.noise import count_noise
 from analysis.times import parse_time
 from tracer.registry.operations import find_cases
 
@@ -36,6 +37,7 @@ __all__ = [
     "group_color",
     "group_of",
     "moment_text",
+    "noise_notes",
     "process_name",
     "round_up",
     "shades",
@@ -298,6 +300,7 @@ def described(filters: Filters) -> str:
         "value": filters.value if filters.value is None or filters.value else "(default)",
         "by": filters.process,
         "by pid": filters.pid,
+        "started by": filters.process_tree,
         "operation": filters.operation,
         "result": filters.status,
         "from": filters.start,
@@ -306,6 +309,14 @@ def described(filters: Filters) -> str:
         "HKCU of": filters.user,
     }
     return title + "".join(f", {word} {_words(asked)}" for word, asked in words.items() if asked is not None)
+
+
+def noise_notes(capture: "Source", filters: Filters) -> list[str]:
+    """Return the sentence that says how much a picture leaves out because Windows did it by itself, or none."""
+    if filters.noise is not False:
+        return []
+    rows = count_noise(capture.context, replace(filters, noise=None))
+    return [f"{rows:,} operations that Windows does by itself are left out"] if rows else []
 
 
 def _words(words: object) -> str:

@@ -15,6 +15,7 @@ from analysis.charts.parts import (
     described,
     group_color,
     moment_text,
+    noise_notes,
     process_name,
     shorten,
 )
@@ -122,6 +123,7 @@ def draw_timeline(capture: "Source", filters: Filters, *, limit: int | None) -> 
         .properties(data=alt.NamedData(name="chosen")),
     ]  # fmt: skip
     title = f"Timeline of {described(filters)}"
+    notes += noise_notes(capture, filters)
     chart, notes = compose(
         capture,
         span,

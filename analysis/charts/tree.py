@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from analysis.charts.extra import alt
 from analysis.charts.page import Page
-from analysis.charts.parts import WIDTH, described, shorten
+from analysis.charts.parts import WIDTH, described, noise_notes, shorten
 from analysis.charts.picture import Picture
 from analysis.engine.connection import engine_errors
 from analysis.engine.fetch import fetch
@@ -88,6 +88,7 @@ def icicle(capture: "Source", filters: Filters, *, levels: int) -> Picture:
     notes = ["height: operations on the key and below it; colour: the share of them that failed"]
     if any(rectangle["deeper"] for rectangle in rectangles):
         notes.append(f"keys below level {levels} are counted in the last one drawn")
+    notes += noise_notes(capture, filters)
     notes += caveats_between(capture.context).sentences
     drawn = _draw(rectangles, levels=1 + max(int(rectangle["level"]) for rectangle in rectangles))
     heading = f"Operations of {described(filters)}, below {shorten(title, 90)}: {root.events:,}"

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from cli.options.common import CapturePath, Example, FailOnLoss, Force, ProcessTree, UserWord, Where
+from cli.options.common import AllRows, CapturePath, Example, FailOnLoss, Force, ProcessTree, UserWord, Where
 from cli.options.completion import complete_key, complete_operation, complete_process, complete_status
 from cli.output.console import console
 
@@ -100,6 +100,7 @@ def plot(
     ] = None,
     where: Where = None,
     user: UserWord = None,
+    everything: AllRows = False,
     limit: Annotated[
         int | None,
         typer.Option(
@@ -133,7 +134,7 @@ def plot(
 
     filters = Filters(
         key=key or None, subtree=subtree, value=value, process=process, process_tree=process_tree, operation=operation, status=status,
-        start=start, end=end, where=where, user=user,
+        start=start, end=end, where=where, user=user, noise=everything or None,
     )  # fmt: skip
     with opened(capture) as source:
         check_keys(source, key, subtree=subtree or kind is Kind.TREE, user=user)
