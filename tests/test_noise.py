@@ -104,3 +104,16 @@ def test_the_page_has_every_reason() -> None:
     for reason, (_, meaning) in NOISE.items():
         assert f"| `{reason}` |" in page
         assert meaning in page
+
+
+@pytest.mark.parametrize("kind", ["timeline", "activity", "tree"])
+def test_pictures_leave_it_out_and_say_so(capture: Capture, kind: str) -> None:
+    pytest.importorskip("altair", reason="pictures need the extra plots")
+    from analysis.charts.figures import PICTURES
+
+    picture = PICTURES[kind](capture, Filters())
+    assert picture.rows == 2
+    assert any("4 operations that Windows does by itself are left out" in note for note in picture.notes)
+    every = PICTURES[kind](capture, Filters(noise=True))
+    assert every.rows == 6
+    assert not any("by itself" in note for note in every.notes)

@@ -80,7 +80,7 @@ def test_a_timeline_has_one_mark_for_each_operation_and_a_cross_for_each_failure
 
 def test_a_timeline_of_many_operations_counts_each_one_over_the_whole_time(busy):
     times = busy.timeline_reader(Filters(), columns=["time_ns"]).read_all()["time_ns"].to_pylist()
-    picture = PICTURES["timeline"](busy, limit=100)
+    picture = PICTURES["timeline"](busy, Filters(noise=True), limit=100)
     bins = drawn(picture, "low")
     assert sum(each["events"] for each in bins) == picture.rows == len(times)
     assert sum(each["failures"] for each in bins) == len(busy.timeline(status="error"))
@@ -89,7 +89,7 @@ def test_a_timeline_of_many_operations_counts_each_one_over_the_whole_time(busy)
     assert min(each["from"] for each in bins) <= first < min(each["to"] for each in bins)
     assert max(each["from"] for each in bins) <= last <= max(each["to"] for each in bins)
     assert any(f"{len(times):,} operations are counted" in note for note in picture.notes)
-    every = PICTURES["timeline"](busy, limit=10**6)
+    every = PICTURES["timeline"](busy, Filters(noise=True), limit=10**6)
     assert len(drawn(every, "result")) == every.rows == len(times)
 
 
@@ -179,7 +179,7 @@ def test_the_values_of_two_users_are_told_apart():
 
 
 def test_activity_counts_every_operation_once(busy):
-    picture = PICTURES["activity"](busy)
+    picture = PICTURES["activity"](busy, Filters(noise=True))
     bars = drawn(picture, "low")
     counted = busy.sql("SELECT count(*) AS events FROM events")["events"].iloc[0]
     assert sum(bar["events"] for bar in bars) == picture.rows == counted
@@ -345,8 +345,8 @@ def test_activity_of_a_real_log_counts_every_operation(corpus, tmp_path):
         pytest.skip("the real Procmon log is absent")
     manifest = ingest([log], tmp_path / "real.regtrace")
     with open_capture(tmp_path / "real.regtrace") as opened:
-        assert PICTURES["activity"](opened).rows == manifest.totals["events"]
-        assert PICTURES["tree"](opened).rows == manifest.totals["events"]
+        assert PICTURES["activity"](opened, Filters(noise=True)).rows == manifest.totals["events"]
+        assert PICTURES["tree"](opened, Filters(noise=True)).rows == manifest.totals["events"]
 
 
 def test_without_the_extra_one_sentence_says_what_to_install(monkeypatch):
