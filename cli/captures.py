@@ -116,6 +116,7 @@ def print_rows(
     limit: int | None = None,
     asked: tuple[Capture, Filters] | None = None,
     total: Callable[[], int] | None = None,
+    is_page: bool = False,
 ) -> int:
     """Write rows, print their number for a person, and return it.
 
@@ -127,13 +128,16 @@ def print_rows(
         limit: what --limit said.
         asked: the capture and the filters; a table then shows users' keys below HKCU.
         total: counts the rows without the limit; None where nobody knows.
+        is_page: whether the rows are a page that is shown as a whole.
     """
     spelling = None if asked is None else _Spelling(*asked)
 
     def lines(block: pa.Table, width: int | None) -> Iterable[str]:
         return render(block if spelling is None else with_spelled_keys(block, spelling), width)
 
-    written = write_rows(rows, output, lines, head=_HEAD if limit is None and needs_head(output) else None)
+    written = write_rows(
+        rows, output, lines, head=_HEAD if limit is None and not is_page and needs_head(output) else None
+    )
     if spelling is not None and spelling.said:
         console.note(spelling.said)
     count = written.rows

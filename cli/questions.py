@@ -103,6 +103,7 @@ class Question:
         *,
         noun: str,
         limit: int | None = None,
+        is_page: bool = False,
     ) -> int:
         """Write the rows of the answer and return their number.
 
@@ -111,6 +112,7 @@ class Question:
             render: makes the lines of a table (`cli.output.destination.Render`).
             noun: what one row is, in the singular.
             limit: what --limit said, so that a full answer can be told from a cut one.
+            is_page: whether the rows are a page that is shown as a whole.
         """
         if isinstance(answer, pa.Table):
             rows = with_texts(self.context.labelled(answer))
@@ -121,7 +123,9 @@ class Question:
         own_sql = isinstance(answer, pa.RecordBatchReader)
         asked = None if own_sql else (self.capture, self.filters)
         total = getattr(answer, "total", None)  # of a comparison nobody knows before it is made
-        return print_rows(rows, self.output, render, noun=noun, limit=limit, asked=asked, total=total)
+        return print_rows(
+            rows, self.output, render, noun=noun, limit=limit, asked=asked, total=total, is_page=is_page
+        )
 
     def say_noise(self) -> None:
         """Say how many rows the answer leaves out because Windows made them by itself."""

@@ -128,7 +128,11 @@ def test_a_side_that_ends_and_one_that_begins_later(write: Write) -> None:
     a, b, empty = write([wrote("a"), wrote("b")], [wrote("a")], [])
     assert parting(a, b) == ("end", 1, None)
     assert parting(b, a) == ("end", None, 1)
-    assert parting(empty, a) is None  # nothing to align, and nothing that parts
+    with pytest.raises(UsageError, match="side b has no operation"):
+        parting(a, empty)
+    with pytest.raises(UsageError, match="side a has no operation"):
+        parting(empty, a)
+    assert parting(a, b, key="HKLM\\none") is None  # nothing on both sides
 
 
 def test_what_decides_nothing_is_no_operation(write: Write) -> None:
@@ -384,7 +388,7 @@ def test_one_operation_more_less_or_changed_is_found_at_its_place(
             [*events[:place], events[place] | {"status": 0xC0000022}, *events[place + 1 :]],
         )):  # fmt: skip
             with open_capture(write_events(folder / f"{number}.regtrace", other), threads=1) as b:
-                if not other:
+                if not other:  # nothing is left to align
                     continue
                 there = place if place < len(other) else None
                 assert parting(a, b)[1:] == (place, there)

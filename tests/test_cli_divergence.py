@@ -67,7 +67,7 @@ def test_the_page_names_the_place_and_what_was_read(pair: tuple[Path, Path]) -> 
     ]  # fmt: skip
     assert lines[8] == "Before that they read other data, the nearest first"
     assert lines[11].split() == ["-1", "=1+1\\u{1B}[2J", "01", "02"]
-    assert lines[-3:] == ["Then, on both sides", f" {V}", "  +1  DeleteKey"]
+    assert lines[-3:] == ["Then, on both sides", V, "+1  DeleteKey"]
     assert "\x1b" not in "".join(lines)
 
 

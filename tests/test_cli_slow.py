@@ -87,3 +87,10 @@ def test_mistakes_and_empty_pages_say_so(capture: Path) -> None:
     assert "no process in a.regtrace is nobody.exe" in shown.stderr
     assert "0 operations" in shown.stdout
     assert "0 operations" in as_on_a_terminal("slow", capture, "--operation", "write")
+
+
+@pytest.mark.slow
+def test_a_page_is_shown_as_a_whole(capture: Path) -> None:
+    shown = as_on_a_terminal("slow", capture)  # more rows than the head of a table on a terminal
+    assert "How long operations take" in shown
+    assert "--limit N shows" not in shown

@@ -27,9 +27,18 @@ VERBS = {
     "redundant": ("redundant", "--limit", "100"),
     "errors": ("errors", "--limit", "100"),
     "tree": ("tree", "--depth", "4", "--limit", "100"),
+    "diff --first": ("diff", "--first", "--a-to", "+80ms", "--b-from", "+80ms"),
+    "slow": ("slow", "--most", "20"),
     "diff": ("diff", "--a-to", "+1s", "--b-from", "+1s", "--limit", "200"),
 }
-NO_KEY_LINES = {"keys", "who", "hot", "hot --by storm", "tree"}  # the key is a column, or there is none
+NO_KEY_LINES = {
+    "keys",
+    "who",
+    "hot",
+    "hot --by storm",
+    "tree",
+    "slow",
+}  # the key is a column, or there is none
 _KEY = re.compile(r'"?(?:HK|\\REGISTRY|<object|…\\)')
 _SHORT_ID = re.compile(r" #\d+\Z", re.ASCII)  # what a shortened key can be asked for by
 _SHORT = re.compile(r"\{[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}\}|S-1-5-21(?:-\d+){4}")

@@ -92,11 +92,8 @@ class DivergenceQuery(ArrowSource):
                 folds=self.folds,
                 context=self.context,
             )
-        if all(found.steps) and not found.paired:
-            raise UsageError(
-                f"nothing can be aligned: no process of one side ({_listed(found.alone[0])}) is on the other "
-                f"({_listed(found.alone[1])}); name one of each with --a-process and --b-process (a_process, b_process)"
-            )
+        if any(found.steps) and not found.paired:
+            raise UsageError(_unpaired(found))
         return found
 
     def to_arrow(self) -> "pa.Table":
@@ -185,5 +182,15 @@ def query(
     return DivergenceQuery((sides[0], sides[1]), folds, by_image, context_rows, check_limit(limit))
 
 
-def _listed(images: tuple[str, ...]) -> str:
-    return ", ".join(images[:3]) + (", ..." if len(images) > 3 else "")
+def _unpaired(found: "Divergence") -> str:
+    """Return the sentence for sides of which no process has a partner."""
+    if not all(found.steps):
+        letter = "b" if found.steps[0] else "a"
+        return (
+            f"nothing can be aligned: side {letter} has no operation that fits the filters and its interval"
+        )
+    a, b = (", ".join(images[:3]) + (", ..." if len(images) > 3 else "") for images in found.alone)
+    return (
+        f"nothing can be aligned: no process of one side ({a}) is on the other ({b}); name one of each with --a-process "
+        "and --b-process (a_process, b_process)"
+    )

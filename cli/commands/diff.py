@@ -186,7 +186,7 @@ def diff(
                 )  # fmt: skip
 
             Question(source, filters, target).print(
-                rows if limit is None else rows.slice(0, limit), render, noun="row", limit=limit
+                rows if limit is None else rows.slice(0, limit), render, noun="row", limit=limit, is_page=True
             )
             for sentence in found.notes:
                 console.note(sentence)

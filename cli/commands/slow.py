@@ -89,4 +89,5 @@ def slow(
             partial(slow_lines, what=what, zone=target.zone, color=target.color),
             noun="row",
             limit=limit,
+            is_page=True,
         )

@@ -11,7 +11,7 @@ from cli.output.columns import text_cells
 from cli.output.console import with_style
 from cli.output.phrases import plural
 from cli.output.safe import visible
-from cli.output.table import TextColumn, cell_width, cut_end, lay_out, path_line
+from cli.output.table import TextColumn, cell_width, cut_end, lay_out, lay_out_below
 from cli.tables.timeline import DATA_WIDTH, data_cells, process_cells, value_cells
 from tracer.registry.ntstatus import is_failure
 
@@ -229,17 +229,8 @@ class _Page:
 
     def _by_key(self, keys: Sequence[str], columns: list[TextColumn]) -> Iterator[str]:
         """Yield a table; each key stands on a line of its own above the first of its rows."""
-        titled = any(column.title for column in columns)
         columns = [column for column in columns if any(column.cells)]
-        lines = lay_out(columns, width=None if self._width is None else self._width - 2, color=self._color)
-        if titled:
-            yield f"  {next(lines)}"
-        above = None
-        for key, line in zip(keys, lines, strict=True):
-            if key != above:
-                yield f" {path_line(key or '(no key)', (self._width or _WHOLE) - 1, color=False)}"
-            above = key
-            yield f"  {line}"
+        yield from lay_out_below(keys, columns, width=self._width or _WHOLE, color=self._color)
 
 
 def _with_gaps(cells: Sequence[str]) -> list[str]:

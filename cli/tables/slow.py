@@ -11,7 +11,7 @@ from cli.output.columns import text_cells
 from cli.output.console import with_style
 from cli.output.phrases import plural
 from cli.output.safe import visible
-from cli.output.table import TextColumn, cell_width, cut_end, lay_out, path_line
+from cli.output.table import TextColumn, cell_width, cut_end, lay_out, lay_out_below
 from cli.tables.timeline import process_cells, value_cells
 
 __all__ = ["slow_lines"]
@@ -183,7 +183,7 @@ class _Page:
     ) -> Iterator[str]:
         """Yield rows: times, shares and counts, and what they are of; `first`: what they are of stands first.
 
-        Where a key does not fit beside the other columns, keys stand on lines of their own, below.
+        Where a key does not fit beside the other columns, keys stand on lines of their own, above.
         """
         if not rows.num_rows:
             return
@@ -205,11 +205,8 @@ class _Page:
         if keys is None or width is None or max(map(cell_width, lay_out(listed))) <= width:
             yield from (f"  {line}" for line in lay_out(listed, width=width, color=self._color))
             return
-        heading, *lines = lay_out([one for one in listed if one is not keys], width=width, color=self._color)
-        yield f"  {heading}"
-        for line, key in zip(lines, keys.cells, strict=True):
-            yield f"  {line}"
-            yield f"      {path_line(key, width - 4)}"
+        others = [column for column in listed if column is not keys]
+        yield from (f"  {line}" for line in lay_out_below(keys.cells, others, width=width, color=self._color))
 
 
 def _numbers(rows: pa.Table, name: str) -> list[str]:

@@ -18,7 +18,9 @@ from analysis.answers.keys import key_summary, sort_keys
 from analysis.answers.read_runs import nameless_changes, read_runs
 from analysis.answers.redundant import redundant_reads
 from analysis.answers.search_chains import search_chains
+from analysis.answers.slow import durations, misses, time_spent
 from analysis.answers.state import state_at
+from analysis.answers.steps import contents_until, step_keys, steps
 from analysis.answers.storms import storms
 from analysis.answers.timeline import timeline
 from analysis.answers.tree import subtrees
@@ -50,6 +52,12 @@ def runs(tables: Tables) -> Table:
 
 def nothing_lost(tables: Tables) -> Table:
     return tables["losses"].filter(tables["losses"]["kind"] == "no such").select("kind", "from_ns", "to_ns")
+
+
+def timed(tables: Tables) -> Table:
+    """Return the events as if their source recorded durations."""
+    events = tables["stored_events"]
+    return events.mutate(duration_ns=(events["sequence"] % 977 * 4_321).cast("int64"))
 
 
 def halves(tables: Tables) -> list[Table]:
@@ -115,6 +123,12 @@ ANSWERS: dict[str, Callable[[Tables], Table]] = {
     ).order_by("key_id", "value", "first_sequence"),
     "errors": lambda tables: errors(*of(tables, "stored_events", "keys", "processes", "stored_events")),
     "search_chains": lambda tables: search_chains(*of(tables, "stored_events", "keys")).order_by("sequence"),
+    "slow": lambda tables: time_spent(timed(tables)),
+    "slow: durations": lambda tables: durations(timed(tables)),
+    "slow: misses": lambda tables: misses(*of(tables, "stored_events", "keys")).order_by("first_sequence"),
+    "steps": lambda tables: steps(tables["stored_events"]),
+    "steps: keys": lambda tables: step_keys(*of(tables, "stored_events", "keys")).order_by("key_id"),
+    "steps: contents": lambda tables: contents_until(tables["stored_events"], last=1000),
     "handles": lambda tables: lives(tables),
     "handle_use": lambda tables: handle_use(lives(tables), *of(tables, "keys", "processes"), min_count=2),
 }
@@ -132,4 +146,9 @@ NO_TABLES = {
     "differences": "rows of diff that were fetched",
     "normalize": "expressions of diff",
     "pairing": "names of both sides that diff folds",
+    "alignment": "numbers of steps that were fetched",
+    "divergence": "steps that were fetched",
+    "other_reads": "contents that were fetched",
+    "step_numbers": "steps that were fetched",
+    "thread_pairs": "numbers of steps that were fetched",
 }
