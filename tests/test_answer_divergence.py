@@ -282,7 +282,7 @@ def test_what_cannot_be_asked_is_refused(write: Write) -> None:
     (a,) = write([wrote("a")])
     with pytest.raises(UsageError, match="nothing to align"):
         a.first_divergence()
-    with pytest.raises(UsageError, match=r"no process in .* is nobody\.exe"):
+    with pytest.raises(UsageError, match=r"no process in .* is called nobody\.exe"):
         a.first_divergence(a_process="a.exe", b_process="nobody.exe")
     with pytest.raises(UsageError, match="either it, or a process of each side"):
         a.first_divergence(process="a.exe", a_process="a.exe", b_process="b.exe")

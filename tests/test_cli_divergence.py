@@ -96,7 +96,10 @@ def test_runs_that_do_not_part_return_0_and_say_what_was_read(pair: tuple[Path, 
     [
         (["--a-process", "a.exe"], "need --first"),
         (["--first", "--only", "values"], "compare the registry"),
-        (["--first", "--a-process", "no.exe", "--b-process", "a.exe"], "no process in a.regtrace is no.exe"),
+        (
+            ["--first", "--a-process", "no.exe", "--b-process", "a.exe"],
+            "no process in a.regtrace is called no.exe",
+        ),
         (["--first", "--key", f"{V}\\nothing"], "nothing in a.regtrace touches a key"),
     ],
 )

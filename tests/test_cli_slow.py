@@ -84,7 +84,7 @@ def test_the_page_fits_a_terminal(capture: Path, width: int) -> None:
 def test_mistakes_and_empty_pages_say_so(capture: Path) -> None:
     assert invoke("slow", capture, "--most", "0").exit_code == Exit.USAGE
     shown = invoke("slow", capture, "--process", "nobody.exe")
-    assert "no process in a.regtrace is nobody.exe" in shown.stderr
+    assert "no process in a.regtrace is called nobody.exe" in shown.stderr
     assert "0 operations" in shown.stdout
     assert "0 operations" in as_on_a_terminal("slow", capture, "--operation", "write")
 
