@@ -110,6 +110,19 @@ def test_rows_and_counts_of_a_page_are_every_operation_once(busy):
         assert sums == counted
 
 
+def test_keys_of_the_one_user_are_spelled_as_in_tables_and_it_is_said_whose_they_are(capture):
+    picture = PICTURES["timeline"](capture, Filters(key="HKCU", subtree=True))
+    keys = {mark["key"] for mark in drawn(picture, "result")}
+    assert keys
+    assert all(key.startswith("HKCU\\") for key in keys)
+    assert picture.page.rows["texts"]["key"]["names"] == list(
+        dict.fromkeys(mark["key"] for mark in drawn(picture, "result"))
+    )
+    assert [note for note in picture.page.notes if note.startswith("HKCU is that of S-1-5-21-1-2-3-1001")]
+    others = PICTURES["timeline"](capture, Filters(key=RUN))
+    assert not [note for note in others.page.notes if "HKCU" in note]
+
+
 def test_values_written_often_are_right_at_the_end_of_each_stretch_to_the_last(busy):
     shown = PICTURES["values"](busy, limit=20)
     every = PICTURES["values"](busy, limit=10**6)

@@ -124,7 +124,7 @@ def draw_activity(capture: "Source", filters: Filters, *, limit: int | None) -> 
     page = Page(
         "activity",
         title=title,
-        notes=notes,
+        notes=[*notes, *([operations.users] if operations.users else [])],
         span=span,
         groups={group: color for group, color in GROUPS.items() if group in set(present)},
         rows=operation_table(operations.rows, lanes_of, span),

@@ -1,7 +1,7 @@
 """The operations that a picture holds: each one where there is room, else counts of short stretches of time."""
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import ibis
@@ -12,6 +12,7 @@ from analysis.engine.fetch import fetch
 from analysis.expressions.events_view import is_failure
 from analysis.filters import Filters
 from tracer.errors import UsageError
+from tracer.registry.user_keys import sid_of
 
 if TYPE_CHECKING:
     from ibis.expr.types import Table
@@ -54,13 +55,14 @@ class Operations:
     """The operations that fit the filters of a picture: rows and cells together are all of them.
 
     Attributes:
-        rows: those with a row of their own, in order; columns of a timeline, and group and failed.
+        rows: those with a row of their own, in order; columns of a timeline, and group, failed, and key, as tables spell it.
         cells: the others, counted.
         processes: operations of each process, rows and cells.
         called: image and pid of each process, by its id.
         first_ns: the first one, UTC nanoseconds; the first stretch begins here.
         last_ns: the last one.
         width_ns: length of a stretch.
+        users: the sentence that says whose keys HKCU is, where a row's key begins so; "" elsewhere.
     """
 
     rows: list[dict[str, Any]]
@@ -70,6 +72,7 @@ class Operations:
     first_ns: int
     last_ns: int
     width_ns: int
+    users: str = ""
 
     @property
     def total(self) -> int:
@@ -88,7 +91,7 @@ class Operations:
             operations = cls._of(capture, filters, most=most)
             size = _size(operations.rows)
             if size <= _MOST_BYTES:
-                return operations
+                return replace(operations, users=_spelled(capture, filters, operations.rows))
             most = min(len(operations.rows) - 1, most) * _MOST_BYTES // size
 
     @classmethod
@@ -145,6 +148,21 @@ class Operations:
         rows = rows_of(asked.semi_join(chosen, "sequence").order_by("sequence")) if largest else []
         closed.sort(key=lambda cell: (cell.place, str(cell.process_id), cell.group, cell.failed))
         return cls(rows, closed, *_processes(capture, rows, closed), first, last, width)
+
+
+def _spelled(capture: "Source", filters: Filters, rows: list[dict[str, Any]]) -> str:
+    """Give each row its key as tables spell it, and return the sentence that says whose keys HKCU is."""
+    if not any(sid_of(row["display_key"] or "") for row in rows):
+        for row in rows:
+            row["key"] = row["display_key"] or ""
+        return ""
+    users = capture.context.users
+    spell = users.spelling(filters)
+    for row in rows:
+        row["key"] = spell(row["display_key"] or "")
+    if not any(row["key"].partition("\\")[0] == "HKCU" for row in rows):
+        return ""
+    return users.sentence(replace(filters, key="HKCU")) or ""
 
 
 def _size(rows: list[dict[str, Any]]) -> int:

@@ -51,7 +51,7 @@ def draw_timeline(capture: "Source", filters: Filters, *, limit: int | None) -> 
     names = [*lanes.names.values(), *([lanes.rest] if lanes.rest else [])]
     places = {name: place for place, name in enumerate(names)}
     lane_of = {process: places[lanes[process]] for process in operations.processes}
-    notes = []
+    notes: list[str] = []
     marks: list[dict[str, Any]] = []
     bins: list[dict[str, Any]] = []
     if operations.total <= most:
@@ -65,7 +65,7 @@ def draw_timeline(capture: "Source", filters: Filters, *, limit: int | None) -> 
                 "time": moment_text(row["time_ns"]),
                 "operation": row["operation"],
                 "status": row["status_name"] or "",
-                "key": shorten(row["display_key"] or "", 120),
+                "key": shorten(row["key"], 120),
                 "value": shorten(_value_text(row["value_name"]), 60),
             }
             for row in operations.rows
@@ -76,6 +76,8 @@ def draw_timeline(capture: "Source", filters: Filters, *, limit: int | None) -> 
             f"{operations.total:,} operations are counted, in {_STEPS} steps of time: a bar is as high as the logarithm "
             f"of their number, the highest is {largest:,}; with a strip below where some failed"
         )
+    if operations.users:
+        notes.append(operations.users)
     count = len(names)
     y = alt.Y(
         "y:Q",
@@ -143,7 +145,7 @@ def draw_timeline(capture: "Source", filters: Filters, *, limit: int | None) -> 
     page = Page(
         "timeline",
         title=title,
-        notes=[*notes[bool(bins) :], _BARS],
+        notes=[*notes[bool(bins) :], *([_BARS] if operations.total > _MOST_MARKS else [])],
         span=span,
         lanes=names,
         groups={group: color for group, color in GROUPS.items() if group in set(present)},
@@ -169,7 +171,7 @@ def operation_table(
             "process": process_name(row["process"], row["pid"]),
             "operation": row["operation"],
             "result": row["status_name"] or "",
-            "key": shorten(row["display_key"] or "", 300),
+            "key": shorten(row["key"], 300),
             "value": shorten(_value_text(row["value_name"]), 120),
         }
         for row in rows
