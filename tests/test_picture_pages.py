@@ -54,7 +54,9 @@ def busy(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def timeline(busy, tmp_path_factory):
-    return PICTURES["timeline"](busy).save(tmp_path_factory.mktemp("pages") / "timeline.html")
+    return PICTURES["timeline"](busy, Filters(noise=True)).save(
+        tmp_path_factory.mktemp("pages") / "timeline.html"
+    )
 
 
 def text(browser, name):
@@ -281,7 +283,7 @@ def test_a_key_of_the_tree_opens_at_a_click_in_the_table_and_the_path_leads_back
 
 
 def test_the_content_of_a_page_is_whole(busy):
-    picture = PICTURES["activity"](busy)
+    picture = PICTURES["activity"](busy, Filters(noise=True))
     page = picture.html()
     [content] = re.findall(r'<script id="content" type="application/json">(.*?)</script>', page, re.DOTALL)
     assert json.loads(content)["rows"]["count"] == picture.rows == len(busy.timeline())

@@ -6,6 +6,7 @@ import importlib
 import io
 import json
 import re
+import shlex
 import struct
 import sys
 import zlib
@@ -121,6 +122,18 @@ def test_keys_of_the_one_user_are_spelled_as_in_tables_and_it_is_said_whose_they
     assert [note for note in picture.page.notes if note.startswith("HKCU is that of S-1-5-21-1-2-3-1001")]
     others = PICTURES["timeline"](capture, Filters(key=RUN))
     assert not [note for note in others.page.notes if "HKCU" in note]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "asked", [{}, {"process": "notepad", "where": "tid > 5", "key": r"HKLM\**"}, {"operation": "read"}]
+)
+def test_the_command_of_a_page_lists_the_operations_of_its_picture(busy, asked):
+    page = PICTURES["timeline"](busy, Filters(**asked))
+    words = shlex.split(page.page.command)[1:]
+    words[1] = str(busy.path)
+    result = CliRunner().invoke(app, [*words, "--format", "jsonl"], prog_name="regtrace")
+    assert len(result.stdout.splitlines()) == page.rows
 
 
 def test_values_written_often_are_right_at_the_end_of_each_stretch_to_the_last(busy):

@@ -120,12 +120,16 @@ def command(capture: "Source", filters: Filters) -> str:
         words += ["--key", key]
     if filters.subtree:
         words.append("--subtree")
+    where = filters.where
+    if filters.noise is False:  # the verb lists noise too
+        where = "noise IS NULL" if where is None else f"({where}) AND noise IS NULL"
     options = {
         "--value": filters.value,
         "--process": filters.process if filters.pid is None else filters.pid,
+        "--tree": filters.process_tree,
         "--operation": filters.operation,
         "--status": filters.status,
-        "--where": filters.where,
+        "--where": where,
         "--user": filters.user,
     }
     for option, asked in options.items():
