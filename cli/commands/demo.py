@@ -28,7 +28,6 @@ EXAMPLES = (
 )
 
 _SEED = 2
-_LOST = 0.04  # of the buffers: losses are part of the job
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,13 +108,13 @@ def demo(
 ) -> None:
     """Show the whole job on a simulated trace.
 
-    Simulates a trace that tells a story (a genuine .etl of a made-up machine, with some buffers lost), ingests it,
+    Simulates a trace that tells a story (a genuine .etl of a made-up machine), ingests it,
     finds the story with the verbs that people use, draws it, and says what was named and what was lost. The command of
     each step stands above what it prints, so that you can go on by yourself.
     """
     from tracer.simulate.options import SimulationOptions
 
-    options = SimulationOptions(events=events, seed=_SEED, lost_buffers=_LOST)
+    options = SimulationOptions(events=events, seed=_SEED)
     check_scenario(scenario, options)
     _prepare(folder, force=force)
     capture = folder / "demo.regtrace"
@@ -213,7 +212,6 @@ def _make(
         "simulate a trace: no real machine was recorded",
         (
             "simulate", "-o", str(trace), "--scenario", scenario, "-n", str(options.events), "--seed", str(options.seed),
-            "--lost-buffers", f"{options.lost_buffers:g}",
         ),
     )  # fmt: skip
     simulate_with(options, trace, force=force, scenario=scenario)

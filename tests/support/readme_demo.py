@@ -18,7 +18,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
 COLUMNS = 100
-_LEFT_OUT = re.compile(r"beside it:|next: |      regtrace |regtrace: ")
+_LEFT_OUT = re.compile(r"beside it:|next: |      regtrace |  regtrace|regtrace: ")
 _STEPS_LEFT_OUT = re.compile("a picture|as CSV")
 _MOST_ROWS = 16  # of a step
 _COLOR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
