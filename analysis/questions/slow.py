@@ -1,7 +1,7 @@
 """The page for the performance engineer: time spent in the registry, on what, when, and what need not be."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,6 @@ from analysis.questions.context import QueryContext
 from analysis.questions.query import ArrowSource, check_limit, frame_of
 from tracer.errors import UsageError
 from tracer.registry.ntstatus import NAME_NOT_FOUND
-from tracer.registry.operations import GROUPS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -100,6 +99,11 @@ class SlowQuery(ArrowSource):
         """Raise UsageError: the page is made of several answers, and has no lazy form."""
         raise UsageError("a page of several answers has no lazy form; use to_arrow() or to_pandas()")
 
+    @property
+    def _whole(self) -> Filters:
+        """The filters with what Windows does by itself, which takes time too."""
+        return self.filters if self.filters.noise is not None else replace(self.filters, noise=True)
+
     def _total(self, spent: _Row) -> Iterator[_Row]:
         wall = None if spent["first_ns"] is None else spent["last_ns"] - spent["first_ns"]
         yield {"section": "total", "name": "wall", "events": spent["events"], "time_spent_ns": wall}
@@ -114,16 +118,13 @@ class SlowQuery(ArrowSource):
 
     def _grouped(self, by: str, spent: _Row, *, timed: bool, limit: int | None = None) -> Iterator[_Row]:
         sort = "time_spent_ns" if timed else "events"
-        for row in (
-            hot.query(self.context, self.filters, by=by, sort=sort, limit=limit).to_arrow().to_pylist()
-        ):
+        for row in hot.query(self.context, self._whole, by=by, sort=sort, limit=limit).to_arrow().to_pylist():
             yield _of(row, spent) | {"section": by}
 
     def _saved(self, spent: _Row, *, timed: bool) -> Iterator[_Row]:
         reads = [
             row | {"events": row["redundant"], "name": "polling" if row["polling"] else "repeated"}
             for row in redundant.query(self.context, self.filters).to_arrow().to_pylist()
-            if not _is_noise(row)
         ]
         weight = partial(_weight, timed=timed)
         reads.sort(key=weight, reverse=True)  # a stable sort: ties stay in the order of `redundant`
@@ -160,7 +161,7 @@ class SlowQuery(ArrowSource):
     def _stretches(self, spent: _Row, *, timed: bool) -> Iterator[_Row]:
         width = _width((spent["last_ns"] - spent["first_ns"]) // _STRETCHES)
         found = hot.query(
-            self.context, self.filters, by="second", every_s=width / 1e9,
+            self.context, self._whole, by="second", every_s=width / 1e9,
             sort="time_spent_ns" if timed else "events", limit=self.most,
         )  # fmt: skip
         for row in found.to_arrow().to_pylist():
@@ -227,18 +228,6 @@ def _weight(row: _Row, *, timed: bool) -> int:
 def _sums(rows: list[_Row]) -> tuple[int, int]:
     """Return the operations of some rows, and the time that they took, 0 where nobody knows."""
     return sum(row["events"] for row in rows), sum(row["time_spent_ns"] or 0 for row in rows)
-
-
-def _is_noise(row: _Row) -> bool:
-    """Tell whether a row of `redundant` is about what Windows does by itself."""
-    return any(
-        row["operation"] in case.operations
-        and all(
-            row.get(one.column) is not None and one.low <= row[one.column] <= one.high
-            for one in case.conditions
-        )
-        for case in GROUPS["noise"].cases
-    )
 
 
 def _width(least_ns: int) -> int:
