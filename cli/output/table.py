@@ -1,4 +1,4 @@
-"""Plain-text tables: aligned and fitted to a terminal, or whole and separated by tabs for a pipe or a file."""
+"""Aligned plain-text tables: fitted to a terminal, or whole for a pipe or a file."""
 
 import re
 import unicodedata
@@ -104,17 +104,14 @@ def lay_out(
 
     Args:
         columns: what to show; all have equally many cells.
-        width: the columns of the terminal; None for a pipe or a file: nothing is shortened or left out, and cells are
-            separated by a tab, not padded, so that other programs can take them apart.
+        width: the columns of the terminal; None: nothing is shortened or left out.
         color: whether `styles` are shown, and headings in bold.
         mark: what stands for text that was left out.
     """
     shown = [_made_visible(column, mark, shortens=width is not None) for column in columns]
-    if width is None:
-        yield from _separated(shown)
-        return
     widths = [max([cell_width(column.title), *map(cell_width, column.cells)], default=0) for column in shown]
-    shown, widths = _fit(shown, widths, width)
+    if width is not None:
+        shown, widths = _fit(shown, widths, width)
     if any(column.title for column in shown):
         titles = [column.title for column in shown]
         yield _line(titles, shown, widths, mark, ["bold" if color else ""] * len(titles), [""] * len(titles))
@@ -123,13 +120,6 @@ def lay_out(
         styles = [column.styles[row] if column.styles else "" for column in shown] if color else plain
         ids = [column.ids[row] if column.ids else "" for column in shown]
         yield _line(cells, shown, widths, mark, styles, ids)
-
-
-def _separated(columns: Sequence[TextColumn]) -> Iterator[str]:
-    """Yield headings and rows, cells separated by tabs; a cell holds none, for it was made visible."""
-    if any(column.title for column in columns):
-        yield "\t".join(column.title for column in columns)
-    yield from map("\t".join, zip(*(column.cells for column in columns), strict=True))
 
 
 def lay_out_below(
