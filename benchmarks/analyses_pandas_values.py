@@ -106,7 +106,7 @@ def _told(rows: pd.DataFrame) -> pd.DataFrame:
         known = own[name].where(held & ~missed)
         rows[f"old_{name}"] = known.mask(recorded, rows[f"previous_{name}"])
     for side in ("new", "old"):
-        rows[f"{side}_value"] = value_texts(*(rows[f"{side}_{name}"] for name in PARTS))
+        rows[f"{side}_text"] = value_texts(*(rows[f"{side}_{name}"] for name in PARTS))
     rows["old_from"] = np.select(
         [recorded, missed | absent, held & (source == "write"), held],
         ["event", "absent", "write", "read"],

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from plain_counts import is_write
+from plain_counts import is_noise, is_write
 from small_capture import BIG, CONTROL_SET, EPOCH_NS, HOSTILE, KEY_PATHS, SID, joined_rows, write_capture
 
 from analysis.capture import Capture
@@ -69,6 +69,7 @@ def test_without_filters_every_row_comes_in_order_with_its_names(capture: Captur
     for row, wanted in zip(found, ROWS, strict=True):
         assert row.pop("time") == pd.Timestamp(wanted["time"])
         assert row.pop("status_name") == (None if wanted["status"] is None else status_name(wanted["status"]))
+        assert (row.pop("noise") is not None) == is_noise(wanted)
         assert row.pop("key_user") == (SID if SID in (wanted["display_key"] or "") else None)
         for side, data in (("data", wanted["data"]), ("previous", wanted["previous_data"])):
             content = wanted[f"{side}_type"], data, wanted[f"{side}_size"]
@@ -325,9 +326,9 @@ def test_a_wrong_condition_says_where_it_is_wrong_and_does_no_harm(capture: Capt
 
 def test_the_caret_points_at_the_users_own_text(capture: Capture) -> None:
     with pytest.raises(UsageError) as caught:
-        capture.timeline(where="status = colour")
+        capture.timeline(where="status = colour(1)")
     lines = str(caught.value).splitlines()
-    assert lines[-2] == "status = colour"
+    assert lines[-2] == "status = colour(1)"
     assert lines[-1].index("^") == lines[-2].index("colour")
 
 

@@ -54,6 +54,7 @@ def test_rows_of_every_table(name, data):
         "string": texts,
         "binary": st.binary(max_size=3),
         "list<item: int64>": st.lists(numbers, max_size=2),
+        "bool": st.booleans(),
     }
     columns = {field.name: st.one_of(st.none(), of.get(str(field.type), numbers)) for field in schema}
     rows = data.draw(st.lists(st.fixed_dictionaries({}, optional=columns), max_size=4))

@@ -38,6 +38,7 @@ NO_KEY_LINES = {
     "hot --by storm",
     "tree",
     "slow",
+    "changes",  # its lines are the components of a tree
 }  # the key is a column, or there is none
 _KEY = re.compile(r'"?(?:HK|\\REGISTRY|<object|…\\)')
 _SHORT_ID = re.compile(r" #\d+\Z", re.ASCII)  # what a shortened key can be asked for by

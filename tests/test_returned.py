@@ -256,7 +256,8 @@ def test_every_output_shows_the_value(tmp_path):
     pml_rows(tmp_path, [pml_read(pml.QUERY, 2, structure(2, 4, b"", b"\x91\0\0\0"))])
     capture = str(tmp_path / "a.regtrace")
     assert "145 (0x91)" in run("timeline", capture).stdout
-    assert ',4,4,"91000000",' in run("timeline", capture, "-f", "csv").stdout
+    assert ',4,"REG_DWORD",4,"145",' in run("timeline", capture, "-f", "csv").stdout
+    assert '"91000000"' in run("timeline", capture, "-f", "csv", "--raw").stdout
     line = json.loads(run("timeline", capture, "-f", "jsonl").stdout.splitlines()[-1])
     assert (line["data"], line["data_type"], line["data_size"]) == ("91000000", 4, 4)
     table = tmp_path / "t.parquet"

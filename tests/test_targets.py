@@ -123,7 +123,7 @@ def test_no_verb_writes_into_a_capture(tmp_path, trace):
         ["sql", capture, "FROM keys", "-o", keys, "--force"],
         ["sql", capture, "FROM keys", "-o", capture / "events" / "new.csv"],
         ["timeline", capture, "-o", keys, "--force"],
-        ["changes", capture, "--reg", new],
+        ["changes", capture, "--reg", new.with_suffix(".reg")],
         ["changes", capture, "--undo", keys, "--force"],
         ["plot", "activity", capture, "-o", new.with_suffix(".svg")],
         ["schema", "-o", capture / "capture.json", "--force"],

@@ -162,16 +162,16 @@ def _check_files(*paths: Path | None, force: bool) -> None:
     from cli.output.files import check_target
 
     reg, undo, _, _ = paths
+    if "-" in (str(reg), str(undo)):
+        raise UsageError("a .reg file is UTF-16, which no terminal shows; give a file name")
+    files = [path for path in paths if path is not None and str(path) != "-"]
+    for path in files:
+        check_target(path, force=force)
     for path in (reg, undo):
-        if str(path) == "-":
-            raise UsageError("a .reg file is UTF-16, which no terminal shows; give a file name")
         if path is not None and path.suffix.lower() not in _ENDINGS:
             raise UsageError(
                 f"unknown kind of file {path.name!r}; use .reg (for regedit) or .ps1 (for PowerShell)"
             )
-    files = [path for path in paths if path is not None and str(path) != "-"]
-    for path in files:
-        check_target(path, force=force)
     if len({path.resolve() for path in files}) < len(files):
         raise UsageError("--reg, --undo, --markdown and --output name the same file; give each its own")
 

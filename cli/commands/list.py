@@ -19,6 +19,10 @@ EXAMPLES = (
 
 
 JOINED_COLUMNS = {  # what the view adds to the stored columns
+    "noise": (
+        "text",
+        "why Windows did it by itself (handle tags, key name, link); NULL where a program asked for it",
+    ),
     "status_name": ("text", "name of `status`; its hex form where it has none; NULL where `status` is"),
     "key": ("text", "native path of the key, escaped; NULL where the operation has no key"),
     "display_key": ("text", "its Win32 spelling (HKLM\\...), where it has one"),

@@ -6,6 +6,7 @@ from collections import defaultdict
 from typing import Any
 
 import pytest
+from plain_counts import is_noise
 from plain_rows import counted_rows, failed, plain_answer, plain_rows
 
 from analysis.capture import Capture
@@ -40,7 +41,7 @@ class _Changes:
             return
         self._see_subtree(row)
         of_key = operation in ("DeleteKey", "RenameKey") or (
-            operation == "CreateKey" and row["disposition"] != 2
+            operation == "CreateKey" and row["disposition"] != 2 and not is_noise(row)
         )
         of_value = operation in ("SetValueKey", "DeleteValueKey")
         if (row["status"] or 0) >= 2**31 or not (

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-__all__ = ["from_bytes", "from_numbers", "from_rows", "from_texts", "to_numbers"]
+__all__ = ["from_booleans", "from_bytes", "from_numbers", "from_rows", "from_texts", "to_numbers"]
 
 Bools = NDArray[np.bool_]
 
@@ -29,6 +29,12 @@ def from_numbers(
     valid = None if known is None else pa.py_buffer(np.packbits(known, bitorder="little"))
     kind = pa.from_numpy_dtype(values.dtype) if kind is None else kind
     return pa.Array.from_buffers(kind, len(values), [valid, pa.py_buffer(np.ascontiguousarray(values))])
+
+
+def from_booleans(values: Bools) -> pa.Array:
+    """Return a column of booleans, none of them NULL."""
+    bits = pa.py_buffer(np.packbits(values, bitorder="little"))
+    return pa.Array.from_buffers(pa.bool_(), len(values), [None, bits])
 
 
 def from_texts(texts: Sequence[str | None]) -> pa.Array:
@@ -88,7 +94,7 @@ def _column(values: list[Any], kind: pa.DataType) -> pa.Array:
         items = _column([item for value in values for item in value or ()], kind.value_type)
         valid = pa.py_buffer(np.packbits(known, bitorder="little"))
         return pa.Array.from_buffers(kind, len(values), [valid, pa.py_buffer(ends)], children=[items])
-    if not all(isinstance(value, int | None) for value in values):
+    if pa.types.is_boolean(kind) or not all(isinstance(value, int | None) for value in values):
         return pa.array(values, kind)
     numbers = np.array(
         [value or 0 for value in values], np.int64 if pa.types.is_timestamp(kind) else str(kind)

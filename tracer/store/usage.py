@@ -6,9 +6,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tracer.columns.arrays import from_numbers, to_numbers
+from tracer.columns.arrays import from_booleans, from_numbers, to_numbers
 from tracer.registry.ntstatus import NAME_NOT_FOUND, NOT_FAILURES, NOT_SUCCESS
-from tracer.registry.operation_rows import holds, match_cases
+from tracer.registry.operation_rows import holds
 from tracer.registry.operations import GROUPS, OPERATIONS, Condition, find_operations
 from tracer.schema import USAGE
 
@@ -65,12 +65,12 @@ class Usage:
         events = events.select(_COLUMNS)
         for start in range(0, events.num_rows, _BLOCK):
             block = events.slice(start, _BLOCK)
-            is_noise = match_cases(block, _NOISE)
+            is_noise = _is_noise(block)
             if not is_noise.any():
                 self._sums[False].add(block)
                 continue
             for noise, sums in self._sums.items():
-                rows = block.take(pa.array(np.flatnonzero(is_noise == noise)))
+                rows = block.take(from_numbers(np.flatnonzero(is_noise == noise)))
                 if rows.num_rows:
                     sums.add(rows)
 
@@ -109,7 +109,10 @@ class _Sums:
         rows = np.flatnonzero(self._sums["events"])
         columns = {name: sums.take(rows) for name, sums in self._sums.items()}
         columns["known time_spent_ns"][np.abs(columns[_ROUGH]) >= 2.0**62] = 0
-        arrays = {"key_id": from_numbers(rows - 1, rows != 0), "noise": pa.array(np.full(len(rows), noise))}
+        arrays = {
+            "key_id": from_numbers(rows - 1, rows != 0),
+            "noise": from_booleans(np.full(len(rows), noise)),
+        }
         for name in (*_SUMS, *_KNOWN_SUMS, *_FIRSTS, *_LASTS):
             known = columns[f"known {name}"] != 0 if name in _KNOWN_SUMS else None
             arrays[name] = from_numbers(columns[name], known)
@@ -181,6 +184,17 @@ def _sums_of_runs(events: pa.Table, begins: Column) -> dict[str, Column]:
         "first_sequence": sequence.take(begins),
         "last_sequence": sequence.take(ends - 1),
     }
+
+
+def _is_noise(events: pa.Table) -> Bools:
+    operation, is_noise = _operations(events["operation"]), np.zeros(events.num_rows, np.bool_)
+    for case in _NOISE:
+        fits = np.isin(operation, [_NUMBERS[name] for name in case.operations])
+        for condition in case.conditions:
+            column = _numbers(events, condition.column)
+            fits &= holds(condition, column.values, column.is_valid)
+        is_noise |= fits
+    return is_noise
 
 
 def _operations(operation: pa.ChunkedArray) -> NDArray[np.uint8]:
