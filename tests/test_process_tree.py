@@ -10,7 +10,7 @@ from tracer.scenarios import read_story, story_path
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory):
+def recorded(tmp_path_factory: pytest.TempPathFactory):
     folder: Path = tmp_path_factory.mktemp("tree")
     rt.simulate(folder / "a.etl", rt.SimulationOptions(events=2000), scenario="persistence")
     rt.ingest(folder / "a.etl", folder / "a.regtrace")
@@ -29,8 +29,8 @@ def descendants(story: dict, pid: int) -> set[int]:
 @pytest.mark.parametrize(
     "image", ["wscript.exe", "powershell.exe", "reg.exe", "explorer.exe", "services.exe"]
 )
-def test_a_tree_is_the_process_and_what_it_started(told, image: str) -> None:
-    capture, story = told
+def test_a_tree_is_the_process_and_what_it_started(recorded, image: str) -> None:
+    capture, story = recorded
     roots = [one["pid"] for one in story["processes"] if one["image"] == image]
     wanted = set().union(*(descendants(story, pid) for pid in roots))
     rows = capture.timeline()
@@ -41,8 +41,8 @@ def test_a_tree_is_the_process_and_what_it_started(told, image: str) -> None:
     assert set(by_pid["pid"]) == descendants(story, roots[0]) & set(rows["pid"])
 
 
-def test_it_narrows_with_the_other_filters_and_in_every_question(told) -> None:
-    capture, story = told
+def test_it_narrows_with_the_other_filters_and_in_every_question(recorded) -> None:
+    capture, story = recorded
     script = next(one["pid"] for one in story["processes"] if one["image"] == "wscript.exe")
     pids = descendants(story, script)
     narrowed = capture.where(process_tree="wscript.exe")
@@ -53,8 +53,8 @@ def test_it_narrows_with_the_other_filters_and_in_every_question(told) -> None:
     assert narrowed.hot(by="process")["events"].sum() == len(narrowed.timeline(noise=False))
 
 
-def test_an_unknown_root_is_said(told) -> None:
-    capture, _ = told
+def test_an_unknown_root_is_said(recorded) -> None:
+    capture, _ = recorded
     with pytest.warns(rt.RegtraceWarning if hasattr(rt, "RegtraceWarning") else UserWarning, match="wscrypt"):
         assert not len(capture.timeline(process_tree="wscrypt.exe"))
     assert Filters(process_tree="a.exe").stated() == {"process_tree": "a.exe"}

@@ -19,7 +19,7 @@ OPTIONS = SimulationOptions(events=3000, seed=3)
 
 
 @pytest.fixture(scope="module", params=list(SCENARIOS))
-def told(request, tmp_path_factory):
+def recorded(request, tmp_path_factory):
     """A capture of each scenario, and its story."""
     folder = tmp_path_factory.mktemp(request.param)
     trace = folder / "story.etl"
@@ -33,8 +33,8 @@ def pids(story: dict, *, in_story: bool = True) -> set[int]:
     return {one["pid"] for one in story["processes"] if one["in_story"] >= in_story}
 
 
-def test_the_capture_is_simulated_named_and_whole(told) -> None:
-    capture, story = told
+def test_the_capture_is_simulated_named_and_whole(recorded) -> None:
+    capture, story = recorded
     facts = capture.info()
     assert story["simulated"]
     assert facts["sources"][0]["simulated"]
@@ -43,8 +43,8 @@ def test_the_capture_is_simulated_named_and_whole(told) -> None:
     assert named["rows"][0] == 0
 
 
-def test_every_process_of_the_story_is_in_the_capture(told) -> None:
-    capture, story = told
+def test_every_process_of_the_story_is_in_the_capture(recorded) -> None:
+    capture, story = recorded
     processes = capture.sql("SELECT pid, image, command_line, user FROM processes WHERE image IS NOT NULL")
     rows = {row.pid: row for row in processes.itertuples()}
     for one in story["processes"]:
@@ -54,8 +54,8 @@ def test_every_process_of_the_story_is_in_the_capture(told) -> None:
         assert row.user == one["user"]
 
 
-def test_each_change_of_the_story_is_a_row_and_no_other_is(told) -> None:
-    capture, story = told
+def test_each_change_of_the_story_is_a_row_and_no_other_is(recorded) -> None:
+    capture, story = recorded
     rows = capture.sql(
         "SELECT path, value_name, operation, pid, data FROM events JOIN keys USING (key_id) WHERE status = 0 "
         "AND operation IN ('SetValueKey', 'DeleteValueKey', 'DeleteKey') ORDER BY sequence"
@@ -96,8 +96,8 @@ def _went_with_its_key(story: dict, change: dict) -> bool:
     return False
 
 
-def test_everything_planted_is_there(told) -> None:
-    capture, story = told
+def test_everything_planted_is_there(recorded) -> None:
+    capture, story = recorded
     assert story["plants"]
     for plant in story["plants"]:
         filters = {} if plant["value"] is None else {"value": plant["value"] or ""}

@@ -167,10 +167,10 @@ def _check_files(*paths: Path | None, force: bool) -> None:
     files = [path for path in paths if path is not None and str(path) != "-"]
     for path in files:
         check_target(path, force=force)
-    for path in (reg, undo):
-        if path is not None and path.suffix.lower() not in _ENDINGS:
+    for one in (reg, undo):
+        if one is not None and one.suffix.lower() not in _ENDINGS:
             raise UsageError(
-                f"unknown kind of file {path.name!r}; use .reg (for regedit) or .ps1 (for PowerShell)"
+                f"unknown kind of file {one.name!r}; use .reg (for regedit) or .ps1 (for PowerShell)"
             )
     if len({path.resolve() for path in files}) < len(files):
         raise UsageError("--reg, --undo, --markdown and --output name the same file; give each its own")
