@@ -5,13 +5,23 @@ one of its objects. That takes a quarter of a second, which is most of what a sh
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-__all__ = ["from_booleans", "from_bytes", "from_numbers", "from_rows", "from_texts", "to_numbers"]
+__all__ = [
+    "Numbers",
+    "from_booleans",
+    "from_bytes",
+    "from_numbers",
+    "from_rows",
+    "from_texts",
+    "read_numbers",
+    "to_numbers",
+]
 
 Bools = NDArray[np.bool_]
 
@@ -109,3 +119,27 @@ def to_numbers(array: pa.Array) -> NDArray[Any]:
     if values is None:
         return np.zeros(len(array), kind)
     return np.frombuffer(values, kind, len(array), array.offset * kind.itemsize)
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """Numbers of an array: anything where `is_valid` is False."""
+
+    values: NDArray[Any]
+    is_valid: Bools
+
+    def or_else(self, unknown: int) -> NDArray[Any]:
+        """Return the numbers, with another one where they are NULL."""
+        return np.where(self.is_valid, self.values, unknown)
+
+
+def read_numbers(array: pa.Array) -> Numbers:
+    """Return the numbers of an array, not copied, and where they are known."""
+    values, bits = to_numbers(array), array.buffers()[0]
+    if bits is None:
+        return Numbers(values, np.ones(len(array), np.bool_))
+    first, skipped = divmod(array.offset, 8)
+    is_valid = np.unpackbits(
+        np.frombuffer(bits, np.uint8)[first:], count=skipped + len(array), bitorder="little"
+    )
+    return Numbers(values, is_valid[skipped:].view(np.bool_))

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from tracer.columns.arrays import read_numbers
 from tracer.registry.operations import Case, Condition
 
 __all__ = ["holds", "match_cases"]
@@ -25,15 +25,13 @@ def match_cases(rows: pa.Table, cases: Sequence[Case]) -> Bools:
     operation = rows.column("operation").combine_chunks()
     if not pa.types.is_dictionary(operation.type):
         operation = operation.dictionary_encode()
-    places = pc.fill_null(operation.indices.cast(pa.int64()), -1).to_numpy(zero_copy_only=False)
+    places = read_numbers(operation.indices.cast(pa.int64())).or_else(-1)
     names = operation.dictionary.to_pylist()
     for case in cases:
         of_case: Bools = np.array([*(name in case.operations for name in names), False])[places]
         for condition in case.conditions:
-            column = rows.column(condition.column).combine_chunks()
-            is_valid = column.is_valid().to_numpy(zero_copy_only=False)
-            values = pc.fill_null(column, 0).to_numpy(zero_copy_only=False)
-            of_case &= holds(condition, values, is_valid)
+            column = read_numbers(rows.column(condition.column).combine_chunks())
+            of_case &= holds(condition, column.values, column.is_valid)
         matches |= of_case
     return matches
 

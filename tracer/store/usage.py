@@ -1,14 +1,12 @@
 """The table `usage`: sums of what was done to each key, computed while events are written."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tracer.columns.arrays import from_booleans, from_numbers, to_numbers
+from tracer.columns.arrays import Numbers, from_booleans, from_numbers, read_numbers, to_numbers
 from tracer.registry.ntstatus import NAME_NOT_FOUND, NOT_FAILURES, NOT_SUCCESS
-from tracer.registry.operation_rows import holds
+from tracer.registry.operation_rows import holds, match_cases
 from tracer.registry.operations import GROUPS, OPERATIONS, Condition, find_operations
 from tracer.schema import USAGE
 
@@ -65,7 +63,7 @@ class Usage:
         events = events.select(_COLUMNS)
         for start in range(0, events.num_rows, _BLOCK):
             block = events.slice(start, _BLOCK)
-            is_noise = _is_noise(block)
+            is_noise = match_cases(block, _NOISE)
             if not is_noise.any():
                 self._sums[False].add(block)
                 continue
@@ -186,17 +184,6 @@ def _sums_of_runs(events: pa.Table, begins: Column) -> dict[str, Column]:
     }
 
 
-def _is_noise(events: pa.Table) -> Bools:
-    operation, is_noise = _operations(events["operation"]), np.zeros(events.num_rows, np.bool_)
-    for case in _NOISE:
-        fits = np.isin(operation, [_NUMBERS[name] for name in case.operations])
-        for condition in case.conditions:
-            column = _numbers(events, condition.column)
-            fits &= holds(condition, column.values, column.is_valid)
-        is_noise |= fits
-    return is_noise
-
-
 def _operations(operation: pa.ChunkedArray) -> NDArray[np.uint8]:
     """Return the number of each row's operation; a row without one has _UNKNOWN."""
     if not pa.types.is_dictionary(operation.type):
@@ -206,27 +193,5 @@ def _operations(operation: pa.ChunkedArray) -> NDArray[np.uint8]:
     return np.array(numbers, np.uint8).take(to_numbers(operation.indices))
 
 
-@dataclass(frozen=True, slots=True)
-class _Numbers:
-    """A column of numbers: anything where `is_valid` is False."""
-
-    values: NDArray  # type: ignore[type-arg]
-    is_valid: Bools
-
-    def or_else(self, unknown: int) -> NDArray:  # type: ignore[type-arg]
-        return np.where(self.is_valid, self.values, unknown)
-
-
-def _numbers(events: pa.Table, name: str) -> _Numbers:
-    """Return a column of whole numbers without copying them."""
-    column = events[name].combine_chunks()
-    bits, values = column.buffers()
-    kind = np.dtype(str(column.type))
-    numbers = np.frombuffer(values, kind, len(column), column.offset * kind.itemsize)
-    if bits is None:
-        return _Numbers(numbers, np.ones(len(column), bool))
-    first, skipped = divmod(column.offset, 8)
-    is_valid = np.unpackbits(
-        np.frombuffer(bits, np.uint8)[first:], count=skipped + len(column), bitorder="little"
-    )
-    return _Numbers(numbers, is_valid[skipped:].view(bool))
+def _numbers(events: pa.Table, name: str) -> Numbers:
+    return read_numbers(events[name].combine_chunks())
