@@ -66,8 +66,7 @@ def filters_of(
 
 def say_noise(context: QueryContext, filters: Filters) -> None:
     """Say how many rows an answer leaves out because Windows made them by itself."""
-    rows = count_noise(context, filters)
-    if rows:
+    if console.shows_notes and (rows := count_noise(context, filters)):
         console.note(
             f"{plural(rows, 'operation')} that Windows does by itself left out; --all counts them too"
         )

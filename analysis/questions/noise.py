@@ -24,9 +24,7 @@ def count_noise(context: QueryContext, filters: Filters) -> int:
     every = replace(filters, noise=None)
     usage = context.usage(every)
     if usage is None:
-        return context.engine.count(context.rows(every)) - context.engine.count(
-            context.rows(replace(filters, noise=False))
-        )
+        return context.engine.count(context.rows(replace(every, operation="noise")))
     total = f"SELECT sum(events)::BIGINT AS rows FROM {usage.source} WHERE noise"
     rows = context.engine.fetch(Relation(total, (("rows", "int64"),))).column(0)
     return int(rows[0].as_py() or 0)

@@ -69,9 +69,14 @@ class Settings:
                 _print(paint(lead + visible(command), "dim", sys.stderr))
                 lead = "      "
 
+    @property
+    def shows_notes(self) -> bool:
+        """Whether `note` prints: what costs a query is asked only then."""
+        return not self.quiet and is_terminal(sys.stderr)
+
     def note(self, text: str) -> None:
         """Print a remark if a person reads standard error, unless --quiet."""
-        if not self.quiet and is_terminal(sys.stderr):
+        if self.shows_notes:
             _print(paint(f"regtrace: {visible(text)}", "dim", sys.stderr))
 
     def warn(self, text: str) -> None:
