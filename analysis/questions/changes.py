@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from analysis.answers.net_changes import NetChanges
     from analysis.regfile.files import RegFiles
 
-__all__ = ["ChangesQuery", "of_changes", "query", "reg_files"]
+__all__ = ["ChangesQuery", "markdown_text", "of_changes", "query", "reg_files"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +75,8 @@ class ChangesQuery(ArrowSource):
 
     def to_markdown(self) -> str:
         """Run the query and return the answer as a document in Markdown, a table a key."""
-        from analysis.regfile.markdown import markdown_table
-
-        found = self.net_changes()
-        about = [*_about(self.context, self.filters), *found.sentences]
-        return markdown_table(found.rows.slice(0, self.limit), about=about)
+        net = self.net_changes()
+        return markdown_text(self.context, replace(net, rows=net.rows.slice(0, self.limit)), self.filters)
 
     def _rows(self, found: "NetChanges") -> "pa.Table":
         return with_texts(self.context.labelled(found.rows.slice(0, self.limit)))
@@ -107,6 +104,13 @@ def query(
 def of_changes(filters: Filters) -> Filters:
     """Return the filters of the changes for .reg files: a user may be given only for the names of keys in them."""
     return filters if any(map(user_root, filters.keys)) else replace(filters, user=None)
+
+
+def markdown_text(context: QueryContext, net: "NetChanges", filters: Filters) -> str:
+    """Return net changes as a document in Markdown, a table a key; `filters` are those of their query."""
+    from analysis.regfile.markdown import markdown_table
+
+    return markdown_table(net.rows, about=[*_about(context, filters), *net.sentences])
 
 
 def reg_files(

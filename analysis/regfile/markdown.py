@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from analysis.regfile.syntax import printable
 from tracer.registry.values import decode_value
 
 __all__ = ["code_span", "markdown_table"]
@@ -45,7 +46,7 @@ def code_span(text: str) -> str:
     """
     if not text:
         return ""
-    shown = "".join(letter if letter.isprintable() else f"\\u{{{ord(letter):X}}}" for letter in text)
+    shown = printable(text)
     longest = max((len(run) for run in re.findall("`+", shown)), default=0)
     fence = "`" * (longest + 1)
     # A space at each side is taken off again by readers; needed where a backtick or space stands there.

@@ -23,6 +23,7 @@ __all__ = [
     "encode_file",
     "key_line",
     "key_name",
+    "printable",
     "shown_data",
     "value_gone",
     "value_line",
@@ -131,10 +132,19 @@ def comment(text: str) -> str:
     >>> comment("a\r\n[-HKEY_LOCAL_MACHINE\\SOFTWARE]")
     '; a\\u{D}\\u{A}[-HKEY_LOCAL_MACHINE\\SOFTWARE]'
     """
-    if not text.isprintable():
-        text = "".join(letter if letter.isprintable() else f"\\u{{{ord(letter):X}}}" for letter in text)
-    text = text.rstrip()
+    text = printable(text).rstrip()
     return f"; {text}." if text.endswith("\\") else f"; {text}"
+
+
+def printable(text: str) -> str:
+    r"""Return text with everything that Unicode does not call printable as ``\u{HEX}``.
+
+    >>> printable("a\0")
+    'a\\u{0}'
+    """
+    if text.isprintable():
+        return text
+    return "".join(letter if letter.isprintable() else f"\\u{{{ord(letter):X}}}" for letter in text)
 
 
 def shown_data(kind: int | None, data: bytes) -> str:

@@ -67,7 +67,8 @@ class Fold(StrEnum):
     NOISE = "noise"
 
 
-_ENDINGS = (".reg", ".ps1")
+_SCRIPT = ".ps1"
+_ENDINGS = (".reg", _SCRIPT)
 _SHOWN = 10  # so many changes that a file lacks are named here, of more only the reasons; the file lists them
 
 
@@ -125,7 +126,7 @@ def changes(
     machine that was traced. Each ends with a list of what it cannot do, which is also said here: data never seen
     or cut, and names that no such file can hold.
     """
-    from analysis.questions.changes import of_changes, reg_files
+    from analysis.questions.changes import markdown_text, of_changes, reg_files
     from cli.options.zones import find_zone
     from cli.output.destination import Output
     from cli.questions import asking, filters_of
@@ -140,16 +141,18 @@ def changes(
     writes_files = reg is not None or undo is not None
     asked = of_changes(filters) if writes_files else filters
     with asking(capture, asked, target, fail_on_loss=fail_on_loss) as question:
-        query = question.queries.changes(fold=None if fold is None else fold.value)
-        net = query.net_changes()
+        net = question.queries.changes(fold=None if fold is None else fold.value).net_changes()
         of_user = replace(question.filters, user=filters.user)
-        for path, direction in ((reg, "apply"), (undo, "undo")):
-            if path is not None:
-                is_script = path.suffix.lower() == ".ps1"
-                files = reg_files(question.context, net, of_user, powershell=is_script)
-                _write_file(files, direction, path, force=force)
+        wanted = [(path, which) for path, which in ((reg, "apply"), (undo, "undo")) if path is not None]
+        files = {
+            ending: reg_files(question.context, net, of_user, powershell=ending == _SCRIPT)
+            for ending in {path.suffix.lower() for path, _ in wanted}
+        }
+        for path, which in wanted:
+            _write_file(files[path.suffix.lower()], which, path, force=force)
         if markdown is not None:
-            _write_markdown(query.to_markdown(), markdown, force=force)
+            text = markdown_text(question.context, net, question.filters)
+            _write_markdown(text, markdown, force=force)
         rows = net.rows if limit is None else net.rows.slice(0, limit)
         lines = partial(change_lines, zone=target.zone, color=target.color, by_process=by is By.PROCESS)
         question.print(rows, lines, noun="net change", limit=limit)
