@@ -7,7 +7,7 @@ from random import Random
 
 from tracer.scenarios.data import parse_data
 from tracer.simulate.options import SimulationOptions
-from tracer.simulate.registry import Key, Registry, Value
+from tracer.simulate.registry import Key, Registry
 
 __all__ = ["USERS", "make_machine"]
 
@@ -253,12 +253,7 @@ def make_machine(options: SimulationOptions, random: Random) -> Registry:
 
 def _put(key: Key, name: str, words: str) -> None:
     """Put a value into the model, from the short form of `parse_data`."""
-    kind, data = parse_data(words)
-    for value in key.values:
-        if value.name.upper() == name.upper():
-            value.type, value.data = kind, data
-            return
-    key.values.append(Value(name, kind, data))
+    key.put_value(name, *parse_data(words))
 
 
 def _fill(top: Key, table: str) -> None:

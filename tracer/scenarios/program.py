@@ -12,12 +12,12 @@ from tracer.simulate import key_information
 from tracer.simulate.actors import Handle, Process
 from tracer.simulate.registry import Key, Value, encode_text
 
-__all__ = ["Program", "find_value"]
+__all__ = ["Program"]
 
 _SUCCESS, _REPARSE, _NO_MORE, _NOT_FOUND = 0, 0x104, 0x8000001A, 0xC0000034
 _CREATED, _EXISTED = 1, 2
 _BASIC, _PARTIAL, _FULL, _HANDLE_TAGS = 0, 2, 1, 7
-_DELETE_KEY, _QUERY_KEY, _FLUSH_KEY, _ENUMERATE_KEY, _ENUMERATE_VALUE = 3, 4, 12, 8, 9
+_DELETE_KEY, _QUERY_KEY, _ENUMERATE_KEY, _ENUMERATE_VALUE = 3, 4, 8, 9
 _ROOTS = {
     "HKLM": "\\REGISTRY\\MACHINE",
     "HKCR": "\\REGISTRY\\MACHINE\\SOFTWARE\\Classes",
@@ -54,10 +54,9 @@ class Program:
         """Open a key, which is made where it does not exist, and the keys above it too."""
         root, rest = self._root(path)
         self._tick()
-        parent, missing = self._world.walk(f"{root.key.path}\\{rest}")
-        native = "\\".join((parent.path, *missing))
+        parent, missing, native, through_link = self._resolve(root, rest)
         request = rest
-        if fold_name(native) != fold_name(f"{root.key.path}\\{rest}"):  # through a link
+        if through_link:
             self._write_open(root, rest, native, None, _REPARSE, create=True)
             self._tick()
             request = native
@@ -89,7 +88,7 @@ class Program:
     def query(self, handle: Handle, name: str) -> Data | None:
         """Read a value; None where it does not exist."""
         self._tick()
-        value = find_value(handle.key, name)
+        value = handle.key.find_value(name)
         if value is None:
             self._sink.write_value_query(
                 self._thread, handle, _NOT_FOUND, name, encode_text(name), _PARTIAL, 0, None
@@ -113,12 +112,9 @@ class Program:
     def set(self, handle: Handle, name: str, data: Data) -> None:
         """Write a value."""
         self._tick()
-        value = find_value(handle.key, name)
-        previous = (value.type, value.data) if value is not None else None
-        if value is None:
-            value = Value(name, *data)
-            handle.key.values.append(value)
-        value.type, value.data = data
+        value = handle.key.find_value(name)
+        previous = None if value is None else (value.type, value.data)
+        value = handle.key.put_value(name, *data)
         self._world.story.note_change(self.pid, handle.key.path, value.name, previous, data)
         self._sink.write_value_set(self._thread, handle, _SUCCESS, Value(value.name, *data), previous)
 
@@ -134,7 +130,7 @@ class Program:
         if handle is None:
             return
         self._tick()
-        value = find_value(handle.key, name)
+        value = handle.key.find_value(name)
         if value is not None:
             handle.key.values.remove(value)
             self._world.story.note_change(
@@ -162,24 +158,16 @@ class Program:
 
     def enumerate_keys(self, handle: Handle) -> list[str]:
         """Read the names of all keys below a key."""
-        keys = list(handle.key.children)
-        for index, key in enumerate(keys):
-            self._tick()
-            size, data = key_information.key_information(_BASIC, key, build=self._sink.wants_data)
-            self._write_entry(_ENUMERATE_KEY, handle, index, _BASIC, size, data)
-        self._tick()
-        self._write_entry(_ENUMERATE_KEY, handle, len(keys), _BASIC, 0, None)
+        keys, build = list(handle.key.children), self._sink.wants_data
+        entries = [key_information.key_information(_BASIC, key, build=build) for key in keys]
+        self._enumerate(_ENUMERATE_KEY, handle, _BASIC, entries)
         return [key.name for key in keys]
 
     def enumerate_values(self, handle: Handle) -> list[str]:
         """Read all values of a key, with their data."""
-        values = list(handle.key.values)
-        for index, value in enumerate(values):
-            self._tick()
-            size, data = key_information.value_information(_FULL, value, build=self._sink.wants_data)
-            self._write_entry(_ENUMERATE_VALUE, handle, index, _FULL, size, data)
-        self._tick()
-        self._write_entry(_ENUMERATE_VALUE, handle, len(values), _FULL, 0, None)
+        values, build = list(handle.key.values), self._sink.wants_data
+        entries = [key_information.value_information(_FULL, value, build=build) for value in values]
+        self._enumerate(_ENUMERATE_VALUE, handle, _FULL, entries)
         return [value.name for value in values]
 
     def query_key(self, handle: Handle, information_class: int = _BASIC) -> None:
@@ -191,11 +179,6 @@ class Program:
         self._sink.write_information(
             self._thread, _QUERY_KEY, handle, _SUCCESS, information_class, size, data
         )
-
-    def flush(self, handle: Handle) -> None:
-        """Write a hive to the disk."""
-        self._tick()
-        self._sink.write_key_operation(self._thread, _FLUSH_KEY, handle, _SUCCESS)
 
     # within
 
@@ -221,22 +204,27 @@ class Program:
         if base in self._roots.values():
             self.query_key(base, _HANDLE_TAGS)
         self._tick()
-        key, missing = self._world.walk(f"{base.key.path}\\{request}")
-        native = "\\".join((key.path, *missing))
+        key, missing, native, through_link = self._resolve(base, request)
         if missing:
             self._write_open(base, request, native, None, _NOT_FOUND)
             return None
-        if fold_name(native) != fold_name(f"{base.key.path}\\{request}"):  # through a link
+        if through_link:
             self._write_open(base, request, native, None, _REPARSE)
             self._tick()
             return self._opened(base, native, key)
         return self._opened(base, request, key)
 
+    def _resolve(self, base: Handle, request: str) -> tuple[Key, list[str], str, bool]:
+        """Return the last key on the way that exists, the missing names, the true path, and whether a link led there."""
+        asked = f"{base.key.path}\\{request}"
+        key, missing = self._world.walk(asked)
+        native = "\\".join((key.path, *missing))
+        return key, missing, native, fold_name(native) != fold_name(asked)
+
     def _opened(
         self, base: Handle | None, request: str, key: Key, *, create: bool = False, disposition: int = 0
     ) -> Handle:
-        spelled = request if request[:1] == "\\" or base is None else f"{base.spelled}\\{request}"
-        handle = Handle(key, spelled)
+        handle = Handle(key, _spelled(base, request))
         self._write_open(base, request, key.path, handle, _SUCCESS, create=create, disposition=disposition)
         self.process.handles.append(handle)
         return handle
@@ -245,20 +233,29 @@ class Program:
         self, base: Handle | None, request: str, path: str, handle: Handle | None, status: int, *,
         create: bool = False, disposition: int = 0,
     ) -> None:  # fmt: skip
-        spelled = request if request[:1] == "\\" or base is None else f"{base.spelled}\\{request}"
         self._sink.write_open(
-            self._thread, base, request, path, spelled, handle, status, disposition, create=create
+            self._thread,
+            base,
+            request,
+            path,
+            _spelled(base, request),
+            handle,
+            status,
+            disposition,
+            create=create,
         )
 
-    def _write_entry(
-        self, operation: int, handle: Handle, index: int, class_: int, size: int, data: bytes | None
+    def _enumerate(
+        self, operation: int, handle: Handle, class_: int, entries: list[tuple[int, bytes]]
     ) -> None:
-        """Write an enumeration; `data` None is the end of the list."""
-        status = _NO_MORE if data is None else _SUCCESS
-        self._sink.write_enumeration(self._thread, operation, handle, status, index, class_, size, data)
+        """Write an enumeration, entry by entry, and the call that meets its end."""
+        for index, (size, data) in enumerate(entries):
+            self._tick()
+            self._sink.write_enumeration(self._thread, operation, handle, _SUCCESS, index, class_, size, data)
+        self._tick()
+        self._sink.write_enumeration(self._thread, operation, handle, _NO_MORE, len(entries), class_, 0, None)
 
 
-def find_value(key: Key, name: str) -> Value | None:
-    """Return the value of a key with that name in any case, or None."""
-    folded = fold_name(name)
-    return next((value for value in key.values if fold_name(value.name) == folded), None)
+def _spelled(base: Handle | None, request: str) -> str:
+    """Return the path of a request, letter by letter."""
+    return request if request[:1] == "\\" or base is None else f"{base.spelled}\\{request}"

@@ -7,7 +7,7 @@ from tracer.scenarios.data import Data
 from tracer.scenarios.machine import USERS, make_machine
 from tracer.scenarios.story import Story
 from tracer.simulate.options import SimulationOptions
-from tracer.simulate.registry import Key, Value
+from tracer.simulate.registry import Key
 from tracer.simulate.sink import Sink
 
 __all__ = ["World"]
@@ -43,8 +43,7 @@ class World:
             key = self.registry.machine
         for component in rest.split("\\"):
             key = key.add(component)
-        key.values = [one for one in key.values if fold_name(one.name) != fold_name(name)]
-        key.values.append(Value(name, *data))
+        key.put_value(name, *data)
 
     def tick(self) -> None:
         """Let a little time pass."""

@@ -80,6 +80,20 @@ class Key:
         """Return the child of that name in any case, or None."""
         return self._folded.get(fold_name(name))
 
+    def find_value(self, name: str) -> "Value | None":
+        """Return the value of that name in any case, or None."""
+        folded = fold_name(name)
+        return next((value for value in self.values if fold_name(value.name) == folded), None)
+
+    def put_value(self, name: str, type_: int, data: bytes) -> "Value":
+        """Return the value of that name with this content; it is made if it does not exist."""
+        value = self.find_value(name)
+        if value is None:
+            value = Value(name, type_, data)
+            self.values.append(value)
+        value.type, value.data = type_, data
+        return value
+
     def add(self, name: str) -> "Key":
         """Return the child `name`; it is made if it does not exist."""
         folded = fold_name(name)
