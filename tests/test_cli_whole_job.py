@@ -181,6 +181,14 @@ def test_the_demo_does_the_whole_job_and_finds_the_story(tmp_path, scenario):
         assert invoke("demo", target, "--events", 3000, "--force").exit_code == 0
 
 
+@pytest.mark.slow
+def test_the_demo_takes_a_folder_with_any_name(tmp_path):
+    target = tmp_path / "a {capture} {0} {folder}"
+    shown = invoke("demo", target, "--events", 1000, "--scenario", "works")
+    assert shown.exit_code == 0, shown.stderr
+    assert (target / "demo.regtrace").is_dir()
+
+
 def test_the_demo_refuses_an_unknown_story(tmp_path):
     shown = invoke("demo", tmp_path / "demo", "--scenario", "instaler")
     assert shown.exit_code == 2

@@ -73,11 +73,6 @@ class ChangesQuery(ArrowSource):
         dated = doubtful(several[0], self.filters) is not None
         return self.context.engine.table(_touched(several[0], self.filters, dated=dated))
 
-    def to_markdown(self) -> str:
-        """Run the query and return the answer as a document in Markdown, a table a key."""
-        net = self.net_changes()
-        return markdown_text(self.context, replace(net, rows=net.rows.slice(0, self.limit)), self.filters)
-
     def _rows(self, found: "NetChanges") -> "pa.Table":
         return with_texts(self.context.labelled(found.rows.slice(0, self.limit)))
 

@@ -32,48 +32,48 @@ _SEED = 2
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """A step: what it shows, and the words of the command; `{capture}` and `{folder}` are filled in."""
+    """A step: what it shows, and the words of its command; names of files stand for those in the folder."""
 
     title: str
     words: tuple[str, ...]
 
 
 _PRODUCT = r"HKLM\SOFTWARE\Contoso\Notes"
-_STATE = ("{capture}", "--process", "Ledger.exe", "--limit", "8")
+_LEDGER = ("demo.regtrace", "--process", "Ledger.exe", "--limit", "8")
 _STORIES = {
     "installer": (
-        _Step("who changed the registry", ("who", "{capture}", "--operation", "write", "--limit", "6")),
+        _Step("who changed the registry", ("who", "demo.regtrace", "--operation", "write", "--limit", "6")),
         _Step(
             "what setup.exe and its children left behind, and a file that takes it back",
-            ("changes", "{capture}", "--tree", "setup.exe", "--fold", "noise", "--limit", "12", "--undo", "{folder}/undo.reg"),
+            ("changes", "demo.regtrace", "--tree", "setup.exe", "--fold", "noise", "--limit", "12", "--undo", "undo.reg"),
         ),
-        _Step("one key's history: what was there before each write", ("history", "{capture}", _PRODUCT)),
+        _Step("one key's history: what was there before each write", ("history", "demo.regtrace", _PRODUCT)),
     ),
     "persistence": (
-        _Step("who changed the registry", ("who", "{capture}", "--operation", "write", "--limit", "8")),
+        _Step("who changed the registry", ("who", "demo.regtrace", "--operation", "write", "--limit", "8")),
         _Step(
             "what the script and its children planted, and a file that takes it back",
-            ("changes", "{capture}", "--tree", "wscript.exe", "--undo", "{folder}/undo.reg"),
+            ("changes", "demo.regtrace", "--tree", "wscript.exe", "--undo", "undo.reg"),
         ),
-        _Step("who else touched one of these keys", ("who", "{capture}", r"HKLM\SOFTWARE\Microsoft\Windows NT\CurrentVersion\Winlogon")),
+        _Step("who else touched one of these keys", ("who", "demo.regtrace", r"HKLM\SOFTWARE\Microsoft\Windows NT\CurrentVersion\Winlogon")),
     ),
     "slow-start": (
-        _Step("what the application read again though nothing had changed", ("redundant", *_STATE)),
-        _Step("what it reads by the clock", ("redundant", "{capture}", "--polling", "--limit", "5")),
-        _Step("what it looks for in vain", ("errors", *_STATE)),
-        _Step("which handles it never closed", ("handles", "{capture}", "--by", "key", "--problems", "--limit", "5")),
+        _Step("what the application read again though nothing had changed", ("redundant", *_LEDGER)),
+        _Step("what it reads by the clock", ("redundant", "demo.regtrace", "--polling", "--limit", "5")),
+        _Step("what it looks for in vain", ("errors", *_LEDGER)),
+        _Step("which handles it never closed", ("handles", "demo.regtrace", "--by", "key", "--problems", "--limit", "5")),
     ),
     "works": (
-        _Step("what the program read of its settings", ("timeline", "{capture}", "--process", "ReportViewer.exe", "--operation", "query", "--limit", "20")),
-        _Step("what it changed", ("changes", "{capture}", "--process", "ReportViewer.exe")),
+        _Step("what the program read of its settings", ("timeline", "demo.regtrace", "--process", "ReportViewer.exe", "--operation", "query", "--limit", "20")),
+        _Step("what it changed", ("changes", "demo.regtrace", "--process", "ReportViewer.exe")),
     ),
     "fails": (
-        _Step("where this run parts from the one that works", ("diff", "{folder}/works.regtrace", "{capture}", "--process", "ReportViewer.exe", "--first")),
-        _Step("what differs between both", ("diff", "{folder}/works.regtrace", "{capture}", "--fold", "all,noise", "--only", "values", "--process", "ReportViewer.exe")),
+        _Step("where this run parts from the one that works", ("diff", "works.regtrace", "demo.regtrace", "--process", "ReportViewer.exe", "--first")),
+        _Step("what differs between both", ("diff", "works.regtrace", "demo.regtrace", "--fold", "all,noise", "--only", "values", "--process", "ReportViewer.exe")),
     ),
     "boot": (
-        _Step("which processes were busy", ("hot", "{capture}", "--by", "process", "--limit", "8")),
-        _Step("what ran at logon", ("timeline", "{capture}", "--key", r"**\CurrentVersion\Run*", "--limit", "20")),
+        _Step("which processes were busy", ("hot", "demo.regtrace", "--by", "process", "--limit", "8")),
+        _Step("what ran at logon", ("timeline", "demo.regtrace", "--key", r"**\CurrentVersion\Run*", "--limit", "20")),
     ),
 }  # fmt: skip
 # Whose operations the picture and the files show.
@@ -85,6 +85,7 @@ _SHOWN = {
     "fails": ("--process", "ReportViewer.exe"),
     "boot": ("--process", "services.exe"),
 }
+_WRITING = {"-o", "--undo"}  # options that name an output
 _GO_ON = (
     "regtrace info {capture}",
     "regtrace timeline {capture} --key 'HKLM\\SOFTWARE' --subtree --operation write",
@@ -117,17 +118,18 @@ def demo(
     options = SimulationOptions(events=events, seed=_SEED)
     check_scenario(scenario, options)
     _prepare(folder, force=force)
-    capture = folder / "demo.regtrace"
-    steps = _Steps(context, folder, capture)
+    steps = _Steps(context, folder, force=force)
     manifest = _make(steps, scenario, "demo", options, force=force)
     if scenario == "fails":  # nothing shows why a run fails but one that works
         _make(steps, "works", "works", options, force=force)
+    capture = folder / "demo.regtrace"
+    places = {name: str(folder / name) for name in ("demo.regtrace", "works.regtrace", "undo.reg")}
     for step in _STORIES[scenario]:
-        writes = force and "--undo" in step.words
-        steps.run(step.title, (*step.words, "--force") if writes else step.words)
-    _draw(steps, scenario, force=force)
-    _write_timeline(steps, scenario, force=force)
-    steps.begin("what was named, and what was lost", ("info", "{capture}"))
+        steps.run(step.title, [places.get(word, word) for word in step.words])
+    operations = (str(capture), *_SHOWN[scenario])
+    _draw(steps, operations)
+    _write_timeline(steps, operations)
+    steps.begin("what was named, and what was lost", ("info", str(capture)))
     _show_quality(capture, manifest)
     console.say("")
     console.headline("Go on with:")
@@ -136,39 +138,37 @@ def demo(
 
 
 class _Steps:
-    """Numbered steps, each a command that is printed and run."""
+    """Numbered steps, each a command that is printed and run; with `force` outputs are replaced.
 
-    def __init__(self, context: typer.Context, folder: Path, capture: Path) -> None:
-        self._context, self.folder, self._capture, self._count = context, folder, capture, 0
+    Attributes:
+        folder: where everything goes.
+    """
 
-    def begin(self, title: str, words: Sequence[str]) -> list[str]:
-        """Print the title and the command of a step; return its words."""
+    def __init__(self, context: typer.Context, folder: Path, *, force: bool) -> None:
+        self._context, self.folder, self._force, self._count = context, folder, force, 0
+
+    def begin(self, title: str, words: Sequence[str]) -> None:
+        """Print the title and the command of a step."""
         self._count += 1
         if self._count > 1:
             console.say("")
         console.headline(f"{self._count}. {title}")
-        filled = [word.format(capture=self._capture, folder=self.folder) for word in words]
-        console.command(f"   regtrace {' '.join(map(quoted, filled))}")
-        return filled
-
-    def run_too(self, words: Sequence[str]) -> None:
-        """Print another command of the step and do what it does."""
-        _run_verb(self._context, self._said(words))
+        console.command(f"   regtrace {' '.join(map(quoted, words))}")
 
     def run(self, title: str, words: Sequence[str]) -> None:
         """Print a step and do what its command does."""
-        _run_verb(self._context, self.begin(title, words))
+        words = self._forced(words)
+        self.begin(title, words)
+        _run_verb(self._context, words)
 
-    def _said(self, words: Sequence[str]) -> list[str]:
-        places = {"{capture}": str(self._capture)}
-        filled = [
-            places.get(
-                word, word.replace("{folder}", str(self.folder)) if word.startswith("{folder}") else word
-            )
-            for word in words
-        ]
-        console.command(f"   regtrace {' '.join(map(quoted, filled))}")
-        return filled
+    def run_too(self, words: Sequence[str]) -> None:
+        """Print another command of the step and do what it does."""
+        words = self._forced(words)
+        console.command(f"   regtrace {' '.join(map(quoted, words))}")
+        _run_verb(self._context, words)
+
+    def _forced(self, words: Sequence[str]) -> Sequence[str]:
+        return (*words, "--force") if self._force and not _WRITING.isdisjoint(words) else words
 
 
 def _run_verb(context: typer.Context, words: Sequence[str]) -> None:
@@ -222,28 +222,23 @@ def _make(
     return ingest_with_progress([trace], target, force=force)
 
 
-def _draw(steps: _Steps, scenario: str, *, force: bool) -> None:
-    """Draw a picture, where the extra is there."""
+def _draw(steps: _Steps, operations: Sequence[str]) -> None:
+    """Draw a picture of some operations, where the extra is there."""
     if importlib.util.find_spec("altair") is None or importlib.util.find_spec("vl_convert") is None:
         return
     picture = str(steps.folder / "timeline.html")
-    steps.run(
-        "a picture to open in a browser",
-        ("plot", "timeline", "{capture}", *_SHOWN[scenario], "-o", picture, *(["--force"] if force else [])),
-    )
+    steps.run("a picture to open in a browser", ("plot", "timeline", *operations, "-o", picture))
     console.say(f"wrote {picture}")
 
 
-def _write_timeline(steps: _Steps, scenario: str, *, force: bool) -> None:
-    """Write the timeline of the story as CSV and Parquet."""
-    for ending in ("csv", "parquet"):
-        target = str(steps.folder / f"timeline.{ending}")
-        words = ("timeline", "{capture}", *_SHOWN[scenario], "-o", target, *(["--force"] if force else []))
-        if ending == "csv":
-            steps.run("the timeline as CSV and Parquet, all columns", words)
-        else:
-            steps.run_too(words)
-        console.say(f"wrote {target}")
+def _write_timeline(steps: _Steps, operations: Sequence[str]) -> None:
+    """Write the timeline of some operations as CSV and Parquet."""
+    targets = [str(steps.folder / name) for name in ("timeline.csv", "timeline.parquet")]
+    first, second = (("timeline", *operations, "-o", target) for target in targets)
+    steps.run("the timeline as CSV and Parquet, all columns", first)
+    console.say(f"wrote {targets[0]}")
+    steps.run_too(second)
+    console.say(f"wrote {targets[1]}")
 
 
 def _show_quality(capture: Path, manifest: "Manifest") -> None:
