@@ -8,6 +8,7 @@ import re
 
 import pytest
 from browser import Browser, find_browser
+from busy_capture import busy_capture
 from small_capture import write_capture
 
 pytest.importorskip("altair", reason="pictures need the extra plots")
@@ -16,9 +17,6 @@ from analysis.charts import operations
 from analysis.charts.figures import PICTURES
 from analysis.filters import Filters
 from analysis.open import open_capture
-from tracer.ingest.pipeline import ingest
-from tracer.simulate import simulate
-from tracer.simulate.options import SimulationOptions
 
 PROGRAM = find_browser()
 pytestmark = [
@@ -36,19 +34,7 @@ def browser(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def busy(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("pages")
-    options = SimulationOptions(
-        events=5000,
-        seed=3,
-        gap_us=300,
-        lost_buffers=0.1,
-        hostile_names=0.2,
-        nul_names=0.1,
-        surrogate_names=0.1,
-    )
-    simulate(folder / "busy.etl", options)
-    ingest([folder / "busy.etl"], folder / "busy.regtrace")
-    with open_capture(folder / "busy.regtrace") as opened:
+    with busy_capture(tmp_path_factory.mktemp("pages"), events=5000) as opened:
         yield opened
 
 

@@ -14,6 +14,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from busy_capture import busy_capture
 from small_capture import HOSTILE, joined_rows, write_capture
 from typer.testing import CliRunner
 
@@ -32,8 +33,6 @@ from cli.app import VERBS, Verb, app
 from cli.commands.plot import Kind
 from tracer.errors import UsageError
 from tracer.ingest.pipeline import ingest
-from tracer.simulate import simulate
-from tracer.simulate.options import SimulationOptions
 
 RUN = "HKLM\\SOFTWARE\\Vendor\\Run"
 
@@ -46,19 +45,7 @@ def capture(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def busy(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("pictures")
-    options = SimulationOptions(
-        events=4000,
-        seed=3,
-        gap_us=300,
-        lost_buffers=0.1,
-        hostile_names=0.2,
-        nul_names=0.1,
-        surrogate_names=0.1,
-    )
-    simulate(folder / "busy.etl", options)
-    ingest([folder / "busy.etl"], folder / "busy.regtrace")
-    with open_capture(folder / "busy.regtrace") as opened:
+    with busy_capture(tmp_path_factory.mktemp("pictures"), events=4000) as opened:
         yield opened
 
 
