@@ -1,6 +1,6 @@
 """Empty answers and mistyped words: what is said of them, and whether it is true."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -53,7 +53,29 @@ filters = st.builds(
     start=st.sampled_from([None, "+30s", "+1000000s"]),
     end=st.sampled_from([None, "+40s", "-1000000s"]),
     where=st.sampled_from([None, "data_size > 4", "false"]),
+    process_tree=st.sampled_from([None, "*", "*.exe", "setup.exe"]),
+    noise=st.sampled_from([None, True, False]),
 )
+
+
+def test_every_filter_has_words() -> None:
+    every = rt.Filters(
+        key="HKLM", subtree=True, value="v", process="a.exe", pid=4, process_tree="b.exe", operation="set",
+        status="error", start="+1s", end="+2s", where="true", user="alice", noise=False,
+    )  # fmt: skip
+    assert set(every.stated()) == {field.name for field in fields(rt.Filters)}
+    assert {name for _, names in filter_words(every) for name in names} == set(every.stated())
+
+
+def test_a_process_tree_is_one_of_what_leaves_nothing(capture: Capture) -> None:
+    rows = capture.timeline()
+    image = rows["process"].dropna().iloc[0]
+    own = set(capture.timeline(process_tree=image)["operation"])
+    other = next(name for name in rows["operation"] if name not in own)
+    said = why_empty(capture.context, rt.Filters(process_tree=image, operation=other))
+    # The operation alone has events: to name it alone would be false.
+    assert said is not None
+    assert f"without the process {image} and what it started" in said
 
 
 @pytest.mark.slow

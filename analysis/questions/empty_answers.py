@@ -54,6 +54,8 @@ def filter_words(filters: Filters) -> Iterator[tuple[str, tuple[str, ...]]]:
     if filters.process is not None or filters.pid is not None:
         asked = " and ".join(str(one) for one in (filters.process, filters.pid) if one is not None)
         yield f"the process {asked}", ("process", "pid")
+    if filters.process_tree is not None:
+        yield f"the process {filters.process_tree} and what it started", ("process_tree",)
     for name in ("operation", "status"):
         words = getattr(filters, name)
         if words is not None:
@@ -65,6 +67,8 @@ def filter_words(filters: Filters) -> Iterator[tuple[str, tuple[str, ...]]]:
         yield f"the last time {filters.end}", ("end",)
     if filters.where is not None:
         yield f"the condition {filters.where}", ("where",)
+    if filters.noise is False:
+        yield "that a program asked for it (noise left out)", ("noise",)
 
 
 def without(filters: Filters, *names: str) -> Filters:

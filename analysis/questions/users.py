@@ -6,7 +6,6 @@ USERNAME of the user's own `Volatile Environment`, the account that Procmon ran 
 """
 
 import bisect
-import difflib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from analysis.engine.connection import answer, engine_errors
 from analysis.engine.open_engine import OpenEngine
 from analysis.engine.relation import Relation, quoted
 from tracer.errors import UsageError
+from tracer.registry.suggestions import closest
 from tracer.registry.text import decode_name, fold_name
 from tracer.registry.user_keys import as_current_user, is_profile, is_sid, sid_of, user_root
 from tracer.store.manifest import Manifest
@@ -189,10 +189,9 @@ class Users:
         return "; ".join(said)
 
     def _others(self, word: str) -> str:
-        by_name = {fold_name(user.name): user.name for user in self.users if user.name}
-        close = difflib.get_close_matches(fold_name(word), by_name, 1)
+        close = closest(word, (user.name for user in self.users if user.name), 1)
         if close:
-            return f"did you mean {by_name[close[0]]}?"
+            return f"did you mean {close[0]}?"
         listed = " or ".join(str(user) for user in self.people[:4])
         return f"give {listed}" if listed else "it has no user's keys"
 
