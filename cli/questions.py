@@ -144,9 +144,8 @@ def asking(path: Path, filters: Filters, output: Output, *, fail_on_loss: bool =
     Raises:
         UsageError: a filter cannot be understood, or the capture does not know the key.
     """
-    keys = [filters.key] if isinstance(filters.key, str) else filters.key
     with opened(path) as capture:
-        check_keys(capture, keys, subtree=filters.subtree, user=filters.user)
+        check_keys(capture, filters.keys, subtree=filters.subtree, user=filters.user)
         filters = in_zone(capture, filters, output.zone)
         warn_of_process(capture, filters)
         _check_interval(capture, filters, output.zone)

@@ -115,8 +115,7 @@ def table_of(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> dict[
 def command(capture: "Source", filters: Filters) -> str:
     """Return the command line that lists the operations of a picture, without times."""
     words = ["regtrace", "timeline", capture.path.name]
-    keys = [filters.key] if isinstance(filters.key, str) else list(filters.key or ())
-    for key in keys:
+    for key in filters.keys:
         words += ["--key", key]
     if filters.subtree:
         words.append("--subtree")

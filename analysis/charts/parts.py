@@ -292,9 +292,8 @@ def chosen_bar(span: Span, y: alt.Y, *, height: int) -> alt.Chart:
 
 def described(filters: Filters) -> str:
     """Return the filters in words, for a title."""
-    keys = [filters.key] if isinstance(filters.key, str) else list(filters.key or ())
-    title = shorten(", ".join(keys), 90) or "everything"
-    if keys and filters.subtree:
+    title = shorten(", ".join(filters.keys), 90) or "everything"
+    if filters.keys and filters.subtree:
         title += " and below"
     words = {
         "value": filters.value if filters.value is None or filters.value else "(default)",
