@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from analysis.capture import Capture, Questions
 from analysis.filters import Filters
+from analysis.questions.class_names import with_meanings
 from analysis.questions.context import QueryContext
 from analysis.questions.noise import count_noise
 from cli.captures import check_keys, fail_if_lossy, in_zone, opened, print_rows, warn_of_process
@@ -19,7 +20,6 @@ from cli.output.console import console
 from cli.output.destination import Output, Render
 from cli.output.phrases import plural
 from tracer.errors import UsageError
-from tracer.registry.value_columns import with_texts
 
 __all__ = ["Question", "asking", "few_rows", "filters_of", "say_noise"]
 
@@ -114,7 +114,7 @@ class Question:
             is_page: whether the rows are a page that is shown as a whole.
         """
         if isinstance(answer, pa.Table):
-            rows = with_texts(self.context.labelled(answer))
+            rows = with_meanings(self.context, self.context.labelled(answer))
         elif isinstance(answer, pa.RecordBatchReader):
             rows = self.context.with_hosts(answer)
         else:

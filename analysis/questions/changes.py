@@ -8,12 +8,12 @@ from analysis.engine.phrases import phrase
 from analysis.engine.relation import Relation
 from analysis.filters import Filters
 from analysis.questions.caveats import find_caveats
+from analysis.questions.class_names import with_meanings
 from analysis.questions.context import QueryContext
 from analysis.questions.evidence import doubtful, surroundings
 from analysis.questions.query import ArrowSource, check_limit, frame_of
 from tracer.errors import UsageError
 from tracer.registry.user_keys import user_root
-from tracer.registry.value_columns import with_texts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -74,7 +74,7 @@ class ChangesQuery(ArrowSource):
         return self.context.engine.table(_touched(several[0], self.filters, dated=dated))
 
     def _rows(self, found: "NetChanges") -> "pa.Table":
-        return with_texts(self.context.labelled(found.rows.slice(0, self.limit)))
+        return with_meanings(self.context, self.context.labelled(found.rows.slice(0, self.limit)))
 
 
 def query(

@@ -5,6 +5,7 @@ captures are in `analysis.dataset`.
 """
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from analysis.engine.open_engine import OpenEngine
 from analysis.engine.phrases import Value, phrase
 from analysis.engine.relation import Columns, Relation
 from analysis.filters import Filters
+from analysis.questions.class_names import Names, find_class_names
 from analysis.questions.key_conditions import key_condition, key_number, literal
 from analysis.questions.users import User, Users, by_batch, find_users, merged_users, with_key_users
 from analysis.times import parse_time
@@ -51,15 +53,17 @@ class QueryContext:
         self.path = path
         self.manifest = manifest
         self.engine = engine
-        self._users: Users | None = None
 
-    @property
+    @cached_property
     def users(self) -> Users:
         """The users whose keys the captures hold; they are looked for once."""
-        if self._users is None:
-            nameless = any(manifest.shows_user for _, manifest in self.stores)
-            self._users = merged_users(self.path.name, self.users_by_store(), nameless=nameless)
-        return self._users
+        nameless = any(manifest.shows_user for _, manifest in self.stores)
+        return merged_users(self.path.name, self.users_by_store(), nameless=nameless)
+
+    @cached_property
+    def class_names(self) -> Names:
+        """The names of COM classes that the captures tell; they are looked for once."""
+        return find_class_names(self)
 
     def users_sentence(self, filters: Filters) -> str | None:
         """Return the sentence that says whose keys HKCU and HKCR are; None where no key begins so."""

@@ -16,6 +16,7 @@ from analysis.engine.phrases import phrase
 from analysis.engine.relation import Relation, columns_of
 from analysis.filters import Filters
 from analysis.questions.caveats import find_caveats, with_caveats
+from analysis.questions.class_names import with_classes
 from analysis.questions.context import QueryContext
 from analysis.questions.evidence import surroundings
 from analysis.questions.query import ArrowSource, check_limit
@@ -85,7 +86,9 @@ class DiffQuery(ArrowSource):
             with engine_errors():
                 answer = differences(rows, self.folds)
                 answer = answer if self.bookkeeping else without_bookkeeping(answer)
-                return with_texts(answer.slice(0, self.limit))
+                answer = answer.slice(0, self.limit)
+                sides = {"a": ours, "b": theirs}
+                return with_classes(with_texts(answer), answer, lambda column: sides[column[0]].class_names)
 
     def to_pandas(self, *, depth: int = 1) -> "pd.DataFrame":
         """Return the differences; `attrs["doubts"]` has the caveats of both sides."""

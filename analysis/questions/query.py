@@ -10,11 +10,12 @@ from analysis.engine.relation import Relation
 from analysis.engine.value_functions import relation_with_texts
 from analysis.filters import Filters
 from analysis.questions.caveats import find_caveats, with_caveats
+from analysis.questions.class_names import with_meanings
 from analysis.questions.context import QueryContext
 from analysis.questions.empty_answers import why_empty
 from analysis.questions.unknown_names import warn_unknown
+from analysis.questions.users import by_batch
 from tracer.errors import UsageError
-from tracer.registry.value_columns import stream_with_texts, with_texts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,7 +64,8 @@ class Query(ArrowSource):
         """
         found = self.context.engine.fetch(self.relation)
         with engine_errors():
-            return with_texts(self.context.labelled(found if self.finish is None else self.finish(found)))
+            rows = found if self.finish is None else self.finish(found)
+            return with_meanings(self.context, self.context.labelled(rows))
 
     def reader(self, batch_rows: int = _BATCH_ROWS) -> "pa.RecordBatchReader":
         """Run the query and return the answer as a stream of Arrow batches, for answers larger than memory.
@@ -75,7 +77,7 @@ class Query(ArrowSource):
             raise UsageError("this answer has no stream; use to_arrow() or to_pandas()")
         with engine_errors():
             rows = stream(self.context.engine, self.relation.sql, batch_rows)
-        return stream_with_texts(self.context.labelled_batches(rows))
+        return by_batch(self.context.labelled_batches(rows), lambda batch: with_meanings(self.context, batch))
 
     def total(self) -> int:
         """Return how many rows the answer would have without its limit."""

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 from analysis.engine.connection import engine_errors, stream
 from analysis.engine.value_functions import relation_with_texts
 from analysis.filters import Filters
+from analysis.questions.class_names import with_meanings
 from analysis.questions.context import QueryContext
 from analysis.questions.query import Query, check_limit
 from analysis.questions.ranges import ranges, stream_ranges
 from analysis.questions.users import KEY_USER, by_batch, with_key_users
 from tracer.errors import UsageError
 from tracer.registry.suggestions import advice
-from tracer.registry.value_columns import stored_names, with_texts
+from tracer.registry.value_columns import stored_names
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -74,7 +75,7 @@ class TimelineQuery(Query):
         """Return rows with whose key each is about, where that is asked for, and with the texts of values."""
         if KEY_USER in self.names:
             rows = with_key_users(rows, lambda: self.context.users)
-        return with_texts(rows, self.names)
+        return with_meanings(self.context, rows, self.names)
 
 
 def query(

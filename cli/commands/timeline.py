@@ -121,7 +121,8 @@ def timeline(
         warn_of_process(source, filters)
         filters = in_zone(source, filters, target.zone)
         # A table makes its cells of the data itself.
-        columns = EVENT_COLUMNS if target.format == "table" else source.event_columns
+        shown = (*EVENT_COLUMNS, "data_meaning", "previous_meaning")
+        columns = shown if target.format == "table" else source.event_columns
         listed = [name for name in source.event_columns if name in columns or name not in SHOWN_COLUMNS]
         rows = timeline_reader(source, filters, limit=limit, columns=listed)
         count = print_rows(

@@ -19,6 +19,7 @@ _IDENTIFIER = re.compile(
     r"(\{[0-9A-Fa-f]{8})(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}(\})|(S-1-5-21)(?:-\d+){3}(-\d+)", re.ASCII
 )
 _SHORTEST = 4
+_LABEL = 12  # columns, below which nothing stands behind a key
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +129,7 @@ def lay_out_below(
     *,
     width: int,
     ids: Sequence[str] = (),
+    labels: Sequence[str] = (),
     color: bool = False,
     mark: str = "…",
 ) -> Iterator[str]:
@@ -138,11 +140,14 @@ def lay_out_below(
         columns: the other columns.
         width: the columns of the terminal.
         ids: what stands behind a key that is shortened, for each row (`TextColumn`); none: nothing.
+        labels: what stands behind a key where there is room, for each row; none: nothing.
         color: as for `lay_out`.
         mark: as for `lay_out`.
     """
+    plain = [""] * len(paths)
     if len(set(paths)) == 1 and paths[0]:
-        yield path_line(paths[0], width, number=ids[0] if ids else "", color=color, mark=mark)
+        line = path_line(paths[0], width, number=ids[0] if ids else "", color=color, mark=mark)
+        yield line + _label(paths[0], labels[0] if labels else "", width, mark)
         yield from lay_out(columns, width=width, color=color, mark=mark)
         return
     indent = TextColumn("", [""] * len(paths))
@@ -150,9 +155,10 @@ def lay_out_below(
     if any(column.title for column in columns):
         yield next(lines)
     last = None
-    for path, number, line in zip(paths, ids or [""] * len(paths), lines, strict=True):
+    for path, number, label, line in zip(paths, ids or plain, labels or plain, lines, strict=True):
         if path != last:
-            yield path_line(path, width, number=number, color=color, mark=mark) if path else _NO_KEY
+            title = path_line(path, width, number=number, color=color, mark=mark) if path else _NO_KEY
+            yield title + _label(path, label, width, mark)
             last = path
         yield line
 
@@ -161,6 +167,12 @@ def path_line(path: str, width: int, *, number: str = "", color: bool = False, m
     """Return the line with the key of the rows below it; `number`: what stands behind it where it is shortened."""
     line = _cut(_marked(visible(quote_name(path)), mark), width, mark, number)
     return with_style(line, "bold") if color else line
+
+
+def _label(path: str, label: str, width: int, mark: str) -> str:
+    """Return what stands behind a key, shortened to the room there is; "" where that is too little."""
+    room = width - cell_width(visible(quote_name(path))) - 1
+    return f" {cut_end(_marked(visible(label), mark), room, mark)}" if label and room >= _LABEL else ""
 
 
 def _made_visible(column: TextColumn, mark: str, *, shortens: bool) -> TextColumn:

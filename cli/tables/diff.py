@@ -9,6 +9,7 @@ import pyarrow as pa
 from cli.output.columns import text_cells
 from cli.output.phrases import plural
 from cli.output.table import TextColumn, lay_out, lay_out_below, path_line
+from cli.tables.meanings import with_meaning
 from cli.tables.timeline import DATA_WIDTH, below_common, value_cells
 from tracer.registry.text import fold_name
 from tracer.registry.values import show_value
@@ -100,7 +101,7 @@ def _state(rows: pa.Table, side: str) -> list[str]:
         if what in ("operation", "process"):
             cells.append("" if count is None else f"{count:,}x")
         elif known in ("write", "read"):
-            shown = f"[{meaning}]" if meaning else show_value(*content, limit=_BYTES)
+            shown = with_meaning(show_value(*content, limit=_BYTES), meaning)
             cells.append("[not captured]" if text is None else shown)
         else:
             cells.append(known or "")

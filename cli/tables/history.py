@@ -9,6 +9,7 @@ import pyarrow as pa
 from cli.output.answer_columns import short_ids, with_hosts
 from cli.output.columns import text_cells
 from cli.output.table import TextColumn, lay_out, lay_out_below
+from cli.tables.meanings import with_meaning
 from cli.tables.timeline import DATA_WIDTH, process_cells, time_cells, value_cells
 from tracer.registry.values import show_value
 
@@ -33,15 +34,13 @@ _NOTES = {  # note -> its letter on a terminal, and what it means
 def content_cell(kind: int | None, data: bytes | None, size: int | None, meaning: str | None = None) -> str:
     """Return a value's content, short enough for a table; "" where unknown.
 
-    What well-known data means (`tracer.registry.decoders`) stands in square brackets, in place of its bytes.
+    What well-known data means stands in square brackets (`cli.tables.meanings`).
     """
-    if meaning is not None:
-        return f"[{meaning}]"
     if kind is None and data is None and size is None:
         return ""
     if data is None and size == 0:  # nothing was captured because there is nothing
         data = b""
-    return show_value(kind, data, size, limit=_BYTES)
+    return with_meaning(show_value(kind, data, size, limit=_BYTES), meaning)
 
 
 def history_lines(

@@ -10,6 +10,7 @@ from cli.output.answer_columns import short_ids
 from cli.output.columns import host_cells, text_cells
 from cli.output.returned import key_facts_text
 from cli.output.table import TextColumn, lay_out, lay_out_below
+from cli.tables.meanings import class_cells, with_meaning
 from tracer.registry.decoders import data_meaning
 from tracer.registry.ntstatus import is_failure, status_name
 from tracer.registry.operations import BY_NAME
@@ -101,7 +102,8 @@ def timeline_lines(
     if width is None:
         yield from lay_out(columns, color=color)
     else:
-        yield from lay_out_below(keys, columns, width=width, ids=short_ids(rows), color=color)
+        below = class_cells(rows)
+        yield from lay_out_below(keys, columns, width=width, ids=short_ids(rows), labels=below, color=color)
     yield from legend
 
 
@@ -187,8 +189,19 @@ def value_cells(rows: pa.Table) -> list[str]:
 def data_cells(rows: pa.Table) -> list[str]:
     """Return the data that each row wrote or read, as text."""
     names = ("operation", "data_type", "data", "data_size", "previous_type", "previous_data", "previous_size",
-             "disposition", "requested_name", "index", "detail", "display_key", "value_name")  # fmt: skip
-    return [_one_data(*values) for values in zip(*(_values(rows, name) for name in names), strict=True)]
+             "disposition", "requested_name", "index", "detail")  # fmt: skip
+    columns = [_values(rows, name) for name in names]
+    meanings = [_meanings(rows, "data_"), _meanings(rows, "previous_")]
+    return [_one_data(*values) for values in zip(*columns, *meanings, strict=True)]
+
+
+def _meanings(rows: pa.Table, prefix: str) -> list[str | None]:
+    """Return what data means; live rows have no column that says it."""
+    if f"{prefix}meaning" in rows.schema.names:
+        return _values(rows, f"{prefix}meaning")
+    data = "data" if prefix == "data_" else f"{prefix}data"
+    inputs = (_values(rows, name) for name in ("display_key", "value_name", f"{prefix}type", data))
+    return [data_meaning(*row) for row in zip(*inputs, strict=True)]
 
 
 def _one_data(
@@ -203,12 +216,11 @@ def _one_data(
     requested: str | None,
     index: int | None,
     detail: str | None,
-    key: str | None,
-    value_name: str | None,
+    meaning: str | None,
+    previous_meaning: str | None,
 ) -> str:
-    def shown(kind: int | None, data: bytes | None, size: int | None) -> str:
-        meaning = data_meaning(key, value_name, kind, data)
-        return f"[{meaning}]" if meaning else show_value(kind, data, size, limit=_BYTES)
+    def shown(kind: int | None, data: bytes | None, size: int | None, means: str | None) -> str:
+        return with_meaning(show_value(kind, data, size, limit=_BYTES), means)
 
     parts = []
     if index is not None:
@@ -217,14 +229,14 @@ def _one_data(
         parts.append({1: "new key", 2: "existing key"}.get(disposition, f"disposition {disposition}"))
     if operation == "RenameKey" and requested:
         parts.append(f"to {requested}")
-    text = key_facts_text(operation, detail) or shown(kind, data, size)
+    text = key_facts_text(operation, detail) or shown(kind, data, size, meaning)
     if kind is not None and data is None and size is None:
         text = type_name(kind)  # a read that asked for no more
     if data is None and size == 0:
         # Nothing was captured because there is nothing; without a type nobody can tell of what.
         text = "" if kind is None else show_value(kind, b"", 0)
     if previous is not None or previous_size is not None:
-        before = shown(previous_kind, previous, previous_size)
+        before = shown(previous_kind, previous, previous_size, previous_meaning)
         text = f"{text}, was {before}".removeprefix(", ")
     if text:
         parts.append(text)

@@ -3,7 +3,7 @@ r"""Well-known data of values, read for people: what a FILETIME, a UserAssist en
 `DECODERS` is the table: which keys and values each is for, what it makes of them, and where the format is published. A
 decoder that cannot read the data says nothing, so unknown stays bytes. Whoever shows a meaning names its decoder, and the data
 stays beside it. General decoders go by the name of the value and then by the data, which must fit to the last field; no decoder
-goes by the data alone.
+goes by the data alone. COM_CLASS stands beside the table: only a capture knows what a class is called.
 """
 
 import codecs
@@ -16,7 +16,7 @@ from functools import cache, lru_cache
 from tracer.registry.text import decode_name
 from tracer.registry.values import ValueType
 
-__all__ = ["DECODERS", "Decoder", "data_meaning"]
+__all__ = ["COM_CLASS", "DECODERS", "Decoder", "data_meaning"]
 
 _WIN32 = "https://learn.microsoft.com/windows/win32/api/"
 _MS_DTYP = "https://learn.microsoft.com/openspecs/windows_protocols/ms-dtyp/"
@@ -196,6 +196,11 @@ def _run_mru(_: str, data: bytes) -> str | None:
     return text.removesuffix("\\1") if text.endswith("\\1") else None
 
 
+def _class_name(_: str, data: bytes) -> str | None:
+    """Read the name of a class, or its ProgID, before the first NUL."""
+    return decode_name(data).partition("<U+0000>")[0] or None
+
+
 DECODERS: tuple[Decoder, ...] = (
     Decoder(
         "UserAssist",
@@ -281,6 +286,16 @@ DECODERS: tuple[Decoder, ...] = (
         f"{_MS_DTYP}001eec5a-7f8b-4293-9e21-ca349392db40",
     ),
     Decoder("SID", "", r".*Sid", _BYTES, _sid, f"{_MS_DTYP}f992ad60-0fe4-4b87-9fed-beb478836861"),
+)
+
+# The name of a class, by which `analysis.questions.class_names` says what a CLSID means.
+COM_CLASS = Decoder(
+    "COM class",
+    r"\\CLSID\\\{[^\\]*\}(\\(VersionIndependent)?ProgID)?$",
+    "",
+    _TEXTS,
+    _class_name,
+    "https://learn.microsoft.com/windows/win32/com/clsid-key-hklm",
 )
 
 

@@ -16,7 +16,6 @@ __all__ = [
     "names_with_texts",
     "raw_columns",
     "stored_names",
-    "stream_with_texts",
     "type_names",
     "value_meanings",
     "value_texts",
@@ -123,14 +122,6 @@ def makers_of(names: Sequence[str]) -> dict[str, tuple[str, ...]]:
         makers[value.text] = ("value_text", value.kind, value.data, value.size)
         makers[value.meaning] = ("value_meaning", value.key, value.value_name, value.kind, value.data)
     return makers
-
-
-def stream_with_texts(
-    reader: pa.RecordBatchReader, columns: Sequence[str] | None = None
-) -> pa.RecordBatchReader:
-    """Return a stream `with_texts`."""
-    batches = (with_texts(batch, columns) for batch in reader)
-    return pa.RecordBatchReader.from_batches(_schema(reader.schema, columns), batches)
 
 
 def type_names(kinds: pa.Array) -> pa.Array:

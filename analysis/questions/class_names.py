@@ -1,0 +1,150 @@
+"""Names of COM classes, as captures themselves tell them, beside the CLSIDs of an answer.
+
+What tells a name is in `tracer.registry.class_ids`. A name holds for all of a capture, whenever it was read or
+written; of a dataset for all captures.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+from analysis.engine.connection import answer, engine_errors
+from tracer.registry.class_ids import (
+    CLASS_KEYS,
+    CLSID_SIZES,
+    class_of_key,
+    class_of_meaning,
+    class_of_name,
+    class_of_text,
+    class_words,
+)
+from tracer.registry.decoders import COM_CLASS
+from tracer.registry.value_columns import makers_of, with_texts
+from tracer.registry.values import ValueType
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from analysis.questions.context import QueryContext
+
+__all__ = ["Names", "find_class_names", "with_classes", "with_meanings"]
+
+Names = Mapping[str, str]  # CLSID in upper case -> what the class is called
+_Rows = TypeVar("_Rows", "pa.Table", "pa.RecordBatch")
+_OF_ROWS = ("data_meaning", "meaning")  # of the value that a row is about: its key's class is told here
+_FEW_ROWS = 5_000
+_MOST = 2_048  # bytes of data that can be a name
+_MOST_NAMES = 3  # different names of one class that are told
+
+
+def with_meanings(context: "QueryContext", rows: _Rows, columns: Sequence[str] | None = None) -> _Rows:
+    """Return the rows `with_texts`, whose meanings also name the classes that the context knows."""
+    return with_classes(with_texts(rows, columns), rows, lambda _: context.class_names)
+
+
+def with_classes(finished: _Rows, rows: _Rows, names: Callable[[str], Names]) -> _Rows:
+    """Return rows whose meanings also say which class a CLSID is.
+
+    Args:
+        finished: what `with_texts` made of the rows.
+        rows: the rows.
+        names: finds the names for a column of meanings; it is called only where that column may name a class.
+    """
+    for column, (function, *inputs) in makers_of(rows.schema.names).items():
+        if function != "value_meaning" or column not in finished.schema.names or column in rows.schema.names:
+            continue
+        key, _, kind, data = (rows.column(name) for name in inputs)
+        classes = _of_data(kind, data, finished.column(column))
+        keys = _of_keys(key, data) if column in _OF_ROWS else {}
+        if classes or keys:
+            finished = _told(finished, column, classes, keys, names(column))
+    return finished
+
+
+def find_class_names(context: "QueryContext") -> dict[str, str]:
+    """Return the names of the classes that the captures of a context tell, by CLSID in upper case."""
+    keys, events = (context.relation(name).source for name in ("keys", "stored_events"))
+    with engine_errors():
+        found = answer(
+            context.engine,
+            f"SELECT key_id, folded_path, display_path FROM {keys} WHERE regexp_matches(folded_path, '{CLASS_KEYS}')",
+        ).to_pylist()
+        if not found:
+            return {}
+        rows = answer(
+            context.engine,
+            f"SELECT key_id, data FROM {events} WHERE key_id IN ({', '.join(str(row['key_id']) for row in found)}) "
+            "AND status = 0 AND data_type IN (1, 2) AND value_name = '' AND data IS NOT NULL "
+            f"AND octet_length(data) BETWEEN coalesce(data_size, 0) AND {_MOST} ORDER BY sequence",
+        ).to_pylist()
+    paths = {row["key_id"]: (row["folded_path"], row["display_path"]) for row in found}
+    tellers: tuple[dict[str, dict[str, None]], dict[str, dict[str, None]]] = ({}, {})  # the class, ProgIDs
+    for key_id, data in dict.fromkeys((row["key_id"], row["data"]) for row in rows):
+        folded, shown = paths[key_id]
+        text = COM_CLASS.read("", data)
+        clsid, below = class_of_key(folded)
+        is_prog_id = clsid is None or bool(below)
+        if clsid is None:  # the key ProgID\CLSID
+            clsid, text = class_of_text(ValueType.SZ, data), shown.split("\\")[-2]
+        if clsid is not None and text:
+            tellers[is_prog_id].setdefault(clsid, {})[text] = None
+    return {
+        clsid: " or ".join(list(names)[:_MOST_NAMES]) + " or others" * (len(names) > _MOST_NAMES)
+        for clsid, names in (tellers[1] | tellers[0]).items()
+    }
+
+
+def _of_data(kinds: "pa.Array", data: "pa.Array", meanings: "pa.Array") -> dict[int, str]:
+    """Return the CLSIDs that data may be, by row."""
+    if data.null_count == len(data):
+        return {}
+    places: Sequence[int] = range(len(data))
+    if len(data) > _FEW_ROWS:  # Arrow's functions take longer to load than a look at few rows
+        import pyarrow.compute as pc
+
+        fits = pc.is_in(pc.binary_length(data), pc.cast(CLSID_SIZES, pc.binary_length(data).type))
+        places = pc.indices_nonzero(pc.fill_null(fits, False)).to_pylist()
+        kinds, data, meanings = (column.take(places) for column in (kinds, data, meanings))
+    rows = zip(places, *(column.to_pylist() for column in (kinds, data, meanings)), strict=True)
+    classes = (
+        (row, class_of_meaning(said) if said else class_of_text(kind, some)) for row, kind, some, said in rows
+    )
+    return {row: clsid for row, clsid in classes if clsid is not None}
+
+
+def _of_keys(paths: "pa.Array", data: "pa.Array") -> dict[int, str]:
+    """Return the CLSIDs that are names of keys, by row; of rows without data."""
+    import pyarrow as pa
+
+    if not data.null_count:
+        return {}
+    encoded = paths.combine_chunks() if hasattr(paths, "combine_chunks") else paths
+    encoded = encoded.dictionary_encode()
+    classes = {
+        place: clsid
+        for place, path in enumerate(encoded.dictionary.to_pylist())
+        if path is not None and (clsid := class_of_name(path.rpartition("\\")[2])) is not None
+    }
+    if not classes:
+        return {}
+    indices, is_known = encoded.indices, data.is_valid()
+    places: Sequence[int] = range(len(indices))
+    if len(indices) > _FEW_ROWS:
+        import pyarrow.compute as pc
+
+        places = pc.indices_nonzero(pc.is_in(indices, pa.array(list(classes), indices.type))).to_pylist()
+        indices, is_known = indices.take(places), is_known.take(places)
+    rows = zip(places, indices.to_pylist(), is_known.to_pylist(), strict=True)
+    return {row: classes[place] for row, place, known in rows if place in classes and not known}
+
+
+def _told(rows: _Rows, column: str, data: dict[int, str], keys: dict[int, str], names: Names) -> _Rows:
+    """Return rows with the names of classes in a column of meanings."""
+    import pyarrow as pa
+
+    meanings = rows.column(column).to_pylist()
+    for classes, is_key in ((keys, True), (data, False)):
+        for row, clsid in classes.items():
+            if clsid in names and not (is_key and meanings[row]):
+                meanings[row] = class_words(names[clsid], meanings[row], is_key=is_key)
+    made = pa.array(meanings, pa.string())
+    return rows.set_column(rows.schema.names.index(column), rows.schema.field(column), made)
