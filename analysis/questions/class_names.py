@@ -5,9 +5,11 @@ written; of a dataset for all captures.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from analysis.engine.connection import answer, engine_errors
+from analysis.engine.open_engine import OpenEngine
+from analysis.engine.relation import Relation
 from tracer.registry.class_ids import (
     CLASS_KEYS,
     CLSID_SIZES,
@@ -24,8 +26,6 @@ from tracer.registry.values import ValueType
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from analysis.questions.context import QueryContext
-
 __all__ = ["Names", "find_class_names", "with_classes", "with_meanings"]
 
 Names = Mapping[str, str]  # CLSID in upper case -> what the class is called
@@ -36,7 +36,18 @@ _MOST = 2_048  # bytes of data that can be a name
 _MOST_NAMES = 3  # different names of one class that are told
 
 
-def with_meanings(context: "QueryContext", rows: _Rows, columns: Sequence[str] | None = None) -> _Rows:
+class _Captures(Protocol):
+    """What of a context (`analysis.questions.context.QueryContext`) is needed here."""
+
+    engine: OpenEngine
+
+    @property
+    def class_names(self) -> Names: ...
+
+    def relation(self, name: str) -> Relation: ...
+
+
+def with_meanings(context: _Captures, rows: _Rows, columns: Sequence[str] | None = None) -> _Rows:
     """Return the rows `with_texts`, whose meanings also name the classes that the context knows."""
     return with_classes(with_texts(rows, columns), rows, lambda _: context.class_names)
 
@@ -60,7 +71,7 @@ def with_classes(finished: _Rows, rows: _Rows, names: Callable[[str], Names]) ->
     return finished
 
 
-def find_class_names(context: "QueryContext") -> dict[str, str]:
+def find_class_names(context: _Captures) -> dict[str, str]:
     """Return the names of the classes that the captures of a context tell, by CLSID in upper case."""
     keys, events = (context.relation(name).source for name in ("keys", "stored_events"))
     with engine_errors():
