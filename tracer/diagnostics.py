@@ -163,6 +163,32 @@ COUNTERS = {
     "pml_user_unknown": Counter(
         "info", "Keys kept as HKCU: nothing in the Procmon file says whose they are."
     ),
+    "hive_dirty": Counter(
+        "warning",
+        "The hive was not written as a whole, and no transaction log that belongs to it lies beside it: what it holds may "
+        "be older than its time; copy NAME.LOG1 and NAME.LOG2 with it.",
+    ),
+    "hive_log_stale": Counter("info", "A transaction log holds nothing that the hive does not hold already."),
+    "hive_log_dropped": Counter(
+        "warning",
+        "A transaction log was left out: it does not follow the one before, or the hive cannot be read after it.",
+    ),
+    "hive_odd_header": Counter("warning", "The checksum of the hive's base block does not fit."),
+    "hive_cut": Counter("warning", "The hive states more bytes than the file holds: it was cut."),
+    "hive_bad_list": Counter(
+        "warning", "A key of the hive states more subkeys or values than can be read: the others are unknown."
+    ),
+    "hive_bad_key": Counter("warning", "A key of the hive cannot be read; what is below it is unknown."),
+    "hive_lost_keys": Counter(
+        "info", "Keys of a damaged hive that no list holds, and that name their parent: they were read."
+    ),
+    "hive_bad_value": Counter(
+        "warning", "A value of the hive cannot be read; its key has more than is shown."
+    ),
+    "hive_bad_data": Counter("warning", "Data of a value of the hive cannot be read; it is unknown."),
+    "hive_bad_class": Counter(
+        "warning", "The class name of a key of the hive cannot be read; it is unknown."
+    ),
     "foreign_records": Counter("info", "Records of providers that are neither registry nor process."),
 }
 
