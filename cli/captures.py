@@ -117,6 +117,7 @@ def print_rows(
     asked: tuple[Capture, Filters] | None = None,
     total: Callable[[], int] | None = None,
     is_page: bool = False,
+    needs: str = "",
 ) -> int:
     """Write rows, print their number for a person, and return it.
 
@@ -129,6 +130,7 @@ def print_rows(
         asked: the capture and the filters; a table then shows users' keys below HKCU.
         total: counts the rows without the limit; None where nobody knows.
         is_page: whether the rows are a page that is shown as a whole.
+        needs: what the question is about (`analysis.questions.query.Query.needs`).
     """
     spelling = None if asked is None else _Spelling(*asked)
 
@@ -157,7 +159,7 @@ def print_rows(
         console.say(f"wrote {plural(count, noun)} to {output.path}{more}")
     elif is_terminal(sys.stderr):
         console.say(f"{plural(count, noun)}{more}" if count else f"no {noun} fits")
-    if not count and asked is not None and (reason := why_empty(asked[0].context, asked[1])):
+    if not count and asked is not None and (reason := why_empty(asked[0].context, asked[1], needs)):
         console.say(reason)
     return count
 

@@ -121,9 +121,18 @@ class Question:
             rows = answer.to_arrow()
         own_sql = isinstance(answer, pa.RecordBatchReader)
         asked = None if own_sql else (self.capture, self.filters)
+        needs = getattr(answer, "needs", "")
         total = getattr(answer, "total", None)  # of a comparison nobody knows before it is made
         return print_rows(
-            rows, self.output, render, noun=noun, limit=limit, asked=asked, total=total, is_page=is_page
+            rows,
+            self.output,
+            render,
+            noun=noun,
+            limit=limit,
+            asked=asked,
+            total=total,
+            is_page=is_page,
+            needs=needs,
         )
 
     def say_noise(self) -> None:

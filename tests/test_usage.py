@@ -108,7 +108,8 @@ SQL = f"""
         count(*) FILTER (operation IN ('DeleteKey', 'DeleteValueKey')) AS deletes,
         count(*) FILTER (operation = 'CreateKey' AND coalesce(disposition, 0) NOT IN (1, 2)
             AND coalesce(status, 0) < 2147483648 AND coalesce(status, 0) <> 260
-            OR operation = 'SetInformationKey' AND information_class IS NULL) AS unclear_writes,
+            OR operation = 'SetInformationKey' AND information_class IS NULL
+            OR operation = 'CreateOrDelete') AS unclear_writes,
         count(*) FILTER (status >= 2147483648 AND status NOT IN (2147483653, 2147483674, 3221225507)) AS failures,
         count(*) FILTER (status = 3221225524) AS not_found,
         sum(data_size) FILTER (operation IN {READS} AND status < 2147483648)::BIGINT AS bytes_read,

@@ -189,6 +189,43 @@ COUNTERS = {
     "hive_bad_class": Counter(
         "warning", "The class name of a key of the hive cannot be read; it is unknown."
     ),
+    "log_bad_text": Counter(
+        "warning",
+        "Pieces of a text file that hold bytes which are no UTF-8 or UTF-16: read as code page 1252, or replaced by U+FFFD.",
+    ),
+    "log_bad_record": Counter(
+        "loss",
+        "Records of a log that cannot be read: cut, damaged, too long, or not in the form of the others.",
+    ),
+    "log_other_records": Counter(
+        "info",
+        "Records of a log that are no registry operations, or of a program whose records are not known.",
+    ),
+    "log_other_hosts": Counter(
+        "info", "Records of other computers than the one that was asked for; left out."
+    ),
+    "log_no_time": Counter(
+        "loss", "Records of a log without a readable time; left out, because they have no place in the order."
+    ),
+    "log_time_of_collector": Counter(
+        "warning",
+        "Records without the time of their operation: the time at which the event was written or collected was taken.",
+    ),
+    "log_no_target": Counter("warning", "Records of a log that name no key; rows without a key."),
+    "log_no_registry_events": Counter(
+        "warning",
+        "No record of the log is a registry operation: the program that wrote it was not set up to log them, the export was "
+        "filtered, or its form is not known; `--fields` names where its fields are.",
+    ),
+    "log_unclear_value": Counter(
+        "warning",
+        "Paths of values of which nothing proves where the key ends and the value's name begins; the likeliest was taken and flagged.",
+    ),
+    "sysmon_no_event_type": Counter(
+        "warning",
+        "Records of Sysmon's event 12 without its EventType (collectors overwrite it): a key was created or deleted, or a value "
+        "deleted; which, the record does not say.",
+    ),
     "foreign_records": Counter("info", "Records of providers that are neither registry nor process."),
 }
 

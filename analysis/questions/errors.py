@@ -38,4 +38,4 @@ def query(
             Filters(process=filters.process, pid=filters.pid, process_tree=filters.process_tree)
         ),
     )
-    return Query(context, filters, found.limit(check_limit(limit)))
+    return Query(context, filters, found.limit(check_limit(limit)), needs="failures")

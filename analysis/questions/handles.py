@@ -52,7 +52,7 @@ def query(
             )
         answers.append(found)
     largest = ("growth", "brief", "handles") if by == "key" else ()
-    return Query(context, filters, together(answers, largest, limit=limit))
+    return Query(context, filters, together(answers, largest, limit=limit), needs="handles")
 
 
 def _lives(context: QueryContext, filters: Filters, late_ns: int, *, problems: bool) -> Relation:

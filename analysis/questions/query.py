@@ -50,12 +50,14 @@ class Query(ArrowSource):
         filters: the filters of the rows; they decide which caveats matter.
         relation: the rows as the engine returns them, in order.
         finish: makes the answer of these rows, where the engine cannot: captured bytes become values.
+        needs: what the question is about, where not every source records it: "reads", "failures" or "handles".
     """
 
     context: QueryContext
     filters: Filters
     relation: Relation
     finish: "Callable[[pa.Table], pa.Table] | None" = None
+    needs: str = ""
 
     def to_arrow(self) -> "pa.Table":
         """Run the query and return the answer; in a dataset, with the columns `host` and `capture` first.
@@ -89,7 +91,7 @@ class Query(ArrowSource):
         Args:
             depth: how many calls below the user's own line the caller stands: there warnings point to.
         """
-        return frame_of(self.to_arrow(), self.context, self.filters, depth=depth + 1)
+        return frame_of(self.to_arrow(), self.context, self.filters, needs=self.needs, depth=depth + 1)
 
     def to_ibis(self) -> "Table":
         """Return the rows as a lazy Ibis table, in order, before they are finished."""
@@ -97,18 +99,21 @@ class Query(ArrowSource):
         return self.context.engine.table(rows)
 
 
-def frame_of(rows: "pa.Table", context: QueryContext, filters: Filters, *, depth: int) -> "pd.DataFrame":
+def frame_of(
+    rows: "pa.Table", context: QueryContext, filters: Filters, *, needs: str = "", depth: int
+) -> "pd.DataFrame":
     """Return an answer as a DataFrame with its caveats in `attrs["doubts"]`, and warn of unknown keys and processes.
 
     Args:
         rows: the answer.
         context: the context of the question.
         filters: the filters of the question.
+        needs: what the question is about (`Query.needs`).
         depth: how many calls below the user's own line the caller stands: there warnings point to.
     """
     frame = to_frame(rows)
     warn_unknown(context, filters, is_empty=not len(frame), depth=depth)
-    if not len(frame) and (reason := why_empty(context, filters)):
+    if not len(frame) and (reason := why_empty(context, filters, needs)):
         frame.attrs["empty"] = reason
     if sentence := context.users_sentence(filters):
         frame.attrs["users"] = sentence

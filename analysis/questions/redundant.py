@@ -34,7 +34,7 @@ def query(
     check_limit(limit)
     filters = filters.without_noise()
     answers = [_redundant(one, filters, min_count, polling=polling) for one in context.each(filters)]
-    return Query(context, filters, together(answers, ("redundant", "reads"), limit=limit))
+    return Query(context, filters, together(answers, ("redundant", "reads"), limit=limit), needs="reads")
 
 
 def _redundant(context: QueryContext, filters: Filters, min_count: int, *, polling: bool) -> Relation:

@@ -12,6 +12,7 @@ from cli.output.phrases import name_summary, plural, quoted, say_pipes
 from cli.output.progress import ProgressLine, count_text, duration_text
 
 if TYPE_CHECKING:
+    from tracer.named.context import NamedOptions
     from tracer.store.manifest import Manifest
 
 __all__ = ["EXAMPLES", "ingest", "ingest_with_progress"]
@@ -25,13 +26,18 @@ EXAMPLES = (
     ),
     Example("regtrace ingest PerfViewData.etl.zip", "the traces in an archive; also .gz, .bz2, .xz and .zst"),
     Example("zstd -dc boot.etl.zst | regtrace ingest - -o boot.regtrace", "what another program writes"),
+    Example("regtrace ingest sysmon.jsonl.gz -o host.regtrace", "Sysmon's events as a collector wrote them"),
+    Example(
+        "regtrace ingest forwarded.jsonl --each-host -o fleet",
+        "a capture for each computer, in the folder fleet",
+    ),
     Example("regtrace ingest app.etl --seed handles.csv", "names of keys that were open before the trace"),
 )
 
 
 def ingest(
     sources: Annotated[
-        list[Path], typer.Argument(metavar="SOURCE", help="Traces: .etl files, or Procmon .pml files; folders of them; packed ones; - for standard input.")
+        list[Path], typer.Argument(metavar="SOURCE", help="Traces and logs: .etl, Procmon .pml, event logs as JSON; folders of them; packed ones; - for standard input.")
     ],
     output: Annotated[
         Path | None,
@@ -49,12 +55,24 @@ def ingest(
         typer.Option("--control-set", metavar="N", min=1, max=999,
                      help="Number of the current control set, where the trace does not say."),
     ] = None,
+    host: Annotated[
+        str | None,
+        typer.Option("--host", metavar="NAME", help="The computer whose records are read, where a log holds those of several."),
+    ] = None,
+    each_host: Annotated[
+        bool,
+        typer.Option("--each-host", help="Make a folder with a capture for each computer of the logs; verbs read it as one dataset."),
+    ] = False,
+    fields: Annotated[
+        Path | None,
+        typer.Option("--fields", metavar="FILE.toml", help="Where a collector of your own puts the fields of events (docs/sources)."),
+    ] = None,
     fail_on_loss: FailOnLoss = False,
 ) -> None:  # fmt: skip
-    """Read traces, name their keys, and publish a capture.
+    """Read traces and logs, name their keys, and publish a capture.
 
     The type of a source is detected by its content: a Windows event trace (.etl, plain or compressed, also cut
-    short or never finished) or a Procmon log (.pml). A .zip, .gz, .bz2, .xz or .zst is unpacked beside the capture for
+    short or never finished), a Procmon log (.pml), or an event log as JSON (Sysmon). A .zip, .gz, .bz2, .xz or .zst is unpacked beside the capture for
     as long as it is read. Of a folder or a .zip all traces are read, and the verb says what it leaves out. The capture
     is a folder of Parquet files that appears when it is whole. Sources are only read; nothing is ever written to
     them. Damage and losses are counted and shown, not hidden.
@@ -63,7 +81,13 @@ def ingest(
 
     target = output or Path(bare_name(sources[0]) + ".regtrace")
     say_pipes(sources)
-    manifest = ingest_with_progress(sources, target, force=force, seed=seed, control_set=control_set)
+    options = _named_options(host, fields)
+    if each_host:
+        _ingest_each_host(sources, target, force=force, options=options, control_set=control_set)
+        return
+    manifest = ingest_with_progress(
+        sources, target, force=force, seed=seed, control_set=control_set, named=options
+    )
     if not manifest.complete:
         console.warn(f"the trace is incomplete; `regtrace info {quoted(target)}` says what is missing")
     console.hint(
@@ -75,6 +99,43 @@ def ingest(
         raise typer.Exit(Exit.LOSS)
 
 
+def _named_options(host: str | None, fields: Path | None) -> "NamedOptions | None":
+    """Return what the user said of logs; None for nothing."""
+    if host is None and fields is None:
+        return None
+    from tracer.logs.field_paths import EVENT_FIELDS, read_fields
+    from tracer.named.context import NamedOptions
+
+    return NamedOptions(host=host, fields={} if fields is None else read_fields(fields, EVENT_FIELDS))
+
+
+def _ingest_each_host(
+    sources: list[Path], folder: Path, *, force: bool, options: "NamedOptions | None", control_set: int | None
+) -> None:
+    """Make a folder with a capture for each computer that the logs are of."""
+    from dataclasses import replace
+
+    from tracer.ingest.hosts import find_hosts
+    from tracer.named.context import NamedOptions
+
+    options = options or NamedOptions()
+    with ProgressLine("computers") as line:
+        hosts = find_hosts(sources, options, progress=line)
+    if folder.suffix == ".regtrace":
+        folder = folder.with_suffix("")
+    folder.mkdir(parents=True, exist_ok=True)
+    for host, name in hosts:
+        ingest_with_progress(
+            sources,
+            folder / f"{name}.regtrace",
+            force=force,
+            control_set=control_set,
+            named=replace(options, host=host),
+        )
+    console.say(f"{folder}: {plural(len(hosts), 'capture')}, one for each computer")
+    console.hint(f"regtrace info {quoted(folder)}", f"regtrace who {quoted(folder)}")
+
+
 def ingest_with_progress(
     sources: list[Path],
     target: Path,
@@ -82,12 +143,15 @@ def ingest_with_progress(
     force: bool,
     seed: Path | None = None,
     control_set: int | None = None,
+    named: "NamedOptions | None" = None,
 ) -> "Manifest":
     """Ingest with a progress line, print a summary, and return the manifest."""
     from tracer.ingest.pipeline import ingest as publish
 
     with ProgressLine("ingest") as line:
-        manifest = publish(sources, target, force=force, seed=seed, control_set=control_set, progress=line)
+        manifest = publish(
+            sources, target, force=force, seed=seed, control_set=control_set, progress=line, named=named
+        )
         seconds = line.elapsed
     totals = manifest.totals
     events = totals.get("events", 0)

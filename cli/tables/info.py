@@ -12,6 +12,7 @@ from cli.output.progress import duration_text, size_text
 from cli.output.safe import visible
 from cli.output.table import TextColumn, cell_width, lay_out
 from tracer.schema import NAME_SOURCES
+from tracer.sources.abilities import ABILITIES
 
 __all__ = ["info_lines"]
 
@@ -159,15 +160,33 @@ def _capture(facts: Mapping[str, Any]) -> Iterator[_Section]:
                     "sha256": source.get("sha256"),
                     "unpacked from": _wrapper(source.get("wrapper")),
                     "recorded": _span(source),
-                    **(source.get("facts") or {}),
+                    **{
+                        name: fact
+                        for name, fact in (source.get("facts") or {}).items()
+                        if name != "rows_by_source"
+                    },
                 }
             ),
         )
+        yield from _abilities(source)
     yield _names(totals)
     operations = totals.get("operations")
     if operations:
         most_first = sorted(operations.items(), key=lambda counted: -counted[1])
         yield _counts("operations", dict(most_first), "row")
+
+
+def _abilities(source: Mapping[str, Any]) -> Iterator[_Section]:
+    """Yield what the rows of a source can tell and never do."""
+    counted = (source.get("facts") or {}).get("rows_by_source")
+    for word, count in counted.items() if isinstance(counted, dict) else ():
+        ability = ABILITIES.get(word)
+        if ability is not None:
+            sentences = {"tells": ability.tells, "never": "; ".join(ability.never), "mind": ability.caveat}
+            yield (
+                f"what {ability.name} tells ({plural(count, 'row')})",
+                [TextColumn("", [*sentences]), TextColumn("meaning", [*sentences.values()], shrink="end")],
+            )
 
 
 def _wrapper(wrapper: Mapping[str, Any] | None) -> str | None:

@@ -49,6 +49,8 @@ def is_unclear(row: dict[str, Any]) -> bool:
     if operation == "CreateKey":
         went_on = status == 0x104 or (status is not None and status >= 0x80000000)
         return row["disposition"] not in (1, 2) and not went_on
+    if operation == "CreateOrDelete":  # it changed something, and does not say what
+        return True
     return operation == "SetInformationKey" and row["information_class"] is None
 
 

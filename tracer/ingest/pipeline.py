@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +46,9 @@ from tracer.sources.notes import notes
 from tracer.store.manifest import Manifest
 from tracer.store.writer import PART_ROWS, ROW_GROUP, CaptureWriter
 
+if TYPE_CHECKING:
+    from tracer.named.context import NamedOptions
+
 __all__ = ["Progress", "ingest"]
 
 
@@ -59,12 +62,13 @@ def ingest(
     progress: Callable[[Progress], None] | None = None,
     kernels: Kernels | None = None,
     live: LiveFacts | None = None,
+    named: "NamedOptions | None" = None,
 ) -> Manifest:
     """Read the sources and publish them as the capture `target`.
 
     Args:
-        sources: .etl files (merged by time) or Procmon .pml files; one kind a capture, told by content. Also folders of
-            them, .zip archives, files packed as .gz, .bz2, .xz or .zst, pipes, and `-` for standard input.
+        sources: .etl files (merged by time), Procmon .pml files, or logs (Sysmon's events as JSON); one of these kinds a
+            capture, detected by content. Also folders of them, .zip archives, files packed as .gz, .bz2, .xz or .zst, pipes, and `-` for standard input.
         target: the capture directory to make.
         force: replace an existing capture.
         seed: table of objects open before the trace (schema.SEED), Parquet or CSV.
@@ -73,6 +77,7 @@ def ingest(
         kernels: the form of the loops that read .etl files; None: the compiled ones (extra `fast`) where they are
             installed and the files are large enough to pay for loading them. The capture is the same.
         live: what else is known of the .etl files, where regtrace recorded them itself.
+        named: what the user said of logs (Sysmon and others).
 
     Raises:
         SourceError: a source is not readable as what it should be.
@@ -86,13 +91,27 @@ def ingest(
     check_apart(target, [*paths, *([seed] if seed is not None else [])])  # before anything is unpacked
     with open_sources(paths, folder=target.parent, progress=progress) as found:
         kinds = {file.kind for file in found.files}
-        if len(kinds) > 1:
+        if len(kinds) > 1 and not kinds.isdisjoint({"etl", "pml"}):
             raise UsageError(
                 "the sources are of different kinds; ingest .etl and .pml files into captures of their own"
             )
         files, left_out = found.without_copies(), found.left_out
         read = [*paths, *(file.path for file in files), *([seed] if seed is not None else [])]
         with _no_collector(), CaptureWriter(target, force=force, sources=read) as writer:
+            if kinds.isdisjoint({"etl", "pml"}):
+                from tracer.named.context import NamedOptions
+                from tracer.named.ingest import ingest_named
+                from tracer.named.targets import KnownKeys
+
+                return ingest_named(
+                    files,
+                    writer,
+                    options=named or NamedOptions(),
+                    known=KnownKeys(),
+                    control_set=control_set,
+                    left_out=left_out,
+                    progress=progress,
+                )
             if kinds == {"pml"}:
                 from tracer.pml.ingest import ingest_pml
 

@@ -7,7 +7,6 @@ from tracer.live.pipeline import LivePipeline
 from tracer.live.record_sources import PIECE, Intake, RecordSource
 from tracer.live.records import RawRecord
 from tracer.live.stream import LiveStream, Surroundings
-from tracer.rows.process_tree import ProcessTree
 from tracer.session.options import SessionCounters
 
 __all__ = ["LiveFeed"]
@@ -20,7 +19,6 @@ class LiveFeed:
         source: where the records come from.
         stream: the source as the stream of a session, whose counters are asked for; None without a session.
         clock: seconds that only rise.
-        tree: as of `tracer.live.pipeline.LivePipeline`.
 
     Attributes:
         pipeline: what makes rows of the records; `begin` makes the one that knows the surroundings.
@@ -28,14 +26,9 @@ class LiveFeed:
     """
 
     def __init__(
-        self,
-        source: RecordSource,
-        stream: LiveStream | None,
-        clock: Callable[[], float] = time.monotonic,
-        *,
-        tree: ProcessTree | None = None,
+        self, source: RecordSource, stream: LiveStream | None, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._source, self._stream, self._clock, self._tree = source, stream, clock, tree
+        self._source, self._stream, self._clock = source, stream, clock
         self._intake = Intake(source)
         self.begin(Surroundings())
 
@@ -48,7 +41,6 @@ class LiveFeed:
             seed_ns=surroundings.seed_ns,
             control_set=surroundings.control_set,
             clock=self._clock,
-            tree=self._tree,
         )
         self._last_counters, self._last_dropped = self.counters, 0
 

@@ -73,6 +73,9 @@ OPERATIONS = (
     Operation("QueryKeyName", 48, "RegNtPostQueryKeyName", "post", "queryname"),
     Operation("SaveMergedKey", 50, "RegNtPostSaveMergedKey", "post", "savemerged"),
     # Seen by a tracing source, but no callback class stands for them.
+    Operation(
+        "CreateOrDelete", None, None, None, "createordelete"
+    ),  # a record of Sysmon's that lost which it was
     Operation("VirtualizeKey", None, None, None, "virtualize"),
     Operation("ChangeNotify", None, None, None, "notify"),
     Operation("HiveWork", None, None, None, "hive"),
@@ -214,6 +217,7 @@ _COUNTED = (
             Case(
                 ("SetInformationKey",), (Condition("information_class", 0, _ANY, inside=False, unknown=True),)
             ),
+            Case(("CreateOrDelete",), (Condition("status", 0, _ANY, unknown=True),)),  # whatever its status
         ),
         "creates that may have made the key, and settings that may be of the key, where the record does not say",
     ),

@@ -29,7 +29,7 @@ from tracer.store.manifest import MANIFEST_NAME
 
 __all__ = ["SourceFile", "SourceFiles", "bare_name", "holds_traces", "open_sources"]
 
-_TRACE_NAMES = (".etl", ".pml")
+_TRACE_NAMES = (".etl", ".pml", ".evtx")
 _BLOCK = 1 << 20
 _NESTED = "what is packed twice is not read: unpack it, and name what is in it"
 
@@ -42,7 +42,7 @@ class SourceFile:
         path: where its bytes are; of an unpacked one, below a folder that will be removed.
         name: what the manifest calls it: `boot.etl`, or `logs.zip/boot.etl`.
         shown: what an error calls it: its path, or that of its wrapper with the name in it.
-        kind: etl or pml; etl also where nothing is known: the reader will say why not.
+        kind: a word of `tracer.sources.kinds.TRACES`; etl also where nothing is known: the reader will say why not.
         wrapper: see `tracer.sources.description.Source`.
         copies: names of later ones with the same bytes, which are left out.
     """

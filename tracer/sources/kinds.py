@@ -4,6 +4,7 @@ Signatures are those that each format's own description publishes. An .etl file 
 buffer header, so everything else is asked first.
 """
 
+import re
 import struct
 import zlib
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 __all__ = ["HEAD_BYTES", "TRACES", "WRAPPERS", "FileKind", "file_kind"]
 
 HEAD_BYTES = 4096  # what `file_kind` wants to see of a file
-TRACES = frozenset({"etl", "pml"})
+TRACES = frozenset({"etl", "pml", "json"})
 WRAPPERS = frozenset({"zip", "gz", "bz2", "xz", "zst"})
 
 _BUFFER_SIZES = range(73, (16 << 20) + 1)  # WMI_BUFFER_HEADER and a byte, to what Windows 8 and later allow
@@ -81,6 +82,8 @@ _TEXTS = (
     ("<html", FileKind("foreign", "a web page (HTML)", "the download went wrong: fetch the trace again")),
     ("{", FileKind("foreign", "JSON text", "name the trace that it was made of")),
 )  # fmt: skip
+# Names of fields that a record of an event has in some collector's form.
+_EVENT_WORDS = re.compile(r'"(?:[^"\n]*(?:event|registry|targetobject|winlog)[^"\n]*|id)"\s*:', re.IGNORECASE)
 _PROCMON_EXPORT = "an export is not read: open the log in Procmon and save it in the native format (.pml)"
 _PROCMON_CSV = FileKind("foreign", "a Procmon log exported as CSV", _PROCMON_EXPORT)
 _PROCMON_XML = FileKind("foreign", "a Procmon log exported as XML", _PROCMON_EXPORT)
@@ -155,6 +158,8 @@ def _as_text(head: bytes) -> str | None:
 
 
 def _text_kind(text: str) -> FileKind:
+    if text.lstrip()[:1] in ("{", "[") and _EVENT_WORDS.search(text):
+        return FileKind("json")
     start = text.lstrip().lower()
     if start.startswith(("<?xml", "<")):
         for mark, kind in (("<procmon", _PROCMON_XML), ("<windowsperformancerecorder", _PROFILE)):

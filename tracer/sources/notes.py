@@ -14,6 +14,7 @@ NOTED = (
     "source_changed", "copied_source", "joined_trace", "repeated_buffers", "double_reports", "clock_set_back", "no_registry_events", "no_opens", "no_closes",
     "pml_no_registry_events",
     "pml_repeated_events",
+    "log_no_registry_events", "log_no_time", "log_time_of_collector", "log_unclear_value", "sysmon_no_event_type",
 )  # fmt: skip
 
 

@@ -115,6 +115,17 @@ class Manifest:
             for source in self.sources
         )
 
+    @property
+    def row_sources(self) -> tuple[str, ...]:
+        """Words of the column `source` that rows may have; the kind of a source stands for those that are not counted."""
+        words: dict[str, None] = {}
+        for source in self.sources:
+            counted = (source.get("facts") or {}).get("rows_by_source")
+            words |= dict.fromkeys(
+                counted if isinstance(counted, dict) and counted else [source.get("kind") or ""]
+            )
+        return tuple(words)
+
     def files(self) -> Iterator[dict[str, Any]]:
         """Yield the entry of every part and table."""
         yield from self.parts

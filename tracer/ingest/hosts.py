@@ -1,0 +1,58 @@
+"""The computers that logs are of, so that each gets a capture of its own."""
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from tracer.diagnostics import Diagnostics
+from tracer.errors import UsageError
+from tracer.named.context import NamedContext, NamedOptions
+from tracer.named.ingest import READERS
+from tracer.progress import Progress
+from tracer.sources.inputs import open_sources
+
+__all__ = ["find_hosts"]
+
+
+def find_hosts(
+    sources: Sequence[Path], options: NamedOptions, *, progress: Callable[[Progress], None] | None = None
+) -> list[tuple[str, str]]:
+    """Return each computer that logs have registry operations of, and a file name for it that is safe and its own.
+
+    Args:
+        sources: as for `tracer.ingest.pipeline.ingest`.
+        options: what the user said of the files; a `host` is ignored.
+        progress: called after every batch.
+
+    Raises:
+        UsageError: a source is no log of a computer that its records name.
+    """
+    context = NamedContext(NamedOptions(fields=options.fields, day=options.day))
+    with open_sources(sources, progress=progress) as found:
+        others = [file.shown for file in found.files if file.kind not in READERS]
+        if others:
+            raise UsageError(f"{others[0]}: --each-host is for logs of several computers; a trace is of one")
+        total = sum(file.path.stat().st_size for file in found.files)
+        for file in found.files:
+            rows = 0
+            for batch in READERS[file.kind](file, file.path.stat().st_size, context, Diagnostics()):
+                rows += batch.num_rows
+                if progress:
+                    progress(Progress(0, total, rows))
+    names = context.hosts.names
+    if not names:
+        raise UsageError("no record names a computer; ingest without --each-host")
+    return list(zip(names, _file_names(names), strict=True))
+
+
+def _file_names(names: Sequence[str]) -> list[str]:
+    """Return a file name for each computer: names come out of a log, and may be anything."""
+    made: dict[str, str] = {}
+    for name in names:
+        safe = re.sub(r"[^A-Za-z0-9._-]", "_", name)[:64].strip(".") or "computer"
+        number, one = 1, safe
+        while one.lower() in made:
+            number += 1
+            one = f"{safe}-{number}"
+        made[one.lower()] = one
+    return [*made.values()]

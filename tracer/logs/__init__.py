@@ -1,0 +1,1 @@
+"""Logs and exports as text: records of JSON, XML and CSV files as columns of text fields."""

@@ -1,0 +1,133 @@
+"""Fields of JSON objects as columns of text: many objects at once, in DuckDB's parser."""
+
+import json
+from collections.abc import Sequence
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tracer.columns.arrays import from_texts
+from tracer.diagnostics import Diagnostics
+from tracer.logs.field_paths import FieldPaths
+from tracer.logs.json_texts import JsonTexts
+from tracer.registry.text import escape_name
+
+__all__ = ["JsonFields"]
+
+
+class JsonFields:
+    """Takes fields out of JSON objects by their paths (`tracer.logs.field_paths`)."""
+
+    def __init__(self, paths: FieldPaths, diagnostics: Diagnostics) -> None:
+        self._paths, self._diagnostics = paths, diagnostics
+        # A log is a stranger's text: the parser reads memory and nothing else.
+        self._engine = duckdb.connect(
+            config={"threads": 2, "enable_external_access": False, "lock_configuration": True}
+        )
+
+    def close(self) -> None:
+        """Let the parser go."""
+        self._engine.close()
+
+    def table(self, batch: JsonTexts) -> pa.Table:
+        """Return a row for each object that is JSON: a text column for each field, and `offset` (int64).
+
+        A field is NULL where no path leads to anything; a number is its digits, an object or array its JSON. Texts are
+        escaped (`tracer.registry.text`). Objects that are not JSON are counted (`log_bad_record`).
+        """
+        offsets = pa.array(batch.offsets)
+        try:
+            return _with_escapes(self._extract(batch.texts, offsets))
+        except duckdb.Error:  # one of them is no JSON, or no text
+            valid = self._ask("SELECT json_valid(json) FROM rows", pa.table({"json": batch.texts})).column(0)
+        rows = valid.combine_chunks()
+        tables = [_with_escapes(self._extract(batch.texts.filter(rows), offsets.filter(rows)))]
+        others = pc.indices_nonzero(pc.invert(rows))
+        mended = {}
+        for number in others.to_pylist():
+            text = _with_surrogates_escaped(batch.texts[number].as_py())
+            if text is None:
+                self._diagnostics.count("log_bad_record", offset=int(batch.offsets[number]))
+            else:
+                mended[number] = text
+        if mended:
+            places = pa.array(list(mended), pa.int64())
+            tables.append(self._extract(from_texts(list(mended.values())), offsets.take(places)))
+        return pa.concat_tables(tables).sort_by("offset")
+
+    def _extract(self, texts: pa.Array, offsets: pa.Array) -> pa.Table:
+        """Return the fields of objects that are JSON."""
+        rows = pa.table({"json": texts, "offset": offsets})
+        names = self._ask("SELECT DISTINCT unnest(json_keys(json)) FROM rows", rows).column(0)
+        present = set(names.to_pylist())
+        columns: list[str] = []
+        asked: list[str] = []
+        for name, paths in self._paths.items():
+            places = []
+            for path in paths:
+                if path.partition(".")[0] in present:
+                    asked.append(_json_path(path.split(".")))
+                    places.append(f"f[{len(asked)}]")
+                if "." in path and path in present:
+                    asked.append(_json_path([path]))
+                    places.append(f"f[{len(asked)}]")
+            value = f"coalesce({', '.join(places)})" if places else "NULL::VARCHAR"
+            columns.append(f"{value} AS {_quoted(name)}")
+        extract = (
+            f"json_extract_string(json, [{', '.join(map(_literal, asked))}])" if asked else "[]::VARCHAR[]"
+        )
+        statement = f'SELECT {", ".join(columns)}, "offset" FROM (SELECT {extract} AS f, "offset" FROM rows)'
+        return self._ask(statement, rows)
+
+    def _ask(self, statement: str, rows: pa.Table) -> pa.Table:
+        self._engine.register("rows", rows)
+        try:
+            return self._engine.sql(statement).to_arrow_table()
+        finally:
+            self._engine.unregister("rows")
+
+
+def _with_escapes(table: pa.Table) -> pa.Table:
+    """Return the table with texts escaped that hold a NUL, or look escaped."""
+    for number, name in enumerate(table.column_names):
+        column = table.column(number)
+        if not pa.types.is_string(column.type):
+            continue
+        odd = pc.match_substring_regex(column, "\x00|<U\\+")
+        if pc.any(odd).as_py():
+            texts = [escape_name(text) if text else text for text in column.to_pylist()]
+            table = table.set_column(number, name, from_texts(texts))
+    return table
+
+
+def _with_surrogates_escaped(text: str) -> str | None:
+    r"""Return JSON that holds lone surrogates (``\ud800``) with its texts escaped; None where it is no JSON at all."""
+    if "\\u" not in text:
+        return None
+    try:
+        return json.dumps(_escaped(json.loads(text)))
+    except (ValueError, RecursionError):
+        return None
+
+
+def _escaped(value: object) -> object:
+    if isinstance(value, str):
+        return escape_name(value)
+    if isinstance(value, dict):
+        return {name: _escaped(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_escaped(inner) for inner in value]
+    return value
+
+
+def _json_path(names: Sequence[str]) -> str:
+    return "$" + "".join(f'."{name}"' for name in names)
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

@@ -1,0 +1,62 @@
+"""What the readers of named sources share: the user's options, and the computers and processes met so far."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+
+import numpy as np
+import pyarrow as pa
+
+from tracer.diagnostics import Diagnostics
+from tracer.named.actors import Actors
+from tracer.named.hosts import Hosts
+
+__all__ = ["NamedContext", "NamedOptions"]
+
+
+@dataclass(frozen=True, slots=True)
+class NamedOptions:
+    """What the user said of the files.
+
+    Attributes:
+        fields: paths of fields (`tracer.logs.field_paths`) that come before ours.
+        host: the computer whose records are wanted; None: the files are of one computer.
+        day: the local day on which a log without dates begins; None: the day of the file's time.
+    """
+
+    fields: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    host: str | None = None
+    day: date | None = None
+
+
+class NamedContext:
+    """What is the same for all files of one capture.
+
+    Attributes:
+        options: what the user said of the files.
+        hosts: the computers of the records.
+        actors: the processes of the records.
+    """
+
+    def __init__(self, options: NamedOptions) -> None:
+        self.options = options
+        self.hosts = Hosts(options.host)
+        self.actors = Actors()
+
+    def of_host(
+        self, records: pa.Table, computer: pa.Array | pa.ChunkedArray, diagnostics: Diagnostics
+    ) -> pa.Table:
+        """Return the records of the computer that is wanted, and count the others.
+
+        Args:
+            records: any table.
+            computer: the name of the computer of each record, as it spells it; NULL where it does not say.
+            diagnostics: of the file.
+        """
+        chosen = self.hosts.choose(
+            computer.combine_chunks() if isinstance(computer, pa.ChunkedArray) else computer
+        )
+        if chosen is None:
+            return records
+        diagnostics.count("log_other_hosts", int(np.count_nonzero(~chosen)))
+        return records.filter(pa.array(chosen))

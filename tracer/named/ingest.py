@@ -1,0 +1,295 @@
+"""Named sources to a published capture.
+
+Every file is read once, and its rows wait on the disk as they are named: which keys there are is known only at the
+end, and rows of several files get one order by time. In memory are a time for each row, and a part.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from tracer.columns.sorting import stable_argsort
+from tracer.diagnostics import Diagnostics
+from tracer.files.workspace import Workspace
+from tracer.named.context import NamedContext, NamedOptions
+from tracer.named.event_logs import json_rows
+from tracer.named.rows import SCHEMA, NamedRows
+from tracer.named.targets import KnownKeys, Targets, native
+from tracer.progress import Progress
+from tracer.registry.operations import BY_NAME
+from tracer.resolve.catalog import Catalog
+from tracer.resolve.tree import KeyTree
+from tracer.schema import EVENTS, FLAGS
+from tracer.sources.description import FileState, Source, sha256_of_first
+from tracer.sources.inputs import SourceFile
+from tracer.sources.notes import notes
+from tracer.store.manifest import Manifest
+from tracer.store.writer import PART_ROWS, ROW_GROUP, CaptureWriter
+
+__all__ = ["READERS", "ingest_named"]
+
+Reader = Callable[[SourceFile, int, NamedContext, Diagnostics], Iterator[NamedRows]]
+READERS: Mapping[str, Reader] = {"json": json_rows}  # by the kind of a file
+
+_UNSURE = FLAGS["name_ambiguous"] | FLAGS["path_split"]
+_EVENTS = EVENTS.arrow()
+_COPIED = [name for name in SCHEMA.names if name in EVENTS.names and name not in ("value_name", "flags")]
+
+
+def ingest_named(
+    sources: Sequence[SourceFile],
+    writer: CaptureWriter,
+    *,
+    options: NamedOptions,
+    known: KnownKeys,
+    control_set: int | None,
+    left_out: Sequence[str],
+    progress: Callable[[Progress], None] | None,
+) -> Manifest:
+    """Read logs of named sources, and publish them as one capture.
+
+    Args:
+        sources: the files.
+        writer: where rows go.
+        options: what the user said of the files.
+        known: keys that other sources know; keys that these files know are added.
+        control_set: which ControlSet00N is CurrentControlSet, where that is known.
+        left_out: a sentence for each folder or archive of which something is no source.
+        progress: called after every batch.
+
+    Raises:
+        SourceError: a file is not readable at all.
+        TargetError: the capture cannot be written.
+        UsageError: the records are of several computers, and the user chose none.
+    """
+    with Workspace(writer.target.parent) as workspace:
+        run = _NamedIngest(writer, workspace.path, options, known, progress)
+        total = sum(source.path.stat().st_size for source in sources)
+        for number, source in enumerate(sources):
+            run.read(number, source, total)
+        return run.publish(control_set, left_out)
+
+
+class _NamedIngest:
+    """One ingest: rows wait in files until all are read."""
+
+    def __init__(
+        self,
+        writer: CaptureWriter,
+        folder: Path,
+        options: NamedOptions,
+        known: KnownKeys,
+        progress: Callable[[Progress], None] | None,
+    ) -> None:
+        self._writer, self._folder, self._progress = writer, folder, progress
+        self._known = known
+        self._times: list[NDArray[np.int64]] = []
+        self._batches: list[pa.RecordBatch] = []  # on the disk, and read where they are looked at
+        self._of_source: list[int] = []  # the source of each batch
+        self._context = NamedContext(options)
+        self._diagnostics: list[Diagnostics] = []
+        self._sources: list[dict[str, Any]] = []
+        self._names: list[str] = []
+        self._copies: dict[str, list[str]] = {}
+        self._bytes = self._rows = 0
+
+    def read(self, number: int, source: SourceFile, total: int) -> None:
+        """Read one file, and keep its rows."""
+        diagnostics = Diagnostics()
+        self._diagnostics.append(diagnostics)
+        self._names.append(source.name)
+        if source.copies:
+            self._copies[source.name] = list(source.copies)
+        diagnostics.count("copied_source", len(source.copies))
+        with source.path.open("rb") as file:
+            began = FileState.of(file)
+        by_source: Counter[str] = Counter()
+        before, waiting = self._rows, self._folder / f"{number}.arrow"
+        with pa.OSFile(str(waiting), "wb") as sink, pa.ipc.new_file(sink, SCHEMA) as out:
+            for rows in READERS[source.kind](source, began.size, self._context, diagnostics):
+                if rows.num_rows:
+                    self._learn_keys(rows)
+                    for counted in rows["source"].value_counts().to_pylist():
+                        by_source[counted["values"]] += counted["counts"]
+                    self._times.append(rows["time_ns"].combine_chunks().to_numpy())
+                    out.write_table(rows, max_chunksize=rows.num_rows)
+                    self._rows += rows.num_rows
+                self._say(total)
+        reader = pa.ipc.open_file(pa.memory_map(str(waiting)))
+        self._batches += [reader.get_batch(place) for place in range(reader.num_record_batches)]
+        self._of_source += [number] * reader.num_record_batches
+        with source.path.open("rb") as file:
+            digest = sha256_of_first(file, began.size)
+            diagnostics.count("source_changed", int(FileState.of(file) != began))
+        self._bytes += began.size
+        self._say(total)
+        mine = self._times[len(self._times) - reader.num_record_batches :]
+        self._sources.append(
+            Source(
+                number,
+                source.name,
+                source.kind,
+                began.size,
+                digest,
+                min((int(times.min()) for times in mine), default=None),
+                max((int(times.max()) for times in mine), default=None),
+                False,
+                {"registry_operations": self._rows - before, "rows_by_source": dict(by_source)},
+                source.wrapper,
+            ).as_dict()
+        )
+        if self._rows == before:
+            diagnostics.count("log_no_registry_events")
+
+    def _say(self, total: int) -> None:
+        if self._progress:
+            self._progress(Progress(self._bytes, total, self._rows))
+
+    def _learn_keys(self, rows: pa.Table) -> None:
+        """Note the keys that operations on keys name."""
+        of_keys = pc.and_(pc.invert(rows["has_value"]), pc.not_equal(rows["operation"], "CreateOrDelete"))
+        for name in pc.unique(rows["path"].filter(of_keys)).to_pylist():
+            if name:
+                self._known.add([native(name)])
+
+    def publish(self, control_set: int | None, left_out: Sequence[str]) -> Manifest:
+        """Write all rows in the order of time, and publish the capture."""
+        host = self._context.hosts.check()
+        tree = KeyTree()
+        targets = Targets(tree, self._known)
+        times = np.concatenate(self._times) if self._times else np.zeros(0, np.int64)
+        order = stable_argsort(times)
+        keyless = 0
+        for start in range(0, len(order), PART_ROWS):
+            rows = self._take(order[start : start + PART_ROWS])
+            table = self._events(rows, start, targets)
+            keyless += table["key_id"].null_count
+            self._count_unsure(table)
+            self._write(table)
+        catalog = Catalog(tree, control_set=control_set)
+        self._writer.append("keys", catalog.tables())
+        self._writer.append("processes", [self._context.actors.table()])
+        rows_ = [row for number, found in enumerate(self._diagnostics) for row in found.rows(number)]
+        self._writer.append_rows("diagnostics", rows_)
+        self._writer.append_rows("losses", [])
+        settings: dict[str, Any] = {"notes": [*left_out, *notes(self._names, self._diagnostics)]}
+        if self._copies:
+            settings["copies"] = self._copies
+        if host is not None:
+            settings["host"] = host
+        named = len(order) - keyless
+        return self._writer.publish(
+            Manifest(
+                complete=not any(row["severity"] == "loss" for row in rows_),
+                clock="system",
+                control_set=control_set,
+                sources=self._sources,
+                settings=settings,
+                totals={
+                    "events": len(order),
+                    "records": len(order),
+                    "keys": len(tree),
+                    "processes": len(self._context.actors),
+                    "rows_without_key": keyless,
+                    "names": {"event": named} if named else {},
+                },
+            )
+        )
+
+    def _take(self, rows: NDArray[np.int64]) -> pa.Table:
+        """Return rows by their numbers, with their `source_id`."""
+        ends = np.cumsum([batch.num_rows for batch in self._batches])
+        of_batch = np.searchsorted(ends, rows, side="right")
+        tables, places = [], []
+        for number in np.unique(of_batch).tolist():
+            mine = np.flatnonzero(of_batch == number)
+            batch = self._batches[number]
+            first = int(ends[number]) - batch.num_rows
+            some = pa.Table.from_batches([batch.take(pa.array(rows[mine] - first))])
+            source = pa.repeat(pa.scalar(self._of_source[number], pa.int16()), len(mine))
+            tables.append(some.append_column("source_id", source))
+            places.append(mine)
+        back = np.argsort(np.concatenate(places), kind="stable")
+        return pa.concat_tables(tables).take(pa.array(back))
+
+    def _events(self, rows: pa.Table, first: int, targets: Targets) -> pa.Table:
+        """Return rows as rows of the table `events`, with keys and value names."""
+        count = rows.num_rows
+        key, value, is_sure = _names(rows, targets)
+        time_ns = rows["time_ns"].combine_chunks()
+        operations = rows["operation"].combine_chunks().dictionary_encode()
+        known = [BY_NAME[name] for name in operations.dictionary.to_pylist()]
+        flags = rows["flags"].combine_chunks().to_numpy() | np.where(is_sure, 0, _UNSURE).astype(np.uint32)
+        has_key = key >= 0
+        columns: dict[str, Any] = {name: rows[name].combine_chunks() for name in _COPIED}
+        columns |= {
+            "sequence": pa.array(np.arange(first, first + count)),
+            "time": pc.divide(time_ns, 1000).cast(pa.timestamp("us", tz="UTC")),
+            "process_id": rows["actor"].combine_chunks(),
+            "notify_class": pa.array([one.notify_class for one in known], pa.int16()).take(
+                operations.indices
+            ),
+            "phase": pa.array([one.phase for one in known], pa.string()).take(operations.indices),
+            "key_id": pa.array(key, mask=~has_key),
+            "value_name": value,
+            "name_source": pc.if_else(pa.array(has_key), "event", None),
+            "flags": pa.array(flags),
+            "source_id": rows["source_id"].combine_chunks(),
+        }
+        arrays = [
+            columns[field.name] if field.name in columns else pa.nulls(count, field.type) for field in _EVENTS
+        ]
+        return pa.Table.from_arrays(
+            [array.cast(field.type) for array, field in zip(arrays, _EVENTS, strict=True)], schema=_EVENTS
+        )
+
+    def _count_unsure(self, table: pa.Table) -> None:
+        unsure = pc.not_equal(
+            pc.bit_wise_and(table["flags"], pa.scalar(_UNSURE, pa.uint32())), pa.scalar(0, pa.uint32())
+        )
+        for counted in table["source_id"].filter(unsure).value_counts().to_pylist():
+            self._diagnostics[counted["values"]].count("log_unclear_value", counted["counts"])
+
+    def _write(self, table: pa.Table) -> None:
+        keys = pc.fill_null(table["key_id"], -1).combine_chunks().to_numpy()
+        order = stable_argsort(keys.astype(np.int64) + 1)
+
+        def row_groups() -> Iterator[pa.Table]:
+            for some in np.array_split(order, -(-len(order) // ROW_GROUP)):
+                yield table.take(pa.array(some))
+
+        self._writer.write_part(row_groups, table.num_rows)
+
+
+def _names(rows: pa.Table, targets: Targets) -> tuple[NDArray[np.int32], pa.Array, NDArray[np.bool_]]:
+    """Return of each row the key_id (-1: none), the value's name, and whether where the key ends is sure."""
+    has_value = rows["has_value"].combine_chunks().to_numpy(zero_copy_only=False)
+    encoded = rows["path"].combine_chunks().dictionary_encode()
+    places = pc.fill_null(encoded.indices, len(encoded.dictionary)).to_numpy().astype(np.int64)
+    paths: list[str] = encoded.dictionary.to_pylist()
+    given = rows["value_name"].combine_chunks()
+    key = np.full(len(places), -1, np.int32)
+    is_sure = np.ones(len(places), bool)
+    whole = np.full(len(paths) + 1, -1, np.int32)
+    for place in np.unique(places[~has_value]).tolist():
+        if place < len(paths):
+            whole[place] = targets.key(paths[place])
+    key[~has_value] = whole[places[~has_value]]
+    if not has_value.any():
+        return key, given, is_sure
+    split = [
+        targets.value(paths[place]) if place < len(paths) else (-1, "", True)
+        for place in np.unique(places[has_value]).tolist()
+    ]
+    _, at = np.unique(places[has_value], return_inverse=True)
+    key[has_value] = np.array([one[0] for one in split], np.int32)[at]
+    is_sure[has_value] = np.array([one[2] for one in split], bool)[at]
+    names = pa.array([one[1] for one in split], pa.string()).take(pa.array(at))
+    with_path = pc.if_else(pa.array(key[has_value] >= 0), names, None)
+    return key, pc.replace_with_mask(given, pa.array(has_value), with_path), is_sure
