@@ -138,7 +138,11 @@ def print_rows(
         return render(block if spelling is None else with_spelled_keys(block, spelling), width)
 
     written = write_rows(
-        rows, output, lines, head=_HEAD if limit is None and not is_page and needs_head(output) else None
+        rows,
+        output,
+        lines,
+        head=_HEAD if limit is None and not is_page and needs_head(output) else None,
+        is_page=is_page,
     )
     if spelling is not None and spelling.said:
         console.note(spelling.said)

@@ -67,7 +67,9 @@ def test_a_table_in_a_pipe_has_a_line_for_each_row_and_nothing_that_acts(
     shown = invoke("changes", capture).stdout
     assert len(shown.splitlines()) == len(answer) + 1
     assert [
-        c for c in shown if c != "\n" and unicodedata.category(c) in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")
+        c
+        for c in shown
+        if c not in "\t\n" and unicodedata.category(c) in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")
     ] == []
 
 

@@ -48,7 +48,7 @@ def test_errors_says_the_same_in_every_format(capture: Path, tmp_path: Path) -> 
 def test_a_search_names_what_it_found_and_can_be_left_out(capture: Path) -> None:
     shown = invoke("errors", capture).stdout.splitlines()
     assert "HKCU\\Software\\V" in shown[-1]
-    assert "hkcu-hklm  -> HKLM\\SOFTWARE\\V" in shown[-1]
+    assert "hkcu-hklm\t-> HKLM\\SOFTWARE\\V" in shown[-1]
     assert "(default)" in shown[-2]
     assert len(invoke("errors", capture, "--no-harmless").stdout.splitlines()) == len(shown) - 1
     assert "--no-harmless" in as_on_a_terminal("errors", capture)

@@ -22,6 +22,7 @@ from analysis.engine.columns import SHOWN_COLUMNS
 from cli.app import app
 from cli.commands.keys import Sort
 from cli.output.safe import from_spreadsheet, visible
+from tracer.registry.quoting import quote_name
 from tracer.registry.user_keys import as_current_user
 from tracer.registry.values import decode_value
 
@@ -141,11 +142,34 @@ def test_a_table_in_a_pipe_shortens_nothing_and_holds_nothing_that_acts(capture)
     keys = [as_current_user(row["display_key"], "HKCU") for row in joined_rows() if row["display_key"]]
     assert all(visible(key) in shown for key in keys)
     unsafe = [
-        c for c in shown if c != "\n" and unicodedata.category(c) in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")
+        c
+        for c in shown
+        if c not in "\t\n" and unicodedata.category(c) in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")
     ]
     assert unsafe == []
     assert "…" not in shown
     assert len(shown.splitlines()) == len(joined_rows()) + 1
+
+
+def test_a_program_reads_the_cells_of_a_table_in_a_pipe(capture):
+    heading, *lines = invoke("timeline", capture).stdout.splitlines()
+    titles = heading.split("\t")
+    cells = [dict(zip(titles, line.split("\t"), strict=True)) for line in lines]
+    keys = [as_current_user(row["display_key"] or row["key"] or "", "HKCU") for row in joined_rows()]
+    assert [cell["key"] for cell in cells] == [visible(quote_name(key)) if key else "" for key in keys]
+    assert [cell["operation"] for cell in cells] == [row["operation"] for row in joined_rows()]
+    aligned = invoke("timeline", capture, "--wide").stdout.splitlines()
+    assert not any("\t" in line for line in aligned)
+    assert len({line.index("operation") for line in aligned[:1]}) == 1
+    assert [line.split() for line in aligned] == [
+        line.replace("\t", " ").split() for line in [heading, *lines]
+    ]
+
+
+def test_headings_stand_once_in_a_pipe_however_long_the_table_is(capture, monkeypatch):
+    whole = invoke("timeline", capture).stdout
+    monkeypatch.setattr("cli.output.destination._TABLE_ROWS", 7)
+    assert invoke("timeline", capture).stdout == whole
 
 
 @pytest.mark.slow

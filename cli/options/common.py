@@ -208,7 +208,10 @@ Where = Annotated[
 Wide = Annotated[
     bool,
     typer.Option(
-        "--wide", "-w", help="Shorten nothing and show every column, however wide the table becomes."
+        "--wide",
+        "-w",
+        help="Shorten nothing and show every column, however wide the table becomes; in a pipe, align columns "
+        "in place of a tab between them.",
     ),
 ]
 Zone = Annotated[

@@ -12,6 +12,7 @@ import pyarrow as pa
 from cli.output.console import has_color, is_terminal, terminal_width
 from cli.output.files import binary_stdout, check_target, open_target
 from cli.output.pager import is_interactive, page, pager_command
+from cli.output.table import BETWEEN_TABS
 from cli.output.waiting import goes_to_file, waiting
 from tracer.errors import UsageError
 
@@ -122,9 +123,28 @@ def needs_head(output: Output) -> bool:
 
 
 def write_rows(
-    rows: pa.Table | pa.RecordBatchReader, output: Output, render: Render, *, head: int | None = None
+    rows: pa.Table | pa.RecordBatchReader,
+    output: Output,
+    render: Render,
+    *,
+    head: int | None = None,
+    is_page: bool = False,
 ) -> Written:
-    """Write `rows` to `output`; `render` makes the lines of a table, `head`: of so many rows, the others are counted."""
+    """Write rows.
+
+    Args:
+        rows: the rows.
+        output: where they go. Into a pipe, a table has a tab between cells and every letter; --wide aligns it.
+        render: makes the lines of a table.
+        head: of so many rows, the others are counted; None: all.
+        is_page: whether they are a page for people, which is aligned in a pipe, too.
+    """
+    if (
+        output.format == "table"
+        and output.path is None
+        and not (output.on_terminal or output.wide or is_page)
+    ):
+        render = _between_tabs(render)
     written = Written()
     reader = _counted(rows.to_reader() if isinstance(rows, pa.Table) else rows, written, head)
     if output.path is None:
@@ -149,6 +169,22 @@ def write_lines(lines: Iterable[str], path: Path | None = None, *, force: bool =
     with open_target(path, force=force) as stream:
         for line in lines:
             stream.write(line.encode() + b"\n")
+
+
+def _between_tabs(render: Render) -> Render:
+    """Return a function that makes the lines of a table with a tab between cells, and headings once."""
+    headings: set[str] = set()
+
+    def lines(rows: pa.Table, width: int | None) -> Iterator[str]:
+        token = BETWEEN_TABS.set(True)
+        try:
+            made = list(render(rows, width))
+        finally:
+            BETWEEN_TABS.reset(token)
+        yield from made[1:] if made and made[0] in headings else made
+        headings.update(made[:1])
+
+    return lines
 
 
 def _counted(reader: pa.RecordBatchReader, written: Written, head: int | None) -> pa.RecordBatchReader:

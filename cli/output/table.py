@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 
@@ -10,8 +11,20 @@ from cli.output.console import with_style
 from cli.output.safe import visible
 from tracer.registry.quoting import quote_name
 
-__all__ = ["TextColumn", "cell_width", "cut_end", "cut_middle", "lay_out", "lay_out_below", "path_line"]
+__all__ = [
+    "BETWEEN_TABS",
+    "TextColumn",
+    "cell_width",
+    "cut_end",
+    "cut_middle",
+    "lay_out",
+    "lay_out_below",
+    "path_line",
+]
 
+# Whether whole tables have a tab between cells in place of spaces: a program reads them (`cli.output.destination`). A tab
+# in a cell is shown escaped.
+BETWEEN_TABS: ContextVar[bool] = ContextVar("between_tabs", default=False)
 _GAP = "  "
 _NO_KEY = "(no key)"
 # A GUID keeps its first letters, the SID of a user its last ones: they tell two apart.
@@ -110,6 +123,11 @@ def lay_out(
         mark: what stands for text that was left out.
     """
     shown = [_made_visible(column, mark, shortens=width is not None) for column in columns]
+    if width is None and BETWEEN_TABS.get():
+        titles = ["\t".join(column.title for column in shown)] * any(column.title for column in shown)
+        yield from titles
+        yield from ("\t".join(cells) for cells in zip(*(column.cells for column in shown), strict=True))
+        return
     widths = [max([cell_width(column.title), *map(cell_width, column.cells)], default=0) for column in shown]
     if width is not None:
         shown, widths = _fit(shown, widths, width)
