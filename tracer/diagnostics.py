@@ -131,6 +131,45 @@ COUNTERS = {
     "rows_across_loss": Counter(
         "warning", "Rows whose name rests on evidence from before a loss (flag across_loss)."
     ),
+    "evtx_odd_header": Counter(
+        "warning",
+        "The header of the event log fails its checksum or states impossible sizes; the chunks were read without it.",
+    ),
+    "evtx_dirty": Counter(
+        "info",
+        "The event log was copied while Windows had it open: its newest records may not be in the copy; "
+        "`wevtutil export-log` copies a log whole.",
+    ),
+    "evtx_chunk_damaged": Counter(
+        "warning",
+        "A chunk of the event log fails its checksum or does not begin as one (the last one of a log that was open "
+        "does so too); its records were kept as far as they could be decoded.",
+    ),
+    "evtx_chunk_hangs": Counter(
+        "loss",
+        "A chunk of the event log on which the decoder hung, crashed or ran out of memory; it was left out, and "
+        "reading went on with the next one.",
+    ),
+    "evtx_chunk_broken_off": Counter(
+        "loss",
+        "A chunk of the event log on which the decoder failed half-way, or of which it made more than 16 MiB of text; "
+        "the records before that were kept.",
+    ),
+    "evtx_record_damaged": Counter(
+        "loss",
+        "A record of the event log, or a stretch of a chunk where records should be, cannot be decoded; it was left out.",
+    ),
+    "evtx_chunks_beyond_header": Counter(
+        "info",
+        "Chunks that the header of the event log does not count (it was open, or damaged); they were read.",
+    ),
+    "evtx_records_beyond_header": Counter(
+        "info",
+        "Records after the end that the header of their chunk states (the log was open); they were read.",
+    ),
+    "evtx_cut": Counter(
+        "loss", "The event log ends before its last chunk does; the records up to there were kept."
+    ),
     "pml_bad_event": Counter("loss", "An event of the Procmon file cannot be read."),
     "pml_bad_detail": Counter(
         "warning", "The detail of a Procmon event cannot be read; the row was kept without it."

@@ -1,0 +1,246 @@
+"""Records of one event log, as batches of JSON text, with an account of everything that is damaged."""
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from tracer.diagnostics import Diagnostics
+from tracer.errors import SourceError
+from tracer.etl.logfile import FILETIME_EPOCH
+from tracer.evtx.chunk import CHUNK_SIZE
+from tracer.evtx.header import HEADER_BLOCK, read_header
+from tracer.evtx.losses import EvtxLoss, LossList
+from tracer.evtx.pool import Chunk, ChunkPool
+from tracer.evtx.process import CHILD
+from tracer.evtx.protocol import Answer
+
+__all__ = ["BATCH_SCHEMA", "EvtxReader"]
+
+BATCH_SCHEMA = pa.schema(
+    [
+        pa.field("offset", pa.int64(), nullable=False),
+        pa.field("record_id", pa.int64()),
+        pa.field("written_ns", pa.int64()),
+        pa.field("json", pa.large_string(), nullable=False),
+    ]
+)
+_BATCH_RECORDS, _BATCH_BYTES = 8192, 16 << 20
+_LAST_FILETIME = FILETIME_EPOCH + (2**63 - 1) // 100  # the last whose nanoseconds fit
+
+
+class EvtxReader:
+    """Records of one .evtx file, chunk by chunk, decoded in child processes.
+
+    A chunk whose checksum is wrong is read all the same, and counted: the last chunk of a log that was copied while it
+    was open has a wrong one, and its records are whole. What cannot be read is in `losses`; nothing raises for damage.
+
+    Attributes:
+        facts: what the header says (`tracer.evtx.header.FileHeader.facts`), and what `batches` saw so far: chunks (in
+            use), records, and first_written_ns and last_written_ns, the earliest and latest time at which a record
+            was written (None without records).
+        losses: stretches that gave no records, in the order of the file; whole once `batches` ended.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        shown: str,
+        diagnostics: Diagnostics,
+        *,
+        size: int | None = None,
+        deadline_s: float = 2.0,
+        children: int | None = None,
+        program: Sequence[str] = CHILD,
+    ) -> None:
+        """Read the header.
+
+        Args:
+            path: the log.
+            shown: its name in messages.
+            diagnostics: where everything odd is counted.
+            size: how many bytes of the file are the log; None for all it holds now.
+            deadline_s: processor time that a child has for one chunk (a sound one takes some milliseconds). A busy
+                machine does not shorten it, except on Windows, where ten times as much on the clock is the limit.
+            children: how many processes decode; None for one per processor, at most two.
+            program: what a child runs, for tests.
+
+        Raises:
+            SourceError: it cannot be opened, is no event log, is one of Windows XP (.evt), or ends in its header.
+        """
+        self._path, self._shown, self._diagnostics = path, shown, diagnostics
+        try:
+            with path.open("rb") as file:
+                raw = file.read(HEADER_BLOCK if size is None else min(size, HEADER_BLOCK))
+                self._size = os.fstat(file.fileno()).st_size if size is None else size
+        except OSError as error:
+            raise SourceError(f"{shown} cannot be read: {error.strerror or error}") from error
+        self._header = read_header(raw, shown)
+        self._deadline_s, self._program = deadline_s, program
+        self._children = min(2, os.cpu_count() or 1) if children is None else children
+        self._losses = LossList()
+        self.facts: dict[str, Any] = {
+            **self._header.facts(),
+            "chunks": 0,
+            "records": 0,
+            "first_written_ns": None,
+            "last_written_ns": None,
+        }
+
+    @property
+    def losses(self) -> list[EvtxLoss]:
+        """Stretches of the file that gave no records, in its order."""
+        return self._losses.losses
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """Yield the records in the order of the file, some thousands at once; call it once.
+
+        Columns: offset (of the record in the file), record_id (of its header; exports number anew, and the
+        identifier that the log had is in the JSON; NULL beyond int64), written_ns (its header's time, UTC, nanoseconds since
+        1970; NULL where that is no time in int64), json (the library's form: Event.System, Event.EventData, attributes
+        below #attributes).
+
+        Raises:
+            SourceError: the file cannot be read any more, no child can be started, or the library is missing.
+        """
+        if not self._header.is_sound:
+            self._diagnostics.count("evtx_odd_header", offset=0)
+        if self._header.is_dirty:
+            self._diagnostics.count("evtx_dirty", offset=0)
+        pool = ChunkPool(
+            self._path,
+            HEADER_BLOCK,
+            self._size,
+            children=self._children,
+            deadline_s=self._deadline_s,
+            program=self._program,
+        )
+        waiting = _Waiting()
+        try:
+            for number, chunk in enumerate(pool):
+                answer = self._account(chunk, number)
+                if answer is not None:
+                    waiting.add(answer, chunk.offset)
+                    if waiting.is_full:
+                        yield waiting.batch()
+        except OSError as error:
+            raise SourceError(f"{self._shown} cannot be read any more: {error.strerror or error}") from error
+        finally:
+            pool.close()
+        self._account_for_end()
+        if waiting.records:
+            yield waiting.batch()
+
+    def _account(self, chunk: Chunk, number: int) -> Answer | None:
+        """Count what became of a chunk; return its records, None if there are none."""
+        count = self._diagnostics.count
+        if chunk.is_unused:
+            count("zero_tail", offset=chunk.offset)
+            return None
+        self.facts["chunks"] += 1
+        if not chunk.is_sound:
+            count("evtx_chunk_damaged", offset=chunk.offset)
+        if number >= self._header.chunks and self._size // CHUNK_SIZE <= 0xFFFF:  # the header counts in 16 bits
+            count("evtx_chunks_beyond_header", offset=chunk.offset)
+        answer = chunk.answer
+        if answer is None:
+            count("evtx_chunk_hangs", offset=chunk.offset)
+            self._losses.add(chunk.offset, chunk.available, None, "a chunk that the decoder did not survive")
+            return None
+        if answer.broke_off:
+            count("evtx_chunk_broken_off", offset=chunk.offset)
+        count("evtx_records_beyond_header", answer.beyond, offset=chunk.offset)
+        self._note(answer, chunk.offset)
+        self.facts["records"] += answer.count
+        return answer if answer.count else None
+
+    def _note(self, answer: Answer, chunk_offset: int) -> None:
+        """Note the times of records, and the stretches between them that are lost."""
+        offsets = np.frombuffer(answer.offsets, "<u4")
+        times, is_time = _nanoseconds(answer.filetimes)
+        offsets, times = offsets[is_time], times[is_time]
+        done = 0
+        for at, size, is_record in answer.lost:
+            before = int(np.searchsorted(offsets, at))
+            if before > done:
+                self._losses.pass_records(int(times[done]), int(times[before - 1]))
+                done = before
+            self._diagnostics.count("evtx_record_damaged", offset=chunk_offset + at)
+            self._losses.add(chunk_offset + at, size, 1 if is_record else None, "damaged records")
+        if done < len(times):
+            self._losses.pass_records(int(times[done]), int(times[-1]))
+        if len(times):
+            first, last = self.facts["first_written_ns"], self.facts["last_written_ns"]
+            low, high = int(times.min()), int(times.max())
+            self.facts["first_written_ns"] = low if first is None else min(first, low)
+            self.facts["last_written_ns"] = high if last is None else max(last, high)
+
+    def _account_for_end(self) -> None:
+        """Count a file that ends before its header and its last chunk say so."""
+        held = self._size - HEADER_BLOCK
+        missing = -held % CHUNK_SIZE if held % CHUNK_SIZE else 0
+        whole = -(-held // CHUNK_SIZE)
+        if whole < self._header.chunks:
+            missing += (self._header.chunks - whole) * CHUNK_SIZE
+        if missing:
+            self._diagnostics.count("evtx_cut", offset=self._size)
+            self._losses.add(self._size, missing, None, "the file ends before its last chunk does")
+
+
+class _Waiting:
+    """Answers that wait to become one batch."""
+
+    def __init__(self) -> None:
+        self._answers: list[tuple[Answer, int]] = []
+        self.records = self._bytes = 0
+
+    @property
+    def is_full(self) -> bool:
+        return self.records >= _BATCH_RECORDS or self._bytes >= _BATCH_BYTES
+
+    def add(self, answer: Answer, chunk_offset: int) -> None:
+        self._answers.append((answer, chunk_offset))
+        self.records += answer.count
+        self._bytes += len(answer.json)
+
+    def batch(self) -> pa.RecordBatch:
+        """Return what waits as one batch, and wait for more."""
+        answers = self._answers
+        offsets = np.concatenate(
+            [np.frombuffer(answer.offsets, "<u4").astype(np.int64) + base for answer, base in answers]
+        )
+        bases = np.cumsum([0, *(len(answer.json) for answer, _ in answers)])
+        ends = np.concatenate(
+            [
+                np.zeros(1, np.int64),
+                *(
+                    np.frombuffer(answer.ends, "<u4").astype(np.int64) + base
+                    for (answer, _), base in zip(answers, bases[:-1], strict=True)
+                ),
+            ]
+        )
+        identifiers = np.frombuffer(b"".join(answer.identifiers for answer, _ in answers), "<u8")
+        times, is_time = _nanoseconds(b"".join(answer.filetimes for answer, _ in answers))
+        text = pa.py_buffer(b"".join(answer.json for answer, _ in answers))
+        json = pa.Array.from_buffers(pa.large_string(), len(offsets), [None, pa.py_buffer(ends), text])
+        json.validate(full=True)
+        columns = [
+            pa.array(offsets),
+            pa.array(identifiers.astype(np.int64), mask=identifiers > np.uint64(2**63 - 1)),
+            pa.array(times, mask=~is_time),
+            json,
+        ]
+        self._answers, self.records, self._bytes = [], 0, 0
+        return pa.record_batch(columns, schema=BATCH_SCHEMA)
+
+
+def _nanoseconds(filetimes: bytes) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Return FILETIMEs as UTC nanoseconds since 1970, and which of them are times in int64."""
+    units = np.frombuffer(filetimes, "<u8")
+    is_time = (units >= np.uint64(FILETIME_EPOCH)) & (units <= np.uint64(_LAST_FILETIME))
+    since = np.where(is_time, units, np.uint64(FILETIME_EPOCH)) - np.uint64(FILETIME_EPOCH)
+    return since.astype(np.int64) * 100, is_time
