@@ -75,7 +75,9 @@ def processor_s() -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--chunks", type=int, default=1600)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--like", type=Path)
@@ -96,7 +98,9 @@ def main() -> None:
     base = best["records_json, 2 threads"]
     print(f"{'':24} {'records/s':>12} {'':>6} {'by processor':>14}")
     for name, (wall_rate, processor_rate) in best.items():
-        print(f"{name:24} {wall_rate:12,.0f} {wall_rate / base[0]:5.2f}x {processor_rate:13,.0f} {processor_rate / base[1]:5.2f}x")
+        print(
+            f"{name:24} {wall_rate:12,.0f} {wall_rate / base[0]:5.2f}x {processor_rate:13,.0f} {processor_rate / base[1]:5.2f}x"
+        )
 
 
 if __name__ == "__main__":

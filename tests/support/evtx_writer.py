@@ -92,7 +92,9 @@ class ChunkWriter:
         if attributes:
             list_at = len(self.content)
             self.content += bytes(4)
-            for left, (key, value) in zip(range(len(attributes) - 1, -1, -1), attributes.items(), strict=True):
+            for left, (key, value) in zip(
+                range(len(attributes) - 1, -1, -1), attributes.items(), strict=True
+            ):
                 self.content.append(0x46 if left else 0x06)
                 self._name(key)
                 self._text(value)
@@ -126,7 +128,9 @@ class ChunkWriter:
             self.content += struct.pack("<BBII", 0x0C, 1, _TEMPLATE_ID, at)
             self.content += struct.pack("<I16sI", 0, struct.pack("<I", _TEMPLATE_ID) + bytes(range(12)), 0)
             begin = len(self.content)
-            data = [("Data", {"Name": name}, [(index + 2, _TEXT)]) for index, name in enumerate(record.fields)]
+            data = [
+                ("Data", {"Name": name}, [(index + 2, _TEXT)]) for index, name in enumerate(record.fields)
+            ]
             self._in_template = True
             self._event((0, _UINT16), (1, _UINT64), data)
             self._in_template = False
@@ -146,7 +150,13 @@ class ChunkWriter:
 
     def add(self, record: Record, *, template: bool) -> bool:
         """Add a record; return False, and leave the chunk as it was, if it is full."""
-        before = (bytes(self.content), dict(self.names), list(self._buckets), dict(self._last_of), self._template)
+        before = (
+            bytes(self.content),
+            dict(self.names),
+            list(self._buckets),
+            dict(self._last_of),
+            self._template,
+        )
         at = len(self.content)
         self.content += struct.pack("<4sIQQ", b"\x2a\x2a\0\0", 0, record.record_id, record.written)
         if template:
@@ -177,7 +187,9 @@ class ChunkWriter:
         templates = [0] * 32
         if self._template is not None:
             templates[_TEMPLATE_ID % 32] = self._template
-        self.content[:RECORDS_AT] = head.ljust(128, b"\0") + struct.pack("<64I32I", *self._buckets, *templates)
+        self.content[:RECORDS_AT] = head.ljust(128, b"\0") + struct.pack(
+            "<64I32I", *self._buckets, *templates
+        )
         return with_checksums(bytes(self.content).ljust(CHUNK, b"\0"))
 
 
@@ -193,7 +205,16 @@ def with_checksums(chunk: bytes) -> bytes:
 def header(chunks: int, *, next_record: int = 1, flags: int = 0, minor: int = 1) -> bytes:
     """Return the header block of a log."""
     head = struct.pack(
-        "<8sQQQIHHHH", b"ElfFile\0", 0, max(chunks - 1, 0), next_record, 128, minor, 3, BLOCK, min(chunks, 0xFFFF)
+        "<8sQQQIHHHH",
+        b"ElfFile\0",
+        0,
+        max(chunks - 1, 0),
+        next_record,
+        128,
+        minor,
+        3,
+        BLOCK,
+        min(chunks, 0xFFFF),
     ).ljust(120, b"\0")
     return (head + struct.pack("<II", flags, zlib.crc32(head))).ljust(BLOCK, b"\0")
 

@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 from tracer.evtx.chunk import Span, find_records, frame
 from tracer.evtx.protocol import JSON_LIMIT, Answer, read_group, write_answer, write_greeting
 
-__all__ = ["decode_chunk", "serve"]
+__all__ = ["decode_chunk", "main", "serve"]
 
 _MEMORY_LIMIT = 768 << 20
 _WALL_FACTOR = 10  # a machine may be busy: on the clock, a chunk is given so much more
@@ -54,7 +54,7 @@ def _decode_sound(chunk: bytes, spans: list[Span]) -> list[str] | None:
         texts = [record["data"] for record in _library_records(frame(chunk, spans, number=False))]
     except BaseException:  # noqa: BLE001 - a panic of the library is no Exception; the other way looks at each record
         return None
-    return texts if len(texts) == len(spans) and sum(map(len, texts)) <= JSON_LIMIT // 3 else None
+    return texts if len(texts) == len(spans) and sum(map(_size, texts)) <= JSON_LIMIT else None
 
 
 def _decode_damaged(chunk: bytes, spans: list[Span]) -> tuple[dict[int, str], bool]:
@@ -70,7 +70,7 @@ def _decode_damaged(chunk: bytes, spans: list[Span]) -> tuple[dict[int, str], bo
                 continue
             if record is None:
                 break
-            size += 3 * len(record["data"])
+            size += _size(record["data"])
             if size > JSON_LIMIT:
                 return decoded, True
             decoded[record["event_record_id"]] = record["data"]
@@ -82,15 +82,13 @@ def _decode_damaged(chunk: bytes, spans: list[Span]) -> tuple[dict[int, str], bo
 def _library_records(log: bytes) -> Iterator[dict[str, Any]]:
     from evtx import PyEvtxParser
 
-    records: Iterator[dict[str, Any]] = PyEvtxParser(io.BytesIO(log), 1).records_json()
+    records: Any = PyEvtxParser(io.BytesIO(log), 1).records_json()
     return records
 
 
 def _answer(
     spans: list[Span], texts: list[str], lost: list[tuple[int, int, bool]], beyond: int, *, broke_off: bool
 ) -> Answer:
-    joined = "".join(texts)
-    sizes = map(len, texts) if joined.isascii() else (len(text.encode()) for text in texts)
     count = len(spans)
     columns = list(zip(*spans, strict=True)) or [(), (), (), ()]
     return Answer(
@@ -100,17 +98,22 @@ def _answer(
         offsets=struct.pack(f"<{count}I", *columns[0]),
         identifiers=struct.pack(f"<{count}Q", *columns[2]),
         filetimes=struct.pack(f"<{count}Q", *columns[3]),
-        ends=struct.pack(f"<{count}I", *itertools.accumulate(sizes)),
+        ends=struct.pack(f"<{count}I", *itertools.accumulate(map(_size, texts))),
         lost=lost,
-        json=joined.encode(),
+        json="".join(texts).encode(),
     )
+
+
+def _size(text: str) -> int:
+    """Return how many bytes of UTF-8 a text takes."""
+    return len(text) if text.isascii() else len(text.encode())
 
 
 def serve(
     source: BinaryIO,
     sink: BinaryIO,
     deadline_s: float,
-    decode: Callable[[bytes, int], Answer] = decode_chunk,
+    decode: Callable[[bytes, int], Answer],
 ) -> None:
     """Answer groups of chunks until `source` ends, or `sink` does.
 
@@ -131,27 +134,33 @@ def serve(
 
 def _end_after(seconds: float) -> None:
     """Let the system end this process after some processor time; 0 takes that back."""
-    if sys.platform != "win32":
-        signal.setitimer(signal.ITIMER_PROF, seconds)
-        return
-    import faulthandler
+    if sys.platform == "win32":
+        import faulthandler
 
-    if seconds:
-        faulthandler.dump_traceback_later(seconds * _WALL_FACTOR, exit=True)
+        if seconds:
+            faulthandler.dump_traceback_later(seconds * _WALL_FACTOR, exit=True)
+        else:
+            faulthandler.cancel_dump_traceback_later()
     else:
-        faulthandler.cancel_dump_traceback_later()
+        signal.setitimer(signal.ITIMER_PROF, seconds)
 
 
 def _limit_memory() -> None:
     """Limit what this process may allocate, where the system does that."""
-    with contextlib.suppress(ImportError, ValueError, OSError):
+    if sys.platform != "win32":
         import resource
 
-        resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_LIMIT, _MEMORY_LIMIT))
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        with contextlib.suppress(ValueError, OSError):  # macOS refuses some limits
+            resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+            resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_LIMIT, _MEMORY_LIMIT))
 
 
-def _main() -> None:
+def main(decode: Callable[[bytes, int], Answer] = decode_chunk) -> None:
+    """Be a child: what `serve` says, on standard input and output.
+
+    Args:
+        decode: see `serve`.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the parent, which ends this process
     if sys.platform != "win32":
         signal.signal(signal.SIGPROF, signal.SIG_DFL)
@@ -165,8 +174,8 @@ def _main() -> None:
         failure = str(error)
     write_greeting(sink, failure)
     if failure is None:
-        serve(sys.stdin.buffer, sink, float(sys.argv[1]))
+        serve(sys.stdin.buffer, sink, float(sys.argv[1]), decode)
 
 
 if __name__ == "__main__":
-    _main()
+    main()

@@ -126,9 +126,7 @@ def _walk(chunk: bytes, end: int, spans: list[Span]) -> int:
             magic == _RECORD_MAGIC
             and _SMALLEST <= size <= end - at
             and (
-                trailer(chunk, after - 4)[0] == size
-                or after == end
-                or chunk.startswith(_RECORD_MAGIC, after)
+                trailer(chunk, after - 4)[0] == size or after == end or chunk.startswith(_RECORD_MAGIC, after)
             )
         ):
             spans.append((at, size, record_id, filetime))

@@ -107,9 +107,7 @@ def read_group(source: BinaryIO) -> list[tuple[int, bytes]]:
 
 def write_answer(sink: BinaryIO, answer: Answer) -> None:
     """Send the records of a chunk."""
-    head = _ANSWER.pack(
-        answer.broke_off, answer.beyond, answer.count, len(answer.lost), len(answer.json)
-    )
+    head = _ANSWER.pack(answer.broke_off, answer.beyond, answer.count, len(answer.lost), len(answer.json))
     lost = b"".join(struct.pack("<III", *stretch) for stretch in answer.lost)
     sink.write(
         b"".join((head, answer.offsets, answer.identifiers, answer.filetimes, answer.ends, lost, answer.json))

@@ -39,6 +39,9 @@ class EvtxReader:
     A chunk whose checksum is wrong is read all the same, and counted: the last chunk of a log that was copied while it
     was open has a wrong one, and its records are whole. What cannot be read is in `losses`; nothing raises for damage.
 
+    The library cuts a text at a NUL and drops half of a surrogate pair, and says neither: a name with one of them is not
+    the name that was logged.
+
     Attributes:
         facts: what the header says (`tracer.evtx.header.FileHeader.facts`), and what `batches` saw so far: chunks (in
             use), records, and first_written_ns and last_written_ns, the earliest and latest time at which a record
@@ -83,6 +86,7 @@ class EvtxReader:
         self._deadline_s, self._program = deadline_s, program
         self._children = min(2, os.cpu_count() or 1) if children is None else children
         self._losses = LossList()
+        self._ends_unused = False
         self.facts: dict[str, Any] = {
             **self._header.facts(),
             "chunks": 0,
@@ -102,7 +106,7 @@ class EvtxReader:
         Columns: offset (of the record in the file), record_id (of its header; exports number anew, and the
         identifier that the log had is in the JSON; NULL beyond int64), written_ns (its header's time, UTC, nanoseconds since
         1970; NULL where that is no time in int64), json (the library's form: Event.System, Event.EventData, attributes
-        below #attributes).
+        below #attributes; it does not escape names of elements, so that of a damaged or hostile record may be no JSON).
 
         Raises:
             SourceError: the file cannot be read any more, no child can be started, or the library is missing.
@@ -138,13 +142,14 @@ class EvtxReader:
     def _account(self, chunk: Chunk, number: int) -> Answer | None:
         """Count what became of a chunk; return its records, None if there are none."""
         count = self._diagnostics.count
+        self._ends_unused = chunk.is_unused
         if chunk.is_unused:
             count("zero_tail", offset=chunk.offset)
             return None
         self.facts["chunks"] += 1
         if not chunk.is_sound:
             count("evtx_chunk_damaged", offset=chunk.offset)
-        if number >= self._header.chunks and self._size // CHUNK_SIZE <= 0xFFFF:  # the header counts in 16 bits
+        if self._header.is_sound and self._header.chunks <= number <= 0xFFFF:  # the header counts in 16 bits
             count("evtx_chunks_beyond_header", offset=chunk.offset)
         answer = chunk.answer
         if answer is None:
@@ -182,10 +187,10 @@ class EvtxReader:
     def _account_for_end(self) -> None:
         """Count a file that ends before its header and its last chunk say so."""
         held = self._size - HEADER_BLOCK
-        missing = -held % CHUNK_SIZE if held % CHUNK_SIZE else 0
-        whole = -(-held // CHUNK_SIZE)
-        if whole < self._header.chunks:
-            missing += (self._header.chunks - whole) * CHUNK_SIZE
+        missing = 0 if self._ends_unused else -held % CHUNK_SIZE
+        chunks = -(-held // CHUNK_SIZE)
+        if self._header.is_sound and chunks < self._header.chunks:
+            missing += (self._header.chunks - chunks) * CHUNK_SIZE
         if missing:
             self._diagnostics.count("evtx_cut", offset=self._size)
             self._losses.add(self._size, missing, None, "the file ends before its last chunk does")
