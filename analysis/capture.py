@@ -64,7 +64,8 @@ class Questions(Generic[_Answer]):
 
     Filters are the keyword arguments of `analysis.filters.Filters`; together they narrow. Behind the column
     `display_key` of an answer stands `key_user`: the name of the user whose key it is, or the SID where the capture tells
-    no name; NULL for keys of no user. Lazy answers have it not.
+    no name; NULL for keys of no user. Lazy answers and the view `events` have it not: names of users are looked for where an
+    answer holds such a key, and a view would look for them whenever a capture is opened.
     """
 
     _context: QueryContext

@@ -33,6 +33,7 @@ HOSTILE = [
     "\u3164",
 ]
 BASH = shutil.which("bash")
+ZSH, FISH = shutil.which("zsh"), shutil.which("fish")
 needs_bash = pytest.mark.skipif(BASH is None, reason="there is no bash")
 
 
@@ -142,7 +143,8 @@ def test_zsh_would_read_it_so_in_the_double_quotes_of_its_script(some: list[str]
     }
     script = "".join(f"printf '%s\\0' {text}\n" for text in quoted.values())
     done = subprocess.run([BASH, "--norc", "-c", script], capture_output=True, check=True, timeout=60)
-    assert done.stdout.decode().split("\0")[:-1] == list(quoted)
+    # Its _describe takes a backslash for an escape.
+    assert done.stdout.decode().split("\0")[:-1] == [name.replace("\\", "\\\\") for name in quoted]
     assert not any("'" in text for text in quoted.values())
 
 
@@ -176,3 +178,89 @@ def test_the_words_for_statuses_are_all_of_them() -> None:
 def test_the_last_word_of_a_line_is_found(before: str, last: str) -> None:
     if before.count("'") % 2 == 0 and before.count('"') == 0 and not before.endswith("\\"):
         assert completion._last_word(f"{before} '{last}") == f"'{last}"
+
+
+def home_with_scripts(home: Path, shell: str) -> dict[str, str]:
+    """Write the program and its completion script below a folder; return the environment of a shell that has both."""
+    program = home / "bin" / "regtrace"
+    program.parent.mkdir(parents=True)
+    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); sys.argv[0] = 'regtrace'; from cli.app import main; main()"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -c "{code}" "$@"\n')
+    program.chmod(0o755)
+    environment = os.environ | {
+        "PATH": f"{program.parent}:{os.environ['PATH']}",
+        "HOME": str(home),
+        "ZDOTDIR": str(home),
+    }
+    script = subprocess.run(
+        [program],
+        env=environment | {"_REGTRACE_COMPLETE": f"source_{shell}"},
+        capture_output=True,
+        check=True,
+        timeout=120,
+    )
+    (home / "completion").write_bytes(script.stdout)
+    return environment
+
+
+_ZSH = r"""
+zmodload zsh/zpty
+zpty z zsh -f -i
+wait_for() { local out; zpty -r z out "$1" || exit 3; print -rn -- "$out" }
+zpty -w z 'PS1="> "; stty rows 100 cols 300; autoload -Uz compinit; compinit -u; source ./completion'
+zpty -w z 'regtrace() { print -r -- "<${argv[-1]}>" }; echo RE""ADY'
+wait_for '*READY*'
+zpty -w -n z "$1"$'\t\n'
+wait_for '*<*>*'
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(ZSH is None, reason="there is no zsh")
+@pytest.mark.parametrize(
+    ("typed", "argument"),
+    [
+        (r"'HKLM\SOFTWARE\Vendor\R", r"HKLM\SOFTWARE\Vendor\Run"),
+        (r"HKLM\\SOFTWARE\\Vendor\\R", r"HKLM\SOFTWARE\Vendor\Run"),
+        (r"'HKLM\SOFTWARE\{", r"HKLM\SOFTWARE\{1-2}"),
+        (rf"'HKU\{SID}\Software\M", rf"HKU\{SID}\Software\My App"),
+        (r"'HKLM\SOFTWARE\$", r"HKLM\SOFTWARE\$"),  # a hostile name is not offered
+    ],
+)
+def test_zsh_completes_a_key_to_its_name_and_runs_nothing(
+    folder: Path, tmp_path: Path, typed: str, argument: str
+) -> None:
+    environment = home_with_scripts(tmp_path, "zsh")
+    end = "'" if argument.endswith("$") else ""  # what nothing completes has to be closed by hand
+    line = f"regtrace history {folder} {typed}{end}"
+    done = subprocess.run(
+        [ZSH, "-f", "-c", _ZSH, "zsh", line],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        check=True,
+        timeout=120,
+    )
+    assert f"<{argument}>" in done.stdout.decode(errors="replace")
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(FISH is None, reason="there is no fish")
+def test_fish_offers_the_names_of_keys_and_runs_nothing(folder: Path, tmp_path: Path) -> None:
+    environment = home_with_scripts(tmp_path, "fish")
+    (tmp_path / "ask.fish").write_text(
+        'source completion\ncomplete -C "regtrace history $argv[1] \'HKLM\\\\SOFTWARE\\\\"\n'
+    )
+    done = subprocess.run(
+        [FISH, "-N", "ask.fish", folder],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        check=True,
+        timeout=120,
+    )
+    offered = set(done.stdout.decode().splitlines())
+    assert {r"HKLM\SOFTWARE\Vendor", r"HKLM\SOFTWARE\设置", r"HKLM\SOFTWARE\{1-2}"} <= offered
+    assert not any(name.removeprefix("HKLM\\SOFTWARE\\") in HOSTILE for name in offered)
+    assert not (tmp_path / "x").exists()

@@ -136,8 +136,10 @@ def _offered(names: Iterable[str]) -> list[str]:
         if quote == '"':  # a backslash at the end would act on the quote
             harmless = [name for name in harmless if not name.endswith("\\")]
         return [_Word(name if quote or _PLAIN.fullmatch(name) else f"'{name}'") for name in harmless]
-    if shell == "zsh":  # its script reads the words once more, between double quotes
-        return [_Word(name.replace("\\", "\\\\")) for name in harmless]
+    if (
+        shell == "zsh"
+    ):  # its script reads the words between double quotes, and its _describe takes a backslash for an escape
+        return [_Word(name.replace("\\", "\\" * 4)) for name in harmless]
     if shell in ("powershell", "pwsh"):
         return [_Word(name if _PLAIN.fullmatch(name) else f"'{name}'") for name in harmless]
     return list(map(_Word, harmless))
