@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from hand_capture import event, write_events
 from hypothesis import given
@@ -15,6 +16,8 @@ from analysis.capture import Capture
 from analysis.questions.key_conditions import key_number, literal
 from cli.app import app
 from cli.output.table import TextColumn, lay_out
+from cli.tables.changes import change_lines
+from cli.tables.diff import diff_lines
 from cli.tables.hot import hot_lines
 
 QUESTIONS = (
@@ -143,3 +146,38 @@ def test_an_id_stands_behind_just_the_cells_that_are_shortened(cells: list[str],
         assert len(line) <= width
         assert (line == cell.rstrip(" ")) == (len(cell) <= width)
         assert line.endswith(f" {number}") == (len(cell) > width)
+
+
+WHOLE = r"HKLM\A"  # short enough to be shown whole
+LONG = "\\".join(["HKLM", "SOFTWARE", *(f"Component number {number}" for number in range(9))])
+
+
+def shown_ids(rows: pa.Table, lines: list[str], name: str = "key_id") -> set[str]:
+    """Return the ids in lines, each of which must be one of the rows'."""
+    ids = {f"#{number}" for number in rows.column(name).to_pylist() if number is not None}
+    found = set(re.findall(r"#\d+", "\n".join(lines)))
+    assert found <= ids
+    return found
+
+
+def test_changes_and_differences_show_the_ids_of_shortened_keys(tmp_path: Path) -> None:
+    def capture_of(name: str, *writes: tuple[str, bytes]) -> Path:
+        events = [event("SetValueKey", key, "v", data_type=3, data_size=1, data=data) for key, data in writes]
+        return write_events(tmp_path / name, [event("OpenKey", WHOLE), *events])
+
+    a = capture_of("a.regtrace", (LONG, b"1"), (rf"{LONG}\x", b"1"), (WHOLE, b"1"))
+    b = capture_of("b.regtrace", (rf"{LONG}\only b", b"1"), (LONG, b"2"), (WHOLE, b"2"))
+    with rt.open(a) as ours, rt.open(b) as theirs:
+        rows = ours.queries.changes().to_arrow()
+        by_key = dict(zip(rows["display_key"].to_pylist(), rows["key_id"].to_pylist(), strict=True))
+        for by_process in (False, True):
+            lines = list(change_lines(rows, 80, by_process=by_process))
+            assert f"#{by_key[LONG]}" in shown_ids(rows, lines)
+            assert f"#{by_key[WHOLE]}" not in shown_ids(rows, lines)
+        assert not shown_ids(rows, list(change_lines(rows, 400)))
+        rows = ours.queries.diff(theirs).to_arrow()
+        lines = list(diff_lines(rows, 80))
+        titles = {line for line in lines if "Component" in line}
+        assert any(re.search(r" #\d+ in b$", line) for line in titles)
+        assert any(line.endswith(f" #{by_key[LONG]}") for line in titles)
+        assert not any("#" in line for line in diff_lines(rows, 400))

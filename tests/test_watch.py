@@ -25,6 +25,7 @@ from tracer.ingest.pipeline import ingest
 from tracer.live.pipeline import LivePipeline
 from tracer.live.row_filter import RowFilter
 from tracer.live.watch import Watch, WatchStatus, watched_keywords
+from tracer.rows.processes import ProcessRecord
 from tracer.session.options import ALL_OPTIONS, NAMING_KEYWORDS, OPTION_NAMES, LogMode
 from tracer.session.owners import owner_of
 from tracer.simulate import SimulationOptions, simulate
@@ -430,3 +431,19 @@ def test_a_hundred_thousand_events_a_second_in_flat_memory(monkeypatch):
     assert seen == total
     assert not standing.is_lossy
     assert max(sizes[len(sizes) // 2 :]) < 1.3 * max(sizes[3 : len(sizes) // 2])
+
+
+def test_a_tree_shows_its_rows_and_says_what_is_not_known(script, monkeypatch):
+    running = [
+        ProcessRecord("rundown", "snapshot", 0, 77, 40, "setup.exe", start_ns=1),
+        ProcessRecord("rundown", "snapshot", 0, 78, 41, "other.exe", start_ns=2),
+    ]
+    monkeypatch.setattr("tracer.windows.process_snapshot.snapshot_processes", lambda: running)
+    script.batches = [[set_value("a", 1)]]  # by process 77
+    result = run("--tree", "setup", "--duration", "2s", "-f", "jsonl")
+    assert [row["value_name"] for row in lines(result)] == ["a"]
+    assert "may belong" not in result.stderr
+    script.batches = [[set_value("a", 1)]]
+    result = run("--tree", "other.exe", "--duration", "2s", "-f", "jsonl")
+    assert (lines(result), result.exit_code) == ([], 0)
+    assert "1 process left out may belong to the tree of other.exe" in " ".join(result.stderr.split())

@@ -16,6 +16,7 @@ from cli.options.common import (
     Limit,
     OperationWords,
     OutputFile,
+    ProcessTree,
     ProcessWord,
     StartTime,
     StatusWords,
@@ -33,6 +34,7 @@ EXAMPLES = (
     Example(
         "regtrace slow app.regtrace --process app.exe", "what a program's time in the registry goes into"
     ),
+    Example("regtrace slow setup.regtrace --tree setup.exe", "a program and everything that it started"),
     Example("regtrace slow app.regtrace --process app.exe --from +2s --to +4s", "the same of two seconds"),
     Example("regtrace slow app.regtrace --process app.exe -o slow.csv", "every row, for a spreadsheet"),
 )
@@ -47,6 +49,7 @@ def slow(
     under: UnderWords = None,
     value: ValueWord = None,
     process: ProcessWord = None,
+    process_tree: ProcessTree = None,
     operation: OperationWords = None,
     status: StatusWords = None,
     start: StartTime = None,
@@ -76,14 +79,14 @@ def slow(
 
     target = Output.of(output, format, force=force, wide=wide, zone=find_zone(tz))
     filters = filters_of(
-        key=key, under=under, value=value, process=process, operation=operation, status=status,
-        start=start, end=end, where=where, user=user,
+        key=key, under=under, value=value, process=process, process_tree=process_tree, operation=operation,
+        status=status, start=start, end=end, where=where, user=user,
     )  # fmt: skip
     with asking(capture, filters, target, fail_on_loss=fail_on_loss) as question:
-        others = replace(filters, process=None)
-        what = f"{filters.process or 'every process'} in {capture.name}" + (
-            f", {others}" if others.stated() else ""
-        )
+        others = replace(filters, process=None, process_tree=None)
+        tree = None if process_tree is None else f"{process_tree} and what it started"
+        asked = ", of these ".join(filter(None, (tree, process))) or "every process"
+        what = f"{asked} in {capture.name}" + (f", {others}" if others.stated() else "")
         question.print(
             question.queries.slow(most=most, limit=limit),
             partial(slow_lines, what=what, zone=target.zone, color=target.color),

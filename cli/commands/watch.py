@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.exits import Exit
-from cli.options.common import Example, UserWord, Zone
+from cli.options.common import Example, ProcessTree, UserWord, Zone
 from cli.options.completion import complete_operation, complete_status
 from cli.output.console import console, is_terminal
 from cli.recording.options import NoHandles
@@ -30,6 +30,7 @@ EXAMPLES = (
         r"regtrace watch --key 'HKLM\**\CurrentVersion\Run*' --operation write", "who changes autostarts"
     ),
     Example("regtrace watch --process setup.exe --status error", "what fails for one program"),
+    Example("regtrace watch --tree setup.exe --operation write", "what a program and its children change"),
     Example(
         "regtrace watch --operation set -f jsonl --duration 60s | jq .display_key", "a minute, into a pipe"
     ),
@@ -60,6 +61,7 @@ def watch(
         typer.Option("--process", "-p", metavar="NAME|PID",
                      help="Only processes of this image name (* and ? allowed), or this id. Repeatable."),
     ] = None,
+    process_tree: ProcessTree = None,
     operation: Annotated[
         str | None,
         typer.Option("--operation", metavar="WORDS", autocompletion=complete_operation,
@@ -96,7 +98,7 @@ def watch(
     cannot be read, or still waits a second after the end is counted and said, with its cause: ask for
     fewer operations if something is lost. A table has room for the newest rows, jsonl has all. A key
     that was open before and is named by nothing shows as <object 0x...>. Filters mean what they mean to
-    `regtrace timeline`.
+    `regtrace timeline`; --tree follows what runs at the start and what is started later, by the id of its parent.
     """
     from cli.options.durations import parse_duration
     from cli.options.zones import find_zone
@@ -104,6 +106,7 @@ def watch(
     from tracer.errors import RegtraceError, UsageError
     from tracer.live.row_filter import RowFilter
     from tracer.live.watch import Watch
+    from tracer.rows.process_tree import ProcessTree as Tree
     from tracer.session.session import require_windows
 
     zone = find_zone(tz)
@@ -115,7 +118,8 @@ def watch(
         raise UsageError("a live table needs a terminal; use -f jsonl for a file or a pipe")
     require_windows("regtrace watch")
     stop = StopEvent()
-    running, view = Watch(rows, data=data, handles=not no_handles), None
+    tree = None if process_tree is None else Tree(process_tree)
+    running, view = Watch(rows, data=data, handles=not no_handles, tree=tree), None
     if row_format is WatchFormat.TABLE:
         from cli.tables.watch import WatchView
 
@@ -129,6 +133,11 @@ def watch(
         standing = running.status()
         if running.has_started:
             _sum_up(standing, None if view is None else view.drawn)
+            if standing.unplaced:
+                console.say(
+                    f"{standing.unplaced:,} process{'es' * (standing.unplaced != 1)} left out may belong to the tree of {process_tree}: "
+                    "what started them is not known, or had ended before"
+                )
     if running.trouble is not None:
         raise running.trouble
     if running.ended_by_other:

@@ -13,9 +13,9 @@ __all__ = ["drop_empty_columns", "short_ids", "times_column", "with_hosts"]
 _NARROW = 100  # columns of a terminal on which times are shown in milliseconds
 
 
-def short_ids(rows: pa.Table) -> list[str]:
+def short_ids(rows: pa.Table, name: str = "key_id") -> list[str]:
     """Return the short id of each row's key, such as ``#1234``, which questions take in place of a key; "" for no key."""
-    return [f"#{number}" if number else "" for number in text_cells(rows, "key_id")]
+    return [f"#{number}" if number else "" for number in text_cells(rows, name)]
 
 
 def drop_empty_columns(rows: pa.Table, columns: list[TextColumn], width: int | None) -> list[TextColumn]:

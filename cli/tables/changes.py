@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from cli.output.answer_columns import with_hosts
+from cli.output.answer_columns import short_ids, with_hosts
 from cli.output.columns import text_cells
 from cli.output.phrases import plural
 from cli.output.table import TextColumn, lay_out, path_line
@@ -55,11 +55,15 @@ def change_lines(
     columns = with_hosts(rows, _below_titles(rows, titles, width, zone, by_process=by_process))
     lines = lay_out(columns, width=width, color=color)
     yield next(lines)
+    ids = short_ids(rows)
     for place, line in enumerate(lines):
-        for depth, title, count in titles.get(place, ()):
+        headings = titles.get(place, [])
+        for above, (depth, title, count) in enumerate(headings, 1):
             indent = _indent(depth)
-            number = f"  {plural(count, 'change')}" if count > 1 else ""
-            yield indent + path_line(title, width - len(indent) - len(number), color=color) + number
+            count_text = f"  {plural(count, 'change')}" if count > 1 else ""
+            number = ids[place] if above == len(headings) else ""  # the last one is the key of the row
+            room = width - len(indent) - len(count_text)
+            yield indent + path_line(title, room, number=number, color=color) + count_text
         yield line
     used = {note for some in _notes(rows) for note in some}
     yield from (f"{letter}: {meaning}" for note, (letter, meaning) in _NOTES.items() if note in used)

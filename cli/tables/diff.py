@@ -6,6 +6,7 @@ from datetime import UTC, tzinfo
 
 import pyarrow as pa
 
+from cli.output.answer_columns import short_ids
 from cli.output.columns import text_cells
 from cli.output.phrases import plural
 from cli.output.table import TextColumn, lay_out, lay_out_below, path_line
@@ -34,6 +35,11 @@ def diff_lines(
         for a, b in zip(text_cells(rows, "a_key"), text_cells(rows, "b_key"), strict=True)
     ]
     paths = keys
+    in_a, in_b = (
+        short_ids(rows, "a_key_id"),
+        [f"{one} in b" if one else "" for one in short_ids(rows, "b_key_id")],
+    )
+    ids = [one or other for one, other in zip(in_a, in_b, strict=True)]
     is_below = width is not None and width < _WIDE  # keys stand above their rows
     if width is not None and not is_below:
         common, keys = below_common(keys)
@@ -44,8 +50,8 @@ def diff_lines(
     columns = [
         TextColumn("side", [_SIDES[side] for side in sides], styles=[_STYLES[side] for side in sides]),
         TextColumn("what", _what(rows)),
-        TextColumn("key", keys, shrink="middle", least=24),
-        *([TextColumn("key in b", others, shrink="middle", least=24)] if any(others) else []),
+        TextColumn("key", keys, shrink="middle", least=24, ids=ids),
+        *([TextColumn("key in b", others, shrink="middle", least=24, ids=in_b)] if any(others) else []),
         TextColumn("value", value_cells(rows), shrink="middle", least=8),
         TextColumn("process", _processes(rows), shrink="middle", least=12),
         TextColumn("a", _state(rows, "a"), shrink="end", least=10, most=most),
@@ -56,7 +62,7 @@ def diff_lines(
             column for column in columns if any(column.cells) and not (is_below and column.title == "key")
         ] or columns
     if width is not None and is_below:
-        yield from lay_out_below(paths, columns, width=width, color=color)
+        yield from lay_out_below(paths, columns, width=width, ids=ids, color=color)
     else:
         yield from lay_out(columns, width=width, color=color)
 

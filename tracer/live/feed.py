@@ -7,6 +7,7 @@ from tracer.live.pipeline import LivePipeline
 from tracer.live.record_sources import PIECE, Intake, RecordSource
 from tracer.live.records import RawRecord
 from tracer.live.stream import LiveStream, Surroundings
+from tracer.rows.process_tree import ProcessTree
 from tracer.session.options import SessionCounters
 
 __all__ = ["LiveFeed"]
@@ -19,6 +20,7 @@ class LiveFeed:
         source: where the records come from.
         stream: the source as the stream of a session, whose counters are asked for; None without a session.
         clock: seconds that only rise.
+        tree: as of `tracer.live.pipeline.LivePipeline`.
 
     Attributes:
         pipeline: what makes rows of the records; `begin` makes the one that knows the surroundings.
@@ -26,9 +28,14 @@ class LiveFeed:
     """
 
     def __init__(
-        self, source: RecordSource, stream: LiveStream | None, clock: Callable[[], float] = time.monotonic
+        self,
+        source: RecordSource,
+        stream: LiveStream | None,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        tree: ProcessTree | None = None,
     ) -> None:
-        self._source, self._stream, self._clock = source, stream, clock
+        self._source, self._stream, self._clock, self._tree = source, stream, clock, tree
         self._intake = Intake(source)
         self.begin(Surroundings())
 
@@ -41,6 +48,7 @@ class LiveFeed:
             seed_ns=surroundings.seed_ns,
             control_set=surroundings.control_set,
             clock=self._clock,
+            tree=self._tree,
         )
         self._last_counters, self._last_dropped = self.counters, 0
 

@@ -29,10 +29,11 @@ from tracer.resolve.tree import KeyTree
 from tracer.rows.ambiguous_names import AmbiguousNames
 from tracer.rows.events import EventRows, durations, make_object_ops, time_order
 from tracer.rows.process_records import process_records
+from tracer.rows.process_tree import ProcessTree
 from tracer.rows.processes import ProcessRecord, ProcessTable
 from tracer.schema import EVENTS
 
-__all__ = ["LIVE_COLUMNS", "LivePipeline"]
+__all__ = ["IN_TREE", "LIVE_COLUMNS", "LivePipeline"]
 
 LIVE_COLUMNS = (
     "sequence", "time", "time_ns", "operation", "notify_class", "phase", "status", "key", "display_key",
@@ -40,6 +41,7 @@ LIVE_COLUMNS = (
     "disposition", "information_class", "index", "entry_count", "data_type", "data_size", "data",
     "previous_type", "previous_size", "previous_data", "address", "name_source", "event_id", "flags", "detail",
 )  # fmt: skip
+IN_TREE = "in_tree"  # whether a row's process belongs to the tree that is asked for
 _TEXT = pa.dictionary(pa.int32(), pa.string())
 _PLAIN = pa.dictionary(pa.int8(), pa.string())
 _OWN = {
@@ -82,12 +84,14 @@ class LivePipeline:
         most_names: names, keys or processes that are remembered before all but open objects are forgotten.
         control_set: number of the current control set, for `display_key`; None if unknown.
         clock: seconds that only rise.
+        tree: the processes that are asked for; rows then have the column IN_TREE. None: rows do not tell.
 
     Attributes:
         records, rows: how many were read, and how many rows they made.
         undecoded: registry records among them of which no row could be made: too short, or of an unknown kind.
         generations: how often everything but open objects was forgotten.
         diagnostics: everything odd that was met, counted; late records are `late_record`.
+        unplaced: pids of processes with rows of which it is not known whether they belong to `tree`.
         seed_dropped: names of the seed that records from before its reading made doubtful.
     """
 
@@ -101,6 +105,7 @@ class LivePipeline:
         most_names: int = _MOST_NAMES,
         control_set: int | None = None,
         clock: Callable[[], float] = time.monotonic,
+        tree: ProcessTree | None = None,
     ) -> None:
         self.diagnostics = Diagnostics()
         self.records = self.rows = self.undecoded = self.generations = self.seed_dropped = 0
@@ -112,6 +117,8 @@ class LivePipeline:
         self._loss_times = LossTimes([])
         self._processes = ProcessTable()
         self._processes.assign(np.empty(0, np.int64), [(0, record) for record in processes])
+        self._process_tree = tree
+        self.unplaced: set[int] = set()
         self._begin()
         self._resolver = Resolver(self._tree, self._names.texts, self._loss_times)
         self._resolver.handles = _NoHandleLog()
@@ -220,7 +227,19 @@ class LivePipeline:
             "address": pa.array(address.view(np.int64), mask=address == 0),
         }
         columns = [own[name] if name in own else _plain(rows.column(name), name) for name in LIVE_COLUMNS]
-        return pa.table(columns, schema=_SCHEMA)
+        named = pa.table(columns, schema=_SCHEMA)
+        if self._process_tree is None:
+            return named
+        marks = pa.array(self._mark(lifetimes.values), pa.bool_()).take(lifetimes.places)
+        return named.append_column(IN_TREE, marks)
+
+    def _mark(self, process_ids: Sequence[int]) -> list[bool]:
+        """Return which lives belong to the tree that is asked for."""
+        assert self._process_tree is not None
+        lives = self._processes.lives
+        unknown = self._process_tree.mark(lives, process_ids)
+        self.unplaced.update(lives[process_id].pid for process_id in unknown)
+        return [lives[process_id].in_tree for process_id in process_ids]
 
     def _sources(self, stored: pa.ChunkedArray, keys: "_Distinct") -> pa.Array:
         """Return each row's name source: the stored one, or the current one of keys still without a name."""
@@ -236,6 +255,8 @@ class LivePipeline:
         now_ns = int(records.time_ns[-1])
         self._begin()
         self._resolver.compact(self._tree, self._names.texts, now_ns)
+        if self._process_tree is not None:  # while ancestors that ended are still there
+            self._process_tree.mark(self._processes.lives, range(len(self._processes)))
         self._processes.forget(now_ns - _LINGERS_NS)
         self.generations += 1
         # Where open objects alone are many, the next turn comes when as many again were met.

@@ -12,9 +12,11 @@ import pyarrow as pa
 
 from tracer.errors import RegtraceError
 from tracer.live.feed import LiveFeed
+from tracer.live.pipeline import IN_TREE
 from tracer.live.record_sources import PIECE
 from tracer.live.row_filter import RowFilter
 from tracer.live.stream import LiveStream
+from tracer.rows.process_tree import ProcessTree
 from tracer.session.options import ALL_OPTIONS, KEYWORDS, OPTION_NAMES, keyword_mask
 
 __all__ = ["QUEUE_BYTES", "Watch", "WatchStatus", "watched_keywords"]
@@ -48,6 +50,8 @@ class WatchStatus:
         dropped: records that found no room in our own queue, or failed on the way into it.
         late: records that came too late to be put in order.
         unknown: sentences on what may be missing and cannot be counted.
+        unplaced: processes with operations that were left out, of which it is not known whether they belong to the tree
+            of processes that is asked for: what started them is unknown, or had ended before.
     """
 
     seconds: float
@@ -67,6 +71,7 @@ class WatchStatus:
     dropped: int
     late: int
     unknown: tuple[str, ...] = ()
+    unplaced: int = 0
 
     @property
     def is_lossy(self) -> bool:
@@ -94,6 +99,7 @@ class Watch:
         handles: whether the handle table is read for names of open keys, which opens processes of others.
         control_set: number of the current control set; None asks the system.
         clock: seconds that only rise.
+        tree: which processes' rows are shown, and of which that they started; None: of every process.
 
     Attributes:
         has_started: whether it was entered: its session ran, and its records were taken.
@@ -107,11 +113,12 @@ class Watch:
         handles: bool = True,
         control_set: int | None = None,
         clock: Callable[[], float] = time.monotonic,
+        tree: ProcessTree | None = None,
     ) -> None:
         self._filter, self._data, self._control_set, self._clock = rows, data, control_set, clock
         self._handles = handles
         self._stream = LiveStream("watch", largest_count=256, queue_bytes=QUEUE_BYTES, clock=clock)
-        self._feed = LiveFeed(self._stream, self._stream, clock)
+        self._feed = LiveFeed(self._stream, self._stream, clock, tree=tree)
         self._shown = self._filtered = 0
         self._piece = _LEAST_PIECE  # until the pace is known
         self._began = clock()
@@ -219,6 +226,7 @@ class Watch:
             dropped=feed.dropped,
             late=feed.pipeline.diagnostics["late_record"],
             unknown=tuple(self._stream.unknown.values()),
+            unplaced=len(feed.pipeline.unplaced),
         )
 
     def _note_pace(self, records: int, seconds: float) -> None:
@@ -235,7 +243,10 @@ class Watch:
 
     def _pass(self, rows: pa.Table) -> pa.Table:
         """Return the rows that are shown, and count them and the others."""
-        passed = self._filter.apply(rows, control_set=self._feed.control_set)
+        among = rows
+        if IN_TREE in rows.column_names:
+            among = rows.filter(rows.column(IN_TREE)).drop_columns([IN_TREE])
+        passed = self._filter.apply(among, control_set=self._feed.control_set)
         self._filtered += rows.num_rows - passed.num_rows
         self._shown += passed.num_rows
         return passed

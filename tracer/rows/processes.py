@@ -24,12 +24,13 @@ from tracer.decode.payload import Payload
 from tracer.etl.logfile import FILETIME_EPOCH
 from tracer.etl.providers import CLASSIC_PROCESS, KERNEL_PROCESS
 from tracer.registry.text import fold_name
+from tracer.rows.process_tree import parent_by_time
 from tracer.schema import PROCESSES
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["ProcessNames", "ProcessRecord", "ProcessTable", "read_process"]
+__all__ = ["Life", "ProcessNames", "ProcessRecord", "ProcessTable", "read_process"]
 
 _KINDS = {
     (KERNEL_PROCESS, 1): "start",
@@ -143,7 +144,7 @@ def _unix_ns(filetime: int | None) -> int | None:
 
 
 @dataclass(slots=True)
-class _Life:
+class Life:
     """One life while it is being told."""
 
     process_id: int
@@ -162,6 +163,9 @@ class _Life:
     user: str | None = None
     session_id: int | None = None
     exit_code: int | None = None
+    in_tree: bool = (
+        False  # whether a tree of processes that is asked for holds it (`tracer.rows.process_tree`)
+    )
 
     def contradicts(self, record: ProcessRecord) -> bool:
         """Whether the record must be about another process that has the same pid."""
@@ -211,7 +215,7 @@ class ProcessTable:
     """
 
     def __init__(self) -> None:
-        self._lives: list[_Life] = []
+        self._lives: list[Life] = []
         self._current = np.full(1 << 16, -1, np.int32)  # code of a pid -> process_id of its current life
         self._wide: dict[int, int] = {}
 
@@ -259,6 +263,11 @@ class ProcessTable:
             self._follow(found, codes, busy, changes)
         return found
 
+    @property
+    def lives(self) -> Sequence[Life]:
+        """The lives by their process_id."""
+        return self._lives
+
     def names(self, process_ids: Sequence[int]) -> list[ProcessNames]:
         """Return what is known by now of the lives numbered `process_ids`."""
         lives = [self._lives[number] for number in process_ids]
@@ -293,14 +302,15 @@ class ProcessTable:
         """Return the lives as the table `processes`."""
         from tracer.columns.arrays import from_rows
 
-        by_pid: dict[int, list[_Life]] = {}
+        by_pid: dict[int, list[Life]] = {}
         for life in self._lives:
             by_pid.setdefault(life.pid, []).append(life)
         rows = []
         for life in self._lives:
             row = {name: getattr(life, name) for name in PROCESSES.names}
             if life.parent_id is None:
-                row["parent_id"] = _parent_by_time(life, by_pid.get(life.parent_pid or 0, []))
+                parent = parent_by_time(life, by_pid.get(life.parent_pid or 0, []))
+                row["parent_id"] = None if parent is None else parent.process_id
             rows.append(row)
         return from_rows(rows, PROCESSES.arrow())
 
@@ -340,7 +350,7 @@ class ProcessTable:
         life.learn(record)
         return life.process_id
 
-    def _is_same(self, life: _Life, record: ProcessRecord) -> bool:
+    def _is_same(self, life: Life, record: ProcessRecord) -> bool:
         """Whether the record speaks of this life of its pid."""
         if life.contradicts(record):
             return False
@@ -349,12 +359,12 @@ class ProcessTable:
             return life.started_by not in (None, record.provider) and not life.ended
         return record.kind != "stop" or life.stopped_by != record.provider
 
-    def _begin(self, pid: int) -> _Life:
-        life = _Life(len(self._lives), pid)
+    def _begin(self, pid: int) -> Life:
+        life = Life(len(self._lives), pid)
         self._lives.append(life)
         return life
 
-    def _running(self, pid: int | None, *, but: _Life) -> int | None:
+    def _running(self, pid: int | None, *, but: Life) -> int | None:
         """Return the life of `pid` that runs now; None where none is known to, or it is `but`."""
         if pid is None or (pid >= _WIDE and pid not in self._wide):
             return None
@@ -382,18 +392,3 @@ class ProcessTable:
             grown = np.full(max(code + 1, 2 * len(self._current)), -1, np.int32)
             grown[: len(self._current)] = self._current
             self._current = grown
-
-
-def _parent_by_time(child: _Life, candidates: Sequence[_Life]) -> int | None:
-    """Return the life of the parent's pid that was running when the child started, where times say so."""
-    if child.start_ns is None or child.parent_pid is None:
-        return None
-    running = [
-        life.process_id
-        for life in candidates
-        if life is not child
-        and life.start_ns is not None
-        and life.start_ns <= child.start_ns
-        and (life.end_ns is None or life.end_ns >= child.start_ns)
-    ]
-    return running[-1] if running else None
