@@ -8,7 +8,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from sysmon_records import GUID, SHAPES, as_lines, event
+from evtx_writer import sysmon_like, write_log
+from sysmon_records import GUID, SHAPES, as_lines, as_xml, event, event_data
 
 import regtrace as rt
 from tracer.errors import UsageError
@@ -214,6 +215,54 @@ def test_every_collectors_shape_gives_the_same_row(tmp_path: Path, shape: str) -
     assert (process["pid"], process["image"], process["user"]) == (4321, "tool.exe", r"PC1\alice")
     assert manifest.settings["host"] == "pc1.example"
     assert manifest.totals["processes"] == 1
+
+
+@pytest.mark.parametrize("form", ["lines", "root", "utf-16"])
+def test_events_as_xml(tmp_path: Path, form: str) -> None:
+    events = [
+        as_xml(12, event_data("CreateKey", RUN)),
+        as_xml(13, event_data("SetValue", RUN + r"\a&<b>", Details='x > "y" & z')),
+        as_xml(13, event_data("SetValue", RUN + "\\n", Details="DWORD (0x00000001)")).replace(
+            "(0x", "&#0;(0x"
+        ),
+        "<Event xmlns='x'><System><EventID>13</EventID></Sys",
+        as_xml(12, event_data("DeleteValue", RUN + r"\v")),
+    ]
+    text = "\n".join(events)
+    if form != "lines":
+        text = f'<?xml version="1.0" encoding="utf-16"?><Events>{text}</Events>'
+    (tmp_path / "log.xml").write_text(text, encoding="utf-16" if form == "utf-16" else "utf-8")
+    manifest = ingest([tmp_path / "log.xml"], tmp_path / "log.regtrace")
+    rows = rows_of(tmp_path / "log.regtrace")
+    assert [(row["operation"], row["value_name"], row["data"]) for row in rows] == [
+        ("CreateKey", None, None),
+        ("SetValueKey", "a&<b>", 'x > "y" & z\0'.encode("utf-16-le")),
+        ("SetValueKey", "n", "DWORD \ufffd(0x00000001)\0".encode("utf-16-le")),
+        ("DeleteValueKey", "v", None),
+    ]
+    counts = {
+        row["name"]: row["count"]
+        for row in pq.read_table(tmp_path / "log.regtrace" / "diagnostics.parquet").to_pylist()
+    }
+    assert counts["log_bad_record"] == 1
+    assert not manifest.complete
+
+
+def test_an_event_log_with_a_damaged_chunk(tmp_path: Path) -> None:
+    """Records of whole chunks are rows; what is lost is dated by the records around it."""
+    log = write_log([sysmon_like(number) for number in range(1, 10)], per_chunk=3)
+    content = bytearray(log.content())
+    second = 4096 + 65536
+    content[second + 512 : second + 65536] = bytes(65536 - 512)
+    (tmp_path / "log.evtx").write_bytes(content)
+    manifest = ingest([tmp_path / "log.evtx"], tmp_path / "log.regtrace")
+    rows = rows_of(tmp_path / "log.regtrace")
+    assert [row["value_name"] for row in rows] == [f"Value{number}" for number in (1, 2, 3, 7, 8, 9)]
+    assert [row["process"]["user"] for row in rows] == [r"HOST\ann"] * 6
+    losses = pq.read_table(tmp_path / "log.regtrace" / "losses.parquet").to_pylist()
+    assert [loss["kind"] for loss in losses] == ["damage"]
+    assert losses[0]["from_ns"] < losses[0]["to_ns"]
+    assert not manifest.complete
 
 
 def test_a_process_is_its_guid(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 CHUNK, BLOCK, RECORDS_AT = 65536, 4096, 512
 FILETIME_2026 = 134_116_992_000_000_000  # 2026-01-01 UTC
+PROVIDER = "Microsoft-Windows-Sysmon"
 _TEXT, _UINT16, _UINT64, _BINXML = 0x01, 0x06, 0x0A, 0x21
 _TEMPLATE_ID = 0x6E626DFD
 
@@ -35,7 +36,7 @@ class Record:
             "Event": {
                 "#attributes": {"xmlns": "urn:events"},
                 "System": {
-                    "Provider": {"#attributes": {"Name": "Test"}},
+                    "Provider": {"#attributes": {"Name": PROVIDER}},
                     "EventID": kind(self.event_id),
                     "EventRecordID": kind(self.record_id),
                 },
@@ -113,7 +114,7 @@ class ChunkWriter:
     def _event(self, event_id: object, record_id: object, data: Sequence[object]) -> None:
         self.content += b"\x0f\1\1\0"
         system = [
-            ("Provider", {"Name": "Test"}, []),
+            ("Provider", {"Name": PROVIDER}, []),
             ("EventID", {}, [event_id]),
             ("EventRecordID", {}, [record_id]),
         ]

@@ -2,8 +2,9 @@
 
 import json
 from typing import Any
+from xml.sax.saxutils import escape
 
-__all__ = ["GUID", "SHAPES", "event", "event_data", "message_of"]
+__all__ = ["GUID", "SHAPES", "as_lines", "as_xml", "event", "event_data", "message_of"]
 
 GUID = "{11111111-2222-3333-4444-000000000001}"
 _IDS = {"CreateKey": 12, "DeleteKey": 12, "DeleteValue": 12, "SetValue": 13, "RenameKey": 14}
@@ -114,3 +115,16 @@ SHAPES = {
 def as_lines(records: list[dict[str, Any]]) -> str:
     """Return records as JSON lines."""
     return "".join(json.dumps(record) + "\n" for record in records)
+
+
+def as_xml(number: int, data: dict[str, str]) -> str:
+    """Return an event as `wevtutil qe /f:xml` writes it."""
+    fields = "".join(f"<Data Name='{name}'>{escape(value)}</Data>" for name, value in data.items())
+    return (
+        "<Event xmlns='http://schemas.microsoft.com/win/2004/08/events/event'><System>"
+        "<Provider Name='Microsoft-Windows-Sysmon' Guid='{5770385f-c22a-43e0-bf4c-06f5698ffbd9}'/>"
+        f"<EventID>{number}</EventID><TimeCreated SystemTime='2024-05-06T07:08:09.1289999Z'/>"
+        "<EventRecordID>7</EventRecordID><Execution ProcessID='99' ThreadID='98'/>"
+        "<Channel>Microsoft-Windows-Sysmon/Operational</Channel><Computer>pc1.example</Computer></System>"
+        f"<EventData>{fields}</EventData></Event>"
+    )

@@ -1,7 +1,7 @@
 """Records of one event log, as batches of JSON text, with an account of everything that is damaged."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +100,7 @@ class EvtxReader:
         """Stretches of the file that gave no records, in its order."""
         return self._losses.losses
 
-    def batches(self) -> Iterator[pa.RecordBatch]:
+    def batches(self) -> Generator[pa.RecordBatch, None, None]:
         """Yield the records in the order of the file, some thousands at once; call it once.
 
         Columns: offset (of the record in the file), record_id (of its header; exports number anew, and the

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tracer.errors import UsageError
 
-__all__ = ["EVENT_FIELDS", "FieldPaths", "data_paths", "read_fields"]
+__all__ = ["EVENT_FIELDS", "RARE_FIELDS", "FieldPaths", "data_paths", "read_fields"]
 
 FieldPaths = Mapping[str, tuple[str, ...]]
 
@@ -49,9 +49,8 @@ _SYSTEM: FieldPaths = {
         "Event.System.TimeCreated.#attributes.SystemTime", "Event.System.TimeCreated.@SystemTime", "TimeCreated.value",
         "TimeCreated", "SystemTime", "event.created", "@timestamp", "EventTime", "timestamp", "data.win.system.systemTime",
     ),
-    "Message": ("Message", "message", "winlog.message", "event.original"),
-    "Properties": ("Properties",),
 }  # fmt: skip
+_MESSAGE = ("Message", "message", "winlog.message", "event.original")
 
 # Fields of Sysmon's and the Security log's registry events that have further homes beside EventData.
 _ALSO: FieldPaths = {
@@ -74,6 +73,16 @@ def data_paths(name: str) -> tuple[str, ...]:
     return (*(form.replace("*", name) for form in _DATA), *_ALSO.get(name, ()))
 
 
+# The message of an event repeats its fields, so it is long, and wanted only where a field of Sysmon's is lost or overwritten.
+RARE_FIELDS = {
+    "Message": (
+        _MESSAGE,
+        (
+            "(EventID IN ('12', '13', '14') OR EventID IS NULL) AND (UtcTime IS NULL OR ProcessGuid IS NULL OR Image IS NULL "
+            "OR TargetObject IS NULL OR EventType IS NULL OR NOT regexp_matches(EventType, '(?i)(Key|Value)$'))"
+        ),
+    )
+}
 EVENT_FIELDS: FieldPaths = {**_SYSTEM, **{name: data_paths(name) for name in _DATA_NAMES}}
 
 

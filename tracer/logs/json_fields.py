@@ -1,9 +1,11 @@
 """Fields of JSON objects as columns of text: many objects at once, in DuckDB's parser."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
+from types import MappingProxyType
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -19,8 +21,20 @@ __all__ = ["JsonFields"]
 class JsonFields:
     """Takes fields out of JSON objects by their paths (`tracer.logs.field_paths`)."""
 
-    def __init__(self, paths: FieldPaths, diagnostics: Diagnostics) -> None:
-        self._paths, self._diagnostics = paths, diagnostics
+    def __init__(
+        self,
+        paths: FieldPaths,
+        diagnostics: Diagnostics,
+        rare: Mapping[str, tuple[Sequence[str], str]] = MappingProxyType({}),
+    ) -> None:
+        """Take the paths.
+
+        Args:
+            paths: of each field.
+            diagnostics: counts objects that are not JSON.
+            rare: long fields that few records need: their paths, and an SQL condition over the other fields.
+        """
+        self._paths, self._rare, self._diagnostics = paths, rare, diagnostics
         # A log is a stranger's text: the parser reads memory and nothing else.
         self._engine = duckdb.connect(
             config={"threads": 2, "enable_external_access": False, "lock_configuration": True}
@@ -53,14 +67,19 @@ class JsonFields:
                 mended[number] = text
         if mended:
             places = pa.array(list(mended), pa.int64())
-            tables.append(self._extract(from_texts(list(mended.values())), offsets.take(places)))
+            tables.append(
+                self._extract(from_texts(list(mended.values())), offsets.take(places)).drop_columns(["odd"])
+            )
         return pa.concat_tables(tables).sort_by("offset")
 
     def _extract(self, texts: pa.Array, offsets: pa.Array) -> pa.Table:
         """Return the fields of objects that are JSON."""
         rows = pa.table({"json": texts, "offset": offsets})
         names = self._ask("SELECT DISTINCT unnest(json_keys(json)) FROM rows", rows).column(0)
-        present = set(names.to_pylist())
+        return self._ask(self._statement(set(names.to_pylist())), rows)
+
+    def _statement(self, present: Container[str]) -> str:
+        """Return the SQL that takes all fields out of `rows`, by the paths whose first name is `present`."""
         columns: list[str] = []
         asked: list[str] = []
         for name, paths in self._paths.items():
@@ -74,11 +93,21 @@ class JsonFields:
                     places.append(f"f[{len(asked)}]")
             value = f"coalesce({', '.join(places)})" if places else "NULL::VARCHAR"
             columns.append(f"{value} AS {_quoted(name)}")
+        rare = []
+        for name, (long, condition) in self._rare.items():
+            places = [_json_path(path.split(".")) for path in long if path.partition(".")[0] in present]
+            found = ", ".join(f"json_extract_string(json, {_literal(place)})" for place in places)
+            rare.append(
+                f"{f'CASE WHEN {condition} THEN coalesce({found}) END' if found else 'NULL::VARCHAR'} AS {_quoted(name)}"
+            )
         extract = (
             f"json_extract_string(json, [{', '.join(map(_literal, asked))}])" if asked else "[]::VARCHAR[]"
         )
-        statement = f'SELECT {", ".join(columns)}, "offset" FROM (SELECT {extract} AS f, "offset" FROM rows)'
-        return self._ask(statement, rows)
+        # A text that holds a NUL, or looks escaped, has to be escaped; few do, and all show it in the JSON.
+        odd = "contains(json, '\\u0000') OR contains(json, '<U+')"
+        inner = f'SELECT {extract} AS f, "offset", json, {odd} AS odd FROM rows'
+        fields = f'SELECT {", ".join(columns)}, "offset", json, odd FROM ({inner})'
+        return f"SELECT {', '.join(['* EXCLUDE (json)', *rare])} FROM ({fields})"
 
     def _ask(self, statement: str, rows: pa.Table) -> pa.Table:
         self._engine.register("rows", rows)
@@ -89,15 +118,17 @@ class JsonFields:
 
 
 def _with_escapes(table: pa.Table) -> pa.Table:
-    """Return the table with texts escaped that hold a NUL, or look escaped."""
+    """Return the table with the texts of odd rows escaped, and without the column `odd`."""
+    rows = pc.indices_nonzero(table["odd"].combine_chunks())
+    table = table.drop_columns(["odd"])
+    if not len(rows):
+        return table
+    mask = pa.array(np.isin(np.arange(table.num_rows), rows.to_numpy()))
     for number, name in enumerate(table.column_names):
-        column = table.column(number)
-        if not pa.types.is_string(column.type):
-            continue
-        odd = pc.match_substring_regex(column, "\x00|<U\\+")
-        if pc.any(odd).as_py():
-            texts = [escape_name(text) if text else text for text in column.to_pylist()]
-            table = table.set_column(number, name, from_texts(texts))
+        column = table.column(number).combine_chunks()
+        if pa.types.is_string(column.type):
+            texts = [None if text is None else escape_name(text) for text in column.take(rows).to_pylist()]
+            table = table.set_column(number, name, pc.replace_with_mask(column, mask, from_texts(texts)))
     return table
 
 

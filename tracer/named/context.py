@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -36,10 +37,14 @@ class NamedContext:
         options: what the user said of the files.
         hosts: the computers of the records.
         actors: the processes of the records.
+        losses: rows of the table `losses` without their `source_id`; of the file that is being read.
+        facts: what the file that is being read says of itself.
     """
 
     def __init__(self, options: NamedOptions) -> None:
         self.options = options
+        self.losses: list[dict[str, Any]] = []
+        self.facts: dict[str, Any] = {}
         self.hosts = Hosts(options.host)
         self.actors = Actors()
 

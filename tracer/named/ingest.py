@@ -18,7 +18,7 @@ from tracer.columns.sorting import stable_argsort
 from tracer.diagnostics import Diagnostics
 from tracer.files.workspace import Workspace
 from tracer.named.context import NamedContext, NamedOptions
-from tracer.named.event_logs import json_rows
+from tracer.named.event_logs import evtx_rows, json_rows, xml_rows
 from tracer.named.rows import SCHEMA, NamedRows
 from tracer.named.targets import KnownKeys, Targets, native
 from tracer.progress import Progress
@@ -35,7 +35,11 @@ from tracer.store.writer import PART_ROWS, ROW_GROUP, CaptureWriter
 __all__ = ["READERS", "ingest_named"]
 
 Reader = Callable[[SourceFile, int, NamedContext, Diagnostics], Iterator[NamedRows]]
-READERS: Mapping[str, Reader] = {"json": json_rows}  # by the kind of a file
+READERS: Mapping[str, Reader] = {
+    "evtx": evtx_rows,
+    "json": json_rows,
+    "xml": xml_rows,
+}  # by the kind of a file
 
 _UNSURE = FLAGS["name_ambiguous"] | FLAGS["path_split"]
 _EVENTS = EVENTS.arrow()
@@ -96,6 +100,7 @@ class _NamedIngest:
         self._diagnostics: list[Diagnostics] = []
         self._sources: list[dict[str, Any]] = []
         self._names: list[str] = []
+        self._losses: list[dict[str, Any]] = []
         self._copies: dict[str, list[str]] = {}
         self._bytes = self._rows = 0
 
@@ -121,6 +126,8 @@ class _NamedIngest:
                     out.write_table(rows, max_chunksize=rows.num_rows)
                     self._rows += rows.num_rows
                 self._say(total)
+        self._losses += [{**loss, "source_id": number} for loss in self._context.losses]
+        facts, self._context.facts, self._context.losses = self._context.facts, {}, []
         reader = pa.ipc.open_file(pa.memory_map(str(waiting)))
         self._batches += [reader.get_batch(place) for place in range(reader.num_record_batches)]
         self._of_source += [number] * reader.num_record_batches
@@ -140,7 +147,7 @@ class _NamedIngest:
                 min((int(times.min()) for times in mine), default=None),
                 max((int(times.max()) for times in mine), default=None),
                 False,
-                {"registry_operations": self._rows - before, "rows_by_source": dict(by_source)},
+                facts | {"registry_operations": self._rows - before, "rows_by_source": dict(by_source)},
                 source.wrapper,
             ).as_dict()
         )
@@ -177,7 +184,7 @@ class _NamedIngest:
         self._writer.append("processes", [self._context.actors.table()])
         rows_ = [row for number, found in enumerate(self._diagnostics) for row in found.rows(number)]
         self._writer.append_rows("diagnostics", rows_)
-        self._writer.append_rows("losses", [])
+        self._writer.append_rows("losses", self._losses)
         settings: dict[str, Any] = {"notes": [*left_out, *notes(self._names, self._diagnostics)]}
         if self._copies:
             settings["copies"] = self._copies
@@ -186,7 +193,7 @@ class _NamedIngest:
         named = len(order) - keyless
         return self._writer.publish(
             Manifest(
-                complete=not any(row["severity"] == "loss" for row in rows_),
+                complete=not self._losses and not any(row["severity"] == "loss" for row in rows_),
                 clock="system",
                 control_set=control_set,
                 sources=self._sources,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 __all__ = ["HEAD_BYTES", "TRACES", "WRAPPERS", "FileKind", "file_kind"]
 
 HEAD_BYTES = 4096  # what `file_kind` wants to see of a file
-TRACES = frozenset({"etl", "pml", "json"})
+TRACES = frozenset({"etl", "pml", "evtx", "json", "xml"})
 WRAPPERS = frozenset({"zip", "gz", "bz2", "xz", "zst"})
 
 _BUFFER_SIZES = range(73, (16 << 20) + 1)  # WMI_BUFFER_HEADER and a byte, to what Windows 8 and later allow
@@ -40,7 +40,6 @@ class FileKind:
 
 
 _ETL, _PML = FileKind("etl"), FileKind("pml")
-_EVENT_LOG = "it has no record of each registry operation; " + _RECORD_AGAIN
 _SIGNATURES = (
     (b"PML_", _PML),
     (b"PK\x03\x04", FileKind("zip")),
@@ -54,8 +53,9 @@ _SIGNATURES = (
     (b"MSCF", FileKind("foreign", "a cabinet (.cab)", "unpack it with `expand -F:*`, and name the .etl file in it")),
     (b"MSWIM\0\0\0", FileKind("foreign", "a Windows image (.wim)", _UNPACK)),
     (b"\x04\x22\x4d\x18", FileKind("foreign", "an LZ4 file (.lz4)", _UNPACK)),
-    (b"ElfFile\0", FileKind("foreign", "a Windows event log (.evtx)", _EVENT_LOG)),
-    (b"\x30\0\0\0LfLe", FileKind("foreign", "an old Windows event log (.evt)", _EVENT_LOG)),
+    (b"ElfFile\0", FileKind("evtx")),
+    (b"\x30\0\0\0LfLe", FileKind(
+        "foreign", "an old Windows event log (.evt)", "convert it with `wevtutil export-log old.evt new.evtx /lf:true`")),
     (b"regf", FileKind(
         "foreign", "a registry hive", "it holds what keys are, not what happened to them; " + _RECORD_AGAIN)),
     (b"PAR1", FileKind(
@@ -165,6 +165,8 @@ def _text_kind(text: str) -> FileKind:
         for mark, kind in (("<procmon", _PROCMON_XML), ("<windowsperformancerecorder", _PROFILE)):
             if mark in start:
                 return kind
+        if re.search(r"<event[\s>]", start):
+            return FileKind("xml")
     for first, kind in _TEXTS:
         if start.startswith(first.lower()):
             return kind
