@@ -28,6 +28,10 @@ EXAMPLES = (
     Example("zstd -dc boot.etl.zst | regtrace ingest - -o boot.regtrace", "what another program writes"),
     Example("regtrace ingest sysmon.jsonl.gz -o host.regtrace", "Sysmon's events as a collector wrote them"),
     Example(
+        "regtrace ingest sysmon.jsonl boot.etl app.pml -o host.regtrace",
+        "several kinds of sources of one machine",
+    ),
+    Example(
         "regtrace ingest forwarded.jsonl --each-host -o fleet",
         "a capture for each computer, in the folder fleet",
     ),
@@ -72,7 +76,8 @@ def ingest(
     """Read traces and logs, name their keys, and publish a capture.
 
     The type of a source is detected by its content: a Windows event trace (.etl, plain or compressed, also cut
-    short or never finished), a Procmon log (.pml), or an event log with records of Sysmon (.evtx, XML, JSON). A .zip, .gz, .bz2, .xz or .zst is unpacked beside the capture for
+    short or never finished), a Procmon log (.pml), or an event log with records of Sysmon (.evtx, XML, JSON); sources of
+    several types make one capture, if they are of one machine. A .zip, .gz, .bz2, .xz or .zst is unpacked beside the capture for
     as long as it is read. Of a folder or a .zip all traces are read, and the verb says what it leaves out. The capture
     is a folder of Parquet files that appears when it is whole. Sources are only read; nothing is ever written to
     them. Damage and losses are counted and shown, not hidden.

@@ -67,7 +67,11 @@ EVENT_RULES: dict[str, Callable[[Row], bool]] = {
     "data: a value read or written": _null_unless("data", (*_VALUE_READS, "SetValueKey")),
     "data is never empty": lambda r: r["data"] is None or len(r["data"]) > 0,
     "data_size is the full size": lambda r: (
-        r["data"] is None or (r["data_size"] is not None and len(r["data"]) <= r["data_size"])
+        r["data"] is None
+        or (
+            r["data_size"] is None and r["data_type"] is None and r["source"] == "sysmon"
+        )  # text as a log shows it
+        or (r["data_size"] is not None and len(r["data"]) <= r["data_size"])
     ),
     "data_truncated where fewer bytes were captured than the value holds": lambda r: (
         bool(r["flags"] & FLAGS["data_truncated"]) == _is_cut(r["data"], r["data_size"])
@@ -240,8 +244,8 @@ def _broken_rest(tables: dict[str, list[Row]], events: int) -> Iterator[str]:
     processes = {row["process_id"] for row in tables["processes"]}
     yield from _broken("processes: parent_id is a process", tables["processes"],
                        lambda r: r["parent_id"] in {None, *processes})  # fmt: skip
-    yield from _broken("processes: source is one of six words", tables["processes"],
-                       lambda r: r["source"] in ("start", "rundown", "later", "seed", "procmon", "none"))  # fmt: skip
+    yield from _broken("processes: source is one of these words", tables["processes"],
+                       lambda r: r["source"] in ("start", "rundown", "later", "seed", "procmon", "sysmon", "none"))  # fmt: skip
     yield from _broken("processes: of source none only the id is known", tables["processes"],
                        lambda r: r["source"] != "none" or r["image"] is r["command_line"] is r["user"] is None)  # fmt: skip
     yield from _broken("processes: text is NULL and never empty where it is unknown", tables["processes"],

@@ -24,10 +24,12 @@ from tracer.etl.reader import EtlReader
 from tracer.etl.records import Records
 from tracer.files.targets import check_apart
 from tracer.ingest.absence import OperationCounts
+from tracer.ingest.groups import Report, group_by_kind
 from tracer.ingest.option_word import OptionWordStats
 from tracer.ingest.recording_facts import LiveFacts, place_losses
 from tracer.ingest.seed import read_seed, unchanged_objects
 from tracer.kernels import Kernels, choose_kernels, note_compiled
+from tracer.named.targets import KnownKeys
 from tracer.progress import Progress
 from tracer.resolve.catalog import Catalog
 from tracer.resolve.losses import LossTimes
@@ -67,8 +69,8 @@ def ingest(
     """Read the sources and publish them as the capture `target`.
 
     Args:
-        sources: .etl files (merged by time), Procmon .pml files, or logs (Sysmon's events as JSON); one of these kinds a
-            capture, detected by content. Also folders of them, .zip archives, files packed as .gz, .bz2, .xz or .zst, pipes, and `-` for standard input.
+        sources: .etl files, Procmon .pml files and logs (Sysmon's events as JSON) of one machine, merged by time; their
+            kinds are detected by content. Also folders of them, .zip archives, files packed as .gz, .bz2, .xz or .zst, pipes, and `-` for standard input.
         target: the capture directory to make.
         force: replace an existing capture.
         seed: table of objects open before the trace (schema.SEED), Parquet or CSV.
@@ -82,7 +84,7 @@ def ingest(
     Raises:
         SourceError: a source is not readable as what it should be.
         TargetError: the target exists, is or holds a source, or cannot be written.
-        UsageError: sources of different kinds, of different machines or boots, or a seed for .pml files.
+        UsageError: sources of different machines or boots, or a seed without an .etl file.
     """
     paths = [Path(source) for source in sources]
     if not paths:
@@ -90,39 +92,46 @@ def ingest(
     target = Path(target)
     check_apart(target, [*paths, *([seed] if seed is not None else [])])  # before anything is unpacked
     with open_sources(paths, folder=target.parent, progress=progress) as found:
-        kinds = {file.kind for file in found.files}
-        if len(kinds) > 1 and not kinds.isdisjoint({"etl", "pml"}):
-            raise UsageError(
-                "the sources are of different kinds; ingest .etl and .pml files into captures of their own"
-            )
+        if seed is not None and not any(file.kind == "etl" for file in found.files):
+            raise UsageError("a seed table names the objects of .etl files; other sources hold names already")
         files, left_out = found.without_copies(), found.left_out
         read = [*paths, *(file.path for file in files), *([seed] if seed is not None else [])]
-        with _no_collector(), CaptureWriter(target, force=force, sources=read) as writer:
-            if kinds.isdisjoint({"etl", "pml"}):
-                from tracer.named.context import NamedOptions
-                from tracer.named.ingest import ingest_named
-                from tracer.named.targets import KnownKeys
 
-                return ingest_named(
-                    files,
-                    writer,
-                    options=named or NamedOptions(),
-                    known=KnownKeys(),
-                    control_set=control_set,
-                    left_out=left_out,
-                    progress=progress,
-                )
-            if kinds == {"pml"}:
+        def ingest_one_kind(
+            group: Sequence[SourceFile],
+            into: CaptureWriter,
+            known: KnownKeys,
+            report: Report,
+            more: list[str],
+        ) -> Manifest:
+            if group[0].kind == "etl":
+                return _EtlIngest(list(group), more, into, seed, control_set, report, kernels, live).run()
+            if group[0].kind == "pml":
                 from tracer.pml.ingest import ingest_pml
 
-                if seed is not None:
-                    raise UsageError(
-                        "a seed table names the objects of .etl files; .pml files hold names already"
-                    )
-                return ingest_pml(
-                    files, writer, control_set=control_set, left_out=left_out, progress=progress
-                )
-            return _EtlIngest(files, left_out, writer, seed, control_set, progress, kernels, live).run()
+                return ingest_pml(group, into, control_set=control_set, left_out=more, progress=report)
+            from tracer.named.context import NamedOptions
+            from tracer.named.ingest import ingest_named
+
+            return ingest_named(
+                group,
+                into,
+                options=named or NamedOptions(),
+                known=known,
+                control_set=control_set,
+                left_out=more,
+                progress=report,
+            )
+
+        groups = group_by_kind(files)
+        with _no_collector(), CaptureWriter(target, force=force, sources=read) as writer:
+            if len(groups) == 1:
+                return ingest_one_kind(files, writer, KnownKeys(), progress, left_out)
+            from tracer.ingest.mixed import ingest_mixed
+
+            return ingest_mixed(
+                groups, writer, ingest_one_kind, control_set=control_set, left_out=left_out, progress=progress
+            )
 
 
 @contextmanager

@@ -26,6 +26,7 @@ __all__ = ["BOOT_NOISE_NS", "BOOT_TOLERANCE_NS", "Machine", "check_one_machine",
 
 BOOT_TOLERANCE_NS = 60 * 1_000_000_000
 BOOT_NOISE_NS = 5 * 1_000_000_000
+_KEPT_OF_NAME = 15  # characters of a NetBIOS name
 _ADVICE = (
     "What one says about a key object says nothing about the other's; ingest each into a capture of its own, in one "
     "folder, and ask the folder: regtrace takes it as one dataset"
@@ -86,7 +87,7 @@ def differences(one: Machine, other: Machine) -> list[str]:
         value, other_value = getattr(one, field), getattr(other, field)
         if value is None or other_value is None or value == other_value:
             continue
-        if field == "computer" and fold_name(value) == fold_name(other_value):
+        if field == "computer" and _is_one_computer(fold_name(value), fold_name(other_value)):
             continue
         texts.append(text.format(value, other_value))
     if one.boot_ns is not None and other.boot_ns is not None:
@@ -96,6 +97,14 @@ def differences(one: Machine, other: Machine) -> list[str]:
         if apart > BOOT_TOLERANCE_NS or (after_end and apart > BOOT_NOISE_NS):
             texts.append(f"Windows started {apart / 1e9:,.1f} s apart")
     return texts
+
+
+def _is_one_computer(one: str, other: str) -> bool:
+    """Whether two folded names may be of one computer: a log may add the domain, Procmon keeps 15 characters."""
+    if "." in one and "." in other:
+        return one == other
+    short, long = sorted((one.partition(".")[0], other.partition(".")[0]), key=len)
+    return short == long or (len(short) == _KEPT_OF_NAME and long.startswith(short))
 
 
 def check_one_machine(machines: Sequence[Machine]) -> None:

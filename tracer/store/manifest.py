@@ -55,7 +55,7 @@ class Manifest:
     Attributes:
         complete: False when anything was lost.
         windows_build: build number of the traced Windows; None if the sources do not say.
-        clock: qpc, system, cycles or procmon; None if the sources do not say.
+        clock: qpc, system, cycles or procmon; None if the sources do not say, or differ.
         control_set: number of the current control set; None if unknown.
         sources: name, kind, size, sha256, first_ns, last_ns, simulated and header facts of each source.
         settings: what the ingest was asked for; under `recording` what the recording was asked for, how it

@@ -1,0 +1,1 @@
+"""Captures of one host, made of different kinds of sources, as one capture."""
