@@ -41,8 +41,8 @@ def counted(ask: Ask) -> Callable[[Path], int]:
     def case(path: Path) -> int:
         with rt.open(path, memory_limit=ENGINE_LIMIT) as capture:
             answer = ask(capture)
-            if not isinstance(answer, Query) or answer.finish is not None:
-                return len(answer) if not isinstance(answer, Query) else answer.to_arrow().num_rows
+            if not isinstance(answer, Query):
+                return len(answer)
             return sum(batch.num_rows for batch in answer.reader())
 
     return case

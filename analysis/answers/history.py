@@ -87,8 +87,9 @@ def value_history(
         fits = evidence_rows["value_name"].re_search(regex)
         evidence_rows = evidence_rows.filter(evidence_rows["value"].isnull() | fits)
     marks = _marks(evidence_rows)
-    of_values, of_keys = marks.filter(marks["value"].notnull()), marks.filter(marks["value"].isnull())
-    rows = _with_newest(of_values, VALUE_FACTS, ["key_id", "value"])
+    heard = _heard(marks)
+    of_values, of_keys = _of_changed(marks, heard)
+    rows = _with_newest(of_values, VALUE_FACTS, ["key_id", "first"])
     rows = rows.filter(rows["is_change"] | (rows["rank"] == 0))
     # Of their keys only these rows are asked, which are few beside the reads.
     nothing = {name: ibis.null("int64") for name in VALUE_FACTS}
@@ -103,30 +104,58 @@ def value_history(
     rows = _with_losses(rows, losses, unproved)
     if "origin" in evidence_rows.columns:
         rows = rows.mutate(key_id=of_path(rows["key_id"]).cast(keys["key_id"].type()))
-    return _named(rows, evidence_rows, keys, processes)
+        names = first_spellings(evidence_rows)  # in any stay
+        names = names.select(of_key="key_id", of_value="value", first_name="value_name")
+    else:
+        names = heard.select("of_key", "of_value", "first_name")
+    return _named(rows, names, keys, processes)
 
 
 def _marks(evidence_rows: Table) -> Table:
-    """Return place, fact, said, value, is_change and rank of the evidence of keys in which something was changed.
+    """Return place, fact, said, value, value_name, is_change and is_gone of evidence.
 
-    What is sorted has no more columns than that: data is looked up for the rows of the answer. A key that was
-    deleted or renamed has, with rank 0, a row for each value that was heard of before.
+    What is sorted has no more columns than that: data is looked up for the rows of the answer.
     """
     facts = (fact for some in (VALUE_FACTS, KEY_FACTS) for each in some.values() for fact in each)
     marks = evidence_rows.filter(evidence_rows["fact"].isin([*facts, "failed", "hearsay"]))
     is_own = marks["origin"] == "own" if "origin" in marks.columns else ibis.literal(True)
     is_change = marks["operation"].isin(["SetValueKey", "DeleteValueKey"]) & marks["value"].notnull()
     is_gone = marks["fact"].isin(KEY_FACTS["key_deleted"]) & is_own
-    marks = marks.select(*_PLACE, "fact", "said", "value", is_change=is_change & is_own, is_gone=is_gone)
-    changed = marks.filter(marks["is_change"] | marks["is_gone"]).select("key_id").distinct()
-    marks = marks.semi_join(changed, "key_id")
-    heard = marks.filter(marks["value"].notnull())
-    heard = heard.group_by(of_key="key_id", of_value="value").aggregate(first=heard["sequence"].min())
+    columns = (*_PLACE, "fact", "said", "value", "value_name")
+    return marks.select(*columns, is_change=is_change & is_own, is_gone=is_gone)
+
+
+def _heard(marks: Table) -> Table:
+    """Return of_key, of_value, first, first_name and is_changed of the values that were changed, or whose keys are gone.
+
+    A value is known by its key and the sequence of its first evidence, which takes less to sort by than a name.
+    """
+    values = marks.filter(marks["value"].notnull())
+    heard = values.group_by(of_key="key_id", of_value="value").aggregate(
+        first=values["sequence"].min(),
+        first_name=values["value_name"].argmin(values["sequence"]),
+        is_changed=values["is_change"].any(),
+    )
+    gone = marks.filter(marks["is_gone"]).select("key_id").distinct()
+    return heard.filter(heard["is_changed"] | heard["of_key"].isin(gone["key_id"]))
+
+
+def _of_changed(marks: Table, heard: Table) -> tuple[Table, Table]:
+    """Return the marks of values of `_heard` and of their keys, with `first` and rank.
+
+    A key that was deleted or renamed has, with rank 0, a row for each value that was heard of before.
+    """
+    values = marks.inner_join(
+        heard, [marks["key_id"] == heard["of_key"], marks["value"] == heard["of_value"]]
+    )
     gone = marks.filter(marks["is_gone"]).drop("value")
     taken = gone.inner_join(heard, [gone["key_id"] == heard["of_key"], gone["sequence"] > heard["first"]])
     taken = taken.mutate(value=taken["of_value"], rank=ibis.literal(0))
-    marks = marks.mutate(rank=ibis.literal(1))
-    return marks.union(taken.select(*marks.columns)).drop("is_gone")
+    columns = (*_PLACE, "fact", "said", "value", "is_change", "first", "rank")
+    of_values = values.mutate(rank=ibis.literal(1)).select(*columns).union(taken.select(*columns))
+    keys = heard.select(key_id="of_key").distinct()
+    of_keys = marks.filter(marks["value"].isnull()).semi_join(keys, "key_id")
+    return of_values, of_keys.mutate(first=ibis.null("int64"), rank=ibis.literal(1)).select(*columns)
 
 
 def _with_newest(rows: Table, facts: Mapping[str, Sequence[str]], of: Sequence[str]) -> Table:
@@ -169,15 +198,10 @@ def _with_losses(rows: Table, losses: Table, unproved: Table | None) -> Table:
     return rows.mutate(lost=rows["lost"] | rows["written"] | loaded).drop("written", "loaded")
 
 
-def _named(rows: Table, evidence_rows: Table, keys: Table, processes: Table) -> Table:
-    names = first_spellings(evidence_rows).rename(
-        named_key="key_id", named_value="value", first_name="value_name"
-    )
+def _named(rows: Table, names: Table, keys: Table, processes: Table) -> Table:
     paths = keys.select(at_id="key_id", display_key="display_path")
     people = processes.select(by_id="process_id", process="image", pid="pid")
-    rows = rows.left_join(
-        names, [rows["key_id"] == names["named_key"], rows["value"] == names["named_value"]]
-    )
+    rows = rows.left_join(names, [rows["key_id"] == names["of_key"], rows["value"] == names["of_value"]])
     rows = rows.left_join(paths, rows["key_id"] == paths["at_id"])
     rows = rows.left_join(people, rows["process_id"] == people["by_id"])
     said = rows["said"]

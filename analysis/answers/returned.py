@@ -16,7 +16,7 @@ def by_batch(
     function: Callable[[dict[str, pa.Array]], dict[str, pa.Array]],
 ) -> pa.Table:
     """Return a table of the columns `names`; `function` makes them from batches of rows."""
-    batches = rows.combine_chunks().to_batches(max_chunksize=_ROWS)
+    batches = rows.to_batches(max_chunksize=_ROWS)
     if not batches:
         batches = [pa.RecordBatch.from_pylist([], rows.schema)]
     made = [function(dict(zip(rows.schema.names, batch.columns, strict=True))) for batch in batches]

@@ -22,6 +22,8 @@ from analysis.answers.value_verdict import HEARSAY, KEY_FACTS, VALUE_FACTS, know
 
 __all__ = ["state", "state_at"]
 
+_FACTS = ("key_id", "value", "fact", "said")  # what a fact is known by
+
 
 def state(
     events: Table,
@@ -84,19 +86,34 @@ def state_at(
         shown: a table with the column `sequence`: only what is known by these events; None: all.
         events: as in `analysis.answers.history.value_history`.
     """
-    names = first_spellings(evidence_rows)
+    # Of all evidence the first spellings are among what is summed up anyway.
+    names = (
+        None
+        if at_ns is None and regex is None and "origin" not in evidence_rows.columns
+        else first_spellings(evidence_rows)
+    )
     if at_ns is not None:
         evidence_rows = evidence_rows.filter(evidence_rows["time_ns"] <= at_ns)
+    if regex is not None:  # what is known of keys, without which nothing is known of values, has no value
+        fits = evidence_rows["value_name"].re_search(regex)
+        evidence_rows = evidence_rows.filter(evidence_rows["value"].isnull() | fits)
     heard = None
     if "origin" in evidence_rows.columns:
         evidence_rows, heard = _last_stays(evidence_rows)
-    newest_of_keys = _newest_of_keys(evidence_rows)
-    states = _values(evidence_rows, newest_of_keys, regex, heard)
+    facts = _facts(evidence_rows)
+    newest_of_keys = _newest_of_keys(facts)
+    states = _values(facts, newest_of_keys, heard)
     if regex is None:
         states = states.union(_keys(newest_of_keys))
     if shown is not None:
         states = states.semi_join(shown, "sequence")
-    states = _since_lost(_with_event(states, evidence_rows, events), losses, unproved, at_ns)
+    source = evidence_rows if events is None else events
+    states = _since_lost(_with_event(states, facts, source), losses, unproved, at_ns)
+    if names is None:
+        values = facts.filter(facts["value"].notnull())
+        names = values.group_by("key_id", "value").aggregate(
+            value_name=values["value_name"].argmin(values["first"])
+        )
     if heard is not None:
         states = states.mutate(key_id=states["key_id"].cast(keys["key_id"].type()))
     return _named(states, names, keys, processes)
@@ -119,33 +136,42 @@ def _last_stays(evidence_rows: Table) -> tuple[Table, Table]:
     return evidence_rows.filter(evidence_rows["stay"] == evidence_rows["last_stay"]), earlier
 
 
-def _newest_of_keys(evidence_rows: Table) -> Table:
+def _facts(evidence_rows: Table) -> Table:
+    """Return the newest evidence of each fact of each key and value: sequence; and the first: its place and spelling.
+
+    There are few of them beside the events, and all that follows is known by them.
+    """
+    by = [name for name in (*_FACTS, "origin") if name in evidence_rows.columns]
+    sequence = evidence_rows["sequence"]
+    spelling = evidence_rows["value_name"].argmin(sequence)
+    return evidence_rows.group_by(by).aggregate(
+        sequence=sequence.max(), first=sequence.min(), value_name=spelling
+    )
+
+
+def _newest_of_keys(facts: Table) -> Table:
     """Return for each key the sequences of its newest evidence: KEY_FACTS and, of the key alone, there, missing, and hearsay."""
-    fact, sequence = evidence_rows["fact"], evidence_rows["sequence"]
-    facts = KEY_FACTS | {
+    fact, sequence = facts["fact"], facts["sequence"]
+    sums = KEY_FACTS | {
         "there": EXISTING_KEY,
         "missing": ("key_missing",),
         "hearsay": ("key_doubtful", "key_hearsay", *HEARSAY),
     }
-    newest_rows = {name: sequence.max(where=fact.isin(some)) for name, some in facts.items()}
-    if "origin" in evidence_rows.columns:  # the renames with which stays began, to which a key came
-        newest_rows["begun"] = sequence.max(
-            where=(evidence_rows["origin"] == "renamed") & fact.isin(ARRIVALS)
-        )
-    return evidence_rows.group_by("key_id").aggregate(**newest_rows)
+    newest_rows = {name: sequence.max(where=fact.isin(some)) for name, some in sums.items()}
+    if "origin" in facts.columns:  # the renames with which stays began, to which a key came
+        newest_rows["begun"] = sequence.max(where=(facts["origin"] == "renamed") & fact.isin(ARRIVALS))
+    return facts.group_by("key_id").aggregate(**newest_rows)
 
 
-def _values(evidence_rows: Table, newest_of_keys: Table, regex: str | None, heard: Table | None) -> Table:
+def _values(facts: Table, newest_of_keys: Table, heard: Table | None) -> Table:
     """Return key_id, value, known (before losses are looked at) and sequence of each value; `heard`: of `_last_stays`."""
-    rows = evidence_rows.filter(evidence_rows["value"].notnull())
+    rows = facts.filter(facts["value"].notnull())
     if heard is not None:
-        rows = rows.select("key_id", "value", "value_name", "fact", "sequence")
+        rows = rows.select("key_id", "value", "fact", "sequence")
         rows = rows.union(heard.mutate(fact=ibis.null(str)).select(*rows.columns))
-    if regex is not None:
-        rows = rows.filter(rows["value_name"].re_search(regex))
     values = rows.group_by("key_id", "value").aggregate(
         hearsay=rows["sequence"].max(where=rows["fact"].isin(HEARSAY)),
-        **{name: rows["sequence"].max(where=rows["fact"].isin(facts)) for name, facts in VALUE_FACTS.items()},
+        **{name: rows["sequence"].max(where=rows["fact"].isin(some)) for name, some in VALUE_FACTS.items()},
     )
     begun = ["begun"] if "begun" in newest_of_keys.columns else []
     of_keys = newest_of_keys.select(*KEY_FACTS, *begun, of_key="key_id")
@@ -172,13 +198,12 @@ def _keys(newest_of_keys: Table) -> Table:
     return rows.filter(rows["sequence"].notnull())
 
 
-def _with_event(states: Table, evidence_rows: Table, events: Table | None) -> Table:
-    """Add the event that is the evidence of each row."""
-    facts = evidence_rows.select(own_fact="said", proof="fact", fact_at="sequence", fact_key="key_id")
+def _with_event(states: Table, facts: Table, events: Table) -> Table:
+    """Add the event that is the evidence of each row, and what it says and proves."""
+    facts = facts.select(own_fact="said", proof="fact", fact_at="sequence", fact_key="key_id")
     states = states.inner_join(
         facts, [states["sequence"] == facts["fact_at"], states["key_id"] == facts["fact_key"]]
     )
-    events = evidence_rows if events is None else events
     event = events.select(
         "time", "time_ns", "process_id", "handle_id", "flags", own_at="sequence", own_operation="operation",
         own_type="data_type", own_size="data_size", own_data="data",

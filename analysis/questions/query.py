@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from analysis.engine.connection import engine_errors, stream
 from analysis.engine.fetch import to_frame
-from analysis.engine.relation import Relation
+from analysis.engine.relation import Relation, as_stated
 from analysis.engine.value_functions import relation_with_texts
 from analysis.filters import Filters
 from analysis.questions.caveats import find_caveats, with_caveats
@@ -49,7 +49,7 @@ class Query(ArrowSource):
         context: the context of the question.
         filters: the filters of the rows; they decide which caveats matter.
         relation: the rows as the engine returns them, in order.
-        finish: makes the answer of these rows, where the engine cannot: captured bytes become values.
+        finish: makes the answer of these rows, each by itself, where the engine cannot: captured bytes become values.
         needs: what the question is about, where not every source records it: "reads", "failures" or "handles".
     """
 
@@ -70,15 +70,12 @@ class Query(ArrowSource):
             return with_meanings(self.context, self.context.labelled(rows))
 
     def reader(self, batch_rows: int = _BATCH_ROWS) -> "pa.RecordBatchReader":
-        """Run the query and return the answer as a stream of Arrow batches, for answers larger than memory.
-
-        Raises:
-            UsageError: the answer is made of all of its rows, and has no stream.
-        """
-        if self.finish is not None:
-            raise UsageError("this answer has no stream; use to_arrow() or to_pandas()")
+        """Run the query and return the answer as a stream of Arrow batches, for answers larger than memory."""
         with engine_errors():
             rows = stream(self.context.engine, self.relation.sql, batch_rows)
+        finish, schema = self.finish, self.relation.schema
+        if finish is not None:
+            rows = by_batch(rows, lambda batch: finish(as_stated(batch, schema)))
         return by_batch(self.context.labelled_batches(rows), lambda batch: with_meanings(self.context, batch))
 
     def total(self) -> int:

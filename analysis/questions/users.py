@@ -8,6 +8,7 @@ USERNAME of the user's own `Volatile Environment`, the account that Procmon ran 
 import bisect
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -249,7 +250,13 @@ def with_key_users(rows: "pa.Table", users: Callable[[], Users]) -> "pa.Table":
     names = rows.schema.names
     if "display_key" not in names or KEY_USER in names:
         return rows
-    labels = _told(rows.column("display_key"), lambda path: _label(path, users))
+    label = cache(lambda sid: users().label(sid))
+
+    def tell(path: str) -> str | None:
+        sid = sid_of(path)
+        return None if sid is None else label(sid)
+
+    labels = _told(rows.column("display_key"), tell)
     return rows.add_column(names.index("display_key") + 1, KEY_USER, labels)
 
 
@@ -274,11 +281,6 @@ def with_spelled_keys(rows: "pa.Table", spell: Callable[[str], str]) -> "pa.Tabl
         if name in _SHOWN_KEYS:
             rows = rows.set_column(place, name, _told(rows.column(name), spell))
     return rows
-
-
-def _label(path: str, users: Callable[[], Users]) -> str | None:
-    sid = sid_of(path)
-    return None if sid is None else users().label(sid)
 
 
 def _told(column: "pa.ChunkedArray", tell: Callable[[str], str | None]) -> "pa.ChunkedArray":

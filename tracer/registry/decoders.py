@@ -16,7 +16,7 @@ from functools import cache, lru_cache
 from tracer.registry.text import decode_name
 from tracer.registry.values import ValueType
 
-__all__ = ["COM_CLASS", "DECODERS", "Decoder", "data_meaning"]
+__all__ = ["COM_CLASS", "DECODERS", "Decoder", "data_meaning", "may_fit_key", "may_fit_value"]
 
 _WIN32 = "https://learn.microsoft.com/windows/win32/api/"
 _MS_DTYP = "https://learn.microsoft.com/openspecs/windows_protocols/ms-dtyp/"
@@ -33,6 +33,7 @@ _FOLDERS = {  # KNOWNFOLDERID of knownfolders.h
     "{A77F5D77-2E2B-44C3-A6A2-ABA601054A51}": "Programs",
     "{9E3995AB-1F9C-4F13-B827-48B24B6C7174}": "User Pinned",
 }
+_FLAGS = re.IGNORECASE | re.DOTALL
 _NUMBERS = frozenset({ValueType.QWORD, ValueType.BINARY})
 _BYTES = frozenset({ValueType.BINARY})
 _TEXTS = frozenset({ValueType.SZ, ValueType.EXPAND_SZ})
@@ -79,6 +80,16 @@ def data_meaning(key: str | None, value_name: str | None, kind: int | None, data
         if said is not None:
             return f"{said} ({decoder.name})"
     return None
+
+
+def may_fit_key(key: str) -> bool:
+    """Tell whether a decoder is for this key alone, whatever its values are called (`data_meaning`)."""
+    return _keys_of_decoders().search(key) is not None
+
+
+def may_fit_value(value_name: str) -> bool:
+    """Tell whether a decoder is for values of this name, whatever their key is (`data_meaning`)."""
+    return _names_of_decoders().fullmatch(value_name) is not None
 
 
 def _filetime(_: str, data: bytes) -> str | None:
@@ -302,10 +313,12 @@ COM_CLASS = Decoder(
 @lru_cache(50_000)
 def _decoders(key: str, value_name: str, kind: int) -> tuple[tuple[Decoder, str], ...]:
     """Return the decoders for a value, each with the path behind the match of its key."""
-    fitting = []
+    fitting, is_of_key = [], may_fit_key(key)
     for decoder, key_pattern, value_pattern in _patterns():
-        found = key_pattern.search(key) if kind in decoder.kinds else None
-        if found and value_pattern.fullmatch(value_name):
+        if kind not in decoder.kinds or (decoder.key and not is_of_key):
+            continue
+        found = value_pattern.fullmatch(value_name) and key_pattern.search(key)
+        if found:
             below = key[found.end() :].lstrip("\\") if decoder.key else ""
             fitting.append((decoder, f"{below}\\{value_name}" if below else value_name))
     return tuple(fitting)
@@ -313,5 +326,14 @@ def _decoders(key: str, value_name: str, kind: int) -> tuple[tuple[Decoder, str]
 
 @cache
 def _patterns() -> list[tuple[Decoder, re.Pattern[str], re.Pattern[str]]]:
-    flags = re.IGNORECASE | re.DOTALL
-    return [(one, re.compile(one.key, flags), re.compile(one.value, flags)) for one in DECODERS]
+    return [(one, re.compile(one.key, _FLAGS), re.compile(one.value, _FLAGS)) for one in DECODERS]
+
+
+@cache
+def _keys_of_decoders() -> re.Pattern[str]:
+    return re.compile("|".join(f"(?:{one.key})" for one in DECODERS if one.key), _FLAGS)
+
+
+@cache
+def _names_of_decoders() -> re.Pattern[str]:
+    return re.compile("|".join(f"(?:{one.value})" for one in DECODERS if not one.key), _FLAGS)

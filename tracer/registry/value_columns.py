@@ -1,18 +1,20 @@
 """Values by column: the type of each by name and its data as text, beside type, size and data, as Arrow arrays.
 
-A capture repeats few contents many times, so each distinct short one is decoded once.
+A capture repeats few contents many times, so each distinct one of many is decoded once.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pyarrow as pa
 
 __all__ = [
+    "FEW_ROWS",
     "FUNCTIONS",
     "makers_of",
+    "map_rows",
     "names_with_texts",
     "raw_columns",
     "stored_names",
@@ -24,6 +26,7 @@ __all__ = [
 
 _SHORT = 512  # bytes of data that are worth remembering; longer data is decoded each time
 _REMEMBERED = 20_000
+FEW_ROWS = 5_000  # Arrow's functions take longer to load than so many rows, one by one
 _Rows = TypeVar("_Rows", pa.Table, pa.RecordBatch)
 
 
@@ -128,26 +131,88 @@ def type_names(kinds: pa.Array) -> pa.Array:
     """Return registry value types by name (`tracer.registry.values.type_name`); NULL for NULL."""
     from tracer.registry.values import type_name
 
-    names = {kind: None if kind is None else type_name(kind) for kind in set(kinds.to_pylist())}
-    return pa.array([names[kind] for kind in kinds.to_pylist()], pa.string())
+    names = cache(type_name)
+    return map_rows(lambda kind: None if kind is None else names(kind), kinds)
 
 
 def value_texts(kinds: pa.Array, data: pa.Array, sizes: pa.Array) -> pa.Array:
     """Return values as text (`tracer.registry.values.decode_value`); NULL where neither data nor its size is known."""
     if data.null_count == len(data) and sizes.null_count == len(sizes):
         return pa.nulls(len(data), pa.string())
-    rows = zip(kinds.to_pylist(), data.to_pylist(), sizes.to_pylist(), strict=True)
-    return pa.array([_text(*row) for row in rows], pa.string())
+    return map_rows(_text, kinds, data, sizes)
 
 
 def value_meanings(keys: pa.Array, value_names: pa.Array, kinds: pa.Array, data: pa.Array) -> pa.Array:
     """Return what well-known data means (`tracer.registry.decoders.data_meaning`); NULL where no decoder reads it."""
     if data.null_count == len(data):
         return pa.nulls(len(data), pa.string())
-    from tracer.registry.decoders import data_meaning
+    from tracer.registry.decoders import data_meaning, may_fit_key, may_fit_value
 
-    rows = zip(*(column.to_pylist() for column in (keys, value_names, kinds, data)), strict=True)
-    return pa.array([data_meaning(*row) for row in rows], pa.string())
+    columns = (keys, value_names, kinds, data)
+    if len(data) <= FEW_ROWS:
+        return map_rows(data_meaning, *columns)
+    import pyarrow.compute as pc
+
+    # Few rows have a decoder; whether one may have is told once for each key and each name of a value.
+    places = pc.indices_nonzero(data.is_valid())
+    held = [column.take(places) for column in columns]
+    fits = pc.or_(_whether(may_fit_key, held[0]), _whether(may_fit_value, held[1]))
+    places = places.filter(fits)
+    found = [data_meaning(*row) for row in _rows([column.filter(fits) for column in held])]
+    return _spread(found, places, len(data))
+
+
+def map_rows(function: Callable[..., str | None], *columns: pa.Array) -> pa.Array:
+    """Return what a function makes of each row of some columns, as text; of many rows it is asked once for all alike.
+
+    Args:
+        function: gets a value of each column, None for NULL, and returns a text or None.
+        columns: columns of the same length.
+    """
+    if len(columns[0]) <= FEW_ROWS:
+        return pa.array([function(*row) for row in _rows(columns)], pa.string())
+    distinct, places = _distinct(columns)
+    return pa.array([function(*row) for row in _rows(distinct)], pa.string()).take(places)
+
+
+def _rows(columns: Sequence[pa.Array]) -> Any:  # noqa: ANN401  (tuples of what the columns hold)
+    return zip(*(column.to_pylist() for column in columns), strict=True)
+
+
+def _distinct(columns: Sequence[pa.Array]) -> tuple[list[pa.Array], pa.Array]:
+    """Return the distinct rows of some columns, and for each row which of them it is."""
+    import pyarrow.compute as pc
+
+    places, kept = None, []
+    for column in columns:
+        encoded = column.dictionary_encode()
+        own = encoded.indices.cast("int64").fill_null(len(encoded.dictionary))
+        values = pa.concat_arrays([encoded.dictionary, pa.nulls(1, column.type)])
+        if places is None:
+            places, kept = own, [values]
+            continue
+        # As many combinations as there are rows at most, so the products stay small.
+        both = pc.add(pc.multiply(places, len(values)), own).dictionary_encode()
+        before = pc.divide(both.dictionary, len(values))
+        own = pc.subtract(both.dictionary, pc.multiply(before, len(values)))
+        kept = [*(column.take(before) for column in kept), values.take(own)]
+        places = both.indices.cast("int64")
+    return kept, places
+
+
+def _whether(tells: Callable[[str], bool], texts: pa.Array) -> pa.Array:
+    """Return what a function says of each text, False for NULL; each distinct one is asked about once."""
+    encoded = texts.dictionary_encode()
+    said = pa.array([tells(text) for text in encoded.dictionary.to_pylist()], pa.bool_())
+    return said.take(encoded.indices).fill_null(False)
+
+
+def _spread(texts: Sequence[str | None], places: pa.Array, length: int) -> pa.Array:
+    """Return a column of a length with texts at some places, in order, and NULL elsewhere."""
+    column: list[str | None] = [None] * length
+    for place, text in zip(places.to_pylist(), texts, strict=True):
+        column[place] = text
+    return pa.array(column, pa.string())
 
 
 FUNCTIONS: dict[str, Callable[..., pa.Array]] = {
