@@ -128,24 +128,30 @@ def _of_keys(paths: "pa.Array", data: "pa.Array") -> dict[int, str]:
 
     if not data.null_count:
         return {}
+    if len(data) <= _FEW_ROWS:
+        both = enumerate(zip(paths.to_pylist(), data.to_pylist(), strict=True))
+        told = ((row, _class_of_path(path)) for row, (path, some) in both if some is None)
+        return {row: clsid for row, clsid in told if clsid is not None}
+    import pyarrow.compute as pc
+
     encoded = paths.combine_chunks() if hasattr(paths, "combine_chunks") else paths
     encoded = encoded.dictionary_encode()
     classes = {
         place: clsid
         for place, path in enumerate(encoded.dictionary.to_pylist())
-        if path is not None and (clsid := class_of_name(path.rpartition("\\")[2])) is not None
+        if (clsid := _class_of_path(path)) is not None
     }
     if not classes:
         return {}
     indices, is_known = encoded.indices, data.is_valid()
-    places: Sequence[int] = range(len(indices))
-    if len(indices) > _FEW_ROWS:
-        import pyarrow.compute as pc
-
-        places = pc.indices_nonzero(pc.is_in(indices, pa.array(list(classes), indices.type))).to_pylist()
-        indices, is_known = indices.take(places), is_known.take(places)
+    places = pc.indices_nonzero(pc.is_in(indices, pa.array(list(classes), indices.type))).to_pylist()
+    indices, is_known = indices.take(places), is_known.take(places)
     rows = zip(places, indices.to_pylist(), is_known.to_pylist(), strict=True)
-    return {row: classes[place] for row, place, known in rows if place in classes and not known}
+    return {row: classes[place] for row, place, known in rows if not known}
+
+
+def _class_of_path(path: str | None) -> str | None:
+    return None if path is None else class_of_name(path.rpartition("\\")[2])
 
 
 def _told(rows: _Rows, column: str, data: dict[int, str], keys: dict[int, str], names: Names) -> _Rows:
