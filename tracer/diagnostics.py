@@ -260,6 +260,30 @@ COUNTERS = {
         "warning",
         "Paths of values of which nothing proves where the key ends and the value's name begins; the likeliest was taken and flagged.",
     ),
+    "log_no_zone": Counter(
+        "warning",
+        "The log has local times and does not say of which time zone: they were read as UTC; `--tz ZONE` says it (Europe/Berlin, "
+        "+02:00).",
+    ),
+    "log_day_of_file": Counter(
+        "warning",
+        "The log has times without dates: the day on which it begins was taken from the time at which the file was last written; "
+        "`--date YYYY-MM-DD` says it.",
+    ),
+    "log_unclear_date": Counter(
+        "warning",
+        "The dates of the log do not show whether the day or the month comes first: the month where its times have AM and PM, else "
+        "the day; `--date YYYY-MM-DD`, the day on which it begins, decides it.",
+    ),
+    "procmon_unclear_detail": Counter(
+        "warning",
+        "Rows of a Procmon export with a detail, data or a result of no known form; its text was kept in `detail`.",
+    ),
+    "procmon_joined_strings": Counter(
+        "info",
+        "Rows of a Procmon export with a REG_MULTI_SZ whose strings Procmon wrote as one text: where one ends is not known, so the "
+        "data is unknown; its text was kept in `detail`.",
+    ),
     "sysmon_no_event_type": Counter(
         "warning",
         "Records of Sysmon's event 12 without its EventType (collectors overwrite it): a key was created or deleted, or a value "

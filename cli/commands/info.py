@@ -74,7 +74,7 @@ def info(
 
 
 def describe(path: Path) -> dict[str, Any]:
-    """Return the facts of a trace or a capture as JSON values; `kind` is etl, pml, capture or dataset.
+    """Return the facts of a trace or a capture as JSON values; `kind` is capture, dataset, or the kind of the file.
 
     Raises:
         CaptureError: a folder is no capture, or is damaged.
@@ -110,6 +110,16 @@ def _holds_captures(folder: Path) -> bool:
 def _describe(file: "SourceFile") -> dict[str, Any]:
     if file.kind == "pml":
         return _describe_pml(file.path)
+    if file.kind != "etl":
+        from tracer.inspect.times import time_text
+        from tracer.named.description import describe_log
+
+        facts = describe_log(file)
+        return {
+            **facts,
+            "first_time": time_text(facts["first_ns"]),
+            "last_time": time_text(facts["last_ns"]),
+        }
     from tracer.inspect.info import describe_etl
 
     return describe_etl(file.path)

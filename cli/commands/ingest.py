@@ -1,5 +1,6 @@
 """`regtrace ingest`: traces in, one published capture out."""
 
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +11,7 @@ from cli.options.common import Example, FailOnLoss
 from cli.output.console import console
 from cli.output.phrases import name_summary, plural, quoted, say_pipes
 from cli.output.progress import ProgressLine, count_text, duration_text
+from tracer.errors import UsageError
 
 if TYPE_CHECKING:
     from tracer.named.context import NamedOptions
@@ -35,13 +37,17 @@ EXAMPLES = (
         "regtrace ingest forwarded.jsonl --each-host -o fleet",
         "a capture for each computer, in the folder fleet",
     ),
+    Example(
+        "regtrace ingest Logfile.CSV --date 2026-05-31 --tz +02:00",
+        "a Procmon log saved as CSV; it has local times, and dates only where that column was on",
+    ),
     Example("regtrace ingest app.etl --seed handles.csv", "names of keys that were open before the trace"),
 )
 
 
 def ingest(
     sources: Annotated[
-        list[Path], typer.Argument(metavar="SOURCE", help="Traces and logs: .etl, Procmon .pml, event logs (.evtx, XML, JSON); folders of them; packed ones; - for standard input.")
+        list[Path], typer.Argument(metavar="SOURCE", help="Traces and logs: .etl, Procmon .pml or .csv, event logs (.evtx, XML, JSON); folders of them; packed ones; - for standard input.")
     ],
     output: Annotated[
         Path | None,
@@ -71,12 +77,21 @@ def ingest(
         Path | None,
         typer.Option("--fields", metavar="FILE.toml", help="Where a collector of your own puts the fields of events (docs/sources)."),
     ] = None,
+    day: Annotated[
+        str | None,
+        typer.Option("--date", metavar="YYYY-MM-DD",
+                     help="The day on which a Procmon export begins, where it has no dates. Default: by the file's time."),
+    ] = None,
+    zone: Annotated[
+        str | None,
+        typer.Option("--tz", metavar="ZONE", help="The time zone of a Procmon export: +02:00, Europe/Berlin, local. Default: UTC."),
+    ] = None,
     fail_on_loss: FailOnLoss = False,
 ) -> None:  # fmt: skip
     """Read traces and logs, name their keys, and publish a capture.
 
     The type of a source is detected by its content: a Windows event trace (.etl, plain or compressed, also cut
-    short or never finished), a Procmon log (.pml), or an event log with records of Sysmon (.evtx, XML, JSON); sources of
+    short or never finished), a Procmon log (.pml, or exported as CSV), or an event log with records of Sysmon (.evtx, XML, JSON); sources of
     several types make one capture, if they are of one machine. A .zip, .gz, .bz2, .xz or .zst is unpacked beside the capture for
     as long as it is read. Of a folder or a .zip all traces are read, and the verb says what it leaves out. The capture
     is a folder of Parquet files that appears when it is whole. Sources are only read; nothing is ever written to
@@ -86,7 +101,7 @@ def ingest(
 
     target = output or Path(bare_name(sources[0]) + ".regtrace")
     say_pipes(sources)
-    options = _named_options(host, fields)
+    options = _named_options(host, fields, day, zone)
     if each_host:
         _ingest_each_host(sources, target, force=force, options=options, control_set=control_set)
         return
@@ -104,14 +119,33 @@ def ingest(
         raise typer.Exit(Exit.LOSS)
 
 
-def _named_options(host: str | None, fields: Path | None) -> "NamedOptions | None":
-    """Return what the user said of logs; None for nothing."""
-    if host is None and fields is None:
+def _named_options(
+    host: str | None, fields: Path | None, day: str | None, zone: str | None
+) -> "NamedOptions | None":
+    """Return what the user said of logs; None for nothing.
+
+    Raises:
+        UsageError: the day is no day, the zone no zone, or the file of fields cannot be read.
+    """
+    if host is None and fields is None and day is None and zone is None:
         return None
+    from cli.options.zones import find_log_zone
     from tracer.logs.field_paths import EVENT_FIELDS, read_fields
     from tracer.named.context import NamedOptions
 
-    return NamedOptions(host=host, fields={} if fields is None else read_fields(fields, EVENT_FIELDS))
+    return NamedOptions(
+        host=host,
+        fields={} if fields is None else read_fields(fields, EVENT_FIELDS),
+        day=None if day is None else _day(day),
+        zone=None if zone is None else find_log_zone(zone),
+    )
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text.strip())
+    except ValueError:
+        raise UsageError(f"--date {text!r} is no day; write it as 2026-05-31") from None
 
 
 def _ingest_each_host(

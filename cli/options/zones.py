@@ -1,10 +1,11 @@
-"""Time zones for display: what is stored is always UTC."""
+"""Time zones, of display and of logs: what is stored is always UTC."""
 
-from datetime import UTC, tzinfo
+import re
+from datetime import UTC, timedelta, timezone, tzinfo
 
 from tracer.errors import UsageError
 
-__all__ = ["find_zone"]
+__all__ = ["find_log_zone", "find_zone"]
 
 
 def find_zone(name: str | None) -> tzinfo:
@@ -29,6 +30,21 @@ def find_zone(name: str | None) -> tzinfo:
     if text.lower() in zones:
         return zoneinfo.ZoneInfo(zones[text.lower()])
     raise UsageError(f"unknown time zone {name!r}; {_suggestion(text.lower(), zones)}") from None
+
+
+def find_log_zone(name: str) -> tzinfo:
+    """Return the zone of the times in a log: as `find_zone`, or a distance to UTC such as +02:00 or -5.
+
+    Raises:
+        UsageError: no such zone.
+    """
+    offset = re.fullmatch(r"(?:UTC|GMT)?([+-])(\d{1,2})(?::?([0-5]\d))?", name.strip(), re.IGNORECASE)
+    if offset is None:
+        return find_zone(name)
+    distance = timedelta(hours=int(offset[2]), minutes=int(offset[3] or 0))
+    if distance > timedelta(hours=14):
+        raise UsageError(f"no time zone is {name} from UTC; the farthest are -12:00 and +14:00")
+    return timezone(-distance if offset[1] == "-" else distance)
 
 
 def _suggestion(text: str, zones: dict[str, str]) -> str:

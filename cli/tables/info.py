@@ -17,7 +17,8 @@ from tracer.sources.abilities import ABILITIES
 __all__ = ["info_lines"]
 
 _KINDS = {"etl": "Windows event trace (.etl)", "pml": "Procmon log (.pml)", "capture": "regtrace capture",
-          "dataset": "regtrace captures as one dataset"}  # fmt: skip
+          "dataset": "regtrace captures as one dataset", "json": "log of events (JSON)",
+          "procmon-csv": "Procmon log as CSV"}  # fmt: skip
 
 
 def info_lines(
@@ -33,7 +34,8 @@ def info_lines(
     """
     size = f", {size_text(facts['size'])}" if "size" in facts else ""
     yield _strong(visible(f"{facts['name']}: {_KINDS[facts['kind']]}{size}"), color)
-    sections = {"etl": _etl, "pml": _pml, "capture": _capture, "dataset": _dataset}[facts["kind"]](facts)
+    layouts = {"etl": _etl, "pml": _pml, "capture": _capture, "dataset": _dataset}
+    sections = layouts.get(facts["kind"], _log)(facts)
     for title, columns in [*sections, _losses(facts, most_losses), _diagnostics(facts)]:
         yield ""
         yield _strong(visible(title), color)
@@ -123,6 +125,22 @@ def _pml(facts: Mapping[str, Any]) -> Iterator[_Section]:
         ),
     )
     yield _counts("registry operations", facts["operations"], "operation")
+
+
+def _log(facts: Mapping[str, Any]) -> Iterator[_Section]:
+    yield (
+        "log",
+        _facts(
+            {
+                "recorded": _span(facts),
+                "computers": ", ".join(facts["computers"]) or None,
+                "paths": facts["paths"],
+                "processes": facts["processes"],
+            }
+        ),
+    )
+    yield _counts("registry operations", facts["operations"], "operation")
+    yield from _abilities({"facts": facts})
 
 
 def _capture(facts: Mapping[str, Any]) -> Iterator[_Section]:

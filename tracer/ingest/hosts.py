@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from tracer.diagnostics import Diagnostics
@@ -27,7 +28,7 @@ def find_hosts(
     Raises:
         UsageError: a source is no log of a computer that its records name.
     """
-    context = NamedContext(NamedOptions(fields=options.fields, day=options.day))
+    context = NamedContext(replace(options, host=None))
     with open_sources(sources, progress=progress) as found:
         others = [file.shown for file in found.files if file.kind not in READERS]
         if others:

@@ -26,6 +26,7 @@ class Actor:
         pid: Windows process id.
         parent_pid: that of the process which started it.
         image_path: path of the image, as recorded.
+        name: its file name, where the source gives it apart from the path.
         command_line: as recorded.
         user: account (DOMAIN\\name) or SID.
         session_id: terminal session.
@@ -36,6 +37,7 @@ class Actor:
     pid: int | None = None
     parent_pid: int | None = None
     image_path: str | None = None
+    name: str | None = None
     command_line: str | None = None
     user: str | None = None
     session_id: int | None = None
@@ -45,7 +47,7 @@ class Actor:
     def image(self) -> str | None:
         """The file name of the image."""
         path = self.image_path
-        return path.rpartition("\\")[2] or None if path else None
+        return path.rpartition("\\")[2] or self.name if path else self.name
 
 
 class Actors:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, tzinfo
 from typing import Any
 
 import numpy as np
@@ -22,12 +22,14 @@ class NamedOptions:
     Attributes:
         fields: paths of fields (`tracer.logs.field_paths`) that come before ours.
         host: the computer whose records are wanted; None: the files are of one computer.
-        day: the local day on which a log without dates begins; None: the day of the file's time.
+        day: the local day on which a log without dates begins; None: the latest that the file's time allows.
+        zone: of the times in logs that do not say it; None: they are taken as UTC.
     """
 
     fields: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     host: str | None = None
     day: date | None = None
+    zone: tzinfo | None = None
 
 
 class NamedContext:

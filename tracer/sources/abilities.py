@@ -7,6 +7,8 @@ every operation that its settings did not leave out.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from tracer.registry.operations import PROCMON_NAMES
+
 __all__ = ["ABILITIES", "Ability", "cannot_report", "never", "tells_failures"]
 
 
@@ -33,7 +35,25 @@ class Ability:
     caveat: str
 
 
+_PROCMON_CSV = Ability(
+    "Procmon's CSV",
+    tuple(PROCMON_NAMES.values()),
+    failures=True,
+    handles=False,
+    tells="what Procmon showed in the columns that were on: the process, the thread, the result, the duration, data as text",
+    never=(
+        "handles",
+        "the time zone",
+        "data before a write",
+        "REG_QWORD data, the strings of a REG_MULTI_SZ apart, and more than 16 bytes of other data",
+        "the information class of reads of values and of enumerations",
+        "whose keys HKCU are",
+        "where in a path the key ends and the value's name begins",
+    ),
+    caveat="what a filter hid was not saved, and of columns that were off (TID, Duration, Date & Time by default) nothing is known",
+)
 ABILITIES = {
+    "procmon-csv": _PROCMON_CSV,
     "sysmon": Ability(
         "Sysmon",
         ("CreateKey", "DeleteKey", "SetValueKey", "DeleteValueKey", "RenameKey", "CreateOrDelete"),

@@ -4,6 +4,7 @@ Signatures are those that each format's own description publishes. An .etl file 
 buffer header, so everything else is asked first.
 """
 
+import codecs
 import re
 import struct
 import zlib
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 __all__ = ["HEAD_BYTES", "TRACES", "WRAPPERS", "FileKind", "file_kind"]
 
 HEAD_BYTES = 4096  # what `file_kind` wants to see of a file
-TRACES = frozenset({"etl", "pml", "evtx", "json", "xml"})
+TRACES = frozenset({"etl", "pml", "evtx", "json", "procmon-csv", "xml"})
 WRAPPERS = frozenset({"zip", "gz", "bz2", "xz", "zst"})
 
 _BUFFER_SIZES = range(73, (16 << 20) + 1)  # WMI_BUFFER_HEADER and a byte, to what Windows 8 and later allow
@@ -25,7 +26,7 @@ class FileKind:
     """A kind of file.
 
     Attributes:
-        word: "etl", "pml", one of WRAPPERS, "unknown", or "foreign": known, and nothing that can be read.
+        word: one of TRACES, one of WRAPPERS, "unknown", or "foreign": known, and nothing that can be read.
         name: what it is, with its article.
         advice: what to do with it instead.
     """
@@ -85,7 +86,7 @@ _TEXTS = (
 # Names of fields that a record of an event has in some collector's form.
 _EVENT_WORDS = re.compile(r'"(?:[^"\n]*(?:event|registry|targetobject|winlog)[^"\n]*|id)"\s*:', re.IGNORECASE)
 _PROCMON_EXPORT = "an export is not read: open the log in Procmon and save it in the native format (.pml)"
-_PROCMON_CSV = FileKind("foreign", "a Procmon log exported as CSV", _PROCMON_EXPORT)
+_PROCMON_CSV = FileKind("procmon-csv")
 _PROCMON_XML = FileKind("foreign", "a Procmon log exported as XML", _PROCMON_EXPORT)
 _PROFILE = FileKind(
     "foreign", "a profile of Windows Performance Recorder (.wprp)", "record with it: wpr -start"
@@ -116,6 +117,9 @@ def file_kind(head: bytes) -> FileKind:
         return FileKind("gz")
     if head[257:262] == b"ustar":
         return _TAR
+    csv = _csv_kind(head)
+    if csv is not None:
+        return csv
     text = _as_text(head)
     if text is not None:
         return _text_kind(text)
@@ -170,7 +174,20 @@ def _text_kind(text: str) -> FileKind:
     for first, kind in _TEXTS:
         if start.startswith(first.lower()):
             return kind
-    titles = start.split("\n", 1)[0]
-    if all(f'"{title}"' in titles for title in ("process name", "operation", "path")):
-        return _PROCMON_CSV
     return _TEXT
+
+
+def _csv_kind(head: bytes) -> FileKind | None:
+    """Return the kind of a CSV file that is known by the titles of its columns; None for any other file.
+
+    Behind its first line there may be anything: a spreadsheet saves text in the machine's code page.
+    """
+    if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        text = head[: len(head) & ~1].decode("utf-16", "replace")
+    else:
+        text = head.removeprefix(codecs.BOM_UTF8).decode("ascii", "replace")
+    titles = {
+        title.strip(' "').lower() for title in re.split("[,;\t]", text.lstrip().partition("\n")[0].strip())
+    }
+    is_procmon = {"operation", "path"} <= titles and not titles.isdisjoint({"process name", "time of day"})
+    return _PROCMON_CSV if is_procmon else None

@@ -15,6 +15,7 @@ NOTED = (
     "pml_no_registry_events",
     "pml_repeated_events",
     "log_no_registry_events", "log_no_time", "log_time_of_collector", "log_unclear_value", "sysmon_no_event_type",
+    "log_no_zone", "log_day_of_file", "log_unclear_date", "procmon_unclear_detail",
 )  # fmt: skip
 
 

@@ -20,6 +20,11 @@ __all__ = ["MANIFEST_NAME", "STRUCTURES", "Manifest"]
 
 MANIFEST_NAME = "capture.json"
 _FORMAT = "regtrace"
+_WITH_HKCU = (
+    "pml",
+    "procmon-csv",
+    "procmon-xml",
+)  # kinds of sources that write HKCU for the user of the desktop
 _MAGIC = b"PAR1"  # a Parquet file starts and ends with it
 _KINDS: dict[str, tuple[type, ...]] = {
     "complete": (bool,),
@@ -111,7 +116,7 @@ class Manifest:
     def shows_user(self) -> bool:
         r"""Whether keys may be called ``HKCU\...``: their user is unknown (a Procmon log without a SID)."""
         return any(
-            source.get("kind") == "pml" and not (source.get("facts") or {}).get("hkcu_sid")
+            source.get("kind") in _WITH_HKCU and not (source.get("facts") or {}).get("hkcu_sid")
             for source in self.sources
         )
 
