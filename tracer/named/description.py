@@ -52,7 +52,7 @@ def describe_log(file: SourceFile) -> dict[str, Any]:
         "computers": context.hosts.names,
         "first_ns": first,
         "last_ns": last,
-        "losses": [],
+        "losses": [{**loss, "source_id": 0} for loss in context.losses],
         "diagnostics": diagnostics.rows(0),
     }
 

@@ -6,7 +6,6 @@ and whatever column was off when it was saved.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from tracer.columns.arrays import from_texts
 from tracer.diagnostics import Diagnostics
 from tracer.errors import SourceError
+from tracer.logs.ahead import work_ahead
 from tracer.logs.csv_fields import csv_tables
 from tracer.logs.utf8 import read_utf8
 from tracer.named.context import NamedContext
@@ -60,18 +60,12 @@ def procmon_csv_rows(
     """
     reader = ProcmonRows(file, "procmon-csv", context, diagnostics)
     encoded = [name for name in COLUMNS if name not in _ALL_DIFFERENT]
-    tables = csv_tables(read_utf8(file.path, diagnostics, size), COLUMNS, diagnostics, encoded=encoded)
-    for fields in _ahead(tables):
+
+    def tables() -> Iterator[pa.Table]:
+        return csv_tables(read_utf8(file.path, diagnostics, size), COLUMNS, diagnostics, encoded=encoded)
+
+    for fields in work_ahead(tables, waiting=1):
         yield reader.rows(fields)
-
-
-def _ahead(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
-    """Yield tables, the next one being read meanwhile: Arrow and NumPy let two threads work."""
-    with ThreadPoolExecutor(1, "regtrace-csv") as pool:
-        waiting = pool.submit(next, tables, None)
-        while (table := waiting.result()) is not None:
-            waiting = pool.submit(next, tables, None)
-            yield table
 
 
 class ProcmonRows:
