@@ -2,6 +2,7 @@
 
 import gc
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,19 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "regtrace"))
 # Phrasing a question makes hundreds of thousands of short-lived objects: with the standard thresholds a fifth of the
 # processor time, and more where much is loaded, goes into looking for cycles among them.
 gc.set_threshold(100_000, 20, 50)
+
+# Tests start hundreds of processes. Where bytecode may not be kept, each of them compiles the whole program, and that
+# is half of its start.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
+
+def _synced(descriptor: int) -> None:
+    """Stand in for os.fsync: thousands of captures are written, and waiting for the disk proves nothing of any."""
+    os.fstat(descriptor)  # a file that is closed is still an error
+
+
+os.fsync = _synced
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -75,6 +75,12 @@ def check_sentence(error: RegtraceError) -> None:
     assert "\n" not in text
 
 
+def put(path: Path, content: bytes) -> None:
+    """Write a file anew; a file system may write a file that is cut and filled again to the disk at once."""
+    path.unlink(missing_ok=True)
+    path.write_bytes(content)
+
+
 def refusal(path: Path) -> str:
     """Return the sentence with which an ingest of `path` is refused."""
     target = path.with_suffix(".regtrace")
@@ -140,7 +146,7 @@ def test_random_bytes_are_never_more_than_refused(tmp_path, unwritten):
     random = Random(7)
     for size in range(0, 4000, 7):
         path = tmp_path / "noise.etl"
-        path.write_bytes(random.randbytes(size))
+        put(path, random.randbytes(size))
         with pytest.raises(SourceError):
             ingest([path], tmp_path / "t")
 
@@ -179,7 +185,7 @@ def test_a_file_cut_at_any_byte_gives_all_whole_buffers_and_says_that_it_was_cut
     header = 72 + int.from_bytes(content[72 + 4 : 72 + 6], "little")
     refused = 0
     for length in range(len(content)):
-        path.write_bytes(content[:length])
+        put(path, content[:length])
         try:
             reading = raw.read(path)
         except SourceError as error:
@@ -250,7 +256,7 @@ def test_no_damage_does_more_than_lose_records(tmp_path, sound, unwritten, kind)
     while made < MUTATIONS // (len(KINDS) + 1):
         chosen = paths if random.random() < 0.4 else paths[:1]
         for path in chosen:
-            path.write_bytes(mutate(sound[kind], random))
+            put(path, mutate(sound[kind], random))
         made += len(chosen)
         fit, met = chosen, []
         if len(chosen) > 1:  # files that damage made into those of other machines are rightly not merged
@@ -272,7 +278,7 @@ def test_damaged_files_make_captures_that_open(tmp_path, sound):
     path, target = tmp_path / "damaged.etl", tmp_path / "damaged.regtrace"
     opened = 0
     for number in range(300):
-        path.write_bytes(mutate(sound[random.choice(list(sound))], random))
+        put(path, mutate(sound[random.choice(list(sound))], random))
         try:
             made = ingest([path], target, force=True)
         except SourceError:

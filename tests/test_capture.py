@@ -23,6 +23,7 @@ from tracer.errors import (
     TargetError,
     UsageError,
 )
+from tracer.etl.reader import CHUNK_BYTES, EtlReader
 from tracer.ingest.pipeline import ingest
 from tracer.inspect.dump import dump
 from tracer.recording.capture import CaptureOptions, record
@@ -31,6 +32,7 @@ from tracer.rows.processes import ProcessRecord
 from tracer.session import session
 from tracer.store.manifest import Manifest
 from tracer.store.reader import table_files
+from tracer.store.writer import PART_ROWS
 from tracer.windows.handle_table import HandleTable
 
 __all__ = ["etw_service"]
@@ -89,11 +91,18 @@ def assert_equal_but_for_live_facts(capture: Path, plain: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("events", [30_000, pytest.param(1_000_000, marks=pytest.mark.slow)])
-def test_a_recording_equals_the_ingest_of_its_trace_files(etw_service, machine, tmp_path, events):
+@pytest.mark.parametrize(("events", "parts"), [(30_000, 1), (100_000, 6)])
+def test_a_recording_equals_the_ingest_of_its_trace_files(
+    etw_service, machine, tmp_path, monkeypatch, events, parts
+):
+    """Parts and chunks of a tenth: of 100,000 events there are as many as otherwise of a million."""
+    if parts > 1:
+        monkeypatch.setattr("tracer.ingest.pipeline.PART_ROWS", PART_ROWS // 10)
+        monkeypatch.setitem(EtlReader.__init__.__kwdefaults__, "chunk_bytes", CHUNK_BYTES // 10)
     trace = make_trace(tmp_path / "sim.etl", events=events)
     manifest = recorded(etw_service, machine, trace, tmp_path / "live.regtrace", keep_etl=True)
     assert manifest.totals["events"] == events
+    assert len(manifest.parts) == parts
     ingest([tmp_path / "live.etl", tmp_path / "live.processes.etl"], tmp_path / "plain.regtrace")
     assert_equal_but_for_live_facts(tmp_path / "live.regtrace", tmp_path / "plain.regtrace")
     assert etw_service.sessions == {}

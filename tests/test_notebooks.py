@@ -25,29 +25,59 @@ def test_a_notebook_is_kept_without_outputs(path):
     assert all(cell["outputs"] == [] and cell["execution_count"] is None for cell in cells)
 
 
+@pytest.fixture(scope="module")
+def kernel(tmp_path_factory):
+    """A kernel that runs one notebook after the other, and its folder: what they import is imported once."""
+    reason = "running notebooks needs nbclient and ipykernel (extra dev)"
+    pytest.importorskip("nbclient", reason=reason)
+    pytest.importorskip("ipykernel", reason=reason)
+    pytest.importorskip("altair", reason="notebooks draw: they need the extra plots")
+    from jupyter_client import KernelManager
+
+    folder = tmp_path_factory.mktemp("kernel")
+    manager = KernelManager(kernel_name="python3")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("TMPDIR", "IPYTHONDIR", "JUPYTER_RUNTIME_DIR"):
+            (folder / name).mkdir()
+            patch.setenv(name, str(folder / name))
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
+        manager.start_kernel(cwd=str(folder))
+    yield manager, folder
+    manager.shutdown_kernel(now=True)
+    manager.cleanup_resources()
+
+
+def run(book, manager):
+    """Run a notebook in a kernel that goes on."""
+    from nbclient import NotebookClient
+
+    client = NotebookClient(book, timeout=120, km=manager)
+    try:
+        client.execute()
+    finally:
+        client.kc.stop_channels()
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings(
     "ignore"
 )  # those of the machinery that runs it; the notebook's own stay in its kernel
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_notebook_runs_from_top_to_bottom_and_leaves_nothing(path, tmp_path, monkeypatch):
-    reason = "running notebooks needs nbclient and ipykernel (extra dev)"
-    nbclient = pytest.importorskip("nbclient", reason=reason)
-    nbformat = pytest.importorskip("nbformat", reason=reason)
-    pytest.importorskip("ipykernel", reason=reason)
-    pytest.importorskip("altair", reason="notebooks draw: they need the extra plots")
-    for name in ("TMPDIR", "IPYTHONDIR", "JUPYTER_RUNTIME_DIR"):
-        (tmp_path / name).mkdir()
-        monkeypatch.setenv(name, str(tmp_path / name))
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
+def test_a_notebook_runs_from_top_to_bottom_and_leaves_nothing(path, kernel):
+    import nbformat
+
+    manager, folder = kernel
+    forget = [
+        nbformat.v4.new_code_cell("%reset -f"),
+        nbformat.v4.new_code_cell("assert 'rt' not in globals()"),
+    ]
+    run(nbformat.v4.new_notebook(cells=forget), manager)  # the names of the notebook before
     book = nbformat.read(path, as_version=4)
-    nbclient.NotebookClient(
-        book, timeout=120, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}
-    ).execute()
+    run(book, manager)
     outputs = [output for cell in book.cells if cell.cell_type == "code" for output in cell.outputs]
     assert [output for output in outputs if output.output_type in ("error", "stream")] == []
     assert any("image/png" in output.get("data", {}) for output in outputs)
-    assert list((tmp_path / "TMPDIR").glob("regtrace-*")) == []
+    assert list((folder / "TMPDIR").glob("regtrace-*")) == []
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
