@@ -1,6 +1,7 @@
 """The phrases that the package brings along: `python tests/support/phrases.py` writes them anew, a test compares.
 
-Every usual question is asked of small simulated captures; what Ibis had to say for that is kept.
+Every usual question is asked of small captures: simulated ones, an odd one, and one whose keys were renamed. What Ibis
+had to say for that is kept. Phrases of the sources as they are stay as they are: only those that are missing are made.
 """
 
 import sys
@@ -17,11 +18,15 @@ from unittest.mock import patch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from hand_capture import MISSING, event, write_events
+from small_capture import write_capture
+
 import regtrace as rt
 from analysis.answers.facts import NEEDED
+from analysis.answers.stays import STAYS
 from analysis.answers.words import HOT_BY, HOT_SORTS, KEY_SORTS, TREE_SORTS
 from analysis.engine import kept_phrases, phrases
-from analysis.engine.relation import Relation
+from analysis.engine.relation import Relation, columns_of
 from analysis.questions import changes, history, state
 from analysis.questions.evidence import Surroundings
 from tracer.registry.operations import GROUPS, OPERATIONS
@@ -73,10 +78,7 @@ def usual(capture: rt.Capture) -> list[Callable[[], object]]:
 
 
 def with_evidence(capture: rt.Capture) -> list[Callable[[], object]]:
-    """Return what `history`, `state` and `changes` may have to look at, each ready to be phrased; none of it runs.
-
-    Renames are rare: what they need is phrased where it is asked for.
-    """
+    """Return what `history`, `state` and `changes` may have to look at, each ready to be phrased; none of it runs."""
     context = capture.context
     events, keys = context.relation("stored_events"), context.relation("keys")
     kind = dict(keys.columns)["key_id"]
@@ -92,9 +94,13 @@ def with_evidence(capture: rt.Capture) -> list[Callable[[], object]]:
         keys=keys,
     )
     everywhere = events.select(*NEEDED)
+    stays = Relation.of_table("stays", (*columns_of(STAYS), ("is_asked", "bool")))
     plain = [Surroundings(False)]
     of_all = plain + [Surroundings(s, None, d) for s, d in ((False, descent), (True, None), (True, descent))]
     of_keys = [Surroundings(s, everywhere, d) for s, d in ((False, descent), (True, None), (True, descent))]
+    # where keys were renamed
+    of_all += [Surroundings(True, None, d, stays) for d in (None, descent)]
+    of_keys += [Surroundings(True, everywhere, d, stays) for d in (None, descent)]
     asked: list[Callable[[], object]] = []
     for around, proof in product(plain + of_keys, (None, unproved)):
         for more in ({}, {"value": "a"}, {"process": PROCESS}):
@@ -157,12 +163,15 @@ def make(folder: Path) -> _Phrases:
     def hear(function: str, arguments: str, said: tuple[str, tuple[tuple[str, str], ...]]) -> None:
         found[function][arguments] = said
 
+    for name, options in SIMULATIONS.items():
+        rt.simulate(folder / f"{name}.etl", rt.SimulationOptions(**options))
+        rt.ingest(folder / f"{name}.etl", folder / f"{name}.regtrace")
+    write_capture(folder / "odd.regtrace")
+    write_events(folder / "renamed.regtrace", RENAMED)
     phrases._phrased.cache_clear()
     phrases.listeners.append(hear)
     try:
-        for name, options in SIMULATIONS.items():
-            rt.simulate(folder / f"{name}.etl", rt.SimulationOptions(**options))
-            rt.ingest(folder / f"{name}.etl", folder / f"{name}.regtrace")
+        for name in (*SIMULATIONS, "odd", "renamed"):
             with rt.open(folder / f"{name}.regtrace") as capture:
                 for ask in usual(capture):
                     with suppress(rt.RegtraceError):
@@ -179,18 +188,33 @@ SIMULATIONS: dict[str, dict[str, Any]] = {
     "whole": {"events": 3_000},
     "lossy": {"events": 3_000, "lost_buffers": 0.2},
 }
+# A key is renamed, with one below it that has a value; of a third one only that it is missing was heard before.
+RENAMED = [
+    event("CreateKey", rf"{KEY}\A", disposition=1),
+    event("SetValueKey", rf"{KEY}\A\x", "V", data_type=4, data_size=4, data=bytes(4)),
+    event("OpenKey", rf"{KEY}\B", status=MISSING),
+    event("RenameKey", rf"{KEY}\A", requested_name="B"),
+    event("SetValueKey", rf"{KEY}\B\x", "V", data_type=4, data_size=4, data=b"\1\0\0\0"),
+]
 
 
 def main() -> None:
-    """Write the files anew."""
+    """Write the files anew where the sources have changed, and add what is missing where they have not."""
     kept_phrases.FOLDER.mkdir(exist_ok=True)
+    head = kept_phrases.text_of({})
     for path in kept_phrases.FOLDER.glob("*.txt"):
-        path.unlink()
+        if not path.read_text(encoding="ascii").startswith(head):
+            path.unlink()
     kept_phrases._phrases_of.cache_clear()
     with tempfile.TemporaryDirectory() as folder:
         for function, said in make(Path(folder)).items():
-            kept_phrases.file_of(function).write_text(
-                kept_phrases.text_of(said), encoding="utf-8", newline="\n"
+            path = kept_phrases.file_of(function)
+            lines = set(kept_phrases.text_of(said).splitlines())
+            if path.exists():
+                lines.update(path.read_text(encoding="ascii").splitlines())
+            lines.remove(head.rstrip())
+            path.write_text(
+                head + "".join(f"{line}\n" for line in sorted(lines)), encoding="ascii", newline="\n"
             )
 
 
