@@ -170,7 +170,8 @@ EVENTS = Table(
         Column(
             "data",
             "bytes",
-            "captured bytes of the value: written by SetValueKey, or read, without the structure around them; "
+            "captured bytes of the value: written by SetValueKey, or read, without the structure around them; where "
+            "`data_type` is NULL, the text that the source shows without its type, as UTF-16LE with its NUL; "
             "NULL if nothing was captured, and if the value is empty (data_size 0)",
         ),
         Column("previous_type", "uint32", "type of the value before SetValueKey; NULL if not recorded"),

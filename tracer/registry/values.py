@@ -68,7 +68,8 @@ def decode_value(kind: int | None, data: bytes | None, size: int | None = None, 
     (`tracer.registry.text`).
 
     Args:
-        kind: registry value type; None if unknown, which shows bytes.
+        kind: registry value type; None if the source showed text and not its type (Sysmon: REG_SZ or REG_EXPAND_SZ).
+            Data that is no text is shown as bytes then.
         data: the captured bytes; None if none were captured.
         size: full size of the value in bytes; None if unknown.
         limit: bytes shown of a value that is shown as hex.
@@ -79,6 +80,8 @@ def decode_value(kind: int | None, data: bytes | None, size: int | None = None, 
     ('16', '0A FF', '0A [truncated: 1 of 2 bytes]')
     >>> decode_value(7, "a\0b\0\0".encode("utf-16-le"))
     'a, b'
+    >>> decode_value(None, "notepad.exe\0".encode("utf-16-le")), decode_value(None, b"\x0a")
+    ('notepad.exe', '0A')
     """
     return _decode(kind, data, size, limit, _PLAIN)
 
@@ -105,7 +108,7 @@ def _decode(kind: int | None, data: bytes | None, size: int | None, limit: int, 
         return "" if size is None else f"[{size} bytes, not captured]"
     cut = size is not None and len(data) < size
     notes = [f"truncated: {len(data)} of {size} bytes"] if cut else []
-    if kind in _TEXTS:
+    if kind in _TEXTS or (kind is None and _is_text(data)):
         content = _text(data, notes, style, cut=cut)
     elif kind == ValueType.MULTI_SZ:
         content = _texts(data, notes, style, cut=cut)
@@ -120,6 +123,12 @@ def _decode(kind: int | None, data: bytes | None, size: int | None, limit: int, 
         if kind in _NUMBERS and not cut:
             notes.append(f"{len(data)} bytes where {type_name(kind)} has {_NUMBERS[ValueType(kind)]}")
     return " ".join([*([content] if content else []), *(f"[{note}]" for note in notes)])
+
+
+def _is_text(data: bytes) -> bool:
+    """Whether data whose type is unknown is a string: UTF-16 that ends with its only NUL."""
+    text = decode_name(data)
+    return len(data) % 2 == 0 and text.endswith("<U+0000>") and text.count("<U+0000>") == 1
 
 
 def _text(data: bytes, notes: list[str], style: _Style, *, cut: bool) -> str:
