@@ -21,7 +21,7 @@ __all__ = ["touched_values_and_keys"]
 
 _CHANGING = (
     "SetValueKey", "DeleteValueKey", "CreateKey", "DeleteKey", "RenameKey",
-    "LoadKey", "UnloadKey", "RestoreKey", "ReplaceKey", "HiveWork",
+    "LoadKey", "UnloadKey", "RestoreKey", "ReplaceKey", "HiveWork", "CreateOrDelete",
 )  # fmt: skip
 _UNCLEAR, _KEY_UNKNOWN = VALUE_FACTS["unclear"], KEY_FACTS["key_unknown"]
 _OWN_CHANGES = ("write", "delete", *_UNCLEAR)

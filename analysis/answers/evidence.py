@@ -117,7 +117,7 @@ def evidence(
       in the case of letters. (Only with `stays`.)
     * key_unknown: a hive was loaded, unloaded, restored or replaced at or above it, or a key was renamed to
       it that is not followed: what it holds now was not recorded. Also a delete or rename of which nobody knows
-      whether it was done.
+      whether it was done, and a CreateOrDelete, which may have been of a value too (`analysis.answers.unproved`).
 
     An event is no surer than the name it stands under. Where that is not proved (flags across_loss and
     name_ambiguous, name sources partial and none), `said` is one of the facts above, and `fact` one of these:
@@ -465,6 +465,7 @@ def _said(rows: Table) -> StringValue:
             ibis.cases((done, gone), (~failed, "key_unknown"), else_=nothing),
         ),
         (changes_hive(rows) & ~failed, "key_unknown"),
+        ((operation == "CreateOrDelete") & ~failed, "key_unknown"),
         else_=nothing,
     )
 

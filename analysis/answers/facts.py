@@ -3,7 +3,9 @@
 __all__ = ["EVENT_COLUMNS", "NEEDED", "OF_SUBTREES"]
 
 # operations that may change a whole subtree
-OF_SUBTREES = ("RenameKey", "LoadKey", "UnloadKey", "RestoreKey", "ReplaceKey", "HiveWork")
+OF_SUBTREES = (
+    "RenameKey", "LoadKey", "UnloadKey", "RestoreKey", "ReplaceKey", "HiveWork", "CreateOrDelete",
+)  # fmt: skip
 
 EVENT_COLUMNS = (
     "sequence", "time", "time_ns", "process_id", "handle_id", "operation", "status", "value_name",

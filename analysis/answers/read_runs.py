@@ -20,6 +20,7 @@ QUESTION = ("process_id", "group_id", "operation", "value", "index", "informatio
 _OF_KEYS = ("QueryKey", "QuerySecurityKey")
 _BY_INDEX = ("EnumerateKey", "EnumerateValueKey")
 _OF_VALUES = ("SetValueKey", "DeleteValueKey")
+_EITHER = "CreateOrDelete"  # of a key, or of a value of the key above
 _OF_FACTS = ("SetInformationKey", "SetSecurityKey")
 _OF_VALUE_READS = ("QueryValueKey", "EnumerateValueKey")
 _COMPARED_FACTS = (2, 4)  # KEY_INFORMATION_CLASS: full, cached, which are the same whichever handle asks
@@ -155,7 +156,7 @@ def _done(events: Table) -> Table:
     """Return the events that changed, or may have changed, one key or value."""
     operation, status = events["operation"], events["status"]
     made = (operation == "CreateKey") & (events["disposition"] != 2).fill_null(True)
-    changes = operation.isin(["DeleteKey", "RenameKey", *_OF_VALUES, *_OF_FACTS]) | made
+    changes = operation.isin(["DeleteKey", "RenameKey", _EITHER, *_OF_VALUES, *_OF_FACTS]) | made
     failed = (status >= NOT_SUCCESS).fill_null(False)
     noise = fitting(events, GROUPS["noise"].cases)  # tags of handles say nothing of the key
     return events.filter(changes & ~failed & ~noise).select(
@@ -183,7 +184,7 @@ def _changes(events: Table, keys: Table, groups: Table) -> Table:
     of_keys = changes.filter(~changes["operation"].isin((*_OF_VALUES, *_OF_FACTS)))
     below = of_keys.inner_join(above, of_keys["group_id"] == above["child_id"])
     below = below.mutate(group_id=below["above_group"], value=ibis.null(str))
-    of_parent = _steps(below, of_any=ibis.literal(True))
+    of_parent = _steps(below, of_any=ibis.literal(True), of_whole=below["operation"] == _EITHER)
     return own.union(of_parent).union(_unclear(events, keys))
 
 

@@ -15,6 +15,7 @@ _ACROSS_LOSS = FLAGS["across_loss"]
 _OF_VALUES = ("SetValueKey", "DeleteValueKey")
 _OF_KEYS = ("DeleteKey", "RenameKey", "UnloadKey", "RestoreKey", "ReplaceKey")
 _MADE, _LOADED, _HIVES = "CreateKey", "LoadKey", "HiveWork"
+_EITHER = "CreateOrDelete"  # of the key whose name it has, or of the value of that name in the key above
 # HiveWork that names a file and no key (events 16 to 45 of the provider's manifest): a hive is mounted only where no key
 # was, so a load makes doubtful what was absent; a restore replaces what was there.
 LOADS = ("LoadHiveStart", "LoadHiveStop", "MountHiveStop", "HiveLink")
@@ -30,7 +31,8 @@ def unproved_changes(events: Table, keys: Table, *, width_ns: int, flagged: bool
     that rows are few), kind, name. A change leaves in doubt what was known before it:
 
     * everything: of any key and value. A key was deleted or renamed, or a hive unloaded, restored or replaced;
-    * value: of the values with the folded name `name`, in any key. Such a value was written or deleted;
+    * value: of the values with the folded name `name`, in any key. Such a value was written or deleted; or what was
+      created or deleted is a key, or a value, of that name, and the record does not say which (CreateOrDelete);
     * absence: of any key and value that were not there. A hive was loaded, nobody knows where;
     * key: of any key that was not there, but not of its values. A key was made.
 
@@ -44,7 +46,7 @@ def unproved_changes(events: Table, keys: Table, *, width_ns: int, flagged: bool
         flagged: False where it is known that no row has the flag across_loss.
     """
     operation, status = events["operation"], events["status"]
-    changes = operation.isin([*_OF_VALUES, *_OF_KEYS, _LOADED])
+    changes = operation.isin([*_OF_VALUES, *_OF_KEYS, _LOADED, _EITHER])
     changes = changes | ((operation == _MADE) & (events["disposition"] != 2).fill_null(True))
     rows = events.filter((changes | hives_without_key(events)) & ~(status >= NOT_SUCCESS).fill_null(False))
     rows = rows.select("key_id", "operation", "value_name", "time_ns", "flags", "detail")
@@ -55,9 +57,14 @@ def unproved_changes(events: Table, keys: Table, *, width_ns: int, flagged: bool
     if flagged:
         others = rows.filter(is_flagged & rows["key_id"].notnull())
         doubtful = doubtful.union(others.anti_join(nameless, others["key_id"] == nameless["nameless_id"]))
-    rows = doubtful
+    either = rows.filter((rows["operation"] == _EITHER) & rows["key_id"].notnull())
+    named = keys.select("name", either_id="key_id")
+    either = either.inner_join(named, either["key_id"] == named["either_id"])
+    either = either.mutate(value_name=either["name"]).select(*rows.columns)
+    rows = doubtful.filter(doubtful["operation"] != _EITHER).union(either)
+    rows = rows.union(doubtful.filter((doubtful["operation"] == _EITHER) & doubtful["key_id"].isnull()))
     operation, none = rows["operation"], ibis.null(str)
-    of_value = operation.isin(_OF_VALUES) & rows["value_name"].notnull()
+    of_value = operation.isin([*_OF_VALUES, _EITHER]) & rows["value_name"].notnull()
     kind = ibis.cases(
         (of_value, "value"),
         (operation == _MADE, "key"),

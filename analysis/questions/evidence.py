@@ -54,7 +54,8 @@ _DESCENT = r"""
 """
 _DESCENT_COLUMNS = ("top_key_id", "top_id", "below_id")
 _MOST_TIMES = 1000  # at which something unproved happened, of each kind and name
-_OF_HIVES = ("HiveWork", "LoadKey", "UnloadKey", "RestoreKey", "ReplaceKey")
+# what may change keys and values under names that no row has
+_ELSEWHERE = ("HiveWork", "LoadKey", "UnloadKey", "RestoreKey", "ReplaceKey", "CreateOrDelete")
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +122,7 @@ def unproved_changes(context: QueryContext, filters: Filters) -> Relation | None
     """Return the changes under unproved names by the end of a time (`analysis.answers.unproved`); None: no change."""
     names = context.manifest.totals.get("names", {})
     is_named = context.manifest.complete and not (names.get("partial") or names.get("none"))
-    if is_named and context.operations().isdisjoint(_OF_HIVES):
+    if is_named and context.operations().isdisjoint(_ELSEWHERE):
         return None
     first_ns, last_ns = context.span() or (0, 0)
     changes = phrase(

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from plain_facts import HIVES, plain_fact
+from plain_facts import EITHER, HIVES, plain_fact
 
 __all__ = ["Renamed", "plain_changes"]
 
@@ -187,9 +187,15 @@ def plain_changes(
 
 def _changes(row: Row) -> bool:
     name = row["operation"]
-    return name in ("SetValueKey", "DeleteValueKey", "DeleteKey", "RenameKey", "HiveWork", *HIVES) or (
-        name == "CreateKey" and row["disposition"] == 1
-    )
+    return name in (
+        "SetValueKey",
+        "DeleteValueKey",
+        "DeleteKey",
+        "RenameKey",
+        "HiveWork",
+        EITHER,
+        *HIVES,
+    ) or (name == "CreateKey" and row["disposition"] == 1)
 
 
 def _stay(key: Key, row: Row, *, is_top: bool) -> None:

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from plain_facts import HIVES, MISSING, SHORT, is_other_hive, plain_fact, tells_data
-from plain_rows import folded_key, group_of, link_target, plain_rows
+from plain_facts import EITHER, HIVES, MISSING, SHORT, is_other_hive, plain_fact, tells_data
+from plain_rows import folded_key, group_of, link_target, plain_answer, plain_rows
 
 from analysis.capture import Capture
 from tracer.registry.text import fold_name
@@ -238,7 +238,9 @@ class Follower:
             self._doubt(row, row["group"], below=operation == "RenameKey")
             if operation == "RenameKey":
                 self._rename(row)
-        elif not failed and (operation in HIVES or (operation == "HiveWork" and is_other_hive(row))):
+        elif not failed and (
+            operation in (*HIVES, EITHER) or (operation == "HiveWork" and is_other_hive(row))
+        ):
             self._doubt(row, row["group"], below=True)
         elif operation in ("EnumerateKey", "EnumerateValueKey", "SetInformationKey", "QueryKey"):
             of_name = operation == "QueryKey" and row["information_class"] in (3, 7, None)
@@ -249,7 +251,7 @@ class Follower:
         """Take what is said of a key under a name that is not proved."""
         operation, status = row["operation"], row["status"]
         opens = operation in ("OpenKey", "CreateKey")
-        whole = operation in HIVES or (operation == "HiveWork" and is_other_hive(row))
+        whole = operation in (*HIVES, EITHER) or (operation == "HiveWork" and is_other_hive(row))
         if (opens and status == 0) or (status in MISSING and opens):
             made = operation == "CreateKey" and row["disposition"] == 1 and status == 0
             if made:
@@ -416,15 +418,19 @@ def unproved_times(capture: Capture, until_ns: int | None = None) -> list[Row]:
     """Return when something was changed under no proved name: kind, name, from_ns, to_ns."""
     first_ns, last_ns = capture.span() or (0, 0)
     width = (last_ns - first_ns) // 1000 + 1
+    names = {key["key_id"]: key["name"] for key in plain_answer(capture.tables["keys"])}
     times: dict[tuple[str, str | None, int], list[int]] = {}
     for row in plain_rows(capture):
         late = until_ns is not None and row["time_ns"] > until_ns
         if late or (row["status"] is not None and row["status"] >= 0x80000000):
             continue
         nameless = row["nameless"] or row["key_id"] is None or bool(row["flags"] & 16)
-        kind = _doubtful_kind(row) if nameless else None
+        either = row["operation"] == EITHER and row["key_id"] is not None
+        kind = "value" if either else _doubtful_kind(row) if nameless else None
         if kind is not None:
             name = row["folded_value"] if kind == "value" else None
+            if either:
+                name = fold_name(names[row["key_id"]])
             times.setdefault((kind, name, row["time_ns"] // width), []).append(row["time_ns"])
     return [
         {"kind": kind, "name": name, "from_ns": min(some), "to_ns": max(some)}
@@ -436,7 +442,7 @@ def _doubtful_kind(row: Row) -> str | None:
     operation = row["operation"]
     if operation in ("SetValueKey", "DeleteValueKey"):
         return "everything" if row["value_name"] is None else "value"
-    if operation in ("DeleteKey", "RenameKey", "UnloadKey", "RestoreKey", "ReplaceKey"):
+    if operation in (EITHER, "DeleteKey", "RenameKey", "UnloadKey", "RestoreKey", "ReplaceKey"):
         return "everything"
     if operation == "CreateKey":
         return None if row["disposition"] == 2 else "key"

@@ -2,10 +2,11 @@
 
 from typing import Any
 
-__all__ = ["HIVES", "MISSING", "SHORT", "is_other_hive", "plain_fact", "tells_data"]
+__all__ = ["EITHER", "HIVES", "MISSING", "SHORT", "is_other_hive", "plain_fact", "tells_data"]
 
 Row = dict[str, Any]
 HIVES = ("LoadKey", "UnloadKey", "RestoreKey", "ReplaceKey")
+EITHER = "CreateOrDelete"  # of the key, or of the value of its name in the key above
 MISSING = (0xC0000034, 0xC000003A)
 SHORT = (0x80000005, 0xC0000023)
 
@@ -48,6 +49,8 @@ def _said(row: Row) -> str | None:
     if name == "RenameKey":
         return "key_renamed" if done else None if failed else "key_unknown"
     if name in HIVES or (name == "HiveWork" and is_other_hive(row)):
+        return None if failed else "key_unknown"
+    if name == "CreateOrDelete":  # what its key holds now is not recorded
         return None if failed else "key_unknown"
     if name == "DeleteKey":
         return "key_deleted" if done else None if failed else "key_unknown"

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from plain_counts import is_noise
+from plain_facts import EITHER
 from plain_rows import counted_rows, failed, plain_answer, plain_rows
 
 from analysis.capture import Capture
@@ -40,7 +41,7 @@ class _Changes:
         if group is None:
             return
         self._see_subtree(row)
-        of_key = operation in ("DeleteKey", "RenameKey") or (
+        of_key = operation in ("DeleteKey", "RenameKey", EITHER) or (
             operation == "CreateKey" and row["disposition"] != 2 and not is_noise(row)
         )
         of_value = operation in ("SetValueKey", "DeleteValueKey")
@@ -60,6 +61,7 @@ class _Changes:
             self.whole[group] += 1
         if of_key and self.parents.get(group) is not None:
             self.any[self.parents[group]] += 1
+            self.whole[self.parents[group]] += operation == EITHER
 
     def _see_subtree(self, row: Row) -> None:
         operation, status, path = row["operation"], row["status"], self.paths[row["group"]]

@@ -43,7 +43,7 @@ _KINDS = st.sampled_from((None, 1, 4, 0x7FF))
 _DATA = st.sampled_from((None, *_PIECES))
 _OPERATIONS = ("SetValueKey", "SetValueKey", "QueryValueKey", "QueryValueKey", "DeleteValueKey", "DeleteKey",
                "OpenKey", "CreateKey", "EnumerateValueKey", "QueryKey", "EnumerateKey", "RenameKey", "LoadKey",
-               "UnloadKey", "RestoreKey", "HiveWork", "CloseKey", "FlushKey")  # fmt: skip
+               "UnloadKey", "RestoreKey", "HiveWork", "CloseKey", "FlushKey", "CreateOrDelete")  # fmt: skip
 
 
 @st.composite
