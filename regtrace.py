@@ -162,6 +162,7 @@ def ingest(
     force: bool = False,
     seed: "Path | str | None" = None,
     control_set: int | None = None,
+    baseline: "Sequence[Path | str]" = (),
     progress: "Callable[[Progress], None] | None" = None,
 ) -> "Manifest":
     """Make the capture `target` of one or more traces and return its manifest; see `tracer.ingest.pipeline.ingest`.
@@ -178,6 +179,7 @@ def ingest(
         force=force,
         seed=None if seed is None else Path(seed),
         control_set=control_set,
+        baseline=baseline,
         progress=progress or notebook_progress(),
     )
 

@@ -800,6 +800,32 @@ class Capture(Questions["pd.DataFrame"]):
         net = changes.query(self._context, changes.of_changes(asked), fold=fold).net_changes()
         return changes.reg_files(self._context, net, asked, powershell=powershell)
 
+    def baseline(
+        self, key: Words = None, *, under: Words = None, tolerance_s: float = 1.0, limit: int | None = None
+    ) -> "pd.DataFrame":
+        """Return where the hives of the capture and its events differ, a row a key.
+
+        finding: unseen (the hive says that the key was last written during the trace, and no change of it was seen then),
+        lost (likewise, but events of that time may be missing, or stand under no proved name) or in_memory (the trace used
+        the key without having made it, and no hive holds it). Then display_key, last_written (of the hive), last_change
+        (the last change seen before), hive (its file), key, key_id. `attrs["doubts"]` says what hives leave in doubt.
+
+        Args:
+            key: a key or pattern, or several; None for all.
+            under: a key or pattern, or several; they and the keys below them.
+            tolerance_s: by how much the clocks of hive and trace may differ, seconds.
+            limit: the first so many rows; None for all.
+
+        Raises:
+            UsageError: a filter cannot be understood, or the capture was made without hives.
+        """
+        from analysis.questions import last_writes
+
+        asked = below(merged_filters(self._standing, Filters(key=key)), under)
+        return last_writes.query(self._context, asked, tolerance_s=tolerance_s, limit=limit).to_pandas(
+            depth=2
+        )
+
     def span(self) -> tuple[int, int] | None:
         """Return the times (UTC nanoseconds) of the first and the last event; None where there is none."""
         return self.context.span()

@@ -119,6 +119,8 @@ class Question:
             rows = self.context.with_hosts(answer)
         else:
             rows = answer.to_arrow()
+        for sentence in getattr(answer, "doubts", ()):
+            console.note(sentence)
         own_sql = isinstance(answer, pa.RecordBatchReader)
         asked = None if own_sql else (self.capture, self.filters)
         needs = getattr(answer, "needs", "")

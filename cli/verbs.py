@@ -28,6 +28,7 @@ GROUPS = {
         "state": "Print what was known of keys and values at a time.",
         "changes": "Print the net changes, and write .reg files that undo them.",
         "who": "Print which processes wrote, read, opened or missed a key.",
+        "baseline": "Print where hives and trace differ, and what hives tell.",
         "diff": "Compare two captures, or two intervals of one.",
     },
     "Ask what it cost": {

@@ -12,6 +12,7 @@ import pytest
 from analysis.answers import contents, net_changes, state, value_verdict
 from analysis.answers.handles import LATE_NS, VERDICTS
 from analysis.expressions.time_math import SECOND_NS
+from analysis.questions.baseline import BASELINE
 from analysis.regfile import files
 from tracer.schema import FLAGS, NAME_SOURCES
 
@@ -63,10 +64,10 @@ OLD_FROM = (results(contents._old_from) | results(value_verdict.known_value)) - 
 WORDS = {
     "name_source": set(NAME_SOURCES),
     "flags": set(FLAGS),
-    "old_from": OLD_FROM,
+    "old_from": OLD_FROM | {BASELINE},
     "conflict": results(contents._conflict),
-    "known": KNOWN - {"int64"},
-    "last_known": LAST_KNOWN | {"unknown"},
+    "known": (KNOWN - {"int64"}) | {BASELINE},
+    "last_known": LAST_KNOWN | {"unknown", BASELINE},
     "change": CHANGES,
     "before_from": set(files._SOURCES),
     "after_from": set(files._SOURCES),

@@ -308,7 +308,7 @@ KINDS = {
     "lfs": (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n", "Git LFS pointer", "git lfs pull"),
     "reg": (b"\xff\xfe" + UTF16.encode("utf-16-le"), "a .reg file", "record with"),
     "reg4": (b"REGEDIT4\r\n\r\n[HKEY_CURRENT_USER\\X]\r\n", "a .reg file", "record with"),
-    "hive": (b"regf" + bytes(4092), "a registry hive", "record with"),
+    "hive": (b"regf" + bytes(4092), "a registry hive", "--baseline HIVE"),
     "etlx": (b"\x14\0\0\0!FastSerialization.1" + bytes(99), ".etlx", "name the .etl file"),
     "xml": (b'<?xml version="1.0" encoding="UTF-8"?>\r\n<procmon><processlist>', "Procmon log exported as XML", "native format (.pml)"),
     "otherxml": (b'<?xml version="1.0"?>\n<Events xmlns="http://x">', "XML text", "record with"),

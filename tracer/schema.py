@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 __all__ = [
+    "BASELINE_KEYS",
+    "BASELINE_TELLS",
+    "BASELINE_VALUES",
     "COUNTERS",
     "DIAGNOSTICS",
     "EVENTS",
@@ -401,6 +404,58 @@ USAGE = Table(
     ),
 )
 
+BASELINE_TELLS = {
+    "all": "the key was there, with exactly the values that the hive holds",
+    "some": "the key was there, with the values that could be read; it may have had others",
+    "key": "the key was there, for one below it was; its values may be of a later time",
+    "absent": "the hive holds no such key",
+    "nothing": "the key was written after the first event: what it was before is unknown",
+}
+BASELINE_KEYS = Table(
+    "baseline_keys",
+    "One row per key of the hives that were given with the trace (`--baseline`), and per key of the trace that they do not "
+    "hold. A capture made without hives has no such table.",
+    (
+        Column("key_id", "int32", "row of `keys`"),
+        Column("source_id", "int16", "position of the hive in the list of sources of capture.json"),
+        Column(
+            "tells",
+            "text",
+            "what the hive tells of the time before the first event: all, some, key, absent or nothing "
+            "(tracer.schema.BASELINE_TELLS)",
+        ),
+        Column(
+            "as_of_ns",
+            "int64",
+            "when that was so, UTC nanoseconds: the time of the hive, or of a hive newer than the trace the key's last "
+            "write; NULL if the hive has no time",
+        ),
+        Column("last_written_ns", "int64", "last write of the key; NULL if the hive does not say"),
+        Column(
+            "class_name", "text", "class of the key, escaped; NULL if it has none, and if it cannot be read"
+        ),
+        Column("knows_values", "boolean", "whether each value that the key states could be read"),
+        Column("knows_subkeys", "boolean", "whether each subkey that the key states could be read"),
+    ),
+)
+
+BASELINE_VALUES = Table(
+    "baseline_values",
+    "One row per value of the hives that were given with the trace.",
+    (
+        Column("value_id", "int64", "identity inside this capture"),
+        Column("key_id", "int32", "row of `keys`"),
+        Column("value_name", "text", "value name, escaped; empty is the default value"),
+        Column("data_type", "uint32", "registry value type"),
+        Column("data_size", "uint32", "size of the value in bytes"),
+        Column(
+            "data",
+            "bytes",
+            "the bytes; NULL if they could not be read, and if the value is empty (data_size 0)",
+        ),
+    ),
+)
+
 SEED = Table(
     "seed",
     "Names of objects that were open before the trace, given beside an .etl (Parquet or CSV).",
@@ -414,6 +469,10 @@ SEED = Table(
 
 TABLES = {
     table.name: table
-    for table in (EVENTS, KEYS, HANDLES, PROCESSES, EXTENDED, LOSSES, DIAGNOSTICS, COUNTERS, USAGE)
-}
-OPTIONAL = frozenset({COUNTERS.name, USAGE.name})  # a capture without such a table shows it empty
+    for table in (
+        EVENTS, KEYS, HANDLES, PROCESSES, EXTENDED, LOSSES, DIAGNOSTICS, COUNTERS, USAGE,
+        BASELINE_KEYS, BASELINE_VALUES,
+    )
+}  # fmt: skip
+# a capture without such a table shows it empty
+OPTIONAL = frozenset({COUNTERS.name, USAGE.name, BASELINE_KEYS.name, BASELINE_VALUES.name})

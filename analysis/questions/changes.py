@@ -7,6 +7,7 @@ from analysis.engine.connection import engine_errors
 from analysis.engine.phrases import phrase
 from analysis.engine.relation import Relation
 from analysis.filters import Filters
+from analysis.questions import baseline
 from analysis.questions.caveats import find_caveats
 from analysis.questions.class_names import with_meanings
 from analysis.questions.context import QueryContext
@@ -35,16 +36,23 @@ class ChangesQuery(ArrowSource):
     limit: int | None = None
     fold: bool = False
 
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """Caveats besides those of the filters."""
+        return baseline.doubts_of_hives(self.context)
+
     def net_changes(self) -> "NetChanges":
         """Run the query and return all net changes, and the number of values that were left out."""
         from analysis.answers.net_changes import NetChanges, net_changes
 
         found = []
-        for one in self.context.each(self.filters):
+        for one in map(baseline.with_baseline, self.context.each(self.filters)):
             times = doubtful(one, self.filters)
             rows = one.engine.fetch(_touched(one, self.filters, dated=times is not None))
             with engine_errors():
-                found.append(net_changes(rows, times))
+                net = net_changes(rows, times)
+            named = baseline.named_changes(net.rows, baseline.baseline_before(rows))
+            found.append(replace(net, rows=named))
         net = found[0] if len(found) == 1 else NetChanges.of_many(found)
         return net.without_bookkeeping() if self.fold else net
 
@@ -57,6 +65,7 @@ class ChangesQuery(ArrowSource):
         found = self.net_changes()
         frame = frame_of(self._rows(found), self.context, self.filters, depth=depth + 1)
         frame.attrs["notes"] = found.sentences
+        frame.attrs["doubts"] += self.doubts
         return frame
 
     def to_ibis(self) -> "Table":
@@ -65,7 +74,7 @@ class ChangesQuery(ArrowSource):
         Raises:
             UsageError: there are several captures.
         """
-        several = self.context.each(self.filters)
+        several = [baseline.with_baseline(one) for one in self.context.each(self.filters)]
         if len(several) > 1:
             raise UsageError(
                 "changes of several captures have no lazy form; use to_arrow() or to_pandas(), or open one capture"
@@ -152,7 +161,7 @@ def _touched(context: QueryContext, filters: Filters, *, dated: bool) -> Relatio
                 f"WHERE sequence IN (SELECT sequence FROM {events.source})",
                 asked.columns,
             )
-    return phrase(
+    found = phrase(
         "analysis.answers.changes:touched_values_and_keys",
         options={"subtrees": beside.subtrees, "dated": dated},
         values={
@@ -165,6 +174,7 @@ def _touched(context: QueryContext, filters: Filters, *, dated: bool) -> Relatio
         asked=asked,
         **beside.tables,
     )
+    return baseline.of_changes(context, found)
 
 
 def _is_narrow(filters: Filters) -> bool:

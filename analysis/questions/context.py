@@ -92,6 +92,10 @@ class QueryContext:
         """Return a stored table (the event rows are `stored_events`), or `events`, with the names joined."""
         return Relation.of_table(NAMED_EVENTS if name == "events" else name, self.columns[name])
 
+    def traced_events(self) -> Relation:
+        """Return the stored event rows; without a baseline, which may stand before them (`analysis.questions.baseline`)."""
+        return self.relation("stored_events")
+
     def each(self, filters: Filters) -> "Sequence[QueryContext]":
         """Return the captures to query separately: in a dataset, those that contain the requested keys."""
         del filters

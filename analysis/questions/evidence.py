@@ -154,7 +154,8 @@ def _descent(context: QueryContext) -> Relation | None:
     """Return the keys below those that were missing, deleted or created; None: no key."""
     engine, keys, events = context.engine, context.relation("keys"), context.relation("stored_events")
     stays = _stays(context)
-    absent = phrase("analysis.answers.evidence:absences", events=events)
+    # What hives do not hold, they say of each key by itself.
+    absent = phrase("analysis.answers.evidence:absences", events=context.traced_events())
     query = _DESCENT.format(absent=absent.sql, heard=_heard(context, stays), keys=keys.source)
     kind = dict(keys.columns)["key_id"]
     found = engine.keep("descent", Relation(query, tuple((name, kind) for name in _DESCENT_COLUMNS)))

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from analysis.engine.phrases import phrase
 from analysis.engine.relation import Relation
 from analysis.filters import Filters
+from analysis.questions.baseline import doubts_of_hives, named_history, of_history, with_baseline
 from analysis.questions.context import QueryContext
 from analysis.questions.evidence import evidence_of, shown, unproved_changes
 from analysis.questions.query import Query, check_limit, together
@@ -27,19 +28,19 @@ def query(context: QueryContext, filters: Filters, *, limit: int | None = None) 
         UsageError: a filter cannot be understood.
     """
     check_limit(limit)
-    answers = [_history(one, filters) for one in context.each(filters)]
-    return Query(context, filters, together(answers, limit=limit), _contents)
+    answers = [_history(with_baseline(one), filters) for one in context.each(filters)]
+    return Query(context, filters, together(answers, limit=limit), _contents, doubts=doubts_of_hives(context))
 
 
 def _contents(rows: "pa.Table") -> "pa.Table":
     from analysis.answers.contents import history_contents
 
-    return history_contents(rows)
+    return named_history(history_contents(rows))
 
 
 def _history(context: QueryContext, filters: Filters) -> Relation:
     events, beside = evidence_of(context, filters)
-    return phrase(
+    found = phrase(
         "analysis.answers.history:history",
         options={"subtrees": beside.subtrees},
         values={"regex": filters.value_regex},
@@ -51,3 +52,4 @@ def _history(context: QueryContext, filters: Filters) -> Relation:
         shown=shown(context, filters),
         **beside.tables,
     )
+    return of_history(context, found)

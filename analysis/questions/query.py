@@ -51,6 +51,7 @@ class Query(ArrowSource):
         relation: the rows as the engine returns them, in order.
         finish: makes the answer of these rows, each by itself, where the engine cannot: captured bytes become values.
         needs: what the question is about, where not every source records it: "reads", "failures" or "handles".
+        doubts: caveats of this question besides those of the filters.
     """
 
     context: QueryContext
@@ -58,6 +59,7 @@ class Query(ArrowSource):
     relation: Relation
     finish: "Callable[[pa.Table], pa.Table] | None" = None
     needs: str = ""
+    doubts: tuple[str, ...] = ()
 
     def to_arrow(self) -> "pa.Table":
         """Run the query and return the answer; in a dataset, with the columns `host` and `capture` first.
@@ -88,7 +90,9 @@ class Query(ArrowSource):
         Args:
             depth: how many calls below the user's own line the caller stands: there warnings point to.
         """
-        return frame_of(self.to_arrow(), self.context, self.filters, needs=self.needs, depth=depth + 1)
+        frame = frame_of(self.to_arrow(), self.context, self.filters, needs=self.needs, depth=depth + 1)
+        frame.attrs["doubts"] += self.doubts
+        return frame
 
     def to_ibis(self) -> "Table":
         """Return the rows as a lazy Ibis table, in order, before they are finished."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from analysis.engine.phrases import phrase
 from analysis.engine.relation import Relation
 from analysis.filters import Filters
+from analysis.questions.baseline import doubts_of_hives, named_state, of_state, with_baseline
 from analysis.questions.context import QueryContext
 from analysis.questions.evidence import evidence_of, shown, unproved_changes
 from analysis.questions.query import Query, check_limit, together
@@ -28,19 +29,19 @@ def query(context: QueryContext, filters: Filters, *, limit: int | None = None) 
         UsageError: a filter cannot be understood.
     """
     check_limit(limit)
-    answers = [_state(one, filters) for one in context.each(filters)]
-    return Query(context, filters, together(answers, limit=limit), _contents)
+    answers = [_state(with_baseline(one), filters) for one in context.each(filters)]
+    return Query(context, filters, together(answers, limit=limit), _contents, doubts=doubts_of_hives(context))
 
 
 def _contents(rows: "pa.Table") -> "pa.Table":
     from analysis.answers.contents import state_contents
 
-    return state_contents(rows)
+    return named_state(state_contents(rows))
 
 
 def _state(context: QueryContext, filters: Filters) -> Relation:
     events, beside = evidence_of(context, filters)
-    return phrase(
+    found = phrase(
         "analysis.answers.state:state",
         options={"subtrees": beside.subtrees},
         values={
@@ -55,3 +56,4 @@ def _state(context: QueryContext, filters: Filters) -> Relation:
         shown=shown(context, replace(filters, end=None)),
         **beside.tables,
     )
+    return of_state(context, found)

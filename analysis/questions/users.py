@@ -19,6 +19,7 @@ from tracer.errors import UsageError
 from tracer.registry.suggestions import closest
 from tracer.registry.text import decode_name, fold_name
 from tracer.registry.user_keys import as_current_user, is_profile, is_sid, sid_of, user_root
+from tracer.schema import BASELINE_VALUES
 from tracer.store.manifest import Manifest
 
 if TYPE_CHECKING:
@@ -319,7 +320,7 @@ def _names(context: "_Captures", first: Sequence[int], sids: Sequence[str]) -> l
 
 
 def _texts(context: "_Captures", paths: Sequence[str]) -> Iterator[tuple[int, str, str, bytes]]:
-    """Yield key id, folded path, value name and data of whole texts that were written to keys or read of them, in order."""
+    """Yield key id, folded path, value name and data of whole texts that hives hold, or that were written or read, in order."""
     keys, events = (context.relation(name).source for name in ("keys", "stored_events"))
     listed = ", ".join(map(quoted, paths))
     with engine_errors():
@@ -335,6 +336,14 @@ def _texts(context: "_Captures", paths: Sequence[str]) -> Iterator[tuple[int, st
             "AND status = 0 AND data_type IN (1, 2) AND value_name IS NOT NULL AND data IS NOT NULL "
             "AND octet_length(data) >= coalesce(data_size, 0) ORDER BY sequence",
         ).to_pylist()
+        if any(manifest.has_table(BASELINE_VALUES.name) for _, manifest in context.stores):
+            held = context.relation(BASELINE_VALUES.name).source
+            before = answer(
+                context.engine,
+                f"SELECT key_id, value_name, data FROM {held} WHERE key_id IN ({', '.join(map(str, by_id))}) "
+                "AND data_type IN (1, 2) AND data IS NOT NULL ORDER BY value_id",
+            ).to_pylist()
+            rows = [*before, *rows]
     for row in rows:
         yield row["key_id"], by_id[row["key_id"]], row["value_name"], row["data"]
 

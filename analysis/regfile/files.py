@@ -42,6 +42,7 @@ _SOURCES = {
     "event": "the old data is what the event recorded",
     "write": "the old data is an earlier write's",
     "read": "the old data is an earlier read's",
+    "baseline": "the old data is what the hive held before the trace",
     "absent": "it was not there before",
 }
 _NEVER_SEEN = "what was there before, if anything, was never seen"

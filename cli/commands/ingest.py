@@ -1,5 +1,6 @@
 """`regtrace ingest`: traces in, one published capture out."""
 
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -40,6 +41,10 @@ EXAMPLES = (
     Example(
         "regtrace ingest Logfile.CSV --date 2026-05-31 --tz +02:00",
         "a Procmon log saved as CSV; it has local times, and dates only where that column was on",
+    ),
+    Example(
+        "regtrace ingest boot.etl --baseline SYSTEM --baseline SOFTWARE",
+        "what the hives held before the trace",
     ),
     Example("regtrace ingest app.etl --seed handles.csv", "names of keys that were open before the trace"),
 )
@@ -86,6 +91,12 @@ def ingest(
         str | None,
         typer.Option("--tz", metavar="ZONE", help="The time zone of a Procmon export: +02:00, Europe/Berlin, local. Default: UTC."),
     ] = None,
+    baseline: Annotated[
+        list[str] | None,
+        typer.Option("--baseline", metavar="HIVE[=KEY]",
+                     help="A hive of the machine, for the state before the first event: SYSTEM, SOFTWARE, NTUSER.DAT=SID ... "
+                     "Repeatable."),
+    ] = None,
     fail_on_loss: FailOnLoss = False,
 ) -> None:  # fmt: skip
     """Read traces and logs, name their keys, and publish a capture.
@@ -96,17 +107,28 @@ def ingest(
     as long as it is read. Of a folder or a .zip all traces are read, and the verb says what it leaves out. The capture
     is a folder of Parquet files that appears when it is whole. Sources are only read; nothing is ever written to
     them. Damage and losses are counted and shown, not hidden.
+
+    A hive (--baseline) tells what keys and values were before the first event; `state`, `history` and `changes` then call
+    this `baseline`. Its logs (NAME.LOG1, NAME.LOG2) are read where they lie beside it.
     """
     from tracer.sources.inputs import bare_name
 
     target = output or Path(bare_name(sources[0]) + ".regtrace")
     say_pipes(sources)
     options = _named_options(host, fields, day, zone)
+    if each_host and baseline:
+        raise UsageError("a hive is of one machine; give --host and --baseline, one capture at a time")
     if each_host:
         _ingest_each_host(sources, target, force=force, options=options, control_set=control_set)
         return
     manifest = ingest_with_progress(
-        sources, target, force=force, seed=seed, control_set=control_set, named=options
+        sources,
+        target,
+        force=force,
+        seed=seed,
+        control_set=control_set,
+        baseline=baseline or (),
+        named=options,
     )
     if not manifest.complete:
         console.warn(f"the trace is incomplete; `regtrace info {quoted(target)}` says what is missing")
@@ -183,13 +205,21 @@ def ingest_with_progress(
     seed: Path | None = None,
     control_set: int | None = None,
     named: "NamedOptions | None" = None,
+    baseline: Sequence[str] = (),
 ) -> "Manifest":
     """Ingest with a progress line, print a summary, and return the manifest."""
     from tracer.ingest.pipeline import ingest as publish
 
     with ProgressLine("ingest") as line:
         manifest = publish(
-            sources, target, force=force, seed=seed, control_set=control_set, progress=line, named=named
+            sources,
+            target,
+            force=force,
+            seed=seed,
+            control_set=control_set,
+            baseline=baseline,
+            progress=line,
+            named=named,
         )
         seconds = line.elapsed
     totals = manifest.totals

@@ -102,9 +102,10 @@ def keys(
         say_noise(source.context, filters)
         if under is None and (counts := _keys_with_events(source)):
             touched, names = counts
+            hives = any(one.get("kind") == "hive" for one in source.manifest.sources)
             console.note(
                 f"{touched:,} keys have events, of {names:,} by name; the other names are spellings of these, "
-                "or of keys that only stand above others or were open"
+                f"or of keys that only stand above others{', are in hives' if hives else ''} or were open"
             )
         if rows.num_rows:
             first = rows.column("display_key")[0].as_py()

@@ -63,7 +63,7 @@ def base_block(
     """Return a base block with its checksum."""
     block = bytearray(_PAGE)
     struct.pack_into("<4sIIQIIIIIII", block, 0, b"regf", *sequences, written, 1, 5, kind, 1, root, size, 1)
-    raw = encode_name(name)[:64]
+    raw = encode_name(name[-31:])  # Windows keeps the end of a path
     block[48 : 48 + len(raw)] = raw
     struct.pack_into("<I", block, 508, checksum(bytes(block)))
     return bytes(block)

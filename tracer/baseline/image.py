@@ -127,7 +127,10 @@ def read_image(path: Path, found: Diagnostics) -> tuple[HiveImage, bytes]:
     try:
         whole = path.read_bytes()
     except OSError as error:
-        raise SourceError(f"{path}: cannot be opened: {error.strerror or error}") from error
+        raise SourceError(
+            f"{path}: this hive cannot be opened: {error.strerror or error}; Windows locks the hives that it uses: save a copy "
+            "with `reg save`"
+        ) from error
     base = BaseBlock.of(whole[:BASE_BLOCK])
     if base is None:
         what = "is empty" if not whole else "does not begin with `regf`"

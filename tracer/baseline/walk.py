@@ -66,6 +66,13 @@ class HiveKeys:
             found.append((*found[parent], name) if parent >= 0 else ())
         return found
 
+    def levels(self) -> Iterator[slice]:
+        """Yield the rows of each level below the root, the upper ones first."""
+        start, end = 0, 1
+        while end < len(self):
+            start, end = end, end + int(np.searchsorted(self.parent[end:], end))
+            yield slice(start, end)
+
     def child(self, row: int, name: str) -> int | None:
         """Return the row of a child by its folded name; None where there is none."""
         for one in np.flatnonzero(self.parent == row).tolist():

@@ -1,7 +1,7 @@
 """Twin of the KeyTree: follows many names below their keys at once, without making Python objects."""
 
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -70,6 +70,13 @@ class CompiledKeyTree(KeyTree):
         """Return the node of the single component `name` below `parent`, made if new."""
         one = Names(np.array([self._spelling(name)]), np.zeros(1, np.int64), np.ones(1, np.int64))
         return int(self._follow_parts(np.array([parent]), one, np.array([mention]))[0])
+
+    def children(self, parents: NDArray[np.int64], names: Sequence[str]) -> NDArray[np.int64]:
+        """Return the node of each single component below its parent; nodes are made where they are new."""
+        places = np.arange(len(names))
+        parts = np.fromiter(map(self._spelling, names), np.int64, len(names))
+        mentions = np.full(len(names), self.LATEST)
+        return self._follow_parts(parents.astype(np.int64), Names(parts, places, places + 1), mentions)
 
     def find(self, parent: int, name: str) -> int | None:
         """Return the node of the component `name` below `parent`; None where it was never named."""

@@ -1,7 +1,7 @@
 """Groups of sources that are read together: .etl files, Procmon logs, and logs of named sources."""
 
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from tracer.named.targets import KnownKeys
 from tracer.progress import Progress
@@ -9,7 +9,10 @@ from tracer.sources.inputs import SourceFile
 from tracer.store.manifest import Manifest
 from tracer.store.writer import CaptureWriter
 
-__all__ = ["IngestOneKind", "Report", "group_by_kind"]
+if TYPE_CHECKING:
+    from tracer.baseline.capture_tables import Baseline
+
+__all__ = ["IngestOneKind", "Report", "group_by_kind", "known_keys"]
 
 Report: TypeAlias = Callable[[Progress], None] | None
 # (files of one kind, where rows go, keys that other sources know, progress, sentences for the manifest)
@@ -24,3 +27,13 @@ def group_by_kind(files: Sequence[SourceFile]) -> list[list[SourceFile]]:
     groups = [[file for file in files if file.kind == kind] for kind in _OWN]
     groups.append([file for file in files if file.kind not in _OWN])
     return [group for group in groups if group]
+
+
+def known_keys(baseline: "Baseline | None") -> KnownKeys:
+    """Return the keys that hives know, for logs whose paths do not tell where the key ends; None: no hive was given."""
+    known = KnownKeys()
+    if baseline is not None:
+        known.add(baseline.paths())
+        for root in baseline.whole_roots():
+            known.add_complete(root)
+    return known

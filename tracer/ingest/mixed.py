@@ -2,16 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from tracer.files.workspace import Workspace
-from tracer.ingest.groups import IngestOneKind, Report
+from tracer.ingest.groups import IngestOneKind, Report, known_keys
 from tracer.merge.keys import certain_paths
 from tracer.merge.member import Member
 from tracer.merge.merge import merge_captures
-from tracer.named.targets import KnownKeys, native
+from tracer.named.targets import native
 from tracer.sources.inputs import SourceFile
 from tracer.store.manifest import Manifest
 from tracer.store.writer import CaptureWriter
+
+if TYPE_CHECKING:
+    from tracer.baseline.capture_tables import Baseline
 
 __all__ = ["ingest_mixed"]
 
@@ -24,6 +28,7 @@ def ingest_mixed(
     control_set: int | None,
     left_out: Sequence[str],
     progress: Report,
+    baseline: "Baseline | None" = None,
 ) -> Manifest:
     """Ingest each group into a capture beside the target, and merge these captures.
 
@@ -34,12 +39,13 @@ def ingest_mixed(
         control_set: which ControlSet00N is CurrentControlSet, where the user knows it.
         left_out: a sentence for each folder or archive of which something is no source.
         progress: called now and then; its bytes are those of all groups.
+        baseline: hives of the machine; None: none was given.
 
     Raises:
         RegtraceError: as an ingest of each group, or a merge, does.
     """
     total = sum(file.path.stat().st_size for group in groups for file in group)
-    known, bytes_done, events = KnownKeys(), 0, 0
+    known, bytes_done, events = known_keys(baseline), 0, 0
     with Workspace(writer.target.parent) as workspace:
         paths = []
         for number, group in enumerate(groups):
@@ -51,7 +57,9 @@ def ingest_mixed(
             bytes_done += sum(file.path.stat().st_size for file in group)
             events += manifest.totals["events"]
             known.add(native(name) for name in certain_paths([Member(path)]))
-        return merge_captures(paths, writer, control_set=control_set, left_out=left_out, progress=progress)
+        return merge_captures(
+            paths, writer, control_set=control_set, left_out=left_out, progress=progress, baseline=baseline
+        )
 
 
 def _shifted(progress: Report, bytes_done: int, total: int, events: int) -> Report:

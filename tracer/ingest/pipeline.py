@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tracer.baseline.doubts import hive_doubt
 from tracer.decode.batch import Operations
 from tracer.decode.columns import decode_operations
 from tracer.decode.plans import ABSENT, PlanTables
@@ -24,7 +25,7 @@ from tracer.etl.reader import EtlReader
 from tracer.etl.records import Records
 from tracer.files.targets import check_apart
 from tracer.ingest.absence import OperationCounts
-from tracer.ingest.groups import Report, group_by_kind
+from tracer.ingest.groups import Report, group_by_kind, known_keys
 from tracer.ingest.option_word import OptionWordStats
 from tracer.ingest.recording_facts import LiveFacts, place_losses
 from tracer.ingest.seed import read_seed, unchanged_objects
@@ -49,6 +50,7 @@ from tracer.store.manifest import Manifest
 from tracer.store.writer import PART_ROWS, ROW_GROUP, CaptureWriter
 
 if TYPE_CHECKING:
+    from tracer.baseline.capture_tables import Baseline
     from tracer.named.context import NamedOptions
 
 __all__ = ["Progress", "ingest"]
@@ -61,6 +63,7 @@ def ingest(
     force: bool = False,
     seed: Path | None = None,
     control_set: int | None = None,
+    baseline: Sequence[Path | str] = (),
     progress: Callable[[Progress], None] | None = None,
     kernels: Kernels | None = None,
     live: LiveFacts | None = None,
@@ -75,6 +78,8 @@ def ingest(
         force: replace an existing capture.
         seed: table of objects open before the trace (schema.SEED), Parquet or CSV.
         control_set: which ControlSet00N is CurrentControlSet, where the user knows it.
+        baseline: hives of the machine, for the state before the first event: `PATH`, or `PATH=KEY` where it cannot be told
+            where one stands. Logs beside a hive are replayed in memory.
         progress: called after every chunk.
         kernels: the form of the loops that read .etl files; None: the compiled ones (extra `fast`) where they are
             installed and the files are large enough to pay for loading them. The capture is the same.
@@ -84,18 +89,24 @@ def ingest(
     Raises:
         SourceError: a source is not readable as what it should be.
         TargetError: the target exists, is or holds a source, or cannot be written.
-        UsageError: sources of different machines or boots, or a seed without an .etl file.
+        UsageError: sources of different machines or boots, or a seed without an .etl file; or it cannot be told where a
+            hive stands.
     """
     paths = [Path(source) for source in sources]
     if not paths:
         raise UsageError("no source was given; name one or more .etl or .pml files")
     target = Path(target)
     check_apart(target, [*paths, *([seed] if seed is not None else [])])  # before anything is unpacked
+    hives = _open_hives(baseline)
     with open_sources(paths, folder=target.parent, progress=progress) as found:
         if seed is not None and not any(file.kind == "etl" for file in found.files):
             raise UsageError("a seed table names the objects of .etl files; other sources hold names already")
         files, left_out = found.without_copies(), found.left_out
         read = [*paths, *(file.path for file in files), *([seed] if seed is not None else [])]
+        if hives is not None:
+            read += [one.hive.path for one in hives.hives]
+        groups = group_by_kind(files)
+        own = hives if len(groups) == 1 else None  # of several kinds, the merge looks at them
 
         def ingest_one_kind(
             group: Sequence[SourceFile],
@@ -105,11 +116,15 @@ def ingest(
             more: list[str],
         ) -> Manifest:
             if group[0].kind == "etl":
-                return _EtlIngest(list(group), more, into, seed, control_set, report, kernels, live).run()
+                return _EtlIngest(
+                    list(group), more, into, seed, control_set, report, kernels, live, own
+                ).run()
             if group[0].kind == "pml":
                 from tracer.pml.ingest import ingest_pml
 
-                return ingest_pml(group, into, control_set=control_set, left_out=more, progress=report)
+                return ingest_pml(
+                    group, into, control_set=control_set, left_out=more, progress=report, baseline=own
+                )
             from tracer.named.context import NamedOptions
             from tracer.named.ingest import ingest_named
 
@@ -121,17 +136,31 @@ def ingest(
                 control_set=control_set,
                 left_out=more,
                 progress=report,
+                baseline=own,
             )
 
-        groups = group_by_kind(files)
         with _no_collector(), CaptureWriter(target, force=force, sources=read) as writer:
             if len(groups) == 1:
-                return ingest_one_kind(files, writer, KnownKeys(), progress, left_out)
+                return ingest_one_kind(files, writer, known_keys(hives), progress, left_out)
             from tracer.ingest.mixed import ingest_mixed
 
             return ingest_mixed(
-                groups, writer, ingest_one_kind, control_set=control_set, left_out=left_out, progress=progress
+                groups,
+                writer,
+                ingest_one_kind,
+                control_set=control_set,
+                left_out=left_out,
+                progress=progress,
+                baseline=hives,
             )
+
+
+def _open_hives(words: Sequence[Path | str]) -> "Baseline | None":
+    if not words:
+        return None
+    from tracer.baseline.capture_tables import open_baseline
+
+    return open_baseline(words)
 
 
 @contextmanager
@@ -159,7 +188,9 @@ class _EtlIngest:
         progress: Callable[[Progress], None] | None,
         kernels: Kernels | None,
         live: LiveFacts | None,
+        baseline: "Baseline | None",
     ) -> None:
+        self.baseline = baseline
         self.live, self.option_word = live, OptionWordStats()
         self.seen = sorted(live.processes, key=lambda seen: seen.time_ns) if live else []
         self.paths, self.left_out = [file.path for file in files], left_out
@@ -341,6 +372,16 @@ class _EtlIngest:
         writer, found = self.writer, self.diagnostics[0]
         writer.append("handles", [self.resolver.handles.finish()])
         self.tree.bind_same()
+        hives: list[dict[str, Any]] = []
+        if self.baseline is not None:
+            self.control_set = self.control_set or self.baseline.control_set
+            hives = self.baseline.write(
+                writer,
+                self.tree,
+                first_ns=min(self.first_ns.values(), default=None),
+                control_set=self.control_set,
+                source_id=len(reader.sources),
+            )
         catalog = Catalog(self.tree, control_set=self.control_set)
         writer.append("keys", catalog.tables())
         writer.append("processes", [self.processes.arrow()])
@@ -371,7 +412,11 @@ class _EtlIngest:
         if copies:
             settings["copies"] = copies
         names = [self.files[trace.path].name for trace in reader.sources]
-        settings["notes"] = [*self.left_out, *notes([*names, "the recording"], [*self.diagnostics, whole])]
+        settings["notes"] = [
+            *self.left_out,
+            *notes([*names, "the recording"], [*self.diagnostics, whole]),
+            *filter(None, map(hive_doubt, hives)),
+        ]
         if self.live is not None:
             counters = [dict.fromkeys(COUNTERS.names) | row for row in self.live.counters]
             writer.append_rows("counters", counters)
@@ -387,7 +432,7 @@ class _EtlIngest:
                 windows_build=header.build,
                 clock=header.clock,
                 control_set=self.control_set,
-                sources=[self._source(number, reader) for number in range(len(reader.sources))],
+                sources=[*(self._source(number, reader) for number in range(len(reader.sources))), *hives],
                 settings=settings,
                 totals={
                     "events": self.events,

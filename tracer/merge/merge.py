@@ -3,12 +3,13 @@
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from tracer.baseline.doubts import hive_doubt
 from tracer.columns.arrays import from_numbers, read_numbers
 from tracer.columns.sorting import stable_argsort
 from tracer.merge.keys import join_keys
@@ -20,6 +21,9 @@ from tracer.progress import Progress
 from tracer.resolve.catalog import Catalog
 from tracer.store.manifest import Manifest
 from tracer.store.writer import PART_ROWS, ROW_GROUP, CaptureWriter
+
+if TYPE_CHECKING:
+    from tracer.baseline.capture_tables import Baseline
 
 __all__ = ["merge_captures"]
 
@@ -34,6 +38,7 @@ def merge_captures(
     control_set: int | None = None,
     left_out: Sequence[str] = (),
     progress: Callable[[Progress], None] | None = None,
+    baseline: "Baseline | None" = None,
 ) -> Manifest:
     """Merge captures of one host, and publish them as one.
 
@@ -43,6 +48,7 @@ def merge_captures(
         control_set: which ControlSet00N is CurrentControlSet, where the user knows it.
         left_out: sentences on what was not read, for the manifest.
         progress: called after every part.
+        baseline: hives of the host; None: none was given.
 
     Raises:
         TargetError: the capture cannot be written.
@@ -50,7 +56,7 @@ def merge_captures(
     """
     members = [Member(path) for path in paths]
     check_members([member.manifest for member in members])
-    return _Merge(members, writer, control_set, progress).run(left_out)
+    return _Merge(members, writer, control_set, progress, baseline).run(left_out)
 
 
 class _Merge:
@@ -62,9 +68,13 @@ class _Merge:
         writer: CaptureWriter,
         control_set: int | None,
         progress: Callable[[Progress], None] | None,
+        baseline: "Baseline | None",
     ) -> None:
+        self._baseline = baseline
         self._members, self._writer, self._progress = members, writer, progress
         stated = [member.manifest.control_set for member in members]
+        if baseline is not None:
+            stated.append(baseline.control_set)
         self._control_set = next((one for one in [control_set, *stated] if one is not None), None)
         counts = [len(member.manifest.sources) for member in members]
         self._first_source = [0, *np.cumsum(counts).tolist()]
@@ -73,6 +83,7 @@ class _Merge:
 
     def run(self, left_out: Sequence[str]) -> Manifest:
         tree, self._keys = join_keys(self._members)
+        named = None if self._baseline is None else self._baseline.name_keys(tree)
         catalog = Catalog(tree, control_set=self._control_set)
         sources: list[str | None] = []
         for table in catalog.tables():
@@ -90,9 +101,18 @@ class _Merge:
         self._write_handles(total)
         for number, member in enumerate(self._members):
             self._write_others(number, member)
+        hives: list[dict[str, Any]] = []
+        if named is not None:
+            hives = named.write(
+                self._writer,
+                first_ns=min((int(own.min()) for own in times if len(own)), default=None),
+                control_set=self._control_set,
+                source_id=self._first_source[-1],
+            )
         return self._writer.publish(
             self._manifest(
                 left_out,
+                hives,
                 {
                     "events": total,
                     "records": sum(member.manifest.totals.get("records", 0) for member in self._members),
@@ -176,7 +196,9 @@ class _Merge:
                 source = _moved(table["source_id"], self._first_source[number])
                 self._writer.append(name, [_replaced(table, {"source_id": source})])
 
-    def _manifest(self, left_out: Sequence[str], totals: dict[str, Any]) -> Manifest:
+    def _manifest(
+        self, left_out: Sequence[str], hives: list[dict[str, Any]], totals: dict[str, Any]
+    ) -> Manifest:
         manifests = [member.manifest for member in self._members]
         settings: dict[str, Any] = {}
         for manifest in manifests:
@@ -184,7 +206,11 @@ class _Merge:
                 name: value for name, value in manifest.settings.items() if settings.get(name) is None
             }
         copies = {name: value for one in manifests for name, value in one.settings.get("copies", {}).items()}
-        settings["notes"] = [*left_out, *(note for one in manifests for note in one.settings["notes"])]
+        settings["notes"] = [
+            *left_out,
+            *(note for one in manifests for note in one.settings["notes"]),
+            *filter(None, map(hive_doubt, hives)),
+        ]
         if copies:
             settings["copies"] = copies
         clocks = {manifest.clock for manifest in manifests}
@@ -198,7 +224,8 @@ class _Merge:
                 source | {"source_id": first + source["source_id"]}
                 for first, manifest in zip(self._first_source, manifests, strict=False)
                 for source in manifest.sources
-            ],
+            ]
+            + hives,
             settings=settings,
             totals=totals,
         )

@@ -7,13 +7,14 @@ end, and rows of several files get one order by time. In memory are a time for e
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from tracer.baseline.doubts import hive_doubt
 from tracer.columns.sorting import stable_argsort
 from tracer.diagnostics import Diagnostics
 from tracer.files.workspace import Workspace
@@ -32,6 +33,9 @@ from tracer.sources.inputs import SourceFile
 from tracer.sources.notes import notes
 from tracer.store.manifest import Manifest
 from tracer.store.writer import PART_ROWS, ROW_GROUP, CaptureWriter
+
+if TYPE_CHECKING:
+    from tracer.baseline.capture_tables import Baseline
 
 __all__ = ["READERS", "ingest_named"]
 
@@ -57,6 +61,7 @@ def ingest_named(
     control_set: int | None,
     left_out: Sequence[str],
     progress: Callable[[Progress], None] | None,
+    baseline: "Baseline | None" = None,
 ) -> Manifest:
     """Read logs of named sources, and publish them as one capture.
 
@@ -68,6 +73,7 @@ def ingest_named(
         control_set: which ControlSet00N is CurrentControlSet, where that is known.
         left_out: a sentence for each folder or archive of which something is no source.
         progress: called after every batch.
+        baseline: hives of the machine; None: none was given.
 
     Raises:
         SourceError: a file is not readable at all.
@@ -79,7 +85,7 @@ def ingest_named(
         total = sum(source.path.stat().st_size for source in sources)
         for number, source in enumerate(sources):
             run.read(number, source, total)
-        return run.publish(control_set, left_out)
+        return run.publish(control_set, left_out, baseline)
 
 
 class _NamedIngest:
@@ -167,7 +173,9 @@ class _NamedIngest:
             if name:
                 self._known.add([native(name)])
 
-    def publish(self, control_set: int | None, left_out: Sequence[str]) -> Manifest:
+    def publish(
+        self, control_set: int | None, left_out: Sequence[str], baseline: "Baseline | None"
+    ) -> Manifest:
         """Write all rows in the order of time, and publish the capture."""
         host = self._context.hosts.check()
         tree = KeyTree()
@@ -181,13 +189,29 @@ class _NamedIngest:
             keyless += table["key_id"].null_count
             self._count_unsure(table)
             self._write(table)
+        hives: list[dict[str, Any]] = []
+        if baseline is not None:
+            control_set = control_set or baseline.control_set
+            hives = baseline.write(
+                self._writer,
+                tree,
+                first_ns=int(times.min()) if len(times) else None,
+                control_set=control_set,
+                source_id=len(self._sources),
+            )
         catalog = Catalog(tree, control_set=control_set)
         self._writer.append("keys", catalog.tables())
         self._writer.append("processes", [self._context.actors.table()])
         rows_ = [row for number, found in enumerate(self._diagnostics) for row in found.rows(number)]
         self._writer.append_rows("diagnostics", rows_)
         self._writer.append_rows("losses", self._losses)
-        settings: dict[str, Any] = {"notes": [*left_out, *notes(self._names, self._diagnostics)]}
+        settings: dict[str, Any] = {
+            "notes": [
+                *left_out,
+                *notes(self._names, self._diagnostics),
+                *filter(None, map(hive_doubt, hives)),
+            ]
+        }
         if self._copies:
             settings["copies"] = self._copies
         if host is not None:
@@ -198,7 +222,7 @@ class _NamedIngest:
                 complete=not self._losses and not any(row["severity"] == "loss" for row in rows_),
                 clock="system",
                 control_set=control_set,
-                sources=self._sources,
+                sources=[*self._sources, *hives],
                 settings=settings,
                 totals={
                     "events": len(order),

@@ -1,12 +1,13 @@
 """Procmon .pml files to a published capture."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tracer.baseline.doubts import hive_doubt
 from tracer.columns.sorting import stable_argsort
 from tracer.diagnostics import COUNTERS, Diagnostics
 from tracer.pml.file import PmlFile
@@ -23,6 +24,9 @@ from tracer.sources.notes import notes
 from tracer.store.manifest import Manifest
 from tracer.store.writer import PART_ROWS, ROW_GROUP, CaptureWriter
 
+if TYPE_CHECKING:
+    from tracer.baseline.capture_tables import Baseline
+
 __all__ = ["ingest_pml"]
 
 
@@ -33,6 +37,7 @@ def ingest_pml(
     control_set: int | None,
     progress: Callable[[Progress], None] | None,
     left_out: Sequence[str],
+    baseline: "Baseline | None" = None,
 ) -> Manifest:
     """Read Procmon files, the oldest first, and publish them as one capture.
 
@@ -42,6 +47,7 @@ def ingest_pml(
         control_set: which ControlSet00N is CurrentControlSet, where the user knows it.
         progress: called after every batch.
         left_out: a sentence for each folder or archive of which something is no source.
+        baseline: hives of the machine; None: none was given.
 
     Raises:
         SourceError: a file is not readable at all.
@@ -76,7 +82,7 @@ def ingest_pml(
     copies = {source.name: list(source.copies) for source in sources if source.copies}
     if copies:
         settings["copies"] = copies
-    return run.publish(entries, diagnostics, control_set, settings)
+    return run.publish(entries, diagnostics, control_set, settings, baseline)
 
 
 def _state(source: SourceFile) -> FileState:
@@ -140,10 +146,22 @@ class _PmlIngest:
         diagnostics: Sequence[Diagnostics],
         control_set: int | None,
         settings: dict[str, Any],
+        baseline: "Baseline | None",
     ) -> Manifest:
         """Write the remaining rows and publish the capture."""
         self._flush()
         name_subkeys(self._tree, self._renames)
+        hives: list[dict[str, Any]] = []
+        if baseline is not None:
+            control_set = control_set or baseline.control_set
+            times = [source["first_ns"] for source in sources if source["first_ns"] is not None]
+            hives = baseline.write(
+                self._writer,
+                self._tree,
+                first_ns=min(times, default=None),
+                control_set=control_set,
+                source_id=len(sources),
+            )
         catalog = Catalog(self._tree, control_set=control_set)
         self._writer.append("keys", catalog.tables())
         rows = [row for number, counters in enumerate(diagnostics) for row in counters.rows(number)]
@@ -154,6 +172,7 @@ class _PmlIngest:
             for loss in _losses(source, found)
         ]
         self._writer.append_rows("losses", losses)
+        settings["notes"] += filter(None, map(hive_doubt, hives))
         builds = {source["facts"].get("windows_build") for source in sources}
         build = builds.pop() if len(builds) == 1 else None
         return self._writer.publish(
@@ -162,7 +181,7 @@ class _PmlIngest:
                 windows_build=build if isinstance(build, int) else None,
                 clock="procmon",
                 control_set=control_set,
-                sources=sources,
+                sources=[*sources, *hives],
                 settings=settings,
                 totals={
                     "events": self._events,

@@ -1,6 +1,7 @@
 """The tree of key names: one node a key, folded by the registry's rule, first spelling kept."""
 
 from array import array
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,6 +75,13 @@ class KeyTree:
         elif mention < self._mentions[node]:
             self._mentions[node], self.names[node] = mention, name
         return node
+
+    def children(self, parents: NDArray[np.int64], names: Sequence[str]) -> NDArray[np.int64]:
+        """Return the node of each single component below its parent; nodes are made where they are new."""
+        child = self.child
+        return np.array(
+            [child(parent, name) for parent, name in zip(parents.tolist(), names, strict=True)], np.int64
+        )
 
     def find(self, parent: int, name: str) -> int | None:
         """Return the node of the component `name` below `parent`; None where it was never named."""

@@ -58,7 +58,8 @@ _SIGNATURES = (
     (b"\x30\0\0\0LfLe", FileKind(
         "foreign", "an old Windows event log (.evt)", "convert it with `wevtutil export-log old.evt new.evtx /lf:true`")),
     (b"regf", FileKind(
-        "foreign", "a registry hive", "it holds what keys are, not what happened to them; " + _RECORD_AGAIN)),
+        "foreign", "a registry hive",
+        "it holds what keys are, not what happened to them: give it beside a trace, `regtrace ingest TRACE --baseline HIVE`")),
     (b"PAR1", FileKind(
         "foreign", "a Parquet file", "if it belongs to a capture, name that folder to the verb that asks it")),
     (b"Nettrace", FileKind("foreign", "a .NET runtime trace (.nettrace)", _RECORD_AGAIN)),

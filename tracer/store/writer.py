@@ -36,7 +36,7 @@ ROW_GROUP = 196_608  # so that most parts are one: each costs a reader what a th
 # cost more than all.
 _DELTA = (
     "sequence", "time", "time_ns", "handle_id", "record_offset", "address", "opened_sequence", "opened_ns",
-    "closed_sequence", "closed_ns", "first_sequence", "last_sequence", "first_ns", "last_ns",
+    "value_id", "closed_sequence", "closed_ns", "first_sequence", "last_sequence", "first_ns", "last_ns",
 )  # fmt: skip
 # These hardly repeat, or are one value throughout: a dictionary would only be built and thrown away.
 _PLAIN = ("key_id", "source_id", "flags", "data", "previous_data")
@@ -116,6 +116,11 @@ class CaptureWriter:
                 self._tables[name] = {"file": f"{name}.parquet", "rows": 0}
             self._open[name].write_table(table, ROW_GROUP)
             self._tables[name]["rows"] += table.num_rows
+
+    def usage(self) -> pa.Table:
+        """Return the table `usage` of the parts that were written so far."""
+        self._wait()
+        return self._usage.arrow()
 
     def publish(self, manifest: Manifest) -> Manifest:
         """Finish all files, write the manifest (parts, tables and operations filled in) and rename the capture into place."""
