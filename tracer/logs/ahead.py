@@ -1,14 +1,17 @@
-"""An iterator that works ahead on a thread of its own, for work that leaves the interpreter free."""
+"""Work that is done ahead on threads, in order, where it leaves the interpreter free."""
 
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from queue import Empty, Full, Queue
 from threading import Event, Thread
 from typing import TypeVar
 
-__all__ = ["work_ahead"]
+__all__ = ["map_ahead", "work_ahead"]
 
 _T = TypeVar("_T")
+_Item = TypeVar("_Item")
 _LOOK_S = 0.1
 
 
@@ -58,3 +61,28 @@ def work_ahead(make: Callable[[], Iterator[_T]], waiting: int = 2) -> Iterator[_
     finally:
         stop.set()
         thread.join()
+
+
+def map_ahead(
+    function: Callable[[_Item], _T], items: Iterable[_Item], threads: int = 2, waiting: int = 2
+) -> Iterator[_T]:
+    """Yield the function's result of each item, in the items' order.
+
+    Args:
+        function: what is called, on several threads at once.
+        items: are taken on the caller's thread, a few ahead.
+        threads: how many items are worked on at once.
+        waiting: how many results wait beside those at most.
+    """
+    results: deque[Future[_T]] = deque()
+    with ThreadPoolExecutor(threads, thread_name_prefix="regtrace-ahead") as pool:
+        try:
+            for item in items:
+                results.append(pool.submit(function, item))
+                if len(results) >= threads + waiting:
+                    yield results.popleft().result()
+            while results:
+                yield results.popleft().result()
+        finally:
+            for result in results:
+                result.cancel()

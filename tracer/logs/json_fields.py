@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Container, Mapping, Sequence
+from threading import Lock, local
 from types import MappingProxyType
 
 import duckdb
@@ -19,7 +20,7 @@ __all__ = ["JsonFields"]
 
 
 class JsonFields:
-    """Takes fields out of JSON objects by their paths (`tracer.logs.field_paths`)."""
+    """Takes fields out of JSON objects by their paths (`tracer.logs.field_paths`); threads may share one."""
 
     def __init__(
         self,
@@ -37,8 +38,9 @@ class JsonFields:
         self._paths, self._rare, self._diagnostics = paths, rare, diagnostics
         # A log is a stranger's text: the parser reads memory and nothing else.
         self._engine = duckdb.connect(
-            config={"threads": 2, "enable_external_access": False, "lock_configuration": True}
+            config={"threads": 1, "enable_external_access": False, "lock_configuration": True}
         )
+        self._of_thread, self._counting = local(), Lock()
 
     def close(self) -> None:
         """Let the parser go."""
@@ -62,7 +64,8 @@ class JsonFields:
         for number in others.to_pylist():
             text = _with_surrogates_escaped(batch.texts[number].as_py())
             if text is None:
-                self._diagnostics.count("log_bad_record", offset=int(batch.offsets[number]))
+                with self._counting:
+                    self._diagnostics.count("log_bad_record", offset=int(batch.offsets[number]))
             else:
                 mended[number] = text
         if mended:
@@ -110,11 +113,14 @@ class JsonFields:
         return f"SELECT {', '.join(['* EXCLUDE (json)', *rare])} FROM ({fields})"
 
     def _ask(self, statement: str, rows: pa.Table) -> pa.Table:
-        self._engine.register("rows", rows)
+        if not hasattr(self._of_thread, "engine"):
+            self._of_thread.engine = self._engine.cursor()
+        engine: duckdb.DuckDBPyConnection = self._of_thread.engine
+        engine.register("rows", rows)
         try:
-            return self._engine.sql(statement).to_arrow_table()
+            return engine.sql(statement).to_arrow_table()
         finally:
-            self._engine.unregister("rows")
+            engine.unregister("rows")
 
 
 def _with_escapes(table: pa.Table) -> pa.Table:

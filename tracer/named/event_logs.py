@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tracer.diagnostics import Diagnostics
-from tracer.logs.ahead import work_ahead
+from tracer.logs.ahead import map_ahead, work_ahead
 from tracer.logs.field_paths import EVENT_FIELDS, RARE_FIELDS
 from tracer.logs.json_fields import JsonFields
 from tracer.logs.json_texts import JsonTexts, json_texts
@@ -37,14 +37,10 @@ def json_rows(
     """
     paths = {name: (*context.options.fields.get(name, ()), *ours) for name, ours in EVENT_FIELDS.items()}
 
-    def tables() -> Iterator[pa.Table]:
-        parser = JsonFields(paths, diagnostics, RARE_FIELDS)
-        with closing(parser):
-            for texts in json_texts(read_utf8(file.path, diagnostics, size), diagnostics):
-                yield parser.table(texts)
-
-    for fields in work_ahead(tables):
-        yield from event_rows(fields, context, diagnostics)
+    with closing(JsonFields(paths, diagnostics, RARE_FIELDS)) as parser:
+        texts = json_texts(read_utf8(file.path, diagnostics, size), diagnostics)
+        for fields in map_ahead(parser.table, texts):
+            yield from event_rows(fields, context, diagnostics)
 
 
 def xml_rows(
