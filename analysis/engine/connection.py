@@ -248,6 +248,9 @@ def engine_errors(what: str = "the query cannot be run") -> Iterator[None]:
         raise KeyboardInterrupt from error
     except duckdb.InvalidInputException as error:
         raise UsageError(f"{what}: {_first_line(error)}") from error
+    except UnicodeDecodeError as error:  # DuckDB's own message quotes data, and cuts it inside a letter
+        start = error.object[: error.start].decode("utf-8", "replace").partition("\n")[0]
+        raise UsageError(f"{what}: {start}...") from error
     except duckdb.Error as error:  # what has no class of its own: bytes that no reader expects
         raise CaptureError(
             f"{what}, a file of the capture is damaged: {_first_line(error)}; run the ingest again"

@@ -55,7 +55,10 @@ class JsonFields:
         offsets = pa.array(batch.offsets)
         try:
             return _with_escapes(self._extract(batch.texts, offsets))
-        except duckdb.Error:  # one of them is no JSON, or no text
+        except (
+            duckdb.Error,
+            UnicodeDecodeError,
+        ):  # one is no JSON; a message that quotes it may be cut inside a letter
             valid = self._ask("SELECT json_valid(json) FROM rows", pa.table({"json": batch.texts})).column(0)
         rows = valid.combine_chunks()
         tables = [_with_escapes(self._extract(batch.texts.filter(rows), offsets.filter(rows)))]
