@@ -59,9 +59,9 @@ def dump(
     providers = [find_provider(word) for word in provider] if provider else None
     with ProgressLine("dump") as line, open_sources(traces, progress=line) as sources:
         for file in sources.files:
-            if file.kind == "pml":
+            if file.kind != "etl":
                 raise SourceError(
-                    f"{file.shown} is a Procmon log; dump reads .etl files. Make a capture of it: regtrace ingest"
+                    f"{file.shown} is no .etl file, and dump reads these only. Make a capture of it: regtrace ingest"
                 )
         paths = [file.path for file in sources.files]
         diagnostics = [Diagnostics() for _ in paths]
