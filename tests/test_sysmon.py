@@ -399,3 +399,26 @@ def display(native: str) -> str:
         if native.upper().startswith(root.upper()):
             return short + native[len(root) :]
     return native
+
+
+def test_text_without_its_type_is_shown_and_not_written_into_files(tmp_path: Path) -> None:
+    made(
+        tmp_path,
+        [
+            event("CreateKey", RUN),
+            event("SetValue", RUN + r"\a", Details="tool.exe"),
+            event("SetValue", RUN + r"\b", Details="DWORD (0x00000002)"),
+        ],
+    )
+    with rt.open(tmp_path / "log.regtrace") as capture:
+        state = capture.state(key=RUN).set_index("value_name")
+        assert (state.loc["a", "text"], state.loc["b", "text"]) == ("tool.exe", "2")
+        assert state["type_name"].isna().tolist().count(False) == 1
+        history = capture.history(RUN, value="a")
+        assert history["new_text"].tolist() == ["tool.exe"]
+        changes = capture.changes()
+        assert set(changes["after_text"].dropna()) == {"tool.exe", "2"}
+        text = capture.reg_files().apply
+    assert '"b"=dword:00000002' in text
+    assert '"a"=' not in text
+    assert "not whether it is REG_SZ or REG_EXPAND_SZ" in text

@@ -273,7 +273,7 @@ class _File:
         if data is None and size == 0:
             data = b""
         if kind is None and data is not None:
-            raise NotExpressible(f"the source shows {shown_data(1, data)} and not its type")
+            raise NotExpressible("the source shows the text, and not whether it is REG_SZ or REG_EXPAND_SZ")
         if kind is None or data is None:
             never = self._direction == _UNDO and row["before_from"] is None
             raise NotExpressible(_NEVER_SEEN if never else "the data was not captured")
