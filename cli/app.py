@@ -18,6 +18,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from cli.exits import MEANINGS, Exit
+from cli.libraries import Unneeded, reads_one_capture
 from cli.options.plain_words import take_plain_words
 from cli.output.console import console
 from cli.verbs import GROUPS, VERBS, Verb
@@ -36,6 +37,7 @@ _FORMATS = {
 }
 
 
+_unneeded = Unneeded()
 _QUOTED = r"'[^']*'"
 _NOT_ONE_OF = re.compile(rf"'(.*)' is not (?:one of )?({_QUOTED}(?:, {_QUOTED})*)\.?\Z", re.DOTALL)
 
@@ -73,6 +75,7 @@ class _Verbs(TyperGroup):
         if args and args[0] not in VERBS:
             names: dict[str, Any] = dict.fromkeys(VERBS)
             self.commands = names  # what suggestions are made from
+        _unneeded.numpy = not reads_one_capture(args)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002, ANN401
@@ -125,7 +128,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code."""
     # Arrow's own allocator holds some 55 MiB more than C's while a trace is ingested, at no gain in time.
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
-    sys.meta_path.insert(0, _WithoutPandas())
+    sys.meta_path.insert(0, _unneeded)
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:  # closed by the caller, as services and `>&-` do
@@ -142,17 +145,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if end.code == Exit.INTERRUPTED:
             _leave()
         raise
-
-
-class _WithoutPandas:
-    """A finder that hides pandas: Arrow would import it to check whether a list is a Series.
-
-    Loading it takes longer than most answers, and no verb makes a DataFrame.
-    """
-
-    def find_spec(self, name: str, *_: object) -> None:
-        if name == "pandas":
-            raise ModuleNotFoundError("the command line makes no DataFrames", name=name)
 
 
 def _leave() -> None:

@@ -319,7 +319,8 @@ def _make_tables(members: Sequence[Member], connection: "duckdb.DuckDBPyConnecti
     # What questions are asked of: the columns of one capture.
     for name, columns in plain.items():
         listed = ", ".join(identifier(column) for column, _ in columns)
-        connection.execute(f"CREATE VIEW {HELPERS}.{name} AS SELECT {listed} FROM main.{name}")
+        rows = NAMED_EVENTS if name == "events" else f"main.{name}"
+        connection.execute(f"CREATE VIEW {HELPERS}.{name} AS SELECT {listed} FROM {rows}")
     connection.execute(f"CREATE TABLE captures AS {_captures_query(members)}")
 
 

@@ -37,6 +37,7 @@ __all__ = [
     "make_tables",
     "missing_column",
     "only_reads",
+    "open_to_users",
     "reader_of",
     "scan",
     "stream",
@@ -114,7 +115,6 @@ def connect(
             for setting in _CLOSED:
                 connection.execute(f"SET {setting} = false")
             connection.execute(f"CREATE SCHEMA {HELPERS}")
-            register_functions(connection)
             make(connection)
             _lock(connection, directories)
     except BaseException:
@@ -145,10 +145,23 @@ def make_tables(
 
 
 def create_events(connection: duckdb.DuckDBPyConnection, events: Relation) -> None:
-    """Create the events that questions read (NAMED_EVENTS), and the view `events` of users, with texts of values."""
+    """Create the events that questions read (NAMED_EVENTS); `open_to_users` creates what users see of them."""
     connection.execute(f"CREATE VIEW {NAMED_EVENTS} AS {events.sql}")
-    shown = relation_with_texts(Relation.of_table(NAMED_EVENTS, events.columns))
-    connection.execute(f"CREATE VIEW main.events AS {shown.sql}")
+
+
+def open_to_users(connection: duckdb.DuckDBPyConnection) -> None:
+    """Create what somebody's own SQL may name: the functions of values, and the view `events` with texts of values.
+
+    No question needs them, and with the functions the engine loads NumPy, which takes longer than most answers.
+    """
+    shown = "SELECT 1 FROM duckdb_views() WHERE schema_name = 'main' AND view_name = 'events'"
+    with engine_errors():
+        if connection.execute(shown).fetchone() is not None:
+            return
+        register_functions(connection)
+        described = connection.execute(f"SELECT * FROM {NAMED_EVENTS} LIMIT 0").description or []
+        events = Relation.of_table(NAMED_EVENTS, tuple((name, str(kind)) for name, kind, *_ in described))
+        connection.execute(f"CREATE VIEW main.events AS {relation_with_texts(events).sql}")
 
 
 def _lock(connection: duckdb.DuckDBPyConnection, directories: Sequence[Path]) -> None:
@@ -198,6 +211,7 @@ def condition_view(connection: duckdb.DuckDBPyConnection, name: str, condition: 
     condition = escape_argument(condition)
     if not condition.strip():
         raise UsageError("the condition is empty; give one SQL expression")
+    open_to_users(connection)
     made = ", ".join(map(identifier, MADE_COLUMNS))
     query = f"SELECT * EXCLUDE ({made}) FROM main.events WHERE (\n{condition}\n)"
     with engine_errors("the condition cannot be used"):
@@ -212,6 +226,7 @@ def condition_view(connection: duckdb.DuckDBPyConnection, name: str, condition: 
 
 def only_reads(connection: duckdb.DuckDBPyConnection, query: str) -> str:
     """Return the query, escaped; raise UsageError unless it is a single statement that only reads tables."""
+    open_to_users(connection)
     query = escape_argument(query)
     with engine_errors("the query cannot be used"):
         check_query(connection.cursor(), query)

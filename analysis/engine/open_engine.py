@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING
 import duckdb
 import pyarrow as pa
 
-from analysis.engine.connection import HELPERS, answer, connect, engine_errors, execute, fetch_rows
+from analysis.engine.connection import (
+    HELPERS,
+    answer,
+    connect,
+    engine_errors,
+    execute,
+    fetch_rows,
+    open_to_users,
+)
 from analysis.engine.interruption import is_busy
 from analysis.engine.relation import Columns, Relation
 from tracer.errors import CaptureError
@@ -74,6 +82,7 @@ class OpenEngine:
         from analysis.engine.ibis_tables import backend_of
 
         if self._backend is None:
+            open_to_users(self.con)
             self._backend = backend_of(self.con)
         return self._backend
 
@@ -145,9 +154,10 @@ class OpenEngine:
         """Return the rows of a relation as an Ibis table."""
         from analysis.engine.ibis_tables import bind, ibis_schema
 
+        backend = self.backend  # it has the functions that the rows may be made with
         named = relation if relation.name else self.view("lazy", relation.sql, relation.columns)
         schema, _, name = named.name.rpartition(".")
-        return bind(self.backend, name, ibis_schema(relation.columns), schema or None)
+        return bind(backend, name, ibis_schema(relation.columns), schema or None)
 
     def close(self) -> None:
         """Release the connection and the disk space it spilled to; closing twice is fine."""

@@ -1,0 +1,51 @@
+"""What a command line does without: pandas always, and NumPy where a verb reads one capture.
+
+Loading them takes longer than most answers. Arrow would import both to check whether it was handed one of their objects.
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+__all__ = ["Unneeded", "reads_one_capture"]
+
+# They hand Arrow's columns to nobody else; a dataset does, and so do pictures and comparisons.
+_READERS = frozenset(
+    {"info", "sql", "timeline", "history", "state", "who", "keys", "tree", "hot", "errors", "handles", "redundant"}
+)  # fmt: skip
+_MANIFEST = "capture.json"
+
+
+class Unneeded:
+    """A finder that hides pandas, as no verb makes a DataFrame, and perhaps NumPy while Arrow loads.
+
+    Attributes:
+        numpy: whether Arrow may see NumPy; others always may. Arrow that was loaded without it converts nothing to or from
+            NumPy, but says so.
+    """
+
+    numpy = True
+
+    def find_spec(self, name: str, *_: object) -> None:
+        """Find nothing; of what is hidden say that it is not there.
+
+        Raises:
+            ModuleNotFoundError: it is hidden.
+        """
+        if name == "pandas":
+            raise ModuleNotFoundError("the command line makes no DataFrames", name=name)
+        if name == "numpy" and not self.numpy and _is_arrow_loading():
+            raise ModuleNotFoundError("this verb needs no NumPy in Arrow", name=name)
+
+
+def reads_one_capture(words: Sequence[str]) -> bool:
+    """Tell whether a command line asks one capture for what takes no NumPy."""
+    if not words or words[0] not in _READERS:
+        return False
+    folders = [path for path in map(Path, words[1:]) if path.is_dir()]
+    return len(folders) == 1 and (folders[0] / _MANIFEST).is_file()
+
+
+def _is_arrow_loading() -> bool:
+    arrow = sys.modules.get("pyarrow")
+    return arrow is not None and not hasattr(arrow, "Table")
