@@ -310,7 +310,6 @@ KINDS = {
     "reg4": (b"REGEDIT4\r\n\r\n[HKEY_CURRENT_USER\\X]\r\n", "a .reg file", "record with"),
     "hive": (b"regf" + bytes(4092), "a registry hive", "--baseline HIVE"),
     "etlx": (b"\x14\0\0\0!FastSerialization.1" + bytes(99), ".etlx", "name the .etl file"),
-    "xml": (b'<?xml version="1.0" encoding="UTF-8"?>\r\n<procmon><processlist>', "Procmon log exported as XML", "native format (.pml)"),
     "otherxml": (b'<?xml version="1.0"?>\n<Events xmlns="http://x">', "XML text", "record with"),
     "wprp": (b'<?xml version="1.0"?>\n<WindowsPerformanceRecorder Version="1.0">', ".wprp", "wpr -start"),
     "evt": (b"\x30\0\0\0LfLe" + bytes(40), "old Windows event log", "wevtutil export-log"),

@@ -284,6 +284,10 @@ COUNTERS = {
         "Rows of a Procmon export with a REG_MULTI_SZ whose strings Procmon wrote as one text: where one ends is not known, so the "
         "data is unknown; its text was kept in `detail`.",
     ),
+    "procmon_encoded_twice": Counter(
+        "info",
+        "Texts of a Procmon XML that were encoded as UTF-8 twice, as exports of some versions are; they were decoded once more.",
+    ),
     "sysmon_no_event_type": Counter(
         "warning",
         "Records of Sysmon's event 12 without its EventType (collectors overwrite it): a key was created or deleted, or a value "

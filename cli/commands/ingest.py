@@ -52,7 +52,7 @@ EXAMPLES = (
 
 def ingest(
     sources: Annotated[
-        list[Path], typer.Argument(metavar="SOURCE", help="Traces and logs: .etl, Procmon .pml or .csv, event logs (.evtx, XML, JSON); folders of them; packed ones; - for standard input.")
+        list[Path], typer.Argument(metavar="SOURCE", help="Traces and logs: .etl, Procmon .pml, .csv or .xml, event logs (.evtx, XML, JSON); folders of them; packed ones; - for standard input.")
     ],
     output: Annotated[
         Path | None,
@@ -102,7 +102,7 @@ def ingest(
     """Read traces and logs, name their keys, and publish a capture.
 
     The type of a source is detected by its content: a Windows event trace (.etl, plain or compressed, also cut
-    short or never finished), a Procmon log (.pml, or exported as CSV), or an event log with records of Sysmon (.evtx, XML, JSON); sources of
+    short or never finished), a Procmon log (.pml, or saved as CSV or XML), or an event log with records of Sysmon (.evtx, XML, JSON); sources of
     several types make one capture, if they are of one machine. A .zip, .gz, .bz2, .xz or .zst is unpacked beside the capture for
     as long as it is read. Of a folder or a .zip all traces are read, and the verb says what it leaves out. The capture
     is a folder of Parquet files that appears when it is whole. Sources are only read; nothing is ever written to

@@ -21,6 +21,7 @@ from tracer.files.workspace import Workspace
 from tracer.named.context import NamedContext, NamedOptions
 from tracer.named.event_logs import evtx_rows, json_rows, xml_rows
 from tracer.named.procmon_text import procmon_csv_rows
+from tracer.named.procmon_xml import procmon_xml_rows
 from tracer.named.rows import SCHEMA, NamedRows
 from tracer.named.targets import KnownKeys, Targets, native
 from tracer.progress import Progress
@@ -44,6 +45,7 @@ READERS: Mapping[str, Reader] = {
     "evtx": evtx_rows,
     "json": json_rows,
     "procmon-csv": procmon_csv_rows,
+    "procmon-xml": procmon_xml_rows,
     "xml": xml_rows,
 }  # by the kind of a file
 

@@ -30,14 +30,23 @@ from tracer.sources.inputs import SourceFile
 
 __all__ = ["COLUMNS", "ProcmonRows", "procmon_csv_rows"]
 
-# The columns that are read, as Procmon titles them; of the others nothing becomes a row.
+# The columns that are read, as Procmon titles them; of the others nothing becomes a row. ProcessIndex is in XML only.
 COLUMNS = (
     "Time of Day", "Date & Time", "Process Name", "PID", "TID", "Operation", "Path", "Result", "Detail", "Duration",
-    "Image Path", "Command Line", "User", "Session", "Parent PID",
+    "Image Path", "Command Line", "User", "Session", "Parent PID", "ProcessIndex",
 )  # fmt: skip
 _NEEDED = ("Operation", "Path")
 _ALL_DIFFERENT = ("Time of Day",)  # of no use as dictionaries
-_PROCESS = ("PID", "Process Name", "Image Path", "Command Line", "User", "Session", "Parent PID")
+_PROCESS = (
+    "PID",
+    "Process Name",
+    "Image Path",
+    "Command Line",
+    "User",
+    "Session",
+    "Parent PID",
+    "ProcessIndex",
+)
 _VALUE_OPERATIONS = frozenset({"SetValueKey", "QueryValueKey", "DeleteValueKey"})
 _REMEMBERED = 1 << 16  # distinct Details that are kept between batches
 

@@ -5,7 +5,7 @@ every operation that its settings did not leave out.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tracer.registry.operations import PROCMON_NAMES
 
@@ -54,6 +54,9 @@ _PROCMON_CSV = Ability(
 )
 ABILITIES = {
     "procmon-csv": _PROCMON_CSV,
+    "procmon-xml": replace(
+        _PROCMON_CSV, name="Procmon's XML", caveat=f"{_PROCMON_CSV.caveat}; not tried on a real export"
+    ),
     "sysmon": Ability(
         "Sysmon",
         ("CreateKey", "DeleteKey", "SetValueKey", "DeleteValueKey", "RenameKey", "CreateOrDelete"),

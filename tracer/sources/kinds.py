@@ -13,7 +13,7 @@ from dataclasses import dataclass
 __all__ = ["HEAD_BYTES", "TRACES", "WRAPPERS", "FileKind", "file_kind"]
 
 HEAD_BYTES = 4096  # what `file_kind` wants to see of a file
-TRACES = frozenset({"etl", "pml", "evtx", "json", "procmon-csv", "xml"})
+TRACES = frozenset({"etl", "pml", "evtx", "json", "procmon-csv", "procmon-xml", "xml"})
 WRAPPERS = frozenset({"zip", "gz", "bz2", "xz", "zst"})
 
 _BUFFER_SIZES = range(73, (16 << 20) + 1)  # WMI_BUFFER_HEADER and a byte, to what Windows 8 and later allow
@@ -86,9 +86,8 @@ _TEXTS = (
 )  # fmt: skip
 # Names of fields that a record of an event has in some collector's form.
 _EVENT_WORDS = re.compile(r'"(?:[^"\n]*(?:event|registry|targetobject|winlog)[^"\n]*|id)"\s*:', re.IGNORECASE)
-_PROCMON_EXPORT = "an export is not read: open the log in Procmon and save it in the native format (.pml)"
 _PROCMON_CSV = FileKind("procmon-csv")
-_PROCMON_XML = FileKind("foreign", "a Procmon log exported as XML", _PROCMON_EXPORT)
+_PROCMON_XML = FileKind("procmon-xml")
 _PROFILE = FileKind(
     "foreign", "a profile of Windows Performance Recorder (.wprp)", "record with it: wpr -start"
 )
