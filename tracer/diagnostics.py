@@ -275,6 +275,11 @@ COUNTERS = {
         "The dates of the log do not show whether the day or the month comes first: the month where its times have AM and PM, else "
         "the day; `--date YYYY-MM-DD`, the day on which it begins, decides it.",
     ),
+    "defender_previous_type": Counter(
+        "info",
+        "Rows of Defender with data before a write, which has no type of its own: it was read as of the type of the new data, "
+        "which its text fits.",
+    ),
     "procmon_unclear_detail": Counter(
         "warning",
         "Rows of a Procmon export with a detail, data or a result of no known form; its text was kept in `detail`.",

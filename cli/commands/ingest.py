@@ -52,7 +52,7 @@ EXAMPLES = (
 
 def ingest(
     sources: Annotated[
-        list[Path], typer.Argument(metavar="SOURCE", help="Traces and logs: .etl, Procmon .pml, .csv or .xml, event logs (.evtx, XML, JSON); folders of them; packed ones; - for standard input.")
+        list[Path], typer.Argument(metavar="SOURCE", help="Traces and logs: .etl, Procmon .pml, .csv or .xml, event logs (.evtx, XML, JSON), Defender CSV; folders of them; packed ones; - for standard input.")
     ],
     output: Annotated[
         Path | None,

@@ -19,6 +19,7 @@ __all__ = ["info_lines"]
 _KINDS = {"etl": "Windows event trace (.etl)", "pml": "Procmon log (.pml)", "capture": "regtrace capture",
           "dataset": "regtrace captures as one dataset", "json": "log of events (JSON)",
           "evtx": "Windows event log (.evtx)", "xml": "log of events (XML)",
+          "defender-csv": "Defender's registry events (CSV)", "defender-json": "Defender's registry events (JSON)",
           "procmon-csv": "Procmon log as CSV", "procmon-xml": "Procmon log as XML"}  # fmt: skip
 
 

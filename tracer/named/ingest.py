@@ -19,6 +19,7 @@ from tracer.columns.sorting import stable_argsort
 from tracer.diagnostics import Diagnostics
 from tracer.files.workspace import Workspace
 from tracer.named.context import NamedContext, NamedOptions
+from tracer.named.defender import defender_csv_rows, defender_json_rows
 from tracer.named.event_logs import evtx_rows, json_rows, xml_rows
 from tracer.named.procmon_text import procmon_csv_rows
 from tracer.named.procmon_xml import procmon_xml_rows
@@ -42,6 +43,8 @@ __all__ = ["READERS", "ingest_named"]
 
 Reader = Callable[[SourceFile, int, NamedContext, Diagnostics], Iterator[NamedRows]]
 READERS: Mapping[str, Reader] = {
+    "defender-csv": defender_csv_rows,
+    "defender-json": defender_json_rows,
     "evtx": evtx_rows,
     "json": json_rows,
     "procmon-csv": procmon_csv_rows,

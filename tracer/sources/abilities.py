@@ -53,6 +53,23 @@ _PROCMON_CSV = Ability(
     caveat="what a filter hid was not saved, and of columns that were off (TID, Duration, Date & Time by default) nothing is known",
 )
 ABILITIES = {
+    "defender": Ability(
+        "Defender",
+        ("CreateKey", "DeleteKey", "RenameKey", "SetValueKey", "DeleteValueKey"),
+        failures=False,
+        handles=False,
+        tells="key and value apart, the process (id, start, image, command line, user, parent), numbers and text with their "
+        "type, and the data before a write",
+        never=(
+            "reads and opens",
+            "operations that failed",
+            "handles and threads",
+            "durations",
+            "data of other types than numbers and text, and the type of the data before",
+            "whether a create made the key",
+        ),
+        caveat="Defender chooses which changes it reports; not tried on a real export",
+    ),
     "procmon-csv": _PROCMON_CSV,
     "procmon-xml": replace(
         _PROCMON_CSV, name="Procmon's XML", caveat=f"{_PROCMON_CSV.caveat}; not tried on a real export"

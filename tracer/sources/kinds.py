@@ -13,7 +13,9 @@ from dataclasses import dataclass
 __all__ = ["HEAD_BYTES", "TRACES", "WRAPPERS", "FileKind", "file_kind"]
 
 HEAD_BYTES = 4096  # what `file_kind` wants to see of a file
-TRACES = frozenset({"etl", "pml", "evtx", "json", "procmon-csv", "procmon-xml", "xml"})
+TRACES = frozenset(
+    {"defender-csv", "defender-json", "etl", "pml", "evtx", "json", "procmon-csv", "procmon-xml", "xml"}
+)
 WRAPPERS = frozenset({"zip", "gz", "bz2", "xz", "zst"})
 
 _BUFFER_SIZES = range(73, (16 << 20) + 1)  # WMI_BUFFER_HEADER and a byte, to what Windows 8 and later allow
@@ -86,6 +88,7 @@ _TEXTS = (
 )  # fmt: skip
 # Names of fields that a record of an event has in some collector's form.
 _EVENT_WORDS = re.compile(r'"(?:[^"\n]*(?:event|registry|targetobject|winlog)[^"\n]*|id)"\s*:', re.IGNORECASE)
+_DEFENDER_WORDS = re.compile(r'"ActionType"\s*:\s*"Registry|AdvancedHunting-DeviceRegistryEvents')
 _PROCMON_CSV = FileKind("procmon-csv")
 _PROCMON_XML = FileKind("procmon-xml")
 _PROFILE = FileKind(
@@ -162,8 +165,11 @@ def _as_text(head: bytes) -> str | None:
 
 
 def _text_kind(text: str) -> FileKind:
-    if text.lstrip()[:1] in ("{", "[") and _EVENT_WORDS.search(text):
-        return FileKind("json")
+    if text.lstrip()[:1] in ("{", "["):
+        if _DEFENDER_WORDS.search(text) and '"RegistryKey"' in text:
+            return FileKind("defender-json")
+        if _EVENT_WORDS.search(text):
+            return FileKind("json")
     start = text.lstrip().lower()
     if start.startswith(("<?xml", "<")):
         for mark, kind in (("<procmon", _PROCMON_XML), ("<windowsperformancerecorder", _PROFILE)):
@@ -190,4 +196,6 @@ def _csv_kind(head: bytes) -> FileKind | None:
         title.strip(' "').lower() for title in re.split("[,;\t]", text.lstrip().partition("\n")[0].strip())
     }
     is_procmon = {"operation", "path"} <= titles and not titles.isdisjoint({"process name", "time of day"})
+    if {"actiontype", "registrykey"} <= titles:
+        return FileKind("defender-csv")
     return _PROCMON_CSV if is_procmon else None
