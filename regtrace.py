@@ -163,11 +163,12 @@ def ingest(
     seed: "Path | str | None" = None,
     control_set: int | None = None,
     baseline: "Sequence[Path | str]" = (),
+    merge: bool = True,
     progress: "Callable[[Progress], None] | None" = None,
 ) -> "Manifest":
     """Make the capture `target` of one or more traces and return its manifest; see `tracer.ingest.pipeline.ingest`.
 
-    Without `progress`, a notebook shows a bar.
+    What several kinds of sources report of one operation is one row, unless `merge` is False. Without `progress`, a notebook shows a bar.
     """
     from tracer.ingest.notebook import notebook_progress
     from tracer.ingest.pipeline import ingest as make_capture
@@ -180,6 +181,7 @@ def ingest(
         seed=None if seed is None else Path(seed),
         control_set=control_set,
         baseline=baseline,
+        merge=merge,
         progress=progress or notebook_progress(),
     )
 

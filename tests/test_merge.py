@@ -47,7 +47,7 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> TwoSources:
 @pytest.fixture(scope="module")
 def apart(two: TwoSources) -> Path:
     """The two sources in one capture, nothing linked."""
-    rt.ingest([two.log, two.etl], two.etl.parent / "apart.regtrace")
+    rt.ingest([two.log, two.etl], two.etl.parent / "apart.regtrace", merge=False)
     return two.etl.parent / "apart.regtrace"
 
 
@@ -114,7 +114,7 @@ def test_totals_add_up_and_sources_keep_their_entries(two: TwoSources, apart: Pa
 
 
 def test_the_order_of_the_words_does_not_matter(two: TwoSources, apart: Path, tmp_path: Path):
-    rt.ingest([two.etl, two.log], tmp_path / "b.regtrace")
+    rt.ingest([two.etl, two.log], tmp_path / "b.regtrace", merge=False)
     assert rows_of(tmp_path / "b.regtrace") == rows_of(apart)
 
 
@@ -190,6 +190,18 @@ def test_one_kind_gives_what_it_gave_before(two: TwoSources, alone: Path, tmp_pa
     }
 
 
+def test_a_log_of_one_program_is_published_as_it_is(two: TwoSources, tmp_path: Path):
+    """Whether a log holds reports of several programs is known once it is read; with one there is nothing to merge."""
+    for merge in (True, False):
+        rt.ingest(two.log, tmp_path / f"{merge}.regtrace", merge=merge)
+    files = [
+        {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+        for folder in (tmp_path / "True.regtrace", tmp_path / "False.regtrace")
+    ]
+    assert files[0] == files[1]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["False.regtrace", "True.regtrace"]
+
+
 @given(st.lists(st.lists(st.integers(-3, 6), max_size=6), min_size=1, max_size=3))
 def test_the_order_is_that_of_a_plain_sort(times: list[list[int]]):
     rows = []
@@ -207,7 +219,7 @@ def life(
     member: int, image: str | None, first: int | None = None, last: int | None = None, **more: Any
 ) -> Life:
     row = dict.fromkeys(PROCESSES.names) | {"pid": 7, "image": image, "source": "start"} | more
-    return Life(member, row, None if first is None else first * 10**9, None if last is None else last * 10**9)
+    return Life(row, None if first is None else first * 10**9, None if last is None else last * 10**9)
 
 
 SECOND = 10**9

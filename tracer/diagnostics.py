@@ -298,6 +298,14 @@ COUNTERS = {
         "Records of Sysmon's event 12 without its EventType (collectors overwrite it): a key was created or deleted, or a value "
         "deleted; which, the record does not say.",
     ),
+    "linked_reports": Counter(
+        "info", "Reports of operations that another kind of source reported too: each is a part of that row."
+    ),
+    "unlinked_reports": Counter(
+        "info",
+        "Rows of operations that another source reports as well, and that it did not report, or whose reports were not "
+        "recognised as one.",
+    ),
     "foreign_records": Counter("info", "Records of providers that are neither registry nor process."),
 }
 

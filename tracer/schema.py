@@ -203,7 +203,8 @@ EVENTS = Table(
             "JSON object of fields without a column, named as in wdm.h. For reads: the fields of the returned structure "
             "beside the value (Name, LastWriteTime, SubKeys, Values, TitleIndex if it is not 0, ...), ResultLength if not "
             "all of it was captured, and the bytes of an unknown structure as hex digits under "
-            "KeyInformation or KeyValueInformation; NULL if there are none",
+            "KeyInformation or KeyValueInformation. AlsoReportedBy: the other sources that reported the operation, with "
+            "source_id, record_offset and time_ns of each one's record. NULL if there are none",
         ),
     ),
 )
@@ -290,7 +291,8 @@ PROCESSES = Table(
         Column(
             "source",
             "text",
-            "how the process is known: start, rundown, later, seed, procmon; none if only its id is known",
+            "how the process is known: start, rundown, later, seed, procmon, or the log that names it (sysmon, ...); none "
+            "if only its id is known",
         ),
     ),
 )

@@ -97,6 +97,10 @@ def ingest(
                      help="A hive of the machine, for the state before the first event: SYSTEM, SOFTWARE, NTUSER.DAT=SID ... "
                      "Repeatable."),
     ] = None,
+    no_merge: Annotated[
+        bool,
+        typer.Option("--no-merge", help="Keep a row of each source for an operation that several kinds of sources report."),
+    ] = False,
     fail_on_loss: FailOnLoss = False,
 ) -> None:  # fmt: skip
     """Read traces and logs, name their keys, and publish a capture.
@@ -129,6 +133,7 @@ def ingest(
         control_set=control_set,
         baseline=baseline or (),
         named=options,
+        merge=not no_merge,
     )
     if not manifest.complete:
         console.warn(f"the trace is incomplete; `regtrace info {quoted(target)}` says what is missing")
@@ -206,6 +211,7 @@ def ingest_with_progress(
     control_set: int | None = None,
     named: "NamedOptions | None" = None,
     baseline: Sequence[str] = (),
+    merge: bool = True,
 ) -> "Manifest":
     """Ingest with a progress line, print a summary, and return the manifest."""
     from tracer.ingest.pipeline import ingest as publish
@@ -220,6 +226,7 @@ def ingest_with_progress(
             baseline=baseline,
             progress=line,
             named=named,
+            merge=merge,
         )
         seconds = line.elapsed
     totals = manifest.totals

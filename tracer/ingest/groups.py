@@ -12,7 +12,7 @@ from tracer.store.writer import CaptureWriter
 if TYPE_CHECKING:
     from tracer.baseline.capture_tables import Baseline
 
-__all__ = ["IngestOneKind", "Report", "group_by_kind", "known_keys"]
+__all__ = ["IngestOneKind", "Report", "group_by_kind", "known_keys", "may_be_mixed"]
 
 Report: TypeAlias = Callable[[Progress], None] | None
 # (files of one kind, where rows go, keys that other sources know, progress, sentences for the manifest)
@@ -37,3 +37,8 @@ def known_keys(baseline: "Baseline | None") -> KnownKeys:
         for root in baseline.whole_roots():
             known.add_complete(root)
     return known
+
+
+def may_be_mixed(group: Sequence[SourceFile]) -> bool:
+    """Tell whether the files of one group may hold what several sources report: logs may."""
+    return group[0].kind not in _OWN

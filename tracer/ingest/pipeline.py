@@ -25,7 +25,7 @@ from tracer.etl.reader import EtlReader
 from tracer.etl.records import Records
 from tracer.files.targets import check_apart
 from tracer.ingest.absence import OperationCounts
-from tracer.ingest.groups import Report, group_by_kind, known_keys
+from tracer.ingest.groups import Report, group_by_kind, known_keys, may_be_mixed
 from tracer.ingest.option_word import OptionWordStats
 from tracer.ingest.recording_facts import LiveFacts, place_losses
 from tracer.ingest.seed import read_seed, unchanged_objects
@@ -68,6 +68,7 @@ def ingest(
     kernels: Kernels | None = None,
     live: LiveFacts | None = None,
     named: "NamedOptions | None" = None,
+    merge: bool = True,
 ) -> Manifest:
     """Read the sources and publish them as the capture `target`.
 
@@ -85,6 +86,7 @@ def ingest(
             installed and the files are large enough to pay for loading them. The capture is the same.
         live: what else is known of the .etl files, where regtrace recorded them itself.
         named: what the user said of logs (Sysmon and others).
+        merge: make one row of what several sources report of one operation; False: each report stays a row.
 
     Raises:
         SourceError: a source is not readable as what it should be.
@@ -106,7 +108,8 @@ def ingest(
         if hives is not None:
             read += [one.hive.path for one in hives.hives]
         groups = group_by_kind(files)
-        own = hives if len(groups) == 1 else None  # of several kinds, the merge looks at them
+        is_mixed = len(groups) > 1 or (merge and may_be_mixed(groups[0]))
+        own = None if is_mixed else hives  # the merge looks at them itself
 
         def ingest_one_kind(
             group: Sequence[SourceFile],
@@ -140,7 +143,7 @@ def ingest(
             )
 
         with _no_collector(), CaptureWriter(target, force=force, sources=read) as writer:
-            if len(groups) == 1:
+            if not is_mixed:
                 return ingest_one_kind(files, writer, known_keys(hives), progress, left_out)
             from tracer.ingest.mixed import ingest_mixed
 
@@ -148,6 +151,7 @@ def ingest(
                 groups,
                 writer,
                 ingest_one_kind,
+                link=merge,
                 control_set=control_set,
                 left_out=left_out,
                 progress=progress,

@@ -9,9 +9,13 @@ different captures, and
    the other can have lived. That ends before the next process of the same id in the other's own capture starts;
 3. the other capture has no second process of which this can be said, on either side.
 
-What one of them does not say, the other does. A process of which no image is known is nobody's twin.
+A process of which no image is known is nobody's twin, unless rows prove it: all of its rows that another source reported
+as well are there of one process, the only one of its id.
+
+What one of them does not say, the other does.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -36,21 +40,22 @@ class Life:
     """One process as one capture tells it.
 
     Attributes:
-        member: number of the capture.
         row: its row of `processes`.
         first_ns: time of its first row; None where it has none.
         last_ns: time of its last row.
         earliest_ns: it cannot have lived before.
         latest_ns: it cannot have lived after.
+        image: its image, folded; None where it is unknown.
+        member: number of the capture; `join_processes` sets it.
     """
 
-    member: int
     row: dict[str, Any]
     first_ns: int | None = None
     last_ns: int | None = None
     earliest_ns: int = -_ALWAYS
     latest_ns: int = _ALWAYS
     image: str | None = field(init=False)
+    member: int = -1
 
     def __post_init__(self) -> None:
         image = self.row["image"]
@@ -63,13 +68,19 @@ class Life:
         return (min(some), max(some)) if some else None
 
 
-def join_processes(lives: Sequence[Sequence[Life]]) -> tuple[pa.Table, list[NDArray[np.int32]]]:
+def join_processes(
+    lives: Sequence[Sequence[Life]], shared_rows: Sequence[tuple[int, int]] = ()
+) -> tuple[pa.Table, list[NDArray[np.int32]]]:
     """Return the table `processes` of all captures, and for each the new process_id of each of its processes.
 
     Args:
         lives: the processes of each capture, in the order of their process_id.
+        shared_rows: pairs of processes, numbered through all captures, that two sources name for one operation.
     """
     every = [life for member in lives for life in member]
+    for number, member in enumerate(lives):
+        for life in member:
+            life.member = number
     group = _Groups(len(every))
     starts: dict[tuple[int, str, int], int] = {}
     by_pid: dict[int, list[int]] = {}
@@ -85,6 +96,8 @@ def join_processes(lives: Sequence[Sequence[Life]]) -> tuple[pa.Table, list[NDAr
             _bound(every, numbers)
             for one, other in _twins(every, numbers, group):
                 group.join(one, other)
+    for one, other in _proved(every, shared_rows):
+        group.join(one, other)
     return _table(every, group, [len(member) for member in lives])
 
 
@@ -131,6 +144,23 @@ def _twins(every: Sequence[Life], numbers: Sequence[int], group: _Groups) -> lis
             other = next(iter(others))
             if len(others) == 1 and len(fitting[other].get(every[one].member, ())) == 1:
                 pairs.append((one, other))
+    return pairs
+
+
+def _proved(every: Sequence[Life], shared_rows: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return processes without an image, each with the one that rows prove it to be."""
+    partners: dict[int, set[int]] = {}
+    for one, other in shared_rows:
+        partners.setdefault(one, set()).add(other)
+        partners.setdefault(other, set()).add(one)
+    alike = Counter((life.member, life.row["pid"]) for life in every)
+    pairs = []
+    for one, others in partners.items():
+        other = next(iter(others))
+        rival = every[other]
+        is_only = len(others) == 1 and alike[rival.member, rival.row["pid"]] == 1
+        if every[one].image is None and rival.image is not None and is_only:
+            pairs.append((one, other))
     return pairs
 
 

@@ -8,6 +8,7 @@ import contextlib
 import inspect
 import os
 import re
+import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -145,6 +146,15 @@ class CaptureWriter:
             with self._slot.publishing():
                 self._rename()
         return manifest
+
+    def publish_made(self, capture: Path) -> Manifest:
+        """Rename a whole capture into place that was made beside the target; what was written here is dropped."""
+        with _disk(self.target):
+            shutil.rmtree(self._partial)
+            capture.rename(self._partial)
+            with self._slot.publishing():
+                self._rename()
+        return Manifest.load(self.target)
 
     def _rename(self) -> None:
         place, replaced = self._slot.path, self._workspace.replaced
