@@ -10,6 +10,7 @@ import pandas as pd
 import pml_writer as pml
 import pyarrow.parquet as pq
 import pytest
+from procmon_csv import csv_text
 from schema_rules import broken_rules
 from sysmon_records import as_lines, event
 from test_merge import rows_of
@@ -271,3 +272,27 @@ def test_two_writes_are_not_one(tmp_path: Path):
     assert [(row["operation"], list(also(row))) for row in rows] == [
         ("OpenKey", []), ("SetValueKey", []), ("SetValueKey", ["sysmon"]),
     ]  # fmt: skip
+
+
+def test_logs_alone_are_linked_too(tmp_path: Path):
+    """An export of Procmon and Sysmon's events are one kind of source, logs; they report one write all the same."""
+    row = {
+        "Date & Time": "7/13/2020 1:18:10 PM",
+        "Time of Day": "1:18:10.7752429 PM",
+        "PID": "1234",
+        "Operation": "RegSetValue",
+    }
+    row |= {
+        "Path": KEY + "\\v",
+        "Result": "SUCCESS",
+        "Detail": "Type: REG_DWORD, Length: 4, Data: 1",
+        "Duration": "0.0000012",
+    }
+    (tmp_path / "Logfile.CSV").write_text(csv_text([row]))
+    log = record("SetValue", KEY + "\\v", 0, UtcTime="2020-07-13 13:18:10.775", Details="DWORD (0x00000001)")
+    (tmp_path / "log.jsonl").write_text(as_lines([log]))
+    rt.ingest([tmp_path / "log.jsonl", tmp_path / "Logfile.CSV"], tmp_path / "x.regtrace")
+    (found,) = rows_of(tmp_path / "x.regtrace")
+    assert (found["source"], list(also(found)), found["data"]) == ("procmon-csv", ["sysmon"], ONE)
+    rt.ingest([tmp_path / "log.jsonl", tmp_path / "Logfile.CSV"], tmp_path / "y.regtrace", merge=False)
+    assert len(rows_of(tmp_path / "y.regtrace")) == 2

@@ -123,7 +123,9 @@ def ingest(
     if each_host and baseline:
         raise UsageError("a hive is of one machine; give --host and --baseline, one capture at a time")
     if each_host:
-        _ingest_each_host(sources, target, force=force, options=options, control_set=control_set)
+        _ingest_each_host(
+            sources, target, force=force, options=options, control_set=control_set, merge=not no_merge
+        )
         return
     manifest = ingest_with_progress(
         sources,
@@ -176,7 +178,13 @@ def _day(text: str) -> date:
 
 
 def _ingest_each_host(
-    sources: list[Path], folder: Path, *, force: bool, options: "NamedOptions | None", control_set: int | None
+    sources: list[Path],
+    folder: Path,
+    *,
+    force: bool,
+    options: "NamedOptions | None",
+    control_set: int | None,
+    merge: bool,
 ) -> None:
     """Make a folder with a capture for each computer that the logs are of."""
     from dataclasses import replace
@@ -197,6 +205,7 @@ def _ingest_each_host(
             force=force,
             control_set=control_set,
             named=replace(options, host=host),
+            merge=merge,
         )
     console.say(f"{folder}: {plural(len(hosts), 'capture')}, one for each computer")
     console.hint(f"regtrace info {quoted(folder)}", f"regtrace who {quoted(folder)}")
