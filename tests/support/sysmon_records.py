@@ -106,7 +106,32 @@ def _powershell(number: int, data: dict[str, str]) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _wazuh(number: int, data: dict[str, str]) -> dict[str, Any]:
+    """Wazuh: names with a small first letter; in an answer of its index."""
+    system = {
+        "eventID": str(number), "providerName": "Microsoft-Windows-Sysmon", "computer": "pc1.example",
+        "systemTime": "2024-05-06T07:08:09.3000000Z", "processID": "99",
+    }  # fmt: skip
+    own = {name[0].lower() + name[1:]: value for name, value in data.items()}
+    return {"_index": "x", "_source": {"data": {"win": {"system": system, "eventdata": own}}}}
+
+
+def _listed(number: int, data: dict[str, str]) -> dict[str, Any]:
+    """A converter of XML that keeps elements with attributes as they are."""
+    record = _evtx_dump(number, {})
+    record["Event"]["EventData"] = {"Data": [{"@Name": name, "#text": value} for name, value in data.items()]}
+    return record
+
+
+def _xml_inside(number: int, data: dict[str, str]) -> dict[str, Any]:
+    """A table whose column holds the event's data as XML."""
+    inside = "".join(f'<Data Name="{name}">{escape(value)}</Data>' for name, value in data.items())
+    return {"EventID": number, "Source": "Microsoft-Windows-Sysmon", "Computer": "pc1.example",
+            "EventData": f"<DataItem><EventData>{inside}</EventData></DataItem>"}  # fmt: skip
+
+
 SHAPES = {
+    "wazuh": _wazuh, "listed": _listed, "xml inside": _xml_inside,
     "evtx_dump": _evtx_dump, "flat": _flat, "nxlog": _nxlog, "winlogbeat": _winlogbeat, "dotted": _dotted,
     "powershell": _powershell,
 }  # fmt: skip

@@ -11,19 +11,22 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from tracer.errors import UsageError
+from tracer.logs.nested_fields import NESTED
 
-__all__ = ["EVENT_FIELDS", "RARE_FIELDS", "FieldPaths", "data_paths", "read_fields"]
+__all__ = ["EVENT_FIELDS", "RARE_FIELDS", "WRAPPERS", "FieldPaths", "data_paths", "read_fields"]
 
 FieldPaths = Mapping[str, tuple[str, ...]]
 
-# Where the fields below an event's EventData are, with the field's name in place of *.
+# Objects around a record in the answers of Elasticsearch and Splunk.
+WRAPPERS = ("_source", "result")
+# Where the fields below an event's EventData are, with the field's name in place of *, or of ~ with a small first letter (Wazuh).
 _DATA = (
     "Event.EventData.*",
     "winlog.event_data.*",
     "*",
     "EventData.*",
     "event_data.*",
-    "data.win.eventdata.*",
+    "data.win.eventdata.~",
 )
 
 # What the header of an event says (its element System).
@@ -34,7 +37,7 @@ _SYSTEM: FieldPaths = {
     ),
     "Provider": (
         "Event.System.Provider.#attributes.Name", "Event.System.Provider.@Name", "winlog.provider_name",
-        "winlog.channel", "SourceName", "ProviderName", "Provider", "source_name", "event.provider",
+        "winlog.channel", "SourceName", "ProviderName", "Provider", "source_name", "event.provider", "Source",
         "Event.System.Channel", "Channel", "LogName", "log_name", "data.win.system.providerName",
     ),
     "Computer": (
@@ -70,18 +73,27 @@ _DATA_NAMES = (
 
 def data_paths(name: str) -> tuple[str, ...]:
     """Return the paths of a field of an event's EventData, in order."""
-    return (*(form.replace("*", name) for form in _DATA), *_ALSO.get(name, ()))
+    small = name[0].lower() + name[1:]
+    return (*(form.replace("*", name).replace("~", small) for form in _DATA), *_ALSO.get(name, ()))
 
 
 # The message of an event repeats its fields, so it is long, and wanted only where a field of Sysmon's is lost or overwritten.
+_NESTED = (
+    "Event.EventData", "EventData", "winlog.event_data", "event_data", "Event.UserData", "_raw", "xml", "event_xml", "Event",
+)  # fmt: skip
 RARE_FIELDS = {
+    # The data as a list, or as XML in a string (`tracer.logs.nested_fields`).
+    NESTED: (
+        _NESTED,
+        "TargetObject IS NULL AND ObjectName IS NULL AND (EventID IS NULL OR EventID IN ('12', '13', '14', '4656', '4657', '4663'))",
+    ),
     "Message": (
         _MESSAGE,
         (
             "(EventID IN ('12', '13', '14') OR EventID IS NULL) AND (UtcTime IS NULL OR ProcessGuid IS NULL OR Image IS NULL "
             "OR TargetObject IS NULL OR EventType IS NULL OR NOT regexp_matches(EventType, '(?i)(Key|Value)$'))"
         ),
-    )
+    ),
 }
 EVENT_FIELDS: FieldPaths = {**_SYSTEM, **{name: data_paths(name) for name in _DATA_NAMES}}
 

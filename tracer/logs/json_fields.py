@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from tracer.columns.arrays import from_texts
 from tracer.diagnostics import Diagnostics
-from tracer.logs.field_paths import FieldPaths
+from tracer.logs.field_paths import WRAPPERS, FieldPaths
 from tracer.logs.json_texts import JsonTexts
 from tracer.registry.text import escape_name
 
@@ -81,8 +81,17 @@ class JsonFields:
     def _extract(self, texts: pa.Array, offsets: pa.Array) -> pa.Table:
         """Return the fields of objects that are JSON."""
         rows = pa.table({"json": texts, "offset": offsets})
-        names = self._ask("SELECT DISTINCT unnest(json_keys(json)) FROM rows", rows).column(0)
-        return self._ask(self._statement(set(names.to_pylist())), rows)
+        names = self._names(rows)
+        for wrapper in names & set(WRAPPERS):
+            inside = f"json_extract(json, {_literal(_json_path([wrapper]))})"
+            unwrapped = f"CASE WHEN json_type({inside}) = 'OBJECT' THEN CAST({inside} AS VARCHAR) ELSE json END AS json"
+            rows = self._ask(f'SELECT {unwrapped}, "offset" FROM rows', rows)
+            names = self._names(rows)
+        return self._ask(self._statement(names), rows)
+
+    def _names(self, rows: pa.Table) -> set[str]:
+        """Return the names of the outermost level of any object."""
+        return set(self._ask("SELECT DISTINCT unnest(json_keys(json)) FROM rows", rows).column(0).to_pylist())
 
     def _statement(self, present: Container[str]) -> str:
         """Return the SQL that takes all fields out of `rows`, by the paths whose first name is `present`."""

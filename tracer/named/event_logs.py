@@ -12,6 +12,7 @@ from tracer.logs.ahead import map_ahead, work_ahead
 from tracer.logs.field_paths import EVENT_FIELDS, RARE_FIELDS
 from tracer.logs.json_fields import JsonFields
 from tracer.logs.json_texts import JsonTexts, json_texts
+from tracer.logs.nested_fields import NESTED, with_nested
 from tracer.logs.utf8 import read_utf8
 from tracer.logs.xml_events import xml_events
 from tracer.named.context import NamedContext
@@ -40,7 +41,7 @@ def json_rows(
     with closing(JsonFields(paths, diagnostics, RARE_FIELDS)) as parser:
         texts = json_texts(read_utf8(file.path, diagnostics, size), diagnostics)
         for fields in map_ahead(parser.table, texts):
-            yield from event_rows(fields, context, diagnostics)
+            yield from event_rows(with_nested(fields), context, diagnostics)
 
 
 def xml_rows(
@@ -48,7 +49,9 @@ def xml_rows(
 ) -> Iterator[NamedRows]:
     """Yield the registry operations of a log whose records are XML elements; arguments as for `json_rows`."""
     for fields in xml_events(
-        read_utf8(file.path, diagnostics, size), [*EVENT_FIELDS, *RARE_FIELDS], diagnostics
+        read_utf8(file.path, diagnostics, size),
+        [*EVENT_FIELDS, *(RARE_FIELDS.keys() - {NESTED})],
+        diagnostics,
     ):
         yield from event_rows(fields, context, diagnostics)
 
@@ -71,7 +74,7 @@ def evtx_rows(
                 texts = JsonTexts(batch["json"].cast(pa.string()), batch["offset"].to_numpy())
                 nothing = pa.nulls(batch.num_rows, pa.string())
                 table = parser.table(texts)
-                for name in RARE_FIELDS:
+                for name in RARE_FIELDS.keys() - {NESTED}:
                     table = table.append_column(name, nothing.slice(0, table.num_rows))
                 yield table
 
