@@ -306,6 +306,17 @@ COUNTERS = {
         "Rows of operations that another source reports as well, and that it did not report, or whose reports were not "
         "recognised as one.",
     ),
+    "raw_missing_field": Counter(
+        "warning",
+        "Decoded records that lack a field, or give a number that is none: what the provider logged behind it is unknown.",
+    ),
+    "raw_odd_data": Counter(
+        "warning",
+        "Captured bytes in decoded records that are left out, or in a form that does not fit their count; they are unknown.",
+    ),
+    "raw_odd_list": Counter(
+        "warning", "Decoded records whose list of values cannot be read; their fields are unknown."
+    ),
     "foreign_records": Counter("info", "Records of providers that are neither registry nor process."),
 }
 

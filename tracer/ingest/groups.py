@@ -1,4 +1,4 @@
-"""Groups of sources that are read together: .etl files, Procmon logs, and logs of named sources."""
+"""Groups of sources that are read together: .etl files, ETW records as text, Procmon logs, and logs of named sources."""
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeAlias
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from tracer.named.targets import KnownKeys
 from tracer.progress import Progress
 from tracer.sources.inputs import SourceFile
+from tracer.sources.kinds import RAW_ETW
 from tracer.store.manifest import Manifest
 from tracer.store.writer import CaptureWriter
 
@@ -19,13 +20,13 @@ Report: TypeAlias = Callable[[Progress], None] | None
 IngestOneKind: TypeAlias = Callable[
     [Sequence[SourceFile], CaptureWriter, KnownKeys, Report, list[str]], Manifest
 ]
-_OWN = ("etl", "pml")  # the other kinds are logs of named sources
+_OWN = (frozenset({"etl"}), RAW_ETW, frozenset({"pml"}))  # the other kinds are logs of named sources
 
 
 def group_by_kind(files: Sequence[SourceFile]) -> list[list[SourceFile]]:
     """Return the files of each group; logs come last, because keys of the others help to read their paths."""
-    groups = [[file for file in files if file.kind == kind] for kind in _OWN]
-    groups.append([file for file in files if file.kind not in _OWN])
+    groups = [[file for file in files if file.kind in kinds] for kinds in _OWN]
+    groups.append([file for file in files if not any(file.kind in kinds for kinds in _OWN)])
     return [group for group in groups if group]
 
 

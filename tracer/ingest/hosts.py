@@ -10,6 +10,8 @@ from tracer.errors import UsageError
 from tracer.named.context import NamedContext, NamedOptions
 from tracer.named.ingest import READERS
 from tracer.progress import Progress
+from tracer.raw.forms import FORMS
+from tracer.raw.reader import raw_computers
 from tracer.sources.inputs import open_sources
 
 __all__ = ["find_hosts"]
@@ -30,14 +32,19 @@ def find_hosts(
     """
     context = NamedContext(replace(options, host=None))
     with open_sources(sources, progress=progress) as found:
-        others = [file.shown for file in found.files if file.kind not in READERS]
+        others = [file.shown for file in found.files if file.kind not in READERS and file.kind not in FORMS]
         if others:
             raise UsageError(f"{others[0]}: --each-host is for logs of several computers; a trace is of one")
         total = sum(file.path.stat().st_size for file in found.files)
         for file in found.files:
-            rows = 0
-            for batch in READERS[file.kind](file, file.path.stat().st_size, context, Diagnostics()):
-                rows += batch.num_rows
+            rows, size = 0, file.path.stat().st_size
+            batches = (
+                raw_computers(file, size, context)
+                if file.kind in FORMS
+                else READERS[file.kind](file, size, context, Diagnostics())
+            )
+            for batch in batches:
+                rows += len(batch)
                 if progress:
                     progress(Progress(0, total, rows))
     names = context.hosts.names

@@ -3,7 +3,7 @@
 import gc
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,6 +44,7 @@ from tracer.rows.processes import ProcessTable
 from tracer.schema import COUNTERS, LOSSES, SIMULATED_NAME
 from tracer.sources.description import FileState, Source, sha256_of_first
 from tracer.sources.inputs import SourceFile, open_sources
+from tracer.sources.kinds import RAW_ETW
 from tracer.sources.machines import check_one_machine, etl_machine
 from tracer.sources.notes import notes
 from tracer.store.manifest import Manifest
@@ -51,9 +52,10 @@ from tracer.store.writer import PART_ROWS, ROW_GROUP, CaptureWriter
 
 if TYPE_CHECKING:
     from tracer.baseline.capture_tables import Baseline
+    from tracer.ingest.record_reader import RecordReader
     from tracer.named.context import NamedOptions
 
-__all__ = ["Progress", "ingest"]
+__all__ = ["EtlIngest", "Progress", "ingest"]
 
 
 def ingest(
@@ -73,7 +75,7 @@ def ingest(
     """Read the sources and publish them as the capture `target`.
 
     Args:
-        sources: .etl files, Procmon .pml files and logs (Sysmon's events as JSON) of one machine, merged by time; their
+        sources: .etl files, ETW records as text, Procmon's logs and event logs of one machine, merged by time; their
             kinds are detected by content. Also folders of them, .zip archives, files packed as .gz, .bz2, .xz or .zst, pipes, and `-` for standard input.
         target: the capture directory to make.
         force: replace an existing capture.
@@ -101,8 +103,10 @@ def ingest(
     check_apart(target, [*paths, *([seed] if seed is not None else [])])  # before anything is unpacked
     hives = _open_hives(baseline)
     with open_sources(paths, folder=target.parent, progress=progress) as found:
-        if seed is not None and not any(file.kind == "etl" for file in found.files):
-            raise UsageError("a seed table names the objects of .etl files; other sources hold names already")
+        if seed is not None and not any(file.kind in {"etl", *RAW_ETW} for file in found.files):
+            raise UsageError(
+                "a seed table names the objects of .etl files and ETW records; other sources hold names already"
+            )
         files, left_out = found.without_copies(), found.left_out
         read = [*paths, *(file.path for file in files), *([seed] if seed is not None else [])]
         if hives is not None:
@@ -119,8 +123,12 @@ def ingest(
             more: list[str],
         ) -> Manifest:
             if group[0].kind == "etl":
-                return _EtlIngest(
-                    list(group), more, into, seed, control_set, report, kernels, live, own
+                return EtlIngest(list(group), more, into, seed, control_set, report, kernels, live, own).run()
+            if group[0].kind in RAW_ETW:
+                from tracer.ingest.raw import RawIngest
+
+                return RawIngest(
+                    list(group), more, into, seed, control_set, report, kernels, None, own, named
                 ).run()
             if group[0].kind == "pml":
                 from tracer.pml.ingest import ingest_pml
@@ -179,8 +187,8 @@ def _no_collector() -> Iterator[None]:
             gc.enable()
 
 
-class _EtlIngest:
-    """One run over .etl files."""
+class EtlIngest:
+    """One run over .etl files; `tracer.ingest.raw` runs it over their records as text."""
 
     def __init__(
         self,
@@ -214,23 +222,13 @@ class _EtlIngest:
         self.last_ns: dict[int, int] = {}
 
     def run(self) -> Manifest:
+        """Read the files, and publish the capture."""
         with (
             ThreadPoolExecutor(1, "regtrace-sha256") as hashing,
-            EtlReader(
-                self.paths, [Diagnostics() for _ in self.paths], reuse=True, kernels=self.kernels.read
-            ) as reader,
+            self.open() as reader,
         ):
-            self.diagnostics = reader.diagnostics
-            check_one_machine([etl_machine(trace.name, trace.header) for trace in reader.sources])
-            self.states = {trace.path: FileState.of(trace.file) for trace in reader.sources}
-            self.sizes = {
-                trace.path: trace.at + trace.size for trace in reader.sources
-            }  # the last trace ends with the file
-            self.digests = {
-                trace.path: hashing.submit(sha256_of_first, trace.file, self.sizes[trace.path])
-                for trace in reader.sources
-                if not trace.at
-            }
+            self.diagnostics, self.reader = reader.diagnostics, reader
+            self.note_files(hashing)
             self.losses, self.losses_known = LossTimes([]), 0
             self.names, self.tree = self.kernels.name_table(), self.kernels.resolve.key_tree()
             self.resolver = Resolver(self.tree, self.names.texts, self.losses, self.kernels.resolve)
@@ -239,7 +237,7 @@ class _EtlIngest:
                 reader.losses[:] = place_losses(reader.losses, self.live.losses)
             addresses, seeded = self._read_seed()
             if addresses:
-                self.resolver.seed(addresses, seeded, min(header.start_ns for header in reader.headers))
+                self.resolver.seed(addresses, seeded, self.begin_ns())
             for records in reader:
                 self._batch(reader, records)
                 if self.progress:
@@ -249,6 +247,44 @@ class _EtlIngest:
             manifest = self._publish(reader)
         note_compiled(self.kernels)
         return manifest
+
+    def open(self) -> AbstractContextManager["RecordReader"]:
+        """Return what reads the files."""
+        diagnostics = [Diagnostics() for _ in self.paths]
+        return EtlReader(self.paths, diagnostics, reuse=True, kernels=self.kernels.read)
+
+    def note_files(self, hashing: ThreadPoolExecutor) -> None:
+        """Check that the files are of one machine, note what they are now, and begin their digests."""
+        traces = self.reader.sources
+        check_one_machine([etl_machine(trace.name, trace.header) for trace in traces])
+        self.states = {trace.path: FileState.of(trace.file) for trace in traces}
+        self.sizes = {
+            trace.path: trace.at + trace.size for trace in traces
+        }  # the last one ends with the file
+        self.digests = {
+            trace.path: hashing.submit(sha256_of_first, trace.file, self.sizes[trace.path])
+            for trace in traces
+            if not trace.at
+        }
+
+    def begin_ns(self) -> int:
+        """Return when the recording began, in UTC nanoseconds."""
+        return min(header.start_ns for header in self.reader.headers)
+
+    def clock(self) -> tuple[int | None, str]:
+        """Return the build of Windows, where that is known, and the clock of the times."""
+        return self.reader.headers[0].build, self.reader.headers[0].clock
+
+    def host(self) -> str | None:
+        """Return the computer's name; no .etl says it."""
+        return None
+
+    def count_files(self) -> None:
+        """Count what is odd about the files themselves."""
+        for trace, each in zip(self.reader.sources, self.diagnostics, strict=True):
+            if not trace.at:
+                each.count("copied_source", len(self.files[trace.path].copies))
+                each.count("source_changed", int(self._has_changed(trace)))
 
     def _say(self, sentence: str) -> None:
         if self.progress:
@@ -261,7 +297,7 @@ class _EtlIngest:
             return [], []
         return unchanged_objects(self.paths, *self.live.seed, self.live.seed_ns or 0)
 
-    def _batch(self, reader: EtlReader, records: Records) -> None:
+    def _batch(self, reader: "RecordReader", records: Records) -> None:
         self.records += len(records)
         self._note_times(records)
         operations = decode_operations(
@@ -315,7 +351,7 @@ class _EtlIngest:
             self.first_ns.setdefault(number, int(times.min()))
             self.last_ns[number] = max(int(times.max()), self.last_ns.get(number, int(times.max())))
 
-    def _note_foreign(self, reader: EtlReader, records: Records, operations: Operations) -> None:
+    def _note_foreign(self, reader: "RecordReader", records: Records, operations: Operations) -> None:
         strange = np.array([name not in PROVIDER_NAMES for name in reader.providers] + [True])
         foreign = strange.take(records.provider)  # -1, no provider, is the last
         rundown = np.flatnonzero(PlanTables.operation[operations.plan] == ABSENT)
@@ -326,7 +362,7 @@ class _EtlIngest:
                 found.count("rundown_records", int(mine[operations.rows[rundown]].sum()))
 
     def _assign_processes(
-        self, reader: EtlReader, records: Records, operations: Operations, order: Order
+        self, reader: "RecordReader", records: Records, operations: Operations, order: Order
     ) -> NDArray[np.int32]:
         found = process_records(records, operations, reader.providers)
         rows = operations.rows[order]
@@ -340,7 +376,7 @@ class _EtlIngest:
 
     def _pair_reports(
         self,
-        reader: EtlReader,
+        reader: "RecordReader",
         records: Records,
         operations: Operations,
         order: Order,
@@ -372,7 +408,7 @@ class _EtlIngest:
             if isinstance(number, int) and self.control_set is None:
                 self.control_set = number
 
-    def _publish(self, reader: EtlReader) -> Manifest:
+    def _publish(self, reader: "RecordReader") -> Manifest:
         writer, found = self.writer, self.diagnostics[0]
         writer.append("handles", [self.resolver.handles.finish()])
         self.tree.bind_same()
@@ -394,10 +430,7 @@ class _EtlIngest:
         found.count("unnamed_objects", len(self.tree.objects) - later)
         found.count("key_too_long", len(self.tree.too_long))
         found.count("seed_conflict", self.resolver.seed_conflicts)
-        for trace, each in zip(reader.sources, self.diagnostics, strict=True):
-            if not trace.at:
-                each.count("copied_source", len(self.files[trace.path].copies))
-                each.count("source_changed", int(self._has_changed(trace)))
+        self.count_files()
         losses = [
             {"source_id": loss.source, **{n: getattr(loss, n) for n in LOSSES.names if n != "source_id"}}
             for loss in [*reader.losses, *reader.set_backs(), *(self.live.blind if self.live else ())]
@@ -410,8 +443,11 @@ class _EtlIngest:
         rows = [row for number, counters in enumerate(self.diagnostics) for row in counters.rows(number)]
         rows += whole.rows(None)
         writer.append_rows("diagnostics", rows)
-        header = reader.headers[0]
+        build, clock = self.clock()
+        host = self.host()
         settings: dict[str, Any] = {"seed": self.seed.name if self.seed else None}
+        if host is not None:
+            settings["host"] = host
         copies = {file.name: list(file.copies) for file in self.files.values() if file.copies}
         if copies:
             settings["copies"] = copies
@@ -433,10 +469,10 @@ class _EtlIngest:
         return writer.publish(
             Manifest(
                 complete=not reader.losses and not lossy,
-                windows_build=header.build,
-                clock=header.clock,
+                windows_build=build,
+                clock=clock,
                 control_set=self.control_set,
-                sources=[*(self._source(number, reader) for number in range(len(reader.sources))), *hives],
+                sources=[*(self.source(number) for number in range(len(reader.sources))), *hives],
                 settings=settings,
                 totals={
                     "events": self.events,
@@ -453,8 +489,9 @@ class _EtlIngest:
         state = self.states[trace.path]
         return state.size != self.sizes[trace.path] or FileState.of(trace.file) != state
 
-    def _source(self, number: int, reader: EtlReader) -> dict[str, Any]:
-        trace = reader.sources[number]
+    def source(self, number: int) -> dict[str, Any]:
+        """Return a source's entry in the manifest."""
+        trace = self.reader.sources[number]
         file, header = self.files[trace.path], trace.header
         facts = asdict(header)
         facts["version"] = ".".join(map(str, header.version))

@@ -10,11 +10,15 @@ import struct
 import zlib
 from dataclasses import dataclass
 
-__all__ = ["HEAD_BYTES", "TRACES", "WRAPPERS", "FileKind", "file_kind"]
+__all__ = ["HEAD_BYTES", "RAW_ETW", "TRACES", "WRAPPERS", "FileKind", "file_kind"]
 
 HEAD_BYTES = 4096  # what `file_kind` wants to see of a file
-TRACES = frozenset(
-    {"defender-csv", "defender-json", "etl", "pml", "evtx", "json", "procmon-csv", "procmon-xml", "xml"}
+RAW_ETW = frozenset({"etw-json"})  # records of ETW that a tool decoded to text
+TRACES = (
+    frozenset(
+        {"defender-csv", "defender-json", "etl", "pml", "evtx", "json", "procmon-csv", "procmon-xml", "xml"}
+    )
+    | RAW_ETW
 )
 WRAPPERS = frozenset({"zip", "gz", "bz2", "xz", "zst"})
 
@@ -89,6 +93,16 @@ _TEXTS = (
 # Names of fields that a record of an event has in some collector's form.
 _EVENT_WORDS = re.compile(r'"(?:[^"\n]*(?:event|registry|targetobject|winlog)[^"\n]*|id)"\s*:', re.IGNORECASE)
 _DEFENDER_WORDS = re.compile(r'"ActionType"\s*:\s*"Registry|AdvancedHunting-DeviceRegistryEvents')
+# What only decoded records of ETW have: fields of the registry's providers, or one of their names or GUIDs as a value.
+_ETW_PROVIDERS = (
+    r"\{?(?:70eb4f03-c1de-4f73-a051-33d13d5413bd|22fb2cd6-0e7b-422b-a0c7-2fad1fd0e716|ae53722e-c863-11d2-8659-00c04fa321a1"
+    r"|3d6fa8d0-fe05-11d0-9dda-00c04fd7ba7c|9e814aad-3204-11d2-9a82-006008a86939)\}?"
+    r"|microsoft-windows-kernel-(?:registry|process)|nt[ -]kernel[ -]logger|windows kernel"
+)
+_ETW_JSON = re.compile(
+    r'"(?:keyobject|baseobject|keyhandle|kerneleventtype|xmleventdata)"\s*:|"(?:' + _ETW_PROVIDERS + ')"',
+    re.IGNORECASE,
+)
 _PROCMON_CSV = FileKind("procmon-csv")
 _PROCMON_XML = FileKind("procmon-xml")
 _PROFILE = FileKind(
@@ -168,6 +182,8 @@ def _text_kind(text: str) -> FileKind:
     if text.lstrip()[:1] in ("{", "["):
         if _DEFENDER_WORDS.search(text) and '"RegistryKey"' in text:
             return FileKind("defender-json")
+        if _ETW_JSON.search(text):
+            return FileKind("etw-json")
         if _EVENT_WORDS.search(text):
             return FileKind("json")
     start = text.lstrip().lower()
