@@ -97,7 +97,7 @@ def test_a_recording_equals_the_ingest_of_its_trace_files(
 ):
     """Parts and chunks of a tenth: of 100,000 events there are as many as otherwise of a million."""
     if parts > 1:
-        monkeypatch.setattr("tracer.ingest.pipeline.PART_ROWS", PART_ROWS // 10)
+        monkeypatch.setattr("tracer.ingest.etl.PART_ROWS", PART_ROWS // 10)
         monkeypatch.setitem(EtlReader.__init__.__kwdefaults__, "chunk_bytes", CHUNK_BYTES // 10)
     trace = make_trace(tmp_path / "sim.etl", events=events)
     manifest = recorded(etw_service, machine, trace, tmp_path / "live.regtrace", keep_etl=True)

@@ -19,7 +19,7 @@ def capture(tmp_path_factory) -> Capture:
     folder = tmp_path_factory.mktemp("ranges")
     simulate(folder / "a.etl", SimulationOptions(events=1500), truth=False)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tracer.ingest.pipeline.PART_ROWS", 400)
+        patch.setattr("tracer.ingest.etl.PART_ROWS", 400)
         ingest([folder / "a.etl"], folder / "a.regtrace")
     with open_capture(folder / "a.regtrace") as opened:
         yield opened

@@ -85,7 +85,7 @@ def expected(trace) -> dict[str, str]:
 @pytest.fixture
 def small_parts(monkeypatch) -> None:
     """Make several parts of a small trace."""
-    monkeypatch.setattr("tracer.ingest.pipeline.PART_ROWS", 4000)
+    monkeypatch.setattr("tracer.ingest.etl.PART_ROWS", 4000)
     monkeypatch.setattr(
         "tracer.etl.reader.EtlReader.__init__.__kwdefaults__", {"chunk_bytes": 1 << 19}, raising=True
     )
@@ -127,7 +127,7 @@ def test_parts_follow_each_other_and_say_what_they_hold(tmp_path, trace):
 def test_a_part_is_few_row_groups_of_the_same_size_in_which_the_pages_of_a_key_are_found(
     tmp_path, trace, monkeypatch
 ):
-    monkeypatch.setattr("tracer.ingest.pipeline.ROW_GROUP", 15_000)
+    monkeypatch.setattr("tracer.ingest.etl.ROW_GROUP", 15_000)
     manifest = ingest([trace], tmp_path / "a.regtrace")
     (part,) = manifest.parts
     found = pq.read_metadata(tmp_path / "a.regtrace" / part["file"])

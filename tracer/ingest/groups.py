@@ -42,4 +42,4 @@ def known_keys(baseline: "Baseline | None") -> KnownKeys:
 
 def may_be_mixed(group: Sequence[SourceFile]) -> bool:
     """Tell whether the files of one group may hold what several sources report: logs may."""
-    return group[0].kind not in _OWN
+    return not any(group[0].kind in kinds for kinds in _OWN)
