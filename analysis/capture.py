@@ -16,6 +16,7 @@ from analysis.engine.connection import answer, engine_errors
 from analysis.engine.fetch import to_frame
 from analysis.filters import Codes, Filters, Words, below
 from analysis.questions import (
+    coverage,
     errors,
     handles,
     history,
@@ -285,6 +286,24 @@ class Questions(Generic[_Answer]):
 
         asked = below(self._asked(key=key, value=value, **filters), under)
         return self._answer(changes.query(self._context, asked, fold=fold, limit=limit))
+
+    @shows_filters
+    def coverage(
+        self, key: Words = None, *, limit: int | None = None, **filters: "Unpack[ValueFilters]"
+    ) -> _Answer:
+        """Return which source reported which operations, and of how many what is known.
+
+        The columns are those of `analysis.answers.coverage.coverage`.
+
+        Args:
+            key: a key or pattern, or several; None for all.
+            limit: the first so many rows; None for all.
+            filters: which rows count.
+
+        Raises:
+            UsageError: a filter cannot be understood.
+        """
+        return self._answer(coverage.query(self._context, self._asked(key=key, **filters), limit=limit))
 
     @shows_filters
     def hot(

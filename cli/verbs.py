@@ -29,6 +29,7 @@ GROUPS = {
         "changes": "Print the net changes, and write .reg files that undo them.",
         "who": "Print which processes wrote, read, opened or missed a key.",
         "baseline": "Print where hives and trace differ, and what hives tell.",
+        "coverage": "Print which source reported which operations.",
         "diff": "Compare two captures, or two intervals of one.",
     },
     "Ask what it cost": {

@@ -21,6 +21,7 @@ QUESTIONS = (
     "keys",
     "hot",
     "tree",
+    "coverage",
     "errors",
     "redundant",
     "slow",

@@ -26,6 +26,7 @@ QUESTIONS: dict[str, Callable[[Capture], pd.DataFrame]] = {
     "tree under": lambda capture: capture.tree(under=SOFTWARE, depth=1, sort="events"),
     "handles by key": lambda capture: capture.handles(by="key", min_count=2),
     "redundant": lambda capture: capture.redundant(),
+    "coverage": lambda capture: capture.coverage(),
     "errors": lambda capture: capture.errors(),
     "keys under": lambda capture: capture.keys(under=SOFTWARE, operation="write"),
 }

@@ -48,6 +48,8 @@ def usual(capture: rt.Capture) -> list[Callable[[], object]]:
         *(lambda b=by, s=sort: capture.hot(by=b, sort=s) for by in HOT_BY for sort in HOT_SORTS),
         *(lambda b=by: capture.hot(by=b, process=PROCESS) for by in HOT_BY),
         lambda: capture.hot(by="storm"),
+        lambda: capture.coverage(),
+        lambda: capture.coverage(process=PROCESS),
         *(lambda s=sort: capture.tree(sort=s) for sort in TREE_SORTS[:2]),
         *(lambda d=depth: capture.tree(depth=d) for depth in range(4)),
         lambda: capture.tree(under=KEY),

@@ -7,6 +7,7 @@ from ibis.expr.types import Table
 
 from analysis.answers.changes import touched_values_and_keys
 from analysis.answers.counts import measured
+from analysis.answers.coverage import coverage
 from analysis.answers.diff import candidates, side
 from analysis.answers.errors import errors
 from analysis.answers.evidence import evidence
@@ -121,6 +122,7 @@ ANSWERS: dict[str, Callable[[Tables], Table]] = {
     "changes": lambda tables: touched_values_and_keys(
         *of(tables, "stored_events", "keys", "processes")
     ).order_by("key_id", "value", "first_sequence"),
+    "coverage": lambda tables: coverage(*of(tables, "stored_events", "keys"), also=("sysmon",)),
     "errors": lambda tables: errors(*of(tables, "stored_events", "keys", "processes", "stored_events")),
     "search_chains": lambda tables: search_chains(*of(tables, "stored_events", "keys")).order_by("sequence"),
     "slow": lambda tables: time_spent(timed(tables)),
