@@ -64,7 +64,7 @@ from tracer.errors import (  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-    from datetime import datetime
+    from datetime import date, datetime, tzinfo
 
     from analysis.capture import Capture, Dataset
     from analysis.charts import figures as plot
@@ -77,6 +77,7 @@ if TYPE_CHECKING:
     from tracer.callbacks.registrations import Registrations
     from tracer.ingest.pipeline import Progress
     from tracer.live.monitor import Monitor
+    from tracer.named.context import NamedOptions
     from tracer.registry.values import decode_value
     from tracer.simulate import SimulationOptions, Summary
     from tracer.store.manifest import Manifest
@@ -164,11 +165,27 @@ def ingest(
     control_set: int | None = None,
     baseline: "Sequence[Path | str]" = (),
     merge: bool = True,
+    host: str | None = None,
+    fields: "Path | str | None" = None,
+    day: "date | None" = None,
+    zone: "tzinfo | None" = None,
     progress: "Callable[[Progress], None] | None" = None,
 ) -> "Manifest":
-    """Make the capture `target` of one or more traces and return its manifest; see `tracer.ingest.pipeline.ingest`.
+    """Make the capture `target` of one or more traces, logs and exports, and return its manifest.
 
-    What several kinds of sources report of one operation is one row, unless `merge` is False. Without `progress`, a notebook shows a bar.
+    Args:
+        sources: as for `tracer.ingest.pipeline.ingest`, as are the next five arguments.
+        target: the capture directory to make.
+        force: replace an existing capture.
+        seed: table of objects open before the trace.
+        control_set: which ControlSet00N is CurrentControlSet.
+        baseline: hives that say what was there before the first event.
+        merge: whether what several sources report of one operation is one row.
+        host: the computer whose records are read, where a log holds those of several.
+        fields: a TOML file that says where a collector puts the fields of events (docs/sources/sysmon.md).
+        day: the local day on which a Procmon export without dates begins.
+        zone: of times in exports that do not say it; None: UTC.
+        progress: called after every chunk; None: a notebook shows a bar.
     """
     from tracer.ingest.notebook import notebook_progress
     from tracer.ingest.pipeline import ingest as make_capture
@@ -182,8 +199,21 @@ def ingest(
         control_set=control_set,
         baseline=baseline,
         merge=merge,
+        named=_named_options(host, fields, day, zone),
         progress=progress or notebook_progress(),
     )
+
+
+def _named_options(
+    host: str | None, fields: "Path | str | None", day: "date | None", zone: "tzinfo | None"
+) -> "NamedOptions | None":
+    if host is None and fields is None and day is None and zone is None:
+        return None
+    from tracer.logs.field_paths import EVENT_FIELDS, read_fields
+    from tracer.named.context import NamedOptions
+
+    paths = {} if fields is None else read_fields(Path(fields), EVENT_FIELDS)
+    return NamedOptions(host=host, fields=paths, day=day, zone=zone)
 
 
 @renamed_arguments(knobs="options")
