@@ -18,7 +18,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from cli.exits import MEANINGS, Exit
-from cli.libraries import Unneeded, reads_one_capture
+from cli.options.libraries import Unneeded, reads_one_capture
 from cli.options.plain_words import take_plain_words
 from cli.output.console import console
 from cli.verbs import GROUPS, VERBS, Verb

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from small_capture import write_capture
 
-from cli.libraries import reads_one_capture
+from cli.options.libraries import reads_one_capture
 
 ROOT = Path(__file__).resolve().parents[1]
 QUESTIONS: dict[str, list[str]] = {
