@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import random
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,13 @@ from test_sysmon import rows_of
 
 import regtrace as rt
 from cli.commands.info import describe
+from tracer.diagnostics import Diagnostics
 from tracer.errors import UsageError
 from tracer.ingest.pipeline import ingest
-from tracer.named.context import NamedOptions
+from tracer.named.context import NamedContext, NamedOptions
 from tracer.named.defender import FIELDS
+from tracer.named.ingest import READERS
+from tracer.sources.inputs import SourceFile
 from tracer.sources.kinds import file_kind
 from tracer.store.manifest import Manifest
 
@@ -173,6 +177,31 @@ def test_other_tables_bad_times_and_other_computers_are_counted(tmp_path: Path):
     with rt.open(tmp_path / "log.regtrace") as capture:
         counts = {row["name"]: row["count"] for row in capture.info()["diagnostics"]}
     assert counts == {"log_other_records": 1, "log_no_time": 1, "log_other_hosts": 1}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["defender-csv", "defender-json"])
+def test_mutated_exports_end_in_rows_or_counters(kind: str, tmp_path: Path):
+    records = [{**RECORD, **columns} for columns, _ in CASES.values()]
+    good = (as_csv if kind == "defender-csv" else as_json)(records).encode()
+    dice = random.Random(3)
+    path = tmp_path / "export"
+    for _ in range(150):
+        raw = bytearray(good)
+        for _ in range(dice.randint(1, 10)):
+            at = dice.randrange(len(raw))
+            if dice.random() < 0.5:
+                raw[at] = dice.randrange(256)
+            else:
+                raw[at : at + dice.choice([0, 0, 90])] = dice.choice(
+                    [b'"', b"\\ud800", b"{", b"\r\n", b"9" * 40]
+                )
+        path.write_bytes(raw)
+        context = NamedContext(NamedOptions())
+        file = SourceFile(path, "export", str(path), kind)
+        for table in READERS[kind](file, len(raw), context, Diagnostics()):
+            table.validate(full=True)
+            assert table["time_ns"].null_count == 0
 
 
 def test_data_before_a_write_answers_history(tmp_path: Path):

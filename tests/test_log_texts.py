@@ -96,6 +96,20 @@ def test_texts_in_any_encoding(
     assert bool(diagnostics["log_bad_text"]) == ("\ufffd" in text and encoding.startswith("utf-16"))
 
 
+def test_a_lone_surrogate_in_a_name_and_a_number_that_is_none_spoil_no_record() -> None:
+    diagnostics = Diagnostics()
+    fields = JsonFields({"a": ("a",)}, diagnostics)
+    lines = [r'{"a": "1", "\ud800": 1}', r'{"a": "\ud800", "b": NaN}', '{"a": "2"}']
+    rows = [
+        row
+        for batch in json_texts(["\n".join(lines).encode()], diagnostics)
+        for row in fields.table(batch)["a"].to_pylist()
+    ]
+    fields.close()
+    assert rows == ["1", "2"]
+    assert diagnostics["log_bad_record"] == 1
+
+
 def test_bytes_of_a_code_page_are_read_and_counted(tmp_path: Path) -> None:
     (tmp_path / "log").write_bytes('{"a": "Größe"}'.encode("cp1252"))
     diagnostics = Diagnostics()

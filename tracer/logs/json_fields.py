@@ -155,7 +155,7 @@ def _with_surrogates_escaped(text: str) -> str | None:
     if "\\u" not in text:
         return None
     try:
-        return json.dumps(_escaped(json.loads(text)))
+        return json.dumps(_escaped(json.loads(text)), allow_nan=False)  # NaN is no JSON
     except (ValueError, RecursionError):
         return None
 
@@ -164,7 +164,7 @@ def _escaped(value: object) -> object:
     if isinstance(value, str):
         return escape_name(value)
     if isinstance(value, dict):
-        return {name: _escaped(inner) for name, inner in value.items()}
+        return {escape_name(name): _escaped(inner) for name, inner in value.items()}
     if isinstance(value, list):
         return [_escaped(inner) for inner in value]
     return value
