@@ -317,6 +317,29 @@ COUNTERS = {
     "raw_odd_list": Counter(
         "warning", "Decoded records whose list of values cannot be read; their fields are unknown."
     ),
+    "log_unknown_handles": Counter(
+        "info",
+        "Records that close a handle, or delete its object, where no record says that the handle is a key's (it may be a file's); "
+        "left out.",
+    ),
+    "security_unclear_operation": Counter(
+        "loss",
+        "Records of event 4657 that do not say whether a value was set or deleted; left out.",
+    ),
+    "security_no_value_name": Counter(
+        "warning",
+        "Records of event 4657 without a name of the value, which collectors leave out where it is empty: taken as the default "
+        "value.",
+    ),
+    "security_unread_data": Counter(
+        "warning",
+        "Data of values that the Security log writes in a form of which no document tells the bytes (REG_BINARY and others): the "
+        "text is in `detail`, and data are unknown.",
+    ),
+    "security_no_result": Counter(
+        "warning",
+        "Requests for a handle that do not say whether they succeeded; their status is unknown.",
+    ),
     "foreign_records": Counter("info", "Records of providers that are neither registry nor process."),
 }
 

@@ -247,7 +247,12 @@ HANDLES = Table(
     "record, or the number of all events if no row follows.",
     (
         Column("handle_id", "int64", "identity inside this capture"),
-        Column("address", "int64", "kernel address of the object, as a 64-bit pattern"),
+        Column(
+            "address",
+            "int64",
+            "kernel address of the object, as a 64-bit pattern; NULL of a source that tells handles by their number in a process "
+            "(Security log: HandleId in `detail`)",
+        ),
         Column("key_id", "int32", "key of the object (its last name, if that changed)"),
         Column("process_id", "int32", "process that opened it; NULL if the open was not recorded"),
         Column("opened_sequence", "int64", "event that opened it; NULL if not recorded"),
@@ -264,7 +269,7 @@ HANDLES = Table(
         Column(
             "ended",
             "text",
-            "how it ended: close, reuse (its address was opened again, the close was not recorded), or open "
+            "how it ended: close, reuse (its address or number was opened again, the close was not recorded), or open "
             "(still open at the end)",
         ),
     ),

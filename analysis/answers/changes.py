@@ -405,7 +405,10 @@ def _as_rows(rows: Table) -> Table:
 
 def _with_data(rows: Table, events: Table) -> Table:
     """Return the rows with the data of the events in their sequence columns."""
-    carrying = events.filter(events["operation"].isin(["SetValueKey", "QueryValueKey", "EnumerateValueKey"]))
+    # A delete carries what was there before, where the source tells it (Security log).
+    carrying = events.filter(
+        events["operation"].isin(["SetValueKey", "DeleteValueKey", "QueryValueKey", "EnumerateValueKey"])
+    )
     first = carrying.select("previous_type", "previous_size", "previous_data", picked="sequence")
     columns = [*rows.columns, "previous_type", "previous_size", "previous_data"]
     joined = rows.left_join(first, rows["first_sequence"] == first["picked"])

@@ -42,7 +42,7 @@ def handle_lives(
     * began, ended: as in the table `handles`; verdict:
 
       * never closed: open at the end of the capture;
-      * unseen close: its address was opened again, or its process ended, and no close was recorded;
+      * unseen close: its address or number was opened again, or its process ended, and no close was recorded;
       * closed late: closed more than `late_ns` after the last use;
       * closed;
 
@@ -72,7 +72,10 @@ def handle_lives(
     next_opened = handles["opened_ns"].lead().over(
         ibis.window(group_by="address", order_by=[handles["first_sequence"], handles["handle_id"]])
     )  # fmt: skip
-    lives = handles.mutate(next_opened_ns=next_opened)
+    # Without an address, nothing says which life is the next of the same one.
+    lives = handles.mutate(
+        next_opened_ns=ibis.ifelse(handles["address"].notnull(), next_opened, ibis.null("int64"))
+    )
     if shown is not None:
         lives = lives.semi_join(shown, "handle_id")
     lives = lives.rename(own_key_id="key_id")

@@ -201,7 +201,9 @@ def _before(touched: pa.Table, is_key: Bools, doubtful: Doubtful | None) -> _Sid
     latest = _latest(touched, "before")
     doubted = _doubted(touched, "before", state, latest[0], is_key, doubtful)
     state = np.where(doubted, _UNKNOWN, state)
-    recorded = _true(pc.equal(fact, "write")) & _true(pc.is_valid(touched.column("previous_type")))
+    recorded = _true(pc.is_in(fact, pa.array(["write", "delete"]))) & _true(
+        pc.is_valid(touched.column("previous_type"))
+    )
     deleted = _true(pc.is_in(fact, pa.array(["key_deleted", "key_renamed"]))) & is_key
     deleted |= _true(pc.equal(fact, "delete"))
     # There was no such key where one was made, or where another could be renamed to it.

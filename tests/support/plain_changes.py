@@ -335,7 +335,7 @@ def _note_value(key: Key, row: Row, fact: str, *, counts: bool, late: bool) -> N
         if counts:
             if value.before is None:
                 value.before, value.fact = value.now.copy(), fact
-                if fact == "write" and row["previous_type"] is not None:
+                if fact in ("write", "delete") and row["previous_type"] is not None:
                     value.previous = (row["previous_type"], row["previous_size"], row["previous_data"])
             value.asked.append(row)
     now, ever = value.now, value.now.ever or fact in ("write", "read", "seen")

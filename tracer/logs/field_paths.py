@@ -52,6 +52,14 @@ _SYSTEM: FieldPaths = {
         "Event.System.TimeCreated.#attributes.SystemTime", "Event.System.TimeCreated.@SystemTime", "TimeCreated.value",
         "TimeCreated", "SystemTime", "event.created", "@timestamp", "EventTime", "timestamp", "data.win.system.systemTime",
     ),
+    "Keywords": (
+        "Event.System.Keywords", "winlog.keywords", "Keywords", "keywords", "System.Keywords", "data.win.system.keywords",
+    ),
+    "Task": (
+        "Event.System.Task", "winlog.task", "Task", "task", "System.Task", "data.win.system.task",
+    ),
+    "Outcome": ("event.outcome",),
+    "EventTime": ("EventTime",),
 }  # fmt: skip
 _MESSAGE = ("Message", "message", "winlog.message", "event.original")
 
@@ -61,6 +69,7 @@ _ALSO: FieldPaths = {
     "Image": ("process.executable",),
     "ProcessGuid": ("process.entity_id",),
     "ProcessId": ("process.pid",),
+    "ProcessName": ("process.executable",),
 }
 # Names under EventData, as the manifests of Sysmon and of Microsoft-Windows-Security-Auditing spell them.
 _DATA_NAMES = (
@@ -93,6 +102,10 @@ RARE_FIELDS = {
             "(EventID IN ('12', '13', '14') OR EventID IS NULL) AND (UtcTime IS NULL OR ProcessGuid IS NULL OR Image IS NULL "
             "OR TargetObject IS NULL OR EventType IS NULL OR NOT regexp_matches(EventType, '(?i)(Key|Value)$'))"
         ),
+    ),
+    "Properties": (
+        ("Properties",),
+        "EventID IN ('4656', '4657', '4658', '4660', '4663') AND SubjectLogonId IS NULL",
     ),
 }
 EVENT_FIELDS: FieldPaths = {**_SYSTEM, **{name: data_paths(name) for name in _DATA_NAMES}}

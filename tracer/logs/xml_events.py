@@ -28,6 +28,8 @@ _SYSTEM = (
     ("Computer", "", "Computer"),
     ("EventRecordID", "", "RecordNumber"),
     ("TimeCreated", "SystemTime", "TimeCreated"),
+    ("Keywords", "", "Keywords"),
+    ("Task", "", "Task"),
 )
 # What XML cannot carry: some writers put these out all the same, as numbers.
 _NOT_XML = re.compile(

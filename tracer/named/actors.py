@@ -56,12 +56,17 @@ class Actors:
     def __init__(self) -> None:
         self._numbers: dict[str, int] = {}
         self._actors: list[Actor] = []
+        self._disputed: set[tuple[int, str]] = set()
 
     def __len__(self) -> int:
         return len(self._actors)
 
     def number(
-        self, source: str, identity: Mapping[str, pa.Array], facts: Mapping[str, pa.Array]
+        self,
+        source: str,
+        identity: Mapping[str, pa.Array],
+        facts: Mapping[str, pa.Array],
+        agreed: Mapping[str, pa.Array] | None = None,
     ) -> pa.Array:
         """Return the number of each row's process (int32; NULL where every column of its identity is NULL).
 
@@ -70,6 +75,7 @@ class Actors:
             identity: text columns; rows that agree in all of them are of one process.
             facts: further columns for `Actor`, by its names, also pid and so on where they are in `identity`; of a process
                 that several rows describe, the first that is not NULL counts.
+            agreed: text columns likewise, of facts that are known only where all rows of the process agree.
         """
         columns = [pc.fill_null(column, "\x00") for column in identity.values()]
         joined = pc.binary_join_element_wise(*columns, _SEPARATOR)
@@ -92,6 +98,8 @@ class Actors:
                 new.append(place)
             numbers[place] = number
         self._learn(places, numbers, facts)
+        for fact, column in (agreed or {}).items():
+            self._agree(places, numbers, fact, column)
         rows: NDArray[np.int32] = numbers[places] if len(keys) else np.zeros(len(places), np.int32)
         return pa.array(rows, mask=rows < 0)
 
@@ -109,6 +117,25 @@ class Actors:
                 number = int(numbers[place])
                 if number >= 0 and getattr(self._actors[number], name) is None:
                     setattr(self._actors[number], name, value)
+
+    def _agree(
+        self, places: NDArray[np.int64], numbers: NDArray[np.int32], name: str, column: pa.Array
+    ) -> None:
+        """Keep a fact of each process as long as no two of its rows differ."""
+        encoded = column.dictionary_encode()
+        if isinstance(encoded, pa.ChunkedArray):
+            encoded = encoded.combine_chunks()
+        texts: list[str] = encoded.dictionary.to_pylist()
+        said = pc.fill_null(encoded.indices, len(texts)).to_numpy(zero_copy_only=False).astype(np.int64)
+        for pair in np.unique(places * (len(texts) + 1) + said).tolist():
+            place, text = divmod(pair, len(texts) + 1)
+            number = int(numbers[place])
+            if number < 0 or text == len(texts) or (number, name) in self._disputed:
+                continue
+            before = getattr(self._actors[number], name)
+            if before is not None and before != texts[text]:
+                self._disputed.add((number, name))
+            setattr(self._actors[number], name, None if (number, name) in self._disputed else texts[text])
 
     def table(self) -> pa.Table:
         """Return rows of the table `processes`."""

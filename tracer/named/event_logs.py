@@ -17,12 +17,13 @@ from tracer.logs.utf8 import read_utf8
 from tracer.logs.xml_events import xml_events
 from tracer.named.context import NamedContext
 from tracer.named.rows import NamedRows
+from tracer.named.security import is_security, security_rows
 from tracer.named.sysmon import is_sysmon, sysmon_rows
 from tracer.sources.inputs import SourceFile
 
 __all__ = ["event_rows", "evtx_rows", "json_rows", "xml_rows"]
 
-_ADAPTERS = ((is_sysmon, sysmon_rows),)
+_ADAPTERS = ((is_sysmon, sysmon_rows), (is_security, security_rows))
 
 
 def json_rows(

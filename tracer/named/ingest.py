@@ -21,6 +21,7 @@ from tracer.files.workspace import Workspace
 from tracer.named.context import NamedContext, NamedOptions
 from tracer.named.defender import defender_csv_rows, defender_json_rows
 from tracer.named.event_logs import evtx_rows, json_rows, xml_rows
+from tracer.named.handles import Followed, HandleFollower
 from tracer.named.procmon_text import procmon_csv_rows
 from tracer.named.procmon_xml import procmon_xml_rows
 from tracer.named.rows import SCHEMA, NamedRows
@@ -127,14 +128,11 @@ class _NamedIngest:
         diagnostics.count("copied_source", len(source.copies))
         with source.path.open("rb") as file:
             began = FileState.of(file)
-        by_source: Counter[str] = Counter()
-        before, waiting = self._rows, self._folder / f"{number}.arrow"
+        waiting = self._folder / f"{number}.arrow"
         with pa.OSFile(str(waiting), "wb") as sink, pa.ipc.new_file(sink, SCHEMA) as out:
             for rows in READERS[source.kind](source, began.size, self._context, diagnostics):
                 if rows.num_rows:
                     self._learn_keys(rows)
-                    for counted in rows["source"].value_counts().to_pylist():
-                        by_source[counted["values"]] += counted["counts"]
                     self._times.append(rows["time_ns"].combine_chunks().to_numpy())
                     out.write_table(rows, max_chunksize=rows.num_rows)
                     self._rows += rows.num_rows
@@ -160,12 +158,10 @@ class _NamedIngest:
                 min((int(times.min()) for times in mine), default=None),
                 max((int(times.max()) for times in mine), default=None),
                 False,
-                facts | {"registry_operations": self._rows - before, "rows_by_source": dict(by_source)},
+                facts,  # `publish` adds how many rows stay
                 source.wrapper,
             ).as_dict()
         )
-        if self._rows == before:
-            diagnostics.count("log_no_registry_events")
 
     def _say(self, total: int) -> None:
         if self._progress:
@@ -187,13 +183,28 @@ class _NamedIngest:
         targets = Targets(tree, self._known)
         times = np.concatenate(self._times) if self._times else np.zeros(0, np.int64)
         order = stable_argsort(times)
-        keyless = 0
+        count = keyless = 0
+        names: Counter[str] = Counter()
+        by_source = [Counter[str]() for _ in self._sources]
+        follower = HandleFollower()
         for start in range(0, len(order), PART_ROWS):
-            rows = self._take(order[start : start + PART_ROWS])
-            table = self._events(rows, start, targets)
-            keyless += table["key_id"].null_count
+            table = self._events(self._take(order[start : start + PART_ROWS]), count, targets, follower)
+            self._writer.append("handles", follower.ended())
+            count += table.num_rows
+            keyless += table["name_source"].null_count
+            for counted in table["name_source"].drop_null().value_counts().to_pylist():
+                names[counted["values"]] += counted["counts"]
+            for number, mine in enumerate(by_source):
+                of_source = table["source"].filter(pc.equal(table["source_id"], number))
+                mine.update({one["values"]: one["counts"] for one in of_source.value_counts().to_pylist()})
             self._count_unsure(table)
-            self._write(table)
+            if table.num_rows:
+                self._write(table)
+        self._writer.append("handles", follower.ended(all_rows_seen=True))
+        for number, mine in enumerate(by_source):
+            counts = {"registry_operations": mine.total(), "rows_by_source": dict(mine)}
+            self._sources[number]["facts"] = self._sources[number]["facts"] | counts
+            self._diagnostics[number].count("log_no_registry_events", int(not mine))
         hives: list[dict[str, Any]] = []
         if baseline is not None:
             control_set = control_set or baseline.control_set
@@ -221,7 +232,6 @@ class _NamedIngest:
             settings["copies"] = self._copies
         if host is not None:
             settings["host"] = host
-        named = len(order) - keyless
         return self._writer.publish(
             Manifest(
                 complete=not self._losses and not any(row["severity"] == "loss" for row in rows_),
@@ -230,12 +240,12 @@ class _NamedIngest:
                 sources=[*self._sources, *hives],
                 settings=settings,
                 totals={
-                    "events": len(order),
-                    "records": len(order),
+                    "events": count,
+                    "records": count,
                     "keys": len(tree),
                     "processes": len(self._context.actors),
                     "rows_without_key": keyless,
-                    "names": {"event": named} if named else {},
+                    "names": dict(names),
                 },
             )
         )
@@ -256,10 +266,18 @@ class _NamedIngest:
         back = np.argsort(np.concatenate(places), kind="stable")
         return pa.concat_tables(tables).take(pa.array(back))
 
-    def _events(self, rows: pa.Table, first: int, targets: Targets) -> pa.Table:
-        """Return rows as rows of the table `events`, with keys and value names."""
-        count = rows.num_rows
+    def _events(self, rows: pa.Table, first: int, targets: Targets, follower: HandleFollower) -> pa.Table:
+        """Return rows as rows of the table `events`, with keys, value names and handles; some are left out."""
         key, value, is_sure = _names(rows, targets)
+        followed = follower.follow(rows, key, first)
+        key, handle_id = followed.key, followed.handle_id
+        if not followed.kept.all():
+            self._count_left_out(rows, followed)
+            stay = pa.array(followed.kept)
+            rows, value = rows.filter(stay), value.filter(stay)
+            key, handle_id, is_sure = key[followed.kept], handle_id[followed.kept], is_sure[followed.kept]
+        by_handle = pa.array(followed.by_handle[followed.kept])
+        count = rows.num_rows
         time_ns = rows["time_ns"].combine_chunks()
         operations = rows["operation"].combine_chunks().dictionary_encode()
         known = [BY_NAME[name] for name in operations.dictionary.to_pylist()]
@@ -276,7 +294,8 @@ class _NamedIngest:
             "phase": pa.array([one.phase for one in known], pa.string()).take(operations.indices),
             "key_id": pa.array(key, mask=~has_key),
             "value_name": value,
-            "name_source": pc.if_else(pa.array(has_key), "event", None),
+            "handle_id": pa.array(handle_id, mask=handle_id < 0),
+            "name_source": pc.if_else(pa.array(has_key), pc.if_else(by_handle, "open", "event"), None),
             "flags": pa.array(flags),
             "source_id": rows["source_id"].combine_chunks(),
         }
@@ -286,6 +305,15 @@ class _NamedIngest:
         return pa.Table.from_arrays(
             [array.cast(field.type) for array, field in zip(arrays, _EVENTS, strict=True)], schema=_EVENTS
         )
+
+    def _count_left_out(self, rows: pa.Table, followed: Followed) -> None:
+        """Count the closes and deletes of handles of which nothing says that they are a key's."""
+        others = rows["other_object"].combine_chunks().to_numpy(zero_copy_only=False)
+        mine = rows.filter(pa.array(~followed.kept & ~others))
+        for number in pc.unique(mine["source_id"]).to_pylist():
+            some = mine.filter(pc.equal(mine["source_id"], number))
+            first = pc.min(some["record_offset"]).as_py()
+            self._diagnostics[number].count("log_unknown_handles", some.num_rows, offset=first)
 
     def _count_unsure(self, table: pa.Table) -> None:
         unsure = pc.not_equal(

@@ -29,6 +29,10 @@ SCHEMA = pa.schema(
         pa.field(
             "handle", pa.int64()
         ),  # the number of a handle of the actor's process; NULL: the source has none
+        # The record is one of a key only where its handle is a key's (`tracer.named.handles`); else its row is left out.
+        pa.field("needs_handle", pa.bool_(), nullable=False),
+        # No row at all: a record that says that its handle is that of another object now.
+        pa.field("other_object", pa.bool_(), nullable=False),
         pa.field("disposition", pa.uint32()),
         pa.field("information_class", pa.uint32()),
         pa.field("index", pa.uint32()),
@@ -46,7 +50,7 @@ SCHEMA = pa.schema(
         pa.field("detail", pa.string()),
     ]
 )
-_ALWAYS: Mapping[str, Any] = {"has_value": False, "flags": 0}
+_ALWAYS: Mapping[str, Any] = {"has_value": False, "needs_handle": False, "other_object": False, "flags": 0}
 
 
 def make_rows(
@@ -56,8 +60,8 @@ def make_rows(
 
     Args:
         count: how many rows.
-        columns: arrays of that length, or one value for all rows; a column that is not here is NULL (`has_value`
-            False, `flags` 0).
+        columns: arrays of that length, or one value for all rows; a column that is not here is NULL (`has_value`,
+            `needs_handle` and `other_object` False, `flags` 0).
     """
     arrays = []
     for field in SCHEMA:

@@ -76,6 +76,7 @@ OPERATIONS = (
     Operation(
         "CreateOrDelete", None, None, None, "createordelete"
     ),  # a record of Sysmon's that lost which it was
+    Operation("AccessKey", None, None, None, "access"),  # rights of a handle were used (Security log)
     Operation("VirtualizeKey", None, None, None, "virtualize"),
     Operation("ChangeNotify", None, None, None, "notify"),
     Operation("HiveWork", None, None, None, "hive"),

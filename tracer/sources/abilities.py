@@ -92,6 +92,22 @@ ABILITIES = {
         ),
         caveat="its configuration decides which keys it looks at: what it does not show may have happened all the same",
     ),
+    "security": Ability(
+        "the Security log",
+        ("OpenKey", "CloseKey", "SetValueKey", "DeleteValueKey", "DeleteKey", "AccessKey"),
+        failures=True,
+        handles=True,
+        tells="values set and deleted with the data before and after; handles that were asked for, with the rights, and closed; "
+        "rights that were used; the process (id and image) and the account of the caller",
+        never=(
+            "reads as such: only that the right to query or enumerate was used (AccessKey)",
+            "whether an open made the key; keys that were renamed, and security that was changed",
+            "failures but of access that was denied",
+            "threads and durations",
+            "data of other types than numbers and text",
+        ),
+        caveat="only keys with an auditing entry (SACL) are recorded, and only for the rights and accounts that it names",
+    ),
 }
 
 

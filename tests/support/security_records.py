@@ -1,0 +1,164 @@
+"""Registry events of the Windows Security log as collectors write them, made by hand: no line of a real log."""
+
+from typing import Any
+
+__all__ = ["SHAPES", "audit", "audit_data"]
+
+_SUBJECT = {
+    "SubjectUserSid": "S-1-5-21-1-2-3-1001",
+    "SubjectUserName": "alice",
+    "SubjectDomainName": "PC1",
+    "SubjectLogonId": "0x3e7a1",
+}
+_NO_TRANSACTION = "{00000000-0000-0000-0000-000000000000}"
+# The fields of each event in the manifest's order, beside the subject.
+_FIELDS: dict[int, dict[str, str]] = {
+    4656: {
+        "ObjectServer": "Security", "ObjectType": "Key", "ObjectName": "", "HandleId": "0x1d4",
+        "TransactionId": _NO_TRANSACTION, "AccessList": "%%4432\r\n\t\t\t\t", "AccessReason": "-", "AccessMask": "0x1",
+        "PrivilegeList": "-", "RestrictedSidCount": "0", "ProcessId": "0x10e1",
+        "ProcessName": r"C:\Windows\regedit.exe", "ResourceAttributes": "-",
+    },
+    4657: {
+        "ObjectName": "", "ObjectValueName": "v", "HandleId": "0x1d4", "OperationType": "%%1905",
+        "OldValueType": "%%1876", "OldValue": "1", "NewValueType": "%%1876", "NewValue": "2", "ProcessId": "0x10e1",
+        "ProcessName": r"C:\Windows\regedit.exe",
+    },
+    4658: {
+        "ObjectServer": "Security", "HandleId": "0x1d4", "ProcessId": "0x10e1",
+        "ProcessName": r"C:\Windows\regedit.exe",
+    },
+    4660: {
+        "ObjectServer": "Security", "HandleId": "0x1d4", "ProcessId": "0x10e1",
+        "ProcessName": r"C:\Windows\regedit.exe", "TransactionId": _NO_TRANSACTION,
+    },
+    4663: {
+        "ObjectServer": "Security", "ObjectType": "Key", "ObjectName": "", "HandleId": "0x1d4",
+        "AccessList": "%%4432\r\n\t\t\t\t", "AccessMask": "0x1", "ProcessId": "0x10e1",
+        "ProcessName": r"C:\Windows\regedit.exe", "ResourceAttributes": "-",
+    },
+}  # fmt: skip
+
+
+def audit_data(number: int, key: str | None = None, **more: str | None) -> dict[str, str | None]:
+    """Return the fields of one event; one that is given as None is left out."""
+    data: dict[str, str | None] = {**_SUBJECT, **_FIELDS[number]}
+    if "ObjectName" in data:
+        data["ObjectName"] = key
+    return {**data, **more}
+
+
+def audit(
+    number: int,
+    key: str | None = None,
+    shape: str = "flat",
+    *,
+    time: str = "2024-05-06T07:08:09.1234567Z",
+    failed: bool = False,
+    task: int | None = 12801,
+    **more: str | None,
+) -> dict[str, Any]:
+    """Return one record in the shape of a collector; `more` are fields of the event, and of the record in the shape `flat`."""
+    record = SHAPES[shape](number, audit_data(number, key, **more), time, failed, task)
+    return {name: value for name, value in record.items() if value is not None}
+
+
+def _keywords(failed: bool) -> int:
+    return 0x8010000000000000 if failed else 0x8020000000000000
+
+
+def _without_none(data: dict[str, str | None]) -> dict[str, str]:
+    return {name: value for name, value in data.items() if value is not None}
+
+
+def _evtx_dump(
+    number: int, data: dict[str, str | None], time: str, failed: bool, task: int | None
+) -> dict[str, Any]:
+    system = {
+        "Provider": {"#attributes": {"Name": "Microsoft-Windows-Security-Auditing"}},
+        "EventID": number,
+        "Task": task,
+        "Keywords": hex(_keywords(failed)),
+        "TimeCreated": {"#attributes": {"SystemTime": time}},
+        "EventRecordID": 7,
+        "Execution": {"#attributes": {"ProcessID": 4, "ThreadID": 98}},
+        "Channel": "Security",
+        "Computer": "pc1.example",
+    }
+    return {"Event": {"System": system, "EventData": _without_none(data)}}
+
+
+def _flat(
+    number: int, data: dict[str, str | None], time: str, failed: bool, task: int | None
+) -> dict[str, Any]:
+    return {
+        "SourceName": "Microsoft-Windows-Security-Auditing", "Channel": "Security", "Hostname": "pc1.example",
+        "TimeCreated": time, "EventID": number, "Keywords": hex(_keywords(failed)), "Task": task and str(task), **data,
+    }  # fmt: skip
+
+
+def _nxlog(
+    number: int, data: dict[str, str | None], time: str, failed: bool, task: int | None
+) -> dict[str, Any]:
+    """NXLog: keywords as a signed number, local time in whole seconds, and the header's process."""
+    return {
+        "EventTime": "2024-05-06 09:08:08", "@timestamp": time, "Hostname": "pc1.example", "ExecutionProcessID": 4, "ThreadID": 98,
+        "SourceName": "Microsoft-Windows-Security-Auditing", "EventID": number, "Keywords": _keywords(failed) - (1 << 64),
+        "EventType": "AUDIT_FAILURE" if failed else "AUDIT_SUCCESS", "Task": task, "Channel": "Security", "ProcessID": 4, **data,
+    }  # fmt: skip
+
+
+def _winlogbeat(
+    number: int, data: dict[str, str | None], time: str, failed: bool, task: int | None
+) -> dict[str, Any]:
+    """Winlogbeat: keywords and tasks as texts of the machine's language."""
+    return {
+        "@timestamp": time,
+        "event": {"code": str(number), "provider": "Microsoft-Windows-Security-Auditing", "outcome": "failure" if failed else "success"},
+        "winlog": {
+            "event_id": str(number), "provider_name": "Microsoft-Windows-Security-Auditing", "computer_name": "pc1.example",
+            "channel": "Security", "event_data": _without_none(data), "record_id": 7, "process": {"pid": 4},
+            "keywords": ["Überwachung gescheitert" if failed else "Überwachung erfolgreich"], "task": "Registry" if task else None,
+        },
+        "host": {"name": "pc1.example"},
+    }  # fmt: skip
+
+
+def _dotted(
+    number: int, data: dict[str, str | None], time: str, failed: bool, task: int | None
+) -> dict[str, Any]:
+    """A search's answer, flattened: names with dots."""
+    return {
+        "@timestamp": time, "winlog.event_id": number, "winlog.provider_name": "Microsoft-Windows-Security-Auditing",
+        "winlog.computer_name": "pc1.example", "event.outcome": "failure" if failed else "success",
+        **{f"winlog.event_data.{name}": value for name, value in data.items()},
+    }  # fmt: skip
+
+
+def _powershell(
+    number: int, data: dict[str, str | None], time: str, failed: bool, task: int | None
+) -> dict[str, Any]:
+    """`Get-WinEvent | ConvertTo-Json`: values without names, numbers as numbers, a SID as an object."""
+
+    def value(name: str, text: str | None) -> object:
+        if name == "SubjectUserSid":
+            return {"BinaryLength": 28, "AccountDomainSid": "S-1-5-21-1-2-3", "Value": text}
+        if (
+            name in ("SubjectLogonId", "HandleId", "ProcessId", "AccessMask")
+            and text
+            and text.startswith("0x")
+        ):
+            return int(text, 16)
+        return text
+
+    return {
+        "Id": number, "ProviderName": "Microsoft-Windows-Security-Auditing", "MachineName": "pc1.example", "RecordId": 7,
+        "Keywords": _keywords(failed) - (1 << 64), "Task": task, "ProcessId": 4, "ThreadId": 98, "TimeCreated": time,
+        "Message": "A registry value was modified.", "Properties": [{"Value": value(name, text)} for name, text in data.items()],
+    }  # fmt: skip
+
+
+SHAPES = {
+    "evtx_dump": _evtx_dump, "flat": _flat, "nxlog": _nxlog, "winlogbeat": _winlogbeat, "dotted": _dotted,
+    "powershell": _powershell,
+}  # fmt: skip
