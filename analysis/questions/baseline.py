@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BASELINE",
     "FIRST_EVENT",
+    "OPERATION",
     "baseline_before",
     "doubts_of_hives",
     "named_changes",

@@ -11,6 +11,7 @@ from cli.output.phrases import name_summary, percent, plural
 from cli.output.progress import duration_text, size_text
 from cli.output.safe import visible
 from cli.output.table import TextColumn, cell_width, lay_out
+from cli.tables.source_facts import source_facts
 from tracer.schema import NAME_SOURCES
 from tracer.sources.abilities import ABILITIES
 
@@ -180,11 +181,7 @@ def _capture(facts: Mapping[str, Any]) -> Iterator[_Section]:
                     "sha256": source.get("sha256"),
                     "unpacked from": _wrapper(source.get("wrapper")),
                     "recorded": _span(source),
-                    **{
-                        name: fact
-                        for name, fact in (source.get("facts") or {}).items()
-                        if name != "rows_by_source"
-                    },
+                    **source_facts(source),
                 }
             ),
         )

@@ -5,6 +5,7 @@ from datetime import UTC, tzinfo
 
 import pyarrow as pa
 
+from analysis.questions.baseline import OPERATION
 from cli.output.answer_columns import short_ids, with_hosts
 from cli.output.columns import text_cells
 from cli.output.table import TextColumn, lay_out, lay_out_below
@@ -28,6 +29,11 @@ def state_lines(
             kinds, *(rows.column(name).to_pylist() for name in ("data", "size", "meaning")), strict=True
         )
     ]
+    operations = rows.column("operation").to_pylist()
+    by = [
+        "a hive" if operation == OPERATION else cell
+        for operation, cell in zip(operations, process_cells(rows), strict=True)
+    ]
     is_key = [name is None for name in rows.column("value_name").to_pylist()]
     how = [
         f"{now} (was: {before})" if now == "unknown" and before else now or ""
@@ -49,7 +55,7 @@ def state_lines(
         TextColumn("known", how, styles=[_STYLES.get(word, "") for word in words]),
         TextColumn("type", types, optional=True),
         TextColumn("data", data, shrink="end", least=12, most=DATA_WIDTH),
-        TextColumn("by", process_cells(rows), shrink="middle", least=20),
+        TextColumn("by", by, shrink="middle", least=20),
         TextColumn("time" if width is None else title, times, styles=["dim"] * len(times), optional=True),
     ]
     if width is not None:

@@ -5,7 +5,7 @@ from typing import Any
 
 from tracer.registry.text import plural
 
-__all__ = ["hive_doubt"]
+__all__ = ["hive_doubt", "rough_duration"]
 
 _SHORT_NS = 1_000_000_000
 _UNITS = ((86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second"))
@@ -23,7 +23,7 @@ def hive_doubt(source: Mapping[str, Any]) -> str | None:
         said.append("it does not say when it was written, so what it tells has no time")
     elif isinstance(gap_ns, int) and gap_ns > _SHORT_NS:
         said.append(
-            f"it was last written {_duration(gap_ns)} before the first event: what changed in between nobody saw"
+            f"it was last written {rough_duration(gap_ns)} before the first event: what changed in between nobody saw"
         )
     elif isinstance(gap_ns, int) and gap_ns <= 0 and isinstance(later, int):
         said.append(
@@ -36,10 +36,10 @@ def hive_doubt(source: Mapping[str, Any]) -> str | None:
     return f"the hive {source.get('name')} at {facts.get('mount')}: {'; '.join(said)}"
 
 
-def _duration(ns: int) -> str:
+def rough_duration(ns: int) -> str:
     """Return a duration in its largest unit.
 
-    >>> _duration(7_300_000_000_000)
+    >>> rough_duration(7_300_000_000_000)
     '2 hours'
     """
     seconds = ns // 1_000_000_000
