@@ -17,7 +17,7 @@ class Verb:
 GROUPS = {
     "Make a capture, and see what it holds": {
         "demo": "Show the whole job on a simulated trace.",
-        "ingest": "Read traces, name their keys, and publish a capture.",
+        "ingest": "Read traces and logs, name their keys, and publish a capture.",
         "info": "Show what a trace or capture holds, and what is missing.",
         "dump": "Write every record of a trace, before names are resolved.",
         "simulate": "Write a simulated trace, a genuine .etl, with its truth beside it.",

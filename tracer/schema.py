@@ -450,7 +450,7 @@ BASELINE_VALUES = Table(
     "baseline_values",
     "One row per value of the hives that were given with the trace.",
     (
-        Column("value_id", "int64", "identity inside this capture"),
+        Column("position", "int64", "place among the values of all hives, from 0"),
         Column("key_id", "int32", "row of `keys`"),
         Column("value_name", "text", "value name, escaped; empty is the default value"),
         Column("data_type", "uint32", "registry value type"),

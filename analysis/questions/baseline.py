@@ -48,7 +48,7 @@ _MISSING = {
 }
 _THERE = {"sequence": f"key_id::BIGINT + {_KEYS}", "operation": "'OpenKey'", "status": "0"}
 _HELD = {
-    "sequence": f"value_id + {_VALUES}",
+    "sequence": f"position + {_VALUES}",
     "operation": "'QueryValueKey'",
     "status": "0",
     "value_name": "value_name",

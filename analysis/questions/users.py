@@ -341,7 +341,7 @@ def _texts(context: "_Captures", paths: Sequence[str]) -> Iterator[tuple[int, st
             before = answer(
                 context.engine,
                 f"SELECT key_id, value_name, data FROM {held} WHERE key_id IN ({', '.join(map(str, by_id))}) "
-                "AND data_type IN (1, 2) AND data IS NOT NULL ORDER BY value_id",
+                "AND data_type IN (1, 2) AND data IS NOT NULL ORDER BY position",
             ).to_pylist()
             rows = [*before, *rows]
     for row in rows:

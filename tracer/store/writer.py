@@ -37,7 +37,7 @@ ROW_GROUP = 196_608  # so that most parts are one: each costs a reader what a th
 # cost more than all.
 _DELTA = (
     "sequence", "time", "time_ns", "handle_id", "record_offset", "address", "opened_sequence", "opened_ns",
-    "value_id", "closed_sequence", "closed_ns", "first_sequence", "last_sequence", "first_ns", "last_ns",
+    "position", "closed_sequence", "closed_ns", "first_sequence", "last_sequence", "first_ns", "last_ns",
 )  # fmt: skip
 # These hardly repeat, or are one value throughout: a dictionary would only be built and thrown away.
 _PLAIN = ("key_id", "source_id", "flags", "data", "previous_data")
