@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Sequence
+from datetime import UTC, date
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from test_merge import rows_of
 from two_sources import TwoSources, simulate_two, sysmon_time
 
 import regtrace as rt
+from tracer.ingest.pipeline import ingest
+from tracer.named.context import NamedOptions
 from tracer.registry.paths import display_path
 from tracer.schema import FLAGS
 
@@ -261,6 +264,39 @@ def test_the_certain_split_of_a_path_wins(tmp_path: Path):
     assert (row["display"], row["value_name"], row["flags"] & UNSURE) == (KEY, "\\Sub\\v", 0)
 
 
+def test_a_source_that_knows_the_user_names_the_key(tmp_path: Path):
+    """Procmon writes HKCU where nothing in its log says whose; Sysmon says whose, so the row's key is that user's."""
+    user = "HKU\\S-1-5-21-1-2-3-1001"
+    rows = of_two(
+        tmp_path,
+        [
+            pml.value_set("HKCU\\Software\\V\\v", ONE, kind=4),
+            pml.value_set("HKCU\\Software\\Classes\\V\\v", ONE, kind=4, time=1),
+            pml.value_set("HKCU\\Software\\Other\\v", ONE, kind=4, time=2),
+        ],
+        [
+            record("SetValue", user + "\\Software\\V\\v", 0, Details="DWORD (0x00000001)"),
+            record("SetValue", user + "_Classes\\V\\v", 1, Details="DWORD (0x00000001)"),
+        ],
+    )
+    assert [row["display"] for row in rows] == [
+        user + "\\Software\\V", user + "_Classes\\V", "HKCU\\Software\\Other",
+    ]  # fmt: skip
+
+
+def test_keys_of_two_users_are_two(tmp_path: Path):
+    """Where one user is unknown the other sources still tell two users apart."""
+    rows = of_two(
+        tmp_path,
+        [
+            pml.opened("HKCU\\Software"),
+            pml.value_set("HKU\\S-1-5-21-1-2-3-1001\\Software\\V\\v", ONE, kind=4),
+        ],
+        [record("SetValue", "HKU\\S-1-5-21-1-2-3-1002\\Software\\V\\v", 0, Details="DWORD (0x00000001)")],
+    )
+    assert not any(also(row) for row in rows)
+
+
 def test_two_writes_are_not_one(tmp_path: Path):
     """One report of the log is of one write, the nearest; the other write stays as it was."""
     writes = [pml.value_set(KEY + "\\v", ONE, kind=4, time=ticks) for ticks in (0, 400_000)]
@@ -272,6 +308,21 @@ def test_two_writes_are_not_one(tmp_path: Path):
     assert [(row["operation"], list(also(row))) for row in rows] == [
         ("OpenKey", []), ("SetValueKey", []), ("SetValueKey", ["sysmon"]),
     ]  # fmt: skip
+
+
+@pytest.mark.slow
+def test_a_real_log_and_its_export_are_the_same_rows(corpus: Path, tmp_path: Path):
+    """Procmon wrote both, so each of 46,030 operations is reported by both, at the same time, and none by one alone."""
+    words = [corpus / "pml" / f"pp-LogfileTests64bitUTC.{end}" for end in ("pml", "csv.gz")]
+    named = NamedOptions(zone=UTC, day=date(2020, 7, 12))
+    manifest = ingest(words, tmp_path / "x.regtrace", named=named)
+    (link,) = manifest.settings["links"]
+    assert (link["operations"], link["later_ns"], link["spread_ns"]) == (46_030, 0, 0)
+    assert manifest.totals["events"] == 46_030
+    rt.ingest(words[0], tmp_path / "y.regtrace")
+    with rt.open(tmp_path / "x.regtrace") as both, rt.open(tmp_path / "y.regtrace") as alone:
+        query = "SELECT sequence, time_ns, operation, upper(display_key), value_name, status FROM events ORDER BY 1"
+        assert both.sql(query).equals(alone.sql(query))
 
 
 def test_logs_alone_are_linked_too(tmp_path: Path):

@@ -25,7 +25,7 @@ from tracer.merge.member import Member, RowStream
 from tracer.merge.one_row import fill_rows
 from tracer.merge.order import merged_sequences
 from tracer.merge.processes import Life, join_processes
-from tracer.merge.reports import Keys
+from tracer.merge.reports import Keys, find_owners
 from tracer.merge.waiting import WaitingRows, write_waiting
 from tracer.progress import Progress
 from tracer.resolve.catalog import Catalog
@@ -113,7 +113,7 @@ class _Merge:
         beside = self._members[0].path.with_suffix(".linked")
         with write_waiting(beside, self._linked_rows()) as batches:
             gone = np.concatenate([own[goes] for own, goes in zip(self._sequences, self._goes, strict=True)])
-            names, keyless = self._write_events(total, WaitingRows(batches, gone))
+            names, keyless = self._write_events(total, WaitingRows(batches, gone), keys.owner >= 0)
         beside.unlink()
         self._write_handles(total)
         for number, member in enumerate(self._members):
@@ -159,7 +159,7 @@ class _Merge:
             ]
             self._writer.append("keys", [table])
         self._key_sources = pa.array(sources, pa.string())
-        return Keys(new, np.concatenate(same_as), folded)
+        return Keys(new, np.concatenate(same_as), folded, find_owners(folded))
 
     def _number_rows(self, times: Sequence[Column], links: Links) -> None:
         """Give each row its place among those that stay; what goes has the sequence of the row that it becomes a part of."""
@@ -184,7 +184,9 @@ class _Merge:
                 rows = stream.take(end)
                 yield self._renumbered(number, rows.filter(self._goes[number][end - rows.num_rows : end]))
 
-    def _write_events(self, total: int, linked: WaitingRows) -> tuple[dict[str, int], int]:
+    def _write_events(
+        self, total: int, linked: WaitingRows, is_owned: NDArray[np.bool_]
+    ) -> tuple[dict[str, int], int]:
         """Write all rows in their new order; return rows by name source, and how many have no key."""
         streams = [RowStream(member) for member in self._members]
         names: Counter[str] = Counter()
@@ -202,7 +204,7 @@ class _Merge:
             )
             more, sequence = linked.take(start, start + PART_ROWS)
             if more.num_rows:
-                table = fill_rows(table, more, sequence - start)
+                table = fill_rows(table, more, sequence - start, is_owned)
             keys = read_numbers(table["key_id"].combine_chunks())
             keyless += int(np.count_nonzero(~keys.is_valid))
             shown = pc.coalesce(

@@ -1,7 +1,8 @@
-"""One row of several: what a row takes from the reports of other sources of its operation.
+r"""One row of several: what a row takes from the reports of other sources of its operation.
 
 The row stays what the source that says most made of it, and takes what is NULL there. Data comes as a whole, with type
-and size. What the row itself leaves in doubt, another source may prove: where the key ends and the value's name begins.
+and size. What the row itself leaves in doubt, another source may prove: where the key ends and the value's name begins, and
+whose key ``HKCU\...`` is.
 `detail` lists the others under AlsoReportedBy, with where their records are, so that each can be looked up.
 """
 
@@ -33,13 +34,14 @@ _UNSURE = FLAGS["name_ambiguous"] | _PATH_SPLIT
 Column = NDArray[np.int64]
 
 
-def fill_rows(rows: pa.Table, others: pa.Table, places: Column) -> pa.Table:
+def fill_rows(rows: pa.Table, others: pa.Table, places: Column, is_owned: NDArray[np.bool_]) -> pa.Table:
     """Return rows with what other sources say of their operations.
 
     Args:
         rows: of the table `events`.
         others: more of them, none of which stays a row.
         places: of each of `others`, its place in `rows`; those of a source that says more come first.
+        is_owned: of each key_id, whether it is known whose key it is.
     """
     columns = {name: rows[name].combine_chunks() for name in rows.column_names}
     rounds = _rounds(places)
@@ -49,7 +51,7 @@ def fill_rows(rows: pa.Table, others: pa.Table, places: Column) -> pa.Table:
         at[places[mine]] = mine
         given = others.take(pa.array(at, mask=at < 0))
         more = {name: given[name].combine_chunks() for name in rows.column_names}
-        _settle_key(columns, more)
+        _settle_key(columns, more, is_owned)
         _take_data(columns, more)
         for name in _TAKEN:
             columns[name] = pc.coalesce(columns[name], more[name])
@@ -69,13 +71,21 @@ def _rounds(places: Column) -> Column:
     return rounds
 
 
-def _settle_key(columns: dict[str, pa.Array], more: Mapping[str, pa.Array]) -> None:
+def _settle_key(
+    columns: dict[str, pa.Array], more: Mapping[str, pa.Array], is_owned: NDArray[np.bool_]
+) -> None:
     """Take key and value name from the other where it is certain of them and the row is not."""
     flags, theirs = read_numbers(columns["flags"]).values, read_numbers(more["flags"])
-    proved = (flags & _PATH_SPLIT != 0) & theirs.is_valid & (theirs.values & _UNSURE == 0)
+    key, their_key = (read_numbers(one["key_id"]).or_else(-1) for one in (columns, more))
+    owned = np.append(is_owned, True)  # of no key, which is number -1
+    is_sure = theirs.is_valid & (theirs.values & _UNSURE == 0)
+    same_name = pc.equal(pc.fill_null(columns["value_name"], "\0"), pc.fill_null(more["value_name"], "\0"))
+    alike = theirs.is_valid & same_name.to_numpy(zero_copy_only=False)
+    proved = (flags & _PATH_SPLIT != 0) & is_sure & owned[their_key]
+    proved |= ~owned[key] & owned[their_key] & (is_sure | alike)
     for name in ("key_id", "value_name", "name_source"):
         columns[name] = pc.if_else(pa.array(proved), more[name], columns[name])
-    columns["flags"] = pa.array(np.where(proved, flags & ~np.uint32(_UNSURE), flags))
+    columns["flags"] = pa.array(np.where(proved & is_sure, flags & ~np.uint32(_UNSURE), flags))
 
 
 def _take_data(columns: dict[str, pa.Array], more: Mapping[str, pa.Array]) -> None:

@@ -5,6 +5,7 @@ the key with the value's name, as one path, because a log does not say where the
 source has too are looked at closely in the second.
 """
 
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from tracer.registry.operations import OPERATIONS
 from tracer.registry.text import fold_name
 from tracer.schema import FLAGS
 
-__all__ = ["Keys", "Reports", "Sources", "find_reports"]
+__all__ = ["Keys", "Reports", "Sources", "find_owners", "find_reports"]
 
 Column = NDArray[np.int64]
 _UNSURE = FLAGS["name_ambiguous"] | FLAGS["path_split"]
@@ -43,10 +44,12 @@ _NUMBERS = (
     "time_ns",
     "key",
     "is_sure",
+    "owner",
     "status",
     "name",
 )  # of Reports: one array each
 _NO_OPERATION = len(_OPERATIONS)
+_USER = re.compile(r"HKU\\(S-1-[0-9-]+)(_CLASSES)?(?=\\|\Z)")
 _STATES_BEGIN = tuple(place for place, word in enumerate(_BY_DETAIL, 1) if word.startswith("procmon"))
 _RENAME = _OPERATIONS["RenameKey"]
 
@@ -67,17 +70,20 @@ class Sources:
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """Keys of all captures.
+    r"""Keys of all captures.
 
     Attributes:
         new: of each capture, the key_id of each of its keys.
         same_as: of each key_id, the key that it is the same as.
         folded: of each key_id, its folded path; None where the key has no name.
+        owner: of each key_id, a number for the user whose key it is; 0 where it is no user's, -1 for ``HKCU\...``, as
+            Procmon writes a user's key where nothing says which user's it is.
     """
 
     new: Sequence[NDArray[np.int32]]
     same_as: NDArray[np.int32]
     folded: Sequence[str | None]
+    owner: NDArray[np.int32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +97,7 @@ class Reports:
         time_ns: when the operation ended, as far as its source says.
         key: same_as of its key.
         is_sure: whether where the key ends is certain.
+        owner: a number for the user whose key it is; -1 is unknown.
         status: -1 is unknown.
         name: a number for the new name of a rename; 0 is none.
         data: what it says of the data.
@@ -103,6 +110,7 @@ class Reports:
     time_ns: Column
     key: Column
     is_sure: NDArray[np.bool_]
+    owner: Column
     status: Column
     name: Column
     data: Claims
@@ -117,7 +125,9 @@ class Reports:
         """Tell, pair by pair, whether two reports do not contradict each other."""
         one, other = self.take(rows), self.take(others)
         right = (one.status < 0) | (other.status < 0) | (one.status == other.status)
-        right &= ~one.is_sure | ~other.is_sure | (one.key == other.key)
+        owned = (one.owner >= 0) & (other.owner >= 0)
+        right &= ~owned | (one.owner == other.owner)
+        right &= ~(owned & one.is_sure & other.is_sure) | (one.key == other.key)
         right &= (one.name == 0) | (other.name == 0) | (one.name == other.name)
         return right & ~one.data.contradict(other.data) & ~one.previous.contradict(other.previous)
 
@@ -185,6 +195,7 @@ class _Places:
 
     def __init__(self, keys: Keys) -> None:
         self._keys = keys
+        self._are_owned = bool((keys.owner >= 0).all())
         self._names: dict[str | None, int] = {None: 0}
         self._folded: list[str] = [""]
         self._pairs: dict[int, int] = {}
@@ -217,9 +228,32 @@ class _Places:
                 place = -1
             else:
                 path = f"{folded}\\{self._folded[name]}" if name else folded
+                if (
+                    not self._are_owned
+                ):  # whose key it is then decides nothing, as long as one source does not say it
+                    path = _USER.sub(_of_some_user, path, count=1) if path.startswith("HKU") else path
                 place = self._places.setdefault((name > 0, path), len(self._places))
             self._pairs[pair] = place
         return place
+
+
+def find_owners(folded: Sequence[str | None]) -> NDArray[np.int32]:
+    """Return `Keys.owner` of folded paths."""
+    users: dict[str, int] = {}
+    owners = np.zeros(len(folded), np.int32)
+    for key, path in enumerate(folded):
+        if path is None or not path.startswith("HK"):
+            continue
+        if found := _USER.match(path):
+            owners[key] = users.setdefault(found[1], len(users) + 1)
+        elif path == "HKCU" or path.startswith("HKCU\\"):
+            owners[key] = -1
+    return owners
+
+
+def _of_some_user(user: re.Match[str]) -> str:
+    """Return how a source that does not know the user writes a user's hive."""
+    return "HKCU\\SOFTWARE\\CLASSES" if user[2] else "HKCU"
 
 
 def _coded(column: pa.ChunkedArray, number: Callable[[str], int]) -> Column:
@@ -262,6 +296,7 @@ def _reports(rows: pa.Table, keys: Keys, member: int, row: Column, what: Column,
     # Procmon states when an operation began; the others report it when it is over.
     ended = np.where(np.isin(source, _STATES_BEGIN), time_ns + took, time_ns)
     flags = read_numbers(rows["flags"].combine_chunks()).values
+    key = keys.same_as[keys.new[member][read_numbers(rows["key_id"].combine_chunks()).values]]
     is_rename = what % (_NO_OPERATION + 1) == _RENAME
     name = _coded(rows["requested_name"], lambda text: number_of(fold_name(text).encode()))
     return Reports(
@@ -269,8 +304,9 @@ def _reports(rows: pa.Table, keys: Keys, member: int, row: Column, what: Column,
         source,
         what,
         ended,
-        keys.same_as[keys.new[member][read_numbers(rows["key_id"].combine_chunks()).values]].astype(np.int64),
+        key.astype(np.int64),
         flags & _UNSURE == 0,
+        keys.owner[key].astype(np.int64),
         wide_numbers(rows["status"]),
         np.where(is_rename, name, 0),
         read_claims(rows, "data"),
