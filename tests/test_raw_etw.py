@@ -24,18 +24,17 @@ NO_CPU = {"watch_etw", "sigma", "silketw", "win_event"}
 SECONDS = {"sigma"}
 # Columns that belong to the file, or rest on its clock.
 OF_FILE = {"record_offset", "source_id", "duration_ns"}
-HOSTILE = {"surrogate_names": 0.05, "hostile_names": 0.1}
 STORIES: dict[str, dict[str, Any]] = {
-    "filled": {"option_word": 7, "process_events": True, "links": 0.2, **HOSTILE},
-    "bare": {
-        "option_word": 0,
-        "preopened": 60,
-        "failed_open": 0.2,
-        "process_events": True,
-        "nul_names": 0.05,
-    },
+    "filled": {"option_word": 7, "process_events": True, "links": 0.2},
+    "bare": {"option_word": 0, "preopened": 60, "failed_open": 0.2, "process_events": True},
     "classic": {"classic": True, "process_events": True, "command_lines": True},
+    "hostile": {"option_word": 7, "hostile_names": 0.2},
+    "odd": {"option_word": 1, "nul_names": 0.05, "surrogate_names": 0.1, "hostile_names": 0.05},
 }
+# Stories that only some forms can tell: XML has no control characters, and text but JSON neither NULs nor lone surrogates.
+TOLD_BY = {"hostile": {"watch_etw", "tracerpt_csv"}, "odd": {"watch_etw", "silketw", "win_event"}}
+# Velociraptor names some of the kernel logger's events only, and its models write no opcode.
+TOLD_BY["classic"] = set(FORMS) - {"sigma"}
 
 
 def texted(path: Path, form: str) -> Path:
@@ -69,7 +68,7 @@ def story(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     folder = tmp_path_factory.mktemp(request.param)
     path = folder / "s.etl"
     seed = 10 + list(STORIES).index(request.param)
-    simulate(path, SimulationOptions(**{"events": 1200, "seed": seed, **STORIES[request.param]}), truth=False)
+    simulate(path, SimulationOptions(**{"events": 800, "seed": seed, **STORIES[request.param]}), truth=False)
     ingest([path], folder / "s.regtrace")
     return request.param, path, folder / "s.regtrace"
 
@@ -77,14 +76,12 @@ def story(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 @pytest.mark.parametrize("form", FORMS)
 def test_the_text_of_a_trace_tells_what_the_trace_tells(story: tuple[str, Path, Path], form: str):
     name, path, whole = story
-    if (name, form) == ("classic", "sigma"):
-        pytest.skip(
-            "Velociraptor names some of the kernel logger's events only, and its models write no opcode"
-        )
+    if form not in TOLD_BY.get(name, FORMS):
+        pytest.skip("the form cannot tell this story")
     capture = path.with_name(f"{form}.regtrace")
     manifest = ingest([texted(path, form)], capture)
     expected, rows = rows_of(whole, left_out(form)), rows_of(capture, left_out(form))
-    assert len(rows) == len(expected) > 1000
+    assert len(rows) == len(expected) > 700
     for number, (mine, theirs) in enumerate(zip(rows, expected, strict=True)):
         assert mine == theirs, number
     for table in ("keys", "handles"):

@@ -189,9 +189,100 @@ def _array(records: list[Record]) -> bytes:
     return json.dumps([win_event(record) for record in records], indent=2).encode()
 
 
+def _event_xml(record: Record, *, of_tracerpt: bool) -> str:
+    classic = record["provider"] in CLASSIC
+    pid = 0xFFFFFFFF if record["pid"] is None else record["pid"]
+    tid = 0xFFFFFFFF if record["tid"] is None else record["tid"]
+    guid = _SESSION if classic else _guid(record)
+    name = "" if classic else f' Name="{_name(record)}"'
+
+    def number(field: str, value: int, pointer: bool) -> str:
+        return f"0x{value:X}" if pointer else f"0x{value:x}" if field == "Status" else f"{value:8d}"
+
+    texts = _texts(record, number)
+    for field in _FILETIMES & set(texts):
+        texts[field] = _filetime(record[field])
+    data = "".join(f'<Data Name="{field}">{_xml_text(text)}</Data>\r\n' for field, text in texts.items())
+    more = (
+        f'<ExtendedTracingInfo xmlns="http://schemas.microsoft.com/win/2004/08/events/trace"><EventGuid>{{{_guid(record)}}}'
+        "</EventGuid></ExtendedTracingInfo>"
+        if classic
+        else ""
+    )
+    rendering = (
+        "<RenderingInfo Culture='en-US'><Level>Information </Level><Opcode>a name</Opcode></RenderingInfo>"
+    )
+    return (
+        f'<Event xmlns="http://schemas.microsoft.com/win/2004/08/events/event">\r\n<System><Provider{name} Guid="{{{guid}}}" />'
+        f"<EventID>{record['id'] or 0}</EventID><Version>{record['version']}</Version><Level>4</Level><Task>0</Task>"
+        f"<Opcode>{record['opcode']}</Opcode><Keywords>0x0</Keywords>"
+        f'<TimeCreated SystemTime="{_time(record)}{"00+00:00" if of_tracerpt else "00Z"}" />'
+        f'<Execution ProcessID="{pid}" ThreadID="{tid}" ProcessorID="{record["cpu"]}" KernelTime="0" UserTime="15" />'
+        f"<Channel /><Computer />{'' if of_tracerpt else '<Security />'}</System>\r\n<EventData>{data}</EventData>"
+        f"{rendering if of_tracerpt else ''}{more}</Event>\r\n"
+    )
+
+
+def _xml_text(text: str) -> str:
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return text.replace("\r", "&#13;").replace("\n", "&#10;")
+
+
+def tracerpt_xml(records: list[Record]) -> bytes:
+    """Return what `tracerpt x.etl -of XML` writes."""
+    events = "".join(_event_xml(record, of_tracerpt=True) for record in records)
+    return f'\ufeff<?xml version="1.0"?>\r\n<Events>\r\n{events}</Events>\r\n'.encode()
+
+
+def win_event_xml(records: list[Record]) -> bytes:
+    """Return what `Get-WinEvent -Path x.etl -Oldest | % ToXml` writes, saved by Windows PowerShell: UTF-16."""
+    return "".join(_event_xml(record, of_tracerpt=False) for record in records).encode("utf-16")
+
+
+def tracerpt_csv(records: list[Record]) -> bytes:
+    """Return what `tracerpt x.etl -of CSV` writes."""
+    titles = (
+        "Event Name,       Type,   Event ID,    Version,    Channel,      Level,     Opcode,       Task,            Keyword, "
+        "       PID,        TID,  Processor Number,        Instance ID,   Parent Instance ID,      Activity ID, Related Activity "
+        "ID,         Clock-Time,  Kernel(ms),    User(ms),    User Data"
+    )
+    return "\r\n".join([titles, *map(_csv_line, records), ""]).encode()
+
+
+def _csv_line(record: Record) -> str:
+    names = {CLASSIC_REGISTRY: "Registry", CLASSIC_PROCESS: "Process"}
+    layout = _layout(record)
+    pid = 0xFFFFFFFF if record["pid"] is None else record["pid"]
+    tid = 0xFFFFFFFF if record["tid"] is None else record["tid"]
+    clock = record["time_ns"] // 100 + _FILETIME_1970
+    fixed = [
+        names.get(record["provider"], _name(record)), layout.name if layout else "Other", record["id"] or 0, record["version"],
+        0, 4, record["opcode"], 0, "0x0000000000000000", f"0x{pid:08X}", f"0x{tid:08X}", record["cpu"], "", "",
+        "{00000000-0000-0000-0000-000000000000}", "", clock, 0, 15,
+    ]  # fmt: skip
+    return ",".join([*(f"{field!s:>12}" for field in fixed), *(f" {text}" for text in _csv_values(record))])
+
+
+def _csv_values(record: Record) -> list[str]:
+    values = []
+    for name, value, pointer in _fields(record):
+        if isinstance(value, str):
+            values.append('"' + value.replace('"', '""') + '"')
+        elif isinstance(value, bytes):
+            values.append(f"0x{value.hex().upper()}" if value else '""')
+        else:
+            values.append(
+                f"0x{value:016X}" if pointer else f"0x{value:X}" if name == "Status" else f"{value:10d}"
+            )
+    return values
+
+
 FORMS: dict[str, Callable[[list[Record]], bytes]] = {
     "watch_etw": as_lines(watch_etw),
     "sigma": as_lines(sigma),
     "silketw": as_lines(silketw),
     "win_event": _array,
+    "tracerpt_xml": tracerpt_xml,
+    "win_event_xml": win_event_xml,
+    "tracerpt_csv": tracerpt_csv,
 }

@@ -8,6 +8,7 @@ document type, and so no entity, can be declared.
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeAlias
 
 import pyarrow as pa
 
@@ -15,14 +16,15 @@ from tracer.columns.arrays import from_texts
 from tracer.diagnostics import Diagnostics
 from tracer.registry.text import escape_name
 
-__all__ = ["MOST_BYTES", "xml_events"]
+__all__ = ["MOST_BYTES", "SystemFields", "xml_events"]
 
 MOST_BYTES = 16 << 20  # of one event: a longer one is damage, or made to fill memory
 _BEGIN = re.compile(rb"<Event[\s>]")
 _END = b"</Event>"
 _BATCH = 20_000
-# Element of System, its attribute ("" for its text), and the field.
-_SYSTEM = (
+# Element of System (or of ExtendedTracingInfo, which events of a trace have), its attribute ("" for its text), and the field.
+SystemFields: TypeAlias = Sequence[tuple[str, str, str]]
+_SYSTEM: SystemFields = (
     ("Provider", "Name", "Provider"),
     ("EventID", "", "EventID"),
     ("Computer", "", "Computer"),
@@ -37,19 +39,22 @@ _NOT_XML = re.compile(
 )
 
 
-def xml_events(pieces: Iterable[bytes], names: Sequence[str], diagnostics: Diagnostics) -> Iterator[pa.Table]:
+def xml_events(
+    pieces: Iterable[bytes], names: Sequence[str], diagnostics: Diagnostics, system: SystemFields = _SYSTEM
+) -> Iterator[pa.Table]:
     """Yield the events of a text in order: a text column for each of `names`, and `offset` (int64).
 
     Args:
         pieces: the text as UTF-8; pieces may end anywhere.
         names: fields, as `tracer.logs.field_paths.EVENT_FIELDS` names them.
         diagnostics: counts events that are no XML, or cut (`log_bad_record`).
+        system: which fields the header of an event has.
     """
     known = frozenset(names)
     rows: list[dict[str, str]] = []
     offsets: list[int] = []
     for text, offset in _elements(pieces, diagnostics):
-        fields = _fields(text, known)
+        fields = _fields(text, known, system)
         if fields is None:
             diagnostics.count("log_bad_record", offset=offset)
             continue
@@ -97,7 +102,7 @@ def _elements(pieces: Iterable[bytes], diagnostics: Diagnostics) -> Iterator[tup
         diagnostics.count("log_bad_record", offset=at)
 
 
-def _fields(text: bytes, known: frozenset[str]) -> dict[str, str] | None:
+def _fields(text: bytes, known: frozenset[str], system: SystemFields) -> dict[str, str] | None:
     try:
         event = ET.fromstring(text)  # a fragment: nothing can be declared before it
     except ET.ParseError:
@@ -108,9 +113,9 @@ def _fields(text: bytes, known: frozenset[str]) -> dict[str, str] | None:
     fields: dict[str, str] = {}
     for part in event:
         name = _local(part.tag)
-        if name == "System":
+        if name in ("System", "ExtendedTracingInfo"):
             children = {_local(child.tag): child for child in part}
-            for element, attribute, field in _SYSTEM:
+            for element, attribute, field in system:
                 child = children.get(element)
                 if child is not None:
                     value = child.get(attribute) if attribute else child.text

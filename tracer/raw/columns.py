@@ -8,7 +8,7 @@ from tracer.decode.layouts import LAYOUTS, Layout
 from tracer.decode.payload import COUNT_NAMES
 from tracer.logs.field_paths import FieldPaths
 
-__all__ = ["COLUMN", "HEADER", "JSON_FIELDS", "PAYLOAD", "XML_SYSTEM", "payload_names"]
+__all__ = ["COLUMN", "HEADER", "JSON_FIELDS", "PAYLOAD", "SPELLINGS", "XML_SYSTEM", "payload_names"]
 
 # The header of a record.
 HEADER = (
@@ -40,11 +40,12 @@ def payload_names(layout: Layout) -> tuple[str, ...]:
 
 # Every field that a known payload may have.
 _NAMES = tuple(dict.fromkeys(name for layout in LAYOUTS.values() for name in payload_names(layout)))
-_SPELT: dict[str, list[str]] = {}
+# Each field by its name in small letters: the names that differ in case only.
+SPELLINGS: dict[str, list[str]] = {}
 for _name in _NAMES:
-    _SPELT.setdefault(_name.lower(), []).append(_name)
+    SPELLINGS.setdefault(_name.lower(), []).append(_name)
 # The column of each field: names that differ in case only (ProcessID, ProcessId) share one, for parsers fold them.
-COLUMN = {name: _SPELT[name.lower()][0] for name in _NAMES}
+COLUMN = {name: SPELLINGS[name.lower()][0] for name in _NAMES}
 PAYLOAD = tuple(dict.fromkeys(COLUMN.values()))
 
 # Names that a header may have at the top of a record, where a field of the payload would stand in a flat record.
@@ -93,7 +94,7 @@ JSON_FIELDS: FieldPaths = {
     **{
         name: tuple(
             path
-            for spelt in _SPELT[name.lower()]
+            for spelt in SPELLINGS[name.lower()]
             for path in (*(f"{home}.{spelt}" for home in _HOMES), *(() if spelt in _OF_HEADERS else (spelt,)))
         )
         for name in PAYLOAD

@@ -63,7 +63,7 @@ def _layout(kind: Identity, count: int) -> Layout | None:
 
 def _values(text: str) -> list[str | None] | None:
     try:
-        items = json.loads(unescape_name(text))
+        items = json.loads(unescape_name(text), strict=False)  # an unescaped NUL is a control character
     except (ValueError, RecursionError):
         return None
     if not isinstance(items, list):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 __all__ = ["HEAD_BYTES", "RAW_ETW", "TRACES", "WRAPPERS", "FileKind", "file_kind"]
 
 HEAD_BYTES = 4096  # what `file_kind` wants to see of a file
-RAW_ETW = frozenset({"etw-json"})  # records of ETW that a tool decoded to text
+RAW_ETW = frozenset({"etw-json", "etw-xml", "etw-csv"})  # records of ETW that a tool decoded to text
 TRACES = (
     frozenset(
         {"defender-csv", "defender-json", "etl", "pml", "evtx", "json", "procmon-csv", "procmon-xml", "xml"}
@@ -103,6 +103,12 @@ _ETW_JSON = re.compile(
     r'"(?:keyobject|baseobject|keyhandle|kerneleventtype|xmleventdata)"\s*:|"(?:' + _ETW_PROVIDERS + ')"',
     re.IGNORECASE,
 )
+# Only events of a trace say on which processor they were logged, and of which class they are.
+_ETW_XML = re.compile(
+    r'name="(?:keyobject|baseobject|keyhandle)"|\sprocessorid="|/events/trace"|\s(?:name|guid)="(?:'
+    + _ETW_PROVIDERS
+    + ')"'
+)
 _PROCMON_CSV = FileKind("procmon-csv")
 _PROCMON_XML = FileKind("procmon-xml")
 _PROFILE = FileKind(
@@ -191,6 +197,8 @@ def _text_kind(text: str) -> FileKind:
         for mark, kind in (("<procmon", _PROCMON_XML), ("<windowsperformancerecorder", _PROFILE)):
             if mark in start:
                 return kind
+        if re.search(r"<event[\s>]", start) and _ETW_XML.search(start):
+            return FileKind("etw-xml")
         if re.search(r"<event[\s>]", start):
             return FileKind("xml")
     for first, kind in _TEXTS:
@@ -212,6 +220,8 @@ def _csv_kind(head: bytes) -> FileKind | None:
         title.strip(' "').lower() for title in re.split("[,;\t]", text.lstrip().partition("\n")[0].strip())
     }
     is_procmon = {"operation", "path"} <= titles and not titles.isdisjoint({"process name", "time of day"})
+    if {"event name", "clock-time", "user data"} <= titles:
+        return FileKind("etw-csv")
     if {"actiontype", "registrykey"} <= titles:
         return FileKind("defender-csv")
     return _PROCMON_CSV if is_procmon else None
