@@ -144,6 +144,21 @@ def test_the_log_names_processes_that_the_trace_does_not(tmp_path: Path):
     assert list(broken_rules(tmp_path / "x.regtrace")) == []
 
 
+def test_a_trace_without_data_has_that_of_the_log(tmp_path: Path):
+    """The NT Kernel Logger records no data; of text the log shows it, and of its type nothing is known."""
+    two = simulate_two(tmp_path, events=3000, jitter_ns=500_000, classic=True)
+    rt.ingest([two.etl, two.log], tmp_path / "x.regtrace", control_set=1)
+    rows = [row for row in rows_of(tmp_path / "x.regtrace") if row["operation"] == "SetValueKey"]
+    assert {row["source"] for row in rows} == {"NT Kernel Logger"}
+    truth = {row["record_offset"]: row for row in two.truth}
+    shown = [row for row in rows if row["data"] not in (None, b"\0\0")]
+    assert shown
+    assert all(row["data_type"] is None and row["data"].endswith(b"\0\0") for row in shown)
+    right = [row["data"] == truth[row["record_offset"]]["data"] for row in shown]
+    assert sum(right) >= 0.95 * len(right)  # writes within the jitter may be taken for each other
+    assert list(broken_rules(tmp_path / "x.regtrace")) == []
+
+
 OPERATIONS = {"OpenKey": pml.OPEN, "DeleteValueKey": pml.DELETE_VALUE, "FlushKey": pml.FLUSH}
 
 

@@ -16,6 +16,7 @@ from two_sources import TwoSources, simulate_two
 
 import regtrace as rt
 from tracer.errors import UsageError
+from tracer.ingest.pipeline import Progress
 from tracer.merge.order import merged_sequences
 from tracer.merge.processes import Life, join_processes
 from tracer.schema import PROCESSES
@@ -111,6 +112,17 @@ def test_totals_add_up_and_sources_keep_their_entries(two: TwoSources, apart: Pa
     assert whole.complete
     assert whole.settings["host"] == "pc1.example"
     assert whole.row_sources == ("etl", "sysmon")
+
+
+def test_progress_counts_the_bytes_of_all_sources_and_repeats_no_sentence(two: TwoSources, tmp_path: Path):
+    said: list[Progress] = []
+    rt.ingest([two.etl, two.log], tmp_path / "p.regtrace", progress=said.append)
+    total = two.etl.stat().st_size + two.log.stat().st_size
+    assert {one.bytes_total for one in said} == {total}
+    done = [one.bytes_done for one in said]
+    assert done == sorted(done)
+    assert done[-1] == total
+    assert not any(one.note for one in said)
 
 
 def test_the_order_of_the_words_does_not_matter(two: TwoSources, apart: Path, tmp_path: Path):

@@ -68,9 +68,7 @@ EVENT_RULES: dict[str, Callable[[Row], bool]] = {
     "data is never empty": lambda r: r["data"] is None or len(r["data"]) > 0,
     "data_size is the full size": lambda r: (
         r["data"] is None
-        or (
-            r["data_size"] is None and r["data_type"] is None and r["source"] == "sysmon"
-        )  # text as a log shows it
+        or (r["data_size"] is None and r["data_type"] is None and _has_text_of_a_log(r))
         or (r["data_size"] is not None and len(r["data"]) <= r["data_size"])
     ),
     "data_truncated where fewer bytes were captured than the value holds": lambda r: (
@@ -102,6 +100,11 @@ EVENT_RULES: dict[str, Callable[[Row], bool]] = {
         bool(r["flags"] & FLAGS["name_has_nul"]) or "<U+0000>" not in (r["value_name"] or "")
     ),
 }
+
+
+def _has_text_of_a_log(row: Row) -> bool:
+    """Whether Sysmon, which shows text without its type and size, reported the row."""
+    return row["source"] == "sysmon" or '"sysmon":{"source_id":' in (row["detail"] or "")
 
 
 def _microseconds(row: Row) -> int:

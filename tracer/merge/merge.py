@@ -189,6 +189,7 @@ class _Merge:
     ) -> tuple[dict[str, int], int]:
         """Write all rows in their new order; return rows by name source, and how many have no key."""
         streams = [RowStream(member) for member in self._members]
+        size = sum(source["size"] for member in self._members for source in member.manifest.sources)
         names: Counter[str] = Counter()
         keyless = 0
         for start in range(0, total, PART_ROWS):
@@ -216,7 +217,7 @@ class _Merge:
                 names[counted["values"]] += counted["counts"]
             self._write(table, keys.or_else(-1).astype(np.int64))
             if self._progress:
-                self._progress(Progress(start + table.num_rows, total, start + table.num_rows, "merging"))
+                self._progress(Progress(size, size, start + table.num_rows))
         return dict(names), keyless
 
     def _renumbered(self, number: int, rows: pa.Table) -> pa.Table:
