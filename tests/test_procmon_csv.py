@@ -16,7 +16,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from procmon_csv import DEFAULT, FULL, csv_text
+from procmon_csv import DEFAULT, FULL, PLAIN, csv_text
 from test_sysmon import rows_of
 from typer.testing import CliRunner
 
@@ -234,6 +234,13 @@ FORMS: dict[str, tuple[dict[str, str], dict[str, Any]]] = {
 }  # fmt: skip
 
 
+# All of them as one log, whose times are of one form.
+EVERY = [
+    {**columns, "Time of Day": PLAIN["Time of Day"], "Date & Time": PLAIN["Date & Time"], "PID": str(number)}
+    for number, (columns, _) in enumerate(FORMS.values())
+]
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_a_row_in_each_form(form: str, tmp_path: Path):
     columns, expected = FORMS[form]
@@ -365,7 +372,7 @@ def test_rows_of_other_events_and_bad_records_are_counted_and_the_rest_is_kept(t
 @pytest.mark.slow
 def test_mutated_exports_end_in_rows_or_counters(tmp_path: Path):
     """Bytes changed, cut out and put in: no other exception than our own, and no row without a time."""
-    good = csv_text([{**columns, "PID": str(n)} for n, (columns, _) in enumerate(FORMS.values())]).encode()
+    good = csv_text(EVERY).encode()
     dice = random.Random(7)
     for _ in range(300):
         raw = bytearray(good)
@@ -409,8 +416,9 @@ def test_records_are_those_of_pythons_csv_module(records: list[tuple[str, ...]],
 
 
 def test_small_blocks_give_the_same_records(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    text = csv_text([{**columns, "PID": str(n)} for n, (columns, _) in enumerate(FORMS.values())])
+    text = csv_text(EVERY)
     whole, _ = read(tmp_path, text)
+    assert len(whole) == len(EVERY)
     monkeypatch.setattr("tracer.logs.csv_fields.BLOCK", 700)
     monkeypatch.setattr("tracer.logs.utf8.PIECE", 64)
     assert read(tmp_path, text)[0] == whole

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from procmon_csv import DEFAULT, csv_text
 from procmon_xml import PROCESS, xml_text
-from test_procmon_csv import FORMS, UTC_NS
+from test_procmon_csv import EVERY, UTC_NS
 from test_procmon_csv import read as read_csv
 
 import regtrace as rt
@@ -40,11 +40,11 @@ def read(tmp_path: Path, text: str | bytes, **options: Any) -> tuple[list[dict[s
 
 
 def test_an_xml_has_the_rows_of_the_csv_with_its_columns(tmp_path: Path):
-    forms = [columns for columns, _ in FORMS.values()]
-    ours, counts = read(tmp_path, xml_text(forms))
-    theirs, of_csv = read_csv(tmp_path, csv_text(forms), zone=UTC)
+    ours, counts = read(tmp_path, xml_text(EVERY))
+    theirs, of_csv = read_csv(tmp_path, csv_text(EVERY), zone=UTC)
     for row in [*ours, *theirs]:
         del row["record_offset"], row["source"]
+    assert len(ours) == len(EVERY)
     assert ours == theirs
     assert counts == of_csv
 
@@ -141,7 +141,7 @@ def test_elements_are_the_same_however_the_text_is_cut(size: int, bodies: list[s
 
 
 def test_small_pieces_give_the_same_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    text = xml_text([columns for columns, _ in FORMS.values()])
+    text = xml_text(EVERY)
     whole, _ = read(tmp_path, text)
     monkeypatch.setattr("tracer.logs.utf8.PIECE", 97)
     monkeypatch.setattr("tracer.named.procmon_xml._BATCH", 5)
@@ -150,7 +150,7 @@ def test_small_pieces_give_the_same_rows(tmp_path: Path, monkeypatch: pytest.Mon
 
 @pytest.mark.slow
 def test_mutated_exports_end_in_rows_or_counters(tmp_path: Path):
-    good = xml_text([columns for columns, _ in FORMS.values()]).encode()
+    good = xml_text(EVERY).encode()
     dice = random.Random(11)
     for _ in range(300):
         raw = bytearray(good)
