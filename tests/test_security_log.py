@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from plain_rows import plain_rows, simulated
-from security_records import SHAPES, audit
-from sysmon_records import as_lines
+from schema_rules import broken_rules
+from security_records import SHAPES, as_xml, audit
+from sysmon_records import as_lines, event
 
 import regtrace as rt
 from tracer.errors import UsageError
@@ -223,6 +224,55 @@ def test_every_collectors_shape_gives_the_same_rows(tmp_path: Path, shape: str) 
     )
 
 
+def test_events_as_xml(tmp_path: Path) -> None:
+    events = [
+        as_xml(4656, RUN),
+        as_xml(4657, RUN, OldValueType="%%1873", OldValue="", NewValueType="%%1873", NewValue="x > y & z"),
+        as_xml(4658),
+        as_xml(4656, USER, failed=True, HandleId="0x0"),
+    ]
+    (tmp_path / "log.xml").write_text("<Events>" + "".join(events) + "</Events>", encoding="utf-8")
+    ingest([tmp_path / "log.xml"], tmp_path / "log.regtrace")
+    rows = rows_of(tmp_path / "log.regtrace")
+    assert [(row["operation"], row["key"], row["status"], row["handle_id"]) for row in rows] == [
+        ("OpenKey", RUN, 0, 0),
+        ("SetValueKey", RUN, 0, 0),
+        ("CloseKey", RUN, 0, 0),
+        ("OpenKey", USER, DENIED, None),
+    ]
+    assert (rows[1]["previous_data"], rows[1]["data"]) == (text(""), text("x > y & z"))
+    assert rows[0]["process"]["pid"] == 0x10E1
+
+
+def test_sysmon_and_the_security_log_tell_of_one_write(tmp_path: Path) -> None:
+    """One file with the records of both: the write is one row, with the data before, and its handle lives on."""
+    who = {
+        "ProcessName": r"C:\Windows\System32\tool.exe",
+        "ProcessId": hex(4321),
+        "time": "2024-05-06T07:08:09.1234567Z",
+    }
+    new = {"OldValue": "1", "NewValue": "2"}
+    records = [
+        audit(4656, RUN, **who),
+        audit(4657, RUN, **who, **new),
+        event(
+            "SetValue", r"HKLM\SOFTWARE\Microsoft\Windows\CurrentVersion\Run\v", Details="DWORD (0x00000002)"
+        ),
+        event("CreateKey", r"HKLM\SOFTWARE\Other"),
+        audit(4658, **who),
+    ]
+    made(tmp_path, records)
+    capture = tmp_path / "log.regtrace"
+    rows = rows_of(capture)
+    assert sorted(row["operation"] for row in rows) == ["CloseKey", "CreateKey", "OpenKey", "SetValueKey"]
+    (write,) = (row for row in rows if row["operation"] == "SetValueKey")
+    assert (write["source"], write["data"], write["previous_data"]) == ("security", b"\2\0\0\0", b"\1\0\0\0")
+    assert (write["value_name"], write["flags"], write["handle_id"] is not None) == ("v", 0, True)
+    (life,) = table_of(capture, "handles")
+    assert (life["began"], life["ended"]) == ("open", "close")
+    assert list(broken_rules(capture)) == []
+
+
 def test_a_record_without_its_process_is_of_its_image_and_logon_session(tmp_path: Path) -> None:
     """NXLog drops ProcessId; ProcessID is the header's. Handles of an unknown process join nothing."""
     lost = {"ProcessId": None, "shape": "nxlog"}
@@ -299,6 +349,7 @@ def test_the_life_of_a_handle(tmp_path: Path) -> None:
         ("open", "reuse", 7, None, 7, 7),
     ]
     assert {life["address"] for life in lives} == {None}
+    assert list(broken_rules(capture)) == []
     assert manifest.totals["events"] == 8
     assert manifest.sources[0]["facts"] == {"registry_operations": 8, "rows_by_source": {"security": 8}}
     counts = counts_of(capture)
@@ -548,6 +599,7 @@ def test_the_public_records(corpus: Path, tmp_path: Path) -> None:
         mine.sort(key=lambda record: (record["@timestamp"], record.get("RecordNumber", 0)))
         rows = rows_of(capture)
         assert [row["operation"] for row in rows] == [operations[record["EventID"]] for record in mine]
+        assert list(broken_rules(capture)) == []
         seen += len(rows)
         held: dict[tuple[str | None, str], str] = {}
         for record, row in zip(mine, rows, strict=True):

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
+import security_records as security
 from sysmon_records import SHAPES, as_lines, as_xml, event, event_data
 
 from tracer.diagnostics import Diagnostics
@@ -17,6 +18,7 @@ from tracer.sources.inputs import SourceFile
 __all__ = ["LOGS", "damage", "read_damaged"]
 
 _KEY = r"HKLM\SOFTWARE\Vendor"
+_NATIVE = r"\REGISTRY\MACHINE\SOFTWARE\Vendor"
 _RECORDS = [
     event(kind, f"{_KEY}\\{number}", shape, Details=f"DWORD (0x{number:08x})", NewName=_KEY)
     for number, shape in enumerate(SHAPES)
@@ -25,10 +27,16 @@ _RECORDS = [
 _XML = [
     as_xml(13, event_data("SetValue", f"{_KEY}\\{number}", Details="text & <more>")) for number in range(8)
 ]
+_AUDITS = [
+    security.audit(number, _NATIVE, shape)
+    for shape in security.SHAPES
+    for number in (4656, 4657, 4658, 4660, 4663)
+]
 LOGS: dict[str, tuple[str, bytes]] = {
     "json lines": ("json", as_lines(_RECORDS).encode()),
     "a json array": ("json", json.dumps(_RECORDS, indent=1).encode()),
     "utf-16": ("json", as_lines(_RECORDS[:8]).encode("utf-16")),
+    "security log": ("json", as_lines(_AUDITS).encode()),
     "xml": ("xml", ("<Events>" + "\n".join(_XML) + "</Events>").encode()),
 }  # fmt: skip
 _BYTES = b'\0\x01"\\{}[]<>&;,:\n\r \xff\xfe\x80\xc3\xed'

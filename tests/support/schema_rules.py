@@ -248,7 +248,7 @@ def _broken_rest(tables: dict[str, list[Row]], events: int) -> Iterator[str]:
     yield from _broken("processes: parent_id is a process", tables["processes"],
                        lambda r: r["parent_id"] in {None, *processes})  # fmt: skip
     yield from _broken("processes: source is one of these words", tables["processes"],
-                       lambda r: r["source"] in ("start", "rundown", "later", "seed", "procmon", "sysmon", "none"))  # fmt: skip
+                       lambda r: r["source"] in ("start", "rundown", "later", "seed", "procmon", "sysmon", "security", "none"))  # fmt: skip
     yield from _broken("processes: of source none only the id is known", tables["processes"],
                        lambda r: r["source"] != "none" or r["image"] is r["command_line"] is r["user"] is None)  # fmt: skip
     yield from _broken("processes: text is NULL and never empty where it is unknown", tables["processes"],

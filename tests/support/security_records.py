@@ -1,8 +1,9 @@
 """Registry events of the Windows Security log as collectors write them, made by hand: no line of a real log."""
 
 from typing import Any
+from xml.sax.saxutils import escape
 
-__all__ = ["SHAPES", "audit", "audit_data"]
+__all__ = ["SHAPES", "as_xml", "audit", "audit_data"]
 
 _SUBJECT = {
     "SubjectUserSid": "S-1-5-21-1-2-3-1001",
@@ -158,7 +159,42 @@ def _powershell(
     }  # fmt: skip
 
 
+def _wazuh(
+    number: int, data: dict[str, str | None], time: str, failed: bool, task: int | None
+) -> dict[str, Any]:
+    """Wazuh: names with a small first letter."""
+    system = {
+        "eventID": str(number), "providerName": "Microsoft-Windows-Security-Auditing", "computer": "pc1.example",
+        "systemTime": time, "processID": "4", "keywords": hex(_keywords(failed)), "task": task and str(task),
+    }  # fmt: skip
+    own = {name[0].lower() + name[1:]: value for name, value in data.items()}
+    return {"_index": "x", "_source": {"data": {"win": {"system": system, "eventdata": own}}}}
+
+
+def _listed(
+    number: int, data: dict[str, str | None], time: str, failed: bool, task: int | None
+) -> dict[str, Any]:
+    """A converter of XML that keeps elements with attributes as they are."""
+    record = _evtx_dump(number, {}, time, failed, task)
+    record["Event"]["EventData"] = {"Data": [{"@Name": name, "#text": value} for name, value in data.items()]}
+    return record
+
+
 SHAPES = {
-    "evtx_dump": _evtx_dump, "flat": _flat, "nxlog": _nxlog, "winlogbeat": _winlogbeat, "dotted": _dotted,
-    "powershell": _powershell,
+    "wazuh": _wazuh, "listed": _listed, "evtx_dump": _evtx_dump, "flat": _flat, "nxlog": _nxlog, "winlogbeat": _winlogbeat,
+    "dotted": _dotted, "powershell": _powershell,
 }  # fmt: skip
+
+
+def as_xml(number: int, key: str | None = None, *, failed: bool = False, **more: str | None) -> str:
+    """Return an event as `wevtutil qe /f:xml` writes it."""
+    data = _without_none(audit_data(number, key, **more))
+    fields = "".join(f"<Data Name='{name}'>{escape(value)}</Data>" for name, value in data.items())
+    return (
+        "<Event xmlns='http://schemas.microsoft.com/win/2004/08/events/event'><System>"
+        "<Provider Name='Microsoft-Windows-Security-Auditing' Guid='{54849625-5478-4994-a5ba-3e3b0328c30d}'/>"
+        f"<EventID>{number}</EventID><Task>12801</Task><Keywords>{_keywords(failed):#x}</Keywords>"
+        "<TimeCreated SystemTime='2024-05-06T07:08:09.1234567Z'/><EventRecordID>7</EventRecordID>"
+        "<Execution ProcessID='4' ThreadID='98'/><Channel>Security</Channel><Computer>pc1.example</Computer></System>"
+        f"<EventData>{fields}</EventData></Event>"
+    )

@@ -94,7 +94,10 @@ RARE_FIELDS = {
     # The data as a list, or as XML in a string (`tracer.logs.nested_fields`).
     NESTED: (
         _NESTED,
-        "TargetObject IS NULL AND ObjectName IS NULL AND (EventID IS NULL OR EventID IN ('12', '13', '14', '4656', '4657', '4663'))",
+        (
+            "TargetObject IS NULL AND ObjectName IS NULL AND (EventID IS NULL OR EventID IN ('12', '13', '14', '4656', '4657', '4663')) "
+            "OR HandleId IS NULL AND EventID IN ('4658', '4660')"
+        ),
     ),
     "Message": (
         _MESSAGE,
