@@ -6,6 +6,7 @@ import random
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -19,6 +20,7 @@ from tracer.ingest.pipeline import ingest
 from tracer.raw.columns import COLUMN, PAYLOAD
 from tracer.raw.numbers import parse_filetimes, parse_numbers
 from tracer.raw.payloads import pack
+from tracer.raw.spool import ROW, Spool
 from tracer.raw.tracerpt import csv_records
 from tracer.registry.text import escape_name
 from tracer.sources.kinds import file_kind
@@ -223,3 +225,29 @@ def test_damage_is_no_error_of_ours(tmp_path: Path, chance: random.Random, form:
         message = str(error)
     assert "\n" not in message
     assert events >= 1
+
+
+def test_records_wait_on_the_disk_and_come_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("tracer.raw.spool._BATCH_ROWS", 7)
+    monkeypatch.setattr("tracer.raw.spool._BATCH_BYTES", 64)
+    chance = random.Random(3)
+    spool, kept = Spool(tmp_path), []
+    for part in range(6):
+        rows, raw = np.zeros(chance.randrange(9), ROW), b""
+        for row in rows:
+            payload = bytes(chance.randrange(256) for _ in range(chance.choice([0, 3, 8, 30, 200])))
+            row["time_ns"], row["pid"] = chance.randrange(-5, 5), len(kept)
+            row["start"], row["size"] = len(raw), len(payload)
+            raw += payload + bytes(-len(payload) % 8)
+            kept.append((int(row["time_ns"]), len(kept), payload))
+        spool.add(rows, np.frombuffer(raw, np.uint8))
+        assert len(spool) == len(kept), part
+    batches = list(spool.records())
+    found = [
+        (int(time), int(pid), records.raw[at:end].tobytes())
+        for records in batches
+        for time, pid, at, end in zip(records.time_ns, records.pid, records.payload, records.end, strict=True)
+    ]
+    assert found == sorted(kept, key=lambda one: one[0])
+    assert max(len(records) for records in batches) <= 7
+    assert all(len(records) == 1 or int((records.end - records.payload).sum()) <= 64 for records in batches)

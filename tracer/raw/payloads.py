@@ -11,7 +11,7 @@ import json
 import re
 import struct
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -214,8 +214,8 @@ def _captured(fields: pa.Table, field: Field) -> tuple[_Pieces, Known]:
     count = fields.num_rows
     texts = fields[COLUMN[field.name]].combine_chunks()
     sizes, has_size = parse_numbers(fields[COLUMN[COUNT_NAMES[field.name]]], 16)
-    full = _expected(fields, field)
     rows = pc.indices_nonzero(pc.fill_null(pc.not_equal(texts, ""), False)).to_numpy()
+    full = _expected(fields, field) if len(rows) else []
     made: dict[int, bytes] = {}
     odd = np.zeros(count, bool)
     for row, text in zip(rows.tolist(), texts.take(pa.array(rows)).to_pylist(), strict=True):
@@ -251,8 +251,7 @@ def _expected(fields: pa.Table, field: Field) -> Sequence[int | None]:
 
 def _bytes(text: str, wanted: int | None) -> bytes | None:
     """Read bytes as hex, as a JSON array or as base64; `wanted` is how many there are, where that is known."""
-    forms: Mapping[str, Callable[[str], bytes | None]] = {"hex": _hex, "array": _array, "base64": _base64}
-    for read in forms.values():
+    for read in (_hex, _array, _base64):
         data = read(text)
         if data is not None and len(data) <= CAPTURE_LIMIT and wanted in (None, len(data)):
             return data
@@ -260,7 +259,8 @@ def _bytes(text: str, wanted: int | None) -> bytes | None:
 
 
 def _hex(text: str) -> bytes | None:
-    text = _BETWEEN.sub("", text)
+    if not text.isalnum():
+        text = _BETWEEN.sub("", text)
     try:
         return bytes.fromhex(text[2:] if text[:2] in ("0x", "0X") else text)
     except ValueError:

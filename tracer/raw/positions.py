@@ -1,6 +1,7 @@
 """Payloads whose values come without names, in the order of the layout: `Properties` of Get-WinEvent, tracerpt's CSV."""
 
 import json
+from functools import lru_cache
 
 import numpy as np
 import pyarrow as pa
@@ -35,15 +36,21 @@ def by_position(records: pa.Table, diagnostics: Diagnostics) -> pa.Table:
         if values is None:
             diagnostics.count("raw_odd_list", offset=records["offset"][row].as_py())
             continue
-        layout = _layout(kind, len(values))
-        if layout is None:
-            continue
-        for name, value in zip(payload_names(layout), values, strict=False):
-            columns.setdefault(COLUMN[name], [None] * records.num_rows)[row] = value
+        for name, value in zip(_names(kind, len(values)), values, strict=False):
+            if name not in columns:
+                columns[name] = [None] * records.num_rows
+            columns[name][row] = value
     for name, cells in columns.items():
         merged = pc.coalesce(from_texts(cells), records[name].combine_chunks())
         records = records.set_column(records.column_names.index(name), name, merged)
     return records
+
+
+@lru_cache(4096)
+def _names(kind: Identity, count: int) -> tuple[str, ...]:
+    """Return the columns of the fields of a record that has so many values; empty where its layout is not known."""
+    layout = _layout(kind, count)
+    return () if layout is None else tuple(COLUMN[name] for name in payload_names(layout))
 
 
 def _layout(kind: Identity, count: int) -> Layout | None:

@@ -1,6 +1,6 @@
 """Reading decoded records: text of one or several files to records in the order of time, as `EtlReader` yields them."""
 
-from bisect import bisect
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO
@@ -19,6 +19,7 @@ from tracer.etl.providers import ProviderTable
 from tracer.etl.records import Records
 from tracer.named.context import NamedContext, NamedOptions
 from tracer.named.times import parse_times
+from tracer.raw.columns import COLUMN, payload_names
 from tracer.raw.forms import FORMS
 from tracer.raw.identity import UNKNOWN, Identity, identify
 from tracer.raw.numbers import parse_numbers
@@ -184,15 +185,16 @@ class RawReader:
         times: Sequence[NDArray[np.int64]],
     ) -> None:
         """Note what could not be read as losses between the records before and behind it in the file."""
-        at = np.concatenate(offsets).tolist() if offsets else []
-        time = np.concatenate(times).tolist() if times else []
-        gaps: dict[int, int] = {}
-        for lost in diagnostics.lost:
-            place = bisect(at, lost)
-            gaps[place] = gaps.get(place, 0) + 1
+        gaps: Counter[int] = Counter()
+        time = np.zeros(0, np.int64)
+        if diagnostics.lost and offsets:
+            time = np.concatenate(times)
+            gaps.update(np.searchsorted(np.concatenate(offsets), diagnostics.lost).tolist())
+        elif diagnostics.lost:
+            gaps[0] = len(diagnostics.lost)
         for place, count in sorted(gaps.items()):
-            before = time[place - 1] if place else None
-            behind = time[place] if place < len(time) else None
+            before = int(time[place - 1]) if place else None
+            behind = int(time[place]) if place < len(time) else None
             if before is not None and behind is not None:
                 before, behind = min(before, behind), max(before, behind)
             self.losses.append(
@@ -224,7 +226,8 @@ class RawReader:
         rows = np.flatnonzero(known & dated)
         if not len(rows):
             return
-        table, place = table.take(pa.array(rows)), place[rows]
+        if len(rows) < table.num_rows:
+            table, place = table.take(pa.array(rows)), place[rows]
         yield self._keep(number, table, kinds, place, times[rows], diagnostics)
 
     @staticmethod
@@ -268,8 +271,7 @@ class RawReader:
             for pointer_size, some in ((8, mine[wide]), (4, mine[~wide])):
                 if not len(some):
                     continue
-                fields = table.take(pa.array(some))
-                made = pack(layout, pointer_size, fields)
+                made = pack(layout, pointer_size, _fields(table, layout, some))
                 rows["start"][some], rows["size"][some] = made.start + filled, made.size
                 rows["provider"][some] = self._providers.number(kind.provider)
                 rows["id"][some] = -1 if kind.classic else kind.id
@@ -312,7 +314,9 @@ def _layouts(
                 break
             layout = LAYOUTS[kind.provider, kind.id, version]
             fits = (
-                np.ones(len(rows), bool) if len(versions) == 1 else given(layout, table.take(pa.array(rows)))
+                np.ones(len(rows), bool)
+                if len(versions) == 1
+                else given(layout, _fields(table, layout, rows))
             )
             if fits.any():
                 # Newer than all that are known: read as far as the newest goes, and counted as such.
@@ -340,6 +344,12 @@ def raw_computers(file: SourceFile, size: int, context: NamedContext) -> Iterato
 def _computers(table: pa.Table) -> pa.ChunkedArray:
     """Return the computer of each record, NULL where it says none."""
     return pc.if_else(pc.equal(table["@computer"], ""), None, table["@computer"])
+
+
+def _fields(table: pa.Table, layout: Layout | None, rows: NDArray[np.int64]) -> pa.Table:
+    """Return the fields of a layout of some records."""
+    names = () if layout is None else dict.fromkeys(COLUMN[name] for name in payload_names(layout))
+    return table.select([*names, "offset"]).take(pa.array(rows))
 
 
 def _ids(texts: pa.ChunkedArray) -> NDArray[np.int64]:
