@@ -572,11 +572,11 @@ def test_rights() -> None:
     assert read_rights("-", "%%1542") == 0x1000000
     assert read_rights(None, "%%9999 %%4432") is None
     assert read_rights(None, None) is None
-    assert name_rights(0xF003F) == [
+    assert name_rights(0xF003F) == (
         "KEY_QUERY_VALUE", "KEY_SET_VALUE", "KEY_CREATE_SUB_KEY", "KEY_ENUMERATE_SUB_KEYS", "KEY_NOTIFY", "KEY_CREATE_LINK",
         "DELETE", "READ_CONTROL", "WRITE_DAC", "WRITE_OWNER",
-    ]  # fmt: skip
-    assert name_rights(0x40) == ["0x40"]
+    )  # fmt: skip
+    assert name_rights(0x40) == ("0x40",)
 
 
 def test_the_public_records(corpus: Path, tmp_path: Path) -> None:

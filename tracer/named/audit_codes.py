@@ -7,7 +7,7 @@ them write the table's English text instead. Rights are bits: ``%%4432`` to ``%%
 """
 
 import re
-from collections.abc import Iterable
+from functools import lru_cache
 
 from tracer.registry.text import encode_name
 from tracer.registry.values import ValueType, type_name
@@ -104,6 +104,7 @@ def is_told(kind_text: str | None, text: str | None) -> bool:
     return (kind_text or _NOTHING) != _NOTHING or (text or _NOTHING) != _NOTHING
 
 
+@lru_cache(1024)
 def read_rights(mask: str | None, codes: str | None) -> int | None:
     """Return rights as a mask: AccessMask, or where that is missing the codes of AccessList; None where neither can be read."""
     number = read_number(mask, 4)
@@ -114,14 +115,12 @@ def read_rights(mask: str | None, codes: str | None) -> int | None:
     return sum(set(known)) if bits and len(known) == len(bits) else None
 
 
-def name_rights(mask: int) -> list[str]:
+@lru_cache(1024)
+def name_rights(mask: int) -> tuple[str, ...]:
     """Return the names of the rights in a mask as winnt.h has them; a bit without a name in hex.
 
     >>> name_rights(0x20001)
-    ['KEY_QUERY_VALUE', 'READ_CONTROL']
+    ('KEY_QUERY_VALUE', 'READ_CONTROL')
     """
-    return [_RIGHTS.get(bit, f"0x{bit:X}") for bit in _single_bits(mask)]
-
-
-def _single_bits(mask: int) -> Iterable[int]:
-    return (1 << bit for bit in range(32) if mask >> bit & 1)
+    bits = (1 << bit for bit in range(32) if mask >> bit & 1)
+    return tuple(_RIGHTS.get(bit, f"0x{bit:X}") for bit in bits)

@@ -20,12 +20,15 @@ def by_distinct(
     table: pa.Table, names: Sequence[str], function: Callable[..., T]
 ) -> tuple[list[T], NDArray[np.intp]]:
     """Call the function once for each distinct row of some text columns; return its results, and the place of each row among them."""
-    codes = np.zeros(table.num_rows, np.int64)
+    codes, most = np.zeros(table.num_rows, np.int64), 1
     columns = [table[name].combine_chunks() for name in names]
     for column in columns:
         encoded = column.dictionary_encode()
-        more = pc.fill_null(encoded.indices, len(encoded.dictionary)).to_numpy(zero_copy_only=False)
-        codes = find_distinct(codes * (len(encoded.dictionary) + 1) + more)[2].astype(np.int64)
+        kinds = len(encoded.dictionary) + 1
+        if most * kinds >= 1 << 62:
+            codes, most = find_distinct(codes)[2].astype(np.int64), table.num_rows
+        more = pc.fill_null(encoded.indices, kinds - 1).to_numpy(zero_copy_only=False)
+        codes, most = codes * kinds + more, most * kinds
     _, first, places = find_distinct(codes)
     at = pa.array(first)
     texts = zip(*(column.take(at).to_pylist() for column in columns), strict=True)
@@ -40,6 +43,10 @@ def given(column: pa.ChunkedArray) -> pa.ChunkedArray:
 def numbers(texts: pa.ChunkedArray, kind: pa.DataType) -> pa.Array:
     """Return numbers in decimal, or in hex behind 0x; what is none, or too large, is NULL."""
     octets = kind.bit_width // 8
+    plain = pc.match_substring_regex(texts, "^[0-9]{1,9}$")  # fits whatever the type
+    if pc.all(plain, skip_nulls=True, min_count=0).as_py():
+        whole = texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts
+        return whole.cast(kind)
     table = pa.table({"text": texts})
     values, places = by_distinct(table, ["text"], lambda text: read_number(text, octets))
     if pa.types.is_signed_integer(kind):
