@@ -70,8 +70,6 @@ def test_an_answer_has_every_form(capture: Capture) -> None:
 def test_what_has_no_lazy_form_says_so(capture: Capture) -> None:
     with pytest.raises(rt.UsageError, match="no lazy form"):
         capture.lazy.diff(a_end="+1s", b_start="+1s")
-    with pytest.raises(rt.UsageError, match="no stream"):
-        capture.queries.history(KEY).reader()
 
 
 def test_every_error_a_user_can_meet_is_in_the_face() -> None:

@@ -1,364 +1,121 @@
-"""One row for one operation: what several sources report of it, against the simulator's truth and by hand."""
+r"""A link and its target are one key in every question: HKU\SID\Software\Classes is HKU\SID_Classes, and all below it."""
 
-import json
-from collections import Counter
-from collections.abc import Sequence
-from datetime import UTC, date
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-import pml_writer as pml
-import pyarrow.parquet as pq
+import ibis
+import pyarrow as pa
 import pytest
-from procmon_csv import csv_text
-from schema_rules import broken_rules
-from sysmon_records import as_lines, event
-from test_merge import rows_of
-from two_sources import TwoSources, simulate_two, sysmon_time
+from hand_capture import event, write_events
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from plain_rows import link_target as plain_target
+from plain_rows import plain_answer
 
-import regtrace as rt
-from tracer.ingest.pipeline import ingest
-from tracer.named.context import NamedOptions
-from tracer.registry.paths import display_path
-from tracer.schema import FLAGS
+from analysis.capture import Capture
+from analysis.expressions.links import link_path, link_target
+from analysis.filters import Filters
+from analysis.open import open_capture
+from tracer.registry.paths import compile_pattern
 
-START_2020 = 1_577_836_800_000_000_000
-UNSURE = FLAGS["name_ambiguous"] | FLAGS["path_split"]
-KEY = "HKLM\\SOFTWARE\\Vendor"
-LATER_NS = 800_000
-JITTER_NS = 3_000_000
-
-
-def also(row: dict[str, Any]) -> dict[str, Any]:
-    """Return what a row says of the other sources of its operation."""
-    named: dict[str, Any] = json.loads(row["detail"] or "{}").get("AlsoReportedBy", {})
-    return named
+SID = "HKU\\S-1-5-21-1-2-3-1001"
+LINK, HIVE = f"{SID}\\Software\\Classes", f"{SID}_Classes"
+ONE = {"data_type": 4, "data_size": 4, "data": b"\1\0\0\0"}
 
 
 @pytest.fixture(scope="module")
-def two(tmp_path_factory: pytest.TempPathFactory) -> TwoSources:
-    return simulate_two(
-        tmp_path_factory.mktemp("two"), offset_ns=LATER_NS, jitter_ns=JITTER_NS, events=4000, cpus=2
-    )
-
-
-@pytest.fixture(scope="module")
-def alone(two: TwoSources) -> Path:
-    rt.ingest(two.etl, two.etl.parent / "alone.regtrace", control_set=1)
-    return two.etl.parent / "alone.regtrace"
-
-
-@pytest.fixture(scope="module")
-def linked(two: TwoSources) -> Path:
-    rt.ingest([two.etl, two.log], two.etl.parent / "linked.regtrace", control_set=1)
-    return two.etl.parent / "linked.regtrace"
-
-
-def test_every_report_of_the_log_finds_its_operation(two: TwoSources, alone: Path, linked: Path):
-    """The truth says which record of the trace each line of the log is of; the rows must say the same."""
-    rows = rows_of(linked)
-    assert len(rows) == len(rows_of(alone)) == len(two.truth)
-    lines = two.log.read_bytes().splitlines(keepends=True)
-    offsets = [sum(map(len, lines[:place])) for place in range(len(lines))]
-    found = {also(row)["sysmon"]["record_offset"]: row for row in rows if also(row)}
-    assert sorted(found) == offsets
-    # Where two operations differ in nothing but a time within the window, either may be meant.
-    exact = [
-        found[offset]["record_offset"] == truth["record_offset"]
-        for offset, truth in zip(offsets, two.reported, strict=True)
+def capture(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Capture]:
+    events = [
+        event("OpenKey", HIVE),
+        event("SetValueKey", f"{HIVE}\\A", "v", **ONE),
+        event("SetValueKey", f"{LINK}\\B", "v", **ONE),
+        event("OpenKey", f"{LINK}\\B\\C"),
+        event("OpenKey", f"{SID}\\Software\\Other"),
+        event("OpenKey", f"{SID}X\\Software\\Classes"),
+        *(event("OpenKey", key) for key in ("HKLM\\SOFTWARE", "HKU", SID, f"{SID}\\Software")),
     ]
-    assert sum(exact) >= 0.98 * len(exact)
-    for offset, truth in zip(offsets, two.reported, strict=True):
-        row = found[offset]
-        assert (row["operation"], row["value_name"], row["status"]) == (
-            truth["operation"], truth["value_name"], 0,
-        )  # fmt: skip
-
-
-def test_a_linked_row_is_that_of_the_trace_and_says_more(alone: Path, linked: Path):
-    rows, plain = rows_of(linked), rows_of(alone)
-    changed = {"detail"}
-    for row, other in zip(rows, plain, strict=True):
-        differs = {name for name in row if row[name] != other[name]}
-        if also(row):
-            # Data that the trace did not capture may be in the log.
-            assert all(other[name] is None for name in differs - changed)
-        else:
-            assert not differs
-    assert list(broken_rules(linked)) == []
+    with open_capture(write_events(tmp_path_factory.mktemp("links") / "a.regtrace", events)) as opened:
+        yield opened
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("question", ["history", "state", "changes", "errors", "redundant"])
-def test_questions_answer_what_they_answer_of_the_trace(question: str, alone: Path, linked: Path):
-    def answer(path: Path) -> pd.DataFrame:
-        with rt.open(path) as capture:
-            return getattr(capture, question)(
-                **({"key": r"HKLM\**"} if question in ("history", "state") else {})
-            )
-
-    one, other = answer(linked), answer(alone)
-    # The log spells some keys otherwise; shown they are the same.
-    drop = [name for name in one.columns if name in ("detail", "key_id", "key", "process_id", "handle_id")]
-    assert len(one)
-    pd.testing.assert_frame_equal(one.drop(columns=drop), other.drop(columns=drop), check_dtype=False)
-
-
-def test_the_difference_of_the_clocks_is_measured_and_said(two: TwoSources, linked: Path):
-    manifest = rt.Manifest.load(linked)
-    (link,) = manifest.settings["links"]
-    assert (link["sources"], link["operations"]) == (["etw", "sysmon"], len(two.reported))
-    middle = LATER_NS + JITTER_NS / 2 - 500_000  # Sysmon's times are cut to milliseconds
-    assert abs(link["later_ns"] - middle) < 500_000
-    assert 0 < link["spread_ns"] <= JITTER_NS
-    (note,) = manifest.settings["notes"]
-    assert note.startswith(
-        f"{len(two.reported)} operations were reported by ETW and Sysmon; Sysmon's clock is "
-    )
-    counts = {row["name"]: row["count"] for row in pq.read_table(linked / "diagnostics.parquet").to_pylist()}
-    assert counts["linked_reports"] == len(two.reported)
-
-
-def test_a_clock_that_is_seconds_off_is_measured_too(tmp_path: Path):
-    two = simulate_two(tmp_path, offset_ns=-7_300_000_000, events=2000)
-    manifest = rt.ingest([two.etl, two.log], tmp_path / "x.regtrace", control_set=1)
-    assert manifest.totals["events"] == len(two.truth)
-    assert manifest.settings["links"][0]["operations"] == len(two.reported)
-
-
-def test_without_merging_every_report_is_a_row(two: TwoSources, tmp_path: Path):
-    manifest = rt.ingest([two.etl, two.log], tmp_path / "x.regtrace", control_set=1, merge=False)
-    assert manifest.totals["events"] == len(two.truth) + len(two.reported)
-    assert not any(also(row) for row in rows_of(tmp_path / "x.regtrace"))
-    assert "links" not in manifest.settings
-
-
-def test_the_log_names_processes_that_the_trace_does_not(tmp_path: Path):
-    two = simulate_two(tmp_path, events=3000, process_events=False)
-    rt.ingest([two.etl, two.log], tmp_path / "x.regtrace", control_set=1)
-    processes = pq.read_table(tmp_path / "x.regtrace" / "processes.parquet").to_pylist()
-    named = {row["pid"]: row["image"] for row in processes}
-    assert len(named) == len(processes)
-    assert {named[row["pid"]] for row in two.reported} == {"tool.exe"}
-    assert list(broken_rules(tmp_path / "x.regtrace")) == []
-
-
-def test_a_trace_without_data_has_that_of_the_log(tmp_path: Path):
-    """The NT Kernel Logger records no data; of text the log shows it, and of its type nothing is known."""
-    two = simulate_two(tmp_path, events=3000, jitter_ns=500_000, classic=True)
-    rt.ingest([two.etl, two.log], tmp_path / "x.regtrace", control_set=1)
-    rows = [row for row in rows_of(tmp_path / "x.regtrace") if row["operation"] == "SetValueKey"]
-    assert {row["source"] for row in rows} == {"NT Kernel Logger"}
-    truth = {row["record_offset"]: row for row in two.truth}
-    shown = [row for row in rows if row["data"] not in (None, b"\0\0")]
-    assert shown
-    assert all(row["data_type"] is None and row["data"].endswith(b"\0\0") for row in shown)
-    right = [row["data"] == truth[row["record_offset"]]["data"] for row in shown]
-    assert sum(right) >= 0.95 * len(right)  # writes within the jitter may be taken for each other
-    assert list(broken_rules(tmp_path / "x.regtrace")) == []
-
-
-OPERATIONS = {"OpenKey": pml.OPEN, "DeleteValueKey": pml.DELETE_VALUE, "FlushKey": pml.FLUSH}
-
-
-def write_pml(path: Path, truth: Sequence[dict[str, Any]], *, later_ns: int = 0) -> list[dict[str, Any]]:
-    """Write what Procmon would log of some rows of the truth; return these rows."""
-    mine = [row for row in truth if row["operation"] in OPERATIONS and row["status"] in (0, 0xC0000034)]
-    pids = sorted({row["pid"] for row in mine})
-    events = []
-    for row in mine:
-        shown = display_path(row["path"]) + ("" if row["value_name"] is None else "\\" + row["value_name"])
-        began = (row["time_ns"] + later_ns - START_2020) // 100 - 5
-        number = pids.index(row["pid"]) + 1
-        if row["operation"] == "OpenKey":
-            events.append(pml.opened(shown, result=row["status"], time=began, process=number))
-        else:
-            events.append(
-                pml.Event(
-                    OPERATIONS[row["operation"]], shown, result=row["status"], time=began, process=number
-                )
-            )
-    processes = [pml.Process(number + 1, pid=pid) for number, pid in enumerate(pids)]
-    path.write_bytes(pml.write_log(events, processes).raw)
-    return mine
+@pytest.mark.parametrize(
+    ("under", "events"),
+    [(HIVE, 4), (LINK, 4), (f"{LINK}\\B", 2), (f"{HIVE}\\B", 2), (f"{HIVE}\\A", 1), (f"{SID}\\Software", 6), (SID, 7),
+     (f"{SID}\\Soft*", 6), ("HKU", 9), (f"{SID}\\**\\C", 1), (f"{HIVE}\\**", 4), (f"{SID}\\*\\*\\?", 3)],
+)  # fmt: skip
+def test_every_question_finds_the_same_rows_below_a_key(capture: Capture, under: str, events: int) -> None:
+    asked = Filters(key=under, subtree=True)
+    rows = capture.timeline_reader(asked).read_all().num_rows
+    keys = plain_answer(capture.where(asked).lazy.keys())
+    tree = plain_answer(capture.where(asked).lazy.tree(depth=9))
+    assert (rows, sum(row["events"] for row in keys)) == (events, events)
+    assert sum(row["events"] for row in tree if row["level"] == 0) == events
+    assert sum(row["own_events"] for row in tree) == events
 
 
 @pytest.mark.slow
-def test_three_sources_of_one_operation_and_two_procmon_logs(two: TwoSources, tmp_path: Path):
-    half = len(two.truth) // 2
-    logged = write_pml(tmp_path / "a.pml", two.truth[:half]) + write_pml(tmp_path / "b.pml", two.truth[half:])
-    log = tmp_path / "log.jsonl"
-    log.write_text(two.log.read_text().replace("pc1.example", "HOST"))
-    words = [two.etl, log, tmp_path / "a.pml", tmp_path / "b.pml"]
-    manifest = rt.ingest(words, tmp_path / "x.regtrace", control_set=1)
-    rows = rows_of(tmp_path / "x.regtrace")
-    by = Counter(tuple(sorted(also(row))) for row in rows if row["source"] not in ("sysmon", "procmon"))
-    both = [row for row in logged if row in two.reported]
-    assert both
-    assert Counter(row["source"] for row in rows).keys() == {"Microsoft-Windows-Kernel-Registry"}
-    assert by["procmon", "sysmon"] == len(both)
-    assert by[("procmon",)] == len(logged) - len(both)
-    assert by[("sysmon",)] == len(two.reported) - len(both)
-    took = [row for row in rows if "procmon" in also(row)]
-    assert {row["duration_ns"] for row in took} == {500}
-    assert {also(row)["procmon"]["source_id"] for row in took} == {1, 2}
-    assert [tuple(link["sources"]) for link in manifest.settings["links"]] == [
-        ("etw", "procmon"),
-        ("etw", "sysmon"),
-    ]
-
-
-def of_two(
-    folder: Path, events: Sequence[pml.Event], records: Sequence[dict[str, Any]]
-) -> list[dict[str, Any]]:
-    """Return the rows of a Procmon log and Sysmon's records of the same computer and process."""
-    (folder / "a.pml").write_bytes(pml.write_log(events).raw)
-    (folder / "log.jsonl").write_text(as_lines([{**one, "Hostname": "HOST"} for one in records]))
-    rt.ingest([folder / "a.pml", folder / "log.jsonl"], folder / "x.regtrace")
-    assert list(broken_rules(folder / "x.regtrace")) == []
-    return rows_of(folder / "x.regtrace")
-
-
-def record(kind: str, target: str, ticks: int, **more: Any) -> dict[str, Any]:
-    return event(
-        kind, target, **{"ProcessId": "1234", "UtcTime": sysmon_time(START_2020 + ticks * 100), **more}
-    )
-
-
-ONE = (1).to_bytes(4, "little")
-TEXT = "notepad.exe\0".encode("utf-16-le")
-# What Procmon says of a write, what Sysmon says, and whether they can be of one write.
-CLAIMS: dict[str, tuple[dict[str, Any], dict[str, Any], bool]] = {
-    "the same number": ({"data": ONE, "kind": 4}, {"Details": "DWORD (0x00000001)"}, True),
-    "another number": ({"data": ONE, "kind": 4}, {"Details": "DWORD (0x00000002)"}, False),
-    "another type": ({"data": ONE, "kind": 3}, {"Details": "DWORD (0x00000001)"}, False),
-    "the same text": ({"data": TEXT, "kind": 1}, {"Details": "notepad.exe"}, True),
-    "the same text without a NUL": ({"data": TEXT[:-2], "kind": 2}, {"Details": "notepad.exe"}, True),
-    "another text": ({"data": TEXT, "kind": 1}, {"Details": "calc.exe"}, False),
-    "text of a type that is none": ({"data": TEXT, "kind": 3}, {"Details": "notepad.exe"}, False),
-    "an empty value": ({"data": b"", "kind": 1}, {"Details": "(Empty)"}, True),
-    "an empty value is no text": ({"data": b"", "kind": 1}, {"Details": "x"}, False),
-    "binary data says nothing": ({"data": b"\1\2\3", "kind": 3}, {"Details": "Binary Data"}, True),
-    "the beginning of a long text": (
-        {"data": ("a" * 3000 + "\0").encode("utf-16-le"), "kind": 1, "copied": 2048}, {"Details": "a" * 3000}, True),
-    "another beginning": (
-        {"data": ("b" * 3000 + "\0").encode("utf-16-le"), "kind": 1, "copied": 2048}, {"Details": "a" * 3000}, False),
-    "it failed": ({"data": ONE, "kind": 4, "result": 0xC0000022}, {"Details": "DWORD (0x00000001)"}, False),
-    "another process id": ({"data": ONE, "kind": 4}, {"Details": "DWORD (0x00000001)", "ProcessId": "99"}, False),
-    "another operation": ({"data": ONE, "kind": 4}, {"kind": "DeleteValue"}, False),
-    "another value": ({"data": ONE, "kind": 4}, {"Details": "DWORD (0x00000001)", "value": "\\w"}, False),
-    "another spelling": ({"data": ONE, "kind": 4}, {"Details": "DWORD (0x00000001)", "value": "\\V"}, True),
-    "a second later": ({"data": ONE, "kind": 4}, {"Details": "DWORD (0x00000001)", "ticks": 10_000_000}, False),
-    "99 ms later": ({"data": ONE, "kind": 4}, {"Details": "DWORD (0x00000001)", "ticks": 990_000}, True),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", CLAIMS)
-def test_what_contradicts_stays_two_rows(tmp_path: Path, name: str):
-    procmon, sysmon, is_one = CLAIMS[name]
-    log = record(
-        sysmon.pop("kind", "SetValue"), KEY + sysmon.pop("value", "\\v"), sysmon.pop("ticks", 0), **sysmon
-    )
-    rows = of_two(tmp_path, [pml.opened(KEY), pml.value_set(KEY + "\\v", time=1, **procmon)], [log])
-    assert len(rows) == 3 - is_one
-    assert sum("sysmon" in also(row) for row in rows) == is_one
-    row = next(row for row in rows if row["source"] == "procmon" and row["operation"] == "SetValueKey")
-    assert (row["data"] or b"") == procmon["data"][: procmon.get("copied")]
-
-
-def test_the_certain_split_of_a_path_wins(tmp_path: Path):
-    r"""Procmon and Sysmon write ``Vendor\Sub\v``: Sysmon's doubled backslash proves where the name begins."""
-    target = KEY + "\\\\Sub\\v"
-    rows = of_two(
-        tmp_path,
-        [pml.value_set(target, ONE, kind=4)],
-        [record("SetValue", target, 0, Details="DWORD (0x00000001)")],
-    )
-    (row,) = rows
-    assert (row["display"], row["value_name"], row["flags"] & UNSURE) == (KEY, "\\Sub\\v", 0)
-
-
-def test_a_source_that_knows_the_user_names_the_key(tmp_path: Path):
-    """Procmon writes HKCU where nothing in its log says whose; Sysmon says whose, so the row's key is that user's."""
-    user = "HKU\\S-1-5-21-1-2-3-1001"
-    rows = of_two(
-        tmp_path,
-        [
-            pml.value_set("HKCU\\Software\\V\\v", ONE, kind=4),
-            pml.value_set("HKCU\\Software\\Classes\\V\\v", ONE, kind=4, time=1),
-            pml.value_set("HKCU\\Software\\Other\\v", ONE, kind=4, time=2),
-        ],
-        [
-            record("SetValue", user + "\\Software\\V\\v", 0, Details="DWORD (0x00000001)"),
-            record("SetValue", user + "_Classes\\V\\v", 1, Details="DWORD (0x00000001)"),
-        ],
-    )
-    assert [row["display"] for row in rows] == [
-        user + "\\Software\\V", user + "_Classes\\V", "HKCU\\Software\\Other",
-    ]  # fmt: skip
-
-
-def test_keys_of_two_users_are_two(tmp_path: Path):
-    """Where one user is unknown the other sources still tell two users apart."""
-    rows = of_two(
-        tmp_path,
-        [
-            pml.opened("HKCU\\Software"),
-            pml.value_set("HKU\\S-1-5-21-1-2-3-1001\\Software\\V\\v", ONE, kind=4),
-        ],
-        [record("SetValue", "HKU\\S-1-5-21-1-2-3-1002\\Software\\V\\v", 0, Details="DWORD (0x00000001)")],
-    )
-    assert not any(also(row) for row in rows)
-
-
-def test_two_writes_are_not_one(tmp_path: Path):
-    """One report of the log is of one write, the nearest; the other write stays as it was."""
-    writes = [pml.value_set(KEY + "\\v", ONE, kind=4, time=ticks) for ticks in (0, 400_000)]
-    rows = of_two(
-        tmp_path,
-        [pml.opened(KEY), *writes],
-        [record("SetValue", KEY + "\\v", 390_000, Details="DWORD (0x00000001)")],
-    )
-    assert [(row["operation"], list(also(row))) for row in rows] == [
-        ("OpenKey", []), ("SetValueKey", []), ("SetValueKey", ["sysmon"]),
-    ]  # fmt: skip
+def test_below_the_link_the_tree_names_keys_as_asked_and_finds_their_ids(capture: Capture) -> None:
+    tree = plain_answer(capture.where(Filters(key=f"{SID}\\Software", subtree=True)).lazy.tree(depth=2))
+    names = [(row["display_key"].removeprefix(f"{SID}\\Software"), row["events"]) for row in tree]
+    assert names == [("", 6), ("\\Classes", 4), ("\\Classes\\A", 1), ("\\Classes\\B", 2), ("\\Other", 1)]
+    ids = {row["display_key"]: row["key_id"] for row in plain_answer(capture.where(Filters()).lazy.keys())}
+    assert [row["key_id"] for row in tree[2:4]] == [ids[f"{HIVE}\\A"], ids[f"{LINK}\\B"]]
 
 
 @pytest.mark.slow
-def test_a_real_log_and_its_export_are_the_same_rows(corpus: Path, tmp_path: Path):
-    """Procmon wrote both, so each of 46,030 operations is reported by both, at the same time, and none by one alone."""
-    words = [corpus / "pml" / f"pp-LogfileTests64bitUTC.{end}" for end in ("pml", "csv.gz")]
-    named = NamedOptions(zone=UTC, day=date(2020, 7, 12))
-    manifest = ingest(words, tmp_path / "x.regtrace", named=named)
-    (link,) = manifest.settings["links"]
-    assert (link["operations"], link["later_ns"], link["spread_ns"]) == (46_030, 0, 0)
-    assert manifest.totals["events"] == 46_030
-    rt.ingest(words[0], tmp_path / "y.regtrace")
-    with rt.open(tmp_path / "x.regtrace") as both, rt.open(tmp_path / "y.regtrace") as alone:
-        query = "SELECT sequence, time_ns, operation, upper(display_key), value_name, status FROM events ORDER BY 1"
-        assert both.sql(query).equals(alone.sql(query))
+@pytest.mark.parametrize("top", [HIVE, LINK])
+@pytest.mark.parametrize(
+    ("operation", "more"),
+    [("HiveWork", {"status": None, "detail": '{"event": "UnloadHiveStart"}'}), ("RestoreKey", {}), ("UnloadKey", {})],
+)  # fmt: skip
+def test_what_changes_a_hive_changes_what_was_recorded_through_the_link(
+    tmp_path: Path, top: str, operation: str, more: dict[str, Any]
+) -> None:
+    events = [event("SetValueKey", f"{key}\\A", key, **ONE) for key in (HIVE, LINK, f"{SID}\\Software")]
+    path = write_events(tmp_path / "a.regtrace", [*events, event(operation, top, **more)])
+    with open_capture(path) as opened:
+        values = opened.state().dropna(subset=["value_name"])
+    assert dict(zip(values["value_name"], values["known"], strict=True)) == {
+        HIVE: "unknown", LINK: "unknown", f"{SID}\\Software": "write",
+    }  # fmt: skip
 
 
-def test_logs_alone_are_linked_too(tmp_path: Path):
-    """An export of Procmon and Sysmon's events are one kind of source, logs; they report one write all the same."""
-    row = {
-        "Date & Time": "7/13/2020 1:18:10 PM",
-        "Time of Day": "1:18:10.7752429 PM",
-        "PID": "1234",
-        "Operation": "RegSetValue",
-    }
-    row |= {
-        "Path": KEY + "\\v",
-        "Result": "SUCCESS",
-        "Detail": "Type: REG_DWORD, Length: 4, Data: 1",
-        "Duration": "0.0000012",
-    }
-    (tmp_path / "Logfile.CSV").write_text(csv_text([row]))
-    log = record("SetValue", KEY + "\\v", 0, UtcTime="2020-07-13 13:18:10.775", Details="DWORD (0x00000001)")
-    (tmp_path / "log.jsonl").write_text(as_lines([log]))
-    rt.ingest([tmp_path / "log.jsonl", tmp_path / "Logfile.CSV"], tmp_path / "x.regtrace")
-    (found,) = rows_of(tmp_path / "x.regtrace")
-    assert (found["source"], list(also(found)), found["data"]) == ("procmon-csv", ["sysmon"], ONE)
-    rt.ingest([tmp_path / "log.jsonl", tmp_path / "Logfile.CSV"], tmp_path / "y.regtrace", merge=False)
-    assert len(rows_of(tmp_path / "y.regtrace")) == 2
+@pytest.mark.slow
+def test_a_read_is_not_redundant_after_the_hive_was_replaced_under_its_other_name(tmp_path: Path) -> None:
+    read = event("QueryValueKey", f"{LINK}\\B", "v", information_class=2)
+    path = write_events(tmp_path / "a.regtrace", [read, read, event("RestoreKey", HIVE), read])
+    with open_capture(path) as opened:
+        [row] = plain_answer(opened.lazy.redundant())
+    assert (row["redundant"], row["unproved"], row["proved"]) == (2, 2, False)
+
+
+@pytest.mark.slow
+def test_two_captures_name_one_key_the_same_whichever_spelling_they_saw(tmp_path: Path) -> None:
+    captures = []
+    for name, key in (("a", f"{HIVE}\\B"), ("b", f"{LINK}\\B")):
+        path = write_events(tmp_path / f"{name}.regtrace", [event("SetValueKey", key, "v", **ONE)])
+        captures.append(open_capture(path))
+    with captures[0] as one, captures[1] as other:
+        assert len(one.diff(other)) == 0
+
+
+PARTS = st.lists(
+    st.sampled_from(("HKU", "HKLM", "S-1-5-21-1", "S-1-5-21-1_CLASSES", "S-1-5_CLASSESX", "SOFTWARE", "CLASSES", "ſ", "")),
+    min_size=1, max_size=6,
+)  # fmt: skip
+
+
+@pytest.mark.slow
+@settings(max_examples=60)
+@given(st.lists(PARTS.map("\\".join), min_size=1, max_size=40))
+def test_a_path_leads_where_a_loop_over_its_components_says(paths: list[str]) -> None:
+    table = ibis.memtable(pa.table({"n": range(len(paths)), "path": paths}))
+    table = table.mutate(target=link_target(table["path"]), link=link_path(link_target(table["path"])))
+    rows = ibis.duckdb.connect().to_pyarrow(table.order_by("n")).to_pylist()
+    assert [row["target"] for row in rows] == [plain_target(path) for path in paths]
+    for row in rows:
+        assert plain_target(row["link"]) == row["target"]
+        if row["path"].startswith("HKU\\S-1-") and "" not in row["path"].split("\\"):
+            assert compile_pattern(row["target"]).matches(row["path"])

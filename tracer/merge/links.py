@@ -45,12 +45,11 @@ class Link:
         text = f"{count} reported by {one} and {other}; "
         if self.clock.spread_ns is None:
             return text + "too few of them leave no choice to measure the difference of the clocks"
-        later = self.clock.later_ns
-        way = "later" if later >= 0 else "earlier"
-        return (
-            f"{text}{other}'s clock is {abs(later) / _MS:,.3f} ms {way} "
-            f"(nine of ten within {self.clock.spread_ns / _MS:,.3f} ms)"
-        )
+        later, within = self.clock.later_ns, f"nine of ten within {self.clock.spread_ns / _MS:,.3f} ms"
+        if not later:
+            return f"{text}their clocks agree ({within})"
+        way = "later" if later > 0 else "earlier"
+        return f"{text}the clock of {other} is {abs(later) / _MS:,.3f} ms {way} ({within})"
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as capture.json has it."""
