@@ -101,7 +101,7 @@ def refusal(path: Path) -> str:
         (b"\xff" * 100_000, "not an .etl file"),
         (Random(1).randbytes(100_000), "not an .etl file"),
         (b"MZ" + bytes(4000), "a Windows program"),
-        (b"ElfFile\0" + bytes(4000), "a Windows event log"),
+        (b"ElfFile\0" + bytes(4000), "is cut inside its header"),
         (b"regf" + bytes(4000), "a registry hive"),
         (b"PAR1" + bytes(4000), "a Parquet file"),
         (raw.buffer(raw.event(1, 5)), "no log file header"),

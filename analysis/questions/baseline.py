@@ -23,6 +23,7 @@ __all__ = [
     "OPERATION",
     "baseline_before",
     "doubts_of_hives",
+    "has_baseline",
     "named_changes",
     "named_history",
     "named_state",
@@ -82,6 +83,11 @@ _UNSAID = """
     )
     SELECT DISTINCT key_id FROM unsaid
 """
+
+
+def has_baseline(context: QueryContext) -> bool:
+    """Whether hives were given with the trace; of several captures, with any."""
+    return any(manifest.has_table(BASELINE_KEYS.name) for _, manifest in context.stores)
 
 
 def with_baseline(context: QueryContext) -> QueryContext:

@@ -51,8 +51,10 @@ class ChangesQuery(ArrowSource):
             rows = one.engine.fetch(_touched(one, self.filters, dated=times is not None))
             with engine_errors():
                 net = net_changes(rows, times)
-            named = baseline.named_changes(net.rows, baseline.baseline_before(rows))
-            found.append(replace(net, rows=named))
+            if baseline.has_baseline(one):
+                named = baseline.named_changes(net.rows, baseline.baseline_before(rows))
+                net = replace(net, rows=named)
+            found.append(net)
         net = found[0] if len(found) == 1 else NetChanges.of_many(found)
         return net.without_bookkeeping() if self.fold else net
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from analysis.engine.phrases import phrase
 from analysis.engine.relation import Relation
 from analysis.filters import Filters
-from analysis.questions.baseline import doubts_of_hives, named_state, of_state, with_baseline
+from analysis.questions.baseline import doubts_of_hives, has_baseline, named_state, of_state, with_baseline
 from analysis.questions.context import QueryContext
 from analysis.questions.evidence import evidence_of, shown, unproved_changes
 from analysis.questions.query import Query, check_limit, together
@@ -30,13 +30,18 @@ def query(context: QueryContext, filters: Filters, *, limit: int | None = None) 
     """
     check_limit(limit)
     answers = [_state(with_baseline(one), filters) for one in context.each(filters)]
-    return Query(context, filters, together(answers, limit=limit), _contents, doubts=doubts_of_hives(context))
+    finish = _contents_with_hives if has_baseline(context) else _contents
+    return Query(context, filters, together(answers, limit=limit), finish, doubts=doubts_of_hives(context))
 
 
 def _contents(rows: "pa.Table") -> "pa.Table":
     from analysis.answers.contents import state_contents
 
-    return named_state(state_contents(rows))
+    return state_contents(rows)
+
+
+def _contents_with_hives(rows: "pa.Table") -> "pa.Table":
+    return named_state(_contents(rows))
 
 
 def _state(context: QueryContext, filters: Filters) -> Relation:
