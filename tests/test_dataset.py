@@ -100,8 +100,7 @@ def test_every_question_of_a_capture_is_asked_of_a_dataset_here():
 
 
 def test_every_integer_that_names_something_in_a_capture_is_an_id():
-    # What names nothing in another table; `value_id` only puts the values of hives in order.
-    others = {"event_id", "session_id", "thread_id", "parent_pid", "pid", "value_id"}
+    others = {"event_id", "session_id", "thread_id", "parent_pid", "pid"}
     for table in TABLES.values():
         for column in table.columns:
             looks = column.name.endswith(("_id", "sequence")) or column.name == "same_as"
