@@ -139,10 +139,11 @@ def _arguments(text: str) -> tuple:
     return eval(text, {"Case": Case, "Condition": Condition})
 
 
+# First those that compare: where another one loads Arrow first, it does without NumPy (`cli.options.libraries`).
 VERBS = (
-    ["who"], ["keys"], ["hot"], ["tree"], ["errors"], ["handles"], ["redundant"], ["state"], ["changes"],
-    ["history", r"HKLM\SOFTWARE", "--subtree"], ["timeline", "--operation", "write", "--status", "success"],
-    ["sql", "SELECT count(*) FROM events"], ["diff", "--a-to", "+1s", "--b-from", "+1s"], ["info"],
+    ["changes"], ["diff", "--a-to", "+1s", "--b-from", "+1s"], ["who"], ["keys"], ["hot"], ["tree"], ["errors"], ["handles"],
+    ["redundant"], ["state"], ["history", r"HKLM\SOFTWARE", "--subtree"],
+    ["timeline", "--operation", "write", "--status", "success"], ["sql", "SELECT count(*) FROM events"], ["info"],
 )  # fmt: skip
 _ONE_AFTER_THE_OTHER = """
 import json, sys
