@@ -102,6 +102,7 @@ def _powershell(number: int, data: dict[str, str]) -> dict[str, Any]:
     """`Get-WinEvent | ConvertTo-Json`: values without names, and the message."""
     return {
         "Id": number, "ProviderName": "Microsoft-Windows-Sysmon", "MachineName": "pc1.example", "RecordId": 7,
+        "ProcessId": 99, "ThreadId": 98,
         "TimeCreated": "/Date(1714979289300)/", "Message": message_of(data), "Properties": [{"Value": one} for one in data.values()],
     }  # fmt: skip
 

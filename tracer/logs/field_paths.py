@@ -108,7 +108,10 @@ RARE_FIELDS = {
     ),
     "Properties": (
         ("Properties",),
-        "EventID IN ('4656', '4657', '4658', '4660', '4663') AND SubjectLogonId IS NULL",
+        (
+            "EventID IN ('4656', '4657', '4658', '4660', '4663') AND SubjectLogonId IS NULL "
+            "OR EventID IN ('12', '13', '14') AND ProcessGuid IS NULL"
+        ),
     ),
 }
 EVENT_FIELDS: FieldPaths = {**_SYSTEM, **{name: data_paths(name) for name in _DATA_NAMES}}

@@ -119,6 +119,11 @@ def sysmon_rows(fields: pa.Table, context: NamedContext, diagnostics: Diagnostic
 
 def _with_message(fields: pa.Table) -> pa.Table:
     """Return the fields, those that a record has not on their own taken from the text of its message."""
+    # PowerShell's records have no names but those of the header: their ProcessId is that of Sysmon itself.
+    bare = pc.and_(pc.is_valid(fields["Properties"]), pc.is_null(fields["ProcessGuid"]))
+    if pc.any(bare).as_py():
+        own = pc.if_else(bare, None, fields["ProcessId"])
+        fields = fields.set_column(fields.column_names.index("ProcessId"), "ProcessId", own)
     message = fields["Message"].combine_chunks()
     lacking = pc.invert(_names_operation(fields["EventType"]))
     for name in _NEEDED:
