@@ -397,6 +397,8 @@ def test_lazy_tables_can_be_composed(capture: Capture) -> None:
         "diagnostics",
         "counters",
         "usage",
+        "baseline_keys",
+        "baseline_values",
     }
     assert len(collect(capture.tables["keys"])) == len(KEY_PATHS)
 

@@ -137,7 +137,7 @@ def test_every_change_is_told_with_what_was_known_before_it(capture: Capture) ->
 
 
 @pytest.mark.slow
-@settings(max_examples=20, phases=[Phase.reuse, Phase.generate])  # a workload takes too long to shrink
+@settings(max_examples=10, phases=[Phase.reuse, Phase.generate])  # a workload takes too long to shrink
 @given(with_renames(30, 120), st.lists(losses(), max_size=3))
 def test_any_events_are_told_as_the_loop_tells_them(rows: list[Row], lost: list[Row]) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -123,7 +123,7 @@ def test_the_state_at_a_time_is_what_events_up_to_it_say(capture: Capture) -> No
 
 
 @pytest.mark.slow
-@settings(max_examples=20, phases=[Phase.reuse, Phase.generate])  # a workload takes too long to shrink
+@settings(max_examples=10, phases=[Phase.reuse, Phase.generate])  # a workload takes too long to shrink
 @given(with_renames(30, 120), st.lists(losses(), max_size=3), st.integers(0, 9000))
 def test_any_events_amount_to_what_the_loop_makes_of_them(
     rows: list[Row], lost: list[Row], after: int

@@ -277,7 +277,7 @@ def test_damaged_files_make_captures_that_open(tmp_path, sound):
     random = Random("captures")
     path, target = tmp_path / "damaged.etl", tmp_path / "damaged.regtrace"
     opened = 0
-    for number in range(300):
+    for number in range(120):
         put(path, mutate(sound[random.choice(list(sound))], random))
         try:
             made = ingest([path], target, force=True)
@@ -286,7 +286,7 @@ def test_damaged_files_make_captures_that_open(tmp_path, sound):
         loaded = Manifest.load(target)
         assert loaded.as_dict() == made.as_dict(), number
         opened += 1
-    assert opened > 100
+    assert opened > 40
 
 
 def test_diagnostics_refuse_a_name_that_nobody_explained():

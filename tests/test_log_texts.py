@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tracer.diagnostics import Diagnostics
@@ -60,6 +60,7 @@ def test_arrays_and_objects_over_many_lines(
     assert read(text.encode(), size) == records
 
 
+@settings(max_examples=40)  # each opens a parser
 @given(objects, st.data())
 def test_a_cut_or_broken_line_spoils_no_other(records: list[Any], data: st.DataObject) -> None:
     lines = [json.dumps(record) for record in records]
@@ -117,6 +118,7 @@ def test_bytes_of_a_code_page_are_read_and_counted(tmp_path: Path) -> None:
     assert list(diagnostics) == [("log_bad_text", 1, 9)]
 
 
+@settings(max_examples=40)
 @given(
     st.dictionaries(
         st.sampled_from(["a", "b", "c.d"]),

@@ -419,7 +419,9 @@ def _said(rows: Table) -> StringValue:
         False
     )
     read = ibis.ifelse(done & has_data, "read", "seen")
-    of_name = rows["information_class"].isin(_OF_THE_NAME).fill_null(False)
+    of_name = (
+        rows["information_class"].isin(_OF_THE_NAME).fill_null(True)
+    )  # the NT Kernel Logger does not say
     made = ((operation == "CreateKey") & (rows["disposition"] == 1)).fill_null(False)
     gone = ibis.ifelse(operation == "DeleteKey", "key_deleted", "key_renamed")
     return ibis.cases(

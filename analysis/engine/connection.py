@@ -156,10 +156,13 @@ def open_to_users(connection: duckdb.DuckDBPyConnection) -> None:
     """
     shown = "SELECT 1 FROM duckdb_views() WHERE schema_name = 'main' AND view_name = 'events'"
     with engine_errors():
-        if connection.execute(shown).fetchone() is not None:
+        # All rows are fetched: a result that is not at its end keeps the connection from other work.
+        if connection.execute(shown).fetchall():
             return
         register_functions(connection)
-        described = connection.execute(f"SELECT * FROM {NAMED_EVENTS} LIMIT 0").description or []
+        empty = connection.execute(f"SELECT * FROM {NAMED_EVENTS} LIMIT 0")
+        described = empty.description or []
+        empty.fetchall()
         events = Relation.of_table(NAMED_EVENTS, tuple((name, str(kind)) for name, kind, *_ in described))
         connection.execute(f"CREATE VIEW main.events AS {relation_with_texts(events).sql}")
 

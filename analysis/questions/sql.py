@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from analysis.engine.connection import answer, engine_errors, only_reads
+from analysis.engine.connection import answer, engine_errors, only_reads, open_to_users
 from analysis.engine.sql import read_sql
 from analysis.questions.context import QueryContext
 from tracer.schema import TABLES
@@ -64,6 +64,7 @@ def reader(
 
 def tables(context: QueryContext) -> tuple[str, ...]:
     """Return the names of the tables that SQL sees; `events` is the one with the names joined."""
+    open_to_users(context.engine.con)  # who asks for the tables is about to name one
     with engine_errors():
         names = answer(context.engine, _NAMES)
     found: set[str] = set(names.column(0).to_pylist())
