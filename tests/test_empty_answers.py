@@ -79,7 +79,7 @@ def test_a_process_tree_is_one_of_what_leaves_nothing(capture: Capture) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(filters)
 def test_what_is_said_to_leave_nothing_is_what_leaves_nothing(capture: Capture, asked: rt.Filters) -> None:
     def has_rows(some: rt.Filters) -> bool:
