@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 import regtrace as rt
 from cli.app import app
+from tracer.registry.operations import BY_NAME
 from tracer.resolve.tree import KeyTree
 
 SECOND = 10_000_000  # of a FILETIME
@@ -180,3 +181,10 @@ def test_the_keys_of_a_hive_tell_where_key_and_value_of_a_log_part(tmp_path: Pat
     assert history["old_from"].tolist() == ["absent", "baseline"]
     assert history["old_text"].tolist()[1] == "2"
     assert state["known"].tolist() == ["baseline"]
+
+
+def test_what_sets_the_last_write_of_a_key_are_operations():
+    """A word that is none would let every change of its kind look like one that nobody saw."""
+    from analysis.questions import last_writes
+
+    assert {*last_writes._OWN, *last_writes._OF_PARENT} <= set(BY_NAME)

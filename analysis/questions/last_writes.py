@@ -2,7 +2,7 @@
 
 from analysis.engine.relation import Columns, Relation, quoted
 from analysis.filters import Filters
-from analysis.questions.baseline import doubts_of_hives, unsaid_keys
+from analysis.questions.baseline import doubts_of_hives, has_baseline, unsaid_keys
 from analysis.questions.context import QueryContext
 from analysis.questions.query import Query, check_limit, together
 from tracer.errors import UsageError
@@ -23,7 +23,7 @@ _COLUMNS: Columns = (
 )  # fmt: skip
 # What sets the last write of the key itself, and what sets that of the key above it. Success is 0; unknown may be one.
 _OWN = (
-    "SetValueKey", "DeleteValueKey", "CreateKey", "RenameKey", "SetInformationKey", "SetKeySecurity", "LoadKey",
+    "SetValueKey", "DeleteValueKey", "CreateKey", "RenameKey", "SetInformationKey", "SetSecurityKey", "LoadKey",
     "RestoreKey", "ReplaceKey",
 )  # fmt: skip
 _OF_PARENT = ("CreateKey", "DeleteKey", "RenameKey")
@@ -85,7 +85,7 @@ def query(
     """
     if not 0 <= tolerance_s < 1e6:
         raise UsageError(f"invalid tolerance {tolerance_s}; use seconds, 0 or more")
-    if not any(manifest.has_table(BASELINE_KEYS.name) for _, manifest in context.stores):
+    if not has_baseline(context):
         raise UsageError(
             f"{context.path.name} has no baseline: give hives to the ingest, `regtrace ingest TRACE --baseline HIVE`"
         )
@@ -95,7 +95,7 @@ def query(
 
 
 def _findings(context: QueryContext, filters: Filters, tolerance: int) -> Relation:
-    first_ns, last_ns = _span(context)
+    first_ns, last_ns = context.span() or (0, -1)
     names = context.manifest.totals.get("names", {})
     tables = {name: context.relation(name).source for name in ("keys", "losses")}
     events = context.relation("stored_events")
@@ -126,12 +126,6 @@ def _findings(context: QueryContext, filters: Filters, tolerance: int) -> Relati
         for name, kind in _COLUMNS
     )
     return Relation(sql, columns)
-
-
-def _span(context: QueryContext) -> tuple[int, int]:
-    parts = context.manifest.parts
-    first = min((part["first_ns"] for part in parts), default=0)
-    return first, max((part["last_ns"] for part in parts), default=-1)
 
 
 def _condition(context: QueryContext, filters: Filters) -> str:
