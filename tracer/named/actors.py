@@ -86,7 +86,6 @@ class Actors:
         nobody = _SEPARATOR.join("\x00" * len(columns))
         keys: list[str] = encoded.dictionary.to_pylist()
         numbers = np.full(len(keys), -1, np.int32)
-        new: list[int] = []
         for place, key in enumerate(keys):
             if key == nobody:
                 continue
@@ -95,7 +94,6 @@ class Actors:
             if number is None:
                 number = self._numbers[name] = len(self._actors)
                 self._actors.append(Actor(source))
-                new.append(place)
             numbers[place] = number
         self._learn(places, numbers, facts)
         for fact, column in (agreed or {}).items():

@@ -32,6 +32,7 @@ from tracer.named.actors import Actors
 from tracer.named.context import NamedContext
 from tracer.named.rows import NamedRows, make_rows
 from tracer.named.targets import DEFAULT
+from tracer.named.text_columns import decimals
 from tracer.named.times import parse_times
 from tracer.registry.text import encode_name
 from tracer.registry.values import ValueType
@@ -158,7 +159,7 @@ def _actors(fields: pa.Table, actors: Actors) -> pa.Array:
     image = from_texts(
         [_image(path, file) for path, file in zip(folder.to_pylist(), name.to_pylist(), strict=True)]
     )
-    pid = _numbers(fields["InitiatingProcessId"])
+    pid = decimals(fields["InitiatingProcessId"])
     started, is_time = parse_times(fields["InitiatingProcessCreationTime"])
     domain, account = fields["InitiatingProcessAccountDomain"], fields["InitiatingProcessAccountName"]
     user = pc.coalesce(pc.binary_join_element_wise(domain, account, "\\"), account)
@@ -172,8 +173,8 @@ def _actors(fields: pa.Table, actors: Actors) -> pa.Array:
         },
         {
             "pid": pid,
-            "parent_pid": _numbers(fields["InitiatingProcessParentId"]),
-            "session_id": _numbers(fields["InitiatingProcessSessionId"]),
+            "parent_pid": decimals(fields["InitiatingProcessParentId"]),
+            "session_id": decimals(fields["InitiatingProcessSessionId"]),
             "image_path": image,
             "name": name,
             "command_line": fields["InitiatingProcessCommandLine"],
@@ -188,11 +189,6 @@ def _image(folder: str | None, name: str | None) -> str | None:
     if folder is None or name is None or folder.lower().endswith("\\" + name.lower()):
         return folder
     return f"{folder.rstrip(_BACKSLASH)}\\{name}"
-
-
-def _numbers(texts: pa.ChunkedArray) -> pa.ChunkedArray:
-    fit = pc.match_substring_regex(texts, "^[0-9]{1,9}$")
-    return pc.if_else(fit, texts, None).cast(pa.uint32())
 
 
 @dataclass(slots=True)

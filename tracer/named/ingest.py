@@ -6,6 +6,7 @@ end, and rows of several files get one order by time. In memory are a time for e
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +36,7 @@ from tracer.sources.description import FileState, Source, sha256_of_first
 from tracer.sources.inputs import SourceFile
 from tracer.sources.notes import notes
 from tracer.store.manifest import Manifest
-from tracer.store.writer import PART_ROWS, ROW_GROUP, CaptureWriter
+from tracer.store.writer import PART_ROWS, CaptureWriter, sorted_row_groups
 
 if TYPE_CHECKING:
     from tracer.baseline.capture_tables import Baseline
@@ -170,9 +171,7 @@ class _NamedIngest:
     def _learn_keys(self, rows: pa.Table) -> None:
         """Note the keys that operations on keys name."""
         of_keys = pc.and_(pc.invert(rows["has_value"]), pc.not_equal(rows["operation"], "CreateOrDelete"))
-        for name in pc.unique(rows["path"].filter(of_keys)).to_pylist():
-            if name:
-                self._known.add([native(name)])
+        self._known.add(native(name) for name in pc.unique(rows["path"].filter(of_keys)).to_pylist() if name)
 
     def publish(
         self, control_set: int | None, left_out: Sequence[str], baseline: "Baseline | None"
@@ -199,7 +198,7 @@ class _NamedIngest:
                 mine.update({one["values"]: one["counts"] for one in of_source.value_counts().to_pylist()})
             self._count_unsure(table)
             if table.num_rows:
-                self._write(table)
+                self._writer.write_part(partial(sorted_row_groups, table), table.num_rows)
         self._writer.append("handles", follower.ended(all_rows_seen=True))
         for number, mine in enumerate(by_source):
             counts = {"registry_operations": mine.total(), "rows_by_source": dict(mine)}
@@ -321,16 +320,6 @@ class _NamedIngest:
         )
         for counted in table["source_id"].filter(unsure).value_counts().to_pylist():
             self._diagnostics[counted["values"]].count("log_unclear_value", counted["counts"])
-
-    def _write(self, table: pa.Table) -> None:
-        keys = pc.fill_null(table["key_id"], -1).combine_chunks().to_numpy()
-        order = stable_argsort(keys.astype(np.int64) + 1)
-
-        def row_groups() -> Iterator[pa.Table]:
-            for some in np.array_split(order, -(-len(order) // ROW_GROUP)):
-                yield table.take(pa.array(some))
-
-        self._writer.write_part(row_groups, table.num_rows)
 
 
 def _names(rows: pa.Table, targets: Targets) -> tuple[NDArray[np.int32], pa.Array, NDArray[np.bool_]]:

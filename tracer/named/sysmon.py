@@ -27,6 +27,7 @@ from tracer.diagnostics import Diagnostics
 from tracer.named.actors import Actors
 from tracer.named.context import NamedContext
 from tracer.named.rows import NamedRows, make_rows
+from tracer.named.text_columns import bools, decimals
 from tracer.named.times import parse_times
 from tracer.registry.text import encode_name
 from tracer.registry.values import ValueType
@@ -66,7 +67,7 @@ def is_sysmon(fields: pa.Table) -> Bools:
     # Some exports keep no provider; then only Sysmon's own fields tell.
     by_fields = pc.and_(pc.is_null(fields["Provider"]), pc.is_valid(fields["TargetObject"]))
     of_registry = pc.is_in(fields["EventID"], pa.array(IDS))
-    return _bools(pc.and_(pc.or_(pc.fill_null(by_sysmon, False), by_fields), of_registry))
+    return bools(pc.and_(pc.or_(pc.fill_null(by_sysmon, False), by_fields), of_registry))
 
 
 def sysmon_rows(fields: pa.Table, context: NamedContext, diagnostics: Diagnostics) -> Iterator[NamedRows]:
@@ -86,12 +87,11 @@ def sysmon_rows(fields: pa.Table, context: NamedContext, diagnostics: Diagnostic
         times[late], of_event[late] = others, is_time
         diagnostics.count("log_time_of_collector", int(is_time.sum()))
         lost = late[~is_time]
-        for row in lost.tolist():
-            diagnostics.count("log_no_time", offset=fields["offset"][row].as_py())
         if len(lost):
+            diagnostics.count("log_no_time", len(lost), offset=fields["offset"][int(lost[0])].as_py())
             fields, times = fields.filter(pa.array(of_event)), times[of_event]
     operation = _operations(fields, diagnostics)
-    is_value = _bools(pc.is_in(operation, pa.array(["SetValueKey", "DeleteValueKey"])))
+    is_value = bools(pc.is_in(operation, pa.array(["SetValueKey", "DeleteValueKey"])))
     path = pc.if_else(pc.equal(fields["TargetObject"], ""), None, fields["TargetObject"])
     diagnostics.count("log_no_target", path.null_count)
     kinds, sizes, data = _contents(fields["Details"])
@@ -128,7 +128,7 @@ def _with_message(fields: pa.Table) -> pa.Table:
     lacking = pc.invert(_names_operation(fields["EventType"]))
     for name in _NEEDED:
         lacking = pc.or_(lacking, pc.is_null(fields[name]))
-    rows = np.flatnonzero(_bools(lacking) & _bools(message.is_valid()))
+    rows = np.flatnonzero(bools(lacking) & bools(message.is_valid()))
     if not len(rows):
         return fields
     texts = message.take(pa.array(rows))
@@ -138,9 +138,9 @@ def _with_message(fields: pa.Table) -> pa.Table:
         column = fields[name].combine_chunks()
         lines = pc.struct_field(pc.extract_regex(texts, rf"(?:^|\n){name}: (?P<text>[^\r\n]*)"), [0])
         had = column.take(pa.array(rows))
-        keep = _bools(had.is_valid())
+        keep = bools(had.is_valid())
         if name == "EventType":
-            keep &= _bools(_names_operation(had))
+            keep &= bools(_names_operation(had))
         mended = pc.if_else(pa.array(keep), had, pc.coalesce(lines, had))
         mask = np.zeros(len(column), bool)
         mask[rows] = True
@@ -164,7 +164,7 @@ def _operations(fields: pa.Table, diagnostics: Diagnostics) -> pa.Array:
         named = _OPERATIONS.get(event_type)
         names.append(named if named in _FITTING[number] else _BY_ID[number])
     operation = from_texts(names).take(encoded.indices) if names else pa.array([], pa.string())
-    diagnostics.count("sysmon_no_event_type", _bools(pc.equal(operation, "CreateOrDelete")).sum())
+    diagnostics.count("sysmon_no_event_type", bools(pc.equal(operation, "CreateOrDelete")).sum())
     return operation
 
 
@@ -172,7 +172,7 @@ def _actors(fields: pa.Table, actors: Actors) -> pa.Array:
     """Return the number of each record's process."""
     guid = fields["ProcessGuid"]
     guid = pc.if_else(pc.equal(guid, _NO_PROCESS), None, guid)
-    pid = _numbers(fields["ProcessId"])
+    pid = decimals(fields["ProcessId"])
     has_guid = pc.is_valid(guid)
     # With a GUID, the GUID alone: collectors lose the process id of some of its records.
     identity = {
@@ -183,12 +183,6 @@ def _actors(fields: pa.Table, actors: Actors) -> pa.Array:
     return actors.number(
         "sysmon", identity, {"pid": pid, "image_path": fields["Image"], "user": fields["User"]}
     )
-
-
-def _numbers(texts: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return texts as numbers of 32 bits; what is none is NULL."""
-    fit = pc.match_substring_regex(texts, "^[0-9]{1,9}$")
-    return pc.if_else(fit, texts, None).cast(pa.uint32())
 
 
 def _contents(details: pa.ChunkedArray) -> tuple[pa.Array, pa.Array, pa.Array]:
@@ -227,10 +221,3 @@ def read_details(text: str) -> tuple[int | None, bytes | None]:
     if found := _QWORD.fullmatch(text):  # the high half comes first
         return ValueType.QWORD, (int(found[1], 16) << 32 | int(found[2], 16)).to_bytes(8, "little")
     return None, encode_name(text) + b"\0\0"
-
-
-def _bools(array: pa.Array | pa.ChunkedArray) -> Bools:
-    filled = pc.fill_null(array, False)
-    whole = filled.combine_chunks() if isinstance(filled, pa.ChunkedArray) else filled
-    result: Bools = whole.to_numpy(zero_copy_only=False)
-    return result

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tracer.columns.sorting import find_distinct
 from tracer.named.audit_codes import read_number
 
-__all__ = ["bools", "by_distinct", "given", "numbers"]
+__all__ = ["bools", "by_distinct", "decimals", "given", "numbers"]
 
 T = TypeVar("T")
 
@@ -52,6 +52,12 @@ def numbers(texts: pa.ChunkedArray, kind: pa.DataType) -> pa.Array:
     if pa.types.is_signed_integer(kind):
         values = [None if value is None or value >> (8 * octets - 1) else value for value in values]
     return pa.array(values, kind).take(pa.array(places))
+
+
+def decimals(texts: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return texts of up to nine decimal digits as numbers of 32 bits; anything else is NULL."""
+    fit = pc.match_substring_regex(texts, "^[0-9]{1,9}$")
+    return pc.if_else(fit, texts, None).cast(pa.uint32())
 
 
 def bools(array: pa.Array | pa.ChunkedArray) -> NDArray[np.bool_]:

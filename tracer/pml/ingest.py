@@ -3,12 +3,10 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from tracer.baseline.doubts import hive_doubt
-from tracer.columns.sorting import stable_argsort
 from tracer.diagnostics import COUNTERS, Diagnostics
 from tracer.pml.file import PmlFile
 from tracer.pml.overlap import order_logs
@@ -22,7 +20,7 @@ from tracer.sources.inputs import SourceFile
 from tracer.sources.machines import check_one_machine
 from tracer.sources.notes import notes
 from tracer.store.manifest import Manifest
-from tracer.store.writer import PART_ROWS, ROW_GROUP, CaptureWriter
+from tracer.store.writer import PART_ROWS, CaptureWriter, sorted_row_groups
 
 if TYPE_CHECKING:
     from tracer.baseline.capture_tables import Baseline
@@ -198,7 +196,8 @@ class _PmlIngest:
         waiting, self._waiting = self._waiting, []
         rows = sum(batch.num_rows for batch in waiting)
         if rows:
-            self._writer.write_part(lambda: _row_groups(waiting), rows)
+            table = pa.Table.from_batches(waiting).combine_chunks()
+            self._writer.write_part(lambda: sorted_row_groups(table), rows)
 
 
 def _losses(source: dict[str, Any], diagnostics: Diagnostics) -> Iterator[dict[str, Any]]:
@@ -210,12 +209,3 @@ def _losses(source: dict[str, Any], diagnostics: Diagnostics) -> Iterator[dict[s
     for name in ("pml_bad_event", "pml_unknown_operation"):
         if diagnostics[name]:
             yield unknown | {"evidence": f"{diagnostics[name]:,} times: {COUNTERS[name].meaning}"}
-
-
-def _row_groups(batches: list[pa.RecordBatch]) -> Iterator[pa.Table]:
-    """Yield the batches as tables of one row group each, sorted by (key_id, sequence)."""
-    table = pa.Table.from_batches(batches).combine_chunks()
-    keys = pc.fill_null(table["key_id"], -1).combine_chunks().to_numpy()
-    order = stable_argsort(keys.astype(np.int64) + 1)
-    for some in np.array_split(order, -(-len(order) // ROW_GROUP)):
-        yield table.take(pa.array(some))

@@ -10,16 +10,18 @@ import os
 import re
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tracer.columns.arrays import from_rows
+from tracer.columns.arrays import from_numbers, from_rows, read_numbers
+from tracer.columns.sorting import stable_argsort
 from tracer.errors import TargetError
 from tracer.files.targets import Slot, check_apart
 from tracer.files.workspace import remove_dead
@@ -28,7 +30,7 @@ from tracer.schema import OPTIONAL, TABLES, USAGE
 from tracer.store.manifest import MANIFEST_NAME, Manifest
 from tracer.store.usage import Usage
 
-__all__ = ["PART_ROWS", "ROW_GROUP", "CaptureWriter"]
+__all__ = ["PART_ROWS", "ROW_GROUP", "CaptureWriter", "sorted_row_groups"]
 
 PART_ROWS = 150_000  # a part holds at least this many; two are in memory at most
 ROW_GROUP = 196_608  # so that most parts are one: each costs a reader what a thousand rows do
@@ -211,6 +213,14 @@ class CaptureWriter:
         first = {f"first_{name}": min(values) for name, values in spans.items()}
         last = {f"last_{name}": max(values) for name, values in spans.items()}
         self._parts.append({"file": file, "rows": rows, **first, **last})
+
+
+def sorted_row_groups(table: pa.Table) -> Iterator[pa.Table]:
+    """Yield event rows, which are in the order of time, as row groups sorted by (key_id, sequence); rows without a key first."""
+    keys = read_numbers(table["key_id"].combine_chunks()).or_else(-1).astype(np.int64)
+    order = stable_argsort(keys + 1)
+    for some in np.array_split(order, -(-len(order) // ROW_GROUP)):
+        yield table.take(from_numbers(some))
 
 
 def _options(schema: pa.Schema, rows: int = 0) -> dict[str, Any]:
