@@ -6,6 +6,7 @@ for each row (when it was, and where it stands among all), and a part.
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,7 @@ from tracer.merge.waiting import WaitingRows, write_waiting
 from tracer.progress import Progress
 from tracer.resolve.catalog import Catalog
 from tracer.store.manifest import Manifest
-from tracer.store.writer import PART_ROWS, ROW_GROUP, CaptureWriter
+from tracer.store.writer import PART_ROWS, CaptureWriter, sorted_row_groups
 
 if TYPE_CHECKING:
     from tracer.baseline.capture_tables import Baseline
@@ -215,7 +216,7 @@ class _Merge:
             ).filter(pa.array(keys.is_valid))
             for counted in shown.value_counts().to_pylist():
                 names[counted["values"]] += counted["counts"]
-            self._write(table, keys.or_else(-1).astype(np.int64))
+            self._writer.write_part(partial(sorted_row_groups, table), table.num_rows)
             if self._progress:
                 self._progress(Progress(size, size, start + table.num_rows))
         return dict(names), keyless
@@ -233,15 +234,6 @@ class _Merge:
                 "source_id": _moved(rows["source_id"], self._first_source[number]),
             },
         )
-
-    def _write(self, table: pa.Table, keys: Column) -> None:
-        order = stable_argsort(keys + 1)
-
-        def row_groups() -> Iterator[pa.Table]:
-            for some in np.array_split(order, -(-len(order) // ROW_GROUP)):
-                yield table.take(from_numbers(some))
-
-        self._writer.write_part(row_groups, table.num_rows)
 
     def _write_handles(self, total: int) -> None:
         """Write the lives of all objects; a sequence after a capture's last row is one after all rows."""
