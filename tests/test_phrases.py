@@ -8,6 +8,7 @@ from pathlib import Path
 
 import duckdb
 import ibis
+import phrase_sources
 import phrases as usual_phrases
 import pytest
 from hypothesis import given, settings
@@ -102,9 +103,116 @@ def test_every_value_of_every_usual_question_only_stands_in_its_sql(capture):
 def test_what_is_kept_is_of_the_sources_as_they_are():
     files = sorted(kept_phrases.FOLDER.glob("*.txt"))
     assert files
-    said = f"made of {kept_phrases.fingerprint()} "
-    stale = [path.name for path in files if not path.read_text(encoding="utf-8").startswith(said)]
+    stale = []
+    for path in files:
+        said = path.read_text(encoding="ascii").splitlines()[:2]
+        if said != list(usual_phrases.heads_of(_module_of(path))) or not kept_phrases.is_fresh(said[0]):
+            stale.append(path.name)
     assert stale == [], "run: python tests/support/phrases.py"
+
+
+_LOAD_EACH = """
+import json, sys
+from importlib import import_module
+import ibis, pyarrow.compute
+loaded = {}
+for module in json.loads(sys.argv[1]):
+    for name in [name for name in sys.modules if name.partition(".")[0] in ("analysis", "tracer")]:
+        del sys.modules[name]
+    import_module(module)
+    import analysis.engine.phrases
+    loaded[module] = sorted(sys.modules)
+print(json.dumps(loaded))
+"""
+
+
+def test_the_sources_that_a_file_names_are_those_that_python_loads():
+    modules = sorted({_module_of(path) for path in kept_phrases.FOLDER.glob("*.txt")})
+    done = subprocess.run(
+        [sys.executable, "-c", _LOAD_EACH, json.dumps(modules)],
+        cwd=phrase_sources.ROOT, capture_output=True, text=True, timeout=240, check=True,
+    )  # fmt: skip
+    for module, names in json.loads(done.stdout).items():
+        paths = (phrase_sources.path_of(name) for name in names)
+        loaded = [
+            path
+            for path in paths
+            if (phrase_sources.ROOT / path).is_file() and path.startswith(phrase_sources.SCOPE)
+        ]
+        assert phrase_sources.sources_of(module) == sorted(loaded), module
+
+
+@pytest.fixture
+def stale_after(tmp_path, monkeypatch):
+    """Return a function: which files are stale once a source is changed by a function; it works on a copy."""
+    heads = {
+        path.name: path.read_text(encoding="ascii").splitlines()[0]
+        for path in kept_phrases.FOLDER.glob("*.txt")
+    }
+    for place in phrase_sources.SCOPE:
+        source = phrase_sources.ROOT / place
+        for path in source.glob("*.py") if source.is_dir() else [source]:
+            copy = tmp_path / path.relative_to(phrase_sources.ROOT)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes(path.read_bytes())
+    monkeypatch.setattr(kept_phrases, "_ROOT", tmp_path)
+
+    def stale(path, change):
+        source = tmp_path / path
+        before = source.read_bytes()
+        source.write_bytes(change(before))
+        kept_phrases._digest_of.cache_clear()
+        found = {name for name, head in heads.items() if not kept_phrases.is_fresh(head)}
+        source.write_bytes(before)
+        return found
+
+    yield stale
+    kept_phrases._digest_of.cache_clear()
+
+
+def test_a_changed_answer_makes_only_its_own_phrases_stale(stale_after):
+    def and_more(source):
+        return source + b"MORE = 1\n"
+
+    assert stale_after("analysis/answers/who.py", and_more) == {
+        "answers.who.who.txt",
+        "answers.who.touched_by.txt",
+    }
+    assert stale_after("analysis/answers/unproved.py", and_more) == {
+        "answers.unproved.unproved_changes.txt", "answers.history.history.txt", "answers.state.state.txt",
+        *(f"answers.diff.{function}.txt" for function in ("compared", "own_names", "side")),
+    }  # fmt: skip
+    everything = {path.name for path in kept_phrases.FOLDER.glob("*.txt")}
+    assert stale_after("analysis/engine/phrases.py", and_more) == everything
+    # the same lines as another system ends them
+    assert stale_after("analysis/engine/phrases.py", lambda source: source.replace(b"\n", b"\r\n")) == set()
+
+
+def test_a_file_is_stale_whose_source_is_gone_or_whose_first_line_is_another():
+    head = kept_phrases.head_of(phrase_sources.sources_of("analysis.answers.who"))
+    assert kept_phrases.is_fresh(head)
+    assert not kept_phrases.is_fresh(
+        "made of 7d6c7e9846eff6622b9560ca by tests/support/phrases.py: do not edit"
+    )
+    assert not kept_phrases.is_fresh(head.replace("made of", "of"))
+    assert not kept_phrases.is_fresh(head.replace("answers/who.py", "answers/whose.py"))
+
+
+def test_comments_and_docstrings_are_no_reason_to_make_phrases_anew(tmp_path, monkeypatch):
+    def code(text):
+        (tmp_path / "one.py").write_text(text)
+        phrase_sources._code.cache_clear()
+        return phrase_sources.code_of(["one.py"])
+
+    monkeypatch.setattr(phrase_sources, "ROOT", tmp_path)
+    first = code('"""A module."""\n\n\ndef f(x):\n    """Return x."""\n    return x  # as it is\n')
+    assert code('"""Another word."""\ndef f(x):\n    """Return it."""\n    return (x)\n') == first
+    assert code('"""A module."""\n\n\ndef f(x):\n    """Return x."""\n    return -x\n') != first
+    phrase_sources._code.cache_clear()
+
+
+def _module_of(path: Path) -> str:
+    return f"analysis.{path.stem.rpartition('.')[0]}"
 
 
 def test_what_is_kept_is_what_ibis_says(capture):

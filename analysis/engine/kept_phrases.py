@@ -1,33 +1,22 @@
 """Phrases shipped with the package, so that usual questions need no Ibis: a file a function, a line a phrase.
 
-They are made by `python tests/support/phrases.py`. Each file says which sources it was made of; where these have changed since, it
-counts for nothing, and the question is phrased anew.
+They are made by `python tests/support/phrases.py`. Each file names the sources that it was made of; where one of these
+has changed since, the file counts for nothing, and the question is phrased anew.
 """
 
 import json
 from base64 import b64decode, b64encode
-from collections.abc import Iterator, Mapping
+from collections.abc import Sequence
 from functools import cache
 from hashlib import blake2b
 from pathlib import Path
 
 from analysis.engine.relation import Columns
 
-__all__ = ["FOLDER", "file_of", "find_phrase", "fingerprint", "text_of"]
+__all__ = ["FOLDER", "digest", "file_of", "find_phrase", "head_of", "is_fresh", "line_of"]
 
 FOLDER = Path(__file__).parent / "phrased"
 _ROOT = Path(__file__).resolve().parents[2]
-# What the text of a phrase and the form of its file depend on, besides its arguments and Ibis.
-_SOURCES = (
-    "analysis/answers",
-    "analysis/expressions",
-    "analysis/engine/kept_phrases.py",
-    "analysis/engine/phrases.py",
-    "tracer/registry/ntstatus.py",
-    "tracer/registry/operations.py",
-    "tracer/registry/text.py",
-    "tracer/schema.py",
-)
 _MADE_OF = "made of "
 
 
@@ -49,43 +38,50 @@ def file_of(function: str) -> Path:
     return FOLDER / f"{function.removeprefix('analysis.').replace(':', '.')}.txt"
 
 
-def text_of(phrases: Mapping[str, tuple[str, Columns]]) -> str:
-    """Return the text of a file; `phrases`: SQL and columns by the arguments of `find_phrase`."""
+def head_of(sources: Sequence[str]) -> str:
+    """Return the first line of a file that is made of these sources as they are: the path and the digest of each."""
+    return _MADE_OF + " ".join(f"{path} {_digest_of(path)}" for path in sources)
+
+
+def is_fresh(head: str) -> bool:
+    """Return whether the sources that the first line of a file names are as they were."""
+    if not head.startswith(_MADE_OF):
+        return False
+    words = head.removeprefix(_MADE_OF).split()
+    return all(_digest_of(path) == then for path, then in zip(words[::2], words[1::2], strict=False))
+
+
+def line_of(arguments: str, said: tuple[str, Columns]) -> str:
+    """Return the line of a phrase: the arguments of `find_phrase`, and the SQL and the columns that it returns."""
     import lzma
 
-    lines = [f"{_MADE_OF}{fingerprint()} by tests/support/phrases.py: do not edit"]
-    for arguments in sorted(phrases, key=_number):
-        sql, columns = phrases[arguments]
-        packed = lzma.compress(json.dumps([sql, columns]).encode())
-        lines.append(f"{_number(arguments)} {b64encode(packed).decode()}")
-    return "\n".join(lines) + "\n"
+    sql, columns = said
+    packed = lzma.compress(json.dumps([sql, columns]).encode())
+    return f"{_number(arguments)} {b64encode(packed).decode()}"
+
+
+def digest(content: bytes) -> str:
+    """Return what stands for the content of a source."""
+    return blake2b(content.replace(b"\r\n", b"\n"), digest_size=10).hexdigest()
 
 
 @cache
-def fingerprint() -> str:
-    """Return a digest of the current sources of the phrases."""
-    found = blake2b(digest_size=12)
-    for path in _source_files():
-        found.update(path.name.encode() + path.read_bytes().replace(b"\r\n", b"\n"))
-    return found.hexdigest()
+def _digest_of(path: str) -> str:
+    """Return the digest of a source, by its path from the root; empty where it is not there."""
+    try:
+        return digest((_ROOT / path).read_bytes())
+    except OSError:
+        return ""
 
 
 @cache
 def _phrases_of(function: str) -> dict[str, str]:
     """Return the packed phrases of a function, by the numbers of their arguments."""
     try:
-        head, *lines = file_of(function).read_text(encoding="ascii").splitlines()
+        head, _, *lines = file_of(function).read_text(encoding="ascii").splitlines()
     except OSError:
         return {}
-    if not head.startswith(f"{_MADE_OF}{fingerprint()} "):
-        return {}
-    return dict(line.split(" ", 1) for line in lines)
-
-
-def _source_files() -> Iterator[Path]:
-    for place in _SOURCES:
-        path = _ROOT / place
-        yield from sorted(path.glob("*.py")) if path.is_dir() else [path]
+    return dict(line.split(" ", 1) for line in lines) if is_fresh(head) else {}
 
 
 def _number(arguments: str) -> str:

@@ -1,7 +1,8 @@
 """The phrases that the package brings along: `python tests/support/phrases.py` writes them anew, a test compares.
 
 Every usual question is asked of small captures: simulated ones, an odd one, and one whose keys were renamed. What Ibis
-had to say for that is kept. Phrases of the sources as they are stay as they are: only those that are missing are made.
+had to say for that is kept. Phrases of the sources as they are stay as they are, also where only comments have changed
+since: only those that are missing are made.
 """
 
 import sys
@@ -19,6 +20,7 @@ from unittest.mock import patch
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from hand_capture import MISSING, event, write_events
+from phrase_sources import ROOT, code_of, path_of, sources_of
 from small_capture import write_capture
 
 import regtrace as rt
@@ -26,7 +28,7 @@ from analysis.answers.facts import NEEDED
 from analysis.answers.stays import STAYS
 from analysis.answers.words import HOT_BY, HOT_SORTS, KEY_SORTS, TREE_SORTS
 from analysis.engine import kept_phrases, phrases
-from analysis.engine.relation import Relation, columns_of
+from analysis.engine.relation import Columns, Relation, columns_of
 from analysis.questions import changes, history, state
 from analysis.questions.evidence import Surroundings
 from tracer.registry.operations import GROUPS, OPERATIONS
@@ -34,7 +36,7 @@ from tracer.registry.operations import GROUPS, OPERATIONS
 KEY = r"HKLM\SOFTWARE"
 PROCESS = "svchost.exe"
 
-_Phrases = dict[str, dict[str, tuple[str, tuple[tuple[str, str], ...]]]]
+_Phrases = dict[str, dict[str, tuple[str, Columns] | None]]
 
 
 def usual(capture: rt.Capture) -> list[Callable[[], object]]:
@@ -159,11 +161,22 @@ def words() -> list[str]:
 
 
 def make(folder: Path) -> _Phrases:
-    """Return the phrases, by function and arguments; `folder` is for the captures."""
-    found: _Phrases = defaultdict(dict)
+    """Ask every usual question, and return what was asked of phrases, by function and arguments.
 
-    def hear(function: str, arguments: str, said: tuple[str, tuple[tuple[str, str], ...]]) -> None:
-        found[function][arguments] = said
+    Args:
+        folder: for the captures.
+
+    Returns:
+        What Ibis said; None for a phrase that is kept.
+    """
+    asked: _Phrases = defaultdict(dict)
+
+    def look(function: str, arguments: str) -> tuple[str, Columns] | None:
+        asked[function].setdefault(arguments, None)
+        return kept_phrases.find_phrase(function, arguments)
+
+    def hear(function: str, arguments: str, said: tuple[str, Columns]) -> None:
+        asked[function][arguments] = said
 
     for name, options in SIMULATIONS.items():
         rt.simulate(folder / f"{name}.etl", rt.SimulationOptions(**options))
@@ -173,17 +186,18 @@ def make(folder: Path) -> _Phrases:
     phrases._phrased.cache_clear()
     phrases.listeners.append(hear)
     try:
-        for name in (*SIMULATIONS, "odd", "renamed"):
-            with rt.open(folder / f"{name}.regtrace") as capture:
-                for ask in usual(capture):
-                    with suppress(rt.RegtraceError):
-                        ask()
-                if name == "whole":
-                    for ask in with_evidence(capture):
-                        ask()
+        with patch.object(phrases, "find_phrase", look):
+            for name in (*SIMULATIONS, "odd", "renamed"):
+                with rt.open(folder / f"{name}.regtrace") as capture:
+                    for ask in usual(capture):
+                        with suppress(rt.RegtraceError):
+                            ask()
+                    if name == "whole":
+                        for ask in with_evidence(capture):
+                            ask()
     finally:
         phrases.listeners.remove(hear)
-    return found
+    return asked
 
 
 SIMULATIONS: dict[str, dict[str, Any]] = {
@@ -200,24 +214,50 @@ RENAMED = [
 ]
 
 
-def main() -> None:
-    """Write the files anew where the sources have changed, and add what is missing where they have not."""
-    kept_phrases.FOLDER.mkdir(exist_ok=True)
-    head = kept_phrases.text_of({})
+def refresh() -> None:
+    """Give files a new first line where only comments of their sources have changed; remove those that are stale."""
     for path in kept_phrases.FOLDER.glob("*.txt"):
-        if not path.read_text(encoding="ascii").startswith(head):
+        head, code, *lines = path.read_text(encoding="ascii").splitlines()
+        module = "analysis." + path.stem.rsplit(".", 1)[0]
+        new_head, new_code = heads_of(module) if (ROOT / path_of(module)).is_file() else ("", "")
+        if code != new_code:
             path.unlink()
+        elif head != new_head:
+            write(path, [new_head, new_code, *lines])
     kept_phrases._phrases_of.cache_clear()
+
+
+def heads_of(module: str) -> tuple[str, str]:
+    """Return the first two lines of a file with phrases of this module."""
+    sources = sources_of(module)
+    code = f"without comments {code_of(sources)}; by tests/support/phrases.py: do not edit"
+    return kept_phrases.head_of(sources), code
+
+
+def write(path: Path, lines: list[str]) -> None:
+    """Write a file of phrases."""
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="ascii", newline="\n")
+
+
+def main() -> None:
+    """Write the files whose sources have changed anew, and add and remove phrases in the others."""
+    kept_phrases.FOLDER.mkdir(exist_ok=True)
+    refresh()
     with tempfile.TemporaryDirectory() as folder:
-        for function, said in make(Path(folder)).items():
-            path = kept_phrases.file_of(function)
-            lines = set(kept_phrases.text_of(said).splitlines())
-            if path.exists():
-                lines.update(path.read_text(encoding="ascii").splitlines())
-            lines.remove(head.rstrip())
-            path.write_text(
-                head + "".join(f"{line}\n" for line in sorted(lines)), encoding="ascii", newline="\n"
+        asked = make(Path(folder))
+    for path in set(kept_phrases.FOLDER.glob("*.txt")) - {
+        kept_phrases.file_of(function) for function in asked
+    }:
+        path.unlink()
+    for function, said in asked.items():
+        kept = kept_phrases._phrases_of(function)
+        lines = []
+        for arguments, phrase in said.items():
+            number = kept_phrases._number(arguments)
+            lines.append(
+                f"{number} {kept[number]}" if phrase is None else kept_phrases.line_of(arguments, phrase)
             )
+        write(kept_phrases.file_of(function), [*heads_of(function.partition(":")[0]), *sorted(lines)])
 
 
 if __name__ == "__main__":
