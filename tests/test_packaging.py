@@ -70,6 +70,7 @@ def test_the_wheel_holds_the_program_and_nothing_else(wheel):
         assert f"{house}/py.typed" in names
         ours = {path.relative_to(ROOT).as_posix() for path in (ROOT / house).rglob("*.py")}
         assert ours <= names
+    assert {"analysis/rules/autostarts.csv", "analysis/rules/techniques.csv"} <= names
     assert not [name for name in names if name.endswith((".etl", ".pml", ".parquet", ".pyc"))]
 
 

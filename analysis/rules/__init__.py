@@ -1,0 +1,1 @@
+"""Rules about captures: the table of autostart points, and Sigma rules, answered with yes, no, or cannot tell."""
