@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from analysis.questions.divergence import DivergenceQuery
     from analysis.questions.slow import SlowQuery
     from analysis.regfile.files import RegFiles
+    from analysis.report.report import Report
 
     _AnyQuery = Query | ChangesQuery | DiffQuery | DivergenceQuery | SlowQuery
 
@@ -844,6 +845,19 @@ class Capture(Questions["pd.DataFrame"]):
         return last_writes.query(self._context, asked, tolerance_s=tolerance_s, limit=limit).to_pandas(
             depth=2
         )
+
+    def report(self, *, cards: int = 40, pictures: bool = True) -> "Report":
+        """Return a report to hand over: `.save("NAME.html")` is a page that needs no network, `.save("NAME.md")` Markdown.
+
+        What the capture was narrowed to (`where`) holds for its tables.
+
+        Args:
+            cards: so many keys at most are told write by write, and at each moment.
+            pictures: whether the page has pictures, which need the extra `plots`.
+        """
+        from analysis.report.report import make_report
+
+        return make_report(self, most_keys=cards, pictures=pictures)
 
     def span(self) -> tuple[int, int] | None:
         """Return the times (UTC nanoseconds) of the first and the last event; None where there is none."""

@@ -105,7 +105,7 @@ class Plots:
     def _chart(self, kind: str, filters: Filters, limit: int | None) -> Any:  # noqa: ANN401  (Altair may be missing)
         from analysis.charts import extra
         from analysis.charts.figures import PICTURES
-        from analysis.charts.page import harmless
+        from analysis.charts.safe_page import harmless
 
         chart = PICTURES[kind](self._capture, filters, limit=limit).chart
         if kind != "tree":

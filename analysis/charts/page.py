@@ -1,14 +1,8 @@
 """The page of a picture: one file to explore, which asks for nothing; `page.js` beside this file is its program.
 
-Names in a capture were written by strangers. Whatever a page holds passes `harmless`: no control, bidi or surrogate
-character is left. It is JSON without a ``<`` in a block that no browser runs, and the program puts it into the page as
-text. The page's own policy lets nothing be loaded and no script or style be used but its own, by their hashes.
+`analysis.charts.safe_page` makes it safe to open.
 """
 
-import base64
-import hashlib
-import html
-import json
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from analysis.card import printable
 from analysis.charts.parts import GROUPS, Span, moment_text
+from analysis.charts.safe_page import coded, safe_page
 from analysis.filters import Filters
 
 if TYPE_CHECKING:
     from analysis.charts.source import Source
 
-__all__ = ["Page", "command", "harmless", "page_html", "table_of"]
+__all__ = ["Page", "command", "page_html", "table_of"]
 
 _MOST_TEXT = 300
 
@@ -107,8 +102,8 @@ def table_of(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> dict[
         "count": len(listed),
         "columns": list(columns),
         "numbers": {name: [_number(row[name]) for row in listed] for name in numbers},
-        "texts": {name: _coded(row[name] for row in listed) for name in texts},
-        "group": _coded(row["group"] for row in listed) if listed and "group" in listed[0] else None,
+        "texts": {name: coded(row[name] for row in listed) for name in texts},
+        "group": coded(row["group"] for row in listed) if listed and "group" in listed[0] else None,
     }
 
 
@@ -138,17 +133,6 @@ def command(capture: "Source", filters: Filters) -> str:
     return " ".join(shlex.quote(printable(word)) for word in words)
 
 
-def harmless(value: Any) -> Any:  # noqa: ANN401
-    """Return JSON values with every text printable, also in nested lists and objects."""
-    if isinstance(value, str):
-        return value if value.isprintable() else printable(value)
-    if isinstance(value, list | tuple):
-        return [harmless(item) for item in value]
-    if isinstance(value, dict):
-        return {name: harmless(item) for name, item in value.items()}
-    return value
-
-
 def page_html(spec: dict[str, Any], page: Page | None, library: str) -> str:
     """Return the page.
 
@@ -158,27 +142,14 @@ def page_html(spec: dict[str, Any], page: Page | None, library: str) -> str:
         library: the program that draws charts: Vega, Vega-Lite and Vega-Embed.
     """
     shown = {"kind": "plain", "spec": spec} if page is None else page.content(spec)
-    content = (
-        json.dumps(harmless(shown), separators=(",", ":")).replace("<", "\\u003c").replace(">", "\\u003e")
+    return safe_page(
+        _file("page.html"),
+        shown,
+        title="regtrace" if page is None else page.title,
+        style=_file("page.css"),
+        programs={"LIBRARY": library, "PROGRAM": _file("page.js")},
+        notes=() if page is None else page.notes,
     )
-    program, style = _file("page.js"), _file("page.css")
-    title = "regtrace" if page is None else page.title
-    notes = () if page is None else page.notes
-    policy = (
-        "default-src 'none'; base-uri 'none'; form-action 'none'; "
-        f"style-src {_hash(style)}; script-src {_hash(library)} {_hash(program)}"
-    )
-    parts = {
-        "POLICY": policy,
-        "STYLE": style,
-        "TITLE": html.escape(printable(title)),
-        "NOTES": "".join(f"<li>{html.escape(printable(note))}</li>" for note in notes),
-        "CONTENT": content,
-        "LIBRARY": library,
-        "PROGRAM": program,
-    }
-    pieces = _file("page.html").split("@@")
-    return "".join(parts[piece] if place % 2 else piece for place, piece in enumerate(pieces))
 
 
 def _explorable(spec: dict[str, Any], span: Span | None, kind: str) -> dict[str, Any]:
@@ -217,18 +188,8 @@ def _explorable(spec: dict[str, Any], span: Span | None, kind: str) -> dict[str,
     }
 
 
-def _coded(texts: Iterable[str]) -> dict[str, Any]:
-    numbers: dict[str, int] = {}
-    at = [numbers.setdefault(text, len(numbers)) for text in texts]
-    return {"names": list(numbers), "at": at}
-
-
 def _number(number: Any) -> float | int:  # noqa: ANN401  (a number or a boolean)
     return int(number) if isinstance(number, bool) else number
-
-
-def _hash(text: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
 @cache

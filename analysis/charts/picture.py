@@ -1,6 +1,6 @@
 """A picture: a chart as a self-contained HTML page, PNG or SVG; `analysis.charts.figures` draws it.
 
-Names in a capture were written by strangers. Whatever a chart holds passes `analysis.charts.page.harmless` on its way out:
+Names in a capture were written by strangers. Whatever a chart holds passes `analysis.charts.safe_page.harmless` on its way out:
 no control, bidi or surrogate character is left (a NUL would end the program that draws).
 """
 
@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from analysis.charts.extra import alt, vl_convert
-from analysis.charts.page import Page, harmless, page_html
+from analysis.charts.page import Page, page_html
+from analysis.charts.safe_page import harmless
 from tracer.errors import UsageError
 from tracer.files.targets import open_target
 
-__all__ = ["ENDINGS", "Picture"]
+__all__ = ["ENDINGS", "Picture", "library"]
 
 ENDINGS = (".html", ".png", ".svg")
 
@@ -51,7 +52,7 @@ class Picture:
 
     def html(self) -> str:
         """Return a self-contained page, which needs no network."""
-        return page_html(self.spec(), self.page, _library())
+        return page_html(self.spec(), self.page, library())
 
     def png(self, scale: float = 2.0) -> bytes:
         """Return the picture as a PNG; `scale` 1 is 72 pixels an inch."""
@@ -122,7 +123,7 @@ def _packed(image: bytes) -> bytes:
 
 
 @cache
-def _library() -> str:
+def library() -> str:
     """Return the program that draws charts in a page: Vega, Vega-Lite and Vega-Embed, as vl-convert brings them."""
     bundle: Any = vl_convert.javascript_bundle  # its types ask for a snippet, which it does not need
     library: str = bundle(vl_version=_version())

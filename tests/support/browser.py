@@ -90,15 +90,15 @@ class Browser:
         os.close(self._commands)
         os.close(self._answers)
 
-    def open(self, page: Path, *, dark: bool = False) -> None:
-        """Load a file and wait until its picture is drawn."""
+    def open(self, page: Path, *, dark: bool = False, address: str = "") -> None:
+        """Load a file and wait until it is drawn; `address` is what stands behind its name, from the # on."""
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self._call("Emulation.setEmulatedMedia", features=[scheme])
         self._call("Page.navigate", url="about:blank")  # so that no page before is taken for this one
         self.wait("location.href === 'about:blank'")
         self.requests.clear()
         self.complaints.clear()
-        self._call("Page.navigate", url=page.resolve().as_uri())
+        self._call("Page.navigate", url=page.resolve().as_uri() + address)
         self.wait("document.documentElement?.dataset.ready === 'yes'")
 
     def resize(self, width: int, height: int) -> None:
