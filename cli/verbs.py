@@ -44,7 +44,7 @@ GROUPS = {
     "Ask anything, and draw it": {
         "sql": "Print the answer to an SQL query over the tables of a capture.",
         "plot": "Draw a capture as a page that needs no network, or as an image.",
-        "report": "Write one file to hand over: a page that needs no network, or Markdown.",
+        "report": "Write one file to hand over: a page, or Markdown.",
     },
     "Record on Windows": {
         "capture": "Record on Windows, around a program or until Ctrl-C.",

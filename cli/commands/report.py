@@ -55,7 +55,7 @@ def report(
     force: Force = False,
     fail_on_loss: FailOnLoss = False,
 ) -> None:
-    """Write one file to hand over: a page that needs no network, or Markdown.
+    """Write one file to hand over: a page, or Markdown.
 
     What the capture is, what its sources never say and what was lost; the net changes and the file that takes them back;
     processes as a tree; what was busy, what failed; key by key each write with the data before and after; what was known
