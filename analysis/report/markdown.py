@@ -1,25 +1,22 @@
 """A report as Markdown (GitHub's): names and data stand in code spans, where nothing acts."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from analysis.regfile.markdown import code_span
+from analysis.report.content import Content
 from analysis.report.grids import Cell, Grid
-
-if TYPE_CHECKING:
-    from analysis.report.report import Report
 
 __all__ = ["markdown_text"]
 
 _MOST_ROWS = 200  # of a table
 
 
-def markdown_text(report: "Report") -> str:
+def markdown_text(report: Content) -> str:
     """Return the document."""
     return "\n".join(_lines(report)) + "\n"
 
 
-def _lines(report: "Report") -> Iterator[str]:
+def _lines(report: Content) -> Iterator[str]:
     yield f"# {_plain(report.title)}"
     yield ""
     for subject, text in report.facts:

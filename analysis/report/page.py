@@ -7,20 +7,18 @@ import json
 from dataclasses import replace
 from functools import cache
 from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from analysis.charts.safe_page import coded, safe_page
+from analysis.report.content import Content
 from analysis.report.grids import Grid
-
-if TYPE_CHECKING:
-    from analysis.report.report import Report
 
 __all__ = ["MOST_BYTES", "page_html"]
 
 MOST_BYTES = 1_800_000  # with the program that draws pictures (0.9 MB) a page stays below 3 MB
 
 
-def page_html(report: "Report", *, most_bytes: int = MOST_BYTES) -> str:
+def page_html(report: Content, *, most_bytes: int = MOST_BYTES) -> str:
     """Return the page.
 
     Args:
@@ -36,7 +34,7 @@ def page_html(report: "Report", *, most_bytes: int = MOST_BYTES) -> str:
     )
 
 
-def _fitting(report: "Report", most_bytes: int) -> "Report":
+def _fitting(report: Content, most_bytes: int) -> Content:
     """Return the report with its longest table cut to half, again and again, until it fits."""
     while True:
         sizes = [
@@ -63,7 +61,7 @@ def _fitting(report: "Report", most_bytes: int) -> "Report":
         report = replace(report, sections=sections)
 
 
-def _content(report: "Report") -> dict[str, Any]:
+def _content(report: Content) -> dict[str, Any]:
     return {
         "facts": report.facts,
         "doubts": report.doubts,
@@ -103,7 +101,7 @@ def _of_grid(grid: Grid) -> dict[str, Any]:
     }
 
 
-def _of_moments(report: "Report") -> dict[str, Any] | None:
+def _of_moments(report: Content) -> dict[str, Any] | None:
     moments = report.moments
     if moments is None:
         return None

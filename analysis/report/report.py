@@ -12,9 +12,11 @@ from analysis.filters import Filters
 from analysis.questions.changes import reg_files
 from analysis.questions.empty_answers import filter_words
 from analysis.report import answers, promise
-from analysis.report.cards import Card, key_cards
-from analysis.report.grids import Grid
-from analysis.report.moments import MOST_STOPS, Moments, known_moments
+from analysis.report.cards import key_cards
+from analysis.report.content import Content, Section
+from analysis.report.markdown import markdown_text
+from analysis.report.moments import MOST_STOPS, known_moments
+from analysis.report.page import page_html
 from analysis.report.source import Asking, Source
 from tracer.errors import UsageError
 from tracer.files.targets import open_target
@@ -22,7 +24,7 @@ from tracer.files.targets import open_target
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["ENDINGS", "Report", "Section", "make_report"]
+__all__ = ["ENDINGS", "Report", "make_report"]
 
 ENDINGS = (".html", ".md")
 _MOST_KEYS = 40  # of which a report has cards and moments
@@ -31,58 +33,15 @@ _MOST_ROWS_OF_UNDO = 2000
 
 
 @dataclass(frozen=True, slots=True)
-class Section:
-    """A part of a report.
-
-    Attributes:
-        name: what addresses of the page call it.
-        title: the heading.
-        sentences: what stands above the tables.
-        grids: the tables.
-        file: a text file that belongs to it: its name and its text; None for none.
-    """
-
-    name: str
-    title: str
-    sentences: tuple[str, ...] = ()
-    grids: tuple[Grid, ...] = ()
-    file: tuple[str, str] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """All that a report says.
-
-    Attributes:
-        title: the heading.
-        facts: subject and text, the most important first.
-        doubts: why answers may be incomplete, a sentence each.
-        sections: the parts, in order.
-        cards: what happened to the keys that matter most.
-        moments: what was known of these keys at each moment; None where there is nothing.
-        pictures: charts as Vega-Lite, by title.
-        library: the program that draws them; "" where there are none.
-    """
-
-    title: str
-    facts: list[tuple[str, str]]
-    doubts: list[str]
-    sections: list[Section]
-    cards: list[Card]
-    moments: Moments | None
-    pictures: dict[str, dict[str, Any]]
-    library: str
+class Report(Content):
+    """A report: what it says, and how it is written."""
 
     def html(self) -> str:
         """Return the page: one file that asks for nothing from the network."""
-        from analysis.report.page import page_html
-
         return page_html(self)
 
     def markdown(self) -> str:
         """Return the report as Markdown, without pictures and moments."""
-        from analysis.report.markdown import markdown_text
-
         return markdown_text(self)
 
     def render(self, ending: str) -> bytes:
