@@ -857,7 +857,7 @@ class Capture(Questions["pd.DataFrame"]):
         """
         from analysis.report.report import make_report
 
-        return make_report(self, most_keys=cards, pictures=pictures)
+        return make_report(type(self)(self._context), self._standing, most_keys=cards, pictures=pictures)
 
     def span(self) -> tuple[int, int] | None:
         """Return the times (UTC nanoseconds) of the first and the last event; None where there is none."""

@@ -118,8 +118,7 @@ def test_of_many_changes_evenly_many_moments_are_taken(capture):
 
 
 def test_a_narrowed_capture_makes_a_narrowed_report(capture):
-    narrowed = capture.where(replace(capture.filters, key=OTHER))
-    report = make_report(narrowed, pictures=False)
+    report = capture.where(key=OTHER).report(pictures=False)
     assert set(column(grid(report, "busiest", 1), "key")) == {OTHER}
     [method] = [one for one in report.sections if one.name == "method"]
     assert any(OTHER in sentence for sentence in method.sentences)

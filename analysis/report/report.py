@@ -77,7 +77,8 @@ class Report(Content):
 
 
 def make_report(
-    capture: Source,
+    source: Source,
+    filters: Filters | None = None,
     *,
     findings: Sequence[Section] = (),
     keys_of_findings: Mapping[str, str] | None = None,
@@ -89,7 +90,8 @@ def make_report(
     """Return a report of a capture.
 
     Args:
-        capture: an open capture; what it was narrowed to holds for every table.
+        source: an open capture, not narrowed.
+        filters: what the tables tell of; cards and moments tell all of their keys. None: of everything.
         findings: sections that stand before all others.
         keys_of_findings: keys that come first among the cards: how filters find each, by its display path.
         most_keys: of so many keys at most there are cards and moments.
@@ -101,6 +103,7 @@ def make_report(
         UsageError: a filter cannot be understood.
     """
     say = progress or (lambda _: None)
+    capture = source.where(filters or Filters())
     name = capture.path.name
     info = capture.info()
     say("net changes")
@@ -130,7 +133,7 @@ def make_report(
     keys = _keys_of_report(
         changes, dict(keys_of_findings or {}), most_keys, of_one=len(capture.context.stores) == 1
     )
-    whole = Asking(capture.where(Filters()))
+    whole = Asking(source)
     cards = key_cards(whole, keys)
     moments = known_moments(whole, list(dict.fromkeys(keys.values())), most=most_stops)
     drawn: dict[str, dict[str, Any]] = {}

@@ -88,7 +88,7 @@ def report(
     with opened(capture) as source:
         check_keys(source, filters.keys, subtree=filters.subtree, user=user)
         warn_of_process(source, filters)
-        made = make_report(source.where(filters), most_keys=cards, pictures=pictures and ending == ".html")
+        made = make_report(source, filters, most_keys=cards, pictures=pictures and ending == ".html")
         content = made.render(ending)
         with open_target(output, force=force) as stream:
             stream.write(content)
