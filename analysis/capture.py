@@ -50,11 +50,12 @@ if TYPE_CHECKING:
     from analysis.questions.changes import ChangesQuery
     from analysis.questions.diff import DiffQuery
     from analysis.questions.divergence import DivergenceQuery
+    from analysis.questions.rules import RulesQuery
     from analysis.questions.slow import SlowQuery
     from analysis.regfile.files import RegFiles
     from analysis.report.report import Report
 
-    _AnyQuery = Query | ChangesQuery | DiffQuery | DivergenceQuery | SlowQuery
+    _AnyQuery = Query | ChangesQuery | DiffQuery | DivergenceQuery | RulesQuery | SlowQuery
 
 __all__ = ["Capture", "Dataset", "Questions"]
 
@@ -509,6 +510,57 @@ class Questions(Generic[_Answer]):
         """
         asked = self._asked(key=key, value=value, **filters)
         return self._answer(errors.query(self._context, asked, fold=fold, harmless=harmless, limit=limit))
+
+    @shows_filters
+    def rules(
+        self,
+        paths: "str | Path | Sequence[str | Path]",
+        key: Words = None,
+        *,
+        under: Words = None,
+        level: str | None = None,
+        rule: str | None = None,
+        attempts: bool = False,
+        unknown: bool = False,
+        limit: int | None = None,
+        **filters: "Unpack[ValueFilters]",
+    ) -> _Answer:
+        """Return what Sigma rules say: hits, what cannot be told and why, and counts of rules.
+
+            hits = capture.rules("sigma/rules/windows/registry").query("section == 'hit'")
+
+        The rows are in sections, with the columns and words of `analysis.questions.rules.RulesQuery.to_arrow`. A rule that needs
+        what the capture does not hold is neither a hit nor none: it cannot be told. Needs the extra `sigma`.
+
+        Args:
+            paths: files of rules, folders, or patterns such as ``rules/**/*.yml``.
+            key: a key or pattern, or several: only their events are tried. None for all.
+            under: a key or pattern, or several; they and the keys below them.
+            level: only rules of at least this level: informational, low, medium, high or critical.
+            rule: only rules with this text in their title or id.
+            attempts: attempts that failed count too.
+            unknown: list the events of which cannot be told whether they match.
+            limit: the first so many hits, and so many of these events; None for all.
+            filters: which events are tried.
+
+        Raises:
+            UsageError: a filter, a path or the level cannot be understood.
+            RegtraceError: pySigma is not installed.
+        """
+        from analysis.questions import rules  # pySigma is an extra
+
+        asked = below(self._asked(key=key, **filters), under)
+        query = rules.query(
+            self._context,
+            asked,
+            paths,
+            level=level,
+            rule=rule,
+            attempts=attempts,
+            unknown=unknown,
+            limit=limit,
+        )
+        return self._answer(query)
 
     @shows_filters
     def who(

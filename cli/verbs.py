@@ -31,6 +31,7 @@ GROUPS = {
         "baseline": "Print where hives and trace differ, and what hives tell.",
         "coverage": "Print which source reported which operations.",
         "diff": "Compare two captures, or two intervals of one.",
+        "rules": "Try Sigma rules about the registry on a capture.",
     },
     "Ask what it cost": {
         "keys": "Print one row per key: how often used, by whom, and when.",

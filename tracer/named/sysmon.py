@@ -57,6 +57,7 @@ _NEEDED = ("UtcTime", "ProcessGuid", "Image", "TargetObject")
 _DWORD = re.compile(r"DWORD \(0x([0-9A-Fa-f]{1,8})\)")
 _QWORD = re.compile(r"QWORD \(0x([0-9A-Fa-f]{1,8})-0x([0-9A-Fa-f]{1,8})\)")
 _BINARY, _EMPTY = "Binary Data", "(Empty)"
+_NO_DETAILS = '{"Details":null}'  # of a write whose record lost its data
 _NO_PROCESS = "{00000000-0000-0000-0000-000000000000}"
 Bools = NDArray[np.bool_]
 
@@ -110,6 +111,12 @@ def sysmon_rows(fields: pa.Table, context: NamedContext, diagnostics: Diagnostic
             "data_type": kinds,
             "data_size": sizes,
             "data": data,
+            # Else it could not be told from a record that shows Binary Data.
+            "detail": pc.if_else(
+                pc.and_(pc.equal(operation, "SetValueKey"), pc.is_null(fields["Details"])),
+                _NO_DETAILS,
+                pa.scalar(None, pa.string()),
+            ),
             "source": "sysmon",
             "event_id": pc.cast(fields["EventID"], pa.uint16()),
             "record_offset": fields["offset"],

@@ -1,0 +1,375 @@
+r"""The fields of Sysmon's registry events as a capture tells them: of each distinct write what is known of each field.
+
+Sigma's rules are written for Sysmon's records, so keys are spelled as Sysmon spells them (``HKCR`` for
+``HKLM\SOFTWARE\Classes``, ``CurrentControlSet`` for the control set in force) and data as its Details. What a capture does not
+tell is not made up: a field is known, one of a few texts, known from its beginning or its end, not there, or unknown.
+"""
+
+import re
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from analysis.rules.sigma_patterns import MAYBE, NO, YES, Pattern, Test, Trits
+from tracer.registry.text import decode_name, fold_name
+from tracer.registry.values import ValueType
+
+__all__ = [
+    "ABSENT",
+    "FieldColumn",
+    "Known",
+    "Path",
+    "column_of",
+    "details_of",
+    "event_types",
+    "find_drives",
+    "image_of",
+    "key_path",
+    "new_name_of",
+    "target_of",
+    "user_of",
+]
+
+Codes = NDArray[np.int32]
+
+_FEW = 256  # texts that are looked at one by one
+_CLASSES = r"HKLM\SOFTWARE\CLASSES"
+_CONTROL_SET = re.compile(r"HKLM\\SYSTEM\\CONTROLSET(\d{3})(?=\\|\Z)")
+_DOS = re.compile(r"(?:\\\\\?\\|\\\?\?\\)?([A-Za-z]:\\.*)", re.DOTALL)
+_VOLUME = re.compile(r"(\\Device\\HarddiskVolume\d+)(\\.*)", re.DOTALL | re.IGNORECASE)
+_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_ACCOUNTS = {  # well-known SIDs as Sysmon names them
+    "S-1-5-18": r"NT AUTHORITY\SYSTEM",
+    "S-1-5-19": r"NT AUTHORITY\LOCAL SERVICE",
+    "S-1-5-20": r"NT AUTHORITY\NETWORK SERVICE",
+}
+EVENT_TYPES = {
+    "SetValueKey": "SetValue",
+    "CreateKey": "CreateKey",
+    "DeleteKey": "DeleteKey",
+    "DeleteValueKey": "DeleteValue",
+    "RenameKey": "RenameKey",
+}
+_SYSTEM_PID = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of a field of one event.
+
+    Attributes:
+        texts: the text, or the few texts of which it is one; the known beginning or end; empty where nothing is known.
+        how: whole, beginning, end, absent (such events have no such field), or nothing.
+        gap: what is not known, in a few words; "" where the field is.
+    """
+
+    texts: tuple[str, ...]
+    how: str = "whole"
+    gap: str = ""
+
+
+ABSENT = Known((), "absent")
+
+
+class FieldColumn:
+    """One field of many events.
+
+    Attributes:
+        codes: of each event the place of what is known of its field.
+    """
+
+    def __init__(self, codes: Codes, known: Sequence[Known], *, is_spelled: bool = True) -> None:
+        """Set up the column.
+
+        Args:
+            codes: of each event a place in `known`.
+            known: what is known, each distinct one once.
+            is_spelled: whether the case of the letters is that of the event; a capture keeps the first spelling of a name.
+        """
+        self.codes = codes
+        self._known = known
+        self._is_spelled = is_spelled
+        whole = [one.how == "whole" and len(one.texts) == 1 for one in known]
+        self._whole = np.array(whole, bool)
+        self._raw = [one.texts[0] if is_whole else "" for one, is_whole in zip(known, whole, strict=True)]
+        self._folded = [fold_name(text) for text in self._raw]
+        self._arrays: dict[bool, pa.Array] = {}
+        self._others = np.flatnonzero(~self._whole)
+        self._all: dict[Test, Trits] = {}
+
+    def verdicts(self, test: Test, rows: NDArray[np.int64]) -> Trits:
+        """Return what a test says of the field of some events."""
+        codes = self.codes[rows]
+        if len(rows) >= _FEW and len(rows) * 8 >= len(self._known):
+            if test not in self._all:
+                self._all[test] = self._of_all(test)
+            return self._all[test][codes]
+        distinct, places = np.unique(codes, return_inverse=True)
+        return np.array([self._of_one(test, code) for code in distinct.tolist()], np.uint8)[places]
+
+    def known(self, row: int) -> Known:
+        """Return what is known of the field of an event."""
+        return self._known[self.codes[row]]
+
+    def gaps(self, rows: NDArray[np.int64]) -> list[tuple[str, NDArray[np.int64]]]:
+        """Return what is not known of the field of some events, each with the events of which it is not."""
+        by_gap: dict[str, list[int]] = {}
+        codes = self.codes[rows]
+        for code in np.unique(codes).tolist():
+            by_gap.setdefault(self._known[code].gap, []).append(code)
+        return [(gap, rows[np.isin(codes, some)]) for gap, some in by_gap.items()]
+
+    def _of_all(self, test: Test) -> Trits:
+        """Return what a test says of everything that is known."""
+        found = np.where(test.matches_all(self._texts(folded=test.is_folded)), YES, NO).astype(np.uint8)
+        if self._is_spelled or not isinstance(test, Pattern) or test.is_folded:
+            for code in self._others.tolist():
+                found[code] = _verdict(test, self._known[code])
+            return found
+        return self._doubted(found, self._of_all(test.folded))
+
+    def _of_one(self, test: Test, code: int) -> int:
+        known = self._known[code]
+        if not self._whole[code]:
+            return _verdict(test, known)
+        found = YES if test.matches((self._folded if test.is_folded else self._raw)[code]) else NO
+        if self._is_spelled or not isinstance(test, Pattern) or test.is_folded or found == YES:
+            return found
+        return MAYBE if test.folded.matches(self._folded[code]) else NO
+
+    def _doubted(self, cased: Trits, folded: Trits) -> Trits:
+        """Return verdicts on names whose letters may have had another case in the event."""
+        return np.where((cased == NO) & (folded != NO), np.uint8(MAYBE), np.minimum(cased, folded))
+
+    def _texts(self, *, folded: bool) -> pa.Array:
+        if folded not in self._arrays:
+            self._arrays[folded] = pa.array(self._folded if folded else self._raw, pa.string())
+        return self._arrays[folded]
+
+
+def _verdict(test: Test, known: Known) -> int:
+    """Return what a test says of one field that is not simply known."""
+    if known.how == "absent":
+        return test.of_absent()
+    if known.how == "nothing":
+        return test.of_unknown()
+    texts = [fold_name(text) for text in known.texts] if test.is_folded else known.texts
+    if known.how == "end":
+        found = {test.of_end(text) for text in texts}
+    elif known.how == "beginning":
+        found = {test.of_beginning(text) for text in texts}
+    else:
+        found = {YES if test.matches(text) else NO for text in texts}
+    return found.pop() if len(found) == 1 else MAYBE
+
+
+class Path:
+    r"""The path of a key as Sysmon spells it, or as far as it is known.
+
+    Attributes:
+        texts: the path, or the few of which it is one; below an unnamed object what follows it, with the backslash in front.
+        is_whole: whether nothing stands before that.
+        gap: what is not known of it; "" where it is.
+    """
+
+    __slots__ = ("gap", "is_whole", "texts")
+
+    def __init__(self, texts: tuple[str, ...], *, is_whole: bool = True, gap: str = "") -> None:
+        self.texts, self.is_whole, self.gap = texts, is_whole, gap
+
+
+def key_path(display: str | None, control_set: int | None) -> Path:
+    r"""Return the path of a key.
+
+    Args:
+        display: its display path; None: the event names none.
+        control_set: the control set in force; None if unknown. A numbered one may then be the one in force or not.
+
+    >>> key_path(r"HKLM\SOFTWARE\Classes\exefile", 1).texts, key_path(r"<object 0x1F>\Run", 1).texts
+    (('HKCR\\exefile',), ('\\Run',))
+    """
+    if not display:
+        return Path((), is_whole=False, gap="name of the key")
+    if display.startswith("<object"):
+        end = display.partition("\\")
+        return Path((f"\\{end[2]}",) if end[2] else (), is_whole=False, gap="name of the key")
+    folded = fold_name(display)
+    if folded.startswith(_CLASSES) and folded[len(_CLASSES) :][:1] in ("", "\\"):
+        return Path(("HKCR" + display[len(_CLASSES) :],))
+    if found := _CONTROL_SET.match(folded):
+        current = r"HKLM\System\CurrentControlSet" + display[found.end() :]
+        if control_set is None:
+            return Path((display, current), gap="control set in force")
+        return Path((current if int(found[1]) == control_set else display,))
+    return Path((display,))
+
+
+def target_of(path: Path, value_name: str | None, *, is_value: bool) -> Known:
+    """Return TargetObject: the key, or the key, a backslash and the value's name.
+
+    Args:
+        path: the key.
+        value_name: the value's name; "" is the default value. None: not known.
+        is_value: whether the operation is one on a value.
+    """
+    if not is_value:
+        return _of_path(path, path.texts)
+    if value_name is None:
+        beginning = tuple(f"{text}\\" for text in path.texts)
+        whole = path.is_whole and beginning
+        return (
+            Known(beginning, "beginning", "name of the value")
+            if whole
+            else Known((), "nothing", path.gap or "name of the value")
+        )
+    name = value_name or "(Default)"
+    return _of_path(path, tuple(f"{text}\\{name}" for text in path.texts) or (f"\\{name}",))
+
+
+def new_name_of(path: Path, requested_name: str | None) -> Known:
+    """Return NewName of a rename: where the key is afterwards.
+
+    Args:
+        path: the key before.
+        requested_name: its new last component; None: not known.
+    """
+    above = tuple(text.rpartition("\\")[0] for text in path.texts)
+    if requested_name is None:
+        return Known((), "nothing", "new name of the key")
+    return _of_path(path, tuple(f"{text}\\{requested_name}" for text in above) or (f"\\{requested_name}",))
+
+
+def _of_path(path: Path, texts: tuple[str, ...]) -> Known:
+    if path.is_whole:
+        return Known(texts, "whole", path.gap)
+    return Known(texts, "end", path.gap) if texts else Known((), "nothing", path.gap)
+
+
+def event_types(operation: str) -> Known:
+    """Return EventType of an operation; of a record that lost it the three that it may be."""
+    if operation in EVENT_TYPES:
+        return Known((EVENT_TYPES[operation],))
+    return Known(("CreateKey", "DeleteKey", "DeleteValue"), "whole", "EventType")
+
+
+def details_of(
+    kind: int | None, size: int | None, data: bytes | None, *, is_cut: bool, is_binary: bool
+) -> Known:
+    r"""Return Details: new data as Sysmon shows them.
+
+    Args:
+        kind: registry value type; None if the source does not tell it.
+        size: bytes of the value; None if unknown.
+        data: bytes that were captured; None if none were.
+        is_cut: whether the value has more bytes than that.
+        is_binary: whether the source shows data of this kind without type and bytes.
+
+    >>> details_of(4, 4, b"\x10\0\0\0", is_cut=False, is_binary=False).texts
+    ('DWORD (0x00000010)',)
+    """
+    if is_binary or (kind is not None and kind not in _SHOWN):
+        return Known(("Binary Data",))
+    if kind is not None and data is not None and len(data) == size == _NUMBERS.get(kind):
+        number = int.from_bytes(data, "little")
+        if kind == ValueType.DWORD:
+            return Known((f"DWORD (0x{number:08x})",))
+        return Known((f"QWORD (0x{number >> 32:08x}-0x{number & 0xFFFFFFFF:08x})",))
+    if kind in _NUMBERS:
+        return Known((), "nothing", "data that were written")
+    if data is None:
+        if size == 0 and kind is not None:
+            return Known(("(Empty)",))
+        return Known((), "nothing", "data that were written")
+    whole = decode_name(data)
+    text, nul, more = whole.partition(_NUL)
+    if nul and more.replace(_NUL, ""):
+        return Known((text or "(Empty)", whole), "whole", "text after a NUL")
+    if is_cut and not nul:
+        return (
+            Known((text,), "beginning", "rest of the data")
+            if text
+            else Known((), "nothing", "rest of the data")
+        )
+    return Known((text or "(Empty)",))
+
+
+def image_of(image: str | None, image_path: str | None, pid: int | None, drives: dict[str, str]) -> Known:
+    r"""Return Image: the path of the process's program.
+
+    Args:
+        image: its file name; None if unknown.
+        image_path: its path as recorded; None if unknown.
+        pid: its process id; None if unknown.
+        drives: letters of volumes (``\DEVICE\HARDDISKVOLUME3``: ``C``) that the capture proves.
+    """
+    if pid == _SYSTEM_PID:
+        return Known(("System",))
+    if image_path and (found := _DOS.fullmatch(image_path)):
+        return Known((found[1],))
+    if image_path and (found := _VOLUME.fullmatch(image_path)):
+        letter = drives.get(found[1].upper())
+        if letter is not None:
+            return Known((f"{letter}:{found[2]}",))
+        return Known(
+            tuple(f"{letter}:{found[2]}" for letter in _LETTERS), "whole", "drive letter of the program"
+        )
+    if image_path and image_path.upper().startswith("\\SYSTEMROOT\\"):
+        return Known((image_path[len("\\SYSTEMROOT") :],), "end", "path of the program")
+    name = image or (image_path or "").rpartition("\\")[2]
+    if not name:
+        return Known((), "nothing", "process")
+    return Known((f"\\{name}",), "end", "path of the program")
+
+
+def find_drives(processes: Iterable[dict[str, Any]]) -> dict[str, str]:
+    r"""Return the drive letters of volumes that command lines prove: ``\Device\HarddiskVolume3\a.exe`` ran as ``C:\a.exe``.
+
+    A volume of which command lines tell several letters has none.
+    """
+    letters: dict[str, set[str]] = {}
+    for row in processes:
+        found = _VOLUME.fullmatch(row["image_path"] or "")
+        command = (row["command_line"] or "").lstrip('"')
+        if found and command[1:2] == ":" and fold_name(command[2:]).startswith(fold_name(found[2])):
+            letters.setdefault(found[1].upper(), set()).add(command[0].upper())
+    return {volume: some.pop() for volume, some in letters.items() if len(some) == 1}
+
+
+def user_of(user: str | None) -> Known:
+    """Return User: the account, as Sysmon names it; of a SID that is nobody's in particular it is unknown."""
+    if user is None:
+        return Known((), "nothing", "user")
+    if user.upper().startswith("S-1-"):
+        account = _ACCOUNTS.get(user.upper())
+        return Known((account,)) if account else Known((), "nothing", "name of the user")
+    return Known((user,))
+
+
+def column_of(
+    values: Sequence[Hashable], make: Callable[[Any], Known], *, is_spelled: bool = True
+) -> FieldColumn:
+    """Return the column of some events.
+
+    Args:
+        values: of each event what its field depends on.
+        make: says what is known by it; called once for each distinct value.
+        is_spelled: as of `FieldColumn`.
+    """
+    places: dict[Hashable, int] = {}
+    known: dict[Known, int] = {}
+    codes = np.empty(len(values), np.int32)
+    for row, value in enumerate(values):
+        code = places.get(value)
+        if code is None:
+            code = places[value] = known.setdefault(make(value), len(known))
+        codes[row] = code
+    return FieldColumn(codes, list(known), is_spelled=is_spelled)
+
+
+_NUL = "<U+0000>"
+_NUMBERS: dict[int, int] = {ValueType.DWORD: 4, ValueType.QWORD: 8}
+_SHOWN = (ValueType.SZ, ValueType.EXPAND_SZ, *_NUMBERS)
