@@ -1,1 +1,1 @@
-"""Rules about captures: places that Windows starts from by itself, and Sigma rules with three answers."""
+"""Rules about captures: the table of autostart points, and Sigma rules, answered with yes, no, or cannot tell."""

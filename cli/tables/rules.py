@@ -3,6 +3,7 @@
 import textwrap
 from collections.abc import Iterator, Sequence
 from datetime import UTC, tzinfo
+from pathlib import PurePath
 from typing import Any
 
 import pyarrow as pa
@@ -139,7 +140,8 @@ class _Page:
     def broken(self) -> Iterator[str]:
         """Yield what cannot be read, one line each."""
         for row in self._of("broken").to_pylist():
-            yield self._fitted(f"  {row['path']}: {row['gap']}")
+            path = row["path"] if self._width is None else PurePath(row["path"]).name
+            yield self._fitted(f"  {path}: {row['gap']}")
 
     def _cards(self, section: str) -> Iterator[str]:
         rows = self._of(section)
@@ -213,12 +215,8 @@ class _Page:
 def _done(row: dict[str, Any]) -> str:
     """Return what was done: the data before and after, or the operation."""
     if row["operation"] == "SetValueKey":
-        before = _before(row)
-        return (
-            f"{before} -> {'?' if row['details'] is None else row['details']}"
-            if before
-            else f"set to {'?' if row['details'] is None else row['details']}"
-        )
+        before, data = _before(row), "? (not recorded)" if row["details"] is None else row["details"]
+        return f"{before} -> {data}" if before else f"set to {data}"
     words = {
         "CreateKey": "key created",
         "DeleteKey": "key deleted",
