@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from analysis.charts.accessor import Plots
     from analysis.dataset.contexts import DatasetContext
     from analysis.dataset.members import Member
+    from analysis.export.records import Exported
     from analysis.questions.changes import ChangesQuery
     from analysis.questions.diff import DiffQuery
     from analysis.questions.divergence import DivergenceQuery
@@ -871,6 +872,53 @@ class Capture(Questions["pd.DataFrame"]):
         asked = below(self._asked(key=key, value=value, **filters), under)
         net = changes.query(self._context, changes.of_changes(asked), fold=fold).net_changes()
         return changes.reg_files(self._context, net, asked, powershell=powershell)
+
+    @shows_filters
+    def export(
+        self,
+        path: Path | str,
+        *,
+        to: str,
+        key: Words = None,
+        force: bool = False,
+        limit: int | None = None,
+        index: str | None = None,
+        sourcetype: str | None = None,
+        **filters: "Unpack[ValueFilters]",
+    ) -> "Exported":
+        r"""Write the timeline as a file that another program imports, and return what became of its rows.
+
+            capture.export("host.jsonl", to="timesketch", key=r"HKLM\SOFTWARE", subtree=True)
+
+        Beside the rows it says what is missing: losses, doubts about names, what a source never tells. docs/export.md has
+        the fields of each format and the command that imports it.
+
+        Args:
+            path: the file; with .gz it is compressed. For Timesketch it must end with .csv or .jsonl.
+            to: timesketch, ecs, ocsf, splunk or l2tcsv.
+            key: a key or pattern, or several; None for all.
+            force: whether an existing file is replaced.
+            limit: the first so many rows; None for all.
+            index: of Elasticsearch (default: regtrace) or Splunk.
+            sourcetype: of Splunk (default: regtrace:event).
+            filters: which rows.
+
+        Raises:
+            UsageError: the format, a filter or an option cannot be understood.
+            TargetError: the file exists or cannot be written.
+        """
+        from analysis.export.formats import export_file
+
+        return export_file(
+            self._context,
+            self._asked(key=key, **filters),
+            Path(path),
+            to=to,
+            force=force,
+            limit=limit,
+            index=index,
+            sourcetype=sourcetype,
+        )
 
     def baseline(
         self, key: Words = None, *, under: Words = None, tolerance_s: float = 1.0, limit: int | None = None

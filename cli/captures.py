@@ -15,6 +15,7 @@ from analysis.capture import Capture
 from analysis.engine.connection import engine_errors
 from analysis.filters import Filters
 from analysis.open import open_capture
+from analysis.questions.context import QueryContext
 from analysis.questions.empty_answers import why_empty
 from analysis.questions.unknown_names import unknown_key, unknown_process
 from analysis.questions.users import with_spelled_keys
@@ -37,6 +38,7 @@ __all__ = [
     "in_zone",
     "opened",
     "print_rows",
+    "say_empty",
     "timeline_reader",
     "warn_of_process",
 ]
@@ -163,9 +165,15 @@ def print_rows(
         console.say(f"wrote {plural(count, noun)} to {output.path}{more}")
     elif is_terminal(sys.stderr):
         console.say(f"{plural(count, noun)}{more}" if count else f"no {noun} fits")
-    if not count and asked is not None and (reason := why_empty(asked[0].context, asked[1], needs)):
-        console.say(reason)
+    if not count and asked is not None:
+        say_empty(asked[0].context, asked[1], needs)
     return count
+
+
+def say_empty(context: QueryContext, filters: Filters, needs: str = "") -> None:
+    """Say which filter leaves an answer without rows, where one does; `needs` as of `print_rows`."""
+    if reason := why_empty(context, filters, needs):
+        console.say(reason)
 
 
 def fail_if_lossy(capture: Capture, *, asked: bool) -> None:

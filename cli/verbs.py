@@ -42,10 +42,11 @@ GROUPS = {
         "slow": "Show a program's time in the registry, and what need not be.",
         "handles": "Print how long handles lived, and which were never closed.",
     },
-    "Ask anything, and draw it": {
+    "Ask anything, draw it, and hand it on": {
         "sql": "Print the answer to an SQL query over the tables of a capture.",
         "plot": "Draw a capture as a page that needs no network, or as an image.",
         "report": "Write one file to hand over: a page, or Markdown.",
+        "export": "Write a timeline for Timesketch, Elastic, Splunk and others.",
     },
     "Record on Windows": {
         "capture": "Record on Windows, around a program or until Ctrl-C.",

@@ -16,7 +16,16 @@ from tracer.schema import EVENTS, TABLES
 from tracer.store.manifest import MANIFEST_NAME, STRUCTURES, Manifest
 from tracer.store.reader import table_files
 
-__all__ = ["Captures", "Member", "find_captures", "largest_ids", "load_members", "merged", "with_first_ids"]
+__all__ = [
+    "Captures",
+    "Member",
+    "find_captures",
+    "host_of",
+    "largest_ids",
+    "load_members",
+    "merged",
+    "with_first_ids",
+]
 
 Captures = Path | str | Sequence[Path | str] | Mapping[str, Path | str]
 
@@ -89,7 +98,7 @@ def load_members(captures: Sequence[tuple[Path, str | None]], *, check_rows: boo
     members = []
     for (path, host), name in zip(captures, names, strict=True):
         manifest = Manifest.load(path, check_rows=check_rows)
-        label = _text(host) if host is not None else _host(manifest) or name
+        label = _text(host) if host is not None else host_of(manifest) or name
         members.append(Member(path, manifest, name, label, dict.fromkeys(KINDS, 0)))
     return members
 
@@ -213,7 +222,7 @@ def _names(paths: Sequence[Path]) -> list[str]:
     return names
 
 
-def _host(manifest: Manifest) -> str | None:
+def host_of(manifest: Manifest) -> str | None:
     """Return the name of the recorded machine; None where unknown."""
     recording = manifest.settings.get("recording")
     host = recording.get("host") if isinstance(recording, dict) else None

@@ -8,15 +8,13 @@ from datetime import UTC, tzinfo
 from typing import BinaryIO
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv
 
 from cli.output.columns import is_text, plain_batch, plain_schema
-from cli.output.safe import SPREADSHEET_TRIGGERS, visible
+from cli.output.safe import visible
+from tracer.registry.safe_text import guarded_cells
 
 __all__ = ["write_csv"]
-
-_TRIGGERED = f"^[{SPREADSHEET_TRIGGERS}]".replace("-", r"\-")
 
 
 def write_csv(
@@ -30,7 +28,7 @@ def write_csv(
         zone: the zone times are shown in.
         for_eyes: the stream is a terminal: show unprintable characters escaped, as tables do.
     """
-    guard: Callable[[pa.Array], pa.Array] = _for_eyes if for_eyes else _for_programs
+    guard: Callable[[pa.Array], pa.Array] = _for_eyes if for_eyes else guarded_cells
     schema = plain_schema(reader.schema)
     names = [spelled.as_py() for spelled in guard(pa.array(schema.names, pa.string()))]
     shown = pa.schema([pa.field(name, field.type) for name, field in zip(names, schema, strict=True)])
@@ -57,14 +55,7 @@ def _value_type(kind: pa.DataType) -> pa.DataType:
     return kind.value_type if pa.types.is_dictionary(kind) or pa.types.is_list(kind) else kind
 
 
-def _for_programs(array: pa.Array) -> pa.Array:
-    risky = pc.match_substring_regex(array, _TRIGGERED)
-    if not pc.any(risky).as_py():
-        return array
-    return pc.if_else(risky, pc.binary_join_element_wise("'", array, ""), array)
-
-
 def _for_eyes(array: pa.Array) -> pa.Array:
     return pa.array(
-        [None if text is None else visible(text) for text in _for_programs(array).to_pylist()], pa.string()
+        [None if text is None else visible(text) for text in guarded_cells(array).to_pylist()], pa.string()
     )

@@ -13,6 +13,7 @@ import pyarrow as pa
 __all__ = [
     "FEW_ROWS",
     "FUNCTIONS",
+    "distinct_rows",
     "makers_of",
     "map_rows",
     "names_with_texts",
@@ -171,7 +172,7 @@ def map_rows(function: Callable[..., str | None], *columns: pa.Array) -> pa.Arra
     """
     if len(columns[0]) <= FEW_ROWS:
         return pa.array([function(*row) for row in _rows(columns)], pa.string())
-    distinct, places = _distinct(columns)
+    distinct, places = distinct_rows(columns)
     return pa.array([function(*row) for row in _rows(distinct)], pa.string()).take(places)
 
 
@@ -179,7 +180,7 @@ def _rows(columns: Sequence[pa.Array]) -> Any:  # noqa: ANN401  (tuples of what 
     return zip(*(column.to_pylist() for column in columns), strict=True)
 
 
-def _distinct(columns: Sequence[pa.Array]) -> tuple[list[pa.Array], pa.Array]:
+def distinct_rows(columns: Sequence[pa.Array]) -> tuple[list[pa.Array], pa.Array]:
     """Return the distinct rows of some columns, and for each row which of them it is."""
     import pyarrow.compute as pc
 
