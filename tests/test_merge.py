@@ -268,3 +268,16 @@ def test_the_log_names_what_the_trace_does_not_know_of_a_process():
     ])  # fmt: skip
     row = table.to_pylist()[0]
     assert (row["user"], row["parent_pid"], row["source"]) == ("PC\\ann", 3, "sysmon")
+
+
+def test_a_log_that_spells_the_drive_proves_it_for_every_image_on_the_volume():
+    device = "\\Device\\HarddiskVolume3\\"
+    table, _ = join_processes([
+        [life(0, "a.exe", 1, 9, image_path=device + "Tools\\a.exe"), life(0, "b.exe", 1, 9, pid=8, image_path=device + "b.exe")],
+        [life(1, "a.exe", 1, 2, image_path="D:\\Tools\\a.exe", dos_path="D:\\Tools\\a.exe", dos_path_source="recorded")],
+    ])  # fmt: skip
+    told = [(row["image_path"], row["dos_path"], row["dos_path_source"]) for row in table.to_pylist()]
+    assert told == [
+        (device + "Tools\\a.exe", "D:\\Tools\\a.exe", "recorded"),
+        (device + "b.exe", "D:\\b.exe", "process"),
+    ]

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 __all__ = [
+    "ADDED_COLUMNS",
     "BASELINE_KEYS",
     "BASELINE_TELLS",
     "BASELINE_VALUES",
@@ -289,6 +290,17 @@ PROCESSES = Table(
         Column(
             "image_path", "text", "path of the image as recorded; NULL if the source has only a file name"
         ),
+        Column(
+            "dos_path",
+            "text",
+            r"path of the image with a drive, C:\...; NULL if it is not known which drive the volume of `image_path` has",
+        ),
+        Column(
+            "dos_path_source",
+            "text",
+            "how the drive is known: recorded (the source wrote it so), drives (the recording asked Windows), process (a process "
+            "has both spellings), or guess (the volume that holds Windows is taken to be C:)",
+        ),
         Column("command_line", "text", "NULL if not recorded"),
         Column("user", "text", "account name or SID as recorded; NULL if unknown"),
         Column("session_id", "uint32", "NULL if unknown"),
@@ -482,4 +494,6 @@ TABLES = {
     )
 }  # fmt: skip
 # a capture without such a table shows it empty
+# Columns that captures of older versions of this format lack: they are NULL there.
+ADDED_COLUMNS = {PROCESSES.name: ("dos_path", "dos_path_source")}
 OPTIONAL = frozenset({COUNTERS.name, USAGE.name, BASELINE_KEYS.name, BASELINE_VALUES.name})

@@ -197,6 +197,9 @@ def scan(table: Table, files: Sequence[Path], manifest: Manifest) -> str:
         unknown = f"CASE WHEN operation NOT IN ({reads}) THEN {{0}} END AS {{0}}"
         named = zip(table.names, columns, strict=True)
         columns = [unknown.format(column) if name in OF_VALUES else column for name, column in named]
+    for place, column in enumerate(table.columns):
+        if column.name in manifest.columns_without(table.name):
+            columns[place] = f"CAST(NULL AS {_SQL_TYPES[column.kind]}) AS {identifier(column.name)}"
     return f"SELECT {', '.join(columns)} FROM read_parquet([{listed}], hive_partitioning = false)"
 
 

@@ -150,7 +150,8 @@ def between(rows: Table, *, start_ns: int | None, end_ns: int | None) -> Table:
 
 def of_images(processes: Table, *, regex: str, by_path: bool, pid: int | None) -> Table:
     """Return the processes whose image fits a pattern (`tracer.registry.terms.name_regex`), or that have a pid."""
-    of_name = processes["image_path" if by_path else "image"].re_search(regex).fill_null(False)
+    names = ("image_path", "dos_path") if by_path else ("image",)
+    of_name = ibis.or_(*(processes[name].re_search(regex).fill_null(False) for name in names))
     return processes.filter(of_name if pid is None else of_name | (processes["pid"] == pid))
 
 

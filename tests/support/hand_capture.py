@@ -74,7 +74,7 @@ def write_events(directory: Path, events: Sequence[dict[str, Any]], *, control_s
         pq.write_table(
             pa.Table.from_pylist(filled, schema=table.arrow()), directory / file, row_group_size=16
         )
-        tables[name] = {"file": file, "rows": len(filled)}
+        tables[name] = {"file": file, "rows": len(filled), "columns": len(TABLES[name].names)}
     parts = []
     if rows:
         first, last = rows[0], rows[-1]

@@ -156,7 +156,7 @@ def write_workload(directory: Path, rows: list[dict[str, Any]], lost: list[dict[
             continue
         filled = [{column: row.get(column) for column in table.names} for row in contents.get(name, [])]
         pq.write_table(pa.Table.from_pylist(filled, schema=table.arrow()), directory / f"{name}.parquet")
-        tables[name] = {"file": f"{name}.parquet", "rows": len(filled)}
+        tables[name] = {"file": f"{name}.parquet", "rows": len(filled), "columns": len(TABLES[name].names)}
     part = tables.pop("events") | {
         "first_sequence": 0, "last_sequence": len(rows) - 1,
         "first_ns": timed[0]["time_ns"], "last_ns": timed[-1]["time_ns"],

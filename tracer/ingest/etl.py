@@ -27,6 +27,7 @@ from tracer.ingest.recording_facts import LiveFacts, place_losses
 from tracer.ingest.seed import read_seed, unchanged_objects
 from tracer.kernels import Kernels, choose_kernels, note_compiled
 from tracer.progress import Progress
+from tracer.registry.image_paths import drives_in, with_dos_paths
 from tracer.resolve.catalog import Catalog
 from tracer.resolve.losses import LossTimes
 from tracer.resolve.object_ops import DEFERRED, SOURCES, Resolved
@@ -288,7 +289,8 @@ class EtlIngest:
             )
         catalog = Catalog(self.tree, control_set=self.control_set)
         writer.append("keys", catalog.tables())
-        writer.append("processes", [self.processes.arrow()])
+        drives = drives_in(self.live.settings) if self.live else {}
+        writer.append("processes", [with_dos_paths(self.processes.arrow(), drives)])
         later = sum(node in self.tree.bound for node in self.tree.objects)
         found.count("late_named_objects", later)
         found.count("unnamed_objects", len(self.tree.objects) - later)

@@ -25,6 +25,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tracer.columns.arrays import from_rows
+from tracer.registry.image_paths import is_surer, with_dos_paths
 from tracer.registry.text import fold_name
 from tracer.schema import PROCESSES
 
@@ -183,6 +184,7 @@ def _table(
     new = np.array([numbers[head] for head in heads], np.int32)
     begins = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
     rows: list[dict[str, Any]] = [{} for _ in numbers]
+    spellings: list[tuple[str, str]] = []
     for number, life in enumerate(every):
         row, parent = dict(life.row), life.row["parent_id"]
         row["process_id"] = int(new[number])
@@ -191,8 +193,12 @@ def _table(
         if not into:
             into |= row
             continue
+        if row["image_path"] and into["image_path"] and row["image_path"] != into["image_path"]:
+            spellings.append((into["image_path"], row["image_path"]))
+        if is_surer(row.get("dos_path_source"), into.get("dos_path_source")):
+            into["dos_path"], into["dos_path_source"] = row["dos_path"], row["dos_path_source"]
         longer = row["image"] and len(row["image"]) > len(into["image"] or "")
-        into |= {name: value for name, value in row.items() if into[name] is None}
+        into |= {name: value for name, value in row.items() if into.get(name) is None}
         if longer:
             into["image"] = row["image"]
         if into["source"] == "none":
@@ -200,4 +206,5 @@ def _table(
     for row in rows:
         if row["parent_id"] == row["process_id"]:
             row["parent_id"] = None
-    return from_rows(rows, PROCESSES.arrow()), np.split(new, begins[1:-1])
+    table = with_dos_paths(from_rows(rows, PROCESSES.arrow()), other_paths=spellings)
+    return table, np.split(new, begins[1:-1])

@@ -28,6 +28,7 @@ from tracer.named.procmon_xml import procmon_xml_rows
 from tracer.named.rows import SCHEMA, NamedRows
 from tracer.named.targets import KnownKeys, Targets, native
 from tracer.progress import Progress
+from tracer.registry.image_paths import with_dos_paths
 from tracer.registry.operations import BY_NAME
 from tracer.resolve.catalog import Catalog
 from tracer.resolve.tree import KeyTree
@@ -216,7 +217,7 @@ class _NamedIngest:
             )
         catalog = Catalog(tree, control_set=control_set)
         self._writer.append("keys", catalog.tables())
-        self._writer.append("processes", [self._context.actors.table()])
+        self._writer.append("processes", [with_dos_paths(self._context.actors.table())])
         rows_ = [row for number, found in enumerate(self._diagnostics) for row in found.rows(number)]
         self._writer.append_rows("diagnostics", rows_)
         self._writer.append_rows("losses", self._losses)

@@ -12,6 +12,7 @@ from tracer.pml.file import PmlFile
 from tracer.pml.overlap import order_logs
 from tracer.pml.renames import name_subkeys, renames_of
 from tracer.progress import Progress
+from tracer.registry.image_paths import with_dos_paths
 from tracer.resolve.catalog import Catalog
 from tracer.resolve.tree import KeyTree
 from tracer.schema import LOSSES
@@ -118,7 +119,7 @@ class _PmlIngest:
                 self._flush()
             if self._progress:
                 self._progress(Progress(self._bytes, total, self._events))
-        self._writer.append("processes", [processes])
+        self._writer.append("processes", [with_dos_paths(processes)])
         self._processes += processes.num_rows
         size = source.path.stat().st_size
         self._bytes += size

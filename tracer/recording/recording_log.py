@@ -10,6 +10,7 @@ from tracer.etl.losses import Loss
 from tracer.ingest.recording_facts import LiveFacts
 from tracer.rows.processes import ProcessRecord
 from tracer.session.options import SessionCounters
+from tracer.windows.drives import read_drives
 from tracer.windows.handle_table import HandleTable
 
 __all__ = ["RecordingLog", "host_facts"]
@@ -126,4 +127,5 @@ def host_facts() -> dict[str, Any]:
     }
     if sys.platform == "win32":
         facts["windows_build"] = sys.getwindowsversion().build
+        facts["drives"] = read_drives()
     return facts

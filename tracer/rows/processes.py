@@ -307,7 +307,9 @@ class ProcessTable:
             by_pid.setdefault(life.pid, []).append(life)
         rows = []
         for life in self._lives:
-            row = {name: getattr(life, name) for name in PROCESSES.names}
+            row = {
+                name: getattr(life, name, None) for name in PROCESSES.names
+            }  # of paths with a drive it knows none
             if life.parent_id is None:
                 parent = parent_by_time(life, by_pid.get(life.parent_pid or 0, []))
                 row["parent_id"] = None if parent is None else parent.process_id

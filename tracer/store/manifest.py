@@ -14,7 +14,7 @@ from typing import Any
 
 from tracer.errors import CaptureError, TargetError
 from tracer.registry.operations import COUNTS_VERSION
-from tracer.schema import FORMAT_VERSION, OPTIONAL, TABLES, USAGE
+from tracer.schema import ADDED_COLUMNS, FORMAT_VERSION, OPTIONAL, TABLES, USAGE
 
 __all__ = ["MANIFEST_NAME", "STRUCTURES", "Manifest"]
 
@@ -67,7 +67,8 @@ class Manifest:
             went and how it ended, where regtrace made it.
         parts: file, rows, bytes (size of the file; absent in captures of older versions), first_sequence,
             last_sequence, first_ns and last_ns of each part of `events`.
-        tables: file, rows and bytes of each other table, by its name; of `usage` also counts_version, the
+        tables: file, rows, columns (how many; absent in captures of older versions) and bytes of each other table, by its
+            name; of `usage` also counts_version, the
             definition that it counts by (`tracer.registry.operations.COUNTS_VERSION`; absent in captures of older versions).
         totals: events, records, keys, processes, names (rows by name source), operations (rows by name) and
             unclear_writes (rows that do not say whether they are writes; absent in captures of older versions).
@@ -142,6 +143,12 @@ class Manifest:
         if entry is None:
             return False
         return name != USAGE.name or entry.get("counts_version") == COUNTS_VERSION
+
+    def columns_without(self, name: str) -> tuple[str, ...]:
+        """Return the columns that the file of a table lacks, because an older version wrote it."""
+        entry = self.tables.get(name)
+        is_new = entry is None or entry.get("columns") == len(TABLES[name].names)
+        return () if is_new else ADDED_COLUMNS.get(name, ())
 
     def as_dict(self) -> dict[str, Any]:
         """Return the content of `capture.json`, in its stated order."""

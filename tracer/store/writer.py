@@ -116,7 +116,11 @@ class CaptureWriter:
                 self._open[name] = pq.ParquetWriter(
                     self._partial / f"{name}.parquet", table.schema, **_options(table.schema, table.num_rows)
                 )
-                self._tables[name] = {"file": f"{name}.parquet", "rows": 0}
+                self._tables[name] = {
+                    "file": f"{name}.parquet",
+                    "rows": 0,
+                    "columns": len(TABLES[name].names),
+                }
             self._open[name].write_table(table, ROW_GROUP)
             self._tables[name]["rows"] += table.num_rows
 
