@@ -163,7 +163,7 @@ def test_windows_says_which_volume_each_drive_is():
     drives = read_drives()
     assert drives
     assert all(device.startswith("\\Device\\") and drive[1:] == ":" for device, drive in drives.items())
-    assert os.environ.get("SystemDrive", "C:").upper() in drives.values()
+    assert os.environ.get("SYSTEMDRIVE", "C:").upper() in drives.values()
 
 
 def test_a_process_is_found_by_the_path_that_people_write(made):

@@ -9,6 +9,7 @@ from tracer.windows.system_calls import bind
 
 __all__ = ["read_drives"]
 
+_IS_WINDOWS = sys.platform == "win32"
 _MOST_LETTERS = 1024  # a device's name is shorter
 
 
@@ -18,7 +19,7 @@ def read_drives() -> dict[str, str] | None:
     Of several drives on one device, as `subst` makes none but mount tools do, the first counts. Source: Microsoft Learn,
     QueryDosDeviceW.
     """
-    if sys.platform != "win32":
+    if not _IS_WINDOWS:
         return None
     query = bind("kernel32", QueryDosDeviceW=(c_uint32, c_wchar_p, c_wchar_p, c_uint32)).QueryDosDeviceW
     found: dict[str, str] = {}
