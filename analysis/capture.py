@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from analysis.dataset.contexts import DatasetContext
     from analysis.dataset.members import Member
     from analysis.export.records import Exported
+    from analysis.questions.autoruns import AutorunsQuery
     from analysis.questions.changes import ChangesQuery
     from analysis.questions.diff import DiffQuery
     from analysis.questions.divergence import DivergenceQuery
@@ -56,7 +57,7 @@ if TYPE_CHECKING:
     from analysis.regfile.files import RegFiles
     from analysis.report.report import Report
 
-    _AnyQuery = Query | ChangesQuery | DiffQuery | DivergenceQuery | RulesQuery | SlowQuery
+    _AnyQuery = Query | AutorunsQuery | ChangesQuery | DiffQuery | DivergenceQuery | RulesQuery | SlowQuery
 
 __all__ = ["Capture", "Dataset", "Questions"]
 
@@ -289,6 +290,54 @@ class Questions(Generic[_Answer]):
 
         asked = below(self._asked(key=key, value=value, **filters), under)
         return self._answer(changes.query(self._context, asked, fold=fold, limit=limit))
+
+    @shows_filters
+    def autoruns(
+        self,
+        key: Words = None,
+        *,
+        under: Words = None,
+        reads: bool = False,
+        new: bool = False,
+        category: Words = None,
+        limit: int | None = None,
+        **filters: "Unpack[ValueFilters]",
+    ) -> _Answer:
+        """Return who touched what Windows starts by itself, and what guards it: autostart points, by the table of them.
+
+        One row per write, delete or attempt, with `reads` also one per entry and process that read it. The table has
+        categories, kinds (autostart, hijack, security control, credential) and ATT&CK techniques: docs/autoruns.md lists it.
+
+        Columns: touch (write, attempt or read), sequence, time; last_time of reads; category, kind, autostart (id of the row of
+        the table), technique and technique_name; display_key, value_name (NULL: the key itself, or a name that nobody
+        recorded); operation, done (NULL: not known), status, status_name; process, pid, user, command_line; count of reads and
+        opens; novelty of what was written: new (there was no such entry), changed, same, existed (it was there; whether it
+        held the same is not known), NULL where nothing tells; new_type, new_size, new_data; old_from, old_type, old_size,
+        old_data and across_loss as in `history`. What the entry is: holds (command, dll, clsid, ...), program, arguments,
+        folder of the program (system, programs, user, temp, shared, remote, other), user_writable (whether users write to the
+        folder of what is run in the end), host_program (what kind of thing the program runs for others), payload (what
+        that is) and payload_folder, remote (unc, webdav or url), clsid and server (the library or program of that class,
+        where the capture or its hives tell it); NULL is unknown, or not applicable. note says what the row of the table is about.
+
+        Rows are ordered by category, writes before reads, then by sequence.
+
+        Args:
+            key: a key or pattern, or several; only they. None for all.
+            under: a key or pattern, or several; they and the keys below them.
+            reads: who read or opened an entry, too.
+            new: only what made or changed an entry, or may have: without deletes, attempts, and writes of the same data.
+            category: categories, separated by commas or as a list; None for all.
+            limit: the first so many rows; None for all.
+            filters: which rows count.
+
+        Raises:
+            UsageError: a filter or category cannot be understood, or `new` and `reads` are both given.
+        """
+        from analysis.questions import autoruns  # with the table, which few need
+
+        asked = below(self._asked(key=key, **filters), under)
+        query = autoruns.query(self._context, asked, reads=reads, new=new, category=category, limit=limit)
+        return self._answer(query)
 
     @shows_filters
     def coverage(

@@ -37,6 +37,7 @@ KINDS = ("autostart", "hijack", "security control", "credential")
 _FOLDER = Path(__file__).parent
 _LIST = "regtrace list autostarts"
 _KEY, _DEFAULT = "(KEY)", "(DEFAULT)"
+_LINK = "SYMBOLICLINKVALUE"  # makes the key a link to another (wdm.h, REG_OPTION_CREATE_LINK), and is no entry of it
 _WOW = "WOW6432NODE"
 _CONTROL_SET = re.compile(r"CONTROLSET[0-9]{3}", re.ASCII)
 _CLASSES_HIVE = re.compile(r".*_CLASSES", re.DOTALL)
@@ -317,7 +318,7 @@ def _root(rows: Sequence[Autostart]) -> _Node:
 
 def _exactness(row: Autostart) -> tuple[int, int, int]:
     """Return how much of a row is spelled out: of two rows that fit, the more exact one says more."""
-    letters = len(row.key.replace("*", ""))
+    letters = sum(len(component.replace("*", "")) for component in row.key.split("\\"))
     exact = 2 if row.value and "*" not in row.value else 1 if row.value else 0
     return letters, exact, -row.key.count("*")
 
@@ -336,6 +337,6 @@ def _has_value(
     patterns: tuple[frozenset[str], tuple[re.Pattern[str], ...]] | None, folded: str | None
 ) -> bool:
     if patterns is None:
-        return True
+        return folded != _LINK
     names, globs = patterns
     return folded is not None and (folded in names or any(glob.fullmatch(folded) for glob in globs))

@@ -165,6 +165,7 @@ def folder_of(path: str) -> str | None:
     plain = path.replace("/", "\\") if "://" not in path else path
     if _remote(plain) is not None:
         return "remote"
+    plain = plain.replace("%%", "%")  # as collectors of logs write it
     plain = re.sub(r"^\\(?:\?\?|\\[?.])\\", "", plain).lower()
     for variable, meaning in _VARIABLES.items():
         if plain.startswith(variable):

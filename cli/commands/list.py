@@ -15,6 +15,7 @@ EXAMPLES = (
     Example("regtrace list operations", "what --operation accepts, and the callback each stands for"),
     Example("regtrace list columns", "the columns of the view events: what --where can name"),
     Example("regtrace list statuses", "what --status accepts"),
+    Example("regtrace list autostarts", "the places that `regtrace autoruns` knows, by --category"),
 )
 
 
@@ -52,6 +53,7 @@ class Subject(StrEnum):
     OPERATIONS = "operations"
     COLUMNS = "columns"
     STATUSES = "statuses"
+    AUTOSTARTS = "autostarts"
 
 
 def list_words(
@@ -62,9 +64,12 @@ def list_words(
     from cli.output.destination import write_lines
     from cli.output.table import TextColumn, lay_out
 
-    rows = {Subject.OPERATIONS: _operations, Subject.COLUMNS: _columns, Subject.STATUSES: _statuses}[
-        subject
-    ]()
+    rows = {
+        Subject.OPERATIONS: _operations,
+        Subject.COLUMNS: _columns,
+        Subject.STATUSES: _statuses,
+        Subject.AUTOSTARTS: _autostarts,
+    }[subject]()
     titles, *cells = rows
     columns = [
         TextColumn(title, [row[index] for row in cells], shrink="end" if index == len(titles) - 1 else None)
@@ -107,3 +112,12 @@ def _statuses() -> list[tuple[str, ...]]:
 
     rows: list[tuple[str, ...]] = [("status", "name")]
     return rows + [(f"0x{number:08X}", name) for number, name in STATUSES.items()]
+
+
+def _autostarts() -> list[tuple[str, ...]]:
+    from analysis.rules.autostarts import autostarts
+
+    rows: list[tuple[str, ...]] = [("category", "id", "kind", "technique", "place", "note")]
+    return rows + [
+        (row.category, row.id, row.kind, row.technique, row.location, row.note) for row in autostarts()
+    ]

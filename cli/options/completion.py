@@ -11,7 +11,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-__all__ = ["complete_key", "complete_operation", "complete_process", "complete_status", "complete_zone"]
+__all__ = [
+    "complete_category",
+    "complete_key",
+    "complete_operation",
+    "complete_process",
+    "complete_status",
+    "complete_zone",
+]
 
 _MOST = 200
 _HARMLESS = re.compile(
@@ -49,6 +56,13 @@ def complete_process(ctx: Any, incomplete: str) -> list[str]:  # noqa: ANN401
     start = _typed(incomplete)[0].lower()
     found = [] if capture is None else images(capture)
     return _offered(image for image in found if image.lower().startswith(start))
+
+
+def complete_category(ctx: Any, incomplete: str) -> list[str]:  # noqa: ANN401, ARG001
+    """Return the categories of autostarts that begin with what is typed; after a comma, those for one more."""
+    from analysis.rules.autostarts import categories
+
+    return _words(categories(), incomplete)
 
 
 def complete_operation(ctx: Any, incomplete: str) -> list[str]:  # noqa: ANN401, ARG001

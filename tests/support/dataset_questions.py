@@ -27,6 +27,7 @@ QUESTIONS: dict[str, Callable[[Capture], pd.DataFrame]] = {
     "handles by key": lambda capture: capture.handles(by="key", min_count=2),
     "redundant": lambda capture: capture.redundant(),
     "coverage": lambda capture: capture.coverage(),
+    "autoruns": lambda capture: capture.autoruns(reads=True),
     "errors": lambda capture: capture.errors(),
     "keys under": lambda capture: capture.keys(under=SOFTWARE, operation="write"),
 }
