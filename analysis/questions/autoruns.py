@@ -133,4 +133,4 @@ def query(
 def _may_be_new(row: _Row) -> bool:
     """Tell whether a touch made or changed an entry, or may have."""
     is_made = row["operation"] in _MAKES or row.get("arrives", False)
-    return is_made and row["touch"] == "write" and row["novelty"] != "same"
+    return is_made and row["touch"] == "write" and row.get("novelty") != "same"
