@@ -28,7 +28,7 @@ GROUPS = {
         "state": "Print what was known of keys and values at a time.",
         "changes": "Print the net changes, and write .reg files that undo them.",
         "who": "Print which processes wrote, read, opened or missed a key.",
-        "autoruns": "Print who touched autostart points: what Windows starts, and its guards.",
+        "autoruns": "Print who touched autostart points, and what is new of them.",
         "baseline": "Print where hives and trace differ, and what hives tell.",
         "coverage": "Print which source reported which operations.",
         "diff": "Compare two captures, or two intervals of one.",

@@ -82,7 +82,7 @@ def autoruns(
     wide: Wide = False,
     fail_on_loss: FailOnLoss = False,
 ) -> None:
-    """Print who touched autostart points: what Windows starts, and its guards.
+    """Print who touched autostart points, and what is new of them.
 
     An autostart point is a place of the registry from which something is started without being asked, or
     which weakens what would notice it: Run keys, services, tasks, COM classes, debuggers of programs,
