@@ -361,14 +361,31 @@ def test_sysmon_says_not_whether_a_key_was_made(tmp_path):
         assert capture.autoruns(reads=True, process="nobody.exe").attrs["empty"]
 
 
-def test_many_captures_have_a_column_of_hosts(tmp_path):
+def test_an_answer_about_many_captures_is_that_of_each_put_together(tmp_path):
+    alone = []
     for name in ("a", "b"):
-        write_events(tmp_path / f"{name}.regtrace", [event("SetValueKey", RUN, name, **sz("a.exe"))])
-    with rt.open([tmp_path / "a.regtrace", tmp_path / "b.regtrace"]) as captures:
-        answer = captures.autoruns()
-        assert list(answer["value_name"]) == ["a", "b"]
-        assert list(answer["capture"]) == ["a", "b"]
-    with rt.open(tmp_path / "a.regtrace") as capture, pytest.raises(UsageError, match="no lazy form"):
+        events = [
+            event("QueryValueKey", RUN, name, status=MISSING),
+            event("SetValueKey", RUN, name, **sz("a.exe")),
+            event("SetValueKey", HELPER, "", **sz(name)),
+            event(
+                "QueryValueKey",
+                rf"HKLM\SOFTWARE\Classes\CLSID\{CLASS}\InprocServer32",
+                "",
+                **sz(f"{name}.dll"),
+            ),
+        ]
+        alone += asked(tmp_path, events, reads=True)
+    paths = sorted(tmp_path.glob("*.regtrace"))
+    with rt.open(paths) as captures:
+        answer = captures.queries.autoruns(reads=True).to_arrow().to_pylist()
+    ids = {"sequence", "last_sequence", "key_id", "process_id", "host", "capture"}
+    both = [{name: part for name, part in row.items() if name not in ids} for row in answer]
+    expected = [{name: part for name, part in row.items() if name not in ids} for row in alone]
+    assert sorted(map(repr, both)) == sorted(map(repr, expected))
+    assert {row["capture"] for row in answer} == {path.stem for path in paths}
+    assert len(answer) == 6
+    with rt.open(paths[0]) as capture, pytest.raises(UsageError, match="no lazy form"):
         capture.lazy.autoruns()
 
 
