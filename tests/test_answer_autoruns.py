@@ -384,7 +384,7 @@ def test_an_answer_about_many_captures_is_that_of_each_put_together(tmp_path):
     expected = [{name: part for name, part in row.items() if name not in ids} for row in alone]
     assert sorted(map(repr, both)) == sorted(map(repr, expected))
     assert {row["capture"] for row in answer} == {path.stem for path in paths}
-    assert len(answer) == 6
+    assert len(answer) == 8
     with rt.open(paths[0]) as capture, pytest.raises(UsageError, match="no lazy form"):
         capture.lazy.autoruns()
 
