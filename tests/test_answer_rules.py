@@ -15,6 +15,7 @@ from sysmon_records import as_lines
 from sysmon_records import event as record
 
 import regtrace as rt
+from analysis.rules.sigma_fields import image_of
 from tracer.errors import RegtraceError, UsageError
 from tracer.registry.text import encode_name
 from tracer.schema import TABLES
@@ -286,6 +287,25 @@ def test_volumes_have_the_letter_that_a_command_line_proves(tmp_path: Path):
     }
     assert set(said) == {("b", "hit"), ("c", "event"), ("any", "hit")}
     assert said["c", "event"] == "drive letter of the program"
+
+
+@pytest.mark.parametrize(
+    ("recorded", "text", "how"),
+    [
+        (r"C:\a\b.exe", r"C:\a\b.exe", "whole"),
+        (r"\??\C:\a\b.exe", r"C:\a\b.exe", "whole"),
+        (r"\\server\share\b.exe", r"\\server\share\b.exe", "whole"),
+        ("System", "System", "whole"),
+        (r"\SystemRoot\System32\b.exe", r"\System32\b.exe", "end"),
+        (r"\Device\Mup\server\share\b.exe", r"\b.exe", "end"),
+        (None, r"\b.exe", "end"),
+    ],
+)
+def test_an_image_is_known_as_far_as_its_path_is(recorded: str | None, text: str, how: str):
+    known = image_of("b.exe", recorded, 8, {})
+    assert (known.texts, known.how) == ((text,), how)
+    assert image_of(None, None, 4, {}).texts == ("System",)
+    assert image_of(None, None, 8, {}).how == "nothing"
 
 
 def test_hosts_are_a_column_and_each_has_its_own_control_set(tmp_path: Path):

@@ -41,6 +41,9 @@ _CLASSES = r"HKLM\SOFTWARE\CLASSES"
 _CONTROL_SET = re.compile(r"HKLM\\SYSTEM\\CONTROLSET(\d{3})(?=\\|\Z)")
 _DOS = re.compile(r"(?:\\\\\?\\|\\\?\?\\)?([A-Za-z]:\\.*)", re.DOTALL)
 _VOLUME = re.compile(r"(\\Device\\HarddiskVolume\d+)(\\.*)", re.DOTALL | re.IGNORECASE)
+_NATIVE = re.compile(
+    r"\\(?:SystemRoot(\\.+)|Device\\(?:.*\\)?([^\\]+))", re.DOTALL | re.IGNORECASE
+)  # of any other device, the name
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _ACCOUNTS = {  # well-known SIDs as Sysmon names them
     "S-1-5-18": r"NT AUTHORITY\SYSTEM",
@@ -317,12 +320,11 @@ def image_of(image: str | None, image_path: str | None, pid: int | None, drives:
         return Known(
             tuple(f"{letter}:{found[2]}" for letter in _LETTERS), "whole", "drive letter of the program"
         )
-    if image_path and image_path.upper().startswith("\\SYSTEMROOT\\"):
-        return Known((image_path[len("\\SYSTEMROOT") :],), "end", "path of the program")
-    name = image or (image_path or "").rpartition("\\")[2]
-    if not name:
-        return Known((), "nothing", "process")
-    return Known((f"\\{name}",), "end", "path of the program")
+    if image_path and (found := _NATIVE.fullmatch(image_path)):
+        return Known((found[1] or f"\\{image or found[2]}",), "end", "path of the program")
+    if image_path:
+        return Known((image_path,))
+    return Known((f"\\{image}",), "end", "path of the program") if image else Known((), "nothing", "process")
 
 
 def find_drives(processes: Iterable[dict[str, Any]]) -> dict[str, str]:
