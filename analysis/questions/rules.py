@@ -17,7 +17,8 @@ from analysis.questions.context import QueryContext
 from analysis.questions.query import ArrowSource, check_limit, frame_of
 from analysis.rules.sigma_advice import advice
 from analysis.rules.sigma_events import CaptureWrites, Writes, writes_relation
-from analysis.rules.sigma_rules import LEVELS, Rule, Rules, load_rules
+from analysis.rules.sigma_levels import LEVELS
+from analysis.rules.sigma_rules import Rule, Rules, load_rules
 from analysis.rules.sigma_verdicts import Verdict, judge
 from tracer.errors import UsageError
 from tracer.registry.values import decode_value
@@ -245,7 +246,7 @@ def query(
         context: the context of the question.
         filters: which events count.
         paths: files, folders or patterns of Sigma rules.
-        level: only rules of at least this level (`analysis.rules.sigma_rules.LEVELS`).
+        level: only rules of at least this level (`analysis.rules.sigma_levels.LEVELS`).
         rule: only rules with this text in their title or id.
         attempts: attempts that failed count too.
         unknown: list the events of which cannot be told whether they match.

@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis.rules.sigma_conditions import Node, compile_condition
+from analysis.rules.sigma_levels import LEVELS
 from analysis.rules.sigma_policy import quiet_policy
 from tracer.errors import RegtraceError, UsageError
 
 if TYPE_CHECKING:
     from sigma.rule import SigmaRule
 
-__all__ = ["CATEGORIES", "LEVELS", "Broken", "Rule", "Rules", "load_rules"]
+__all__ = ["CATEGORIES", "Broken", "Rule", "Rules", "load_rules"]
 
 # Categories of Sigma's taxonomy and the operations that each is about (EventID of Sysmon: 13; 12; 12; 14; 12 to 14).
 CATEGORIES = {
@@ -29,7 +30,6 @@ CATEGORIES = {
     "registry_rename": ("RenameKey",),
     "registry_event": ("SetValueKey", "CreateKey", "DeleteKey", "DeleteValueKey", "RenameKey"),
 }
-LEVELS = ("informational", "low", "medium", "high", "critical")  # of Sigma's specification, mildest first
 _ENDINGS = (".yml", ".yaml")
 _MOST_BYTES = 4 << 20  # of a file of rules; the largest of Sigma's own has 60 KB
 _NEEDS = "Sigma rules need the library pySigma; install it with pip install 'regtrace[sigma]'"
@@ -42,7 +42,7 @@ class Rule:
     Attributes:
         title: the rule's title.
         rule_id: its UUID; None where it has none.
-        level: a word of LEVELS; None where it has none.
+        level: a word of `analysis.rules.sigma_levels.LEVELS`; None where it has none.
         techniques: ATT&CK techniques, as T1547.001.
         author: who wrote it, as the rule says; None where it does not.
         path: the file.

@@ -28,6 +28,7 @@ from cli.options.common import (
     Wide,
     Zone,
 )
+from cli.options.completion import complete_level
 
 __all__ = ["EXAMPLES", "rules"]
 
@@ -55,7 +56,7 @@ def rules(
     level: Annotated[
         str | None,
         typer.Option(
-            "--level", metavar="LEVEL", help="Only rules of at least this level: informational, low, medium, high, critical."
+            "--level", metavar="LEVEL", autocompletion=complete_level, help="Only rules of at least this level: informational, low, medium, high, critical."
         ),
     ] = None,
     rule: Annotated[

@@ -14,6 +14,7 @@ from typing import Any
 __all__ = [
     "complete_category",
     "complete_key",
+    "complete_level",
     "complete_operation",
     "complete_process",
     "complete_status",
@@ -77,6 +78,13 @@ def complete_status(ctx: Any, incomplete: str) -> list[str]:  # noqa: ANN401, AR
     from tracer.registry.terms import all_status_words
 
     return _words(all_status_words(), incomplete)
+
+
+def complete_level(ctx: Any, incomplete: str) -> list[str]:  # noqa: ANN401, ARG001
+    """Return the levels of rules that begin with what is typed."""
+    from analysis.rules.sigma_levels import LEVELS
+
+    return _words(LEVELS, incomplete)
 
 
 def complete_zone(ctx: Any, incomplete: str) -> list[str]:  # noqa: ANN401, ARG001

@@ -36,5 +36,6 @@ NOT_ASKED = {
     "autoruns": "no key of these captures is an autostart point: test_answer_autoruns asks others",
     "diff": "compares two captures",
     "first_divergence": "compares two captures",
+    "rules": "needs files of rules: tests/test_answer_rules.py asks many captures",
     "slow": "is about the time of one capture",
 }
