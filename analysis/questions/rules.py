@@ -14,6 +14,7 @@ from analysis.engine.relation import Relation
 from analysis.filters import Filters
 from analysis.questions import history
 from analysis.questions.context import QueryContext
+from analysis.questions.key_conditions import literal
 from analysis.questions.query import ArrowSource, check_limit, frame_of
 from analysis.rules.sigma_advice import advice
 from analysis.rules.sigma_events import CaptureWrites, Writes, writes_relation
@@ -199,7 +200,15 @@ class RulesQuery(ArrowSource):
         Of several captures only what the events themselves recorded: a history of each would take longer than the rules.
         """
         rows = facts.select(
-            ["sequence", "operation", "key_id", "previous_type", "previous_size", "previous_data"]
+            [
+                "sequence",
+                "operation",
+                "key_id",
+                "display_key",
+                "previous_type",
+                "previous_size",
+                "previous_data",
+            ]
         ).to_pylist()
         recorded: dict[int, tuple[str | None, str | None]] = {
             row["sequence"]: (
@@ -211,7 +220,7 @@ class RulesQuery(ArrowSource):
             or (row["previous_type"] is not None and row["previous_size"] == 0)
         }
         asked = {
-            row["sequence"]: row["key_id"]
+            row["sequence"]: (row["key_id"], row["display_key"])
             for row in rows
             if row["operation"] in ("SetValueKey", "DeleteValueKey")
             and row["key_id"] is not None
@@ -220,7 +229,9 @@ class RulesQuery(ArrowSource):
         keys = sorted(set(asked.values()))
         if len(self.context.stores) > 1 or not 0 < len(keys) <= _MOST_KEYS:
             return recorded
-        found = history.query(self.context, Filters(key=[f"#{key_id}" for key_id in keys])).to_arrow()
+        # A path is looked up sooner than an id; a key below an unnamed object has no other name than its id.
+        names = [f"#{key_id}" if not path or path.startswith("<") else literal(path) for key_id, path in keys]
+        found = history.query(self.context, Filters(key=names)).to_arrow()
         columns = (found[name].to_pylist() for name in ("sequence", "old_text", "old_from"))
         return recorded | {
             sequence: (text, source)

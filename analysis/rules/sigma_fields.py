@@ -96,12 +96,13 @@ class FieldColumn:
         self.codes = codes
         self._known = known
         self._is_spelled = is_spelled
-        whole = [one.how == "whole" and len(one.texts) == 1 for one in known]
-        self._whole = np.array(whole, bool)
-        self._raw = [one.texts[0] if is_whole else "" for one, is_whole in zip(known, whole, strict=True)]
-        self._folded = [fold_name(text) for text in self._raw]
+        # One text after the other of everything that is known as a whole, and an empty one in place of everything else.
+        texts = [one.texts if one.how == "whole" else ("",) for one in known]
+        self._starts = np.cumsum([0, *map(len, texts)])
+        self._raw = [text for some in texts for text in some]
+        self._folded = list(map(fold_name, self._raw))
         self._arrays: dict[bool, pa.Array] = {}
-        self._others = np.flatnonzero(~self._whole)
+        self._others = [code for code, one in enumerate(known) if one.how != "whole"]
         self._all: dict[Test, Trits] = {}
 
     def verdicts(self, test: Test, rows: NDArray[np.int64]) -> Trits:
@@ -128,25 +129,34 @@ class FieldColumn:
 
     def _of_all(self, test: Test) -> Trits:
         """Return what a test says of everything that is known."""
-        found = np.where(test.matches_all(self._texts(folded=test.is_folded)), YES, NO).astype(np.uint8)
-        if self._is_spelled or not isinstance(test, Pattern) or test.is_folded:
-            for code in self._others.tolist():
-                found[code] = _verdict(test, self._known[code])
+        passed = test.matches_all(self._texts(folded=test.is_folded))
+        if len(passed) == len(self._known):
+            found = np.where(passed, YES, NO).astype(np.uint8)
+        else:  # a field of which several texts are possible passes where all of them do
+            starts = self._starts[:-1]
+            found = np.logical_and.reduceat(passed, starts) + np.logical_or.reduceat(passed, starts).astype(
+                np.uint8
+            )
+        for code in self._others:
+            found[code] = _verdict(test, self._known[code])
+        folded = self._folded_test(test)
+        if folded is None:
             return found
-        return self._doubted(found, self._of_all(test.folded))
+        return np.where((found == NO) & (self._of_all(folded) != NO), np.uint8(MAYBE), found)
 
     def _of_one(self, test: Test, code: int) -> int:
         known = self._known[code]
-        if not self._whole[code]:
+        if known.how != "whole":
             return _verdict(test, known)
-        found = YES if test.matches((self._folded if test.is_folded else self._raw)[code]) else NO
-        if self._is_spelled or not isinstance(test, Pattern) or test.is_folded or found == YES:
-            return found
-        return MAYBE if test.folded.matches(self._folded[code]) else NO
+        texts = (self._folded if test.is_folded else self._raw)[self._starts[code] : self._starts[code + 1]]
+        passed = {test.matches(text) for text in texts}
+        found = MAYBE if len(passed) > 1 else YES if passed.pop() else NO
+        folded = self._folded_test(test)
+        return found if folded is None or found != NO else min(self._of_one(folded, code), MAYBE)
 
-    def _doubted(self, cased: Trits, folded: Trits) -> Trits:
-        """Return verdicts on names whose letters may have had another case in the event."""
-        return np.where((cased == NO) & (folded != NO), np.uint8(MAYBE), np.minimum(cased, folded))
+    def _folded_test(self, test: Test) -> Pattern | None:
+        """Return the test without case where it asks for the case of names, of which only the first spelling is known."""
+        return None if self._is_spelled or not isinstance(test, Pattern) or not test.is_cased else test.folded
 
     def _texts(self, *, folded: bool) -> pa.Array:
         if folded not in self._arrays:
@@ -155,18 +165,13 @@ class FieldColumn:
 
 
 def _verdict(test: Test, known: Known) -> int:
-    """Return what a test says of one field that is not simply known."""
+    """Return what a test says of one field that is not known as a whole."""
     if known.how == "absent":
         return test.of_absent()
     if known.how == "nothing":
         return test.of_unknown()
     texts = [fold_name(text) for text in known.texts] if test.is_folded else known.texts
-    if known.how == "end":
-        found = {test.of_end(text) for text in texts}
-    elif known.how == "beginning":
-        found = {test.of_beginning(text) for text in texts}
-    else:
-        found = {YES if test.matches(text) else NO for text in texts}
+    found = {test.of_end(text) if known.how == "end" else test.of_beginning(text) for text in texts}
     return found.pop() if len(found) == 1 else MAYBE
 
 
