@@ -309,6 +309,19 @@ def test_reads_are_counted_by_entry_and_process_and_filters_choose(tmp_path):
     assert [row["touch"] for row in asked(tmp_path, events, under=RUN)] == ["write"]
 
 
+def test_reads_that_found_nothing_say_so(tmp_path):
+    found = asked(tmp_path, [
+        event("QueryValueKey", WINLOGON, "Shell", process="a.exe", status=MISSING),
+        event("QueryValueKey", WINLOGON, "Shell", process="b.exe", status=DENIED),
+        event("QueryValueKey", WINLOGON, "Shell", process="c.exe", status=MISSING),
+        event("QueryValueKey", WINLOGON, "Shell", process="c.exe", status=0x80000005),  # a buffer too short
+        event("QueryValueKey", WINLOGON, "Shell", process="d.exe", status=None),
+    ], reads=True)  # fmt: skip
+    assert [(row["process"], row["done"], row["status_name"], row["count"]) for row in found] == [
+        ("a.exe", False, "OBJECT_NAME_NOT_FOUND", 1), ("b.exe", False, None, 1), ("c.exe", True, None, 2), ("d.exe", None, None, 1)
+    ]  # fmt: skip
+
+
 def test_a_baseline_tells_what_was_there_before(tmp_path):
     run = "Microsoft\\Windows\\CurrentVersion\\Run"
     root = Key("S", written=WRITTEN)

@@ -114,7 +114,7 @@ def query(
 
     Args:
         context: the context of the question.
-        filters: which rows count; what Windows does by itself does not, unless they say so.
+        filters: which rows count; reads that Windows does by itself do not, unless they say so.
         reads: who read an entry counts too.
         new: only what made an entry, or changed one, or may have.
         category: categories of the table of autostart points, separated by commas or as a list; None for all.
@@ -125,9 +125,7 @@ def query(
     """
     if new and reads:
         raise UsageError("what is new was written, and reads write nothing; give `new` or `reads`")
-    return AutorunsQuery(
-        context, filters.without_noise(), reads, new, find_categories(category), check_limit(limit)
-    )
+    return AutorunsQuery(context, filters, reads, new, find_categories(category), check_limit(limit))
 
 
 def _may_be_new(row: _Row) -> bool:

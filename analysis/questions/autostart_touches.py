@@ -21,7 +21,7 @@ from analysis.questions.class_servers import find_class_servers
 from analysis.questions.context import QueryContext
 from analysis.rules.autostarts import Autostart, autostart_table, techniques
 from analysis.rules.touches import class_id_of, novelty_of, parts_of
-from tracer.registry.ntstatus import NAME_NOT_FOUND, REPARSE, status_name
+from tracer.registry.ntstatus import NAME_NOT_FOUND, NOT_FAILURES, NOT_SUCCESS, REPARSE, status_name
 from tracer.registry.operations import GROUPS
 from tracer.registry.paths import display_path
 from tracer.registry.text import fold_name
@@ -41,6 +41,13 @@ _EVENT = (
     "sequence", "time", "operation", "status", "disposition", "key_id", "process_id", "value_name", "requested_name", "data_type",
     "data_size", "data", "flags",
 )  # fmt: skip
+_TIME = "timestamp[us, tz=UTC]"
+_FAILED = f"status >= {NOT_SUCCESS} AND status NOT IN ({', '.join(map(str, NOT_FAILURES))})"
+_RESULTS = {
+    "succeeded": f"NOT ({_FAILED})",
+    "missed": f"status = {NAME_NOT_FOUND}",
+    "refused": f"{_FAILED} AND status <> {NAME_NOT_FOUND}",
+}
 _CONTENT = ("type", "size", "data")
 _NOTHING = (None, None, None)
 
@@ -53,6 +60,7 @@ class AutostartTouches:
     def __init__(self, context: QueryContext, filters: Filters, of: tuple[str, ...] | None) -> None:
         self._context, self._filters, self._categories = context, filters, of
         self._rows = context.rows(filters)
+        self._asked = context.rows(filters.without_noise())  # rows that read: Windows reads much by itself
         self._kinds = dict(self._rows.columns)
         self._table = autostart_table()
         self._paths: dict[int, str] = {}  # display paths of the keys that the table knows, by key_id
@@ -62,7 +70,7 @@ class AutostartTouches:
     def writes(self) -> Iterator[_Row]:
         """Yield the writes, deletes and attempts, in no order."""
         yield from self._arrivals()
-        keys = self._match([*_OF_VALUES, *_OF_KEYS])
+        keys = self._match([*_OF_VALUES, *_OF_KEYS], self._rows)
         if not keys:
             return
         changed = self._fetch(_EVENT, [*_OF_VALUES, *_OF_KEYS], keys).to_pylist()
@@ -80,7 +88,7 @@ class AutostartTouches:
 
     def reads(self) -> Iterator[_Row]:
         """Yield what was read, one row per entry and process."""
-        keys = self._match([*_READS, *_OPENS])
+        keys = self._match([*_READS, *_OPENS], self._asked)
         if not keys:
             return
         groups: dict[tuple[Any, ...], _Row] = {}
@@ -120,13 +128,13 @@ class AutostartTouches:
             old = row["contents"][1] if row["content"] is row["contents"][0] else _NOTHING
             row.update(parts_of(row["of"], row["value_name"], row["content"], old, servers.get(row["clsid"])))
 
-    def _match(self, operations: Sequence[str]) -> list[int]:
-        """Return key_id of the keys of some operations that a row of the table is of."""
+    def _match(self, operations: Sequence[str], rows: Relation) -> list[int]:
+        """Return key_id of the keys of some operations among rows that the table knows."""
         listed = ", ".join(map(quoted, operations))
         keys = self._context.relation("keys")
         sql = (
             f"SELECT key_id, folded_path, display_path FROM {keys.source} WHERE key_id IN "
-            f"(SELECT key_id FROM {self._rows.source} WHERE operation IN ({listed}))"
+            f"(SELECT key_id FROM {rows.source} WHERE operation IN ({listed}))"
         )
         kinds = dict(keys.columns)
         columns = tuple((name, kinds[name]) for name in ("key_id", "folded_path", "display_path"))
@@ -156,15 +164,15 @@ class AutostartTouches:
         keys = self._held(key_ids)
         by = ("key_id", "process_id", "operation", "value_name")
         columns = (
-            *((name, self._kinds[name]) for name in by), ("count", "int64"), ("missed", "int64"), ("failed", "int64"), ("sequence", "int64"), ("last_sequence", "int64"),
-            ("time", "timestamp[us, tz=UTC]"), ("last_time", "timestamp[us, tz=UTC]"),
+            *((name, self._kinds[name]) for name in by), *((name, "int64") for name in ("count", *_RESULTS)),
+            ("sequence", "int64"), ("last_sequence", "int64"), ("time", _TIME), ("last_time", _TIME),
         )  # fmt: skip
+        results = ", ".join(f"count(*) FILTER ({fits})::BIGINT AS {name}" for name, fits in _RESULTS.items())
         listed = ", ".join(map(quoted, (*_READS, *_OPENS)))
         sql = f"""
-            SELECT {", ".join(by)}, count(*)::BIGINT AS count, count(*) FILTER (status = {NAME_NOT_FOUND})::BIGINT AS missed,
-                count(*) FILTER (status NOT IN (0, {NAME_NOT_FOUND}))::BIGINT AS failed, min(sequence) AS sequence,
+            SELECT {", ".join(by)}, count(*)::BIGINT AS count, {results}, min(sequence) AS sequence,
                 max(sequence) AS last_sequence, min(time) AS time, max(time) AS last_time
-            FROM {self._rows.source} WHERE operation IN ({listed}) AND status IS DISTINCT FROM {REPARSE}
+            FROM {self._asked.source} WHERE operation IN ({listed}) AND status IS DISTINCT FROM {REPARSE}
                 AND key_id IN (SELECT key_id FROM {keys.source})
             GROUP BY ALL ORDER BY sequence
         """
@@ -323,7 +331,14 @@ def _touch(done: bool | None) -> str:
 
 
 def _add(group: _Row, row: _Row) -> None:
-    """Add the reads of a row to a group."""
+    """Add the reads of a row to a group; `done` is whether any found the entry, NULL where none says."""
     group["count"] += row["count"]
     for name, least in (("sequence", min), ("time", min), ("last_sequence", max), ("last_time", max)):
         group[name] = row[name] if group[name] is None else least(group[name], row[name])
+    for name in _RESULTS:
+        group[name] = group.get(name, 0) + row[name]
+    vain = group["missed"] + group["refused"]
+    group["done"] = True if group["succeeded"] else False if vain == group["count"] else None
+    if group["done"] is False:
+        group["status"] = NAME_NOT_FOUND if group["missed"] == group["count"] else None
+        group["status_name"] = None if group["status"] is None else status_name(group["status"])

@@ -115,6 +115,7 @@ def _entries(values: dict[str, list[Any]], *, full: bool) -> list[str]:
     """Return what each touch left behind, or tried to."""
     names = (
         "touch",
+        "done",
         "operation",
         "status_name",
         "count",
@@ -125,18 +126,19 @@ def _entries(values: dict[str, list[Any]], *, full: bool) -> list[str]:
         "new_meaning",
     )
     cells = []
-    for touch, operation, status, count, text, *content in zip(
+    for touch, done, operation, status, count, text, *content in zip(
         *(values[name] for name in names), strict=True
     ):
         if touch == "read":
-            cells.append(f"(read {plural(count, 'time')})")
+            vain = "" if done is not False else ", not there" if status else ", refused"
+            cells.append(f"(read {plural(count, 'time')}{vain})")
             continue
         is_set = operation == "SetValueKey"
-        done = _content(text, *content) if is_set else _ACTIONS.get(operation, operation)
+        made = _content(text, *content) if is_set else _ACTIONS.get(operation, operation)
         if touch == "attempt":
             shown = (status or "?") if full else (status or "?").removeprefix("OBJECT_")
-            done = f"failed, {shown}: {done}"
-        cells.append(done)
+            made = f"failed, {shown}: {made}"
+        cells.append(made)
     return cells
 
 
