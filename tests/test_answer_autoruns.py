@@ -12,6 +12,7 @@ from small_capture import HOSTILE
 from sysmon_records import as_lines
 from sysmon_records import event as sysmon
 from test_autostart_table import fits
+from test_task_actions import actions, program
 
 import regtrace as rt
 from analysis.rules.autostarts import autostart_table, autostarts
@@ -224,6 +225,19 @@ def test_a_command_is_taken_apart_and_of_a_list_what_is_added(tmp_path):
     ) == (r"C:\Users\a\x.exe", "/q", True)
     assert (by_value["ImagePath"]["remote"], by_value["ImagePath"]["folder"]) == ("unc", "remote")
     assert by_value["Start"]["program"] is None
+
+
+def test_a_task_says_what_it_starts(tmp_path):
+    task = rf"HKLM\SOFTWARE\Microsoft\Windows NT\CurrentVersion\Schedule\TaskCache\Tasks\{CLASS}"
+    data = actions(program("powershell.exe", r"-File C:\Users\a\x.ps1"))
+    (row,) = asked(
+        tmp_path, [event("SetValueKey", task, "Actions", data_type=3, data_size=len(data), data=data)]
+    )
+    assert (row["autostart"], row["program"], row["payload"], row["payload_folder"], row["user_writable"]) == (
+        "task-actions", "powershell.exe", r"C:\Users\a\x.ps1", "user", True
+    )  # fmt: skip
+    (row,) = asked(tmp_path, [event("SetValueKey", task, "Actions", data_type=3, data_size=len(data))])
+    assert row["program"] is None
 
 
 def test_a_clsid_leads_to_its_server_the_users_before_the_machines(tmp_path):

@@ -32,7 +32,7 @@ CORPUS = Path(__file__).parents[1].parent / "shared" / "corpus"
 SID = "S-1-5-21-1-2-3-1001"
 DATA = {
     "command", "commands", "commands list", "dll", "dlls", "driver", "clsid", "key clsid", "value clsid", "value path",
-    "key progid", "path", "folder", "url", "task", "flag", "list", "text", "binary",
+    "key progid", "path", "folder", "url", "task", "task actions", "flag", "list", "text", "binary",
 }  # fmt: skip
 
 

@@ -61,7 +61,7 @@ class Autostart:
         technique: the id of an ATT&CK technique (`techniques`).
         data: what the data is: command, commands, commands list, dll, dlls, driver, clsid, key clsid (the key's name is the
             CLSID), value clsid (the value's name is), value path (the value's name is a path), key progid, path, folder,
-            url, task, flag, list, text or binary.
+            url, task, task actions, flag, list, text or binary.
         source: where the fact is from, words separated by blanks.
         note: what is started, or switched.
     """

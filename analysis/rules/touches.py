@@ -9,6 +9,7 @@ from typing import Any
 
 from analysis.rules.autostarts import Autostart
 from analysis.rules.commands import Command, take_apart, take_apart_list
+from analysis.rules.task_actions import task_actions
 from tracer.registry.class_ids import class_of_name
 from tracer.registry.text import decode_name
 from tracer.registry.values import ValueType
@@ -92,6 +93,8 @@ def class_id_of(row: Autostart, key: str, value_name: str | None, content: _Cont
         return class_of_name(key.rpartition("\\")[2])
     if row.data == "value clsid":
         return class_of_name(value_name or "")
+    if row.data == "task actions":
+        return next((one.clsid for one in task_actions(content[2]) if one.clsid is not None), None)
     if row.data != "clsid":
         return None
     texts = _texts(content)
@@ -119,6 +122,9 @@ def parts_of(
         }
     if row.data == "value path":
         return _columns(take_apart(value_name, is_library=True))
+    if row.data == "task actions":
+        lines = [take_apart(one.line) for one in task_actions(content[2]) if one.line is not None]
+        return _columns(min(lines, key=_trust)) if lines else {}
     if row.data not in _COMMANDS | _LIBRARIES:
         return {}
     texts = _texts(content)

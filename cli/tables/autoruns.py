@@ -38,7 +38,7 @@ _FOLDERS = {
 }
 _VERBS = {  # what an entry of such data makes Windows do
     "command": "starts", "commands": "starts", "commands list": "starts", "dll": "loads", "dlls": "loads", "clsid": "loads",
-    "key clsid": "loads", "value clsid": "loads",
+    "key clsid": "loads", "value clsid": "loads", "task actions": "starts",
 }  # fmt: skip
 _LISTS = ("commands", "commands list", "dlls")
 _NARROW = 120  # columns below which
@@ -179,6 +179,8 @@ def _remarks(values: dict[str, list[Any]], number: int, entry: str) -> Iterator[
         return
     if row["server"] is not None:
         yield f"{verb} {row['server']}{place}"
+    elif row["holds"] == "task actions" and row["program"] is not None:
+        yield f"{verb} {row['program']} {row['arguments']}".rstrip() + _place(row["folder"], row["remote"])
     elif row["payload"] is not None:
         yield f"runs {row['payload']}" + _place(row["payload_folder"], row["remote"])
     elif (
