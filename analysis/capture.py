@@ -54,10 +54,20 @@ if TYPE_CHECKING:
     from analysis.questions.divergence import DivergenceQuery
     from analysis.questions.rules import RulesQuery
     from analysis.questions.slow import SlowQuery
+    from analysis.questions.triage import TriageQuery
     from analysis.regfile.files import RegFiles
     from analysis.report.report import Report
 
-    _AnyQuery = Query | AutorunsQuery | ChangesQuery | DiffQuery | DivergenceQuery | RulesQuery | SlowQuery
+    _AnyQuery = (
+        Query
+        | AutorunsQuery
+        | ChangesQuery
+        | DiffQuery
+        | DivergenceQuery
+        | RulesQuery
+        | SlowQuery
+        | TriageQuery
+    )
 
 __all__ = ["Capture", "Dataset", "Questions"]
 
@@ -338,6 +348,72 @@ class Questions(Generic[_Answer]):
         asked = below(self._asked(key=key, **filters), under)
         query = autoruns.query(self._context, asked, reads=reads, new=new, category=category, limit=limit)
         return self._answer(query)
+
+    @shows_filters
+    def triage(
+        self,
+        key: Words = None,
+        *,
+        under: Words = None,
+        rules: "str | Path | Sequence[str | Path] | None" = None,
+        policy: Path | str | None = None,
+        limit: int | None = None,
+        **filters: "Unpack[ValueFilters]",
+    ) -> _Answer:
+        """Return what to look at first: autostart points, Sigma rules, policies and net changes, the heaviest first.
+
+        The columns are those of `analysis.questions.triage.TriageQuery.to_arrow`; weights are those of
+        `analysis.rules.weights`, and each row lists its own.
+
+        Args:
+            key: a key or pattern, or several; only they. None for all.
+            under: a key or pattern, or several; they and the keys below them.
+            rules: files, folders or patterns of Sigma rules (needs the extra `sigma`); None: without rules.
+            policy: a folder with registry.pol, .admx and .adml files; None: without policies.
+            limit: the first so many rows; None for all.
+            filters: which rows count.
+
+        Raises:
+            UsageError: a filter or a path cannot be understood.
+            RegtraceError: rules are given and pySigma is not installed.
+        """
+        from analysis.questions import triage  # with the tables, which few need
+
+        asked = below(self._asked(key=key, **filters), under)
+        verdicts = files = None
+        if rules is not None:
+            from analysis.questions import rules as rules_question
+
+            verdicts = rules_question.query(self._context, asked, rules)
+        if policy is not None:
+            from analysis.policy.folder import read_policies
+
+            files = read_policies(policy)
+        return self._answer(triage.query(self._context, asked, rules=verdicts, policies=files, limit=limit))
+
+    @shows_filters
+    def policies(
+        self, folder: Path | str, key: Words = None, **filters: "Unpack[ValueFilters]"
+    ) -> "pd.DataFrame":
+        """Return each write to a value of a group policy, beside what policy files say: as policy, against it, or neither.
+
+        The columns are those of `analysis.questions.policies.policy_writes`; `attrs["notes"]` says which files could not be read.
+
+        Args:
+            folder: a folder with registry.pol, .admx and .adml files.
+            key: a key or pattern, or several; None: below the Policies keys, and what a registry.pol names.
+            filters: which writes count.
+
+        Raises:
+            UsageError: a filter cannot be understood, or the folder has no such file.
+        """
+        from analysis.policy.folder import read_policies
+        from analysis.questions.policies import policy_writes
+
+        files = read_policies(folder)
+        frame = to_frame(policy_writes(self._context, self._asked(key=key, **filters), files))
+        frame.attrs["notes"] = files.problems
+        return frame
 
     @shows_filters
     def coverage(

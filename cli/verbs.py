@@ -28,6 +28,7 @@ GROUPS = {
         "state": "Print what was known of keys and values at a time.",
         "changes": "Print the net changes, and write .reg files that undo them.",
         "who": "Print which processes wrote, read, opened or missed a key.",
+        "triage": "Print what to look at first: autostarts, rules, policies, changes.",
         "autoruns": "Print who touched autostart points, and what is new of them.",
         "baseline": "Print where hives and trace differ, and what hives tell.",
         "coverage": "Print which source reported which operations.",

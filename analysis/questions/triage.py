@@ -55,7 +55,7 @@ class _Finding:
         if group not in self.reasons or self.reasons[group][0] < weight:
             self.reasons[group] = weight, words
 
-    def fill(self, **facts: Any) -> None:
+    def fill(self, **facts: str | bool | None) -> None:
         """Note facts that are not known yet."""
         for name, fact in facts.items():
             if self.facts.get(name) is None:
@@ -109,10 +109,12 @@ class TriageQuery(ArrowSource):
         dataset with the columns host and capture first.
         """
         findings: dict[tuple[Any, ...], _Finding] = {}
+        touches = autoruns.query(self.context, self.filters).to_arrow()
+        _add_autoruns(
+            findings, touches.to_pylist()
+        )  # first: it tells data as other answers do, rules as Sysmon does
         if self.rules is not None:
             _add_rules(findings, self.rules.to_arrow().to_pylist())
-        touches = autoruns.query(self.context, self.filters).to_arrow()
-        _add_autoruns(findings, touches.to_pylist())
         if self.policies is not None:
             written = policies.policy_writes(self.context, self.filters, self.policies)
             _add_policies(findings, written.to_pylist())
@@ -124,11 +126,15 @@ class TriageQuery(ArrowSource):
         schema = pa.schema([*labels, *arrow_schema(tuple(TRIAGE.items()))])
         return from_rows(rows[: self.limit], schema)
 
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """What else a reader must know: policy files that could not be read."""
+        return () if self.policies is None else tuple(self.policies.problems)
+
     def to_pandas(self, *, depth: int = 1) -> "pd.DataFrame":
         """Return the same as a DataFrame; `attrs["doubts"]` has the caveats."""
         frame = frame_of(self.to_arrow(), self.context, self.filters, depth=depth + 1)
-        if self.policies is not None:
-            frame.attrs["notes"] = list(self.policies.problems)
+        frame.attrs["notes"] = list(self.sentences)
         return frame
 
     def to_ibis(self) -> "Table":
@@ -188,10 +194,16 @@ def _add_rules(findings: dict[tuple[Any, ...], _Finding], rows: Iterable[Mapping
         if row["section"] != "hit":
             continue
         found = _finding(findings, row, "rules")
-        found.add("rule", LEVEL_WEIGHTS.get(row["level"], LEVEL_WEIGHTS[None]), f"rule {row['level'] or 'without level'}: {row['title']}")
+        found.add(
+            "rule",
+            LEVEL_WEIGHTS.get(row["level"], LEVEL_WEIGHTS[None]),
+            f"rule {row['level'] or 'without level'}: {row['title']}",
+        )
         found.titles[row["title"] or row["path"]] = None
         found.techniques |= dict.fromkeys(filter(None, (row["techniques"] or "").split(", ")))
-        found.fill(done=row["done"], before=_none_if_absent(row["before_from"], row["before"]), after=row["details"])
+        found.fill(
+            done=row["done"], before=_none_if_absent(row["before_from"], row["before"]), after=row["details"]
+        )
 
 
 def _add_autoruns(findings: dict[tuple[Any, ...], _Finding], rows: Iterable[Mapping[str, Any]]) -> None:
@@ -230,7 +242,7 @@ def _add_policies(findings: dict[tuple[Any, ...], _Finding], rows: Iterable[Mapp
 
 def _add_changes(findings: dict[tuple[Any, ...], _Finding], rows: Iterable[Mapping[str, Any]]) -> None:
     for row in rows:
-        row = row | {"sequence": row["first_sequence"], "time": row["first_time"]}
+        row = {**row, "sequence": row["first_sequence"], "time": row["first_time"]}
         found = _finding(findings, row, "changes")
         if not found.reasons:
             what = f"key {row['change']}" if row["value_name"] is None else row["change"]

@@ -15,6 +15,7 @@ EXAMPLES = (
     Example("regtrace list operations", "what --operation accepts, and the callback each stands for"),
     Example("regtrace list columns", "the columns of the view events: what --where can name"),
     Example("regtrace list statuses", "what --status accepts"),
+    Example("regtrace list weights", "what each reason weighs in `regtrace triage`"),
     Example("regtrace list autostarts", "the places that `regtrace autoruns` knows, by --category"),
 )
 
@@ -54,6 +55,7 @@ class Subject(StrEnum):
     COLUMNS = "columns"
     STATUSES = "statuses"
     AUTOSTARTS = "autostarts"
+    WEIGHTS = "weights"
 
 
 def list_words(
@@ -69,6 +71,7 @@ def list_words(
         Subject.COLUMNS: _columns,
         Subject.STATUSES: _statuses,
         Subject.AUTOSTARTS: _autostarts,
+        Subject.WEIGHTS: _weights,
     }[subject]()
     titles, *cells = rows
     columns = [
@@ -112,6 +115,20 @@ def _statuses() -> list[tuple[str, ...]]:
 
     rows: list[tuple[str, ...]] = [("status", "name")]
     return rows + [(f"0x{number:08X}", name) for number, name in STATUSES.items()]
+
+
+def _weights() -> list[tuple[str, ...]]:
+    from analysis.rules.weights import LEVEL_WEIGHTS, WEIGHTS
+
+    levels = [
+        ("rule " + (level or "without level"), str(weight), "a Sigma rule of this level matches")
+        for level, weight in LEVEL_WEIGHTS.items()
+    ]
+    return [
+        ("reason", "weight", "meaning"),
+        *levels,
+        *((name, str(weight), meaning) for name, (weight, meaning) in WEIGHTS.items()),
+    ]
 
 
 def _autostarts() -> list[tuple[str, ...]]:
