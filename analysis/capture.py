@@ -1071,18 +1071,28 @@ class Capture(Questions["pd.DataFrame"]):
             depth=2
         )
 
-    def report(self, *, cards: int = 40, pictures: bool = True) -> "Report":
+    def report(
+        self,
+        *,
+        rules: "str | Path | Sequence[str | Path] | None" = None,
+        cards: int = 40,
+        pictures: bool = True,
+    ) -> "Report":
         """Return a report to hand over: `.save("NAME.html")` is a page that needs no network, `.save("NAME.md")` Markdown.
 
         What the capture was narrowed to (`where`) holds for its tables.
 
         Args:
+            rules: files, folders or patterns of Sigma rules (needs the extra `sigma`); None: without rules.
             cards: so many keys at most are told write by write, and at each moment.
             pictures: whether the page has pictures, which need the extra `plots`.
         """
         from analysis.report.report import make_report
 
-        return make_report(type(self)(self._context), self._standing, most_keys=cards, pictures=pictures)
+        listed = [rules] if isinstance(rules, str | Path) else rules
+        return make_report(
+            type(self)(self._context), self._standing, rules=listed, most_keys=cards, pictures=pictures
+        )
 
     def span(self) -> tuple[int, int] | None:
         """Return the times (UTC nanoseconds) of the first and the last event; None where there is none."""

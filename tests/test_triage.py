@@ -4,6 +4,7 @@ import re
 import struct
 
 import pytest
+import weights_table
 from hand_capture import event, write_events
 from typer.testing import CliRunner
 
@@ -145,3 +146,8 @@ def test_the_verb_returns_3_for_findings_and_0_for_plain_changes(folder, tmp_pat
     wrong = invoke(folder / "hand.regtrace", "--policy", tmp_path)
     assert wrong.exit_code == 2
     assert "holds no registry.pol and no .admx file" in wrong.stderr
+
+
+def test_the_page_has_the_weights_that_count():
+    assert weights_table.PAGE.read_text(encoding="utf-8") == weights_table.page()
+    assert "| hijack | 40 |" in weights_table.page()

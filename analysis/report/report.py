@@ -14,6 +14,7 @@ from analysis.questions.empty_answers import filter_words
 from analysis.report import answers, promise
 from analysis.report.cards import key_cards
 from analysis.report.content import Content, Section
+from analysis.report.findings import finding_sections, keys_of_findings
 from analysis.report.markdown import markdown_text
 from analysis.report.moments import MOST_STOPS, known_moments
 from analysis.report.page import page_html
@@ -80,8 +81,7 @@ def make_report(
     source: Source,
     filters: Filters | None = None,
     *,
-    findings: Sequence[Section] = (),
-    keys_of_findings: Mapping[str, str] | None = None,
+    rules: Sequence[str | Path] | None = None,
     most_keys: int = _MOST_KEYS,
     most_stops: int = MOST_STOPS,
     pictures: bool = True,
@@ -92,8 +92,7 @@ def make_report(
     Args:
         source: an open capture, not narrowed.
         filters: what the tables tell of; cards and moments tell all of their keys. None: of everything.
-        findings: sections that stand before all others.
-        keys_of_findings: keys that come first among the cards: how filters find each, by its display path.
+        rules: files, folders or patterns of Sigma rules, which need the extra `sigma`; None: without rules.
         most_keys: of so many keys at most there are cards and moments.
         most_stops: the moments of the time slider, at most.
         pictures: whether there are pictures; there are none without the extra `plots` either.
@@ -106,9 +105,12 @@ def make_report(
     capture = source.where(filters or Filters())
     name = capture.path.name
     info = capture.info()
+    asking = Asking(capture)
+    of_one = len(capture.context.stores) == 1
+    say("findings")
+    findings, found = finding_sections(asking, rules, _command("triage", name))
     say("net changes")
     net = capture.queries.changes().net_changes()
-    asking = Asking(capture)
     changes = asking.finished(net.rows)
     say("processes and keys")
     sections = [
@@ -130,9 +132,7 @@ def make_report(
         _failing(asking, name, say),
     ]
     say("keys and moments")
-    keys = _keys_of_report(
-        changes, dict(keys_of_findings or {}), most_keys, of_one=len(capture.context.stores) == 1
-    )
+    keys = _keys_of_report(changes, keys_of_findings(found, of_one=of_one), most_keys, of_one=of_one)
     whole = Asking(source)
     cards = key_cards(whole, keys)
     moments = known_moments(whole, list(dict.fromkeys(keys.values())), most=most_stops)

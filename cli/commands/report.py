@@ -25,6 +25,7 @@ __all__ = ["EXAMPLES", "report"]
 
 EXAMPLES = (
     Example("regtrace report host.regtrace -o report.html", "one page for whoever has no regtrace"),
+    Example("regtrace report host.regtrace --rules rules/ -o report.html", "with what Sigma rules say"),
     Example("regtrace report host.regtrace --tree setup.exe -o setup.html", "what one program and its children did"),
     Example("regtrace report host.regtrace -o report.md", "the same as Markdown, for a ticket"),
 )  # fmt: skip
@@ -35,6 +36,10 @@ def report(
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="FILE", help="The report: FILE.html or FILE.md.")
     ],
+    rules: Annotated[
+        list[str] | None,
+        typer.Option("--rules", metavar="PATH", help="Sigma rules: a file, folder or pattern. Repeatable."),
+    ] = None,
     key: KeyWords = None,
     under: UnderWords = None,
     process: ProcessWord = None,
@@ -57,9 +62,10 @@ def report(
 ) -> None:
     """Write one file to hand over: a page, or Markdown.
 
-    What the capture is, what its sources never say and what was lost; the net changes and the file that takes them back;
-    processes as a tree; what was busy, what failed; key by key each write with the data before and after; what was known
-    of these keys at each moment; the sources with their SHA-256.
+    What the capture is, what its sources never say and what was lost; what to look at first, autostart points, and what
+    Sigma rules say and cannot; the net changes and the file that takes them back; processes as a tree; what was busy,
+    what failed; key by key each write with the data before and after; what was known of these keys at each moment; the
+    sources with their SHA-256.
 
     The page (.html) searches, sorts and filters, and prints. It loads nothing and works from a disk or a mail. Its
     address keeps what you look at. A page is at most three megabytes; longer tables are cut, and say what is left out.
@@ -88,7 +94,9 @@ def report(
     with opened(capture) as source:
         check_keys(source, filters.keys, subtree=filters.subtree, user=user)
         warn_of_process(source, filters)
-        made = make_report(source, filters, most_keys=cards, pictures=pictures and ending == ".html")
+        made = make_report(
+            source, filters, rules=rules, most_keys=cards, pictures=pictures and ending == ".html"
+        )
         content = made.render(ending)
         with open_target(output, force=force) as stream:
             stream.write(content)
