@@ -70,7 +70,7 @@ def triage(
     wide: Wide = False,
     fail_on_loss: FailOnLoss = False,
 ) -> None:  # fmt: skip
-    """Print what to look at first: autostarts, rules, policies and net changes.
+    """Print what to look at first: autostarts, rules, policies, changes.
 
     One row for each value that a process touched, the heaviest first. The weight is the sum of the weights of its
     reasons, which stand beside it; `regtrace list weights` has the table. A question mark is what nobody saw.
