@@ -1020,7 +1020,7 @@ class Capture(Questions["pd.DataFrame"]):
 
         Args:
             path: the file; with .gz it is compressed. For Timesketch it must end with .csv or .jsonl.
-            to: timesketch, ecs, ocsf, splunk or l2tcsv.
+            to: timesketch, ecs, ocsf, perfetto (needs the extra `perfetto`), splunk or l2tcsv.
             key: a key or pattern, or several; None for all.
             force: whether an existing file is replaced.
             limit: the first so many rows; None for all.

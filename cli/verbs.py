@@ -48,7 +48,7 @@ GROUPS = {
         "sql": "Print the answer to an SQL query over the tables of a capture.",
         "plot": "Draw a capture as a page that needs no network, or as an image.",
         "report": "Write one file to hand over: a page, or Markdown.",
-        "export": "Write a timeline for Timesketch, Elastic, Splunk and others.",
+        "export": "Write a timeline for Timesketch, Elastic, Splunk or Perfetto.",
     },
     "Record on Windows": {
         "capture": "Record on Windows, around a program or until Ctrl-C.",

@@ -59,6 +59,7 @@ FORMATS = {
     ),
     "ecs": Format("Elasticsearch: bulk lines, Elastic Common Schema", "ecs:Ecs", words=("index",)),
     "ocsf": Format("security lakes: OCSF Registry Key and Value Activity, JSON lines", "ocsf:Ocsf"),
+    "perfetto": Format("ui.perfetto.dev: a Perfetto trace (protobuf)", "perfetto:Perfetto", is_text=False),
     "splunk": Format(
         "Splunk's HTTP Event Collector, JSON lines", "splunk:Splunk", words=("index", "sourcetype")
     ),

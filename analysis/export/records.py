@@ -84,6 +84,8 @@ class Records:
         options: what a user chose.
         tally: counts what is written.
         processes: the processes of the captures.
+        is_dataset: whether there are several captures.
+        is_limited: whether the first rows only are asked for.
     """
 
     def __init__(
@@ -95,7 +97,7 @@ class Records:
             UsageError: a filter cannot be understood.
         """
         self.context, self.filters, self.options = context, filters, options
-        self._limit = limit
+        self.is_limited = limit is not None
         self.tally = Exported()
         self.is_dataset = LABELS[0] in context.event_columns
         self.host = None if self.is_dataset else host_of(context.manifest)

@@ -11,8 +11,6 @@ from tracer.registry.value_columns import distinct_rows
 
 __all__ = ["Processes", "Rows", "mapped", "text_bytes"]
 
-_Make = Callable[..., str | None]
-
 
 class Processes:
     """The processes of a capture by their id.
@@ -85,7 +83,12 @@ class Rows:
         return self._coded[name]
 
     def told(
-        self, names: str | tuple[str, ...], make: _Make, *, of: Callable[..., Any] | None = None
+        self,
+        names: str | tuple[str, ...],
+        make: Callable[..., str | bytes | None],
+        *,
+        of: Callable[..., Any] | None = None,
+        kind: pa.DataType | None = None,
     ) -> pa.DictionaryArray:
         """Return what a function makes of each row of a column, or of several; it is asked once for all alike.
 
@@ -94,11 +97,13 @@ class Rows:
             make: returns a text, or None.
             of: makes one object of the values of several columns, which `make` gets in their place; it is made once for all
                 functions of these columns. Where it is None, there is no text.
+            kind: what `make` returns; None is text.
         """
+        kind = kind or pa.string()
         if isinstance(names, str):
             coded = self.coded(names)
             made = [None if value is None else make(value) for value in coded.dictionary.to_pylist()]
-            return pa.DictionaryArray.from_arrays(coded.indices, pa.array(made, pa.string()))
+            return pa.DictionaryArray.from_arrays(coded.indices, pa.array(made, kind))
         values, places = self._rows_of(names)
         if of is None:
             made = [make(*row) for row in zip(*values, strict=True)]
@@ -106,7 +111,7 @@ class Rows:
             if (names, of) not in self._objects:
                 self._objects[names, of] = [of(*row) for row in zip(*values, strict=True)]
             made = [None if one is None else make(one) for one in self._objects[names, of]]
-        return pa.DictionaryArray.from_arrays(places, pa.array(made, pa.string()))
+        return pa.DictionaryArray.from_arrays(places, pa.array(made, kind))
 
     def of_process(self, make: Callable[[Mapping[str, Any]], str | None]) -> pa.DictionaryArray:
         """Return what a function makes of the process of each row (`Processes.facts`); NULL where it is not known."""

@@ -32,12 +32,16 @@ __all__ = ["EXAMPLES", "To", "export"]
 EXAMPLES = (
     Example("regtrace export host.regtrace --to timesketch -o host.jsonl", "everything, for Timesketch"),
     Example(
-        r"regtrace export host.regtrace --to ecs --operation write -o - | curl -sS -H 'Content-Type: application/x-ndjson' --data-binary @- http://elastic:9200/_bulk",
-        "what was written, straight into Elasticsearch",
+        "regtrace export host.regtrace --to ecs --operation write -o host.ndjson",
+        "what was written, for Elasticsearch's _bulk",
     ),
     Example(
-        r"regtrace export host.regtrace --to ocsf --key 'HKLM\SOFTWARE' --subtree -o software.jsonl.gz",
+        r"regtrace export a.regtrace --to ocsf -k 'HKLM\SYSTEM' --subtree -o a.jsonl.gz",
         "one subtree as OCSF, compressed",
+    ),
+    Example(
+        "regtrace export a.regtrace --to perfetto -p setup.exe -o a.pftrace",
+        "threads, handles and who read what, to drop onto ui.perfetto.dev",
     ),
     Example("regtrace export hosts/ --to splunk --index win -o hosts.json", "many captures, for Splunk"),
 )
@@ -49,6 +53,7 @@ class To(StrEnum):
     TIMESKETCH = "timesketch"
     ECS = "ecs"
     OCSF = "ocsf"
+    PERFETTO = "perfetto"
     SPLUNK = "splunk"
     L2TCSV = "l2tcsv"
 
@@ -57,7 +62,7 @@ def export(
     capture: CapturePath,
     to: Annotated[
         To,
-        typer.Option("--to", metavar="FORMAT", help="timesketch, ecs, ocsf, splunk or l2tcsv."),
+        typer.Option("--to", metavar="FORMAT", help="timesketch, ecs, ocsf, perfetto, splunk or l2tcsv."),
     ],
     output: Annotated[
         Path,
@@ -93,10 +98,11 @@ def export(
     force: Force = False,
     fail_on_loss: FailOnLoss = False,
 ) -> None:  # fmt: skip
-    """Write a timeline for Timesketch, Elastic, Splunk and others.
+    """Write a timeline for Timesketch, Elastic, Splunk or Perfetto.
 
     FORMAT is timesketch (CSV or JSON lines, by the ending of FILE), ecs (bulk lines for Elasticsearch), ocsf
-    (Registry Key and Value Activity), splunk (HTTP Event Collector), or l2tcsv (log2timeline).
+    (Registry Key and Value Activity), perfetto (a picture for ui.perfetto.dev; needs the extra: pip install
+    'regtrace[perfetto]'), splunk (HTTP Event Collector), or l2tcsv (log2timeline).
 
     Every option of the timeline narrows here too. Losses, doubts about names and what a source never tells
     are records of the export as well. What is not known is left out, never written as empty or 0. Texts

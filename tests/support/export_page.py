@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from analysis.export import ecs, l2tcsv, ocsf, timesketch
+from analysis.export import ecs, l2tcsv, ocsf, perfetto, timesketch
 from analysis.export.flat import FLAT
 from analysis.export.ocsf_words import ACTIVITIES, CLASSES, KEY_CLASS, VALUE_CLASS
 from analysis.export.shape import field_lines
@@ -49,6 +49,7 @@ def tables() -> dict[str, str]:
         "flat": table(heads, words),
         "timesketch notices": table(("`timestamp_desc`", "notice"), ((text, f"`{kind}`") for kind, text in timesketch.NOTICES.items())),
         "ocsf activities": table(("class", "activities"), activities),
+        "perfetto": table(("argument", "column"), ((f"`{name}`", f"`{column}`") for name, column in perfetto.ANNOTATIONS.items())),
         "l2tcsv": table(("column", "made of"), ((f"`{name}`", source) for name, source in l2tcsv.COLUMNS.items())),
     }  # fmt: skip
 
