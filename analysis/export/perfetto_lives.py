@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from analysis.filters import Filters
     from analysis.questions.context import QueryContext
 
-__all__ = ["Counts", "HandleLives", "missing_packets"]
+__all__ = ["Counts", "HandleLives", "counter_packets", "missing_packets"]
 
 _STEPS = 1_000  # of a counter, about
 _SECOND_NS = 1_000_000_000
