@@ -122,7 +122,7 @@ CASES: dict[str, tuple[dict[str, Any], str | None, set[int], dict[int, str]]] = 
     "placeholder": ({"Details|expand": "%x%", "TargetObject|endswith": "Blob"}, "registry_set", set(), {4: "unsupported: a placeholder (expand)"}),
     "expression with a look": (
         {"Details|re": "a(?!b)", "TargetObject|endswith": "Blob"}, "registry_set", set(),
-        {4: "unsupported: a regular expression that looks around or refers back"},
+        {4: "unsupported: a regular expression that looks around, refers back or is too large"},
     ),
     "unsupported, but decided": ({"ParentImage": "x", "TargetObject|endswith": "Nothing"}, "registry_delete", set(), {}),
     "refused": ({"TargetObject|endswith": "Bad"}, "registry_set", set(), {}),

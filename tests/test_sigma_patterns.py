@@ -72,6 +72,19 @@ def test_a_column_is_matched_as_each_of_its_texts():
     ]
 
 
+def test_no_pattern_is_too_long_too_many_or_too_wild():
+    texts = pa.array(["A" * 20_000, "A" * 20_000 + "B", "C"])
+    wild = Pattern.of([part for _ in range(300) for part in (None, "A")] + ["B"])
+    assert [wild.matches(text) for text in texts.to_pylist()] == [False, True, False]
+    assert wild.matches_all(texts).tolist() == [False, True, False]
+    long = Pattern.of([None, "A" * 15_000 + "B", None])
+    assert long.matches_all(texts).tolist() == [False, True, False]
+    many = AnyPattern((*(Pattern.of([None, f"{number}x" * 90, None]) for number in range(900)), long))
+    assert many.matches_all(texts).tolist() == [False, True, False]
+    with pytest.raises(ValueError, match="too large"):
+        Regex.of("(a{500}){500}", "")
+
+
 def test_letters_fold_as_the_registry_folds_them():
     assert Pattern.of(["straße\\é"]).matches("STRAßE\\É")
     assert not Pattern.of(["STRASSE"]).matches("STRAßE")

@@ -76,6 +76,17 @@ def test_rules_about_other_logs_are_counted_by_name(tmp_path: Path):
     assert not found.broken
 
 
+def test_half_letters_in_a_rule_are_stored_as_those_of_names(tmp_path: Path):
+    (tmp_path / "a.yml").write_text(
+        'title: "t\\ud800"\nauthor: "\\0\\udfff"\nlogsource: {category: registry_set, product: windows}\n'
+        'detection: {s: {"F\\ud800": a, "Details|contains": "\\ud800"}, condition: s}\n'
+    )
+    found = load_rules(tmp_path)
+    said = [rule.title + (rule.author or "") for rule in found.rules] or [one.reason for one in found.broken]
+    for text in said:
+        text.encode("utf-8")
+
+
 def test_paths_are_files_folders_and_patterns(tmp_path: Path):
     first = write_rule(tmp_path / "a" / "b", as_rule("one", {"Details": "x"}))
     write_rule(tmp_path / "a", as_rule("two", {"Details": "x"}))

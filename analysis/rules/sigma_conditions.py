@@ -18,6 +18,7 @@ from analysis.rules.sigma_patterns import (
     Regex,
     Test,
 )
+from tracer.registry.text import escape_argument
 
 __all__ = [
     "FIELDS",
@@ -34,6 +35,7 @@ __all__ = [
 # Fields of Sysmon's registry events that a capture tells (docs/rules.md says what each is).
 FIELDS = ("TargetObject", "EventType", "EventID", "NewName", "Details", "Image", "User", "ProcessId")
 _COST = {name: place for place, name in enumerate(FIELDS)}
+_LONGEST = 80  # letters of a field's name that is said
 _DEEPEST = 200  # levels of a condition; Sigma's own rules have five
 
 
@@ -152,12 +154,12 @@ def _of_field(field: str, value: Any) -> Node:  # noqa: ANN401
     from sigma.types import SigmaExpansion, SigmaFieldReference
 
     if field not in FIELDS:
-        return Unsupported(f"the field {field}")
+        return Unsupported(f"the field {_short(field)}")
     if isinstance(value, SigmaExpansion):
         return AnyOf(tuple(_of_field(field, one) for one in value.values))
     if isinstance(value, SigmaFieldReference):
         if value.field not in FIELDS:
-            return Unsupported(f"the field {value.field}")
+            return Unsupported(f"the field {_short(value.field)}")
         ends = (bool(value.starts_with), bool(value.ends_with))
         how = {(True, False): "startswith", (False, True): "endswith", (True, True): "contains"}
         return SameField(field, value.field, how.get(ends, "equals"))
@@ -166,6 +168,11 @@ def _of_field(field: str, value: Any) -> Node:  # noqa: ANN401
     except ValueError as error:
         return Unsupported(str(error))
     return FieldTest(field, test)
+
+
+def _short(name: str) -> str:
+    """Return a stranger's name of a field as every format can store it."""
+    return escape_argument(str(name))[:_LONGEST]
 
 
 def _test(value: Any) -> Test:  # noqa: ANN401

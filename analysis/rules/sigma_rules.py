@@ -16,6 +16,7 @@ from analysis.rules.sigma_conditions import Node, compile_condition
 from analysis.rules.sigma_levels import LEVELS
 from analysis.rules.sigma_policy import quiet_policy
 from tracer.errors import RegtraceError, UsageError
+from tracer.registry.text import escape_argument
 
 if TYPE_CHECKING:
     from sigma.rule import SigmaRule
@@ -114,7 +115,8 @@ def load_rules(
         if isinstance(found, Rule):
             own.append(found)
         else:
-            others[found] += 1
+            others[escape_argument(found)] += 1
+    broken = [Broken(escape_argument(one.path), escape_argument(one.reason)) for one in broken]
     asked = [one for one in own if _is_asked(one, level, rule)]
     return Rules(tuple(asked), dict(others), tuple(broken), len(own) - len(asked))
 
@@ -231,16 +233,16 @@ def _rule(path: Path, parsed: "SigmaRule") -> Rule | str:
         name = category or service or source.product or "none"
         return f"{name} ({source.product})" if source.product and name != source.product else name
     return Rule(
-        title=parsed.title or str(path),
+        title=escape_argument(parsed.title or str(path)),
         rule_id=None if parsed.id is None else str(parsed.id),
         level=None if parsed.level is None else str(parsed.level),
         techniques=tuple(
-            tag.name.upper()
+            escape_argument(tag.name.upper())
             for tag in parsed.tags
             if tag.namespace == "attack" and tag.name[:1].lower() == "t" and tag.name[1:2].isdigit()
         ),
-        author=parsed.author,
-        path=str(path),
+        author=None if parsed.author is None else escape_argument(str(parsed.author)),
+        path=escape_argument(str(path)),
         operations=CATEGORIES[category or "registry_event"],
         conditions=tuple(compile_condition(one.parsed) for one in parsed.detection.parsed_condition),
     )
