@@ -229,6 +229,16 @@ def test_filters_and_the_limit_choose_events(folder: Path):
         assert set(nothing["section"]) == {"count"}
 
 
+def test_more_events_than_rows_can_hold_are_refused_unless_they_are_limited(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("analysis.questions.rules._MOST_EVENTS", 3)
+    with rt.open(folder / "hand.regtrace") as capture:
+        with pytest.raises(UsageError, match="match more than 3 events"):
+            capture.rules(folder / "rules", rule="name of a value")
+        assert "hit" in set(capture.rules(folder / "rules", rule="name of a value", limit=5)["section"])
+
+
 def test_a_hit_tells_the_data_before_the_parent_and_who_opened_the_handle(tmp_path: Path):
     before = {"previous_type": 4, "previous_size": 4, "previous_data": b"\x07\0\0\0"}
     path = write_events(

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,7 @@ RULES = {
     "gap": "string", "advice": "string", "events": "int64", "rules": "int64", "author": "string", "path": "string",
     "sequence": "int64", "opened_sequence": "int64", "key_id": "int64", "process_id": "int64", "handle_id": "int64",
 }  # fmt: skip
+_MOST_EVENTS = 1_000_000  # of a section; each row of it has all that leads on
 _MOST_KEYS = 2_000  # keys of hits of which the data before are looked for
 _EVENT = (
     "sequence", "time", "operation", "status", "status_name", "display_key", "value_name", "process", "pid", "user",
@@ -82,6 +84,9 @@ class RulesQuery(ArrowSource):
         * broken: `gap` says why a rule, or a whole file at `path`, cannot be read.
 
         Rules follow each other by level, the most severe first, then by title; events by sequence.
+
+        Raises:
+            UsageError: without a limit, these are more than _MOST_EVENTS events.
         """
         writes = Writes([self._writes_of(one) for one in self.context.each(self.filters)])
         verdicts = sorted(judge(self.rules.rules, writes), key=lambda one: _order(one.rule))
@@ -125,6 +130,12 @@ class RulesQuery(ArrowSource):
         rules: list[Rule] = []
         counts, sequences, places, gaps = [], [np.empty(0, np.int64)], [np.empty(0, np.int64)], []
         left = self.limit
+        if left is None and sum(int(writes.times[rows].sum()) for _, rows in chosen) > _MOST_EVENTS:
+            what = "match" if section == "hit" else "cannot be told of"
+            raise UsageError(
+                f"the rules {what} more than {_MOST_EVENTS:,} events; name one with --rule, narrow by --key or another "
+                "filter, or give --limit"
+            )
         for verdict, rows in chosen:
             if not len(rows) or left == 0:
                 continue
@@ -165,7 +176,7 @@ class RulesQuery(ArrowSource):
         engine = self.context.engine
         listed = pa.table({"wanted": pa.array(sequences)})
         held = engine.hold(
-            "ruled", ",".join(map(str, sequences.tolist())), lambda: listed, (("wanted", "int64"),)
+            "ruled", sha256(sequences.tobytes()).hexdigest(), lambda: listed, (("wanted", "int64"),)
         )
         events, processes = self.context.relation("events"), self.context.relation("processes").source
         chosen = ", ".join(f'e."{name}"' for name in _EVENT)

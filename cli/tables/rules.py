@@ -1,5 +1,6 @@
 """The page of `regtrace rules`: hits grouped by rule, what cannot be told, what to record next time, and counts."""
 
+import re
 import textwrap
 from collections.abc import Iterator, Sequence
 from datetime import UTC, tzinfo
@@ -18,6 +19,7 @@ from tracer.registry.quoting import quote_text
 
 __all__ = ["rules_lines"]
 
+_NUMBER = re.compile(r"(?:DWORD \(0x([0-9a-f]{8})\)|QWORD \(0x([0-9a-f]{8})-0x([0-9a-f]{8})\))")
 _FEW = 5  # events of a rule on a terminal
 _FEW_RULES = 15  # rules that cannot be told, on a terminal
 _NO_LEVEL = "no level"
@@ -216,6 +218,9 @@ def _done(row: dict[str, Any]) -> str:
     """Return what was done: the data before and after, or the operation."""
     if row["operation"] == "SetValueKey":
         before, data = _before(row), "? (not recorded)" if row["details"] is None else row["details"]
+        if before and (found := _NUMBER.fullmatch(data)):  # as the data before are written
+            number = int(found[1] or found[2] + found[3], 16)
+            data = f"{number} (0x{number:X})"
         return f"{before} -> {data}" if before else f"set to {data}"
     words = {
         "CreateKey": "key created",
