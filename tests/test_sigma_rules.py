@@ -56,7 +56,13 @@ def test_rules_about_other_logs_are_counted_by_name(tmp_path: Path):
         as_rule("security", {"EventID": 4657}, None),
         as_rule("linux", {"Details": "x"}),
     ]
-    rules[1]["logsource"]["service"] = "sysmon"
+    started = as_rule(
+        "started", {"s": {"EventID": 1}, "t": {"EventID": [3, 22], "Image": "x"}, "condition": "s or t"}, None
+    )
+    negated = as_rule("not started", {"s": {"EventID": 1}, "condition": "not s"}, None)
+    for rule in (rules[1], started, negated):
+        rule["logsource"]["service"] = "sysmon"
+    rules += [started, negated]
     rules[3]["logsource"]["service"] = "security"
     rules[4]["logsource"]["product"] = "linux"
     for rule in rules:
@@ -66,12 +72,18 @@ def test_rules_about_other_logs_are_counted_by_name(tmp_path: Path):
         "---\ntitle: many\ncorrelation: {type: event_count, rules: [a], group-by: [Image], timespan: 1h, condition: {gte: 3}}\n"
     )
     found = load_rules(tmp_path)
-    assert {rule.title: len(rule.operations) for rule in found.rules} == {"set": 1, "sysmon": 5, "both": 1}
+    assert {rule.title: len(rule.operations) for rule in found.rules} == {
+        "set": 1,
+        "sysmon": 5,
+        "not started": 5,
+        "both": 1,
+    }
     assert found.others == {
         "process_creation (windows)": 1,
         "security (windows)": 1,
         "registry_set (linux)": 1,
         "correlation of rules": 1,
+        "other events of sysmon (windows)": 1,
     }
     assert not found.broken
 

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from analysis.rules.sigma_patterns import (
+    MAYBE,
+    NO,
+    YES,
     AnyPattern,
     Comparison,
     IsNull,
@@ -30,6 +33,7 @@ __all__ = [
     "SameField",
     "Unsupported",
     "compile_condition",
+    "is_possible",
 ]
 
 # Fields of Sysmon's registry events that a capture tells (docs/rules.md says what each is).
@@ -105,6 +109,23 @@ def compile_condition(parsed: Any) -> Node:  # noqa: ANN401  (pySigma's classes)
         ValueError: the condition has more than _DEEPEST levels, or none of its parts says anything.
     """
     return _node(parsed, 0)
+
+
+def is_possible(node: Node, event_id: int) -> bool:
+    """Tell whether a record with this EventID may meet a condition, whatever its other fields are."""
+    return _verdict(node, str(event_id)) != NO
+
+
+def _verdict(node: Node, event_id: str) -> int:
+    """Return what a condition says of a record of which the EventID alone is known."""
+    if isinstance(node, FieldTest) and node.field == "EventID":
+        return YES if node.test.matches(event_id) else NO
+    if isinstance(node, Not):
+        return YES - _verdict(node.part, event_id)
+    if isinstance(node, AllOf | AnyOf):
+        said = [_verdict(part, event_id) for part in node.parts]
+        return min(said) if isinstance(node, AllOf) else max(said)
+    return MAYBE
 
 
 def _node(parsed: Any, depth: int) -> Node:  # noqa: ANN401

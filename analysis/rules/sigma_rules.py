@@ -12,7 +12,7 @@ from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis.rules.sigma_conditions import Node, compile_condition
+from analysis.rules.sigma_conditions import Node, compile_condition, is_possible
 from analysis.rules.sigma_levels import LEVELS
 from analysis.rules.sigma_policy import quiet_policy
 from tracer.errors import RegtraceError, UsageError
@@ -31,6 +31,7 @@ CATEGORIES = {
     "registry_rename": ("RenameKey",),
     "registry_event": ("SetValueKey", "CreateKey", "DeleteKey", "DeleteValueKey", "RenameKey"),
 }
+_SYSMON_IDS = (12, 13, 14)  # of its registry events
 _ENDINGS = (".yml", ".yaml")
 _MOST_BYTES = 4 << 20  # of a file of rules; the largest of Sigma's own has 60 KB
 _NEEDS = "Sigma rules need the library pySigma; install it with pip install 'regtrace[sigma]'"
@@ -232,6 +233,9 @@ def _rule(path: Path, parsed: "SigmaRule") -> Rule | str:
     if not is_ours:
         name = category or service or source.product or "none"
         return f"{name} ({source.product})" if source.product and name != source.product else name
+    conditions = tuple(compile_condition(one.parsed) for one in parsed.detection.parsed_condition)
+    if category is None and not any(is_possible(one, number) for one in conditions for number in _SYSMON_IDS):
+        return "other events of sysmon (windows)"
     return Rule(
         title=escape_argument(parsed.title or str(path)),
         rule_id=None if parsed.id is None else str(parsed.id),
@@ -244,7 +248,7 @@ def _rule(path: Path, parsed: "SigmaRule") -> Rule | str:
         author=None if parsed.author is None else escape_argument(str(parsed.author)),
         path=escape_argument(str(path)),
         operations=CATEGORIES[category or "registry_event"],
-        conditions=tuple(compile_condition(one.parsed) for one in parsed.detection.parsed_condition),
+        conditions=conditions,
     )
 
 
