@@ -20,7 +20,7 @@ __all__ = ["autoruns_lines"]
 
 _ACTIONS = {
     "DeleteValueKey": "(deleted)",
-    "DeleteKey": "(deleted with its key)",
+    "DeleteKey": "(key deleted)",
     "RenameKey": "(key renamed)",
     "CreateKey": "(key made)",
     "CreateOrDelete": "(key made or deleted)",
@@ -43,6 +43,7 @@ _VERBS = {  # what an entry of such data makes Windows do
 _LISTS = ("commands", "commands list", "dlls")
 _NARROW = 120  # columns below which
 _SHORT = 14  # only so short an entry stands beside its value
+_MARK = "…"
 _INDENT = "  "
 _BELOW = "      "
 
@@ -73,6 +74,8 @@ def autoruns_lines(
         TextColumn("was", _was(values)),
         TextColumn("entry", entries, shrink="end", least=16, most=DATA_WIDTH, styles=failed),
     ]
+    if width is not None and width >= _NARROW:
+        columns.append(TextColumn("from", _origins(values)))
     if width is None:
         yield from lay_out(with_hosts(rows, _whole(rows, values, columns)), color=color)
         return
@@ -94,7 +97,8 @@ def autoruns_lines(
         last = (category, key)
         yield line
         for said in _remarks(values, number, below[number]):
-            yield _BELOW + cut_middle(visible(said), max(width - len(_BELOW), 8))
+            room = max(width - len(_BELOW), 8)
+            yield _BELOW + _shortened(said, room, is_path=not values["arguments"][number])
     if "?" in columns[3].cells:
         yield ""
         yield cut_end("?: nothing tells what was there before", width)
@@ -142,11 +146,21 @@ def _entries(values: dict[str, list[Any]], *, full: bool) -> list[str]:
     return cells
 
 
+def _origins(values: dict[str, list[Any]]) -> list[str]:
+    """Return in which folder that is which a touch makes Windows run; "" where that is not known, or it makes none."""
+    names = ("operation", "holds", "payload", "payload_folder", "folder")
+    return [
+        "" if operation != "SetValueKey" or holds not in _VERBS else (inner if payload else folder) or ""
+        for operation, holds, payload, inner, folder in zip(*(values[name] for name in names), strict=True)
+    ]
+
+
 def _content(
     text: str | None, kind: int | None, data: bytes | None, size: int | None, meaning: str | None
 ) -> str:
     """Return what a value holds: a text as it is, without quotes around it, other data as in a history."""
-    if kind in _TEXTS and text is not None and not meaning:
+    is_text = kind in _TEXTS or (kind is None and data is not None)
+    if is_text and text is not None and not meaning:
         return text or "(empty)"
     return content_cell(kind, data, size, meaning) or "(data not recorded)"
 
@@ -160,7 +174,8 @@ def _remarks(values: dict[str, list[Any]], number: int, entry: str) -> Iterator[
         entry: the entry, where it does not stand beside its value; "" where it does.
     """
     row = {name: column[number] for name, column in values.items()}
-    verb = _VERBS.get(row["holds"], "") if row["touch"] == "write" else ""
+    is_made = row["touch"] == "write" and row["operation"] not in ("DeleteValueKey", "DeleteKey")
+    verb = _VERBS.get(row["holds"], "") if is_made else ""
     is_doubtful = bool(row["user_writable"] or row["remote"])
     is_added = row["holds"] in _LISTS and entry != row["program"]  # one of several
     is_inside = bool(row["server"] or row["payload"] or is_added)  # not what the entry begins with
@@ -183,12 +198,17 @@ def _remarks(values: dict[str, list[Any]], number: int, entry: str) -> Iterator[
         yield f"{verb} {row['program']} {row['arguments']}".rstrip() + _place(row["folder"], row["remote"])
     elif row["payload"] is not None:
         yield f"runs {row['payload']}" + _place(row["payload_folder"], row["remote"])
-    elif (
-        row["program"] is not None
-        and (is_doubtful or row["novelty"] == "changed")
-        and (is_added or not entry)
-    ):
+    elif row["program"] is not None and (is_doubtful or row["novelty"] == "changed") and is_added:
         yield f"{verb} {row['program']}{place}"
+
+
+def _shortened(text: str, width: int, *, is_path: bool) -> str:
+    """Return a line shortened to a width: of a path its ends stay, of a command line the program and how it ends."""
+    text = visible(text).replace(_MARK, "\\u{2026}")  # a mark always means text that was left out
+    if is_path or cell_width(text) <= width:
+        return cut_middle(text, width)
+    tail = cut_end(text[::-1], width // 3, "")[::-1]
+    return cut_end(text, width - cell_width(tail)) + tail
 
 
 def _place(folder: str | None, remote: str | None) -> str:
@@ -198,7 +218,7 @@ def _place(folder: str | None, remote: str | None) -> str:
 
 def _whole(rows: pa.Table, values: dict[str, list[Any]], columns: Sequence[TextColumn]) -> list[TextColumn]:
     """Return the columns of a table that nobody fits to a terminal."""
-    time, process, value, was, entry = columns
+    time, process, value, was, entry = columns[:5]
     old = ("old_type", "old_data", "old_size", "old_meaning")
     before = [
         "(none)" if source == "absent" else content_cell(*content)
