@@ -21,7 +21,7 @@ __all__ = ["rules_lines"]
 
 _NUMBER = re.compile(r"(?:DWORD \(0x([0-9a-f]{8})\)|QWORD \(0x([0-9a-f]{8})-0x([0-9a-f]{8})\))")
 _FEW = 5  # events of a rule on a terminal
-_FEW_RULES = 15  # rules that cannot be told, on a terminal
+_FEW_RULES = 15  # rules that cannot be told, or read, on a terminal
 _NO_LEVEL = "no level"
 _STYLES = {"critical": "red", "high": "red", "medium": "yellow"}
 
@@ -141,9 +141,13 @@ class _Page:
 
     def broken(self) -> Iterator[str]:
         """Yield what cannot be read, one line each."""
-        for row in self._of("broken").to_pylist():
+        rows = self._of("broken").to_pylist()
+        shown = rows if self._width is None else rows[:_FEW_RULES]
+        for row in shown:
             path = row["path"] if self._width is None else PurePath(row["path"]).name
             yield self._fitted(f"  {path}: {row['gap']}")
+        if len(shown) < len(rows):
+            yield f"  and {len(rows) - len(shown):,} more; -f csv lists all"
 
     def _cards(self, section: str) -> Iterator[str]:
         rows = self._of(section)
