@@ -13,6 +13,7 @@ from test_answer_autoruns import DENIED, RUN, SERVICE, WINLOGON, before, dword, 
 from test_cli_verbs import as_on_a_terminal, invoke, plain
 
 from analysis.rules.autostarts import autostarts, categories
+from analysis.rules.touches import NOVELTIES
 from cli.exits import Exit
 from cli.options.completion import complete_category
 from cli.tables.autoruns import autoruns_lines
@@ -132,3 +133,9 @@ def test_the_page_counts_the_rows_of_each_category():
     }
     assert told == counts
     assert f"{len(autostarts())} places" in PAGE.read_text(encoding="utf-8")
+
+
+def test_the_glossary_has_every_word_of_novelty():
+    glossary = (PAGE.parent / "glossary.md").read_text(encoding="utf-8")
+    section = glossary.partition("`novelty` of `autoruns`")[2].partition("\n## ")[0]
+    assert re.findall(r"^\| `([a-z]+)` \|", section.partition("| --- |")[2], re.MULTILINE) == list(NOVELTIES)
