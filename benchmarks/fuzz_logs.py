@@ -13,7 +13,8 @@ import time
 from pathlib import Path
 from random import Random
 
-from log_mutations import LOGS, damage, read_damaged
+from log_mutations import damage, read_damaged
+from log_samples import KINDS, log_content
 
 HANG_S = 60  # of one input
 
@@ -22,11 +23,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--inputs", type=int, default=1000, help="of each kind")
     parser.add_argument("--seed", type=int, default=0, help="of the first input")
-    parser.add_argument("--kind", choices=LOGS, help="only this one")
+    parser.add_argument("--kind", choices=KINDS, help="only this one")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        for name in [asked.kind] if asked.kind else LOGS:
-            kind, content = LOGS[name]
+        for name in [asked.kind] if asked.kind else KINDS:
+            kind, content = KINDS[name], log_content(name)
             rows, slowest = 0, (0.0, 0)
             for seed in range(asked.seed, asked.seed + asked.inputs):
                 damaged = damage(content, Random(seed))

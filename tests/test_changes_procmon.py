@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from procmon_oracle import _show, _type_name, csv_rows, procmon_key
+from procmon_oracle import csv_rows, procmon_key, shown_data, type_name
 from reg_reader import read_reg
 
 import regtrace as rt
@@ -48,8 +48,8 @@ def cells(row: Any, side: str) -> str | None:
     kind, size, data = (getattr(row, f"{side}_{name}") for name in ("type", "size", "data"))
     if pd.isna(kind):
         return None
-    shown = f"Type: {_type_name(int(kind))}, Length: {size:,}"
-    return f"{shown}, Data: {_show(int(kind), data)}" if data else shown
+    shown = f"Type: {type_name(int(kind))}, Length: {size:,}"
+    return f"{shown}, Data: {shown_data(int(kind), data)}" if data else shown
 
 
 def told_by_csv(

@@ -218,6 +218,7 @@ FORMS: dict[str, tuple[dict[str, str], dict[str, Any]]] = {
         {"index": 1000, "value_name": "a, b", "data": "xy\0".encode("utf-16-le"), "detail": None},
     ),
     "the default value's entry": ({"Operation": "RegEnumValue", "Detail": "Index: 0, Name: (Default), Type: REG_NONE, Length: 0"}, {"value_name": ""}),
+    "an entry without its data": ({"Operation": "RegEnumValue", "Detail": "Index: 3, Name: a, b, Type: REG_SZ"}, {"value_name": "a, b", "data_type": 1}),
     "an entry that may be cut in two places": (
         {"Operation": "RegEnumValue", "Detail": "Index: 0, Name: a, Type: REG_SZ, Length: 2, Data: , Type: REG_SZ, Length: 2, Data: "},
         {"index": 0, "value_name": None, "data": None},
@@ -351,6 +352,16 @@ def test_a_missing_column_is_one_sentence(tmp_path: Path):
     columns = [name for name in FULL if name not in ("Time of Day", "Date & Time")]
     with pytest.raises(SourceError, match="no column 'Time of Day'; switch it on"):
         read(tmp_path, csv_text([{}], columns))
+
+
+def test_titles_of_another_file_are_one_sentence(tmp_path: Path):
+    with pytest.raises(SourceError, match="no column 'Operation'; switch it on"):
+        read(tmp_path, "Time,of\r\na,b\r\n")
+
+
+def test_titles_that_are_no_line_of_csv_cost_the_records(tmp_path: Path):
+    rows, counts = read(tmp_path, '"Time of Day",\r"Path"\r\na,b\r\n')
+    assert (rows, counts) == ([], {"log_bad_record": 1})
 
 
 def test_a_date_column_alone_gives_seconds(tmp_path: Path):

@@ -645,6 +645,7 @@ def as_audits(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         handle = "0x0" if row["handle_id"] is None else hex(4 * row["handle_id"] + 4)
         second, fraction = divmod(row["time_ns"], 10**9)
         more = {"HandleId": handle, "ProcessId": hex(row["pid"])}
+        more["ProcessName"] = rf"C:\Windows\System32\{row['process']}"
         more["time"] = datetime.fromtimestamp(second, UTC).strftime(f"%Y-%m-%dT%H:%M:%S.{fraction:09}Z")
         slot = (row["group"], row["folded_value"])
         if operation in ("OpenKey", "CreateKey") and status in (0, DENIED):

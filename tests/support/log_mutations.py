@@ -1,44 +1,23 @@
-"""Damaged logs: small sound ones of every kind, seeded ways to damage them, and what must hold of what is read."""
+"""Damaged logs: seeded ways to damage one, and what must hold of what is read."""
 
-import json
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from random import Random
 
-import security_records as security
-from sysmon_records import SHAPES, as_lines, as_xml, event, event_data
-
+from tracer.decode.columns import decode_operations
+from tracer.decode.strings import NameTable
 from tracer.diagnostics import Diagnostics
 from tracer.errors import RegtraceError
 from tracer.named.context import NamedContext, NamedOptions
 from tracer.named.ingest import READERS
 from tracer.named.rows import SCHEMA
+from tracer.raw.reader import RawReader
 from tracer.sources.inputs import SourceFile
+from tracer.sources.kinds import RAW_ETW
 
-__all__ = ["LOGS", "damage", "read_damaged"]
+__all__ = ["damage", "read_damaged"]
 
-_KEY = r"HKLM\SOFTWARE\Vendor"
-_NATIVE = r"\REGISTRY\MACHINE\SOFTWARE\Vendor"
-_RECORDS = [
-    event(kind, f"{_KEY}\\{number}", shape, Details=f"DWORD (0x{number:08x})", NewName=_KEY)
-    for number, shape in enumerate(SHAPES)
-    for kind in ("CreateKey", "SetValue", "DeleteValue", "RenameKey")
-]
-_XML = [
-    as_xml(13, event_data("SetValue", f"{_KEY}\\{number}", Details="text & <more>")) for number in range(8)
-]
-_AUDITS = [
-    security.audit(number, _NATIVE, shape)
-    for shape in security.SHAPES
-    for number in (4656, 4657, 4658, 4660, 4663)
-]
-LOGS: dict[str, tuple[str, bytes]] = {
-    "json lines": ("json", as_lines(_RECORDS).encode()),
-    "a json array": ("json", json.dumps(_RECORDS, indent=1).encode()),
-    "utf-16": ("json", as_lines(_RECORDS[:8]).encode("utf-16")),
-    "security log": ("json", as_lines(_AUDITS).encode()),
-    "xml": ("xml", ("<Events>" + "\n".join(_XML) + "</Events>").encode()),
-}  # fmt: skip
 _BYTES = b'\0\x01"\\{}[]<>&;,:\n\r \xff\xfe\x80\xc3\xed'
 
 
@@ -76,17 +55,36 @@ def _cut(out: bytearray, at: int, _size: int, _random: Random) -> None:
 _CHANGES: list[Callable[[bytearray, int, int, Random], None]] = [_change, _change, _take, _double, _put, _cut]
 
 
-def read_damaged(kind: str, content: bytes, folder: Path) -> tuple[int, Diagnostics]:
-    """Read a damaged log; return the number of rows, and what was counted. Raises what should not be raised."""
+def read_damaged(kind: str, content: bytes, folder: Path) -> tuple[int, int]:
+    """Read a damaged log; return the number of rows, and of records that cannot be read. Raises what should not be raised."""
     path = folder / "damaged.log"
     path.write_bytes(content)
+    file = SourceFile(path, "log", "log", kind)
+    try:
+        return _raw(file, folder) if kind in RAW_ETW else _named(file, len(content))
+    except RegtraceError:  # a sentence for the user
+        return 0, 0
+
+
+def _named(file: SourceFile, size: int) -> tuple[int, int]:
     diagnostics, rows = Diagnostics(), 0
     context = NamedContext(NamedOptions())
     try:
-        for batch in READERS[kind](SourceFile(path, "log", "log", kind), len(content), context, diagnostics):
+        for batch in READERS[file.kind](file, size, context, diagnostics):
             batch.validate(full=True)
             assert batch.schema == SCHEMA
             rows += batch.num_rows
-    except RegtraceError:  # a sentence for the user
+    except RegtraceError:
         pass
-    return rows, diagnostics
+    context.actors.table().validate(full=True)
+    return rows, diagnostics["log_bad_record"]
+
+
+def _raw(file: SourceFile, folder: Path) -> tuple[int, int]:
+    rows, names = 0, NameTable()
+    with closing(RawReader([file], folder, NamedOptions(), lambda *_: None)) as reader:
+        for records in reader:
+            operations = decode_operations(records, reader.providers, names, reader.diagnostics)
+            assert len(operations.rows) <= len(records)
+            rows += len(records)
+        return rows, reader.diagnostics[0]["log_bad_record"]

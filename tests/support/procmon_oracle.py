@@ -133,10 +133,10 @@ def _detail(row: dict[str, Any]) -> Iterator[tuple[str, str]]:
         # Procmon shows how much the log holds, which is 0 or all of it.
         yield "Length", str(fields["Length"] if fields.keys() - {"Length"} else 0)
     elif operation == "SetValueKey":
-        yield "Type", _type_name(row["data_type"])
+        yield "Type", type_name(row["data_type"])
         yield "Length", f"{row['data_size']:,}"
         if data:
-            yield "Data", _show(row["data_type"], data)
+            yield "Data", shown_data(row["data_type"], data)
     elif operation in ("QueryKey", "EnumerateKey"):
         if operation == "EnumerateKey":
             yield "Index", f"{row['index']:,}"
@@ -154,11 +154,11 @@ def _detail(row: dict[str, Any]) -> Iterator[tuple[str, str]]:
         else:
             if operation == "EnumerateValueKey":
                 yield "Name", row["value_name"]
-            yield "Type", _type_name(row["data_type"])
+            yield "Type", type_name(row["data_type"])
             if row["data_size"] is not None:
                 yield "Length", f"{row['data_size']:,}"
             if row["data_size"]:
-                yield "Data", _show(row["data_type"], data)
+                yield "Data", shown_data(row["data_type"], data)
 
 
 def _key_information(kind: int, fields: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -171,11 +171,11 @@ def _key_information(kind: int, fields: dict[str, Any]) -> Iterator[tuple[str, s
         yield "Name", fields["Name"]
 
 
-def _type_name(kind: int) -> str:
+def type_name(kind: int) -> str:
     return RegistryTypes(kind).name if kind in list(RegistryTypes) else f"<Unknown: {kind}>"
 
 
-def _show(kind: int, data: bytes) -> str:
+def shown_data(kind: int, data: bytes) -> str:
     """Return data as Procmon shows it in the CSV."""
     if kind == 4:
         return str(struct.unpack_from("<I", data)[0]) if len(data) >= 4 else ""

@@ -145,7 +145,8 @@ def _table(
     if len(starts):
         blank = (ends - starts == 1) | ((ends - starts == 2) & (letters[starts] == ord("\r")))
         starts = starts[~blank]
-    columns = _parse(block, form, encoded) if len(ends) and ends[-1] == len(block) else None
+    is_whole = len(ends) and ends[-1] == len(block) and form.width  # no width: the titles were no line of CSV
+    columns = _parse(block, form, encoded) if is_whole else None
     if columns is None or columns.num_rows != len(starts):
         texts, starts = _each_record(block, at, form, diagnostics)
         columns = _as_table(texts, form, encoded)
@@ -183,7 +184,7 @@ def _parse(block: bytes, form: _Form, encoded: Collection[str]) -> pa.Table | No
                 delimiter=form.delimiter, newlines_in_values=True, invalid_row_handler=note
             ),
             convert_options=pcsv.ConvertOptions(
-                include_columns=list(by_place),
+                include_columns=list(by_place) or ["0"],  # none would mean all
                 column_types={
                     place: dictionary if name in encoded else pa.string() for place, name in by_place.items()
                 },
@@ -193,7 +194,7 @@ def _parse(block: bytes, form: _Form, encoded: Collection[str]) -> pa.Table | No
         )
     except pa.ArrowInvalid:  # a quote that was never closed, or no record at all
         return None
-    return None if bad else table.rename_columns([by_place[place] for place in table.column_names])
+    return None if bad else table.select(list(by_place)).rename_columns(list(by_place.values()))
 
 
 def _each_record(

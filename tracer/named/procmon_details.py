@@ -29,7 +29,7 @@ _VALUE = re.compile(rf"Type: {_TYPE}(?:, Length: (?P<size>{_NUMBER})(?:, Data: (
 _ENTRY = re.compile(
     rf"Index: (?P<index>{_NUMBER})(?:, Length: (?P<length>{_NUMBER})|, Name: (?P<rest>.*))?", re.DOTALL
 )
-_BEHIND_NAME = re.compile(rf", (?=Type: {_TYPE}, Length: {_NUMBER}(?:, Data: |\Z))")
+_BEHIND_NAME = re.compile(rf", (?=Type: {_TYPE}(?:, Length: {_NUMBER}(?:, Data: |\Z)|\Z))")
 _LENGTH = re.compile(f"Length: ({_NUMBER})")
 _ACCESS = re.compile(
     r"(?:Desired Access: (?P<desired>.*?))?(?:(?:^|, )Granted Access: (?P<granted>.*?))?"
