@@ -14,8 +14,8 @@ from plain_rows import plain_rows
 from procmon_csv import csv_text
 from procmon_oracle import PROCMON_NAMES, shown_data, type_name
 from procmon_parser.consts import get_error_message
+from security_records import as_audits
 from sysmon_records import as_lines, event
-from test_security_log import as_audits
 from two_sources import sysmon_time
 
 import regtrace as rt

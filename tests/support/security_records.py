@@ -1,9 +1,12 @@
 """Registry events of the Windows Security log as collectors write them, made by hand: no line of a real log."""
 
+from datetime import UTC, datetime
 from typing import Any
 from xml.sax.saxutils import escape
 
-__all__ = ["SHAPES", "as_xml", "audit", "audit_data"]
+__all__ = ["DENIED", "SHAPES", "as_audits", "as_xml", "audit", "audit_data"]
+
+DENIED = 0xC0000022
 
 _SUBJECT = {
     "SubjectUserSid": "S-1-5-21-1-2-3-1001",
@@ -198,3 +201,60 @@ def as_xml(number: int, key: str | None = None, *, failed: bool = False, **more:
         "<Execution ProcessID='4' ThreadID='98'/><Channel>Security</Channel><Computer>pc1.example</Computer></System>"
         f"<EventData>{fields}</EventData></Event>"
     )
+
+
+def as_audits(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Write the operations of an .etl as the Security log would, had every key an auditing entry for everything."""
+    held: dict[tuple[int, str], tuple[int, bytes | None] | None] = {}
+    records: list[dict[str, Any]] = []
+    for row in rows:
+        operation, status, key = row["operation"], row["status"], row["path"]
+        handle = "0x0" if row["handle_id"] is None else hex(4 * row["handle_id"] + 4)
+        second, fraction = divmod(row["time_ns"], 10**9)
+        more = {"HandleId": handle, "ProcessId": hex(row["pid"])}
+        more["ProcessName"] = rf"C:\Windows\System32\{row['process']}"
+        more["time"] = datetime.fromtimestamp(second, UTC).strftime(f"%Y-%m-%dT%H:%M:%S.{fraction:09}Z")
+        slot = (row["group"], row["folded_value"])
+        if operation in ("OpenKey", "CreateKey") and status in (0, DENIED):
+            records.append(audit(4656, key, failed=status != 0, **more))
+        elif operation == "CloseKey":
+            records.append(audit(4658, **more))
+        elif status != 0:
+            continue  # nothing is logged of what failed otherwise
+        elif operation == "SetValueKey":
+            before = (row["previous_type"], row["previous_data"])
+            held[slot] = (row["data_type"], row["data"])
+            records.append(
+                audit(
+                    4657, key, ObjectValueName=row["value_name"], **more,
+                    OperationType="%%1904" if row["previous_type"] is None else "%%1905",
+                    **dict(zip(("OldValueType", "OldValue"), _written(*before), strict=True)),
+                    **dict(zip(("NewValueType", "NewValue"), _written(*held[slot]), strict=True)),
+                )
+            )  # fmt: skip
+        elif operation == "DeleteValueKey":
+            kind, text = _written(*held.get(slot, (3, None)))
+            gone = {"OldValueType": kind, "OldValue": text, "NewValueType": "-", "NewValue": "-"}
+            records.append(
+                audit(4657, key, ObjectValueName=row["value_name"], OperationType="%%1906", **gone, **more)
+            )
+        elif operation == "DeleteKey":
+            records.append(audit(4660, **more))
+        elif operation.startswith(("Query", "Enumerate")):
+            records.append(audit(4663, key, **more))
+    return records
+
+
+def _written(kind: int | None, data: bytes | None) -> tuple[str, str]:
+    """Write data as the log does; what it writes in a form that nobody knows as a question mark."""
+    if kind is None:
+        return "-", "-"
+    code, data = f"%%{1872 + kind}", data or b""
+    if (kind, len(data)) in ((4, 4), (11, 8)):
+        number = int.from_bytes(data, "little")
+        return code, str(number) if kind == 4 else f"0x{number:X}"
+    if kind in (1, 2) and len(data) % 2 == 0 and data.endswith(b"\0\0"):
+        decoded = data.decode("utf-16-le", "surrogatepass")[:-1]
+        if "\0" not in decoded:
+            return code, decoded
+    return "%%1875", "?"
