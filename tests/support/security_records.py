@@ -205,13 +205,13 @@ def as_xml(number: int, key: str | None = None, *, failed: bool = False, **more:
 
 def as_audits(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Write the operations of an .etl as the Security log would, had every key an auditing entry for everything."""
-    held: dict[tuple[int, str], tuple[int, bytes | None] | None] = {}
+    held: dict[tuple[int, str], tuple[int | None, bytes | None]] = {}
     records: list[dict[str, Any]] = []
     for row in rows:
         operation, status, key = row["operation"], row["status"], row["path"]
         handle = "0x0" if row["handle_id"] is None else hex(4 * row["handle_id"] + 4)
         second, fraction = divmod(row["time_ns"], 10**9)
-        more = {"HandleId": handle, "ProcessId": hex(row["pid"])}
+        more: dict[str, Any] = {"HandleId": handle, "ProcessId": hex(row["pid"])}
         more["ProcessName"] = rf"C:\Windows\System32\{row['process']}"
         more["time"] = datetime.fromtimestamp(second, UTC).strftime(f"%Y-%m-%dT%H:%M:%S.{fraction:09}Z")
         slot = (row["group"], row["folded_value"])
@@ -224,17 +224,18 @@ def as_audits(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         elif operation == "SetValueKey":
             before = (row["previous_type"], row["previous_data"])
             held[slot] = (row["data_type"], row["data"])
-            records.append(
-                audit(
-                    4657, key, ObjectValueName=row["value_name"], **more,
-                    OperationType="%%1904" if row["previous_type"] is None else "%%1905",
-                    **dict(zip(("OldValueType", "OldValue"), _written(*before), strict=True)),
-                    **dict(zip(("NewValueType", "NewValue"), _written(*held[slot]), strict=True)),
-                )
-            )  # fmt: skip
+            more["OperationType"] = "%%1904" if row["previous_type"] is None else "%%1905"
+            more["OldValueType"], more["OldValue"] = _written(*before)
+            more["NewValueType"], more["NewValue"] = _written(row["data_type"], row["data"])
+            records.append(audit(4657, key, ObjectValueName=row["value_name"], **more))
         elif operation == "DeleteValueKey":
             kind, text = _written(*held.get(slot, (3, None)))
-            gone = {"OldValueType": kind, "OldValue": text, "NewValueType": "-", "NewValue": "-"}
+            gone: dict[str, Any] = {
+                "OldValueType": kind,
+                "OldValue": text,
+                "NewValueType": "-",
+                "NewValue": "-",
+            }
             records.append(
                 audit(4657, key, ObjectValueName=row["value_name"], OperationType="%%1906", **gone, **more)
             )
