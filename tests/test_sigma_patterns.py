@@ -8,19 +8,8 @@ from itertools import product
 import pyarrow as pa
 import pytest
 
-from analysis.rules.sigma_patterns import (
-    MAYBE,
-    NO,
-    YES,
-    AnyPattern,
-    Comparison,
-    IsNull,
-    Network,
-    Number,
-    Pattern,
-    Regex,
-    number_of,
-)
+from analysis.rules.sigma_patterns import AnyPattern, Pattern, Regex
+from analysis.rules.sigma_tests import MAYBE, NO, YES, Comparison, IsNull, Network, Number, number_of
 
 LETTERS = "AB"
 OTHER = "Z"  # a letter that no pattern holds

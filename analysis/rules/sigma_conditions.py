@@ -8,19 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from analysis.rules.sigma_patterns import (
-    MAYBE,
-    NO,
-    YES,
-    AnyPattern,
-    Comparison,
-    IsNull,
-    Network,
-    Number,
-    Pattern,
-    Regex,
-    Test,
-)
+from analysis.rules.sigma_patterns import AnyPattern, Pattern, Regex
+from analysis.rules.sigma_tests import MAYBE, NO, YES, Comparison, IsNull, Network, Number, Test
 from tracer.registry.text import escape_argument
 
 __all__ = [

@@ -12,21 +12,20 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from analysis.engine.relation import Relation
+from analysis.rules.sigma_columns import FieldColumn, column_of
 from analysis.rules.sigma_fields import (
     ABSENT,
-    FieldColumn,
     Known,
-    column_of,
     details_of,
     event_types,
     find_drives,
     image_of,
-    key_path,
+    key_name,
     new_name_of,
     target_of,
     user_of,
 )
-from analysis.rules.sigma_patterns import MAYBE, NO, YES, Trits
+from analysis.rules.sigma_tests import MAYBE, NO, YES, Trits
 from tracer.registry.ntstatus import NOT_SUCCESS, REPARSE
 from tracer.schema import FLAGS
 
@@ -119,12 +118,14 @@ class Writes:
         )
         self.times: NDArray[np.int64] = np.diff(self.sequences.offsets.to_numpy()).astype(np.int64)
         self.operations: list[str] = columns.get("operation", [])
+        used = set(columns.get("key_id", []))
         keys = {
-            key_id: key_path(path, one.control_set)
+            key_id: key_name(path, one.control_set)
             for one in captures
             for key_id, path in zip(
                 *(one.keys[name].to_pylist() for name in ("key_id", "display_path")), strict=True
             )
+            if key_id in used
         }
         processes: dict[int, tuple[Known, Known, Known]] = {}
         for one in captures:
@@ -136,7 +137,7 @@ class Writes:
                 image = image_of(row["image"], row["image_path"], pid, drives)
                 processes[row["process_id"]] = (image, user_of(row["user"]), shown)
         nobody = tuple(Known((), "nothing", gap) for gap in ("process", "user", "process id"))
-        nameless = key_path(None, None)
+        nameless = key_name(None, None)
         key_ids, operations, names = columns.get("key_id", []), self.operations, columns.get("value_name", [])
         is_value = [name in _OF_VALUES for name in operations]
 

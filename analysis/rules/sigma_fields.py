@@ -6,29 +6,25 @@ tell is not made up: a field is known, one of a few texts, known from its beginn
 """
 
 import re
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
-from analysis.rules.sigma_patterns import MAYBE, NO, YES, Pattern, Test, Trits
 from tracer.registry.text import decode_name, fold_name
 from tracer.registry.values import ValueType
 
 __all__ = [
     "ABSENT",
-    "FieldColumn",
+    "KeyName",
     "Known",
-    "Path",
-    "column_of",
     "details_of",
     "event_types",
     "find_drives",
     "image_of",
-    "key_path",
+    "key_name",
     "new_name_of",
     "target_of",
     "user_of",
@@ -78,104 +74,8 @@ class Known:
 ABSENT = Known((), "absent")
 
 
-class FieldColumn:
-    """One field of many events.
-
-    Attributes:
-        codes: of each event the place of what is known of its field.
-    """
-
-    def __init__(self, codes: Codes, known: Sequence[Known], *, is_spelled: bool = True) -> None:
-        """Set up the column.
-
-        Args:
-            codes: of each event a place in `known`.
-            known: what is known, each distinct one once.
-            is_spelled: whether the case of the letters is that of the event; a capture keeps the first spelling of a name.
-        """
-        self.codes = codes
-        self._known = known
-        self._is_spelled = is_spelled
-        # One text after the other of everything that is known as a whole, and an empty one in place of everything else.
-        texts = [one.texts if one.how == "whole" else ("",) for one in known]
-        self._starts = np.cumsum([0, *map(len, texts)])
-        self._raw = [text for some in texts for text in some]
-        self._folded = list(map(fold_name, self._raw))
-        self._arrays: dict[bool, pa.Array] = {}
-        self._others = [code for code, one in enumerate(known) if one.how != "whole"]
-        self._all: dict[Test, Trits] = {}
-
-    def verdicts(self, test: Test, rows: NDArray[np.int64]) -> Trits:
-        """Return what a test says of the field of some events."""
-        codes = self.codes[rows]
-        if len(rows) >= _FEW and len(rows) * 8 >= len(self._known):
-            if test not in self._all:
-                self._all[test] = self._of_all(test)
-            return self._all[test][codes]
-        distinct, places = np.unique(codes, return_inverse=True)
-        return np.array([self._of_one(test, code) for code in distinct.tolist()], np.uint8)[places]
-
-    def known(self, row: int) -> Known:
-        """Return what is known of the field of an event."""
-        return self._known[self.codes[row]]
-
-    def gaps(self, rows: NDArray[np.int64]) -> list[tuple[str, NDArray[np.int64]]]:
-        """Return what is not known of the field of some events, each with the events of which it is not."""
-        by_gap: dict[str, list[int]] = {}
-        codes = self.codes[rows]
-        for code in np.unique(codes).tolist():
-            by_gap.setdefault(self._known[code].gap, []).append(code)
-        return [(gap, rows[np.isin(codes, some)]) for gap, some in by_gap.items()]
-
-    def _of_all(self, test: Test) -> Trits:
-        """Return what a test says of everything that is known."""
-        passed = test.matches_all(self._texts(folded=test.is_folded))
-        if len(passed) == len(self._known):
-            found = np.where(passed, YES, NO).astype(np.uint8)
-        else:  # a field of which several texts are possible passes where all of them do
-            starts = self._starts[:-1]
-            found = np.logical_and.reduceat(passed, starts) + np.logical_or.reduceat(passed, starts).astype(
-                np.uint8
-            )
-        for code in self._others:
-            found[code] = _verdict(test, self._known[code])
-        folded = self._folded_test(test)
-        if folded is None:
-            return found
-        return np.where((found == NO) & (self._of_all(folded) != NO), np.uint8(MAYBE), found)
-
-    def _of_one(self, test: Test, code: int) -> int:
-        known = self._known[code]
-        if known.how != "whole":
-            return _verdict(test, known)
-        texts = (self._folded if test.is_folded else self._raw)[self._starts[code] : self._starts[code + 1]]
-        passed = {test.matches(text) for text in texts}
-        found = MAYBE if len(passed) > 1 else YES if passed.pop() else NO
-        folded = self._folded_test(test)
-        return found if folded is None or found != NO else min(self._of_one(folded, code), MAYBE)
-
-    def _folded_test(self, test: Test) -> Pattern | None:
-        """Return the test without case where it asks for the case of names, of which only the first spelling is known."""
-        return None if self._is_spelled or not isinstance(test, Pattern) or not test.is_cased else test.folded
-
-    def _texts(self, *, folded: bool) -> pa.Array:
-        if folded not in self._arrays:
-            self._arrays[folded] = pa.array(self._folded if folded else self._raw, pa.string())
-        return self._arrays[folded]
-
-
-def _verdict(test: Test, known: Known) -> int:
-    """Return what a test says of one field that is not known as a whole."""
-    if known.how == "absent":
-        return test.of_absent()
-    if known.how == "nothing":
-        return test.of_unknown()
-    texts = [fold_name(text) for text in known.texts] if test.is_folded else known.texts
-    found = {test.of_end(text) if known.how == "end" else test.of_beginning(text) for text in texts}
-    return found.pop() if len(found) == 1 else MAYBE
-
-
-class Path:
+@dataclass(frozen=True, slots=True)
+class KeyName:
     r"""The path of a key as Sysmon spells it, or as far as it is known.
 
     Attributes:
@@ -184,77 +84,76 @@ class Path:
         gap: what is not known of it; "" where it is.
     """
 
-    __slots__ = ("gap", "is_whole", "texts")
+    texts: tuple[str, ...]
+    is_whole: bool = True
+    gap: str = ""
 
-    def __init__(self, texts: tuple[str, ...], *, is_whole: bool = True, gap: str = "") -> None:
-        self.texts, self.is_whole, self.gap = texts, is_whole, gap
 
-
-def key_path(display: str | None, control_set: int | None) -> Path:
-    r"""Return the path of a key.
+def key_name(display: str | None, control_set: int | None) -> KeyName:
+    r"""Return the name of a key.
 
     Args:
         display: its display path; None: the event names none.
         control_set: the control set in force; None if unknown. A numbered one may then be the one in force or not.
 
-    >>> key_path(r"HKLM\SOFTWARE\Classes\exefile", 1).texts, key_path(r"<object 0x1F>\Run", 1).texts
+    >>> key_name(r"HKLM\SOFTWARE\Classes\exefile", 1).texts, key_name(r"<object 0x1F>\Run", 1).texts
     (('HKCR\\exefile',), ('\\Run',))
     """
     if not display:
-        return Path((), is_whole=False, gap="name of the key")
+        return KeyName((), is_whole=False, gap="name of the key")
     if display.startswith("<object"):
         end = display.partition("\\")
-        return Path((f"\\{end[2]}",) if end[2] else (), is_whole=False, gap="name of the key")
+        return KeyName((f"\\{end[2]}",) if end[2] else (), is_whole=False, gap="name of the key")
     folded = fold_name(display)
     if folded.startswith(_CLASSES) and folded[len(_CLASSES) :][:1] in ("", "\\"):
-        return Path(("HKCR" + display[len(_CLASSES) :],))
+        return KeyName(("HKCR" + display[len(_CLASSES) :],))
     if found := _CONTROL_SET.match(folded):
         current = r"HKLM\System\CurrentControlSet" + display[found.end() :]
         if control_set is None:
-            return Path((display, current), gap="control set in force")
-        return Path((current if int(found[1]) == control_set else display,))
-    return Path((display,))
+            return KeyName((display, current), gap="control set in force")
+        return KeyName((current if int(found[1]) == control_set else display,))
+    return KeyName((display,))
 
 
-def target_of(path: Path, value_name: str | None, *, is_value: bool) -> Known:
+def target_of(key: KeyName, value_name: str | None, *, is_value: bool) -> Known:
     """Return TargetObject: the key, or the key, a backslash and the value's name.
 
     Args:
-        path: the key.
+        key: the key.
         value_name: the value's name; "" is the default value. None: not known.
         is_value: whether the operation is one on a value.
     """
     if not is_value:
-        return _of_path(path, path.texts)
+        return _of_key(key, key.texts)
     if value_name is None:
-        beginning = tuple(f"{text}\\" for text in path.texts)
-        whole = path.is_whole and beginning
+        beginning = tuple(f"{text}\\" for text in key.texts)
+        whole = key.is_whole and beginning
         return (
             Known(beginning, "beginning", "name of the value")
             if whole
-            else Known((), "nothing", path.gap or "name of the value")
+            else Known((), "nothing", key.gap or "name of the value")
         )
     name = value_name or "(Default)"
-    return _of_path(path, tuple(f"{text}\\{name}" for text in path.texts) or (f"\\{name}",))
+    return _of_key(key, tuple(f"{text}\\{name}" for text in key.texts) or (f"\\{name}",))
 
 
-def new_name_of(path: Path, requested_name: str | None) -> Known:
+def new_name_of(key: KeyName, requested_name: str | None) -> Known:
     """Return NewName of a rename: where the key is afterwards.
 
     Args:
-        path: the key before.
+        key: the key before.
         requested_name: its new last component; None: not known.
     """
-    above = tuple(text.rpartition("\\")[0] for text in path.texts)
+    above = tuple(text.rpartition("\\")[0] for text in key.texts)
     if requested_name is None:
         return Known((), "nothing", "new name of the key")
-    return _of_path(path, tuple(f"{text}\\{requested_name}" for text in above) or (f"\\{requested_name}",))
+    return _of_key(key, tuple(f"{text}\\{requested_name}" for text in above) or (f"\\{requested_name}",))
 
 
-def _of_path(path: Path, texts: tuple[str, ...]) -> Known:
-    if path.is_whole:
-        return Known(texts, "whole", path.gap)
-    return Known(texts, "end", path.gap) if texts else Known((), "nothing", path.gap)
+def _of_key(key: KeyName, texts: tuple[str, ...]) -> Known:
+    if key.is_whole:
+        return Known(texts, "whole", key.gap)
+    return Known(texts, "end", key.gap) if texts else Known((), "nothing", key.gap)
 
 
 def event_types(operation: str) -> Known:
@@ -354,27 +253,6 @@ def user_of(user: str | None) -> Known:
         account = _ACCOUNTS.get(user.upper())
         return Known((account,)) if account else Known((), "nothing", "name of the user")
     return Known((user,))
-
-
-def column_of(
-    values: Sequence[Hashable], make: Callable[[Any], Known], *, is_spelled: bool = True
-) -> FieldColumn:
-    """Return the column of some events.
-
-    Args:
-        values: of each event what its field depends on.
-        make: says what is known by it; called once for each distinct value.
-        is_spelled: as of `FieldColumn`.
-    """
-    places: dict[Hashable, int] = {}
-    known: dict[Known, int] = {}
-    codes = np.empty(len(values), np.int32)
-    for row, value in enumerate(values):
-        code = places.get(value)
-        if code is None:
-            code = places[value] = known.setdefault(make(value), len(known))
-        codes[row] = code
-    return FieldColumn(codes, list(known), is_spelled=is_spelled)
 
 
 _NUL = "<U+0000>"

@@ -1,13 +1,11 @@
-r"""Tests of one text that Sigma rules make: strings with wildcards, regular expressions, numbers, null, networks.
+r"""Strings with wildcards and regular expressions as tests of one text.
 
-Each answers yes, no, or cannot tell, about a text that is known, or of which only the beginning or the end is known. Texts
-compare by the registry's own upper case (`tracer.registry.text.fold_name`), unless a rule asks for the case (`cased`, `re`).
+Texts compare by the registry's own upper case (`tracer.registry.text.fold_name`), unless a rule asks for the case (`cased`,
+`re`). No pattern and no text makes a test slow: wildcards are an automaton's, expressions RE2's.
 """
 
-import ipaddress
-import operator
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -17,70 +15,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from analysis.rules.sigma_tests import MAYBE, NO, YES, Test
 from tracer.registry.text import escape_name, fold_name
 
-__all__ = [
-    "MAYBE",
-    "NO",
-    "YES",
-    "AnyPattern",
-    "Comparison",
-    "IsNull",
-    "Network",
-    "Number",
-    "Pattern",
-    "Regex",
-    "Test",
-    "Trits",
-    "number_of",
-]
-
-NO, MAYBE, YES = (
-    0,
-    1,
-    2,
-)  # Kleene's values: `and` is the least of some, `or` the greatest, `not` is 2 minus it
-Trits = NDArray[np.uint8]
+__all__ = ["AnyPattern", "Pattern", "Regex"]
 
 _LONG = 1_000  # letters of a pattern that RE2, whose memory for one is limited, is not asked about
 _MANY = 200  # patterns that it is asked about at once
-_DATA = re.compile(r"(?:DWORD \(0x([0-9a-f]{8})\)|QWORD \(0x([0-9a-f]{8})-0x([0-9a-f]{8})\))", re.IGNORECASE)
-
-
-class Test:
-    """One test of a text.
-
-    Attributes:
-        is_folded: whether texts are handed over in upper case.
-    """
-
-    is_folded = True
-
-    def matches(self, text: str) -> bool:
-        """Tell whether a known text passes."""
-        raise NotImplementedError
-
-    def matches_all(self, texts: pa.Array) -> NDArray[np.bool_]:
-        """Tell of each of many texts whether it passes."""
-        return np.fromiter(map(self.matches, texts.to_pylist()), bool, len(texts))
-
-    def of_end(self, end: str) -> int:
-        """Return the verdict on a text that is longer than its known end."""
-        del end
-        return MAYBE
-
-    def of_beginning(self, beginning: str) -> int:
-        """Return the verdict on a text that is longer than its known beginning."""
-        del beginning
-        return MAYBE
-
-    def of_absent(self) -> int:
-        """Return the verdict on a field that such events do not have."""
-        return NO
-
-    def of_unknown(self) -> int:
-        """Return the verdict on a field of which nothing is known."""
-        return MAYBE
 
 
 @dataclass(frozen=True)
@@ -291,95 +232,9 @@ class Regex(Test):
         return pc.match_substring_regex(texts, self.text).to_numpy(zero_copy_only=False)
 
 
-@dataclass(frozen=True)
-class Number(Test):
-    """A number: the text must be its digits, as Sigma's value ``Details: 0`` means the text 0."""
-
-    number: float
-
-    def matches(self, text: str) -> bool:
-        """Tell whether a known text passes."""
-        return text == str(self.number)
-
-
-@dataclass(frozen=True)
-class Comparison(Test):
-    """A comparison with a number (``lt``, ``lte``, ``gt``, ``gte``); a text that is no number passes none.
-
-    Attributes:
-        sign: one of ``< <= > >=``.
-        number: what the text's number is compared with.
-    """
-
-    sign: str
-    number: float
-
-    def matches(self, text: str) -> bool:
-        """Tell whether a known text passes."""
-        found = number_of(text)
-        return found is not None and _SIGNS[self.sign](found, self.number)
-
-
-@dataclass(frozen=True)
-class IsNull(Test):
-    """Whether a record has no such field (null, ``exists: false``).
-
-    Attributes:
-        expects: whether its absence passes; False: its presence.
-    """
-
-    expects: bool
-
-    def matches(self, text: str) -> bool:
-        """Tell whether a known text passes."""
-        del text
-        return not self.expects
-
-    def of_end(self, end: str) -> int:
-        """Return the verdict on a text that is longer than its known end."""
-        del end
-        return NO if self.expects else YES
-
-    def of_beginning(self, beginning: str) -> int:
-        """Return the verdict on a text that is longer than its known beginning."""
-        return self.of_end(beginning)
-
-    def of_absent(self) -> int:
-        """Return the verdict on a field that such events do not have."""
-        return YES if self.expects else NO
-
-
-@dataclass(frozen=True)
-class Network(Test):
-    """Whether the text is an address inside a network (``cidr``)."""
-
-    network: ipaddress.IPv4Network | ipaddress.IPv6Network
-
-    def matches(self, text: str) -> bool:
-        """Tell whether a known text passes."""
-        try:
-            return ipaddress.ip_address(text.strip()) in self.network
-        except ValueError:
-            return False
-
-
 def _searched(texts: pa.Array, expressions: Sequence[str]) -> NDArray[np.bool_]:
     """Return which texts hold what one of some expressions finds."""
     return pc.match_substring_regex(texts, f"(?s){'|'.join(expressions)}").to_numpy(zero_copy_only=False)
-
-
-def number_of(text: str) -> float | None:
-    """Return the number that a text shows, also as Sysmon shows a REG_DWORD or REG_QWORD; None where it is none.
-
-    >>> number_of("12"), number_of("DWORD (0x00000010)"), number_of("twelve")
-    (12.0, 16, None)
-    """
-    if found := _DATA.fullmatch(text):
-        return int(found[1] or found[2] + found[3], 16)
-    try:
-        return float(text) if text.isascii() and text[:1] in set("-+.0123456789") else None
-    except ValueError:
-        return None
 
 
 def _shape_of(tokens: tuple[str | None, ...]) -> tuple[str, str]:
@@ -390,11 +245,3 @@ def _shape_of(tokens: tuple[str | None, ...]) -> tuple[str, str]:
         return "wildcards", ""
     kind = ("contains" if last else "endswith") if first else ("startswith" if last else "equals")
     return kind, "".join(token for token in inner if token)
-
-
-_SIGNS: dict[str, Callable[[float, float], bool]] = {
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-}

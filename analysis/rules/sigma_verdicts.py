@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from analysis.rules.sigma_conditions import AllOf, AnyOf, FieldTest, Node, Not, SameField, Unsupported
 from analysis.rules.sigma_events import Writes
 from analysis.rules.sigma_fields import Known
-from analysis.rules.sigma_patterns import MAYBE, NO, YES, Trits
 from analysis.rules.sigma_rules import Rule
+from analysis.rules.sigma_tests import MAYBE, NO, YES, Trits
 from tracer.registry.text import fold_name
 
 __all__ = ["Verdict", "judge"]
