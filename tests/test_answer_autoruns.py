@@ -368,6 +368,14 @@ def test_hostile_names_and_data_change_nothing(tmp_path):
     assert len(asked(tmp_path, events)) == len(HOSTILE) + 2
 
 
+def test_thousands_of_touches_without_a_clsid_are_told(tmp_path):
+    found = asked(
+        tmp_path, [event("SetValueKey", RUN, f"v{number}", **sz("a.exe")) for number in range(5_001)]
+    )
+    assert len(found) == 5_001
+    assert {row["program"] for row in found} == {"a.exe"}
+
+
 def test_sysmon_says_not_whether_a_key_was_made(tmp_path):
     key = r"HKLM\System\CurrentControlSet\Control\MiniNt"
     lines = [

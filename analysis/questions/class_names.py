@@ -113,8 +113,9 @@ def _of_data(kinds: "pa.Array", data: "pa.Array", meanings: "pa.Array") -> dict[
         import pyarrow.compute as pc
 
         fits = pc.is_in(pc.binary_length(data), pc.cast(CLSID_SIZES, pc.binary_length(data).type))
-        places = pc.indices_nonzero(pc.fill_null(fits, False)).to_pylist()
-        kinds, data, meanings = (column.take(places) for column in (kinds, data, meanings))
+        some = pc.indices_nonzero(pc.fill_null(fits, False))
+        kinds, data, meanings = (column.take(some) for column in (kinds, data, meanings))
+        places = some.to_pylist()
     rows = zip(places, *(column.to_pylist() for column in (kinds, data, meanings)), strict=True)
     classes = (
         (row, class_of_meaning(said) if said else class_of_text(kind, some)) for row, kind, some, said in rows

@@ -8,6 +8,7 @@ two ways the shorter program that ends like one is taken. What is not known stay
 import ntpath
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 __all__ = ["FOLDERS", "HOSTS", "Command", "take_apart", "take_apart_list"]
 
@@ -117,6 +118,7 @@ class Command:
 _UNKNOWN = Command(None, None)
 
 
+@lru_cache(4096)  # the same commands are written again and again
 def take_apart(text: str | None, *, is_library: bool = False) -> Command:
     r"""Return the parts of a command line, or of the path of a library.
 
