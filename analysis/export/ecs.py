@@ -70,14 +70,12 @@ def _outcome(_: str, __: int | None, status: int | None) -> str:
     return quoted("unknown" if status is None else "failure" if is_failure(status) else "success")
 
 
-def _hive(key: str | None, _: str | None) -> str | None:
-    root = (key or "").partition("\\")[0]
+def _hive(key: str) -> str | None:
+    root = key.partition("\\")[0]
     return quoted(root) if root in _ROOTS else None
 
 
-def _below(key: str | None, _: str | None) -> str | None:
-    if key is None:
-        return None
+def _below(key: str) -> str | None:
     root, separator, rest = key.partition("\\")
     if root not in _ROOTS:
         return quoted(key)
@@ -167,8 +165,8 @@ SHAPE: Shape = {
         "sequence": number("sequence"),
     },
     "registry": {
-        "hive": told(_NAMES, _hive, "HKLM, HKU, ..."),
-        "key": told(_NAMES, _below, "below the hive"),
+        "hive": told("display_key", _hive, "HKLM, HKU, ..."),
+        "key": told("display_key", _below, "below the hive"),
         "value": told(
             _NAMES,
             lambda _, value: None if value is None else quoted(value),

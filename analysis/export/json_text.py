@@ -6,7 +6,7 @@ texts were made. NULL in a piece of values leaves the member out: NULL is never 
 
 import json
 from collections.abc import Mapping
-from functools import reduce
+from functools import lru_cache, reduce
 from json.encoder import encode_basestring, encode_basestring_ascii
 from typing import Any
 
@@ -17,6 +17,8 @@ from tracer.registry.safe_text import is_visible
 
 __all__ = ["Piece", "braced", "decoded", "fixed", "inner", "member", "members", "quoted"]
 
+_SHORT = 200  # letters of a text that is worth remembering
+_REMEMBERED = 50_000
 Piece = Any  # str, pa.Array of text, or pa.DictionaryArray of text
 
 
@@ -26,7 +28,14 @@ def quoted(text: str) -> str:
     >>> quoted('a"b'), quoted("a\x1b")
     ('"a\\"b"', '"a\\u001b"')
     """
+    return _short(text) if len(text) <= _SHORT else _quoted(text)
+
+
+def _quoted(text: str) -> str:
     return encode_basestring(text) if is_visible(text) else encode_basestring_ascii(text)
+
+
+_short = lru_cache(_REMEMBERED)(_quoted)  # names come again in every batch
 
 
 def inner(text: str) -> str:

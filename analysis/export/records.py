@@ -22,6 +22,9 @@ __all__ = ["Export", "Exported", "Options", "Records", "utc_ns"]
 
 _BATCH_ROWS = 32_768
 _BATCH_BYTES = 32 << 20  # a batch with longer data is halved
+# Columns of a timeline that no format has, or that stand in the processes once for each.
+_OTHERS = ("notify_class", "phase", "process", "pid", "user", "command_line", "entry_count", "previous_meaning", "cpu",
+           "source_id", "record_offset")  # fmt: skip
 _UNNAMED = ("none", "partial")
 
 
@@ -102,7 +105,8 @@ class Records:
         self.is_dataset = LABELS[0] in context.event_columns
         self.host = None if self.is_dataset else host_of(context.manifest)
         self.processes = Processes(context.engine.fetch(context.relation("processes")))
-        self._query = timeline.query(context, filters, limit=limit)
+        columns = [name for name in timeline.timeline_columns(context) if name not in _OTHERS]
+        self._query = timeline.query(context, filters, columns=columns, limit=limit)
 
     def notices(self) -> Iterator[Notice]:
         """Yield what is said of the rows, and count it."""

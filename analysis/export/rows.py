@@ -49,7 +49,7 @@ class Rows:
     """A batch of a timeline, in order.
 
     Attributes:
-        batch: the rows, with the columns of a timeline and `host` and `capture`.
+        batch: the rows, with the columns of a timeline that exports need, and `host` and `capture`.
     """
 
     def __init__(self, batch: pa.RecordBatch, processes: Processes) -> None:
