@@ -10,8 +10,10 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from export_rows import rows_of, without_nulls, write_export_capture
+from hand_capture import event, write_events
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -214,6 +216,7 @@ def test_files_are_whole_compressed_and_the_same_again(capture: Path, tmp_path: 
         ("ocsf", "a.json", {"index": "x"}, "ocsf has no index; ecs and splunk have one"),
         ("ecs", "a.json", {"sourcetype": "x"}, "ecs has no sourcetype; splunk has one"),
         ("ecs", "a.json", {"operation": "nonsense"}, "nonsense"),
+        ("ecs", "a.json", {"where": "CAST(value_name AS INTEGER) > 1"}, "Could not convert string"),
     ],
 )
 def test_a_mistake_is_one_sentence_and_leaves_no_file(
@@ -274,6 +277,23 @@ def test_an_exact_content_gives_its_bytes_back(kind: int | None, data: bytes, mi
     elif content.is_exact and content.strings is not None:
         ends = [unescape_name(text) + "\0" for text in content.strings] + ["\0"] * content.is_list
         assert "".join(ends).encode("utf-16-le", "surrogatepass") == data
+
+
+def test_a_damaged_clock_breaks_no_line(tmp_path: Path) -> None:
+    far = 266_000_000_000_000_000  # microseconds: in the year 10399
+    capture = write_events(tmp_path / "a.regtrace", [event("QueryKey", "HKLM\\SOFTWARE", at_us=0)])
+    file = capture / "events" / "part-00000.parquet"
+    table = pq.read_table(file)
+    late = pa.array([far], pa.timestamp("us", "UTC"))
+    pq.write_table(table.set_column(table.schema.names.index("time"), "time", late), file)
+    with open_capture(capture) as opened:
+        opened.export(tmp_path / "a.csv", to="l2tcsv")
+        opened.export(tmp_path / "a.jsonl", to="timesketch")
+    cells = list(csv.DictReader((tmp_path / "a.csv").read_text().splitlines()))[-1]
+    assert (cells["date"], cells["time"]) == ("03/16/10399", "16:53:20")
+    assert json.loads((tmp_path / "a.jsonl").read_text().splitlines()[-1])["datetime"].startswith(
+        "10399-03-16T16:53:20"
+    )
 
 
 def test_long_batches_are_halved() -> None:

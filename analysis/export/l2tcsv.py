@@ -100,9 +100,11 @@ class L2tCsv:
 
 def _cells(rows: Rows) -> Iterator[pa.Array]:
     length = len(rows)
-    days = rows["time"].cast(pa.timestamp("us")).cast(pa.date32())
-    yield decoded(_told_days(days))
-    yield pc.utf8_slice_codeunits(rows.iso_times(""), 11, 19)
+    times = rows.iso_times(
+        ""
+    )  # of a damaged clock, a year may have five digits: the time counts from the end
+    yield decoded(_told_days(pc.utf8_slice_codeunits(times, 0, -16)))
+    yield pc.utf8_slice_codeunits(times, -15, -7)
     yield _same("UTC", length)
     yield decoded(rows.told(("operation", "disposition"), macb))
     yield _same("REG", length)
@@ -122,8 +124,15 @@ def _cells(rows: Rows) -> Iterator[pa.Array]:
 
 def _told_days(days: pa.Array) -> pa.DictionaryArray:
     coded = days.dictionary_encode()
-    shown = [f"{day.month:02}/{day.day:02}/{day.year:04}" for day in coded.dictionary.to_pylist()]
-    return pa.DictionaryArray.from_arrays(coded.indices, pa.array(shown, pa.string()))
+    return pa.DictionaryArray.from_arrays(
+        coded.indices, pa.array(map(_day, coded.dictionary.to_pylist()), pa.string())
+    )
+
+
+def _day(iso: str) -> str:
+    """Return an ISO 8601 date as MM/DD/YYYY."""
+    year, month, day = iso.rsplit("-", 2)
+    return f"{month}/{day}/{year}"
 
 
 def _same(text: str, length: int) -> pa.Array:
@@ -170,10 +179,9 @@ def _labelled(label: str, numbers: pa.Array) -> pa.Array:
 def _notice_line(notice: Notice) -> bytes:
     moment = utc_ns(notice.time_ns)
     day, clock = moment.split("T")
-    year, month, date = day.split("-")
     known = {"from_ns": notice.start_ns, "to_ns": notice.end_ns, "count": notice.count}
     extra = "; ".join(f"{name}: {value}" for name, value in known.items() if value is not None) or _UNKNOWN
-    cells = (f"{month}/{date}/{year}", clock[:8], "UTC", "....", "REG", "Registry trace", NOTICES[notice.kind], _UNKNOWN,
+    cells = (_day(day), clock[:8], "UTC", "....", "REG", "Registry trace", NOTICES[notice.kind], _UNKNOWN,
              notice.host or _UNKNOWN, NOTICES[notice.kind], notice.sentence, "2", notice.capture or _UNKNOWN, _UNKNOWN,
              "notice", "regtrace", extra)  # fmt: skip
     line = io.StringIO()

@@ -13,6 +13,7 @@ from analysis.engine.connection import engine_errors
 from analysis.export.notices import Notice, find_notices
 from analysis.export.rows import Processes, Rows
 from analysis.questions import timeline
+from tracer.errors import RegtraceError, UsageError
 
 if TYPE_CHECKING:
     from analysis.filters import Filters
@@ -117,7 +118,7 @@ class Records:
     def batches(self) -> Iterator[Rows]:
         """Yield the rows in order, a batch at a time, and count them."""
         with engine_errors():
-            for batch in self._query.reader(_BATCH_ROWS):
+            for batch in _read(self._query.reader(_BATCH_ROWS)):
                 for part in _small(batch):
                     rows = Rows(self._labelled(part), self.processes)
                     self.tally.rows += len(rows)
@@ -131,6 +132,16 @@ class Records:
         labels = (self.host, self.context.path.name)
         columns = [_same(label, batch.num_rows) for label in labels]
         return pa.RecordBatch.from_arrays([*columns, *batch.columns], names=[*LABELS, *batch.schema.names])
+
+
+def _read(reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
+    """Yield the batches of a stream; what the engine says while it is read becomes an error of ours."""
+    try:
+        yield from reader
+    except pa.ArrowException as error:
+        text = str(error).strip().partition("\n")[0]
+        kind = UsageError if "Conversion" in text or "Invalid" in text else RegtraceError
+        raise kind(f"the query cannot be run: {text}") from error
 
 
 def utc_ns(time_ns: int) -> str:
