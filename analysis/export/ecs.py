@@ -155,7 +155,9 @@ SHAPE: Shape = {
             lambda *row: f'["{found}"]' if (found := event_type(*row)) else None,
             "creation, change, deletion or access",
         ),
-        "action": told(_RESULT, lambda operation, *_: quoted(operation)),
+        "action": made_of(
+            "`operation`", lambda rows: rows.told(_RESULT, lambda operation, *_: quoted(operation))
+        ),
         "outcome": told(_RESULT, _outcome, "success, failure, or unknown"),
         "code": told("event_id", lambda code: f'"{code}"'),
         "provider": text("source"),

@@ -29,7 +29,7 @@ from analysis.export.ocsf_words import (
 from analysis.export.people import user_parts
 from analysis.export.records import Records
 from analysis.export.rows import Rows, text_bytes
-from analysis.export.shape import Shape, constant, document, made_of, number, of_process, text, told
+from analysis.export.shape import Field, Shape, constant, document, made_of, number, of_process, text, told
 from tracer.registry.ntstatus import status_name
 from tracer.registry.values import type_name
 from tracer.schema import FLAGS
@@ -52,9 +52,13 @@ _TRUNCATED = FLAGS["data_truncated"] | FLAGS["previous_truncated"]
 _MOST_LONG = 2**63 - 1
 
 
-def _class(which: int) -> Callable[..., str | None]:
-    """Return a function that makes one member of the class and the activity of an operation."""
-    return lambda *row: class_words(row[0], *activity(*row))[which]
+def _of_class(which: int, meaning: str) -> Field:
+    """Return the field that is one word of the class and the activity of an operation (`class_words`)."""
+
+    def make(*row: Any) -> str:  # noqa: ANN401  (the columns of _CLASS)
+        return class_words(row[0], *activity(*row))[which]
+
+    return made_of(meaning, lambda rows: rows.told(_CLASS, make))
 
 
 def _data(name: str) -> Callable[[Content], str | None]:
@@ -176,13 +180,15 @@ ACTOR: Shape = {
     },
 }
 SHAPE: Shape = {
-    "class_uid": told(_CLASS, _class(0), "201002 where a value is named, else 201001; 0 without a key"),
-    "class_name": told(_CLASS, _class(1)),
-    "category_uid": told(_CLASS, _class(2)),
-    "category_name": told(_CLASS, _class(3)),
-    "activity_id": told(_CLASS, _class(4), "see the table of activities"),
-    "activity_name": told(_CLASS, _class(5)),
-    "type_uid": told(_CLASS, _class(6), "class_uid × 100 + activity_id"),
+    "class_uid": _of_class(
+        0, "201002 where the operation is of a value that is named, else 201001; 0 without a key"
+    ),
+    "class_name": _of_class(1, "its caption"),
+    "category_uid": _of_class(2, "1; of a Base Event 0"),
+    "category_name": _of_class(3, "its caption"),
+    "activity_id": _of_class(4, "the operation; see the table of activities"),
+    "activity_name": _of_class(5, "its caption; of 99 the name of the operation"),
+    "type_uid": _of_class(6, "class_uid × 100 + activity_id"),
     "severity_id": constant(1),
     "severity": constant("Informational"),
     "time": made_of(
