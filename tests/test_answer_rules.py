@@ -264,6 +264,7 @@ def test_a_hit_tells_the_data_before_the_parent_and_who_opened_the_handle(tmp_pa
         rows = capture.rules(rules)
     hits = rows[rows["section"] == "hit"].set_index("sequence")
     assert list(hits["before"].fillna("?")) == ["?", "1", "7"]
+    assert list(hits["before_type"].fillna("?")) == ["?", "REG_DWORD", "REG_DWORD"]
     assert list(hits["before_from"].fillna("?")) == ["?", "write", "event"]
     assert (hits.at[1, "parent"], hits.at[1, "command_line"], hits.at[1, "opened_by"]) == (
         "other.exe",

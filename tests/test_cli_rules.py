@@ -6,14 +6,17 @@ import json
 import sys
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hand_capture import event, write_events
 from sigma_files import as_rule, write_rule
 from test_cli_verbs import as_on_a_terminal, invoke, plain
 
+import regtrace as rt
 from analysis.questions.rules import RULES
 from cli.exits import Exit
+from cli.tables.rules import rules_lines
 from tracer.registry.text import encode_name
 
 RUN = r"HKLM\SOFTWARE\Vendor\Run"
@@ -83,6 +86,17 @@ def test_the_rows_are_the_same_in_every_format(folder: Path, tmp_path: Path):
     file = tmp_path / "rows.parquet"
     assert invoke(*asked(folder, "-o", str(file))).exit_code == Exit.FINDINGS
     assert pq.read_table(file)["section"].to_pylist() == [row["section"] for row in rows]
+
+
+def test_a_hit_names_who_started_the_process_and_who_opened_the_handle(folder: Path):
+    with rt.open(folder / "c.regtrace") as capture:
+        rows = capture.queries.rules(folder / "rules", level="critical").to_arrow()
+    more = {"parent": "sh.exe", "parent_pid": 7, "user": "PC\\me", "opened_by": "other.exe", "opened_by_pid": 9, "before": "10", "before_type": "REG_DWORD", "before_from": "event", "details": "DWORD (0x0000000b)"}  # fmt: skip
+    told = [row | more if row["section"] == "hit" else row for row in rows.to_pylist()]
+    lines = list(rules_lines(pa.Table.from_pylist(told, schema=rows.schema)))
+    assert any(line.endswith("a\\u{1B}.exe (100), started by sh.exe (7), PC\\me") for line in lines)
+    assert "    10 (0xA) -> 11 (0xB)" in lines
+    assert "    through a handle that other.exe (9) opened" in lines
 
 
 def test_what_it_returns_and_how_it_fails(folder: Path, monkeypatch: pytest.MonkeyPatch):

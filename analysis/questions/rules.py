@@ -23,7 +23,7 @@ from analysis.rules.sigma_levels import LEVELS
 from analysis.rules.sigma_rules import Rule, Rules, load_rules
 from analysis.rules.sigma_verdicts import Verdict, judge
 from tracer.errors import UsageError
-from tracer.registry.values import decode_value
+from tracer.registry.values import decode_value, type_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,13 +34,14 @@ __all__ = ["RULES", "RulesQuery", "query"]
 RULES = {
     "section": "string", "level": "string", "title": "string", "rule_id": "string", "techniques": "string", "time": "timestamp[us, tz=UTC]",
     "operation": "string", "done": "bool", "status_name": "string", "display_key": "string", "value_name": "string", "details": "string",
-    "before": "string", "before_from": "string", "process": "string", "pid": "uint32", "user": "string", "image_path": "string",
+    "before": "string", "before_type": "string", "before_from": "string", "process": "string", "pid": "uint32", "user": "string", "image_path": "string",
     "command_line": "string", "parent": "string", "parent_pid": "uint32", "opened_by": "string", "opened_by_pid": "uint32",
     "gap": "string", "advice": "string", "events": "int64", "rules": "int64", "author": "string", "path": "string",
     "sequence": "int64", "opened_sequence": "int64", "key_id": "int64", "process_id": "int64", "handle_id": "int64",
 }  # fmt: skip
 _MOST_EVENTS = 1_000_000  # of a section; each row of it has all that leads on
 _MOST_KEYS = 2_000  # keys of hits of which the data before are looked for
+_BEFORE = ("before", "before_type", "before_from")
 _EVENT = (
     "sequence", "time", "operation", "status", "status_name", "display_key", "value_name", "process", "pid", "user",
     "command_line", "key_id", "process_id", "handle_id", "previous_type", "previous_size", "previous_data",
@@ -72,7 +73,7 @@ class RulesQuery(ArrowSource):
         """Return the rows of all sections, one after the other; the columns RULES.
 
         * hit: an event that a rule matches: the rule; when, what was done, details (the data as Sysmon shows them), before (the
-          data before, as `history` tells them) and before_from; who, with the parent, and opened_by: the process that opened
+          data before, as `history` tells them), before_type (REG_SZ and so on) and before_from; who, with the parent, and opened_by: the process that opened
           the handle; done is False for an attempt that failed;
         * event: the same of an event of which cannot be told whether the rule matches; `gap` says what is not known;
         * unknown: per rule that cannot be told of some events, and per gap: how many `events` these are;
@@ -200,13 +201,13 @@ class RulesQuery(ArrowSource):
         )  # fmt: skip
         facts = engine.fetch(relation)
         before = self._before(facts) if with_before else {}
-        found = [before.get(sequence, (None, None)) for sequence in facts["sequence"].to_pylist()]
-        for place, name in enumerate(("before", "before_from")):
+        found = [before.get(sequence, (None,) * len(_BEFORE)) for sequence in facts["sequence"].to_pylist()]
+        for place, name in enumerate(_BEFORE):
             facts = facts.append_column(name, pa.array([one[place] for one in found], pa.string()))
         return facts
 
-    def _before(self, facts: pa.Table) -> dict[int, tuple[str | None, str | None]]:
-        """Return what values held before some events, as text, and how that is known, by sequence.
+    def _before(self, facts: pa.Table) -> dict[int, tuple[str | None, ...]]:
+        """Return what values held before some events, as text, of which type, and how that is known, by sequence.
 
         Of several captures only what the events themselves recorded: a history of each would take longer than the rules.
         """
@@ -221,9 +222,10 @@ class RulesQuery(ArrowSource):
                 "previous_data",
             ]
         ).to_pylist()
-        recorded: dict[int, tuple[str | None, str | None]] = {
+        recorded: dict[int, tuple[str | None, ...]] = {
             row["sequence"]: (
                 decode_value(row["previous_type"], row["previous_data"], row["previous_size"]),
+                None if row["previous_type"] is None else type_name(row["previous_type"]),
                 "event",
             )
             for row in rows
@@ -243,12 +245,11 @@ class RulesQuery(ArrowSource):
         # A path is looked up sooner than an id; a key below an unnamed object has no other name than its id.
         names = [f"#{key_id}" if not path or path.startswith("<") else literal(path) for key_id, path in keys]
         found = history.query(self.context, Filters(key=names)).to_arrow()
-        columns = (found[name].to_pylist() for name in ("sequence", "old_text", "old_from"))
-        return recorded | {
-            sequence: (text, source)
-            for sequence, text, source in zip(*columns, strict=True)
-            if sequence in asked
-        }
+        sequences, *told = (
+            found[name].to_pylist() for name in ("sequence", "old_text", "old_type_name", "old_from")
+        )
+        by_sequence = zip(sequences, zip(*told, strict=True), strict=True)
+        return recorded | {sequence: said for sequence, said in by_sequence if sequence in asked}
 
 
 def query(

@@ -20,6 +20,7 @@ from tracer.registry.quoting import quote_text
 __all__ = ["rules_lines"]
 
 _NUMBER = re.compile(r"(?:DWORD \(0x([0-9a-f]{8})\)|QWORD \(0x([0-9a-f]{8})-0x([0-9a-f]{8})\))")
+_NUMBERS = ("REG_DWORD", "REG_QWORD")
 _FEW = 5  # events of a rule on a terminal
 _FEW_RULES = 15  # rules that cannot be told, or read, on a terminal
 _NO_LEVEL = "no level"
@@ -180,11 +181,11 @@ class _Page:
             yield self.title(f"  {line}", "dim")
 
     def _event(self, row: dict[str, Any], time: str, process: str, value: str, host: str) -> Iterator[str]:
-        who = process + (f", {row['user']}" if row["user"] else "")
+        who = process
         if row["parent"] or row["parent_pid"] is not None:
-            who += f", started by {row['parent'] or '?'}" + (
-                "" if row["parent_pid"] is None else f" ({row['parent_pid']})"
-            )
+            pid = "" if row["parent_pid"] is None else f" ({row['parent_pid']})"
+            who += f", started by {row['parent'] or '?'}{pid}"
+        who += f", {row['user']}" if row["user"] else ""
         done = "" if row["done"] is not False else f"  failed: {row['status_name']}"
         yield self._fitted("  " + "  ".join(filter(None, (time, host, who))) + done)
         yield self._placed(row["display_key"] or "(no name)", value)
@@ -238,6 +239,11 @@ def _done(row: dict[str, Any]) -> str:
 
 
 def _before(row: dict[str, Any]) -> str:
+    """Return the data before; "" where nobody knows them."""
+    text = row["before"]
     if row["before_from"] == "absent":
         return "absent"
-    return "" if row["before"] is None else quote_text(row["before"])
+    if text is None:
+        return ""
+    is_number = row["before_type"] in _NUMBERS and text.isdigit()
+    return f"{text} (0x{int(text):X})" if is_number else quote_text(text)
