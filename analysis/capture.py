@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from analysis.questions.rules import RulesQuery
     from analysis.questions.slow import SlowQuery
     from analysis.questions.triage import TriageQuery
+    from analysis.questions.why import WhyQuery
     from analysis.regfile.files import RegFiles
     from analysis.report.report import Report
 
@@ -67,6 +68,7 @@ if TYPE_CHECKING:
         | RulesQuery
         | SlowQuery
         | TriageQuery
+        | WhyQuery
     )
 
 __all__ = ["Capture", "Dataset", "Questions"]
@@ -713,6 +715,43 @@ class Questions(Generic[_Answer]):
         """
         asked = self._asked(key=key, value=value, **filters)
         return self._answer(who.query(self._context, asked, each=each, limit=limit))
+
+    def why(
+        self,
+        key: Words = None,
+        value: str | None = None,
+        *,
+        at: str | datetime | None = None,
+        user: str | None = None,
+        depth: int = 3,
+        within_s: float = 5.0,
+        most: int = 5,
+    ) -> _Answer:
+        r"""Return why a value was written: its last write or delete, who did it, what led to it, and what came of it.
+
+            capture.why(r"HKLM\SOFTWARE\Vendor", "Version")
+
+        One row a link; `of` is the row that it hangs on. The columns are those of `analysis.questions.why.WhyQuery`:
+        the process and its parents; what the thread read before, who had written that, and so on; who read the value
+        before the next write, what they wrote next, and so on. Each link has its rules, their weight and its evidence,
+        which is no proof (docs/causes.md).
+
+        Args:
+            key: the key.
+            value: the value; "" is the default value.
+            at: the last write by this time (`analysis.times.parse_time`); None: of all.
+            user: whose HKCU or HKCR is meant.
+            depth: how many writes away the chain goes, 0 to 20.
+            within_s: how far a read may be before a write, and a write after a read; seconds.
+            most: links of one kind at one operation, the heaviest, 1 to 50.
+
+        Raises:
+            UsageError: key and value are missing, or a word or number cannot be understood.
+        """
+        from analysis.questions import why
+
+        asked = self._asked(key=key, value=value, end=at, user=user)
+        return self._answer(why.query(self._context, asked, depth=depth, within_s=within_s, most=most))
 
     @shows_filters
     def diff(

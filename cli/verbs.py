@@ -25,6 +25,7 @@ GROUPS = {
     "Ask what happened": {
         "timeline": "Print what happened to keys and values, oldest first.",
         "history": "Print each write and delete of values, with old and new data.",
+        "why": "Print what led to a write, and what came of it, link by link.",
         "state": "Print what was known of keys and values at a time.",
         "changes": "Print the net changes, and write .reg files that undo them.",
         "who": "Print which processes wrote, read, opened or missed a key.",

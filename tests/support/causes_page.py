@@ -1,0 +1,101 @@
+"""The session and the tables in docs/causes.md: `python tests/support/causes_page.py` writes them anew, tests compare."""
+
+import importlib
+import os
+import re
+import select
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "docs" / "causes.md"
+sys.path.insert(0, str(ROOT))
+
+from analysis.causes.rules import RULES  # noqa: E402
+
+COLUMNS = 80
+SESSIONS: dict[str, tuple[str, ...]] = {
+    "why": (
+        "regtrace simulate -o persistence.etl --scenario persistence --events 500 --seed 3",
+        "regtrace ingest persistence.etl",
+        r"regtrace why persistence.regtrace 'HKLM\SOFTWARE\Microsoft\Windows NT\CurrentVersion\Winlogon' Userinit",
+    ),
+}
+_SHOWN = {"why": 1}  # how many of the last commands of a session the page shows
+_COLOR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+def session(name: str, folder: Path) -> str:
+    """Run the commands of a session on a terminal, in `folder`, and return what the page shows of it."""
+    said = []
+    commands = SESSIONS[name]
+    for place, command in enumerate(commands):
+        lines = _run(command, folder)
+        if place >= len(commands) - _SHOWN[name]:
+            said += [f"$ {command}", *lines]
+    return "\n".join(said).rstrip()
+
+
+def _run(command: str, folder: Path) -> list[str]:
+    pty: Any = importlib.import_module("pty")  # Windows has none
+    fcntl: Any = importlib.import_module("fcntl")
+    termios: Any = importlib.import_module("termios")
+
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(
+        theirs, termios.TIOCSWINSZ, (500).to_bytes(2, "little") + COLUMNS.to_bytes(2, "little") + bytes(4)
+    )
+    settings = dict(os.environ) | {
+        "TERM": "xterm", "COLUMNS": str(COLUMNS), "LINES": "500", "PYTHONPATH": str(ROOT), "NO_COLOR": "1", "PAGER": "cat",
+    }  # fmt: skip
+    rest = command.removeprefix("regtrace ")
+    child = subprocess.Popen(
+        f"{sys.executable} -m cli.app {rest}",
+        shell=True, cwd=folder, env=settings, stdout=theirs, stderr=theirs, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    os.close(theirs)
+    shown = b""
+    while select.select([ours], [], [], 120)[0]:
+        try:
+            block = os.read(ours, 65536)
+        except OSError:  # how Linux says that the other side has closed
+            break
+        if not block:
+            break
+        shown += block
+    os.close(ours)
+    assert child.wait(60) in (0, 3), shown.decode()
+    lines = _COLOR.sub("", shown.decode()).replace("\r\n", "\n").split("\n")
+    return [line.rpartition("\r")[2].rstrip() for line in lines][:-1]
+
+
+def rules() -> str:
+    """Return the table of rules in Markdown."""
+    rows = [f"| {name} | {rule.weight} | {rule.meaning} |" for name, rule in RULES.items()]
+    return "\n".join(["| rule | weight | meaning |", "| --- | ---: | --- |", *rows])
+
+
+def page(text: str, sessions: dict[str, str]) -> str:
+    """Return the page with sessions and tables as they are now."""
+    for name, said in sessions.items():
+        begin = f"<!-- session {name} -->\n"
+        before, _, rest = text.partition(begin)
+        _, _, after = rest.partition("\n<!-- end -->")
+        text = f"{before}{begin}```text\n{said}\n```\n<!-- end -->{after}"
+    return re.sub(r"\| rule \| weight \|.*?\n\n", lambda _: rules() + "\n\n", text, count=1, flags=re.DOTALL)
+
+
+def main() -> None:
+    """Write the page."""
+    made = {}
+    for name in SESSIONS:
+        with tempfile.TemporaryDirectory() as folder:
+            made[name] = session(name, Path(folder))
+    PAGE.write_text(page(PAGE.read_text(encoding="utf-8"), made), encoding="utf-8", newline="\n")
+
+
+if __name__ == "__main__":
+    main()
