@@ -193,8 +193,8 @@ def plain_why(
                     content = plain_content(read, row)
                     nexts.append((row, ["write after read", *([content] if content else [])]))
                 nexts.sort(key=lambda one: (-weigh(one[1]), one[0]["sequence"]))
-                for row, said in nexts[:most]:
-                    links.add(("effect", step + 1, read["sequence"], row["sequence"], ", ".join(said), 1))
+                for row, words in nexts[:most]:
+                    links.add(("effect", step + 1, read["sequence"], row["sequence"], ", ".join(words), 1))
                     if row["sequence"] not in seen:
                         seen.add(row["sequence"])
                         following.append(row)
