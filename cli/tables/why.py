@@ -59,6 +59,8 @@ def why_lines(
     """
     page = _Page(rows, width or _WHOLE, zone, color)
     tops = [place for place, row in enumerate(page.rows) if row["of"] is None]
+    if not tops:
+        return
     for top, end in zip(tops, [*tops[1:], len(page.rows)], strict=True):
         if top:
             yield ""
@@ -71,10 +73,9 @@ def why_lines(
                 yield from page.link(place)
             if not places:
                 yield page.cut(f"  {nothing}")
-    if tops:
-        yield ""
-        for line in textwrap.wrap(f"Note: {NOT_PROOF}.", min(page.width, 100)):
-            yield page.styled(line, "dim")
+    yield ""
+    for line in textwrap.wrap(f"Note: {NOT_PROOF}.", min(page.width, 100)):
+        yield page.styled(line, "dim")
 
 
 _TITLES = {
