@@ -23,7 +23,7 @@ from tracer.simulate import Clock, EtlWriter
 from tracer.sources.machines import Machine, differences, etl_machine
 from tracer.store.manifest import Manifest
 
-MUTATIONS = 7_200  # over all kinds of files
+MUTATIONS = 3_600  # over all kinds of files; of twice as many none found more
 SLOWEST = 10.0  # seconds a damaged file of a few KiB may take before it counts as a hang
 
 

@@ -6,6 +6,8 @@ This is the one place that says so; `regtrace schema` prints it and docs/schema.
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tracer.flags import FLAGS, LOST_KINDS
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -49,18 +51,6 @@ NAME_SOURCES = {
     "partial": "only the last components are known, below an object without a name",
     "none": "nothing names the object; only its address is known",
 }
-
-FLAGS = {
-    "name_ambiguous": 1,  # embedded NULs allow more than one reading
-    "data_truncated": 2,  # fewer bytes were captured than the value, or what was read of a key, holds
-    "previous_truncated": 4,
-    "name_has_nul": 8,  # a name holds a NUL: hidden from Win32 programs
-    "across_loss": 16,  # events were lost between the row and the evidence that names it
-    "after_close": 32,  # the object's close was recorded before this row
-    "layout_prefix": 64,  # an unknown newer version of a known event, read as far as the known layout goes
-    "path_split": 128,  # Procmon writes key and value as one path: where the key ends was inferred
-}
-
 
 # Of operations that are no writes of a value, older captures have a structure and its length in these columns.
 OF_VALUES = ("data_type", "data_size", "data")
@@ -335,7 +325,6 @@ EXTENDED = Table(
     ),
 )
 
-LOST_KINDS = ("events", "buffers", "damage")  # kinds of losses that mean that events are missing
 LOSSES = Table(
     "losses",
     "What is missing from the capture: lost buffers and events, and damage that hid records.",

@@ -9,8 +9,8 @@ from analysis.answers.facts import EVENT_COLUMNS, NEEDED, OF_SUBTREES
 from analysis.answers.stays import ARRIVALS
 from analysis.expressions.folding import folded
 from analysis.expressions.links import link_target, own_paths
+from tracer.flags import FLAGS, LOST_KINDS
 from tracer.registry.ntstatus import NAME_NOT_FOUND, NOT_FAILURES, NOT_SUCCESS, TOO_SHORT
-from tracer.schema import FLAGS, LOST_KINDS
 
 __all__ = [
     "ABSENT_KEY",

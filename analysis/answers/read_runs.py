@@ -8,9 +8,9 @@ from analysis.expressions.folding import folded
 from analysis.expressions.links import link_target, own_paths
 from analysis.expressions.operation_counters import fitting
 from analysis.expressions.time_math import rest
+from tracer.flags import FLAGS
 from tracer.registry.ntstatus import NOT_SUCCESS
 from tracer.registry.operations import GROUPS
-from tracer.schema import FLAGS
 
 __all__ = ["QUESTION", "nameless_changes", "read_runs"]
 

@@ -6,8 +6,8 @@ from ibis.expr.types import BooleanValue, Table
 from analysis.answers.evidence import NAMELESS
 from analysis.expressions.folding import folded
 from analysis.expressions.time_math import rest
+from tracer.flags import FLAGS
 from tracer.registry.ntstatus import NOT_SUCCESS
-from tracer.schema import FLAGS
 
 __all__ = ["HIVES_WITHOUT_KEY", "LOADS", "doubtful_losses", "hives_without_key", "unproved_changes"]
 

@@ -88,6 +88,7 @@ class DatasetContext(QueryContext):
             path.name,
             make,
             directories=[member.path for member in members],
+            events=sum(member.manifest.totals.get("events", 0) for member in members),
             memory_limit=memory_limit,
             threads=threads,
         )

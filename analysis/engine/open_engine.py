@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 __all__ = ["OpenEngine"]
 
+_FEW_EVENTS = 200_000
+
 
 class OpenEngine:
     """One locked connection; the captures of a dataset share it.
@@ -43,16 +45,26 @@ class OpenEngine:
         make: Callable[[duckdb.DuckDBPyConnection], None],
         *,
         directories: Sequence[Path],
+        events: int,
         memory_limit: str,
         threads: int | None,
     ) -> None:
-        """Connect, and let `make` create the tables; the other arguments are those of `connect`.
+        """Connect, and let `make` create the tables.
+
+        Args:
+            name: what it reads, for messages.
+            make: makes the tables.
+            directories: as of `connect`.
+            events: how many events the captures have together.
+            memory_limit: as of `connect`.
+            threads: likewise.
 
         Raises:
             UsageError: the engine refuses the memory limit or the number of threads.
             CaptureError: a table cannot be read.
         """
         self.name = name
+        self._is_small = events < _FEW_EVENTS
         self._connection, spill = connect(
             make, directories=directories, memory_limit=memory_limit, threads=threads
         )
@@ -89,7 +101,7 @@ class OpenEngine:
     def fetch(self, relation: Relation) -> pa.Table:
         """Return the rows of a relation, with the types that it states."""
         with engine_errors():
-            return fetch_rows(self, relation)
+            return fetch_rows(self, relation, few=self._is_small)
 
     def is_empty(self, relation: Relation) -> bool:
         """Tell whether a relation has no row."""

@@ -9,10 +9,13 @@ import re
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import lru_cache
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from analysis.engine.kept_phrases import find_phrase
 from analysis.engine.relation import Columns, Relation, arrow_schema, columns_of, quoted
+
+if TYPE_CHECKING:
+    from ibis.expr.types import Table
 
 __all__ = ["Value", "listeners", "phrase", "say"]
 
@@ -20,7 +23,6 @@ Value = int | str | Sequence[int] | Sequence[str]
 
 _NUMBER = 4_321_987_654_000_000_000  # a number nobody asks for; its middle says which value it stands for
 _STEP = 1_000_000
-_EXCLUDED = re.compile(r"EXCLUDE \(([^)]*)\)")
 # Who wants to hear what had to be phrased, for `tests/support/phrases.py`: function, arguments, SQL and columns.
 listeners: list[Callable[[str, str, tuple[str, Columns]], None]] = []
 _KEPT = 512  # phrases that one program keeps
@@ -94,13 +96,27 @@ def say(
     }  # fmt: skip
     marks = {value: _mark(place, value, kind) for place, (value, kind) in enumerate(kinds)}
     found = build(**unbound, **dict(options), **marks, **dict.fromkeys(without))
-    sql = str(ibis.to_sql(found, dialect="duckdb", pretty=False))
-    return _EXCLUDED.sub(_in_order, sql), columns_of(found.schema().to_pyarrow())
+    sql = str(ibis.to_sql(_selected(found), dialect="duckdb", pretty=False))
+    return sql, columns_of(found.schema().to_pyarrow())
 
 
-def _in_order(found: re.Match[str]) -> str:
-    """Return the names after EXCLUDE sorted: Ibis writes them in the order of a set, which varies."""
-    return f"EXCLUDE ({', '.join(sorted(found[1].split(', ')))})"
+def _selected(table: "Table") -> "Table":
+    """Return the expression with a select of the other columns in place of each `drop`.
+
+    What several parts of a question start from Ibis says once, by a name, where it is a select, a join or the like. What
+    stands under a `drop` it says again in each of them.
+    """
+    from ibis.expr import operations as ops
+
+    def select(node: Any, changed: "dict[str, Any] | None") -> Any:  # noqa: ANN401  (any node of a question)
+        if isinstance(node, ops.DropColumns):
+            rest = [name for name in node.schema if name not in node.columns_to_drop]
+            parent = changed["parent"] if changed else node.parent
+            return ops.Project(parent, {name: ops.Field(parent, name) for name in rest})
+        return node.__recreate__(changed) if changed else node
+
+    selected: Table = table.op().replace(select).to_expr()
+    return selected
 
 
 def _kind(value: Value) -> str:

@@ -5,6 +5,7 @@ written; of a dataset for all captures.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from analysis.engine.connection import answer, engine_errors
@@ -125,8 +126,6 @@ def _of_data(kinds: "pa.Array", data: "pa.Array", meanings: "pa.Array") -> dict[
 
 def _of_keys(paths: "pa.Array", data: "pa.Array") -> dict[int, str]:
     """Return the CLSIDs that are names of keys, by row; of rows without data."""
-    import pyarrow as pa
-
     if not data.null_count:
         return {}
     if len(data) <= _FEW_ROWS:
@@ -135,20 +134,11 @@ def _of_keys(paths: "pa.Array", data: "pa.Array") -> dict[int, str]:
         return {row: clsid for row, clsid in told if clsid is not None}
     import pyarrow.compute as pc
 
-    encoded = paths.combine_chunks() if hasattr(paths, "combine_chunks") else paths
-    encoded = encoded.dictionary_encode()
-    classes = {
-        place: clsid
-        for place, path in enumerate(encoded.dictionary.to_pylist())
-        if (clsid := _class_of_path(path)) is not None
-    }
-    if not classes:
-        return {}
-    indices, is_known = encoded.indices, data.is_valid()
-    places = pc.indices_nonzero(pc.is_in(indices, pa.array(list(classes), indices.type))).to_pylist()
-    indices, is_known = indices.take(places), is_known.take(places)
-    rows = zip(places, indices.to_pylist(), is_known.to_pylist(), strict=True)
-    return {row: classes[place] for row, place, known in rows if not known}
+    fits = pc.and_(data.is_null(), pc.fill_null(pc.ends_with(paths, "}"), False))
+    places = pc.indices_nonzero(fits)
+    classes = cache(_class_of_path)
+    rows = zip(places.to_pylist(), paths.take(places).to_pylist(), strict=True)
+    return {row: clsid for row, path in rows if (clsid := classes(path)) is not None}
 
 
 def _class_of_path(path: str | None) -> str | None:
@@ -159,6 +149,8 @@ def _told(rows: _Rows, column: str, data: dict[int, str], keys: dict[int, str], 
     """Return rows with the names of classes in a column of meanings."""
     import pyarrow as pa
 
+    if names.keys().isdisjoint([*keys.values(), *data.values()]):
+        return rows
     meanings = rows.column(column).to_pylist()
     for classes, is_key in ((keys, True), (data, False)):
         for row, clsid in classes.items():

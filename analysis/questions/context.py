@@ -346,7 +346,14 @@ class SingleContext(QueryContext):
         def make(connection: "duckdb.DuckDBPyConnection") -> None:
             make_tables(connection, table_files(path.absolute(), manifest), manifest)
 
-        engine = OpenEngine(path.name, make, directories=[path], memory_limit=memory_limit, threads=threads)
+        engine = OpenEngine(
+            path.name,
+            make,
+            directories=[path],
+            events=manifest.totals.get("events", 0),
+            memory_limit=memory_limit,
+            threads=threads,
+        )
         return cls(path, manifest, engine)
 
 

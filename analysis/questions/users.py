@@ -38,6 +38,7 @@ __all__ = [
     "with_spelled_keys",
 ]
 
+_HIVES = "HKU\\"  # users' keys are below
 KEY_USER = "key_user"  # the column that says whose key a row is about
 _PROFILES = r"HKLM\SOFTWARE\MICROSOFT\WINDOWS NT\CURRENTVERSION\PROFILELIST"
 _FOLDER, _ACCOUNT = "PROFILEIMAGEPATH", "USERNAME"
@@ -257,7 +258,7 @@ def with_key_users(rows: "pa.Table", users: Callable[[], Users]) -> "pa.Table":
         sid = sid_of(path)
         return None if sid is None else label(sid)
 
-    labels = _told(rows.column("display_key"), tell)
+    labels = _told(rows.column("display_key"), tell, begins=_HIVES)
     return rows.add_column(names.index("display_key") + 1, KEY_USER, labels)
 
 
@@ -284,17 +285,34 @@ def with_spelled_keys(rows: "pa.Table", spell: Callable[[str], str]) -> "pa.Tabl
     return rows
 
 
-def _told(column: "pa.ChunkedArray", tell: Callable[[str], str | None]) -> "pa.ChunkedArray":
-    """Return what `tell` says of each path of a column; each distinct path is told once, NULL stays NULL."""
+def _told(
+    column: "pa.ChunkedArray", tell: Callable[[str], str | None], *, begins: str = ""
+) -> "pa.ChunkedArray":
+    """Return what `tell` says of each path of a column; each distinct path is told once, NULL stays NULL.
+
+    Args:
+        column: paths.
+        tell: is asked; it returns None for paths that do not begin with `begins`, in any case of letters.
+        begins: see `tell`.
+    """
     import pyarrow as pa
 
     if len(column) <= _FEW_ROWS:  # Arrow's functions take longer to load than these
         paths = column.to_pylist()
         by_path = {path: tell(path) for path in set(paths) - {None}}
         return pa.chunked_array([pa.array([by_path.get(path) for path in paths], pa.string())])
+    import pyarrow.compute as pc
+
     chunks = []
     for chunk in column.chunks:
-        encoded = chunk.dictionary_encode()
+        some = chunk
+        if begins:  # mostly few of many paths
+            fits = pc.starts_with(chunk, begins, ignore_case=True)
+            if not pc.any(fits).as_py():
+                chunks.append(pa.nulls(len(chunk), pa.string()))
+                continue
+            some = pc.if_else(fits, chunk, pa.scalar(None, chunk.type))
+        encoded = some.dictionary_encode()
         distinct = pa.array([tell(path) for path in encoded.dictionary.to_pylist()], pa.string())
         chunks.append(distinct.take(encoded.indices))
     return pa.chunked_array(chunks, pa.string())

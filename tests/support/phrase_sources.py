@@ -16,6 +16,7 @@ SCOPE = (
     "analysis/engine/kept_phrases.py",
     "analysis/engine/phrases.py",
     "analysis/engine/relation.py",
+    "tracer/flags.py",
     "tracer/registry/ntstatus.py",
     "tracer/registry/operations.py",
     "tracer/registry/text.py",
