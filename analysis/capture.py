@@ -394,30 +394,6 @@ class Questions(Generic[_Answer]):
         return self._answer(triage.query(self._context, asked, rules=verdicts, policies=files, limit=limit))
 
     @shows_filters
-    def policies(
-        self, folder: Path | str, key: Words = None, **filters: "Unpack[ValueFilters]"
-    ) -> "pd.DataFrame":
-        """Return each write to a value of a group policy, beside what policy files say: as policy, against it, or neither.
-
-        The columns are those of `analysis.questions.policies.policy_writes`; `attrs["notes"]` says which files could not be read.
-
-        Args:
-            folder: a folder with registry.pol, .admx and .adml files.
-            key: a key or pattern, or several; None: below the Policies keys, and what a registry.pol names.
-            filters: which writes count.
-
-        Raises:
-            UsageError: a filter cannot be understood, or the folder has no such file.
-        """
-        from analysis.policy.folder import read_policies
-        from analysis.questions.policies import policy_writes
-
-        files = read_policies(folder)
-        frame = to_frame(policy_writes(self._context, self._asked(key=key, **filters), files))
-        frame.attrs["notes"] = files.problems
-        return frame
-
-    @shows_filters
     def coverage(
         self, key: Words = None, *, limit: int | None = None, **filters: "Unpack[ValueFilters]"
     ) -> _Answer:
@@ -1083,6 +1059,30 @@ class Capture(Questions["pd.DataFrame"]):
             index=index,
             sourcetype=sourcetype,
         )
+
+    @shows_filters
+    def policies(
+        self, folder: Path | str, key: Words = None, **filters: "Unpack[ValueFilters]"
+    ) -> "pd.DataFrame":
+        """Return each write to a value of a group policy, beside what policy files say: as policy, against it, or neither.
+
+        The columns are those of `analysis.questions.policies.policy_writes`; `attrs["notes"]` says which files could not be read.
+
+        Args:
+            folder: a folder with registry.pol, .admx and .adml files.
+            key: a key or pattern, or several; None: below the Policies keys, and what a registry.pol names.
+            filters: which writes count.
+
+        Raises:
+            UsageError: a filter cannot be understood, or the folder has no such file.
+        """
+        from analysis.policy.folder import read_policies
+        from analysis.questions.policies import policy_writes
+
+        files = read_policies(folder)
+        frame = to_frame(policy_writes(self._context, self._asked(key=key, **filters), files))
+        frame.attrs["notes"] = files.problems
+        return frame
 
     def baseline(
         self, key: Words = None, *, under: Words = None, tolerance_s: float = 1.0, limit: int | None = None

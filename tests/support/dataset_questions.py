@@ -38,5 +38,6 @@ NOT_ASKED = {
     "first_divergence": "compares two captures",
     "rules": "needs files of rules: tests/test_answer_rules.py asks many captures",
     "why": "needs one value: tests/test_answer_why.py asks many captures",
+    "triage": "is made of autoruns, rules and changes: tests/test_triage.py asks many captures",
     "slow": "is about the time of one capture",
 }
