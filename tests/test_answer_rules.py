@@ -17,6 +17,7 @@ from sysmon_records import event as record
 import regtrace as rt
 from analysis.rules.sigma_fields import image_of
 from tracer.errors import RegtraceError, UsageError
+from tracer.registry.image_paths import with_dos_paths
 from tracer.registry.text import encode_name
 from tracer.schema import TABLES
 
@@ -285,9 +286,10 @@ def test_volumes_have_the_letter_that_a_command_line_proves(tmp_path: Path):
     processes[0] |= {"image_path": volume + r"3\Tools\a.exe", "command_line": r'"C:\tools\A.exe" /x'}
     processes[1] |= {"image_path": volume + r"3\Tools\b.exe", "command_line": "b.exe"}
     processes[2] |= {"image_path": volume + r"4\Tools\c.exe"}
-    pq.write_table(
-        pa.Table.from_pylist(processes, schema=TABLES["processes"].arrow()), path / "processes.parquet"
-    )
+    table = with_dos_paths(
+        pa.Table.from_pylist(processes, schema=TABLES["processes"].arrow())
+    )  # as an ingest does
+    pq.write_table(table, path / "processes.parquet")
     for title, image in (("b", r"C:\Tools\b.exe"), ("c", r"C:\Tools\c.exe"), ("d", r"C:\Other\c.exe")):
         write_rule(tmp_path / "r", as_rule(title, {"Image": image}))
     write_rule(tmp_path / "r", as_rule("any", {"Image|contains": r":\tools\c"}))
@@ -313,10 +315,10 @@ def test_volumes_have_the_letter_that_a_command_line_proves(tmp_path: Path):
     ],
 )
 def test_an_image_is_known_as_far_as_its_path_is(recorded: str | None, text: str, how: str):
-    known = image_of("b.exe", recorded, 8, {})
+    known = image_of("b.exe", recorded, 8)
     assert (known.texts, known.how) == ((text,), how)
-    assert image_of(None, None, 4, {}).texts == ("System",)
-    assert image_of(None, None, 8, {}).how == "nothing"
+    assert image_of(None, None, 4).texts == ("System",)
+    assert image_of(None, None, 8).how == "nothing"
 
 
 def test_hosts_are_a_column_and_each_has_its_own_control_set(tmp_path: Path):

@@ -116,7 +116,7 @@ class RulesQuery(ArrowSource):
     def _writes_of(self, context: QueryContext) -> CaptureWrites:
         """Return the distinct writes of one capture."""
         engine = context.engine
-        processes = ("process_id", "pid", "image", "image_path", "command_line", "user")
+        processes = ("process_id", "pid", "image", "image_path", "dos_path", "dos_path_source", "user")
         return CaptureWrites(
             writes=engine.fetch(writes_relation(context.rows(self.filters), attempts=self.attempts)),
             keys=engine.fetch(context.relation("keys").select("key_id", "display_path")),

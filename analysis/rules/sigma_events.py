@@ -18,7 +18,6 @@ from analysis.rules.sigma_fields import (
     Known,
     details_of,
     event_types,
-    find_drives,
     image_of,
     key_name,
     new_name_of,
@@ -26,6 +25,7 @@ from analysis.rules.sigma_fields import (
     user_of,
 )
 from analysis.rules.sigma_tests import MAYBE, NO, YES, Trits
+from tracer.registry.image_paths import GUESS
 from tracer.registry.ntstatus import NOT_SUCCESS, REPARSE
 from tracer.schema import FLAGS
 
@@ -88,7 +88,7 @@ class CaptureWrites:
     Attributes:
         writes: the rows of `writes_relation`.
         keys: key_id and display_path of the keys in them.
-        processes: process_id, pid, image, image_path, command_line and user of all processes.
+        processes: process_id, pid, image, image_path, dos_path, dos_path_source and user of all processes.
         control_set: the control set in force; None if unknown.
     """
 
@@ -129,12 +129,11 @@ class Writes:
         }
         processes: dict[int, tuple[Known, Known, Known]] = {}
         for one in captures:
-            rows = one.processes.to_pylist()
-            drives = find_drives(rows)
-            for row in rows:
+            for row in one.processes.to_pylist():
                 pid = row["pid"]
                 shown = Known((str(pid),)) if pid is not None else Known((), "nothing", "process id")
-                image = image_of(row["image"], row["image_path"], pid, drives)
+                is_proved = row["dos_path_source"] not in (None, GUESS)  # a rule must not rest on a guess
+                image = image_of(row["image"], row["dos_path"] if is_proved else row["image_path"], pid)
                 processes[row["process_id"]] = (image, user_of(row["user"]), shown)
         nobody = tuple(Known((), "nothing", gap) for gap in ("process", "user", "process id"))
         nameless = key_name(None, None)

@@ -6,9 +6,7 @@ tell is not made up: a field is known, one of a few texts, known from its beginn
 """
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +20,6 @@ __all__ = [
     "Known",
     "details_of",
     "event_types",
-    "find_drives",
     "image_of",
     "key_name",
     "new_name_of",
@@ -204,23 +201,19 @@ def details_of(
     return Known((text or "(Empty)",))
 
 
-def image_of(image: str | None, image_path: str | None, pid: int | None, drives: dict[str, str]) -> Known:
+def image_of(image: str | None, image_path: str | None, pid: int | None) -> Known:
     r"""Return Image: the path of the process's program.
 
     Args:
         image: its file name; None if unknown.
-        image_path: its path as recorded; None if unknown.
+        image_path: its path with a drive where that is proved, else as recorded; None if unknown.
         pid: its process id; None if unknown.
-        drives: letters of volumes (``\DEVICE\HARDDISKVOLUME3``: ``C``) that the capture proves.
     """
     if pid == _SYSTEM_PID:
         return Known(("System",))
     if image_path and (found := _DOS.fullmatch(image_path)):
         return Known((found[1],))
     if image_path and (found := _VOLUME.fullmatch(image_path)):
-        letter = drives.get(found[1].upper())
-        if letter is not None:
-            return Known((f"{letter}:{found[2]}",))
         return Known(
             tuple(f"{letter}:{found[2]}" for letter in _LETTERS), "whole", "drive letter of the program"
         )
@@ -229,20 +222,6 @@ def image_of(image: str | None, image_path: str | None, pid: int | None, drives:
     if image_path:
         return Known((image_path,))
     return Known((f"\\{image}",), "end", "path of the program") if image else Known((), "nothing", "process")
-
-
-def find_drives(processes: Iterable[dict[str, Any]]) -> dict[str, str]:
-    r"""Return the drive letters of volumes that command lines prove: ``\Device\HarddiskVolume3\a.exe`` ran as ``C:\a.exe``.
-
-    A volume of which command lines tell several letters has none.
-    """
-    letters: dict[str, set[str]] = {}
-    for row in processes:
-        found = _VOLUME.fullmatch(row["image_path"] or "")
-        command = (row["command_line"] or "").lstrip('"')
-        if found and command[1:2] == ":" and fold_name(command[2:]).startswith(fold_name(found[2])):
-            letters.setdefault(found[1].upper(), set()).add(command[0].upper())
-    return {volume: some.pop() for volume, some in letters.items() if len(some) == 1}
 
 
 def user_of(user: str | None) -> Known:

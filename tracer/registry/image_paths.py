@@ -13,7 +13,15 @@ import pyarrow as pa
 
 from tracer.registry.text import fold_name
 
-__all__ = ["SOURCES", "drives_in", "drives_of_processes", "is_surer", "path_of_command", "with_dos_paths"]
+__all__ = [
+    "GUESS",
+    "SOURCES",
+    "drives_in",
+    "drives_of_processes",
+    "is_surer",
+    "path_of_command",
+    "with_dos_paths",
+]
 
 RECORDED, DRIVES, PROCESS, GUESS = "recorded", "drives", "process", "guess"
 SOURCES = {
