@@ -52,7 +52,7 @@ def arguments(command: str) -> list[str]:
     lexer = shlex.shlex(command, posix=True, punctuation_chars="|>")
     lexer.whitespace_split, lexer.escape, lexer.commenters = True, "", "#"  # backslashes are for paths here
     words = list(lexer)[1:]
-    stop = next((at for at, word in enumerate(words) if word[0] in "|>"), len(words))
+    stop = next((at for at, word in enumerate(words) if word[:1] in ("|", ">")), len(words))
     return words[:stop]
 
 
