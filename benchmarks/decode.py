@@ -16,7 +16,7 @@ from pathlib import Path
 
 from benchmarks_common import describe_machine, simulated
 
-from tracer.kernels import NUMPY, Kernels, load_compiled
+from tracer.ingest.kernels import NUMPY, Kernels, load_compiled
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "support"))
 

@@ -14,7 +14,7 @@ from tracer.decode.strings import NameTable
 from tracer.diagnostics import Diagnostics
 from tracer.etl.providers import CLASSIC_REGISTRY, KERNEL_REGISTRY
 from tracer.etl.reader import EtlReader
-from tracer.kernels import NUMPY, load_compiled
+from tracer.ingest.kernels import NUMPY, load_compiled
 from tracer.schema import FLAGS
 from tracer.simulate.container import Clock, EtlWriter
 

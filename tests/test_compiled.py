@@ -22,7 +22,7 @@ from tracer.decode.strings import NameTable
 from tracer.diagnostics import Diagnostics
 from tracer.errors import RegtraceError
 from tracer.etl.reader import EtlReader
-from tracer.kernels import NUMPY, Kernels, load_compiled
+from tracer.ingest.kernels import NUMPY, Kernels, load_compiled
 from tracer.resolve.int_map import IntMap
 from tracer.resolve.tree import KeyTree
 from tracer.simulate import SimulationOptions, simulate

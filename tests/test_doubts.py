@@ -22,8 +22,8 @@ from tracer.compiled import is_available
 from tracer.diagnostics import Diagnostics
 from tracer.etl.providers import KERNEL_REGISTRY
 from tracer.etl.reader import EtlReader
+from tracer.ingest.kernels import NUMPY, load_compiled
 from tracer.ingest.pipeline import ingest
-from tracer.kernels import NUMPY, load_compiled
 from tracer.registry.text import escape_name
 from tracer.resolve.object_ops import DEFERRED, GRACE_NS
 from tracer.resolve.resolver import Resolver

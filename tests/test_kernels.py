@@ -8,9 +8,17 @@ from pathlib import Path
 import pytest
 
 from cli.output.progress import ProgressLine
-from tracer import compiled, kernels
+from tracer import compiled
+from tracer.ingest import kernels
+from tracer.ingest.kernels import (
+    COMPILE_BYTES,
+    LOAD_BYTES,
+    NUMPY,
+    choose_kernels,
+    load_compiled,
+    note_compiled,
+)
 from tracer.ingest.pipeline import ingest
-from tracer.kernels import COMPILE_BYTES, LOAD_BYTES, NUMPY, choose_kernels, load_compiled, note_compiled
 from tracer.progress import Progress
 from tracer.simulate import SimulationOptions, simulate
 

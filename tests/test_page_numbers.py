@@ -7,11 +7,10 @@ import pytest
 from analysis.answers.redundant import LEAST_PERIOD_NS
 from cli.output import answer_columns, destination
 from cli.tables import diff, history, timeline
-from tracer import kernels
 from tracer.checks import doctor
 from tracer.decode.payload import CAPTURE_LIMIT
 from tracer.etl.reader import CHUNK_BYTES
-from tracer.ingest import absence
+from tracer.ingest import absence, kernels
 from tracer.live import monitor, watch
 from tracer.recording.autologger import BootOptions, boot_writes
 from tracer.resolve.object_ops import GRACE_NS

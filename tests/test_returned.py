@@ -19,8 +19,8 @@ import regtrace as rt
 from cli.app import app
 from tracer.compiled import is_available
 from tracer.etl.providers import KERNEL_REGISTRY
+from tracer.ingest.kernels import NUMPY, load_compiled
 from tracer.ingest.pipeline import ingest
-from tracer.kernels import NUMPY, load_compiled
 from tracer.registry.key_information import KEY, SET, VALUE, describe_all, described, take_values_apart
 from tracer.schema import FLAGS
 

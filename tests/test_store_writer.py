@@ -27,7 +27,7 @@ import re, resource, sys
 from pathlib import Path
 from tracer.errors import RegtraceError
 from tracer.ingest.pipeline import ingest
-from tracer.kernels import NUMPY
+from tracer.ingest.kernels import NUMPY
 limit = int(sys.argv[3])
 if limit:
     import signal

@@ -1,7 +1,7 @@
 """Twins of the hottest loops, compiled by Numba (extra `fast`): the same answers as the NumPy forms, sooner.
 
 Nothing depends on them: where Numba is absent, or a trace is too small to pay for loading it, the NumPy forms do
-the work. `tracer.kernels` chooses; `tests/test_compiled.py` holds each twin to its sibling, damaged input included.
+the work. `tracer.ingest.kernels` chooses; `tests/test_compiled.py` holds each twin to its sibling, damaged input included.
 """
 
 import contextlib

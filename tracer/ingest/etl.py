@@ -22,10 +22,10 @@ from tracer.etl.providers import CLASSIC_REGISTRY, KERNEL_REGISTRY, PROVIDER_NAM
 from tracer.etl.reader import EtlReader
 from tracer.etl.records import Records
 from tracer.ingest.absence import OperationCounts
+from tracer.ingest.kernels import Kernels, choose_kernels, note_compiled
 from tracer.ingest.option_word import OptionWordStats
 from tracer.ingest.recording_facts import LiveFacts, place_losses
 from tracer.ingest.seed import read_seed, unchanged_objects
-from tracer.kernels import Kernels, choose_kernels, note_compiled
 from tracer.progress import Progress
 from tracer.registry.image_paths import drives_in, with_dos_paths
 from tracer.resolve.catalog import Catalog

@@ -10,8 +10,8 @@ from tracer.errors import UsageError
 from tracer.files.targets import check_apart
 from tracer.ingest.etl import EtlIngest
 from tracer.ingest.groups import Report, group_by_kind, known_keys, may_be_mixed
+from tracer.ingest.kernels import Kernels
 from tracer.ingest.recording_facts import LiveFacts
-from tracer.kernels import Kernels
 from tracer.named.targets import KnownKeys
 from tracer.progress import Progress
 from tracer.sources.inputs import SourceFile, open_sources

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from tracer.etl.providers import PROVIDER_NAMES
 from tracer.files.workspace import Workspace
 from tracer.ingest.etl import EtlIngest
+from tracer.ingest.kernels import Kernels
 from tracer.ingest.recording_facts import LiveFacts
-from tracer.kernels import Kernels
 from tracer.named.context import NamedOptions
 from tracer.progress import Progress
 from tracer.raw.reader import RawReader
