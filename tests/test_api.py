@@ -54,6 +54,8 @@ def test_key_comes_first_and_every_filter_is_shown(name: str) -> None:
     }  # what such a question cannot do without
     compares = name in before
     assert first == before.get(name, "key")
+    if name == "why":  # about one write of one value: nothing is left to filter
+        return
     filters = ("key", "value", "subtree", "process", "pid", "operation", "status", "where", "user")
     assert {*filters, "start", "end", "limit"} <= set(parameters)
     positional = [one for one in parameters.values() if one.kind is one.POSITIONAL_OR_KEYWORD]
