@@ -58,6 +58,8 @@ if TYPE_CHECKING:
     from analysis.questions.why import WhyQuery
     from analysis.regfile.files import RegFiles
     from analysis.report.report import Report
+    from analysis.versions.log import LogQuery
+    from analysis.versions.show import ShowQuery
 
     _AnyQuery = (
         Query
@@ -65,7 +67,9 @@ if TYPE_CHECKING:
         | ChangesQuery
         | DiffQuery
         | DivergenceQuery
+        | LogQuery
         | RulesQuery
+        | ShowQuery
         | SlowQuery
         | TriageQuery
         | WhyQuery
@@ -302,6 +306,66 @@ class Questions(Generic[_Answer]):
 
         asked = below(self._asked(key=key, value=value, **filters), under)
         return self._answer(changes.query(self._context, asked, fold=fold, limit=limit))
+
+    @shows_filters
+    def log(
+        self,
+        key: Words = None,
+        *,
+        under: Words = None,
+        pause: float = 2.0,
+        by: str = "tree",
+        limit: int | None = None,
+        **filters: "Unpack[ValueFilters]",
+    ) -> _Answer:
+        """Return the change sets of the capture, newest first: who changed the registry, when, and how much.
+
+        A change set is what one tree of processes changed without a pause longer than `pause`: values written and deleted, keys
+        made, deleted and renamed, all with success. A program that began during the capture is of the tree of its
+        topmost ancestor that began then too and made changes; a process that ran before is a tree by itself.
+        Every change is in one set, whatever is asked for: filters choose sets by their changes, and what is counted.
+
+        Columns: change_set, the name: 40 hex digits made of what the set did, so that the same capture (and `pause` and `by`)
+        always has the same names; time and last_time of its first and last change; process, pid, user,
+        command_line of the root; processes that made changes; keys, values and changes that fit, and
+        all_changes; display_key, the key with most of those; keys_created, keys_deleted, keys_renamed, values_set,
+        values_deleted (operations that fit); first_sequence, last_sequence; key_id; process_id.
+
+        Args:
+            key: a key or pattern, or several; only they. None for all.
+            under: a key or pattern, or several; they and the keys below them.
+            pause: the longest pause within a change set, seconds.
+            by: "tree", or "process": each process by itself.
+            limit: the newest so many sets; None for all.
+            filters: as in `analysis.filters.Filters`.
+
+        Raises:
+            UsageError: a filter or the grouping cannot be understood.
+        """
+        from analysis.versions import log
+        from analysis.versions.change_sets import Grouping
+
+        asked = below(self._asked(key=key, **filters), under)
+        return self._answer(log.query(self._context, asked, grouping=Grouping.of(pause, by), limit=limit))
+
+    def show(self, change_set: str, *, pause: float = 2.0, by: str = "tree") -> _Answer:
+        """Return what one change set did: the net changes of its keys and values, with before and after.
+
+        Columns: change_set, its whole name; then those of `changes`. What ended as it began is left out;
+        `attrs["notes"]` counts it. `capture.queries.show(NAME).reg_files()` has the same as .reg files.
+
+        Args:
+            change_set: the first digits of its name, as `log` has it.
+            pause: as for `log`.
+            by: as for `log`.
+
+        Raises:
+            UsageError: no name begins so, or several do.
+        """
+        from analysis.versions import show
+        from analysis.versions.change_sets import Grouping
+
+        return self._answer(show.query(self._context, change_set, grouping=Grouping.of(pause, by)))
 
     @shows_filters
     def autoruns(

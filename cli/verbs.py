@@ -33,6 +33,8 @@ GROUPS = {
         "autoruns": "Print who touched autostart points, and what is new of them.",
         "baseline": "Print where hives and trace differ, and what hives tell.",
         "coverage": "Print which source reported which operations.",
+        "log": "Print the change sets of a capture, newest first.",
+        "show": "Print one change set as a diff: - old, + new.",
         "diff": "Compare two captures, or two intervals of one.",
         "rules": "Try Sigma rules about the registry on a capture.",
     },

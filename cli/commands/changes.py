@@ -1,11 +1,10 @@
 """`regtrace changes`: net changes, and .reg files that make them again or take them back."""
 
-from collections import Counter
 from dataclasses import replace
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -32,11 +31,6 @@ from cli.options.common import (
     Zone,
 )
 from cli.output.console import console
-from cli.output.phrases import plural
-from tracer.errors import UsageError
-
-if TYPE_CHECKING:
-    from analysis.regfile.files import RegFiles
 
 __all__ = ["EXAMPLES", "By", "Fold", "changes"]
 
@@ -65,11 +59,6 @@ class Fold(StrEnum):
     """What is left out on request."""
 
     NOISE = "noise"
-
-
-_SCRIPT = ".ps1"
-_ENDINGS = (".reg", _SCRIPT)
-_SHOWN = 10  # so many changes that a file lacks are named here, of more only the reasons; the file lists them
 
 
 def changes(
@@ -128,12 +117,15 @@ def changes(
     """
     from analysis.questions.changes import markdown_text, of_changes, reg_files
     from cli.options.zones import find_zone
+    from cli.output.change_files import SCRIPT, check_change_files, write_change_file
     from cli.output.destination import Output
     from cli.questions import asking, filters_of
     from cli.tables.changes import change_lines
 
     target = Output.of(output, format, force=force, wide=wide, zone=find_zone(tz), raw=raw)
-    _check_files(reg, undo, markdown, output, force=force)
+    check_change_files(
+        (reg, undo), (markdown, output), force=force, options="--reg, --undo, --markdown and --output"
+    )
     filters = filters_of(
         key=key, under=under, value=value, process=process, process_tree=process_tree, operation=operation,
         start=start, end=end, where=where, user=user,
@@ -145,11 +137,11 @@ def changes(
         of_user = replace(question.filters, user=filters.user)
         wanted = [(path, which) for path, which in ((reg, "apply"), (undo, "undo")) if path is not None]
         files = {
-            ending: reg_files(question.context, net, of_user, powershell=ending == _SCRIPT)
+            ending: reg_files(question.context, net, of_user, powershell=ending == SCRIPT)
             for ending in {path.suffix.lower() for path, _ in wanted}
         }
         for path, which in wanted:
-            _write_file(files[path.suffix.lower()], which, path, force=force)
+            write_change_file(files[path.suffix.lower()], which, path, force=force)
         if markdown is not None:
             text = markdown_text(question.context, net, question.filters)
             _write_markdown(text, markdown, force=force)
@@ -158,45 +150,6 @@ def changes(
         question.print(rows, lines, noun="net change", limit=limit)
         for sentence in net.sentences:
             console.note(sentence)
-
-
-def _check_files(*paths: Path | None, force: bool) -> None:
-    """Raise where a file cannot be written, before any work."""
-    from cli.output.files import check_target
-
-    reg, undo, _, _ = paths
-    if "-" in (str(reg), str(undo)):
-        raise UsageError("a .reg file is UTF-16, which no terminal shows; give a file name")
-    files = [path for path in paths if path is not None and str(path) != "-"]
-    for path in files:
-        check_target(path, force=force)
-    for one in (reg, undo):
-        if one is not None and one.suffix.lower() not in _ENDINGS:
-            raise UsageError(
-                f"unknown kind of file {one.name!r}; use .reg (for regedit) or .ps1 (for PowerShell)"
-            )
-    if len({path.resolve() for path in files}) < len(files):
-        raise UsageError("--reg, --undo, --markdown and --output name the same file; give each its own")
-
-
-def _write_file(files: "RegFiles", direction: str, path: Path, *, force: bool) -> None:
-    from cli.output.files import open_target
-
-    with open_target(path, force=force) as stream:
-        stream.write(files.encoded(direction))
-    console.say(f"wrote {path}")
-    left_out = files.left_out_of(direction)
-    if not left_out:
-        return
-    done = "made again" if direction == "apply" else "undone"
-    console.warn(
-        f"{plural(len(left_out), 'change')} cannot be {done}, or not exactly; listed at the end of {path}"
-    )
-    if len(left_out) > _SHOWN:
-        reasons = Counter(reason for _, reason in left_out)
-        left_out = [(f"{count:,}", reason) for reason, count in reasons.most_common()]
-    for what, reason in left_out:
-        console.say(f"  {what}: {reason}")
 
 
 def _write_markdown(text: str, path: Path, *, force: bool) -> None:

@@ -22,7 +22,7 @@ __all__ = [
 ]
 
 before_words: list[Callable[[], None]] = []  # what gives way before a line of words is printed
-STYLES = {"bold": "1", "dim": "2", "red": "31", "yellow": "33"}
+STYLES = {"bold": "1", "dim": "2", "red": "31", "yellow": "33", "green": "32"}
 
 
 @dataclass(slots=True)
