@@ -69,7 +69,6 @@ if TYPE_CHECKING:
         | DivergenceQuery
         | LogQuery
         | RulesQuery
-        | ShowQuery
         | SlowQuery
         | TriageQuery
         | WhyQuery
@@ -347,25 +346,6 @@ class Questions(Generic[_Answer]):
 
         asked = below(self._asked(key=key, **filters), under)
         return self._answer(log.query(self._context, asked, grouping=Grouping.of(pause, by), limit=limit))
-
-    def show(self, change_set: str, *, pause: float = 2.0, by: str = "tree") -> _Answer:
-        """Return what one change set did: the net changes of its keys and values, with before and after.
-
-        Columns: change_set, its whole name; then those of `changes`. What ended as it began is left out;
-        `attrs["notes"]` counts it. `capture.queries.show(NAME).reg_files()` has the same as .reg files.
-
-        Args:
-            change_set: the first digits of its name, as `log` has it.
-            pause: as for `log`.
-            by: as for `log`.
-
-        Raises:
-            UsageError: no name begins so, or several do.
-        """
-        from analysis.versions import show
-        from analysis.versions.change_sets import Grouping
-
-        return self._answer(show.query(self._context, change_set, grouping=Grouping.of(pause, by)))
 
     @shows_filters
     def autoruns(
@@ -1147,6 +1127,44 @@ class Capture(Questions["pd.DataFrame"]):
         frame = to_frame(policy_writes(self._context, self._asked(key=key, **filters), files))
         frame.attrs["notes"] = files.problems
         return frame
+
+    def show(self, change_set: str, *, pause: float = 2.0, by: str = "tree") -> "pd.DataFrame":
+        """Return what one change set did: the net changes of its keys and values, with before and after.
+
+        Columns: change_set, its whole name; then those of `changes`. What ended as it began is left out;
+        `attrs["notes"]` counts it.
+
+        Args:
+            change_set: the first digits of its name, as `log` has it.
+            pause: as for `log`.
+            by: as for `log`.
+
+        Raises:
+            UsageError: no name begins so, or several do.
+        """
+        return self._show(change_set, pause, by).to_pandas(depth=2)
+
+    def show_files(
+        self, change_set: str, *, pause: float = 2.0, by: str = "tree", powershell: bool = False
+    ) -> "RegFiles":
+        """Return one change set as two .reg files: one that makes it again, one that takes it back.
+
+        Args:
+            change_set: as for `show`, as are `pause` and `by`.
+            pause: as for `log`.
+            by: as for `log`.
+            powershell: scripts for PowerShell instead.
+
+        Raises:
+            UsageError: no name begins so, or several do.
+        """
+        return self._show(change_set, pause, by).reg_files(powershell=powershell)
+
+    def _show(self, change_set: str, pause: float, by: str) -> "ShowQuery":
+        from analysis.versions import show
+        from analysis.versions.change_sets import Grouping
+
+        return show.query(self._context, change_set, grouping=Grouping.of(pause, by))
 
     def baseline(
         self, key: Words = None, *, under: Words = None, tolerance_s: float = 1.0, limit: int | None = None

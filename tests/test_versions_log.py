@@ -18,6 +18,7 @@ from analysis.versions.change_rows import OPERATIONS
 from analysis.versions.change_sets import Grouping, change_sets
 from analysis.versions.graph import branches_of
 from analysis.versions.patch import patch_of
+from analysis.versions.show import query
 from analysis.versions.trees import roots_of
 from cli.app import app
 from tracer.errors import UsageError
@@ -244,7 +245,7 @@ def test_a_patch_of_many_sets_says_what_show_says_of_each(story) -> None:
         "after_data",
     )
     for member in members:
-        shown = capture.queries.show(member.name).to_arrow().to_pylist()
+        shown = query(capture.context, member.name).to_arrow().to_pylist()
         theirs = {tuple(row[name] for name in names) for row in shown if not row["also_by_others"]}
         others = {(row["display_key"], row["value_name"]) for row in shown if row["also_by_others"]}
         ours = {

@@ -22,7 +22,6 @@ from tracer.errors import UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
-    from ibis.expr.types import Table
 
     from analysis.answers.net_changes import NetChanges
     from analysis.regfile.files import RegFiles
@@ -68,10 +67,6 @@ class ShowQuery(ArrowSource):
         frame = frame_of(self.rows(net), self.context, Filters(), depth=depth + 1)
         frame.attrs["notes"] = net.sentences
         return frame
-
-    def to_ibis(self) -> "Table":
-        """Raise UsageError: a diff compares both sides here, so it has no lazy form."""
-        raise UsageError("a change set has no lazy form; use to_arrow() or to_pandas()")
 
     def reg_files(self, net: "NetChanges | None" = None, *, powershell: bool = False) -> "RegFiles":
         """Return the files that make the changes of the set again, and that take them back.

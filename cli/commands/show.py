@@ -65,6 +65,8 @@ def show(
     change set alone; each ends with a list of what it cannot do. Give --pause and --by as to `regtrace log`.
     """
     from analysis.filters import Filters
+    from analysis.versions.change_sets import Grouping
+    from analysis.versions.show import query
     from cli.options.durations import parse_duration
     from cli.options.zones import find_zone
     from cli.output.change_files import SCRIPT, check_change_files, write_change_file
@@ -85,7 +87,7 @@ def show(
                 f"{option} {path.name}: a file of this kind ends with {ending}; give it that name"
             )
     with asking(capture, Filters(), target, fail_on_loss=fail_on_loss) as question:
-        found = question.queries.show(change_set, pause=parse_duration(pause), by=by.value)
+        found = query(question.context, change_set, grouping=Grouping.of(parse_duration(pause), by.value))
         net = found.net_changes()
         for path, which in wanted:
             files = found.reg_files(net, powershell=path.suffix.lower() == SCRIPT)
