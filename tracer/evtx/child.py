@@ -1,7 +1,7 @@
 """The child: a program that decodes chunks until its input ends, and that the system ends where a chunk makes it hang.
 
-`python -m tracer.evtx.child SECONDS` reads groups from standard input and writes answers to standard output
-(`tracer.evtx.protocol`). The library holds Python's lock while it hangs, so nothing in Python can end it; what can is set up
+`python -c "from tracer.evtx.child import main; main()" SECONDS` reads groups from standard input and writes answers to
+standard output (`tracer.evtx.protocol`). The library holds Python's lock while it hangs, so nothing in Python can end it; what can is set up
 before every chunk: a timer of processor time whose signal ends the process (not on Windows, where a thread of faulthandler
 ends it after ten times that time on the clock). Memory is limited where the system can do so.
 """
@@ -175,7 +175,3 @@ def main(decode: Callable[[bytes, int], Answer] = decode_chunk) -> None:
     write_greeting(sink, failure)
     if failure is None:
         serve(sys.stdin.buffer, sink, float(sys.argv[1]), decode)
-
-
-if __name__ == "__main__":
-    main()

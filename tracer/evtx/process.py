@@ -6,18 +6,24 @@ input closes, so a killed parent leaves none behind.
 """
 
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from tracer.errors import SourceError
 from tracer.evtx.protocol import Answer, ProtocolError, read_answer, read_greeting, write_group
 
+if sys.platform == "linux":
+    import fcntl
+
 __all__ = ["CHILD", "Child"]
 
-CHILD = ("-m", "tracer.evtx.child")
+CHILD = ("-c", "from tracer.evtx.child import main; main()")  # starts sooner than a module that is run
+_PIPE = 1 << 20  # bytes: what Linux gives to anyone
 
 
 class Child:
@@ -48,6 +54,8 @@ class Child:
                 f"event logs are decoded in a process of their own, and {sys.executable} cannot be started: "
                 f"{error.strerror or error}"
             ) from error
+        for pipe in (self._process.stdin, self._process.stdout):
+            _widen(cast("BinaryIO", pipe))
         self._source = cast("BinaryIO", self._process.stdout)
         self._sink = cast("BinaryIO", self._process.stdin)
 
@@ -67,7 +75,7 @@ class Child:
         except ProtocolError as error:
             raise SourceError(
                 "the process that decodes event logs ended at its start; run it by hand to see why: "
-                + " ".join(self._command)
+                + shlex.join(self._command)
             ) from error
         if failure is not None:
             raise SourceError(
@@ -101,6 +109,13 @@ class Child:
                 pipe.close()
             except OSError:  # bytes were waiting for a process that is gone
                 continue
+
+
+def _widen(pipe: BinaryIO) -> None:
+    """Let a pipe hold an answer as a whole where the system can (Linux), so that the two sides seldom wait in turns."""
+    if sys.platform == "linux":
+        with suppress(OSError):  # a user may have no more memory for pipes
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE)
 
 
 def _search_path() -> list[str]:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Container, Mapping, Sequence
+from functools import cache
 from threading import Lock, local
 from types import MappingProxyType
 
@@ -36,15 +37,13 @@ class JsonFields:
             rare: long fields that few records need: their paths, and an SQL condition over the other fields.
         """
         self._paths, self._rare, self._diagnostics = paths, rare, diagnostics
-        # A log is a stranger's text: the parser reads memory and nothing else.
-        self._engine = duckdb.connect(
-            config={"threads": 1, "enable_external_access": False, "lock_configuration": True}
-        )
+        self._engines: list[duckdb.DuckDBPyConnection] = []
         self._of_thread, self._counting = local(), Lock()
 
     def close(self) -> None:
-        """Let the parser go."""
-        self._engine.close()
+        """Let go of what the threads used."""
+        for engine in self._engines:
+            engine.close()
 
     def table(self, batch: JsonTexts) -> pa.Table:
         """Return a row for each object that is JSON: a text column for each field, and `offset` (int64).
@@ -126,13 +125,21 @@ class JsonFields:
 
     def _ask(self, statement: str, rows: pa.Table) -> pa.Table:
         if not hasattr(self._of_thread, "engine"):
-            self._of_thread.engine = self._engine.cursor()
+            self._of_thread.engine = _parser().cursor()
+            self._engines.append(self._of_thread.engine)
         engine: duckdb.DuckDBPyConnection = self._of_thread.engine
         engine.register("rows", rows)
         try:
             return engine.sql(statement).to_arrow_table()
         finally:
             engine.unregister("rows")
+
+
+@cache
+def _parser() -> duckdb.DuckDBPyConnection:
+    """Return the parser of all logs; to start one takes longer than to read a small log."""
+    # A log is a stranger's text: the parser reads memory and nothing else.
+    return duckdb.connect(config={"threads": 1, "enable_external_access": False, "lock_configuration": True})
 
 
 def _with_escapes(table: pa.Table) -> pa.Table:
