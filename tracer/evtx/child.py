@@ -94,7 +94,7 @@ def _answer(
     return Answer(
         broke_off=broke_off,
         beyond=beyond,
-        count=count,
+        records=count,
         offsets=struct.pack(f"<{count}I", *columns[0]),
         identifiers=struct.pack(f"<{count}Q", *columns[2]),
         filetimes=struct.pack(f"<{count}Q", *columns[3]),

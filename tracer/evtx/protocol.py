@@ -54,7 +54,7 @@ class Answer(NamedTuple):  # dataclasses would be a fifth of a child's start
 
     broke_off: bool
     beyond: int
-    count: int
+    records: int
     offsets: bytes
     identifiers: bytes
     filetimes: bytes
@@ -105,7 +105,7 @@ def read_group(source: BinaryIO) -> list[tuple[int, bytes]]:
 
 def write_answer(sink: BinaryIO, answer: Answer) -> None:
     """Send the records of a chunk."""
-    head = _ANSWER.pack(answer.broke_off, answer.beyond, answer.count, len(answer.lost), len(answer.json))
+    head = _ANSWER.pack(answer.broke_off, answer.beyond, answer.records, len(answer.lost), len(answer.json))
     lost = b"".join(struct.pack("<III", *stretch) for stretch in answer.lost)
     sink.write(
         b"".join((head, answer.offsets, answer.identifiers, answer.filetimes, answer.ends, lost, answer.json))

@@ -160,8 +160,8 @@ class EvtxReader:
             count("evtx_chunk_broken_off", offset=chunk.offset)
         count("evtx_records_beyond_header", answer.beyond, offset=chunk.offset)
         self._note(answer, chunk.offset)
-        self.facts["records"] += answer.count
-        return answer if answer.count else None
+        self.facts["records"] += answer.records
+        return answer if answer.records else None
 
     def _note(self, answer: Answer, chunk_offset: int) -> None:
         """Note the times of records, and the stretches between them that are lost."""
@@ -209,7 +209,7 @@ class _Waiting:
 
     def add(self, answer: Answer, chunk_offset: int) -> None:
         self._answers.append((answer, chunk_offset))
-        self.records += answer.count
+        self.records += answer.records
         self._bytes += len(answer.json)
 
     def batch(self) -> pa.RecordBatch:
