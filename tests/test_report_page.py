@@ -61,6 +61,15 @@ def rows(browser, name):
     return browser.evaluate(f"{ROWS}({name!r})")
 
 
+def cells(grid, rows=None):
+    """Return what stands in the rows of a table on the page: keys stand above them."""
+    key = grid.kinds.index("key") if "key" in grid.kinds else None
+    return [
+        [shown(cell) for at, cell in enumerate(row) if at != key]
+        for row in (grid.rows if rows is None else rows)
+    ]
+
+
 def shown(cell):
     return "" if cell is None else f"{cell:,}" if isinstance(cell, int) else cell
 
@@ -82,20 +91,17 @@ def test_the_page_shows_what_the_report_says_and_asks_for_nothing(page, made):
     report, path = made
     assert page.complaints == []
     assert page.requests == [path.resolve().as_uri()]
-    errors = grid(report, "failing")
-    assert rows(page, "errors") == [[shown(cell) for cell in row] for row in errors.rows]
-    changes = grid(report, "changes")
-    key = changes.kinds.index("key")
-    without_key = [[shown(cell) for at, cell in enumerate(row) if at != key] for row in changes.rows]
-    assert rows(page, "changes") == without_key
+    assert rows(page, "errors") == cells(grid(report, "failing"))
+    assert rows(page, "changes") == cells(grid(report, "changes"))
     assert page.evaluate("document.querySelectorAll('.picture canvas').length") == 1
 
 
 def test_a_heading_sorts_both_ways_and_a_third_press_ends_it(page, made):
     report, _ = made
     errors = grid(report, "failing")
-    at = errors.titles.index("failures")
-    numbers = [row[at] for row in errors.rows]
+    titles = [title for title in errors.titles if title != "key"]
+    at = titles.index("failures")
+    numbers = [row[errors.titles.index("failures")] for row in errors.rows]
     table = "document.querySelector('[data-name=\"errors\"]')"
     press(page, "failures", table)
     assert [int(row[at].replace(",", "")) for row in rows(page, "errors")] == sorted(numbers, reverse=True)
@@ -112,13 +118,15 @@ def test_the_search_and_a_filter_of_a_column_leave_the_rows_that_fit(page, made)
     search(page, word)
     fitting = [row for row in errors.rows if any(word in shown(cell).lower() for cell in row)]
     assert len(fitting) > 0
-    assert rows(page, "errors") == [[shown(cell) for cell in row] for row in fitting]
+    assert rows(page, "errors") == cells(errors, fitting)
+    titles = [title for title in errors.titles if title != "key"]
     operation = fitting[0][errors.titles.index("operation")]
     press(page, "Filter columns", "document.querySelector('[data-name=\"errors\"]')")
-    at = errors.titles.index("operation")
+    at = titles.index("operation")
     page.evaluate(f"document.querySelectorAll('[data-name=\"errors\"] .filters input')[{at}].focus()")
     page.type(operation)
-    assert rows(page, "errors") == [[shown(c) for c in row] for row in fitting if operation in row[at]]
+    place = errors.titles.index("operation")
+    assert rows(page, "errors") == cells(errors, [row for row in fitting if operation in row[place]])
     search(page, "no row has this")
     assert rows(page, "errors") == []
 

@@ -105,10 +105,10 @@ def errors_grid(answer: pa.Table, total: int | None, command: str) -> Grid:
     """Return what failed: an answer of `errors`."""
     columns = [
         _HOST,
+        _KEY,
         _PROCESS,
         Column("operation", "text", "operation"),
         Column("result", "text", lambda row: row["status_name"] or row["status"]),
-        Column("key", "code", "display_key"),
         Column("value", "code", value_text),
         Column("failures", "number", "failures"),
         Column("answered later", "number", "answered"),
