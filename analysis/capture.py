@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from analysis.dataset.members import Member
     from analysis.export.records import Exported
     from analysis.questions.autoruns import AutorunsQuery
+    from analysis.questions.bisect import BisectQuery
     from analysis.questions.changes import ChangesQuery
     from analysis.questions.diff import DiffQuery
     from analysis.questions.divergence import DivergenceQuery
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
     _AnyQuery = (
         Query
         | AutorunsQuery
+        | BisectQuery
         | ChangesQuery
         | DiffQuery
         | DivergenceQuery
@@ -888,6 +890,65 @@ class Questions(Generic[_Answer]):
             a=(a_start, a_end),
             b=(b_start, b_end),
             context_rows=context,
+            limit=limit,
+        )
+        return self._answer(query)
+
+    @shows_filters
+    def bisect(
+        self,
+        fails: "Capture",
+        key: Words = None,
+        value: str | None = None,
+        *,
+        fold: str | Collection[str] | None = None,
+        a_process: str | int | None = None,
+        b_process: str | int | None = None,
+        a_start: str | datetime | None = None,
+        a_end: str | datetime | None = None,
+        b_start: str | datetime | None = None,
+        b_end: str | datetime | None = None,
+        limit: int | None = None,
+        **filters: "Unpack[MoreFilters]",
+    ) -> _Answer:
+        """Return which differing value may be why a run fails: this capture is of a run that works.
+
+            works.bisect(fails, process="app.exe")
+            works.queries.bisect(fails, process="app.exe").compare().trial("1").apply  # the .reg file
+
+        The runs are aligned as by `first_divergence`. What the failing run read differently before they part is listed, the
+        most likely cause first, with reasons and weights (docs/causes.md). The columns are those of
+        `analysis.questions.bisect.BisectQuery`: a_ is of this run, b_ of the one that fails. `attrs["reg"]` and
+        `attrs["undo"]` are .reg files for the first candidate: one makes the failing side like this one, one takes it back.
+
+        Args:
+            fails: the capture of the run that fails.
+            key: a key or pattern, or several: only operations on them are aligned. None for all.
+            value: a value name or pattern; None for all operations.
+            fold: as of `first_divergence`, as are the other arguments.
+            a_process: the process of this run.
+            b_process: that of the run that fails.
+            a_start: first time of this run.
+            a_end: last time of this run, inclusive.
+            b_start: first time of the run that fails.
+            b_end: last time of the run that fails.
+            limit: the first so many candidates; None for all.
+            filters: which rows are aligned on both sides.
+
+        Raises:
+            UsageError: a filter cannot be understood, or no process has a partner.
+        """
+        from analysis.questions import bisect
+
+        query = bisect.query(
+            self._context,
+            self._asked(key=key, value=value, **filters),
+            fails.context,
+            fold=fold,
+            a_process=a_process,
+            b_process=b_process,
+            a=(a_start, a_end),
+            b=(b_start, b_end),
             limit=limit,
         )
         return self._answer(query)

@@ -36,6 +36,7 @@ GROUPS = {
         "log": "Print the change sets of a capture, newest first.",
         "show": "Print one change set as a diff: - old, + new.",
         "diff": "Compare two captures, or two intervals of one.",
+        "bisect": "Print which differing value may be why a run fails.",
         "rules": "Try Sigma rules about the registry on a capture.",
     },
     "Ask what it cost": {

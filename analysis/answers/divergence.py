@@ -112,7 +112,8 @@ def diverge(
       before, how many of the two threads; after it, 1, 2, ...;
     * differs: in what the two steps of the divergence differ: operation, key, value, request (information class or
       index), result (status), end (one side does nothing more), thread (one side has no such thread); of a read data,
-      type, size, name (of what an enumeration returned), facts (about a key), or disposition (whether a create made it);
+      type, size, name (of what an enumeration returned), facts (about a key), disposition (whether a create made it), or
+      missing (one side found no such value: only where steps are numbered without results);
     * times: how many reads of the same were as different, of a read;
     * a_, b_: operation, key (display path), value_name, status, status_name, information_class, index, type, size
       (bytes), data (bytes as captured), text (as people read it), detail, disposition, process, pid, thread_id, time,

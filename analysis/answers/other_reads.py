@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from analysis.answers.differences import folded_content
 from analysis.answers.normalize import meaning_of_text
 from analysis.answers.step_numbers import ENUMERATIONS, READS, Side
+from tracer.registry.ntstatus import NAME_NOT_FOUND
 
 __all__ = ["Contents", "OtherRead", "contents_of", "other_reads"]
 
@@ -67,11 +68,19 @@ def other_reads(
     unlike = np.zeros(len(looked), bool)
     for name in _CONTENT:
         unlike |= _true(pc.not_equal(ours.column(name), theirs.column(name)))
+    missed = [
+        _true(pc.equal(side.rows.column("status"), NAME_NOT_FOUND))[rows]
+        for side, rows in zip(sides, (a, b), strict=True)
+    ]
+    unlike |= (
+        missed[0] != missed[1]
+    )  # they match only where a query that misses is the step of one that finds
     groups: dict[int, list[Any]] = {}  # step -> [place of the nearest, in what it differs, times]
     kept = [name for name in _CONTENT if name != "data"] + ["data"]
     pairs = (one.select(kept).take(pa.array(np.flatnonzero(unlike))).to_pylist() for one in (ours, theirs))
     for place, one, other in zip(np.flatnonzero(unlike).tolist(), *pairs, strict=True):
-        word = _difference(one, other, folds)
+        apart = missed[0][place] != missed[1][place]
+        word = "missing" if apart else _difference(one, other, folds)
         if word is None:
             continue
         group = groups.setdefault(int(sides[0].numbers[a[place]]), [place, word, 0])

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from analysis.answers.normalize import identifiers, without_views, word_of
-from tracer.registry.ntstatus import TOO_SHORT
+from tracer.registry.ntstatus import NAME_NOT_FOUND, TOO_SHORT
 from tracer.registry.text import fold_name
 
 __all__ = ["ENUMERATIONS", "READS", "Side", "first_uses", "number_sides"]
@@ -23,6 +23,7 @@ READS = (
     "QueryMultipleValueKey",
     "QuerySecurityKey",
 )
+_QUERY = "QueryValueKey"
 ENUMERATIONS = ("EnumerateValueKey", "EnumerateKey")
 _ASKED = ("status", "information_class", "index")  # what one side never says of an operation is not compared
 _UNKNOWN = -1
@@ -53,7 +54,7 @@ class Side:
 
 
 def number_sides(
-    rows: Sequence[pa.Table], keys: Sequence[pa.Table], folds: Collection[str]
+    rows: Sequence[pa.Table], keys: Sequence[pa.Table], folds: Collection[str], *, by_result: bool = True
 ) -> tuple[Side, Side]:
     """Return both sides with their steps numbered.
 
@@ -66,6 +67,7 @@ def number_sides(
         keys: rows of `analysis.answers.steps.step_keys` of each side.
         folds: as for `analysis.answers.normalize.meaning`; identifiers (SIDs, GUIDs) are compared by the order in which
             a thread first uses them (`first_uses`), and so are addresses of objects.
+        by_result: whether a query that found a value and one that missed it are different steps.
     """
     sizes = [one.num_rows for one in rows]
     operations = _texts([one.column("operation") for one in rows])
@@ -77,7 +79,7 @@ def number_sides(
         np.concatenate([of[places] for of, (places, _) in zip(names, named, strict=True)]),
     ]
     for column in _ASKED:
-        whole.append(_compared(column, rows, operations[0], operations[1], sizes[0]))
+        whole.append(_compared(column, rows, operations[0], operations[1], sizes[0], by_result=by_result))
     for values in whole[1:]:
         # One number for what was there so far and this: sorted, so that they do not depend on the sides' order.
         _, numbers = np.unique(numbers * (int(values.max(initial=0)) + 2) + values + 1, return_inverse=True)
@@ -157,7 +159,13 @@ def _word(found: re.Match[str]) -> str:
 
 
 def _compared(
-    column: str, rows: Sequence[pa.Table], operations: Ints, names: Sequence[str], size: int
+    column: str,
+    rows: Sequence[pa.Table],
+    operations: Ints,
+    names: Sequence[str],
+    size: int,
+    *,
+    by_result: bool,
 ) -> Ints:
     """Return a column of both sides, `_UNKNOWN` where a row does not say or one side never says it of the operation."""
     known = [pc.fill_null(one.column(column).cast(pa.int64()), _UNKNOWN).to_numpy() for one in rows]
@@ -165,6 +173,9 @@ def _compared(
     if column == "status":
         reads = np.isin(operations, [place for place, name in enumerate(names) if name in READS])
         values = np.where(reads & np.isin(values, TOO_SHORT), 0, values)
+        if not by_result:
+            queries = np.isin(operations, [place for place, name in enumerate(names) if name == _QUERY])
+            values = np.where(queries & (values == NAME_NOT_FOUND), 0, values)
     says = [np.bincount(operations[part][values[part] != _UNKNOWN], minlength=len(names)) > 0
             for part in (slice(None, size), slice(size, None))]  # fmt: skip
     occurs = [

@@ -208,6 +208,39 @@ class EventLog:
         )
         return self._grouped(sql, len(reads))
 
+    def written_by(self, process_ids: Iterable[int]) -> set[ValueName]:
+        """Return the values that some processes wrote or deleted."""
+        if not (listed := _ids(process_ids)):
+            return set()
+        rows = self._fetch(
+            f"SELECT DISTINCT key_id, value_name FROM {self._events} WHERE process_id IN ({listed}) AND {_WROTE}",
+            (("key_id", "int64"), ("value_name", "string")),
+        )
+        return {
+            (row["key_id"], None if row["value_name"] is None else fold_name(row["value_name"]))
+            for row in rows
+        }
+
+    def last_known(self, value: ValueName) -> Operation | None:
+        """Return the last read, write or delete of a value in the capture; None: there is none."""
+        names = [name for _, name in self._spelled(value) if name is not None]
+        if not names:
+            return None
+        rows = self._fetch(
+            f"SELECT max(sequence) AS sequence FROM {self._events} WHERE key_id = {value[0]} "
+            f"AND value_name IN ({', '.join(map(quoted, names))})",
+            (("sequence", "int64"),),
+        )
+        return next(iter(self.operations([rows[0]["sequence"]]).values()))
+
+    def key_paths(self) -> Mapping[str, int]:
+        """Return the key (`keys.same_as`) of each display path."""
+        kinds = (("display_path", "string"), ("key_id", "int64"))
+        rows = self._fetch(
+            f"SELECT display_path, same_as AS key_id FROM {self._keys} WHERE display_path IS NOT NULL", kinds
+        )
+        return {row["display_path"]: row["key_id"] for row in rows}
+
     def paths(self, key_ids: Iterable[int]) -> dict[int, str]:
         """Return the display paths of keys."""
         if not (listed := _ids(key_ids)):

@@ -14,7 +14,7 @@ from analysis.card import printable
 
 __all__ = ["graph_page", "graph_svg"]
 
-_WIDTH, _HEIGHT, _ACROSS, _DOWN, _MARGIN = 250, 62, 60, 16, 24  # of a box, and between boxes; pixels
+_WIDTH, _HEIGHT, _ACROSS, _DOWN, _MARGIN = 270, 62, 60, 16, 24  # of a box, and between boxes; pixels
 _LETTERS = 36  # of a line in a box
 _LONGEST = 2_000  # letters of data in a list
 _STYLE = """
@@ -28,7 +28,8 @@ h1 { font-size: 1.25rem; margin: 0 0 .35rem; overflow-wrap: anywhere; }
 .note { color: var(--soft); max-width: 110ch; }
 .frame { overflow-x: auto; border: 1px solid var(--line); border-radius: 8px; margin: .8rem 0; }
 table { border-collapse: collapse; font-size: 13px; }
-td, th { text-align: left; vertical-align: top; padding: .25rem .6rem; border-top: 1px solid var(--line); overflow-wrap: anywhere; }
+td, th { text-align: left; vertical-align: top; padding: .25rem .6rem; border-top: 1px solid var(--line); overflow-wrap: break-word; }
+td { max-width: 26rem; }
 svg { display: block; font: 12px system-ui, "Segoe UI", "DejaVu Sans", sans-serif; background: var(--ground); }
 svg text { fill: var(--ink); } svg .soft { fill: var(--soft); } svg .name { font-weight: 600; }
 svg rect { fill: var(--panel); stroke-width: 1.5; } svg path { fill: none; stroke: var(--line); stroke-width: 1.5; }

@@ -42,6 +42,8 @@ class DivergenceQuery(ArrowSource):
         by_image: whether processes pair by their image.
         context: how many operations before and after the divergence are rows.
         limit: the first so many rows; None for all.
+        by_result: whether a query that found a value and one that missed it are different steps; else the sides go on there,
+            and it is a read that differs (`missing`).
     """
 
     sides: tuple[tuple[QueryContext, Filters], tuple[QueryContext, Filters]]
@@ -49,6 +51,7 @@ class DivergenceQuery(ArrowSource):
     by_image: bool
     context: int
     limit: int | None = None
+    by_result: bool = True
 
     def compare(self) -> "Divergence":
         """Align the sides.
@@ -75,7 +78,7 @@ class DivergenceQuery(ArrowSource):
             contents.append(partial(self._contents, context, filters))
         with engine_errors():
             found = diverge(
-                number_sides(steps, keys, self.folds),
+                number_sides(steps, keys, self.folds, by_result=self.by_result),
                 (images[0], images[1]),
                 tuple(
                     dict(

@@ -7,6 +7,7 @@ import select
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "causes.md"
 sys.path.insert(0, str(ROOT))
 
-from analysis.causes.rules import RULES  # noqa: E402
+from analysis.causes.candidates import REASONS  # noqa: E402
+from analysis.causes.rules import RULES, Rule  # noqa: E402
 
 COLUMNS = 80
 SESSIONS: dict[str, tuple[str, ...]] = {
@@ -23,8 +25,15 @@ SESSIONS: dict[str, tuple[str, ...]] = {
         "regtrace ingest persistence.etl",
         r"regtrace why persistence.regtrace 'HKLM\SOFTWARE\Microsoft\Windows NT\CurrentVersion\Winlogon' Userinit",
     ),
+    "bisect": (
+        "regtrace simulate -o works.etl --scenario works --events 500 --seed 2",
+        "regtrace simulate -o fails.etl --scenario fails --events 500 --seed 2",
+        "regtrace ingest works.etl",
+        "regtrace ingest fails.etl",
+        "regtrace bisect works.regtrace fails.regtrace --process ReportViewer.exe --reg try.reg --undo undo.reg",
+    ),
 }
-_SHOWN = {"why": 1}  # how many of the last commands of a session the page shows
+_SHOWN = {"why": 1, "bisect": 1}  # how many of the last commands of a session the page shows
 _COLOR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
@@ -72,10 +81,10 @@ def _run(command: str, folder: Path) -> list[str]:
     return [line.rpartition("\r")[2].rstrip() for line in lines][:-1]
 
 
-def rules() -> str:
-    """Return the table of rules in Markdown."""
-    rows = [f"| {name} | {rule.weight} | {rule.meaning} |" for name, rule in RULES.items()]
-    return "\n".join(["| rule | weight | meaning |", "| --- | ---: | --- |", *rows])
+def table(first: str, rules: Mapping[str, Rule]) -> str:
+    """Return a table of rules or reasons in Markdown."""
+    rows = [f"| {name} | {rule.weight} | {rule.meaning} |" for name, rule in rules.items()]
+    return "\n".join([f"| {first} | weight | meaning |", "| --- | ---: | --- |", *rows])
 
 
 def page(text: str, sessions: dict[str, str]) -> str:
@@ -85,7 +94,12 @@ def page(text: str, sessions: dict[str, str]) -> str:
         before, _, rest = text.partition(begin)
         _, _, after = rest.partition("\n<!-- end -->")
         text = f"{before}{begin}```text\n{said}\n```\n<!-- end -->{after}"
-    return re.sub(r"\| rule \| weight \|.*?\n\n", lambda _: rules() + "\n\n", text, count=1, flags=re.DOTALL)
+    for first, rules in (("rule", RULES), ("reason", REASONS)):
+        made = table(first, rules) + "\n\n"
+        text = re.sub(
+            rf"\| {first} \| weight \|.*?\n\n", lambda _, made=made: made, text, count=1, flags=re.DOTALL
+        )
+    return text
 
 
 def main() -> None:

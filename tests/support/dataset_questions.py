@@ -34,6 +34,7 @@ QUESTIONS: dict[str, Callable[[Capture], pd.DataFrame]] = {
 # Methods whose answer over many captures is not that of each put together, and why.
 NOT_ASKED = {
     "autoruns": "no key of these captures is an autostart point: test_answer_autoruns asks others",
+    "bisect": "compares two captures",
     "diff": "compares two captures",
     "first_divergence": "compares two captures",
     "rules": "needs files of rules: tests/test_answer_rules.py asks many captures",
