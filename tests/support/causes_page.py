@@ -92,7 +92,7 @@ def page(text: str, sessions: dict[str, str]) -> str:
     for name, said in sessions.items():
         begin = f"<!-- session {name} -->\n"
         before, _, rest = text.partition(begin)
-        _, _, after = rest.partition("\n<!-- end -->")
+        _, _, after = rest.partition("<!-- end -->")
         text = f"{before}{begin}```text\n{said}\n```\n<!-- end -->{after}"
     for first, rules in (("rule", RULES), ("reason", REASONS)):
         made = table(first, rules) + "\n\n"

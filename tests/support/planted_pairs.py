@@ -132,9 +132,9 @@ def _run(reads: list[_Read], side: int, cause: _Read, random: Random) -> list[Ev
     names = ("Formats", "Templates") if side == 0 else ("Errors", "Reports")
     own += [event("OpenKey", rf"{PRODUCT}\{name}", process="app.exe") for name in names]
     own += [
-        event("SetValueKey", owned(one.key), one.name, **one.data[side], process="app.exe")
+        event("SetValueKey", owned(one.key), one.name, **data, process="app.exe")
         for one in reads
-        if one.own and one.data[side] is not None
+        if one.own and (data := one.data[side]) is not None
     ]
     mixed = []
     for made in own:
