@@ -95,10 +95,9 @@ def page(text: str, sessions: dict[str, str]) -> str:
         _, _, after = rest.partition("<!-- end -->")
         text = f"{before}{begin}```text\n{said}\n```\n<!-- end -->{after}"
     for first, rules in (("rule", RULES), ("reason", REASONS)):
-        made = table(first, rules) + "\n\n"
-        text = re.sub(
-            rf"\| {first} \| weight \|.*?\n\n", lambda _, made=made: made, text, count=1, flags=re.DOTALL
-        )
+        found = re.search(rf"\| {first} \| weight \|.*?\n\n", text, re.DOTALL)
+        assert found is not None, f"the page has no table of {first}s"
+        text = text[: found.start()] + table(first, rules) + "\n\n" + text[found.end() :]
     return text
 
 
