@@ -145,10 +145,10 @@ def links_to_reads(
             rules.append("open to write")
         if read.sequence in recent:
             rules.append("recent read")
+        if read.of_value == write.of_value and (rules or read.time_ns >= write.time_ns - within_ns):
+            rules.append("same value")
         if not rules:
             continue
-        if read.of_value == write.of_value:
-            rules.append("same value")
         _note(nearest, read, rules, content_rule(read, write))
         counted.add(read.sequence)
     for read in same_data:

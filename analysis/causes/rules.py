@@ -32,7 +32,7 @@ RULES = {
     "process table": Rule(100, "the process table names the parent"),
     "open to write": Rule(30, "the thread read it between its open of the written key and the write"),
     "recent read": Rule(20, f"it is among the thread's last {RECENT_READS} reads of values before the write, within the time"),
-    "same value": Rule(25, "the thread read the very value that it then wrote"),
+    "same value": Rule(25, "the thread read, within the time, the very value that it then wrote"),
     "same data": Rule(60, f"what was read is what was written, {FEW_BYTES} bytes or more"),
     "same short data": Rule(10, f"what was read is what was written, fewer than {FEW_BYTES} bytes: often by chance"),
     "part of data": Rule(45, f"what was read, {PART_BYTES} bytes or more, is contained in what was written"),

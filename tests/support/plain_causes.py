@@ -11,6 +11,7 @@ __all__ = ["plain_content", "plain_why"]
 READ = ("QueryValueKey", "EnumerateValueKey")
 WRITE = ("SetValueKey", "DeleteValueKey", "DeleteKey")
 MISSING = 0xC0000034
+MOST = 100  # reads of a thread before a write that are looked at
 TEXTS = (1, 2, 6, 7)
 Row = dict[str, Any]
 
@@ -108,6 +109,7 @@ def reads_before(
     recent = [
         row["sequence"] for row in own[-RECENT_READS:] if row["time_ns"] >= write["time_ns"] - within_ns
     ]
+    near = [row for row in own[-MOST:] if row["time_ns"] >= write["time_ns"] - within_ns]
     fits: dict[Any, list[tuple[Row, list[str]]]] = {}
     of_process = [
         row
@@ -121,7 +123,7 @@ def reads_before(
                 rules.append("open to write")
             if row["sequence"] in recent:
                 rules.append("recent read")
-            if rules and value_of(row) == value_of(write):
+            if value_of(row) == value_of(write) and (rules or row in near):
                 rules.append("same value")
         content = plain_content(row, write)
         if content is not None and (rules or content in ("same data", "part of data")):
