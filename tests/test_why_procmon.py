@@ -25,12 +25,12 @@ BY_HAND = {
     (RECENT, "LaunchCount"): (3596, 6744, "AppId", "recent read", None),
     (RECENT, "AppPath"): (3596, 6744, "AppId", "recent read", None),
     (rf"{EXPLORER}\RecentDocs\.txt", "MRUListEx"): (3596, 5364, "MRUListEx", "recent read, same value", 5364),
-    (rf"{EXPLORER}\RecentDocs\Folder", "MRUListEx"): (3596, 5364, "MRUListEx", "recent read, same value", 5364),
+    (rf"{EXPLORER}\RecentDocs\Folder", "MRUListEx"): (3596, 5364, "MRUListEx", "recent read, same value, same data", 5364),
     (rf"{EXPLORER}\RecentDocs", "MRUListEx"): (3596, 5364, "MRUListEx", "same value", 5364),
     (USER_ASSIST, "HRZR_PGYFRFFVBA"): (3596, 4988, "Zvpebfbsg.Jvaqbjf.Rkcybere", "recent read", 4988),
     (rf"HKCU\{MUI}", "LanguageList"): (3596, 1028, "StringCacheGeneration", "recent read", None),
     (rf"HKU\.DEFAULT\{MUI}", "LanguageList"): (6908, 6488, "StringCacheGeneration", "recent read", None),
-    (EDGE, "IsSignedIn"): (4876, 6952, "Value", "recent read, same short data", None),
+    (EDGE, "IsSignedIn"): (4876, 6952, "IsSignedIn", "same value, same short data", None),
     (BAM, NOTEPAD): (2632, 4116, NOTEPAD, "recent read, same value", 684),
 }  # fmt: skip
 OPERATIONS = {
