@@ -962,6 +962,8 @@ class Capture(Questions["pd.DataFrame"]):
 
     Answers are DataFrames; the doubts about each are in its `attrs["doubts"]`, as sentences. Where an answer is empty,
     `attrs["empty"]` says which filter leaves nothing, if one does; `attrs["users"]` says whose keys HKCU and HKCR are.
+    `attrs["cut"]` is there where an answer has as many rows as its `limit` allows: `queries` counts them all
+    (`capture.queries.who(limit=20).total()`).
 
     Attributes:
         context: what questions are asked of: tables, rows that fit filters, what answers rest on.

@@ -501,3 +501,15 @@ def test_damage_inside_a_file_is_told_in_a_sentence(tmp_path: Path, file: str) -
         except RegtraceError:
             refused += 1
     assert refused > 10
+
+
+def test_an_answer_as_long_as_its_limit_says_that_there_may_be_more(capture: Capture):
+    whole = capture.who(limit=None)
+    assert "cut" not in whole.attrs
+    assert "cut" not in capture.who(limit=len(whole) + 1).attrs
+    assert capture.who(limit=1).attrs["cut"] == "the first 1 rows (limit=1); there may be more"
+    assert capture.queries.who(limit=1).total() == len(whole) > 1
+    assert capture.timeline(limit=2).attrs["cut"] == "the first 2 rows (limit=2); there may be more"
+    net = capture.changes()
+    assert "cut" not in net.attrs
+    assert capture.changes(limit=1).attrs["cut"] == f"the first 1 of {len(net)} rows (limit=1)"

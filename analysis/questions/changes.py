@@ -68,6 +68,8 @@ class ChangesQuery(ArrowSource):
         frame = frame_of(self._rows(found), self.context, self.filters, depth=depth + 1)
         frame.attrs["notes"] = found.sentences
         frame.attrs["doubts"] += self.doubts
+        if len(frame) < found.rows.num_rows:
+            frame.attrs["cut"] = f"the first {len(frame):,} of {found.rows.num_rows:,} rows (limit={self.limit})"
         return frame
 
     def to_ibis(self) -> "Table":

@@ -87,11 +87,18 @@ class Query(ArrowSource):
     def to_pandas(self, *, depth: int = 1) -> "pd.DataFrame":
         """Run the query and return the answer; `attrs["doubts"]` has the caveats, as sentences.
 
+        Where it has as many rows as its limit allows, `attrs["cut"]` says so; `total` counts them all, which takes as long
+        as the answer.
+
         Args:
             depth: how many calls below the user's own line the caller stands: there warnings point to.
         """
         frame = frame_of(self.to_arrow(), self.context, self.filters, needs=self.needs, depth=depth + 1)
         frame.attrs["doubts"] += self.doubts
+        whole = self.relation.without_limit().sql
+        limit = int(self.relation.sql.removeprefix(whole).rpartition(" ")[2] or -1)
+        if len(frame) == limit:
+            frame.attrs["cut"] = f"the first {limit:,} rows (limit={limit}); there may be more"
         return frame
 
     def to_ibis(self) -> "Table":

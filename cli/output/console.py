@@ -77,7 +77,7 @@ class Settings:
     def note(self, text: str) -> None:
         """Print a remark if a person reads standard error, unless --quiet."""
         if self.shows_notes:
-            _print(paint(f"regtrace: {visible(text)}", "dim", sys.stderr))
+            _print(paint(_wrapped(f"regtrace: {visible(text)}"), "dim", sys.stderr))
 
     def warn(self, text: str) -> None:
         """Print one important sentence; --quiet does not silence it."""

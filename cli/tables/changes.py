@@ -20,6 +20,7 @@ __all__ = ["change_lines"]
 _Titles = dict[
     int, list[tuple[int, str, int]]
 ]  # place of a row -> depth, text and number of changes of titles above it
+_WIDE = 100
 _DEEPEST = 8  # indents of a deeper tree would take the room of its names
 _STYLES = {"removed": "red", "deleted": "red", "recreated": "red", "renamed": "red", "unclear": "yellow"}
 _NOTES = {  # note -> its letter on a terminal, and what it means
@@ -117,12 +118,16 @@ def _below_titles(
     title, times = time_cells(pa.table({"time": rows.column("last_time")}), zone, width)
     letters = ["".join(_NOTES[note][0] for note in some) for some in _notes(rows)]
     note = [TextColumn("", letters, styles=["yellow"] * len(letters))] if any(letters) else []
+    least = (
+        20 if width >= _WIDE else 13
+    )  # what was there before and is now tells more than a program's whole name
+    processes = TextColumn("process", process_cells(rows), shrink="middle", least=least)
     return [
         replace(change, title=f"  {change.title}", cells=_indented(change.cells, titles)),
         value,
         before,
         after,
-        *([] if by_process else [TextColumn("process", process_cells(rows), shrink="middle", least=20)]),
+        *([] if by_process else [processes]),
         *note,
         TextColumn(f"last on {title}" if title != "time" else "last time", times, optional=True),
         TextColumn("writes", text_cells(rows, "writes"), right=True, optional=True),

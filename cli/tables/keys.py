@@ -14,6 +14,7 @@ __all__ = ["key_lines"]
 _COUNTS = (
     "events", "reads", "opens", "writes", "unclear_writes", "created", "deletes", "failures", "processes", "values",
 )  # fmt: skip
+_VERY_WIDE = 200
 _IF_ANY = ("unclear_writes", "deletes")  # shown where one is not 0
 _LATER = ("values", "created", "processes", "opens")  # the first to go where the terminal is narrow
 
@@ -33,11 +34,10 @@ def key_lines(
         for name in _COUNTS
         if name not in _IF_ANY or any(rows[name].to_pylist())
     ]
-    if width is None or width >= 120:
-        columns.append(
-            TextColumn("bytes written", text_cells(rows, "bytes_written"), right=True, optional=True)
-        )
-    if width is None or width >= 150:
+    written = text_cells(rows, "bytes_written")
+    if width is None or (width >= 120 and any(written)):
+        columns.append(TextColumn("bytes written", written, right=True, optional=True))
+    if width is None or width >= _VERY_WIDE:  # else a key has no room beside two times
         columns += [
             TextColumn("first time", text_cells(rows, "first_time", zone=zone), optional=True),
             TextColumn("last time", text_cells(rows, "last_time", zone=zone), optional=True),

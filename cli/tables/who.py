@@ -14,6 +14,7 @@ __all__ = ["who_lines"]
 
 _COUNTS = ("writes", "unclear_writes", "created", "deletes", "reads", "opens", "failures", "keys", "values")
 _LATER = ("opens", "keys", "values", "created")  # the first to go where the terminal is narrow
+_LAST = ("keys", "values")  # that give way to the last change, which names the key and the value
 _WIDE, _VERY_WIDE = 100, 220
 
 
@@ -22,9 +23,14 @@ def who_lines(
 ) -> Iterator[str]:
     """Yield the lines of a table of processes, or of keys, values and processes; the last change is at the end."""
     each = "display_key" in rows.schema.names
+    has_change = not each and width is not None and _WIDE <= width < _VERY_WIDE
     columns = [
         TextColumn(
-            "process", process_cells(rows), shrink="middle", least=18, styles=_by_changes(rows, color=color)
+            "process",
+            process_cells(rows),
+            shrink="middle",
+            least=30 if has_change else 18,
+            styles=_by_changes(rows, color=color),
         )
     ]
     paths = text_cells(rows, "display_key")
@@ -41,7 +47,7 @@ def who_lines(
             *columns,
         ]
     for name in _COUNTS:
-        if name not in rows.schema.names:
+        if name not in rows.schema.names or (has_change and name in _LAST):
             continue
         cells = text_cells(rows, name)
         red = ["red" if name == "failures" and cell != "0" else "" for cell in cells]
