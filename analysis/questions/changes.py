@@ -69,7 +69,9 @@ class ChangesQuery(ArrowSource):
         frame.attrs["notes"] = found.sentences
         frame.attrs["doubts"] += self.doubts
         if len(frame) < found.rows.num_rows:
-            frame.attrs["cut"] = f"the first {len(frame):,} of {found.rows.num_rows:,} rows (limit={self.limit})"
+            frame.attrs["cut"] = (
+                f"the first {len(frame):,} of {found.rows.num_rows:,} rows (limit={self.limit})"
+            )
         return frame
 
     def to_ibis(self) -> "Table":
