@@ -2,16 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from analysis.charts import source as charts
 from analysis.filters import Filters
 from analysis.questions.caveats import Caveats
 from analysis.questions.class_names import with_meanings
-from analysis.questions.context import QueryContext
 from analysis.questions.users import with_spelled_keys
 from tracer.registry.user_keys import sid_of
-from tracer.store.manifest import Manifest
 
 __all__ = ["Asking", "Source"]
 
@@ -19,42 +17,15 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-class Source(Protocol):
+class Source(charts.Source, Protocol):
     """An open capture, or several as one; its members are described there."""
-
-    @property
-    def path(self) -> Path:
-        """The directory."""
-
-    @property
-    def manifest(self) -> Manifest:
-        """The manifest."""
-
-    @property
-    def context(self) -> QueryContext:
-        """What questions are asked of."""
-
-    @property
-    def filters(self) -> Filters:
-        """The filters that the capture was narrowed to."""
 
     @property
     def queries(self) -> Any:  # noqa: ANN401  (the questions, which stand above)
         """Every question as a query."""
 
-    @property
-    def tables(self) -> Any:  # noqa: ANN401
-        """The stored tables by name."""
-
-    @property
-    def lazy(self) -> Any:  # noqa: ANN401
-        """The questions, answered with lazy tables."""
-
     def where(self, filters: Filters, /) -> "Source":
         """Return the capture with these filters."""
-
-    def rows(self, filters: Filters, *, joined: bool) -> Any:  # noqa: ANN401
-        """Return the event rows that fit, in no order."""
 
     def info(self) -> dict[str, Any]:
         """Return the facts of the capture as JSON values."""
