@@ -4,6 +4,7 @@ import json
 import re
 from xml.etree import ElementTree as ET
 
+import causes_page
 import pyarrow.parquet as pq
 import pytest
 from hand_capture import MISSING, event, write_events
@@ -18,6 +19,7 @@ from analysis.causes.graph import graph_page, graph_svg
 from analysis.causes.links import Operation, content_rule
 from analysis.causes.rules import RULES
 from cli.app import app
+from cli.tables.why import why_lines
 from tracer.errors import UsageError
 from tracer.scenarios import read_story, story_path
 
@@ -289,6 +291,8 @@ def test_what_a_program_read_and_then_extended_is_the_first_cause(tmp_path_facto
         rt.ingest(folder / f"{name}.etl", folder / f"{name}.regtrace")
         with rt.open(folder / f"{name}.regtrace") as capture:
             found = capture.why(key, value)
+            if name == "persistence":
+                assert_recorded("why", why_lines(capture.queries.why(key, value).to_arrow(), 80))
         first = found[found.direction == "cause"].iloc[0]
         assert (first.value_name, word in first.rules, first.times) == (value, True, 1)
         assert "no write of it before is in this capture" in first.evidence
@@ -297,13 +301,19 @@ def test_what_a_program_read_and_then_extended_is_the_first_cause(tmp_path_facto
 # output
 
 
+def assert_recorded(name, lines):
+    """Assert that the session on the page has these lines; users' keys are spelled as the verb spells them."""
+    recorded = causes_page.recorded(name)
+    made = [line for line in lines if "HKU" not in line]
+    assert len(made) > 10
+    assert [line for line in made if line not in recorded] == []
+
+
 def run(*words):
     return CliRunner().invoke(app, list(words), env={"COLUMNS": "80"})
 
 
 def test_the_page_fits_a_terminal_and_tells_the_chain(relay):
-    from cli.tables.why import why_lines
-
     rows = relay.queries.why(rf"{SOFTWARE}\Three", "").to_arrow()
     lines = list(why_lines(rows, 80))
     assert max(map(len, lines)) <= 80
@@ -354,8 +364,6 @@ def test_hostile_names_are_text_in_the_graph(tmp_path):
 
 
 def test_the_page_of_causes_has_the_rules_as_they_are():
-    import causes_page
-
     text = causes_page.PAGE.read_text(encoding="utf-8")
     for name, rule in RULES.items():
         assert f"| {name} | {rule.weight} | {rule.meaning} |" in text

@@ -87,6 +87,12 @@ def table(first: str, rules: Mapping[str, Rule]) -> str:
     return "\n".join([f"| {first} | weight | meaning |", "| --- | ---: | --- |", *rows])
 
 
+def recorded(name: str) -> list[str]:
+    """Return the lines of a session as the page has it."""
+    rest = PAGE.read_text(encoding="utf-8").partition(f"<!-- session {name} -->\n")[2]
+    return rest.partition("<!-- end -->")[0].split("\n")
+
+
 def page(text: str, sessions: dict[str, str]) -> str:
     """Return the page with sessions and tables as they are now."""
     for name, said in sessions.items():
