@@ -59,6 +59,8 @@ if TYPE_CHECKING:
     from analysis.questions.why import WhyQuery
     from analysis.regfile.files import RegFiles
     from analysis.report.report import Report
+    from analysis.versions.blame import BlameQuery
+    from analysis.versions.checkout import Checkout
     from analysis.versions.log import LogQuery
     from analysis.versions.show import ShowQuery
 
@@ -66,6 +68,7 @@ if TYPE_CHECKING:
         Query
         | AutorunsQuery
         | BisectQuery
+        | BlameQuery
         | ChangesQuery
         | DiffQuery
         | DivergenceQuery
@@ -348,6 +351,54 @@ class Questions(Generic[_Answer]):
 
         asked = below(self._asked(key=key, **filters), under)
         return self._answer(log.query(self._context, asked, grouping=Grouping.of(pause, by), limit=limit))
+
+    @shows_filters
+    def blame(
+        self,
+        key: Words = None,
+        value: str | None = None,
+        *,
+        at: str | datetime | None = None,
+        under: Words = None,
+        deleted: bool = False,
+        pause: float = 2.0,
+        by: str = "tree",
+        limit: int | None = None,
+        **filters: "Unpack[MoreFilters]",
+    ) -> _Answer:
+        """Return the tree of keys and values as known at a time, and who wrote each last.
+
+        Columns: display_key, value_name (NULL: the key itself); change_set (`log`), writer, writer_pid, write_time and
+        write_sequence of the last change that was seen, of a key of itself or one of its values: NULL where nobody was seen to
+        write it. evidence: write (what is there is what that wrote); write, and read since (a later read told the
+        same); write, and missed since (it was deleted, and asked for since); read, exists or absent (only that tells of
+        it); hive (a hive held it before the trace); "..., not as last written" (a read told something else than the
+        last write that was seen: somebody unseen wrote). known, last_known, type, size, data are those of `state`, as are sequence,
+        time, process, pid and process_id of the event by which it is known. key_id. A renamed key keeps its past.
+
+        Args:
+            key: a key or pattern, or several, and the keys below them. None for all.
+            value: value name or pattern; rows of keys are left out.
+            at: a time (`analysis.times.parse_time`), inclusive; None for the end of the capture.
+            under: the same as `key`.
+            deleted: also what was deleted, or was not there.
+            pause: as for `log`.
+            by: as for `log`.
+            limit: the first so many rows; None for all.
+            filters: as in `analysis.filters.Filters`; `at` stands for its `end`.
+
+        Raises:
+            UsageError: a filter or the grouping cannot be understood.
+        """
+        from analysis.versions import blame
+        from analysis.versions.change_sets import Grouping
+
+        asked = below(self._asked(key=key, value=value, **filters), under)
+        asked = replace(asked, subtree=asked.key is not None, end=asked.end if at is None else at)
+        grouping = Grouping.of(pause, by)
+        return self._answer(
+            blame.query(self._context, asked, grouping=grouping, deleted=deleted, limit=limit)
+        )
 
     @shows_filters
     def autoruns(
@@ -1190,6 +1241,26 @@ class Capture(Questions["pd.DataFrame"]):
         frame = to_frame(policy_writes(self._context, self._asked(key=key, **filters), files))
         frame.attrs["notes"] = files.problems
         return frame
+
+    def checkout(
+        self, under: Words = None, *, at: str | datetime | None = None, user: str | None = None
+    ) -> "Checkout":
+        """Return keys and values as known at a time, to be saved as files: `.save("before.reg")`, `.save("folder")`.
+
+        Only what is known whole is in it; `unknown` lists the rest with the reasons.
+
+        Args:
+            under: a key or pattern, or several; they and the keys below them. None for all.
+            at: a time (`analysis.times.parse_time`), inclusive; None for the end of the capture.
+            user: whose keys HKCU and HKCR are.
+
+        Raises:
+            UsageError: a filter cannot be understood, or there are several captures.
+        """
+        from analysis.versions.checkout import checkout
+
+        asked = below(merged_filters(self._standing, Filters(user=user)), under)
+        return checkout(self._context, asked if at is None else replace(asked, end=at))
 
     def show(self, change_set: str, *, pause: float = 2.0, by: str = "tree") -> "pd.DataFrame":
         """Return what one change set did: the net changes of its keys and values, with before and after.

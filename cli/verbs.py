@@ -34,6 +34,8 @@ GROUPS = {
         "baseline": "Print where hives and trace differ, and what hives tell.",
         "coverage": "Print which source reported which operations.",
         "log": "Print the change sets of a capture, newest first.",
+        "blame": "Print who wrote what stands in a tree of keys, with its change set.",
+        "checkout": "Write keys and values as known at a time, as files.",
         "show": "Print one change set as a diff: - old, + new.",
         "diff": "Compare two captures, or two intervals of one.",
         "bisect": "Print which differing value may be why a run fails.",

@@ -1,6 +1,7 @@
 """Change sets: whose changes are one set, what it is called, and what it did, against a plain loop and against the truth."""
 
 import json
+import sys
 from collections import defaultdict
 from itertools import pairwise
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import versions_demo
 from hand_capture import event, write_events
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -292,3 +294,13 @@ def test_the_verbs_print_the_same_as_python_and_refuse_what_is_no_name(story, tm
         capture.log(pause=-1)
     with pytest.raises(UsageError, match="is no grouping"):
         capture.log(by="thread")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sessions are recorded on a pseudo-terminal")
+def test_the_sessions_of_the_page_are_what_the_program_shows(tmp_path: Path) -> None:
+    versions_demo.make_capture(tmp_path)
+    told = versions_demo.sessions()
+    assert {command.split()[0] for command in told} == {"log", "show", "blame"}
+    command = next(one for one in told if one.startswith("show"))
+    assert versions_demo.shown(command, tmp_path) == told[command]
+    assert all(len(line) <= versions_demo.COLUMNS for text in told.values() for line in text.split("\n")[1:])

@@ -14,14 +14,14 @@ from tracer.registry.text import fold_name
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["OF_KEYS", "OPERATIONS", "ChangeRows", "Numbers", "change_rows", "contents_of", "fitting"]
+__all__ = ["DONE", "OF_KEYS", "OPERATIONS", "ChangeRows", "Numbers", "change_rows", "contents_of", "fitting"]
 
 Numbers = np.ndarray[tuple[int], np.dtype[np.int64]]
 _CREATED = 1  # REG_CREATED_NEW_KEY (winnt.h)
 _PENDING = 0x103  # STATUS_PENDING (ntstatus.h): it may have been done later, or not
 OF_KEYS = ("CreateKey", "DeleteKey", "RenameKey")
 OPERATIONS = ("SetValueKey", "DeleteValueKey", *OF_KEYS)
-_DONE = (
+DONE = (
     f"operation IN ({', '.join(map(quoted, OPERATIONS))}) AND status < {NOT_SUCCESS} AND status NOT IN ({_PENDING}, {REPARSE}) "
     f"AND (operation <> 'CreateKey' OR disposition = {_CREATED})"
 )
@@ -76,7 +76,7 @@ def change_rows(context: QueryContext) -> ChangeRows:
     listed = ", ".join(quoted(name) for name in OPERATIONS)
     sql = f"""
         SELECT {", ".join(names)}, list_position([{listed}], operation)::BIGINT - 1 AS operation_place, same_as
-        FROM (SELECT {", ".join(names)}, operation, key_id FROM {events.source} WHERE {_DONE})
+        FROM (SELECT {", ".join(names)}, operation, key_id FROM {events.source} WHERE {DONE})
         LEFT JOIN (SELECT key_id, same_as FROM {keys.source}) USING (key_id)
         ORDER BY sequence
     """
@@ -104,7 +104,7 @@ def change_rows(context: QueryContext) -> ChangeRows:
 def fitting(context: QueryContext, filters: Filters) -> Numbers:
     """Return the sequences of the changes that fit filters, sorted."""
     rows = context.rows(filters)
-    sql = f"SELECT sequence FROM {rows.source} WHERE {_DONE} ORDER BY sequence"
+    sql = f"SELECT sequence FROM {rows.source} WHERE {DONE} ORDER BY sequence"
     found = context.engine.fetch(Relation(sql, (("sequence", dict(rows.columns)["sequence"]),)))
     return _numbers(found.column(0))
 
@@ -142,7 +142,7 @@ def contents_of(context: QueryContext, first: int, last: int) -> "pa.Table":
         paths AS (SELECT key_id AS same_as, folded_path AS path FROM {keys.source})
         SELECT sequence, sha256({" || '/' || ".join(parts)}) AS content
         FROM (
-            SELECT {", ".join(names)} FROM {events.source} WHERE {_DONE} AND sequence BETWEEN {int(first)} AND {int(last)}
+            SELECT {", ".join(names)} FROM {events.source} WHERE {DONE} AND sequence BETWEEN {int(first)} AND {int(last)}
         ) LEFT JOIN own USING (key_id) LEFT JOIN paths USING (same_as)
         ORDER BY sequence
     """

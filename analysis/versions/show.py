@@ -79,7 +79,7 @@ class ShowQuery(ArrowSource):
 
         rows = (net or self.net_changes()).rows
         about = [f"Change set {self.member.name} of {self.member.context.path.name}, by regtrace"]
-        return reg_files(rows, narrowed=True, about=about, powershell=powershell)
+        return reg_files(rows, about=about, powershell=powershell)
 
 
 def query(context: QueryContext, prefix: str, *, grouping: Grouping | None = None) -> ShowQuery:

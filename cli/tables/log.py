@@ -29,14 +29,17 @@ def log_lines(
     """Yield the lines of a log, rows of `analysis.versions.log.LOG`."""
     names = text_cells(rows, "change_set")
     others = [int(count.replace(",", "") or 0) - 1 for count in text_cells(rows, "processes")]
+    people = process_cells(rows)
+    if width is not None:  # the key needs the room; --graph shows the pids
+        people = [image or shown for image, shown in zip(text_cells(rows, "process"), people, strict=True)]
     processes = [
         f"{process or '(not known)'} +{more}" if more > 0 else process or "(not known)"
-        for process, more in zip(process_cells(rows), others, strict=True)
+        for process, more in zip(people, others, strict=True)
     ]
     columns = [
         TextColumn("change set", names if width is None else _short(names), styles=["yellow"] * len(names)),
         _in_seconds(times_column(rows, "last_time", zone, width), width),
-        TextColumn("process", processes, shrink="middle", least=18),
+        TextColumn("process", processes, shrink="middle", least=14),
         TextColumn("keys", text_cells(rows, "keys"), right=True),
         TextColumn("values", text_cells(rows, "values"), right=True),
     ]
@@ -81,7 +84,15 @@ def graph_lines(branches: Sequence[Branch], width: int | None) -> Iterator[str]:
 
 def _in_seconds(times: TextColumn, width: int | None) -> TextColumn:
     """Return times on a terminal without their fractions: a change set lasts, and its key needs the room."""
-    return times if width is None else replace(times, cells=[_FRACTION.sub("", cell) for cell in times.cells])
+    return (
+        times
+        if width is None
+        else replace(
+            times,
+            title=times.title.removeprefix("last "),
+            cells=[_FRACTION.sub("", cell) for cell in times.cells],
+        )
+    )
 
 
 def _short(names: Sequence[str]) -> list[str]:
