@@ -51,6 +51,7 @@ def test_key_comes_first_and_every_filter_is_shown(name: str) -> None:
         "diff": "other",
         "first_divergence": "other",
         "rules": "paths",
+        "bisect": "fails",
     }  # what such a question cannot do without
     compares = name in before
     assert first == before.get(name, "key")

@@ -58,7 +58,7 @@ def show(
     wide: Wide = False,
     fail_on_loss: FailOnLoss = False,
 ) -> None:
-    """Print one change set as a diff: - what was there before, + what is there after.
+    """Print one change set as a diff: - old, + new.
 
     What was there before is told by the change itself, by an earlier write or read, or by a proof that there was
     nothing; else it is not known, and a line with ? says so. The files are those of `regtrace changes`, for this

@@ -35,8 +35,10 @@ QUESTIONS: dict[str, Callable[[Capture], pd.DataFrame]] = {
 NOT_ASKED = {
     "autoruns": "no key of these captures is an autostart point: test_answer_autoruns asks others",
     "bisect": "compares two captures",
+    "blame": "names the change sets of each capture by itself, as log does",
     "diff": "compares two captures",
     "first_divergence": "compares two captures",
+    "log": "names change sets by their content: each capture has its own",
     "rules": "needs files of rules: tests/test_answer_rules.py asks many captures",
     "why": "needs one value: tests/test_answer_why.py asks many captures",
     "triage": "is made of autoruns, rules and changes: tests/test_triage.py asks many captures",
