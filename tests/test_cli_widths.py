@@ -29,6 +29,8 @@ VERBS = {
     "tree": ("tree", "--depth", "4", "--limit", "100"),
     "diff --first": ("diff", "--first", "--a-to", "+80ms", "--b-from", "+80ms"),
     "slow": ("slow", "--most", "20"),
+    "log": ("log",),
+    "blame": ("blame", "HKLM", "--limit", "200"),
     "diff": ("diff", "--a-to", "+1s", "--b-from", "+1s", "--limit", "200"),
 }
 NO_KEY_LINES = {
@@ -37,6 +39,7 @@ NO_KEY_LINES = {
     "hot",
     "hot --by storm",
     "tree",
+    "log",
     "slow",
     "changes",  # its lines are the components of a tree
 }  # the key is a column, or there is none

@@ -163,6 +163,26 @@ def test_the_names_of_change_sets_are_the_same_in_a_capture_made_anew(tmp_path: 
             assert set(capture.log()["change_set"]) != set(names[0]), change
 
 
+def test_of_many_captures_each_set_has_its_host_and_the_name_that_it_has_alone(tmp_path: Path) -> None:
+    made = [
+        event("CreateKey", KEY, disposition=1, at_us=1),
+        event("SetValueKey", KEY, "A", data_type=1, data_size=0, at_us=2),
+    ]
+    more = [*made, event("SetValueKey", KEY, "B", data_type=1, data_size=0, process="b.exe", at_us=9)]
+    alone = {}
+    for name, events in (("one", made), ("two", more)):
+        with rt.open(write_events(tmp_path / "all" / f"{name}.regtrace", events)) as capture:
+            alone[name] = set(capture.log()["change_set"])
+    with rt.open(tmp_path / "all") as capture:
+        log, blame = capture.log(), capture.blame(KEY).dropna(subset="value_name")
+        shown = capture.show((alone["two"] - alone["one"]).pop())
+        with pytest.raises(UsageError, match="change sets begin with"):
+            capture.show((alone["two"] & alone["one"]).pop())
+    assert {name: set(rows["change_set"]) for name, rows in log.groupby("capture")} == alone
+    assert shown["value_name"].tolist() == ["B"]
+    assert blame.groupby("capture").size().to_dict() == {"one": 1, "two": 2}
+
+
 @settings(max_examples=15, deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 2), st.integers(0, 5_000_000)), min_size=1, max_size=12),
