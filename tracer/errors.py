@@ -8,6 +8,7 @@
     ├── SessionError              a tracing session cannot be started, asked or stopped
     │   ├── SessionGone           no session of that name runs (any more)
     │   └── SessionLimit          no session or provider slot is free
+    ├── TimeLimit                 a question takes longer than the asker allows
     └── PlatformError             exit code 5: the operation needs Windows, or rights
         └── NotElevated           the process lacks the rights for tracing
 
@@ -26,6 +27,7 @@ __all__ = [
     "SessionLimit",
     "SourceError",
     "TargetError",
+    "TimeLimit",
     "UsageError",
 ]
 
@@ -56,6 +58,10 @@ class CaptureError(RegtraceError):
 
 class TargetError(RegtraceError):
     """An output cannot be written: it exists, its folder is missing, or the disk refuses."""
+
+
+class TimeLimit(RegtraceError):
+    """A question takes longer than whoever asks allows (`analysis.engine.interruption.time_limit`)."""
 
 
 class PlatformError(RegtraceError):

@@ -5,18 +5,55 @@ query can be in one task, or in one batch of a stream, for minutes.
 """
 
 import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import duckdb
 import pyarrow as pa
 
-__all__ = ["batches_of", "interruptible", "is_busy"]
+from tracer.errors import TimeLimit
+
+__all__ = ["batches_of", "interruptible", "is_busy", "time_limit"]
 
 _Answer = TypeVar("_Answer")
 _STEP_SECONDS = 0.05  # Windows lets a thread hear signals only when it does not wait
 _GRACE_SECONDS = 0.6  # for the engine to stop; then it is left behind
 _unfinished: set[threading.Thread] = set()
+
+
+class _Limit(threading.local):
+    """The time limit of a thread: when it ends (`time.monotonic`), and its seconds; None where there is none."""
+
+    end: float | None = None
+    seconds: float = 0
+
+
+_limit = _Limit()
+
+
+@contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Interrupt the calls of the engine that this thread makes in here once so many seconds have passed in all.
+
+    What Python itself does between two calls is not interrupted.
+
+    Raises:
+        TimeLimit: the time is over.
+    """
+    _limit.end, _limit.seconds = time.monotonic() + seconds, seconds
+    try:
+        yield
+    finally:
+        _limit.end = None
+
+
+def _check_limit() -> None:
+    if _limit.end is not None and time.monotonic() >= _limit.end:
+        raise TimeLimit(
+            f"the question takes longer than {_limit.seconds:g} s; narrow it (a key, a process, a time), or raise the limit"
+        )
 
 
 def interruptible(connection: duckdb.DuckDBPyConnection, call: Callable[[], _Answer]) -> _Answer:
@@ -31,15 +68,17 @@ def interruptible(connection: duckdb.DuckDBPyConnection, call: Callable[[], _Ans
 
     Raises:
         KeyboardInterrupt: as any signal handler raised it.
+        TimeLimit: the thread has a limit (`time_limit`), and it is over.
         BaseException: what the call raises.
     """
-    if threading.current_thread() is not threading.main_thread():
+    if _limit.end is None and threading.current_thread() is not threading.main_thread():
         return call()
+    _check_limit()
     run = _Run(call)
     try:
         run.start()
         while not run.has_ended(_STEP_SECONDS):
-            pass
+            _check_limit()
     except BaseException:
         run.stop(connection)
         raise

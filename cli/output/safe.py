@@ -10,22 +10,9 @@ apostrophe gets one apostrophe in front (`tracer.registry.safe_text`). A reader 
 exact text.
 """
 
-from tracer.registry.safe_text import SPREADSHEET_TRIGGERS, is_visible, spreadsheet_safe
+from tracer.registry.safe_text import SPREADSHEET_TRIGGERS, is_visible, spreadsheet_safe, visible
 
 __all__ = ["SPREADSHEET_TRIGGERS", "from_spreadsheet", "is_visible", "spreadsheet_safe", "visible"]
-
-
-def visible(text: str) -> str:
-    r"""Return `text` as a terminal may show it.
-
-    >>> visible("a\x1b[2Jb"), visible("x\u202eexe.txt")
-    ('a\\u{1B}[2Jb', 'x\\u{202E}exe.txt')
-    """
-    if "\\u{" in text:
-        text = text.replace("\\u{", "\\u{5C}u{")
-    if is_visible(text):
-        return text
-    return "".join(letter if is_visible(letter) else f"\\u{{{ord(letter):X}}}" for letter in text)
 
 
 def from_spreadsheet(cell: str) -> str:

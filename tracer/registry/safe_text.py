@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["SPREADSHEET_TRIGGERS", "guarded_cells", "is_visible", "spreadsheet_safe"]
+__all__ = ["SPREADSHEET_TRIGGERS", "guarded_cells", "is_visible", "spreadsheet_safe", "visible"]
 
 # Letters and marks that a terminal shows as nothing: what Unicode's DerivedCoreProperties calls
 # Default_Ignorable_Code_Point and str.isprintable calls printable, and the empty braille pattern.
@@ -24,6 +24,19 @@ def is_visible(text: str) -> bool:
     (True, False, False)
     """
     return text.isprintable() and (text.isascii() or not _EMPTY.search(text))
+
+
+def visible(text: str) -> str:
+    r"""Return `text` with what a terminal would obey or hide shown as ``\u{HEX}``; a ``\u{`` of its own is shown as ``\u{5C}u{``.
+
+    >>> visible("a\x1b[2Jb"), visible("x\u202eexe.txt")
+    ('a\\u{1B}[2Jb', 'x\\u{202E}exe.txt')
+    """
+    if "\\u{" in text:
+        text = text.replace("\\u{", "\\u{5C}u{")
+    if is_visible(text):
+        return text
+    return "".join(letter if is_visible(letter) else f"\\u{{{ord(letter):X}}}" for letter in text)
 
 
 def spreadsheet_safe(text: str) -> str:
