@@ -364,15 +364,22 @@ def test_standard_output_has_nothing_but_the_protocol(captures: tuple[Path, Path
             "params": {"name": "who", "arguments": {"process": "nobody"}},
         },
     ]
-    done = subprocess.run(
+    with subprocess.Popen(
         [sys.executable, "-m", "cli.app", "mcp", str(captures[0])],
-        input="".join(json.dumps(line) + "\n" for line in lines),
-        capture_output=True, text=True, cwd=ROOT, timeout=120,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert {json.loads(line)["id"] for line in done.stdout.splitlines()} <= {1, 2}
-    assert '"serverInfo"' in done.stdout
-    assert "tools wait for a client" in done.stderr
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT,
+    ) as child:  # fmt: skip
+        assert child.stdin is not None
+        assert child.stdout is not None
+        assert child.stderr is not None
+        child.stdin.write("".join(json.dumps(line) + "\n" for line in lines))
+        child.stdin.flush()
+        heard = [json.loads(child.stdout.readline()) for _ in range(2)]
+        child.stdin.close()  # the client leaves
+        assert [one["id"] for one in heard] == [1, 2]
+        assert heard[1]["result"]["structuredContent"]["tool"] == "who"
+        assert child.stdout.read() == ""
+        assert "tools wait for a client" in child.stderr.read()
+    assert child.returncode == 0
 
 
 def test_without_the_package_one_sentence_says_what_to_install(
