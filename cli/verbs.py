@@ -55,7 +55,7 @@ GROUPS = {
         "plot": "Draw a capture as a page that needs no network, or as an image.",
         "report": "Write one file to hand over: a page, or Markdown.",
         "export": "Write a timeline for Timesketch, Elastic, Splunk or Perfetto.",
-        "mcp": "Answer questions of a program that speaks the Model Context Protocol.",
+        "mcp": "Answer a program that speaks the Model Context Protocol.",
     },
     "Record on Windows": {
         "capture": "Record on Windows, around a program or until Ctrl-C.",

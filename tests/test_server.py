@@ -80,6 +80,7 @@ class Talk:
 USUAL: dict[str, dict[str, Any]] = {
     "diff": {"capture": 1, "other": 2},
     "first_divergence": {"capture": 1, "other": 2},
+    "bisect": {"capture": 1, "other": 2},
     "sql": {"query": "SELECT display_key, value_name, data_text FROM events ORDER BY host, sequence"},
     "why": {"capture": 1, "key": APP, "value": ORDER},
 }
@@ -104,6 +105,8 @@ def talk(captures: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) 
             heard.tools = {tool.name: tool for tool in (await client.list_tools()).tools}
             for one in (await client.list_resources()).resources:
                 heard.resources[str(one.uri)] = (await client.read_resource(one.uri)).contents[0].text
+            log = await client.call_tool("log", {"capture": 1})
+            USUAL["show"] = {"change_set": log.structured_content["untrusted"]["rows"][0]["change_set"]}
             for name in heard.tools:
                 heard.answers[name] = await client.call_tool(name, USUAL.get(name, {}))
             try:
@@ -139,12 +142,10 @@ def all_rows(service: Service, tool: str, **arguments: Any) -> list[dict[str, An
 
 @pytest.mark.slow
 def test_the_client_of_the_package_gets_every_tool_and_an_answer_of_each(talk: Talk) -> None:
-    from analysis.capture import Questions
-
     assert talk.server.name == "regtrace"
-    there = {tool.name for tool in TOOLS if not tool.method or hasattr(Questions, tool.method)}
-    assert set(talk.tools) == there
-    assert {"who", "history", "state", "changes", "errors", "autoruns", "rules", "diff", "sql"} <= there
+    assert set(talk.tools) == {tool.name for tool in TOOLS}
+    asked = "who history state changes errors autoruns rules diff why log sql"
+    assert set(asked.split()) <= set(talk.tools)
     for name, tool in talk.tools.items():
         assert tool.annotations.read_only_hint, name
         assert tool.input_schema["additionalProperties"] is False
@@ -210,6 +211,13 @@ def test_resources_are_the_schema_and_the_words_and_no_file(talk: Talk) -> None:
     assert {"regtrace://schema", "regtrace://reading", "regtrace://tools/who"} <= set(talk.resources)
     assert "`requested_name`" in talk.resources["regtrace://schema"]
     assert "old_from" in talk.resources["regtrace://tools/history"]
+    for tool, column in (
+        ("why", "left_out"),
+        ("triage", "found_by"),
+        ("bisect", "steps_back"),
+        ("rules", "section"),
+    ):
+        assert column in talk.resources[f"regtrace://tools/{tool}"]
     assert "there is no such resource" in talk.unknown_resource
 
 
@@ -301,6 +309,7 @@ def test_sql_reads_the_capture_and_does_nothing_else(
         ("hot", {"every_s": 0}, "more than 0"),
         ("sql", {}, "the argument query is missing"),
         ("rules", {}, "there is no tool rules"),
+        ("bisect", {}, "there is no tool bisect"),
         ("triage", {"rules": "/etc"}, "unknown argument 'rules'"),
     ],
 )

@@ -60,12 +60,12 @@ class ChangesQuery(ArrowSource):
 
     def to_arrow(self) -> "pa.Table":
         """Run the query and return the answer; of a dataset with the columns `host` and `capture` first."""
-        return self._rows(self.net_changes())
+        return self.rows(self.net_changes())
 
     def to_pandas(self, *, depth: int = 1) -> "pd.DataFrame":
         """Run the query and return the answer; `attrs["doubts"]` has the caveats, `attrs["notes"]` the omissions."""
         found = self.net_changes()
-        frame = frame_of(self._rows(found), self.context, self.filters, depth=depth + 1)
+        frame = frame_of(self.rows(found), self.context, self.filters, depth=depth + 1)
         frame.attrs["notes"] = found.sentences
         frame.attrs["doubts"] += self.doubts
         if len(frame) < found.rows.num_rows:
@@ -88,7 +88,8 @@ class ChangesQuery(ArrowSource):
         dated = doubtful(several[0], self.filters) is not None
         return self.context.engine.table(_touched(several[0], self.filters, dated=dated))
 
-    def _rows(self, found: "NetChanges") -> "pa.Table":
+    def rows(self, found: "NetChanges") -> "pa.Table":
+        """Return net changes as the rows of the answer."""
         return with_meanings(self.context, self.context.labelled(found.rows.slice(0, self.limit)))
 
 

@@ -10,9 +10,12 @@ from analysis.questions.query import Query
 from analysis.server.pages import columns_of, rows_of
 
 if TYPE_CHECKING:
-    from analysis.questions.context import QueryContext
+    import pyarrow as pa
 
-__all__ = ["Rows", "fetched", "fetched_sql"]
+    from analysis.questions.context import QueryContext
+    from analysis.versions.show import ShowQuery
+
+__all__ = ["Rows", "change_set", "fetched", "fetched_sql"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +52,8 @@ def fetched(query: Any, before: int, most: int) -> Rows:  # noqa: ANN401  (any q
         return Rows(
             rows_of(answer), columns_of(answer.schema), is_whole=False, notes=notes, needs=query.needs
         )
-    answer = query.to_arrow()
-    notes += tuple(getattr(query, "sentences", ()))
+    answer, said = _whole(query)
+    notes += tuple(said)
     if not answer.num_rows and (nothing := getattr(query, "no_write", "")):
         notes += (nothing,)
     return Rows(
@@ -62,24 +65,48 @@ def fetched(query: Any, before: int, most: int) -> Rows:  # noqa: ANN401  (any q
     )
 
 
+def _whole(query: Any) -> tuple["pa.Table", Sequence[str]]:  # noqa: ANN401
+    """Return the answer of a query that Python makes, and its own sentences; both are made once."""
+    if hasattr(query, "compare"):  # two runs that are aligned
+        found = query.compare()
+        return found.rows, found.notes
+    if hasattr(query, "net_changes"):
+        net = query.net_changes()
+        return query.rows(net), net.sentences
+    if hasattr(query, "log"):
+        log = query.log()
+        return log.rows, log.doubts
+    return query.to_arrow(), getattr(query, "sentences", ())
+
+
+def change_set(
+    context: "QueryContext", change_set: str, *, pause: float = 2.0, by: str = "tree"
+) -> "ShowQuery":
+    """Return the query of one change set; the arguments are those of `analysis.capture.Capture.show`.
+
+    Raises:
+        UsageError: no name begins so, or several do.
+    """
+    from analysis.versions import show
+    from analysis.versions.change_sets import Grouping
+
+    return show.query(context, change_set, grouping=Grouping.of(pause, by))
+
+
 def fetched_sql(context: "QueryContext", query: str, before: int, most: int) -> Rows:
     """Return the rows of a client's own SQL: `most` rows after `before`, with every column.
 
     Raises:
         UsageError: the query has a mistake, or does more than read.
     """
+    import pyarrow as pa
+
     reader = sql.reader(context, query, plain=True, finite=True, limit=before + most)
     skip = before
     rows: list[dict[str, Any]] = []
     for batch in reader:
         left_out = min(skip, batch.num_rows)
         skip -= left_out
-        rows += rows_of(_table(batch.slice(left_out)), whole=True)
+        rows += rows_of(pa.Table.from_batches([batch.slice(left_out)]), whole=True)
     columns = list(rows[0]) if rows else list(reader.schema.names)
     return Rows(rows, columns, is_whole=False)
-
-
-def _table(batch: Any) -> Any:  # noqa: ANN401  (Arrow)
-    import pyarrow as pa
-
-    return pa.Table.from_batches([batch])

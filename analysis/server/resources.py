@@ -7,6 +7,7 @@ import importlib
 import inspect
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 from analysis.capture import Questions
 from analysis.server.tools import Tool
@@ -100,7 +101,7 @@ def _of_tool(tool: Tool) -> Iterator[str]:
     texts = [inspect.getdoc(getattr(Questions, tool.method))]
     if tool.columns:
         module, _, name = tool.columns.partition(":")
-        texts.append(inspect.getdoc(getattr(importlib.import_module(module), name)))
+        texts.append(inspect.getdoc(attrgetter(name)(importlib.import_module(module))))
     yield "The Python method of this question, and its columns; the tool takes what its schema says."
     for text in filter(None, texts):
         yield from ("", "```text", text, "```")

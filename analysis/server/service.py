@@ -19,7 +19,7 @@ from analysis.server.arguments import checked
 from analysis.server.caveats import caveats_of
 from analysis.server.cursors import cursor_at, rows_before
 from analysis.server.facts import FACTS, facts_of
-from analysis.server.fetch import Rows, fetched, fetched_sql
+from analysis.server.fetch import Rows, change_set, fetched, fetched_sql
 from analysis.server.limits import FEW_ROWS, Limits
 from analysis.server.pages import page_of
 from analysis.server.resources import Resource, read_resource, resources
@@ -80,7 +80,7 @@ class Service:
         stores = self._capture(None).context.stores
         self._folders = [path for path, _ in stores]
         self._digests = [_digest(manifest.as_dict()) for _, manifest in stores]
-        self.tools = offered(has_rules=bool(self._rules))
+        self.tools = offered(has_rules=bool(self._rules), captures=len(stores))
 
     def schema(self, tool: Tool) -> dict[str, Any]:
         """Return the JSON schema of a tool's arguments."""
@@ -159,12 +159,10 @@ class Service:
         asked = [(capture, filters)]
         if other is not None:
             asked.append((self._capture(other), filters))
-        if not tool.method:
-            rows = (
-                Rows(facts_of(capture.context), list(FACTS), is_whole=True)
-                if tool.name == "info"
-                else fetched_sql(capture.context, words["query"], before, most + 1)
-            )
+        if tool.name == "info":
+            rows = Rows(facts_of(capture.context), list(FACTS), is_whole=True)
+        elif tool.name == "sql":
+            rows = fetched_sql(capture.context, words["query"], before, most + 1)
         else:
             rows = self._rows(tool, asked, words, before, most + 1)
         shown = rows.rows[before:] if rows.is_whole else rows.rows
@@ -206,11 +204,15 @@ class Service:
         elif tool.method == "triage" and self._rules:
             more["rules"] = self._rules
         if others:
-            more["other"] = others[0][0]
+            more[tool.other] = others[0][0]
         key = _digest([tool.name, filters.stated(), more, [str(one.path) for one, _ in asked]])
         if self._whole is not None and self._whole[0] == key:
             return self._whole[1]
-        query = getattr(capture.where(filters).queries, tool.method)(**more)
+        query = (
+            getattr(capture.where(filters).queries, tool.method)(**more)
+            if tool.method
+            else change_set(capture.context, **more)
+        )
         rows = fetched(query, before, most)
         self._whole = (key, rows) if rows.is_whole else None
         return rows

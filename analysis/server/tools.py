@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from analysis.answers.words import HOT_BY, HOT_SORTS, KEY_SORTS, MOST_LEVELS, TREE_SORTS
-from analysis.capture import Questions
 from analysis.server.limits import FEW_ROWS, MOST_ROWS
 
 __all__ = ["TOOLS", "Tool", "input_schema", "offered"]
@@ -70,6 +69,12 @@ _SIDES = {
     "b_end": _text("Last time of side b, inclusive."),
 }
 _FOLD = "What differs between machines and means nothing: sid, guid, controlset, wow64, or all, separated by commas"
+_GROUPING = {
+    "pause": _number("The longest pause within a change set, seconds; 2 without it.", minimum=0),
+    "by": _text(
+        "tree: a tree of processes makes a set; process: each process by itself.", enum=["tree", "process"]
+    ),
+}
 ALL_FILTERS = _KEYS | _VALUE | _EVENTS
 
 
@@ -86,7 +91,8 @@ class Tool:
         required: the arguments that must be given.
         columns: the function whose docstring lists the columns of the answer, as module:name; "" where the method's does.
         needs_rules: whether it is there only where rules were given.
-        pair: whether it compares two captures.
+        other: the argument of the method that is the capture to compare with; "" where it compares none.
+        needs_two: whether it is there only where there are two captures.
     """
 
     name: str
@@ -97,7 +103,8 @@ class Tool:
     required: tuple[str, ...] = ()
     columns: str = ""
     needs_rules: bool = False
-    pair: bool = False
+    other: str = ""
+    needs_two: bool = False
 
 
 def _question(name: str, description: str, **more: Any) -> Tool:  # noqa: ANN401
@@ -122,6 +129,24 @@ TOOLS = (
         "Each write and delete of values in order: old and new data, by which process, and how the old data is known.",
     ),
     _question(
+        "log",
+        "The change sets, newest first: what one tree of processes changed without a long pause, with its root process, times "
+        "and counts. The tool show tells one of them.",
+        more=_GROUPING,
+    ),
+    Tool(
+        "show",
+        "What one change set did: the net changes of its keys and values, with the data before and after.",
+        more={
+            "change_set": _text(
+                "Its name in the tool log, or the first digits of it.", minLength=1, maxLength=40
+            ),
+            **_GROUPING,
+        },
+        filters={},
+        required=("change_set",),
+    ),
+    _question(
         "why",
         "Why a value was written: its last write, the process and its parents, what the thread read before and who had written "
         "that, and who read the value afterwards. Each link has its rules, a weight and its evidence, which is no proof.",
@@ -135,6 +160,7 @@ TOOLS = (
         },
         filters={name: ALL_FILTERS[name] for name in ("key", "value", "user")},
         required=("key", "value"),
+        columns="analysis.questions.why:WhyQuery.to_arrow",
     ),
     _question(
         "state",
@@ -170,6 +196,7 @@ TOOLS = (
     _question(
         "triage",
         "What to look at first: autostarts, rules where the server has some, and net changes in one list with weights and reasons.",
+        columns="analysis.questions.triage:TriageQuery.to_arrow",
     ),
     _question(
         "rules",
@@ -183,6 +210,7 @@ TOOLS = (
             "attempts": _flag("Attempts that failed count too."),
             "unknown": _flag("List the events of which cannot be told whether they match."),
         },
+        columns="analysis.questions.rules:RulesQuery.to_arrow",
         needs_rules=True,
     ),
     _question(
@@ -197,7 +225,7 @@ TOOLS = (
             **_SIDES,
         },
         columns="analysis.answers.differences:differences",
-        pair=True,
+        other="other",
     ),
     _question(
         "first_divergence",
@@ -213,7 +241,7 @@ TOOLS = (
             ),
         },
         columns="analysis.answers.divergence:diverge",
-        pair=True,
+        other="other",
     ),
     _question(
         "timeline", "Every event that fits the filters, oldest first. Narrow it, for a capture has many."
@@ -262,12 +290,15 @@ TOOLS = (
 )
 
 
-def offered(*, has_rules: bool) -> tuple[Tool, ...]:
-    """Return the tools whose question this version can answer; `has_rules`: whether rules were given."""
+def offered(*, has_rules: bool, captures: int) -> tuple[Tool, ...]:
+    """Return the tools of a server.
+
+    Args:
+        has_rules: whether rules were given.
+        captures: how many captures it has.
+    """
     return tuple(
-        tool
-        for tool in TOOLS
-        if (not tool.method or hasattr(Questions, tool.method)) and (has_rules or not tool.needs_rules)
+        tool for tool in TOOLS if (has_rules or not tool.needs_rules) and (captures > 1 or not tool.needs_two)
     )
 
 
@@ -276,9 +307,9 @@ def input_schema(tool: Tool, captures: int) -> dict[str, Any]:
     chosen = {"type": "integer", "minimum": 1, "maximum": captures}
     properties: dict[str, Any] = dict(tool.more) | dict(tool.filters)
     if captures > 1:
-        alone = "" if tool.pair else " Without it: all of them, with the columns host and capture."
+        alone = "" if tool.other else " Without it: all of them, with the columns host and capture."
         properties["capture"] = chosen | {"description": f"Which capture, as `info` numbers them.{alone}"}
-        if tool.pair:
+        if tool.other:
             properties["other"] = chosen | {
                 "description": "The capture to compare with; without it two intervals of one."
             }
@@ -286,7 +317,7 @@ def input_schema(tool: Tool, captures: int) -> dict[str, Any]:
         f"The most rows of this page; {FEW_ROWS} without it.", "integer", minimum=1, maximum=MOST_ROWS
     )
     properties["cursor"] = _text("The field `cursor` of the answer before, for its next page.")
-    required = [*tool.required, *(["capture"] if tool.pair and captures > 1 else [])]
+    required = [*tool.required, *(["capture"] if tool.other and captures > 1 else [])]
     return {
         "type": "object",
         "properties": {name: dict(one) for name, one in properties.items()},

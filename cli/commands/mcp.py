@@ -46,7 +46,7 @@ def mcp(
         ),
     ] = 60_000,
 ) -> None:
-    """Answer questions of a program that speaks the Model Context Protocol.
+    """Answer a program that speaks the Model Context Protocol.
 
     A client starts this command and asks it over standard streams: its tools are the questions of regtrace. It can
     only read, and only these captures and rules; names and data from a capture are marked as untrusted in every
