@@ -244,6 +244,20 @@ TOOLS = (
         other="other",
     ),
     _question(
+        "bisect",
+        "Which differing value may be why a run fails: the values that the failing run (`other`) read differently before the runs "
+        "part, the most likely cause first, with reasons. `capture` is the run that works.",
+        more={
+            "fold": _text(f"{_FOLD}; empty text for nothing. Without it: sid and controlset."),
+            "a_process": _text("The process of the run that works."),
+            "b_process": _text("The process of the run that fails."),
+            **_SIDES,
+        },
+        columns="analysis.questions.bisect:BisectQuery.to_arrow",
+        other="fails",
+        needs_two=True,
+    ),
+    _question(
         "timeline", "Every event that fits the filters, oldest first. Narrow it, for a capture has many."
     ),
     _question(
@@ -311,13 +325,15 @@ def input_schema(tool: Tool, captures: int) -> dict[str, Any]:
         properties["capture"] = chosen | {"description": f"Which capture, as `info` numbers them.{alone}"}
         if tool.other:
             properties["other"] = chosen | {
-                "description": "The capture to compare with; without it two intervals of one."
+                "description": "The capture to compare with"
+                + ("." if tool.needs_two else "; without it two intervals of one.")
             }
     properties["rows"] = _number(
         f"The most rows of this page; {FEW_ROWS} without it.", "integer", minimum=1, maximum=MOST_ROWS
     )
     properties["cursor"] = _text("The field `cursor` of the answer before, for its next page.")
     required = [*tool.required, *(["capture"] if tool.other and captures > 1 else [])]
+    required += ["other"] if tool.needs_two else []
     return {
         "type": "object",
         "properties": {name: dict(one) for name, one in properties.items()},
