@@ -90,7 +90,7 @@ USUAL: dict[str, dict[str, Any]] = {
 def talk(captures: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Talk:
     """Start `regtrace mcp` once, and ask every tool."""
     from mcp import Client
-    from mcp.client.stdio import StdioServerParameters
+    from mcp.client.stdio import StdioServerParameters, stdio_client
     from mcp.shared.exceptions import MCPError
 
     rule = as_rule("A run key was written", {"TargetObject|contains": "\\CurrentVersion\\Run\\"})
@@ -100,7 +100,8 @@ def talk(captures: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) 
     words = ["-m", "cli.app", "mcp", *map(str, captures), "--rules", str(rules)]
 
     async def run() -> None:
-        async with Client(StdioServerParameters(command=sys.executable, args=words, cwd=ROOT)) as client:
+        command = StdioServerParameters(command=sys.executable, args=words, cwd=ROOT)
+        async with Client(stdio_client(command)) as client:
             heard.server, heard.instructions = client.server_info, client.instructions or ""
             heard.tools = {tool.name: tool for tool in (await client.list_tools()).tools}
             for one in (await client.list_resources()).resources:

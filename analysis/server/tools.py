@@ -10,7 +10,7 @@ from typing import Any
 from analysis.answers.words import HOT_BY, HOT_SORTS, KEY_SORTS, MOST_LEVELS, TREE_SORTS
 from analysis.server.limits import FEW_ROWS, MOST_ROWS
 
-__all__ = ["TOOLS", "Tool", "input_schema", "offered"]
+__all__ = ["ALL_FILTERS", "TOOLS", "Tool", "input_schema", "offered"]
 
 _Schema = Mapping[str, Any]
 _WORDS = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "maxItems": 50}]}
