@@ -59,6 +59,7 @@ from tracer.errors import (  # noqa: E402
     SessionLimit,
     SourceError,
     TargetError,
+    TimeLimit,
     UsageError,
 )
 
@@ -104,6 +105,7 @@ __all__ = [
     "SimulationOptions",
     "SourceError",
     "TargetError",
+    "TimeLimit",
     "UsageError",
     "__version__",
     "collect",
