@@ -418,4 +418,4 @@ def test_help_does_not_load_the_package() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
-    assert "CAPTURE..." in done.stdout
+    assert "Usage: regtrace mcp" in done.stdout

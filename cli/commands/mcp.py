@@ -20,7 +20,7 @@ def mcp(
     captures: Annotated[
         list[Path],
         typer.Argument(
-            metavar="CAPTURE...", help="Captures, NAME.regtrace, or folders of them; nothing else is read."
+            metavar="CAPTURE", help="Captures, NAME.regtrace, or folders of them; nothing else is read."
         ),
     ],
     rules: Annotated[
