@@ -65,6 +65,9 @@ def ask(capture, how, query):
             for batch in every.filter(lambda t: t.a + t.b + t.c + t.d < 0).to_pyarrow_batches():
                 pass
 
+import ibis  # an interrupt in the middle of an import would leave it half done
+import ibis.backends.duckdb
+
 for how, query in json.loads(sys.argv[2]):
     with rt.open(sys.argv[1], memory_limit="200MB", threads=1) as capture:
         pulled = []
