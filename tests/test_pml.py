@@ -442,6 +442,7 @@ def test_processes_have_parents_and_what_the_table_says(load):
     assert rows[0] == {
         "process_id": 50, "pid": 1234, "parent_pid": 4, "parent_id": 52, "start_ns": 1577836799000000000,
         "end_ns": None, "image": "tool.exe", "image_path": "C:\\bin\\tool.exe",
+        "dos_path": None, "dos_path_source": None,  # the ingest finds them
         "command_line": '"C:\\bin\\tool.exe" /x', "user": "HOST\\ann", "session_id": 1, "exit_code": None,
         "source": "procmon",
     }  # fmt: skip

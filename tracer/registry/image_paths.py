@@ -11,6 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from tracer.columns.arrays import from_texts
 from tracer.registry.text import fold_name
 
 __all__ = [
@@ -71,7 +72,7 @@ def with_dos_paths(
         ("dos_path_source", [source for _, source in found]),
     ):
         place = processes.schema.get_field_index(name)
-        processes = processes.set_column(place, processes.schema.field(place), pa.array(values, pa.string()))
+        processes = processes.set_column(place, processes.schema.field(place), from_texts(values))
     return processes
 
 
