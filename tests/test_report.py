@@ -185,6 +185,19 @@ def test_an_empty_capture_has_a_report(tmp_path):
         assert report.html()
 
 
+def test_many_captures_make_one_report_with_a_host_in_each_row(tmp_path):
+    for host in "ab":
+        write_events(tmp_path / f"{host}.regtrace", EVENTS)
+    with open_capture({host: tmp_path / f"{host}.regtrace" for host in "ab"}) as captures:
+        report = make_report(captures, pictures=False, most_stops=2, most_keys=1)
+        answer = captures.changes()
+    changes = grid(report, "changes")
+    assert column(changes, "host") == answer["host"].tolist() == ["a", "b"]
+    assert [one.file for one in report.sections] == [None] * len(
+        report.sections
+    )  # a .reg file is of one registry
+
+
 def invoke(*words):
     return CliRunner().invoke(app, ["report", *map(str, words)], prog_name="regtrace")
 
