@@ -51,6 +51,7 @@ GROUPS = {
         "handles": "Print how long handles lived, and which were never closed.",
     },
     "Ask anything, draw it, and hand it on": {
+        "browse": "Walk through the keys of a capture, and through its time.",
         "sql": "Print the answer to an SQL query over the tables of a capture.",
         "plot": "Draw a capture as a page that needs no network, or as an image.",
         "report": "Write one file to hand over: a page, or Markdown.",
