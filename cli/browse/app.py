@@ -37,8 +37,8 @@ class Browser(App[None]):
     TITLE = "regtrace browse"
     ENABLE_COMMAND_PALETTE = False
     CSS = """
-    Tree { width: 2fr; border-right: solid $primary; }
-    DataTable { width: 3fr; }
+    Tree { width: 1fr; border-right: solid $primary; }
+    DataTable { width: 2fr; }
     Tree, DataTable { scrollbar-size: 1 1; }
     #key, #time, #bar, #status { height: 1; }
     #key { text-style: bold; }
@@ -178,7 +178,7 @@ class Browser(App[None]):
 
     def action_help(self) -> None:
         """Show what the keyboard does."""
-        self.push_screen(Help())
+        self.push_screen(Help(self._doubts))
 
     def reveal(self, key: int) -> None:
         """Open the tree down to a key and look at it."""
@@ -193,6 +193,7 @@ class Browser(App[None]):
             node = self.lines[one]
         if self._tree.last_line >= 0:  # the tree counts its lines here; before, the new ones have no number
             self._tree.move_cursor(node)
+            self.call_after_refresh(self._tree.scroll_to_node, node, animate=False)
 
     @property
     def _tree(self) -> Tree[int]:
@@ -250,7 +251,7 @@ class Browser(App[None]):
     def _fill(self, key: int, at_ns: int) -> None:
         if (key, at_ns) != (self.key, self.at_ns):
             return
-        rows = value_rows(self.model.state(key, at_ns), zone=self.zone)
+        rows = value_rows(self.model.state(key, at_ns), zone=self.zone, width=self.size.width)
         table = self._table
         table.clear()
         table.add_rows(rows[:_MOST_ROWS])

@@ -39,8 +39,14 @@ def plain(text: str, style: str = "", most: int | None = None, *, end: bool = Fa
     return Text(shown, style=style, no_wrap=True, end="")
 
 
-def value_rows(rows: pa.Table, *, zone: tzinfo = UTC) -> list[list[Text]]:
-    """Return a row of cells for each row of a state; the key's own row stands first and is called (key)."""
+def value_rows(rows: pa.Table, *, zone: tzinfo = UTC, width: int = _NARROW) -> list[list[Text]]:
+    """Return a row of cells for each row of a state; the key's own row stands first and is called (key).
+
+    Args:
+        rows: the state of one key.
+        zone: of the times.
+        width: of the terminal, columns: what shortens names and data.
+    """
     of = {name: rows.column(name).to_pylist() for name in rows.schema.names}
     data = [content_cell(*one) for one in zip(of["type"], of["data"], of["size"], of["meaning"], strict=True)]
     by = [
@@ -58,8 +64,8 @@ def value_rows(rows: pa.Table, *, zone: tzinfo = UTC) -> list[list[Text]]:
     ]
     cells = [
         [
-            plain(name, most=24),
-            plain(told, most=32),
+            plain(name, most=max(18, width // 6)),
+            plain(told, most=max(20, width // 4)),
             plain(word, _STYLES.get(now, "")),
             plain(time),
             plain(who),

@@ -11,6 +11,7 @@ from textual.widgets import DataTable, Static
 
 from cli.browse.cells import WRITE_TITLES, plain, write_rows
 from cli.browse.model import Model
+from cli.output.safe import visible
 from tracer.errors import RegtraceError
 
 __all__ = ["HELP", "Help", "Writes"]
@@ -31,21 +32,25 @@ q              quit
 The bar: | the time looked at, + changes, x lost events.
 known: how a value's content is known (docs/glossary.md); unknown: something
 may have happened since that the capture does not tell.
-
 Escape closes this."""
 
 
 class Help(ModalScreen[None]):
     """What the keyboard does."""
 
-    DEFAULT_CSS = (
-        "Help { align: center middle; } Help Static { width: auto; border: solid $primary; padding: 0 1; }"
-    )
+    DEFAULT_CSS = """
+    Help { align: center middle; }
+    Help Static { width: auto; max-width: 100%; border: solid $primary; padding: 0 1; }
+    """
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,question_mark,q", "dismiss", "close")]
+
+    def __init__(self, doubts: str = "") -> None:
+        super().__init__()
+        self._doubts = doubts
 
     def compose(self) -> ComposeResult:
         """Yield the text."""
-        yield Static(HELP, markup=False)
+        yield Static(f"{HELP}\n\nIn doubt: {visible(self._doubts)}" if self._doubts else HELP, markup=False)
 
 
 class Writes(ModalScreen[int | None]):
@@ -63,11 +68,12 @@ class Writes(ModalScreen[int | None]):
 
     def compose(self) -> ComposeResult:
         """Yield the table and a line."""
-        yield Static(plain(f"history of {self._model.path(self._key)} ..."), id="title", markup=False)
+        yield Static(id="title", markup=False)
         yield DataTable(cursor_type="row", zebra_stripes=True)
 
     def on_mount(self) -> None:
         """Ask on another thread."""
+        self._say(f"history of {self._model.path(self._key)}")
         self._table.add_columns(*WRITE_TITLES)
         self.run_worker(self._ask, thread=True)
 
@@ -90,7 +96,7 @@ class Writes(ModalScreen[int | None]):
 
     def _say(self, text: str) -> None:
         if self.is_mounted:
-            self.query_one("#title", Static).update(plain(text))
+            self.query_one("#title", Static).update(plain(text, most=self.app.size.width or None))
 
     def _fill(self, rows: pa.Table, times: list[int]) -> None:
         if not self.is_mounted:
@@ -100,4 +106,5 @@ class Writes(ModalScreen[int | None]):
         self._table.add_rows(write_rows(last, zone=self._zone))
         self._table.focus()
         part = f"the last {last.num_rows:,} of " if last.num_rows < rows.num_rows else ""
-        self._say(f"{part}{rows.num_rows:,} writes and deletes of values of {self._model.path(self._key)}")
+        name = self._model.label(self._key)
+        self._say(f"{part}{rows.num_rows:,} writes and deletes of values of {name}; Enter: to that time")
