@@ -171,6 +171,8 @@ def table_of(app) -> list[list[str]]:
 
 def test_the_view_walks_through_keys_and_time(capture: Capture, model: Model):
     pytest.importorskip("textual")
+    from textual.widgets import DataTable, Input, Tree
+
     from cli.browse.app import Browser
     from cli.browse.cells import value_rows
 
@@ -179,7 +181,16 @@ def test_the_view_walks_through_keys_and_time(capture: Capture, model: Model):
 
     async def walk() -> None:
         app = Browser(model)
-        settled = lambda: app.key is not None and app.shown == (app.key, app.at_ns)  # noqa: E731
+
+        def settled(time: int | None = None) -> bool:
+            """The values in the table are those of the key and the time, and the tree hears the keyboard."""
+            return (
+                app.key is not None
+                and app.shown == (app.key, app.at_ns)
+                and isinstance(app.focused, Tree)
+                and time in (None, app.at_ns)
+            )
+
         async with app.run_test(size=(80, 24)) as pilot:
             await until(pilot, settled)
             assert (app.key, app.at_ns) == (model.tops[0], model.last_ns)
@@ -190,7 +201,9 @@ def test_the_view_walks_through_keys_and_time(capture: Capture, model: Model):
             await until(pilot, lambda: app.key == model.children(model.tops[0])[0] and settled())
 
             wanted = model.find("installpath", app.key)
-            await pilot.press("slash", *"InstallPath", "enter")
+            await pilot.press("slash")
+            await until(pilot, lambda: isinstance(app.focused, Input))
+            await pilot.press(*"InstallPath", "enter")
             await until(pilot, lambda: app.key == wanted and settled())
             while model.history(wanted).num_rows < 2:
                 wanted = model.find("installpath", wanted)
@@ -201,25 +214,31 @@ def test_the_view_walks_through_keys_and_time(capture: Capture, model: Model):
 
             stops = model.stops_below(wanted).times.tolist()
             await pilot.press("comma")
-            await until(pilot, settled)
             back = [time for time in stops if time < model.last_ns]
-            assert app.at_ns == back[-1]
+            await until(pilot, lambda: settled(back[-1]))
             assert table_of(app) == expected(wanted, app.at_ns)
             await pilot.press("s")
-            await until(pilot, lambda: app.at_ns == model.first_ns and settled())
+            await until(pilot, lambda: settled(model.first_ns))
+            first = next(time for time in stops if time > model.first_ns)
             await pilot.press("full_stop")
-            await until(pilot, settled)
-            assert app.at_ns == next(time for time in stops if time > model.first_ns)
+            await until(pilot, lambda: settled(first))
+            assert table_of(app) == expected(wanted, first)
             await pilot.press("right_curly_bracket")
-            await until(pilot, settled)
-            assert app.at_ns == model.stops.after(next(time for time in stops if time > model.first_ns))
+            await until(pilot, lambda: settled(model.stops.after(first)))
 
             await pilot.press("h")
             writes = model.history(wanted)
-            await until(pilot, lambda: len(app.screen_stack) == 2 and len(table_of(app)) == writes.num_rows)
+            await until(
+                pilot,
+                lambda: (
+                    len(app.screen_stack) == 2
+                    and app.screen.is_mounted
+                    and isinstance(app.focused, DataTable)
+                    and app.focused.row_count == writes.num_rows
+                ),
+            )
             await pilot.press("enter")
-            await until(pilot, lambda: len(app.screen_stack) == 1 and settled())
-            assert app.at_ns == model.times_of(writes)[0]
+            await until(pilot, lambda: len(app.screen_stack) == 1 and settled(model.times_of(writes)[0]))
 
             await pilot.press("question_mark")
             await until(pilot, lambda: len(app.screen_stack) == 2)
