@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from ibis.expr.types import Table
 
-__all__ = ["TRIAGE", "TriageQuery", "query"]
+__all__ = ["TRIAGE", "TriageQuery", "query", "ranked_findings"]
 
 TRIAGE = {
     "weight": "int64", "reasons": "string", "found_by": "string", "time": "timestamp[us, tz=UTC]", "last_time": "timestamp[us, tz=UTC]",
@@ -108,23 +108,17 @@ class TriageQuery(ArrowSource):
         events: how many; hosts: on how many of the captures' hosts a program of this name changed this value. Of a
         dataset with the columns host and capture first.
         """
-        findings: dict[tuple[Any, ...], _Finding] = {}
-        touches = autoruns.query(self.context, self.filters).to_arrow()
-        _add_autoruns(
-            findings, touches.to_pylist()
-        )  # first: it tells data as other answers do, rules as Sysmon does
-        if self.rules is not None:
-            _add_rules(findings, self.rules.to_arrow().to_pylist())
-        if self.policies is not None:
-            written = policies.policy_writes(self.context, self.filters, self.policies)
-            _add_policies(findings, written.to_pylist())
-        net = changes.query(self.context, self.filters, fold="noise").to_arrow()
-        _add_changes(findings, net.to_pylist())
-        _count_hosts(findings.values(), len(self.context.stores))
-        rows = sorted((one.row() for one in findings.values()), key=_order)
-        labels = [label for label in touches.schema if label.name in ("host", "capture")]
-        schema = pa.schema([*labels, *arrow_schema(tuple(TRIAGE.items()))])
-        return from_rows(rows[: self.limit], schema)
+        context, filters = self.context, self.filters
+        ranked = ranked_findings(
+            context,
+            filters,
+            touches=autoruns.query(context, filters).to_arrow(),
+            verdicts=None if self.rules is None else self.rules.to_arrow(),
+            written=None
+            if self.policies is None
+            else policies.policy_writes(context, filters, self.policies),
+        )
+        return ranked.slice(0, self.limit)
 
     @property
     def sentences(self) -> tuple[str, ...]:
@@ -140,6 +134,38 @@ class TriageQuery(ArrowSource):
     def to_ibis(self) -> "Table":
         """Raise UsageError: the list is made outside the engine, and has no lazy form."""
         raise UsageError("triage has no lazy form; use to_arrow() or to_pandas()")
+
+
+def ranked_findings(
+    context: QueryContext,
+    filters: Filters,
+    *,
+    touches: pa.Table,
+    verdicts: pa.Table | None = None,
+    written: pa.Table | None = None,
+) -> pa.Table:
+    """Return the rows of `TriageQuery.to_arrow` for answers that are there already, which are not asked for again.
+
+    Args:
+        context: the context of the question.
+        filters: which events count; the answers were asked with the same.
+        touches: the answer of `analysis.questions.autoruns`.
+        verdicts: the answer of `analysis.questions.rules`; None: no rules were given.
+        written: the answer of `analysis.questions.policies`; None: no policies were given.
+    """
+    findings: dict[tuple[Any, ...], _Finding] = {}
+    _add_autoruns(
+        findings, touches.to_pylist()
+    )  # first: it tells data as other answers do, rules as Sysmon does
+    if verdicts is not None:
+        _add_rules(findings, verdicts.to_pylist())
+    if written is not None:
+        _add_policies(findings, written.to_pylist())
+    _add_changes(findings, changes.query(context, filters, fold="noise").to_arrow().to_pylist())
+    _count_hosts(findings.values(), len(context.stores))
+    rows = sorted((one.row() for one in findings.values()), key=_order)
+    labels = [label for label in touches.schema if label.name in ("host", "capture")]
+    return from_rows(rows, pa.schema([*labels, *arrow_schema(tuple(TRIAGE.items()))]))
 
 
 def query(

@@ -6,6 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from analysis.questions.triage import ranked_findings
 from analysis.report.content import Section
 from analysis.report.grids import Column, Grid, content_text, made_grid, process_text, value_text
 from analysis.report.source import Asking
@@ -28,8 +29,12 @@ def finding_sections(
         rules: files, folders or patterns of Sigma rules; None: without rules.
         command: the command line of triage.
     """
-    queries = asking.capture.queries
-    rows = asking.rows(queries.triage(rules=rules))
+    capture = asking.capture
+    touches = capture.queries.autoruns().to_arrow()
+    verdicts = None if rules is None else capture.queries.rules(rules).to_arrow()
+    rows = asking.spelled(
+        ranked_findings(capture.context, capture.filters, touches=touches, verdicts=verdicts)
+    )
     found = rows.filter(
         pa.array([word != "changes" for word in rows.column("found_by").to_pylist()], pa.bool_())
     )
@@ -49,17 +54,17 @@ def finding_sections(
             (
                 "Each write, delete and attempt at a place from which something is started, or which weakens what guards it.",
             ),
-            (_autoruns(asking.rows(queries.autoruns()), command.replace("triage", "autoruns")),),
+            (_autoruns(asking.spelled(touches), command.replace("triage", "autoruns")),),
         ),
     ]
-    if rules is not None:
-        verdicts = asking.rows(queries.rules(rules)).to_pylist()
+    if verdicts is not None:
+        listed = asking.spelled(verdicts).to_pylist()
         sections.append(
             Section(
                 "rules",
                 "Sigma rules",
-                (_counts(verdicts),),
-                tuple(_rules(verdicts, command.replace("triage", "rules"))),
+                (_counts(listed),),
+                tuple(_rules(listed, command.replace("triage", "rules"))),
             )
         )
     return sections, found

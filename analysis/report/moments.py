@@ -12,6 +12,7 @@ from typing import Any
 from analysis.filters import Filters
 from analysis.report.grids import content_text, process_text, time_text, value_text
 from analysis.report.source import Asking
+from tracer.inspect.times import time_text as exact_time
 from tracer.registry.ntstatus import is_failure
 
 __all__ = ["MOST_STOPS", "Moments", "known_moments"]
@@ -56,7 +57,7 @@ def known_moments(asking: Asking, keys: Sequence[str], *, most: int = MOST_STOPS
     numbers: dict[_Line, int] = {}
     states = []
     for at_ns in wanted:
-        answer = asking.rows(capture.queries.state(tuple(keys), at=_exact(at_ns)))
+        answer = asking.rows(capture.queries.state(tuple(keys), at=exact_time(at_ns)))
         states.append([numbers.setdefault(_line(row), len(numbers)) for row in answer.to_pylist()])
     times = tuple(time_text(_EPOCH + timedelta(microseconds=at_ns // 1000)) or "" for at_ns in wanted)
     return Moments(times, list(numbers), states, len(stamps))
@@ -75,12 +76,6 @@ def _evenly(stamps: Sequence[int], most: int) -> Collection[int]:
     if len(stamps) <= most:
         return stamps
     return {stamps[place * (len(stamps) - 1) // max(most - 1, 1)] for place in range(most)}
-
-
-def _exact(at_ns: int) -> str:
-    """Return a time as filters take it, to the nanosecond."""
-    moment = _EPOCH + timedelta(seconds=at_ns // 1_000_000_000)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{at_ns % 1_000_000_000:09d}Z"
 
 
 def _line(row: dict[str, Any]) -> _Line:

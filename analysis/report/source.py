@@ -51,12 +51,16 @@ class Asking:
 
     def rows(self, answer: Any) -> "pa.Table":  # noqa: ANN401  (a query)
         """Return the rows of an answer."""
-        return with_spelled_keys(answer.to_arrow(), self._spelled)
+        return self.spelled(answer.to_arrow())
+
+    def spelled(self, rows: "pa.Table") -> "pa.Table":
+        """Return the rows of an answer with spelled keys."""
+        return with_spelled_keys(rows, self._spelled)
 
     def finished(self, rows: "pa.Table") -> "pa.Table":
         """Return rows that no query made, with users, meanings and spelled keys."""
         context = self.capture.context
-        return with_spelled_keys(with_meanings(context, context.labelled(rows)), self._spelled)
+        return self.spelled(with_meanings(context, context.labelled(rows)))
 
     @property
     def users_sentence(self) -> str:

@@ -101,12 +101,13 @@ def triage(
     with asking(capture, filters, target) as question:
         query = question.queries.triage(rules=rules, policy=policy)
         rows = query.to_arrow()
-        found = rows.filter([word != "changes" for word in rows.column("found_by").to_pylist()])
+        is_finding = [word != "changes" for word in rows.column("found_by").to_pylist()]
+        found = rows.filter(is_finding)
         shown = rows if few is None else rows.slice(0, few)
         if (
             target.format == "table" and few is not None
         ):  # the changes of which nothing else is known are one line
-            rest = rows.filter([word == "changes" for word in rows.column("found_by").to_pylist()])
+            rest = rows.filter([not one for one in is_finding])
             shown = pa.concat_tables([found.slice(0, few), rest])
         question.print(
             shown, partial(triage_lines, zone=target.zone, color=target.color), noun="row", limit=limit
