@@ -338,7 +338,7 @@ def test_a_run_killed_between_its_two_renames_is_put_right_by_the_next(tmp_path,
 @POSIX
 def test_memory_does_not_grow_with_the_file(tmp_path):
     peaks = []
-    for events in (300_000, 600_000):
+    for events in (300_000, 1_200_000):
         path = tmp_path / f"{events}.etl"
         simulate(path, SimulationOptions(events=events, seed=4), truth=False)
         process = start(path, path.with_suffix(".regtrace"))
@@ -347,4 +347,6 @@ def test_memory_does_not_grow_with_the_file(tmp_path):
         peaks.append(int(said) / 1024)  # MiB
         path.unlink()
     assert peaks[1] < 600
-    assert peaks[1] < peaks[0] * 1.2  # twice the events
+    # Runs of one file differ by a sixth (250 to 293 MiB, 325 to 351): how far the threads run ahead is chance.
+    # Memory in proportion to the events would make this 3.2 times.
+    assert peaks[1] < peaks[0] * 1.6
