@@ -111,6 +111,27 @@ def test_a_lone_surrogate_in_a_name_and_a_number_that_is_none_spoil_no_record() 
     assert diagnostics["log_bad_record"] == 1
 
 
+def test_a_text_that_looks_escaped_is_escaped_however_json_spells_it() -> None:
+    names = ["<U+0041>", "a\0b", "<b>", "plain", ""]
+    fields = JsonFields({"a": ("a",)}, Diagnostics())
+    lines = [json.dumps({"a": name}).replace("<", "\\u003c") for name in names] + ['{"b": "<U+0041>"}']
+    rows = fields.table(next(json_texts(["\n".join([*lines, ""]).encode()], Diagnostics())))["a"].to_pylist()
+    fields.close()
+    assert rows == [*map(escape_name, names), None]
+
+
+def test_a_field_with_a_condition_is_there_where_the_condition_holds() -> None:
+    fields = JsonFields(
+        {"a": ("a",), "b": ("b", "x.b"), "c": ("c",)}, Diagnostics(), {"b": "a = '1' AND c IS NULL"}
+    )
+    records = [{"a": 1, "b": "one"}, {"a": 2, "b": "two"}, {"a": 1, "x": {"b": "deep"}}, {"b": "none"}]
+    lines = "".join(json.dumps(record) + "\n" for record in records)
+    rows = fields.table(next(json_texts([lines.encode()], Diagnostics())))
+    fields.close()
+    assert rows.column_names == ["a", "b", "c", "offset"]
+    assert rows["b"].to_pylist() == ["one", None, "deep", None]
+
+
 def test_bytes_of_a_code_page_are_read_and_counted(tmp_path: Path) -> None:
     (tmp_path / "log").write_bytes('{"a": "Größe"}'.encode("cp1252"))
     diagnostics = Diagnostics()

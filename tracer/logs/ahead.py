@@ -64,7 +64,7 @@ def work_ahead(make: Callable[[], Iterator[_T]], waiting: int = 2) -> Iterator[_
 
 
 def map_ahead(
-    function: Callable[[_Item], _T], items: Iterable[_Item], threads: int = 2, waiting: int = 2
+    function: Callable[[_Item], _T], items: Iterable[_Item], threads: int = 2, waiting: int = 1
 ) -> Iterator[_T]:
     """Yield the function's result of each item, in the items' order.
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from tracer.errors import UsageError
 from tracer.logs.nested_fields import NESTED
 
-__all__ = ["EVENT_FIELDS", "RARE_FIELDS", "WRAPPERS", "FieldPaths", "data_paths", "read_fields"]
+__all__ = ["CONDITIONS", "EVENT_FIELDS", "RARE_FIELDS", "WRAPPERS", "FieldPaths", "data_paths", "read_fields"]
 
 FieldPaths = Mapping[str, tuple[str, ...]]
 
@@ -61,7 +61,6 @@ _SYSTEM: FieldPaths = {
     "Outcome": ("event.outcome",),
     "EventTime": ("EventTime",),
 }  # fmt: skip
-_MESSAGE = ("Message", "message", "winlog.message", "event.original")
 
 # Fields of Sysmon's and the Security log's registry events that have further homes beside EventData.
 _ALSO: FieldPaths = {
@@ -73,7 +72,7 @@ _ALSO: FieldPaths = {
 }
 # Names under EventData, as the manifests of Sysmon and of Microsoft-Windows-Security-Auditing spell them.
 _DATA_NAMES = (
-    "EventType", "UtcTime", "ProcessGuid", "ProcessId", "Image", "TargetObject", "Details", "NewName", "User", "RuleName",
+    "EventType", "UtcTime", "ProcessGuid", "ProcessId", "Image", "TargetObject", "Details", "NewName", "User",
     "SubjectUserSid", "SubjectUserName", "SubjectDomainName", "SubjectLogonId", "ObjectServer", "ObjectType", "ObjectName",
     "ObjectValueName", "HandleId", "OperationType", "OldValueType", "OldValue", "NewValueType", "NewValue", "ProcessName",
     "AccessList", "AccessMask", "TransactionId", "AccessReason",
@@ -86,35 +85,35 @@ def data_paths(name: str) -> tuple[str, ...]:
     return (*(form.replace("*", name).replace("~", small) for form in _DATA), *_ALSO.get(name, ()))
 
 
-# The message of an event repeats its fields, so it is long, and wanted only where a field of Sysmon's is lost or overwritten.
-_NESTED = (
-    "Event.EventData", "EventData", "winlog.event_data", "event_data", "Event.UserData", "_raw", "xml", "event_xml", "Event",
-)  # fmt: skip
-RARE_FIELDS = {
+EVENT_FIELDS: FieldPaths = {**_SYSTEM, **{name: data_paths(name) for name in _DATA_NAMES}}
+# Long ones, of use where the fields above are not in their usual places.
+RARE_FIELDS: FieldPaths = {
     # The data as a list, or as XML in a string (`tracer.logs.nested_fields`).
     NESTED: (
-        _NESTED,
-        (
-            "TargetObject IS NULL AND ObjectName IS NULL AND (EventID IS NULL OR EventID IN ('12', '13', '14', '4656', '4657', '4663')) "
-            "OR HandleId IS NULL AND EventID IN ('4658', '4660')"
-        ),
+        "Event.EventData", "EventData", "winlog.event_data", "event_data", "Event.UserData", "_raw", "xml", "event_xml", "Event",
     ),
+    "Message": ("Message", "message", "winlog.message", "event.original"),
+    "Properties": ("Properties",),
+}  # fmt: skip
+_OF_SYSMON = "EventID IN ('12', '13', '14')"
+_OF_SECURITY = "EventID IN ('4656', '4657', '4658', '4660', '4663')"
+# Which records need a field, in SQL: to take one out of a record that does not costs as much as one that does.
+CONDITIONS: Mapping[str, str] = {
+    **dict.fromkeys(
+        ("RecordNumber", "Keywords", "Task", "Outcome", "EventTime"), f"EventID IS NULL OR {_OF_SECURITY}"
+    ),
+    NESTED: (
+        "TargetObject IS NULL AND ObjectName IS NULL AND (EventID IS NULL OR EventID IN ('12', '13', '14', '4656', '4657', '4663')) "
+        "OR HandleId IS NULL AND EventID IN ('4658', '4660')"
+    ),
+    # It repeats the event's fields: wanted where one of Sysmon's is lost or overwritten.
     "Message": (
-        _MESSAGE,
-        (
-            "(EventID IN ('12', '13', '14') OR EventID IS NULL) AND (UtcTime IS NULL OR ProcessGuid IS NULL OR Image IS NULL "
-            "OR TargetObject IS NULL OR EventType IS NULL OR NOT regexp_matches(EventType, '(?i)(Key|Value)$'))"
-        ),
+        f"({_OF_SYSMON} OR EventID IS NULL) AND (UtcTime IS NULL OR ProcessGuid IS NULL OR Image IS NULL "
+        "OR TargetObject IS NULL OR EventType IS NULL "
+        "OR EventType NOT IN ('CreateKey', 'DeleteKey', 'SetValue', 'DeleteValue', 'RenameKey'))"
     ),
-    "Properties": (
-        ("Properties",),
-        (
-            "EventID IN ('4656', '4657', '4658', '4660', '4663') AND SubjectLogonId IS NULL "
-            "OR EventID IN ('12', '13', '14') AND ProcessGuid IS NULL"
-        ),
-    ),
+    "Properties": f"{_OF_SECURITY} AND SubjectLogonId IS NULL OR {_OF_SYSMON} AND ProcessGuid IS NULL",
 }
-EVENT_FIELDS: FieldPaths = {**_SYSTEM, **{name: data_paths(name) for name in _DATA_NAMES}}
 
 
 def read_fields(path: Path, names: Iterable[str]) -> dict[str, tuple[str, ...]]:

@@ -1,13 +1,12 @@
 """Fields of JSON objects as columns of text: many objects at once, in DuckDB's parser."""
 
 import json
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from functools import cache
 from threading import Lock, local
 from types import MappingProxyType
 
 import duckdb
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -27,16 +26,17 @@ class JsonFields:
         self,
         paths: FieldPaths,
         diagnostics: Diagnostics,
-        rare: Mapping[str, tuple[Sequence[str], str]] = MappingProxyType({}),
+        conditions: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         """Take the paths.
 
         Args:
             paths: of each field.
             diagnostics: counts objects that are not JSON.
-            rare: long fields that few records need: their paths, and an SQL condition over the other fields.
+            conditions: of fields that few records need: an SQL condition over the fields that have none. Where it is not
+                true, the field is NULL.
         """
-        self._paths, self._rare, self._diagnostics = paths, rare, diagnostics
+        self._paths, self._conditions, self._diagnostics = paths, conditions, diagnostics
         self._engines: list[duckdb.DuckDBPyConnection] = []
         self._of_thread, self._counting = local(), Lock()
 
@@ -72,9 +72,8 @@ class JsonFields:
                 mended[number] = text
         if mended:
             places = pa.array(list(mended), pa.int64())
-            tables.append(
-                self._extract(from_texts(list(mended.values())), offsets.take(places)).drop_columns(["odd"])
-            )
+            # These texts are escaped, and hold nothing that has to be escaped again.
+            tables.append(self._extract(from_texts(list(mended.values())), offsets.take(places)))
         return pa.concat_tables(tables).sort_by("offset")
 
     def _extract(self, texts: pa.Array, offsets: pa.Array) -> pa.Table:
@@ -86,42 +85,43 @@ class JsonFields:
             unwrapped = f"CASE WHEN json_type({inside}) = 'OBJECT' THEN CAST({inside} AS VARCHAR) ELSE json END AS json"
             rows = self._ask(f'SELECT {unwrapped}, "offset" FROM rows', rows)
             names = self._names(rows)
-        return self._ask(self._statement(names), rows)
+        table = self._ask(self._statement(names), rows)
+        nothing = pa.nulls(table.num_rows, pa.string())  # a plan of the engine costs by the column
+        columns = [table[name] if name in table.column_names else nothing for name in self._paths]
+        return pa.table([*columns, table["offset"]], [*self._paths, "offset"])
 
     def _names(self, rows: pa.Table) -> set[str]:
         """Return the names of the outermost level of any object."""
         return set(self._ask("SELECT DISTINCT unnest(json_keys(json)) FROM rows", rows).column(0).to_pylist())
 
     def _statement(self, present: Container[str]) -> str:
-        """Return the SQL that takes all fields out of `rows`, by the paths whose first name is `present`."""
+        """Return the SQL that takes out of `rows` the fields to which paths lead whose first name is `present`."""
+        places_of = {
+            name: [_literal(place) for path in paths for place in _places(path, present)]
+            for name, paths in self._paths.items()
+        }
+        compared = {self._conditions[name] for name in self._conditions if places_of.get(name)}
         columns: list[str] = []
-        asked: list[str] = []
-        for name, paths in self._paths.items():
-            places = []
-            for path in paths:
-                if path.partition(".")[0] in present:
-                    asked.append(_json_path(path.split(".")))
-                    places.append(f"f[{len(asked)}]")
-                if "." in path and path in present:
-                    asked.append(_json_path([path]))
-                    places.append(f"f[{len(asked)}]")
-            value = f"coalesce({', '.join(places)})" if places else "NULL::VARCHAR"
-            columns.append(f"{value} AS {_quoted(name)}")
-        rare = []
-        for name, (long, condition) in self._rare.items():
-            places = [_json_path(path.split(".")) for path in long if path.partition(".")[0] in present]
-            found = ", ".join(f"json_extract_string(json, {_literal(place)})" for place in places)
-            rare.append(
-                f"{f'CASE WHEN {condition} THEN coalesce({found}) END' if found else 'NULL::VARCHAR'} AS {_quoted(name)}"
-            )
-        extract = (
-            f"json_extract_string(json, [{', '.join(map(_literal, asked))}])" if asked else "[]::VARCHAR[]"
-        )
-        # A text that holds a NUL, or looks escaped, has to be escaped; few do, and all show it in the JSON.
-        odd = "contains(json, '\\u0000') OR contains(json, '<U+')"
-        inner = f'SELECT {extract} AS f, "offset", json, {odd} AS odd FROM rows'
-        fields = f'SELECT {", ".join(columns)}, "offset", json, odd FROM ({inner})'
-        return f"SELECT {', '.join(['* EXCLUDE (json)', *rare])} FROM ({fields})"
+        conditional: list[str] = []
+        asked: list[str] = []  # all in one list, for which an object is parsed once
+        for name, places in places_of.items():
+            if not places:
+                if any(name in condition for condition in compared):
+                    columns.append(f"NULL::VARCHAR AS {_quoted(name)}")
+            elif name in self._conditions:
+                text = ", ".join(f"json_extract_string(json, {place})" for place in places)
+                value = f"CASE WHEN {self._conditions[name]} THEN coalesce({text}) END"
+                conditional.append(f"{value} AS {_quoted(name)}")
+            else:
+                first = len(asked) + 1
+                asked += places
+                value = ", ".join(f"f[{number}]" for number in range(first, len(asked) + 1))
+                columns.append(f"coalesce({value}) AS {_quoted(name)}")
+        extract = f"json_extract_string(json, [{', '.join(asked)}])" if asked else "[]::VARCHAR[]"
+        inner = f'SELECT {extract} AS f, "offset", json FROM rows'
+        columns += ['"offset"', "json"]
+        every = ", ".join(["* EXCLUDE (json)", *conditional])
+        return f"SELECT {every} FROM (SELECT {', '.join(columns)} FROM ({inner}))"
 
     def _ask(self, statement: str, rows: pa.Table) -> pa.Table:
         if not hasattr(self._of_thread, "engine"):
@@ -143,17 +143,19 @@ def _parser() -> duckdb.DuckDBPyConnection:
 
 
 def _with_escapes(table: pa.Table) -> pa.Table:
-    """Return the table with the texts of odd rows escaped, and without the column `odd`."""
-    rows = pc.indices_nonzero(table["odd"].combine_chunks())
-    table = table.drop_columns(["odd"])
-    if not len(rows):
-        return table
-    mask = pa.array(np.isin(np.arange(table.num_rows), rows.to_numpy()))
+    """Return the table with those texts escaped that hold a NUL, or look as if they were escaped."""
     for number, name in enumerate(table.column_names):
         column = table.column(number).combine_chunks()
-        if pa.types.is_string(column.type):
-            texts = [None if text is None else escape_name(text) for text in column.take(rows).to_pylist()]
-            table = table.set_column(number, name, pc.replace_with_mask(column, mask, from_texts(texts)))
+        data = column.buffers()[2] if pa.types.is_string(column.type) else None
+        if data is None:
+            continue
+        letters = data.to_pybytes()  # of the whole column: few hold either
+        if b"\0" not in letters and (b"<" not in letters or b"<U+" not in letters):
+            continue
+        odd = pc.or_(pc.match_substring(column, "\0"), pc.match_substring(column, "<U+"))
+        mask = pc.fill_null(odd, False)
+        texts = [escape_name(text) for text in column.filter(mask).to_pylist()]
+        table = table.set_column(number, name, pc.replace_with_mask(column, mask, from_texts(texts)))
     return table
 
 
@@ -175,6 +177,14 @@ def _escaped(value: object) -> object:
     if isinstance(value, list):
         return [_escaped(inner) for inner in value]
     return value
+
+
+def _places(path: str, present: Container[str]) -> Iterator[str]:
+    """Yield where a path may lead: through nested objects, or to one name with dots in it."""
+    if path.partition(".")[0] in present:
+        yield _json_path(path.split("."))
+    if "." in path and path in present:
+        yield _json_path([path])
 
 
 def _json_path(names: Sequence[str]) -> str:

@@ -77,7 +77,7 @@ def _lines(pieces: Iterable[bytes], diagnostics: Diagnostics) -> Iterator[JsonTe
                 at += len(kept)
                 kept = b""
             continue
-        block = kept + piece[:end]
+        block = kept + memoryview(piece)[:end]
         yield _cut_lines(block, at, diagnostics)
         at += len(block)
         kept = piece[end:]

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from tracer.diagnostics import Diagnostics
 from tracer.logs.ahead import map_ahead, work_ahead
-from tracer.logs.field_paths import EVENT_FIELDS, RARE_FIELDS
+from tracer.logs.field_paths import CONDITIONS, EVENT_FIELDS, RARE_FIELDS, FieldPaths
 from tracer.logs.json_fields import JsonFields
 from tracer.logs.json_texts import JsonTexts, json_texts
 from tracer.logs.nested_fields import NESTED, with_nested
@@ -37,9 +37,8 @@ def json_rows(
         context: what all files share.
         diagnostics: counts what is no registry operation, and what cannot be read.
     """
-    paths = {name: (*context.options.fields.get(name, ()), *ours) for name, ours in EVENT_FIELDS.items()}
-
-    with closing(JsonFields(paths, diagnostics, RARE_FIELDS)) as parser:
+    paths = {**_paths(context), **RARE_FIELDS}
+    with closing(JsonFields(paths, diagnostics, CONDITIONS)) as parser:
         texts = json_texts(read_utf8(file.path, diagnostics, size), diagnostics)
         for fields in map_ahead(parser.table, texts):
             yield from event_rows(with_nested(fields), context, diagnostics)
@@ -64,11 +63,10 @@ def evtx_rows(
     from tracer.evtx.reader import EvtxReader
 
     reader = EvtxReader(file.path, file.shown, diagnostics, size=size)
-    paths = {name: (*context.options.fields.get(name, ()), *ours) for name, ours in EVENT_FIELDS.items()}
 
     def tables() -> Iterator[pa.Table]:
         with (
-            closing(JsonFields(paths, diagnostics)) as parser,
+            closing(JsonFields(_paths(context), diagnostics, CONDITIONS)) as parser,
             closing(reader.batches()) as batches,
         ):
             for batch in batches:
@@ -93,6 +91,11 @@ def evtx_rows(
         }
         for loss in reader.losses
     ]
+
+
+def _paths(context: NamedContext) -> FieldPaths:
+    """Return the paths of each field, the user's before ours."""
+    return {name: (*context.options.fields.get(name, ()), *ours) for name, ours in EVENT_FIELDS.items()}
 
 
 def event_rows(fields: pa.Table, context: NamedContext, diagnostics: Diagnostics) -> Iterator[NamedRows]:

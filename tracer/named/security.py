@@ -41,7 +41,7 @@ from tracer.named.audit_codes import (
 from tracer.named.context import NamedContext
 from tracer.named.properties import SUBJECT, with_properties
 from tracer.named.rows import NamedRows, make_rows
-from tracer.named.text_columns import bools, by_distinct, given, numbers
+from tracer.named.text_columns import bools, by_distinct, given, matches, numbers
 from tracer.named.times import parse_times
 
 __all__ = ["IDS", "is_security", "security_rows"]
@@ -59,9 +59,7 @@ Bools = NDArray[np.bool_]
 def is_security(fields: pa.Table) -> Bools:
     """Return which records are such events of the Security log."""
     provider = fields["Provider"]
-    named = pc.match_substring_regex(
-        provider, r"^(microsoft-windows-security-auditing|security)$", ignore_case=True
-    )
+    named = matches(provider, "^(microsoft-windows-security-auditing|security)$")
     # Some exports keep no provider; then only the log's own fields tell.
     by_fields = pc.and_(pc.is_null(provider), pc.is_valid(fields["SubjectLogonId"]))
     return bools(

@@ -27,7 +27,7 @@ from tracer.diagnostics import Diagnostics
 from tracer.named.actors import Actors
 from tracer.named.context import NamedContext
 from tracer.named.rows import NamedRows, make_rows
-from tracer.named.text_columns import bools, decimals
+from tracer.named.text_columns import bools, decimals, matches
 from tracer.named.times import parse_times
 from tracer.registry.text import encode_name
 from tracer.registry.values import ValueType
@@ -64,7 +64,7 @@ Bools = NDArray[np.bool_]
 
 def is_sysmon(fields: pa.Table) -> Bools:
     """Return which records are Sysmon's registry events."""
-    by_sysmon = pc.match_substring(fields["Provider"], "sysmon", ignore_case=True)
+    by_sysmon = matches(fields["Provider"], "sysmon")
     # Some exports keep no provider; then only Sysmon's own fields tell.
     by_fields = pc.and_(pc.is_null(fields["Provider"]), pc.is_valid(fields["TargetObject"]))
     of_registry = pc.is_in(fields["EventID"], pa.array(IDS))

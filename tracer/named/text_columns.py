@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tracer.columns.sorting import find_distinct
 from tracer.named.audit_codes import read_number
 
-__all__ = ["bools", "by_distinct", "decimals", "given", "numbers"]
+__all__ = ["bools", "by_distinct", "decimals", "given", "matches", "numbers"]
 
 T = TypeVar("T")
 
@@ -58,6 +58,12 @@ def decimals(texts: pa.ChunkedArray) -> pa.ChunkedArray:
     """Return texts of up to nine decimal digits as numbers of 32 bits; anything else is NULL."""
     fit = pc.match_substring_regex(texts, "^[0-9]{1,9}$")
     return pc.if_else(fit, texts, None).cast(pa.uint32())
+
+
+def matches(texts: pa.ChunkedArray, pattern: str) -> pa.Array:
+    """Return which texts hold the pattern, in letters of either case; NULL where there is none. Each distinct text is looked at once."""
+    encoded = texts.combine_chunks().dictionary_encode()
+    return pc.match_substring_regex(encoded.dictionary, pattern, ignore_case=True).take(encoded.indices)
 
 
 def bools(array: pa.Array | pa.ChunkedArray) -> NDArray[np.bool_]:
