@@ -4,8 +4,10 @@ import asyncio
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
+from hand_capture import event, write_events
 from small_capture import write_capture
 from typer.testing import CliRunner
 
@@ -13,8 +15,10 @@ from analysis.capture import Capture
 from analysis.filters import Filters
 from analysis.open import open_capture
 from cli.app import app as regtrace
-from cli.browse.model import Model, Stops, told_time
+from cli.browse.changes import Stops
+from cli.browse.model import Model, told_time
 from cli.browse.slider import slider
+from tracer.errors import RegtraceError
 from tracer.ingest.pipeline import ingest
 from tracer.registry.ntstatus import NOT_SUCCESS
 from tracer.simulate import SimulationOptions, simulate
@@ -35,11 +39,15 @@ def model(capture: Capture) -> Model:
 
 
 def every_key(model: Model) -> list[int]:
-    found, waiting = [], model.tops[::-1]
+    found, waiting = [], model.keys.tops[::-1]
     while waiting:
         found.append(waiting.pop())
-        waiting += model.children(found[-1])[::-1]
+        waiting += model.keys.children(found[-1])[::-1]
     return found
+
+
+def stops_below(model: Model, key: int) -> list[int]:
+    return model.changes.below(key).times.tolist()
 
 
 def changes(capture: Capture) -> list[tuple[int, int]]:
@@ -61,11 +69,13 @@ def test_the_tree_holds_each_key_once_below_its_own_path(capture: Capture, model
         capture.sql_reader("SELECT key_id FROM keys WHERE same_as = key_id").read_all()["key_id"].to_pylist()
     )
     assert sorted(keys) == sorted(own)
+    assert keys == model.keys.order
     for key in keys:
-        above = model.ancestors(key)
-        parts = [model.label(one) for one in (*above, key)]
-        assert "\\".join(parts) == model.path(key)
-        assert not above or key in model.children(above[-1])
+        above = model.keys.ancestors(key)
+        parts = [model.keys.label(one) for one in (*above, key)]
+        assert "\\".join(parts) == model.keys.path(key)
+        assert not above or key in model.keys.children(above[-1])
+        assert model.keys.has_children(key) == bool(model.keys.children(key))
 
 
 def test_stops_are_the_times_of_changes(capture: Capture, model: Model):
@@ -73,8 +83,8 @@ def test_stops_are_the_times_of_changes(capture: Capture, model: Model):
     assert model.stops.times.tolist() == sorted({time for _, time in told})
     assert len(model.stops) > 50
     for key in every_key(model)[::5]:
-        expected = sorted({time for of, time in told if key in (of, *model.ancestors(of))})
-        assert model.stops_below(key).times.tolist() == expected, model.path(key)
+        expected = sorted({time for of, time in told if key in (of, *model.keys.ancestors(of))})
+        assert stops_below(model, key) == expected, model.keys.path(key)
 
 
 def test_stops_lead_forward_and_back(model: Model):
@@ -88,9 +98,9 @@ def test_stops_lead_forward_and_back(model: Model):
 
 def test_contents_are_those_of_state_at_that_time(capture: Capture, model: Model):
     """The time is exact to the nanosecond: right before a change its row is not yet there."""
-    key = max(every_key(model), key=lambda one: len(model.stops_below(one)) * (not model.children(one)))
-    path = model.path(key)
-    times = model.stops_below(key).times.tolist()
+    key = max(every_key(model), key=lambda one: len(stops_below(model, one)) * (not model.keys.children(one)))
+    path = model.keys.path(key)
+    times = stops_below(model, key)
     assert len(times) > 2
     for time in (times[0] - 1, times[0], times[len(times) // 2], times[-1]):
         shown = model.state(key, time)
@@ -107,7 +117,7 @@ def test_search_finds_names_of_keys_and_values_and_goes_round(capture: Capture, 
     same = {row["key_id"]: row["same_as"] for row in capture.sql_reader("FROM keys").read_all().to_pylist()}
     text = "inst"
     fits = {same[row["key_id"]] for row in rows if text in (row["value_name"] or "").lower()}
-    expected = [key for key in keys if key in fits or text in model.label(key).lower()]
+    expected = [key for key in keys if key in fits or text in model.keys.label(key).lower()]
     assert len(expected) > 2
     found = [model.find(text.upper())]
     while len(found) < len(expected):
@@ -162,83 +172,94 @@ def text_of(app, name: str) -> str:
     return str(app.screen.query_one(name).render())
 
 
-def table_of(app) -> list[list[str]]:
-    from textual.widgets import DataTable
+def lines_of(lines) -> list[str]:
+    """Return what a list shows, its head included."""
+    return [lines.render_line(y).text for y in range(lines.size.height)]
 
-    table = app.screen.query_one(DataTable)
-    return [[cell.plain for cell in table.get_row_at(row)] for row in range(table.row_count)]
+
+def settled(app, time: int | None = None) -> bool:
+    """The values in the table are those of the key and the time, and the tree hears the keyboard."""
+    return (
+        app.key is not None
+        and app.shown == (app.key, app.at_ns)
+        and app.stops is not None
+        and app.focused is app.key_tree
+        and time in (None, app.at_ns)
+    )
 
 
 def test_the_view_walks_through_keys_and_time(capture: Capture, model: Model):
     pytest.importorskip("textual")
-    from textual.widgets import DataTable, Input, Tree
+    from textual.widgets import Input
 
     from cli.browse.app import Browser
-    from cli.browse.cells import value_rows
+    from cli.browse.cells import order_of_values, value_lines
+    from cli.browse.tables import Values, Writes
 
-    def expected(key: int, time: int) -> list[list[str]]:
-        return [[cell.plain for cell in row] for row in value_rows(model.state(key, time))]
+    keys = model.keys
+
+    def expected(key: int, time: int) -> list[object]:
+        rows = model.state(key, time)
+        lines = value_lines(rows)
+        return [lines[row] for row in order_of_values(rows)]
 
     async def walk() -> None:
-        app = Browser(model)
-
-        def settled(time: int | None = None) -> bool:
-            """The values in the table are those of the key and the time, and the tree hears the keyboard."""
-            return (
-                app.key is not None
-                and app.shown == (app.key, app.at_ns)
-                and isinstance(app.focused, Tree)
-                and time in (None, app.at_ns)
-            )
-
+        app = Browser(lambda: model, name="a.regtrace")
         async with app.run_test(size=(80, 24)) as pilot:
-            await until(pilot, settled)
-            assert (app.key, app.at_ns) == (model.tops[0], model.last_ns)
+            await until(pilot, lambda: settled(app))
+            values = app.query_one(Values)
 
-            await pilot.press("enter")
-            await until(pilot, lambda: model.children(model.tops[0])[0] in app.lines)
-            await pilot.press("down")
-            await until(pilot, lambda: app.key == model.children(model.tops[0])[0] and settled())
+            def table() -> list[object]:
+                return [values.line(line) for line in range(values.count)]
+
+            assert (app.key, app.at_ns) == (keys.tops[0], model.last_ns)
+            await pilot.press("right", "right")
+            await until(pilot, lambda: app.key == keys.children(keys.tops[0])[0] and settled(app))
+            await pilot.press("left", "left")
+            await until(pilot, lambda: app.key == keys.tops[0] and app.key_tree.count == len(keys.tops))
 
             wanted = model.find("installpath", app.key)
             await pilot.press("slash")
             await until(pilot, lambda: isinstance(app.focused, Input))
             await pilot.press(*"InstallPath", "enter")
-            await until(pilot, lambda: app.key == wanted and settled())
+            await until(pilot, lambda: app.key == wanted and settled(app))
             while model.history(wanted).num_rows < 2:
                 wanted = model.find("installpath", wanted)
                 await pilot.press("n")
-                await until(pilot, lambda key=wanted: app.key == key and settled())
-            assert text_of(app, "#key") == model.path(wanted)[-80:]
-            assert table_of(app) == expected(wanted, model.last_ns)
+                await until(pilot, lambda key=wanted: app.key == key and settled(app))
+            path = keys.shown_path(wanted)
+            assert text_of(app, "#key").strip() == (path if len(path) <= 80 else "…" + path[-79:])
+            assert table() == expected(wanted, model.last_ns)
 
-            stops = model.stops_below(wanted).times.tolist()
+            stops = stops_below(model, wanted)
             await pilot.press("comma")
             back = [time for time in stops if time < model.last_ns]
-            await until(pilot, lambda: settled(back[-1]))
-            assert table_of(app) == expected(wanted, app.at_ns)
+            await until(pilot, lambda: settled(app, back[-1]))
+            assert table() == expected(wanted, app.at_ns)
             await pilot.press("s")
-            await until(pilot, lambda: settled(model.first_ns))
+            await until(pilot, lambda: settled(app, model.first_ns))
             first = next(time for time in stops if time > model.first_ns)
             await pilot.press("full_stop")
-            await until(pilot, lambda: settled(first))
-            assert table_of(app) == expected(wanted, first)
+            await until(pilot, lambda: settled(app, first))
+            assert table() == expected(wanted, first)
             await pilot.press("right_curly_bracket")
-            await until(pilot, lambda: settled(model.stops.after(first)))
+            await until(pilot, lambda: settled(app, model.stops.after(first)))
+
+            await pilot.press("tab", "end")
+            await until(pilot, lambda: values.cursor == values.count - 1)
+            last = values.line(values.cursor)
+            detail = text_of(app, "#detail")
+            assert last.name[:70] in detail
+            assert last.who in detail
+            assert last.known in detail
 
             await pilot.press("h")
             writes = model.history(wanted)
             await until(
-                pilot,
-                lambda: (
-                    len(app.screen_stack) == 2
-                    and app.screen.is_mounted
-                    and isinstance(app.focused, DataTable)
-                    and app.focused.row_count == writes.num_rows
-                ),
+                pilot, lambda: isinstance(app.focused, Writes) and app.focused.count == writes.num_rows
             )
-            await pilot.press("enter")
-            await until(pilot, lambda: len(app.screen_stack) == 1 and settled(model.times_of(writes)[0]))
+            await pilot.press("home", "enter")
+            await until(pilot, lambda: len(app.screen_stack) == 1 and app.at_ns == model.times_of(writes)[0])
 
             await pilot.press("question_mark")
             await until(pilot, lambda: len(app.screen_stack) == 2)
@@ -247,6 +268,137 @@ def test_the_view_walks_through_keys_and_time(capture: Capture, model: Model):
             await pilot.press("q")
 
     asyncio.run(walk())
+
+
+def test_a_mouse_chooses_and_opens_and_moves_through_time(model: Model):
+    pytest.importorskip("textual")
+    from cli.browse.app import Browser
+
+    async def click() -> None:
+        app = Browser(lambda: model)
+        async with app.run_test(size=(100, 30)) as pilot:
+            await until(pilot, lambda: settled(app))
+            tree = app.key_tree
+            await pilot.click("#tree", offset=(4, 0))  # the chosen line: it opens
+            await until(pilot, lambda: tree.count > len(model.keys.tops))
+            await pilot.click("#tree", offset=(4, 2))
+            await until(pilot, lambda: app.key == tree.lines[2] and settled(app))
+            await pilot.click("#bar", offset=(0, 0))
+            await until(pilot, lambda: settled(app, model.first_ns))
+
+    asyncio.run(click())
+
+
+def test_answers_asked_for_together_are_those_asked_for_one_by_one(capture: Capture):
+    """What is prepared for keys near by is what a question about each alone returns."""
+    several, single = Model(capture), Model(capture)
+    keys = several.keys.order[3:40:2]
+    at = (several.first_ns + several.last_ns) // 2
+    several.prepare(keys, at)
+    kept = [several.kept(key, at) for key in keys]
+    assert all(rows is not None for rows in kept)
+    assert any(rows.num_rows for rows in kept)
+    for key, rows in list(zip(keys, kept, strict=True))[::3]:
+        assert rows.equals(single.state(key, at)), several.keys.path(key)
+
+
+def test_the_asker_answers_the_newest_wish_first_and_then_prepares(model: Model):
+    from cli.browse.asker import Asker
+
+    asked: list[object] = []
+
+    class Slow:
+        def state(self, key: int, at_ns: int) -> None:
+            asked.append(key)
+            if key == 1:
+                asker.want(2, 0)  # while the first is asked for, the user goes on to 2, and on to 3
+                asker.want(3, 0, [(range(20), 5)])
+            if key == 4:
+                raise RegtraceError("no more disk")
+
+        def prepare(self, keys: list[int], at_ns: int) -> None:
+            asked.append((list(keys), at_ns))
+            if len(keys) == 4:
+                asker.want(4, 0)
+
+    told: list[object] = []
+
+    def tell(key: int, at_ns: int, failure: str | None) -> None:
+        told.append((key, failure))
+        if key == 4:
+            asker.end()
+
+    asker = Asker(Slow(), tell)  # type: ignore[arg-type]
+    asker.want(1, 0)
+    asker.run()
+    assert asked == [1, 3, (list(range(16)), 5), (list(range(16, 20)), 5), 4]
+    assert told == [(1, None), (3, None), (4, "no more disk")]
+
+
+def test_what_cannot_be_opened_is_told_when_the_view_has_ended(model: Model):
+    pytest.importorskip("textual")
+    from cli.browse.app import Browser
+
+    def load() -> Model:
+        raise RegtraceError("it is torn")
+
+    async def look() -> Browser:
+        app = Browser(load)
+        async with app.run_test(size=(80, 24)) as pilot:
+            await until(pilot, lambda: not app.is_running)
+        return app
+
+    assert str(asyncio.run(look()).failure) == "it is torn"
+
+
+def test_a_long_list_makes_only_the_lines_that_are_seen():
+    pytest.importorskip("textual")
+    from textual.app import App
+
+    from cli.browse.lines import Lines
+
+    class Many(Lines):
+        made: ClassVar[set[int]] = set()
+
+        def parts(self, index: int, width: int) -> list[tuple[str, None]]:
+            self.made.add(index)
+            return [(f"{index}".ljust(width), None)]
+
+    class One(App[None]):
+        def compose(self):
+            yield Many()
+
+    async def look() -> None:
+        app = One()
+        async with app.run_test(size=(40, 10)) as pilot:
+            lines = app.query_one(Many)
+            lines.reset(1_000_000)
+            lines.focus()
+            await pilot.press("end")
+            assert lines_of(lines)[-1].startswith("999999")
+            await pilot.press("pageup", "up", "home", "down")
+            assert lines_of(lines)[1].startswith("1 ")
+            assert len(lines.made) < 60
+            await pilot.resize_terminal(40, 4)
+            await pilot.press("end")
+            assert lines_of(lines)[-1].startswith("999999")
+
+    asyncio.run(look())
+
+
+def test_text_is_cut_to_columns_whatever_its_letters():
+    from rich.cells import cell_len
+
+    from cli.browse.lines import fitted
+
+    for text in ("", "abc", "abcdefghijkl", "设置设置设置设置", "a设b置c设d置", "é" * 30):
+        for width in range(1, 14):
+            for end in (False, True):
+                cut = fitted(text, width, end=end)
+                assert cell_len(cut) == width
+                assert cell_len(text) > width or cut.rstrip() == text
+    assert fitted("abcdef", 4) == "abc…"
+    assert fitted("abcdef", 4, end=True) == "…def"
 
 
 def test_hostile_names_are_shown_and_not_obeyed(tmp_path: Path):
@@ -260,21 +412,67 @@ def test_hostile_names_are_shown_and_not_obeyed(tmp_path: Path):
         model = Model(opened)
 
         async def look() -> None:
-            app = Browser(model)
+            app = Browser(lambda: model)
             async with app.run_test(size=(80, 24)) as pilot:
-                hostile = [
-                    key for key in every_key(model) if "Hostile" in model.path(key) or "<" in model.path(key)
-                ]
+                await until(pilot, lambda: settled(app))
+                path, tree, values = model.keys.path, app.key_tree, app.query_one("#values")
+                hostile = [key for key in every_key(model) if "Hostile" in path(key) or "<" in path(key)]
                 assert len(hostile) > 10
                 for key in hostile[-8:]:
                     app.reveal(key)
                     await until(pilot, lambda key=key: app.key == key and app.shown == (key, app.at_ns))
-                    assert text_of(app, "#key") == visible(model.path(key))[-80:]
-                    assert all(is_visible(cell) for row in table_of(app) for cell in row)
+                    shown = visible(model.keys.shown_path(key))
+                    assert text_of(app, "#key").strip() == (shown if len(shown) <= 80 else "…" + shown[-79:])
+                    assert all(is_visible(line) for line in (*lines_of(tree), *lines_of(values)))
+                    assert all(is_visible(text) for text in text_of(app, "#detail").split("\n"))
                 for key in hostile:
-                    label = app.lines[key].label if key in app.lines else None
-                    assert label is None or label.plain == visible(model.label(key))
-                assert sum(key in app.lines for key in hostile) > 10
+                    if key in tree.lines:
+                        label = visible(model.keys.shown_label(key))
+                        assert (
+                            "".join(part for part, _ in tree.parts(tree.lines.index(key), 300))
+                            .strip()
+                            .endswith(label.strip())
+                        )
+                assert sum(key in tree.lines for key in hostile) > 10
                 assert "\x1b" not in app.export_screenshot()
 
         asyncio.run(look())
+
+
+def test_users_keys_are_called_as_other_tables_call_them(tmp_path: Path):
+    from test_users import ANN, BOB, EVENTS
+
+    above = ("HKU", *(f"HKU\\{name}" for name in (ANN, BOB, "S-1-5-18", rf"{ANN}\Software")))
+    write_events(tmp_path / "two.regtrace", [*EVENTS, *(event("OpenKey", key) for key in above)])
+    with open_capture(tmp_path / "two.regtrace") as opened:
+        model = Model(opened)
+        roots = [key for key in every_key(model) if model.keys.path(key).count("\\") < 2]
+        assert f"HKU\\{ANN}" in map(model.keys.shown_path, roots)
+        model.read_users()
+        shown = {model.keys.path(key): model.keys.shown_label(key) for key in roots}
+        assert shown[f"HKU\\{ANN}"] == "HKCU (ann)"
+        assert shown[f"HKU\\{BOB}"] == "HKCU (Bob)"
+        assert shown["HKU\\S-1-5-18"] == "S-1-5-18"
+        ann = next(key for key in roots if model.keys.path(key) == f"HKU\\{ANN}")
+        (below,) = model.keys.children(ann)
+        assert model.keys.shown_path(below) == r"HKCU (ann)\Software"
+        assert model.keys.shown_label(below) == "Software"
+
+
+def test_a_capture_without_keys_says_so(tmp_path: Path):
+    pytest.importorskip("textual")
+    from cli.browse.app import Browser
+
+    write_events(tmp_path / "e.regtrace", [])
+
+    async def look(model: Model) -> None:
+        app = Browser(lambda: model, name="e.regtrace")
+        async with app.run_test(size=(80, 24)) as pilot:
+            await until(pilot, lambda: "holds no keys" in text_of(app, "#status"))
+            await pilot.press(
+                "h", "full_stop", "plus", "down", "enter", "left", "right", "tab", "end", "enter"
+            )
+            assert text_of(app, "#time").strip().startswith("no time")
+
+    with open_capture(tmp_path / "e.regtrace") as opened:
+        asyncio.run(look(Model(opened)))

@@ -1,21 +1,22 @@
-"""Cells of the view's tables as plain text: nothing in a capture is markup or obeyed by the terminal."""
+"""What the view tells of a value and of a write as plain text: nothing in a capture is markup or obeyed by the terminal."""
 
+from dataclasses import dataclass
 from datetime import UTC, tzinfo
 
 import pyarrow as pa
-from rich.text import Text
 
 from analysis.questions.baseline import OPERATION
+from cli.output.columns import text_cells
 from cli.output.safe import visible
-from cli.tables.history import content_cell
-from cli.tables.timeline import process_cells, time_cells, value_cells
+from cli.tables.history import content_cell, old_cells
+from cli.tables.timeline import process_cells, value_cells
+from tracer.registry.values import type_name
 
-__all__ = ["VALUE_TITLES", "WRITE_TITLES", "plain", "value_rows", "write_rows"]
+__all__ = ["ValueLine", "WriteLine", "order_of_values", "value_lines", "write_lines"]
 
-VALUE_TITLES = ("value", "data", "known", "when", "who")
-WRITE_TITLES = ("when", "who", "value", "was done", "old data", "new data")
-_NARROW = 80  # columns: times without microseconds
-_STYLES = {"unknown": "yellow", "absent": "dim", "deleted": "dim"}
+_LAST = ("deleted", "absent")  # what is not there stands last
+_ALL_BYTES = 256  # of a value in hex, in the line that tells one value in full
+_TOLD = ("value_name", "type", "data", "size", "meaning", "known", "last_known", "lost_since", "operation")
 _DONE = {
     "SetValueKey": "set",
     "DeleteValueKey": "deleted",
@@ -24,80 +25,89 @@ _DONE = {
 }
 
 
-def plain(text: str, style: str = "", most: int | None = None, *, end: bool = False) -> Text:
-    """Return text as it is shown.
+@dataclass(frozen=True, slots=True)
+class ValueLine:
+    """A value, or the key's own row.
 
-    Args:
-        text: any text.
-        style: rich's name of a style.
-        most: how many letters of it; None for all.
-        end: leave out the beginning, where it is too long, and not the end.
+    Attributes:
+        name: its name; `(key)` for the key, `(default)` for the value without a name.
+        kind: the type of its data, such as REG_SZ; "" where unknown.
+        data: its data, short.
+        full: its data, longer.
+        known: how it is known; a word of docs/glossary.md.
+        was: what it was before that became uncertain; "" where nothing is known.
+        lost: events may have been lost since.
+        when: the time of the event that tells it.
+        who: process and id of that event.
     """
-    shown = visible(text)
-    if most is not None and len(shown) > most:
-        shown = f"…{shown[1 - most :]}" if end else f"{shown[: most - 1]}…"
-    return Text(shown, style=style, no_wrap=True, end="")
+
+    name: str
+    kind: str
+    data: str
+    full: str
+    known: str
+    was: str
+    lost: bool
+    when: str
+    who: str
 
 
-def value_rows(rows: pa.Table, *, zone: tzinfo = UTC, width: int = _NARROW) -> list[list[Text]]:
-    """Return a row of cells for each row of a state; the key's own row stands first and is called (key).
+@dataclass(frozen=True, slots=True)
+class WriteLine:
+    """A write or delete: when and by whom, of which value, what was done, and the data before and after."""
 
-    Args:
-        rows: the state of one key.
-        zone: of the times.
-        width: of the terminal, columns: what shortens names and data.
-    """
+    when: str
+    who: str
+    name: str
+    done: str
+    old: str
+    new: str
+
+
+def order_of_values(rows: pa.Table) -> list[int]:
+    """Return the places of the rows of a state as they are shown: the key, what is there, what is not; by name."""
+    names, known = (rows.column(name).to_pylist() for name in ("value_name", "known"))
+
+    def rank(row: int) -> tuple[bool, int, str]:
+        name = names[row]
+        gone = _LAST.index(known[row]) + 1 if known[row] in _LAST else 0
+        return name is not None, gone, (name or "").upper()
+
+    return sorted(range(rows.num_rows), key=rank)
+
+
+def value_lines(rows: pa.Table, *, zone: tzinfo = UTC) -> list[ValueLine]:
+    """Return what is told of each row of a state, in the order of the rows."""
+    of = {name: rows.column(name).to_pylist() for name in _TOLD}
+    contents = list(zip(of["type"], of["data"], of["size"], of["meaning"], strict=True))
+    return [
+        ValueLine(
+            "(key)" if own is None else visible(name),
+            "" if kind[0] is None else type_name(kind[0]),
+            visible(content_cell(*kind)),
+            visible(content_cell(*kind, limit=_ALL_BYTES)),
+            known or "",
+            was or "",
+            bool(lost),
+            when,
+            "a hive" if operation == OPERATION else visible(who),
+        )
+        for own, name, kind, known, was, lost, when, operation, who in zip(
+            of["value_name"], value_cells(rows), contents, of["known"], of["last_known"], of["lost_since"],
+            text_cells(rows, "time", zone=zone), of["operation"], process_cells(rows), strict=True,
+        )
+    ]  # fmt: skip
+
+
+def write_lines(rows: pa.Table, *, zone: tzinfo = UTC) -> list[WriteLine]:
+    """Return what is told of each row of a history, in its order."""
     of = {name: rows.column(name).to_pylist() for name in rows.schema.names}
-    data = [content_cell(*one) for one in zip(of["type"], of["data"], of["size"], of["meaning"], strict=True)]
-    by = [
-        "a hive" if operation == OPERATION else cell
-        for operation, cell in zip(of["operation"], process_cells(rows), strict=True)
-    ]
-    times = time_cells(rows, zone, _NARROW)[1]
-    names = [
-        "(key)" if name is None else cell
-        for name, cell in zip(of["value_name"], value_cells(rows), strict=True)
-    ]
-    how = [
-        f"{now} (was: {before})" if now == "unknown" and before else now or ""
-        for now, before in zip(of["known"], of["last_known"], strict=True)
-    ]
-    cells = [
-        [
-            plain(name, most=max(18, width // 6)),
-            plain(told, most=max(20, width // 4)),
-            plain(word, _STYLES.get(now, "")),
-            plain(time),
-            plain(who),
-        ]
-        for name, told, word, now, time, who in zip(names, data, how, of["known"], times, by, strict=True)
-    ]
-    order = sorted(range(len(cells)), key=lambda row: (of["value_name"][row] is not None, names[row].upper()))
-    return [cells[row] for row in order]
-
-
-def write_rows(rows: pa.Table, *, zone: tzinfo = UTC) -> list[list[Text]]:
-    """Return a row of cells for each row of a history, in its order."""
-    of = {name: rows.column(name).to_pylist() for name in rows.schema.names}
-    told = {
-        age: [
-            content_cell(*one)
-            for one in zip(
-                *(of[f"{age}_{name}"] for name in ("type", "data", "size", "meaning")), strict=True
-            )
-        ]
-        for age in ("old", "new")
-    }
+    contents = zip(*(of[f"new_{name}"] for name in ("type", "data", "size", "meaning")), strict=True)
+    old, new = map(visible, old_cells(of)), [visible(content_cell(*one)) for one in contents]
     done = [
-        _DONE.get(name, name) if done is not False else f"failed: {status or '?'}"
+        _DONE.get(name, name) if done is not False else f"failed: {(status or '?').removeprefix('OBJECT_')}"
         for name, done, status in zip(of["operation"], of["done"], of["status_name"], strict=True)
     ]
-    columns = (
-        time_cells(rows, zone, _NARROW)[1],
-        process_cells(rows),
-        value_cells(rows),
-        done,
-        told["old"],
-        told["new"],
-    )
-    return [[plain(cell, most=32) for cell in row] for row in zip(*columns, strict=True)]
+    times = text_cells(rows, "time", zone=zone)
+    who, names = map(visible, process_cells(rows)), map(visible, value_cells(rows))
+    return [WriteLine(*one) for one in zip(times, who, names, done, old, new, strict=True)]

@@ -1,25 +1,25 @@
-"""What the view shows: the keys as a tree, the times at which something changed, and a key's contents at a time."""
+"""What the view shows: the tree of keys, the times of changes, and the contents of keys at a time."""
 
 import threading
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
+from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from analysis.capture import Capture
-from analysis.engine.relation import Relation
 from analysis.filters import Filters
-from tracer.registry.ntstatus import NOT_SUCCESS
+from cli.browse.changes import Changes, Stops
+from cli.browse.keys import Keys
+from tracer.columns.arrays import from_texts, to_numbers
 
-__all__ = ["Model", "Stops", "told_time"]
+__all__ = ["Model", "told_time"]
 
-_CACHED = 256  # answers
-_NO_KEY = -1
+_CACHED = 512  # answers
 _SECOND = 1_000_000_000  # nanoseconds
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -31,98 +31,94 @@ def told_time(time_ns: int, zone: tzinfo = UTC) -> str:
     return f"{moment[:19]}.{rest:09d}{moment[19:]}"
 
 
-@dataclass(frozen=True, slots=True)
-class Stops:
-    """Times at which something changed, each once, in order.
-
-    Attributes:
-        times: UTC nanoseconds since 1970.
-    """
-
-    times: npt.NDArray[np.int64]
-
-    def __len__(self) -> int:
-        return len(self.times)
-
-    def until(self, at_ns: int) -> int:
-        """Return how many are at `at_ns` or before."""
-        return int(np.searchsorted(self.times, at_ns, side="right"))
-
-    def after(self, at_ns: int) -> int | None:
-        """Return the first one after `at_ns`; None where there is none."""
-        found = self.until(at_ns)
-        return int(self.times[found]) if found < len(self.times) else None
-
-    def before(self, at_ns: int) -> int | None:
-        """Return the last one before `at_ns`; None where there is none."""
-        found = int(np.searchsorted(self.times, at_ns, side="left"))
-        return int(self.times[found - 1]) if found else None
-
-
 class Model:
     """The keys and changes of one capture, and its answers about single keys.
 
-    Keys are numbers (`key_id`); rows of `keys` that stand for another key are that key. Questions run one at a time:
-    any thread may ask.
+    Making it reads the keys alone, so that they can be shown at once. Questions run one at a time, and any thread may
+    ask; what is kept is there at once.
 
     Attributes:
         capture: the capture.
-        tops: the keys that no other key stands above, in the order of their names; unnamed objects last.
+        keys: its keys.
         first_ns, last_ns: times of the first and last event, UTC nanoseconds; 0 in an empty capture.
-        stops: the times of all changes that did not fail.
-        turn: held by a thread whose question nobody else's should come between.
-        losses: where events are missing: from and to, UTC nanoseconds, each cut to the capture's own time.
     """
 
     def __init__(self, capture: Capture) -> None:
         self.capture = capture
         self.first_ns, self.last_ns = capture.span() or (0, 0)
-        self.turn = threading.RLock()
-        self._answers: OrderedDict[tuple[str, int, int], pa.Table] = OrderedDict()
+        self._turn = threading.RLock()  # of who asks
+        self._hold = threading.Lock()  # of what is kept, for a moment only
+        self._answers: OrderedDict[tuple[int, int], pa.Table] = OrderedDict()
         self._names: pa.Table | None = None
-        self._read_keys()
-        self._read_changes()
-        self.losses = self._read_losses()
+        self.keys = Keys(capture)
 
-    def path(self, key: int) -> str:
-        """Return the key's path as people write it, escaped as in the capture."""
-        return self._paths[key]
+    @cached_property
+    def changes(self) -> Changes:
+        """The changes; they are read when they are first asked for."""
+        with self._turn:
+            return Changes(self.capture, self.keys)
 
-    def label(self, key: int) -> str:
-        """Return what the tree calls the key: its name, or its path where nothing stands above it."""
-        parent = self._parents[key]
-        return self._paths[key] if parent == _NO_KEY else self._paths[key][len(self._paths[parent]) + 1 :]
+    @property
+    def stops(self) -> Stops:
+        """The times of all changes."""
+        return self.changes.stops
 
-    def children(self, key: int) -> list[int]:
-        """Return the keys right below, in the order of their names."""
-        return self._children.get(key, [])
+    @cached_property
+    def losses(self) -> list[tuple[int, int]]:
+        """Where events are missing: from and to, UTC nanoseconds, each cut to the capture's own time."""
+        with self._turn:
+            rows = self.capture.sql_reader(
+                "SELECT from_ns, to_ns FROM losses WHERE kind <> 'clock'"
+            ).read_all()
+        return [
+            (
+                max(self.first_ns, self.first_ns if low is None else low),
+                min(self.last_ns, self.last_ns if high is None else high),
+            )
+            for low, high in zip(rows["from_ns"].to_pylist(), rows["to_ns"].to_pylist(), strict=True)
+        ]
 
-    def ancestors(self, key: int) -> list[int]:
-        """Return the keys above, the highest first."""
-        found: list[int] = []
-        while (key := self._parents[key]) != _NO_KEY:
-            found.append(key)
-        return found[::-1]
+    def read_changes(self) -> None:
+        """Read changes and losses, which would else be read when they are first asked for."""
+        assert self.changes.stops is not None
+        assert self.losses is not None
 
-    def stops_below(self, key: int) -> Stops:
-        """Return the times of changes of the key and of all keys below it."""
-        place = self._places.get(key)
-        if place is None:
-            return Stops(np.empty(0, np.int64))
-        low, high = np.searchsorted(self._change_places, [place, self._ends[key]])
-        return Stops(np.unique(self._change_times[low:high]))
+    def read_users(self) -> None:
+        """Show users' keys from now on as other tables spell them."""
+        with self._turn:
+            self.keys.spell = self.capture.context.users.spelling(Filters())
 
-    def is_kept(self, key: int, at_ns: int) -> bool:
-        """Tell whether `state` would answer at once."""
-        return ("state", key, at_ns) in self._answers
+    def kept(self, key: int, at_ns: int) -> pa.Table | None:
+        """Return what `state` would, without asking; None where it would have to ask."""
+        with self._hold:
+            return self._answers.get((key, at_ns))
 
     def state(self, key: int, at_ns: int) -> pa.Table:
         """Return the key's own row and those of its values (`Capture.state`) as known at `at_ns`, inclusive."""
-        return self._ask("state", key, at_ns)
+        with self._turn:
+            found = self.kept(key, at_ns)
+            if found is None:
+                found = self.capture.queries.state(key=f"#{key}", at=told_time(at_ns)).to_arrow()
+                self._keep({(key, at_ns): found})
+            return found
+
+    def prepare(self, keys: Sequence[int], at_ns: int) -> None:
+        """Keep the states of several keys: one question takes hardly longer for twenty keys than for one."""
+        with self._turn:
+            wanted = [key for key in keys if self.kept(key, at_ns) is None]
+            if not wanted:
+                return
+            words = [f"#{key}" for key in wanted]
+            rows = self.capture.queries.state(key=words, at=told_time(at_ns)).to_arrow()
+            of = rows["key_id"]
+            if not np.isin(to_numbers(of.combine_chunks()), wanted).all():
+                return  # a renamed key's rows may be another's; it is asked about by itself
+            self._keep({(key, at_ns): rows.filter(pc.equal(of, key)) for key in wanted})
 
     def history(self, key: int) -> pa.Table:
         """Return the writes and deletes of the key's values (`Capture.history`)."""
-        return self._ask("history", key, 0)
+        with self._turn:
+            return self.capture.queries.history(key=f"#{key}").to_arrow()
 
     def times_of(self, rows: pa.Table) -> list[int]:
         """Return the time of the event of each row (column `sequence`), UTC nanoseconds."""
@@ -130,7 +126,7 @@ class Model:
         if not wanted:
             return []
         listed = ", ".join(str(int(one)) for one in wanted)
-        with self.turn:
+        with self._turn:
             found = self.capture.sql_reader(
                 f"SELECT sequence, time_ns FROM stored_events WHERE sequence IN ({listed})"
             ).read_all()
@@ -149,21 +145,28 @@ class Model:
             The key; None where no name holds the text.
         """
         literal = text.encode("utf-8", "replace").decode()
-        with self.turn:
+        with self._turn:
             places = self._found(literal)
         if not places:
             return None
-        here = self._places.get(after, -1) if after is not None else -1
+        here = -1 if after is None else self.keys.range_of(after)[0]
         spot = bisect_left(places, here) - 1 if back else bisect_right(places, here)
-        return self._order[places[spot % len(places)]]
+        return self.keys.order[places[spot % len(places)]]
 
     def doubts(self) -> list[str]:
         """Return what is missing or in doubt in the whole capture, as sentences."""
-        sentences = list(self.capture.doubts().sentences)
+        with self._turn:
+            sentences = list(self.capture.doubts().sentences)
         unplaced = self.capture.manifest.totals.get("rows_without_key")
         if unplaced:
             sentences.append(f"{unplaced:,} rows are of no key")
         return sentences
+
+    def _keep(self, answers: dict[tuple[int, int], pa.Table]) -> None:
+        with self._hold:
+            self._answers |= answers
+            while len(self._answers) > _CACHED:
+                self._answers.popitem(last=False)
 
     def _found(self, text: str) -> list[int]:
         if self._names is None:
@@ -175,93 +178,9 @@ class Model:
                 ).read_all()
                 self._names = pa.concat_tables([self._names, of_hives.cast(self._names.schema)])
         fits = pc.match_substring(self._names["value_name"], text, ignore_case=True)
-        keys = set(self._names["key_id"].filter(fits).to_pylist())
-        labels = pa.array([self.label(key) for key in self._order], pa.string())
-        named = np.asarray(pc.match_substring(labels, text, ignore_case=True))
-        places = {self._places[self._same[key]] for key in keys if self._same.get(key) in self._places}
-        return sorted(places.union(np.flatnonzero(named).tolist()))
-
-    def _ask(self, question: str, key: int, at_ns: int) -> pa.Table:
-        asked = (question, key, at_ns)
-        with self.turn:
-            if asked not in self._answers:
-                queries, word = self.capture.queries, f"#{key}"
-                query = (
-                    queries.history(key=word)
-                    if question == "history"
-                    else queries.state(key=word, at=told_time(at_ns))
-                )
-                self._answers[asked] = query.to_arrow()
-                while len(self._answers) > _CACHED:
-                    self._answers.popitem(last=False)
-            return self._answers[asked]
-
-    def _read_keys(self) -> None:
-        rows = self.capture.sql_reader(
-            "SELECT key_id, same_as, display_path, folded_path FROM keys ORDER BY folded_path, key_id"
-        ).read_all()
-        ids, same, paths, folded = (rows.column(name).to_pylist() for name in rows.schema.names)
-        self._same: dict[int, int] = {
-            key: key if other is None else other for key, other in zip(ids, same, strict=True)
-        }
-        self._paths: dict[int, str] = {}
-        self._parents: dict[int, int] = {}
-        self._children: dict[int, list[int]] = {}
-        self.tops: list[int] = []
-        by_path: dict[str, int] = {}
-        for key, path, name in zip(ids, paths, folded, strict=True):
-            if self._same[key] != key:
-                continue
-            above = name.rpartition("\\")[0]
-            while above and above not in by_path:
-                above = above.rpartition("\\")[0]
-            parent = by_path.get(above, _NO_KEY)
-            by_path.setdefault(name, key)
-            self._paths[key], self._parents[key] = path, parent
-            (self.tops if parent == _NO_KEY else self._children.setdefault(parent, [])).append(key)
-        self.tops.sort(key=lambda key: self._paths[key].startswith(("\\", "<")))  # unnamed objects last
-        self._number()
-
-    def _number(self) -> None:
-        """Number the keys as the tree shows them, so that a key and all below it are a range."""
-        self._order: list[int] = []
-        self._places: dict[int, int] = {}
-        self._ends: dict[int, int] = {}
-        waiting = [(key, False) for key in reversed(self.tops)]
-        while waiting:
-            key, is_done = waiting.pop()
-            if is_done:
-                self._ends[key] = len(self._order)
-                continue
-            self._places[key] = len(self._order)
-            self._order.append(key)
-            waiting.append((key, True))
-            waiting += [(child, False) for child in reversed(self.children(key))]
-
-    def _read_changes(self) -> None:
-        context = self.capture.context
-        writes = context.rows(Filters(operation="write"), joined=False)
-        sql = (
-            f"SELECT key_id, time_ns FROM {writes.source} "
-            f"WHERE (status IS NULL OR status < {NOT_SUCCESS}) AND key_id IS NOT NULL"
-        )
-        rows = context.engine.fetch(Relation(sql, (("key_id", "int32"), ("time_ns", "int64"))))
-        times = np.asarray(rows["time_ns"], np.int64)
-        of = np.asarray(rows["key_id"], np.int64)
-        places = np.full(max(self._same, default=0) + 1, _NO_KEY, np.int64)
-        for key, same in self._same.items():
-            places[key] = self._places.get(same, _NO_KEY)
-        at = places[of]
-        order = np.argsort(at, kind="stable")
-        self._change_places, self._change_times = at[order], times[order]
-        self.stops = Stops(np.unique(times))
-
-    def _read_losses(self) -> list[tuple[int, int]]:
-        rows = self.capture.sql_reader("SELECT from_ns, to_ns FROM losses WHERE kind <> 'clock'").read_all()
-        return [
-            (
-                max(self.first_ns, self.first_ns if low is None else low),
-                min(self.last_ns, self.last_ns if high is None else high),
-            )
-            for low, high in zip(rows["from_ns"].to_pylist(), rows["to_ns"].to_pylist(), strict=True)
-        ]
+        keys = self.keys
+        by_value = keys.places[to_numbers(self._names["key_id"].filter(fits).combine_chunks())]
+        labels = from_texts([keys.shown_label(key) for key in keys.order])
+        by_name = to_numbers(pc.indices_nonzero(pc.match_substring(labels, text, ignore_case=True)))
+        places = np.union1d(by_value, by_name)
+        return [int(place) for place in places if place >= 0]

@@ -1,24 +1,30 @@
 """The screens that lie over the view: a key's history, and help."""
 
 from datetime import tzinfo
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-import pyarrow as pa
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
 from textual.screen import ModalScreen
-from textual.widgets import DataTable, Static
+from textual.widgets import Static
 
-from cli.browse.cells import WRITE_TITLES, plain, write_rows
-from cli.browse.model import Model
+from cli.browse.lines import Lines, fitted
+from cli.output.phrases import plural
 from cli.output.safe import visible
 from tracer.errors import RegtraceError
 
-__all__ = ["HELP", "Help", "Writes"]
+if TYPE_CHECKING:
+    import pyarrow as pa
 
-_MOST_ROWS = 1000
+    from cli.browse.model import Model
+
+__all__ = ["HELP", "Help", "History"]
+
+_MOST_ROWS = 100_000  # whose times are looked up
 HELP = """\
-up down        choose a key; Enter opens it, Tab goes to its values
+up down        choose a key; right opens it, left closes it or goes up
+Tab            to the values and back; the lines below tell one in full
 . or ]         to the next change of this key and those below it
 , or [         to the previous one
 } and {        the same of the whole capture
@@ -31,8 +37,7 @@ q              quit
 
 The bar: | the time looked at, + changes, x lost events.
 known: how a value's content is known (docs/glossary.md); unknown: something
-may have happened since that the capture does not tell.
-Escape closes this."""
+may have happened since that the capture does not tell."""
 
 
 class Help(ModalScreen[None]):
@@ -40,7 +45,8 @@ class Help(ModalScreen[None]):
 
     DEFAULT_CSS = """
     Help { align: center middle; }
-    Help Static { width: auto; max-width: 100%; border: solid $primary; padding: 0 1; }
+    Help VerticalScroll { width: auto; max-width: 100%; height: auto; max-height: 100%; border: solid; padding: 0 1; }
+    Help Static { width: auto; max-width: 76; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,question_mark,q", "dismiss", "close")]
 
@@ -50,40 +56,40 @@ class Help(ModalScreen[None]):
 
     def compose(self) -> ComposeResult:
         """Yield the text."""
-        yield Static(f"{HELP}\n\nIn doubt: {visible(self._doubts)}" if self._doubts else HELP, markup=False)
+        doubts = f"\n\nIn doubt: {visible(self._doubts)}" if self._doubts else ""
+        with VerticalScroll() as box:
+            box.border_subtitle = "Escape closes this"
+            yield Static(HELP + doubts, markup=False)
 
 
-class Writes(ModalScreen[int | None]):
+class History(ModalScreen[int | None]):
     """The writes and deletes of a key's values, oldest first; it returns the time of the chosen one, or None."""
 
-    DEFAULT_CSS = (
-        "Writes { align: center middle; } Writes DataTable { height: 1fr; } Writes Static { height: 1; }"
-    )
+    DEFAULT_CSS = "History Lines { height: 1fr; } History Static { height: 1; text-style: bold; }"
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,h,q", "dismiss", "close")]
 
-    def __init__(self, model: Model, key: int, *, zone: tzinfo) -> None:
+    def __init__(self, model: "Model", key: int, *, zone: tzinfo, called: str) -> None:
         super().__init__()
-        self._model, self._key, self._zone = model, key, zone
+        from cli.browse.tables import Writes
+
+        self._model, self._key, self._called = model, key, called
+        self._writes = Writes(zone=zone)
         self._times: list[int] = []
 
     def compose(self) -> ComposeResult:
         """Yield the table and a line."""
         yield Static(id="title", markup=False)
-        yield DataTable(cursor_type="row", zebra_stripes=True)
+        yield self._writes
 
     def on_mount(self) -> None:
         """Ask on another thread."""
-        self._say(f"history of {self._model.path(self._key)}")
-        self._table.add_columns(*WRITE_TITLES)
+        self._say(f"history of {self._called} ...")
         self.run_worker(self._ask, thread=True)
 
-    def on_data_table_row_selected(self, event: DataTable.RowSelected) -> None:
+    def on_lines_chosen(self, event: Lines.Chosen) -> None:
         """Return the time of the row."""
-        self.dismiss(self._times[event.cursor_row])
-
-    @property
-    def _table(self) -> DataTable[Any]:
-        return self.query_one(DataTable)
+        event.stop()
+        self.dismiss(self._times[self._writes.cursor])
 
     def _ask(self) -> None:
         try:
@@ -91,20 +97,21 @@ class Writes(ModalScreen[int | None]):
         except RegtraceError as error:
             self.app.call_later(self._say, str(error))
             return
-        times = self._model.times_of(rows.slice(max(0, rows.num_rows - _MOST_ROWS)))
-        self.app.call_later(self._fill, rows, times)
+        last = rows.slice(max(0, rows.num_rows - _MOST_ROWS))
+        self.app.call_later(self._fill, last, rows.num_rows, self._model.times_of(last))
 
     def _say(self, text: str) -> None:
         if self.is_mounted:
-            self.query_one("#title", Static).update(plain(text, most=self.app.size.width or None))
+            title = fitted(visible(text), max(1, self.app.size.width), end=True)
+            self.query_one("#title", Static).update(title, layout=False)
 
-    def _fill(self, rows: pa.Table, times: list[int]) -> None:
+    def _fill(self, rows: "pa.Table", count: int, times: list[int]) -> None:
         if not self.is_mounted:
             return
-        last = rows.slice(max(0, rows.num_rows - _MOST_ROWS))
         self._times = times
-        self._table.add_rows(write_rows(last, zone=self._zone))
-        self._table.focus()
-        part = f"the last {last.num_rows:,} of " if last.num_rows < rows.num_rows else ""
-        name = self._model.label(self._key)
-        self._say(f"{part}{rows.num_rows:,} writes and deletes of values of {name}; Enter: to that time")
+        self._writes.show(rows)
+        self._writes.focus()
+        part = f"the last {rows.num_rows:,} of " if rows.num_rows < count else ""
+        ends = "Enter goes to its time, Escape back" if count else "Escape goes back"
+        label = self._model.keys.shown_label(self._key)
+        self._say(f"{label}: {part}{plural(count, 'write')} and deletes of values. {ends}")

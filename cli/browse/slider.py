@@ -1,8 +1,10 @@
 """The line of time: a bar with the time looked at, the places of changes, and the losses."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from cli.browse.model import Stops
+if TYPE_CHECKING:
+    from cli.browse.changes import Stops
 
 __all__ = ["slider"]
 
@@ -13,7 +15,7 @@ def slider(
     *,
     first_ns: int,
     last_ns: int,
-    stops: Stops,
+    stops: "Stops",
     losses: Sequence[tuple[int, int]] = (),
 ) -> str:
     """Return the bar: `|` the time looked at, `+` changes, `x` losses, `-` neither.

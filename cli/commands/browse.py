@@ -1,5 +1,10 @@
 """`regtrace browse`: a terminal view of the registry with a time slider."""
 
+import sys
+from typing import Annotated
+
+import typer
+
 from cli.options.common import CapturePath, Example, Zone
 
 __all__ = ["EXAMPLES", "browse"]
@@ -12,7 +17,13 @@ EXAMPLES = (
 )
 
 
-def browse(capture: CapturePath, tz: Zone = None) -> None:
+def browse(
+    capture: CapturePath,
+    tz: Zone = None,
+    no_mouse: Annotated[
+        bool, typer.Option("--no-mouse", help="Leave the mouse to the terminal, to select and copy text.")
+    ] = False,
+) -> None:
     """Walk through the keys of a capture, and through its time.
 
     On the left stands the tree of keys, on the right what was known of the chosen key's values at one time, with
@@ -21,12 +32,16 @@ def browse(capture: CapturePath, tz: Zone = None) -> None:
     of the keyboard. It needs a terminal, 80 columns are enough, no mouse; and the library textual:
     pip install 'regtrace[tui]'.
     """
-    from analysis.capture import Dataset
-    from cli.captures import opened
+    from contextlib import ExitStack
+    from typing import TYPE_CHECKING
+
     from cli.options.zones import find_zone
-    from cli.output.pager import is_interactive
-    from cli.output.waiting import waiting
+    from cli.output.console import is_terminal
     from tracer.errors import UsageError
+    from tracer.store.manifest import Manifest
+
+    if TYPE_CHECKING:
+        from cli.browse.model import Model
 
     try:
         from cli.browse.app import Browser
@@ -34,16 +49,27 @@ def browse(capture: CapturePath, tz: Zone = None) -> None:
         if (missing.name or "").partition(".")[0] != "textual":
             raise
         raise UsageError("browse needs the library textual: pip install 'regtrace[tui]'") from missing
-    from cli.browse.model import Model
-
-    if not is_interactive():
+    if not (is_terminal(sys.stdin) and is_terminal(sys.stdout)):
         raise UsageError(
             "browse needs a terminal; `regtrace state` and `regtrace history` print to files and pipes"
         )
     zone = find_zone(tz)
-    with opened(capture) as found:
-        if isinstance(found, Dataset):
-            raise UsageError(f"{capture} holds several captures; browse shows one: give its path")
-        model = Model(found)
-        waiting.end()
-        Browser(model, zone=zone).run()
+    if not capture.is_dir() or (capture / "capture.json").exists():
+        Manifest.load(capture, check_rows=False)  # a mistake is told before the screen is taken
+    with ExitStack() as stack:
+
+        def load() -> "Model":
+            """Open the capture: on another thread, when the view is on the screen."""
+            from analysis.capture import Dataset
+            from analysis.open import open_capture
+            from cli.browse.model import Model
+
+            found = stack.enter_context(open_capture(capture))
+            if isinstance(found, Dataset):
+                raise UsageError(f"{capture} holds several captures; browse shows one: give its path")
+            return Model(found)
+
+        browser = Browser(load, name=capture.name, zone=zone)
+        browser.run(mouse=not no_mouse)
+        if browser.failure is not None:
+            raise browser.failure

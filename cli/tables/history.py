@@ -13,7 +13,7 @@ from cli.tables.meanings import with_meaning
 from cli.tables.timeline import DATA_WIDTH, process_cells, time_cells, value_cells
 from tracer.registry.values import show_value
 
-__all__ = ["content_cell", "history_lines"]
+__all__ = ["content_cell", "history_lines", "old_cells"]
 
 _NARROW = 100
 _BYTES = 16  # of a value in hex; the whole data is in CSV, JSONL and Parquet
@@ -31,8 +31,10 @@ _NOTES = {  # note -> its letter on a terminal, and what it means
 }
 
 
-def content_cell(kind: int | None, data: bytes | None, size: int | None, meaning: str | None = None) -> str:
-    """Return a value's content, short enough for a table; "" where unknown.
+def content_cell(
+    kind: int | None, data: bytes | None, size: int | None, meaning: str | None = None, *, limit: int = _BYTES
+) -> str:
+    """Return a value's content, short enough for a table; "" where unknown. Of bytes `limit` are shown in hex.
 
     What well-known data means stands in square brackets (`cli.tables.meanings`).
     """
@@ -40,7 +42,7 @@ def content_cell(kind: int | None, data: bytes | None, size: int | None, meaning
         return ""
     if data is None and size == 0:  # nothing was captured because there is nothing
         data = b""
-    return with_meaning(show_value(kind, data, size, limit=_BYTES), meaning)
+    return with_meaning(show_value(kind, data, size, limit=limit), meaning)
 
 
 def history_lines(
@@ -65,7 +67,7 @@ def history_lines(
         TextColumn("key", keys, shrink="middle", least=24, ids=short_ids(rows)),
         TextColumn("value", value_cells(rows), shrink="middle", least=8),
         TextColumn("action", actions),
-        TextColumn("old data", _old_cells(values), shrink="end", least=10, most=DATA_WIDTH),
+        TextColumn("old data", old_cells(values), shrink="end", least=10, most=DATA_WIDTH),
         TextColumn("new data", new, shrink="end", least=10, most=DATA_WIDTH),
         TextColumn("status", statuses, shrink="end", least=9, styles=failed),
     ]
@@ -94,7 +96,8 @@ def history_lines(
     yield from (f"{letter}: {meaning}" for note, (letter, meaning) in _NOTES.items() if note in used)
 
 
-def _old_cells(values: dict[str, list[Any]]) -> list[str]:
+def old_cells(values: dict[str, list[Any]]) -> list[str]:
+    """Return the content before each write, from the columns of a history; ? where it is unknown."""
     names = ("old_from", "old_type", "old_data", "old_size", "old_meaning")
     cells = []
     for source, *content in zip(*(values[name] for name in names), strict=True):

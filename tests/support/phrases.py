@@ -80,6 +80,7 @@ def usual(capture: rt.Capture) -> list[Callable[[], object]]:
         lambda: capture.timeline(KEY, subtree=True, pid=4, start="+1ms", limit=1),
         lambda: capture.timeline(process=r"*\a.exe", end="+1s", limit=1),
         lambda: capture.timeline(process="4", limit=1),
+        lambda: capture.context.rows(rt.Filters(operation="write"), joined=False),
     ]  # fmt: skip
     return asked
 
