@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-__all__ = ["Doubtful"]
+__all__ = ["Doubtful", "Intervals"]
 
 _LAST_NS = 2**63 - 1
 _MICROSECOND_NS = 1000
@@ -18,7 +18,7 @@ Int64s = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
-class _Intervals:
+class Intervals:
     """Intervals by start, with the latest end of all earlier ones; UTC nanoseconds, inclusive."""
 
     begins: Int64s
@@ -51,10 +51,10 @@ class Doubtful:
         end_ns: the end of the time asked about, UTC nanoseconds.
     """
 
-    everything: _Intervals
-    absence: _Intervals
-    key: _Intervals
-    values: dict[str, _Intervals]
+    everything: Intervals
+    absence: Intervals
+    key: Intervals
+    values: dict[str, Intervals]
     end_ns: int = _LAST_NS
 
     @classmethod
@@ -70,13 +70,13 @@ class Doubtful:
         times = [rows.select(["from_ns", "to_ns"]) for rows in (losses, kinds["everything"])]
         of_values = kinds["value"]
         values = {
-            name: _Intervals.of(of_values.filter(pc.equal(of_values.column("name"), name)))
+            name: Intervals.of(of_values.filter(pc.equal(of_values.column("name"), name)))
             for name in of_values.column("name").unique().to_pylist()
         }
         return cls(
-            _Intervals.of(pa.concat_tables(times)),
-            _Intervals.of(kinds["absence"]),
-            _Intervals.of(kinds["key"]),
+            Intervals.of(pa.concat_tables(times)),
+            Intervals.of(kinds["absence"]),
+            Intervals.of(kinds["key"]),
             values,
             _LAST_NS if end_ns is None else end_ns,
         )

@@ -4,6 +4,7 @@ import ibis
 from ibis.expr.types import BooleanValue, Table
 
 from analysis.answers.evidence import changes_hive
+from analysis.answers.reads import READS
 from analysis.expressions.folding import folded
 from analysis.expressions.links import link_target, own_paths
 from analysis.expressions.operation_counters import fitting
@@ -12,7 +13,7 @@ from tracer.flags import FLAGS
 from tracer.registry.ntstatus import NOT_SUCCESS
 from tracer.registry.operations import GROUPS
 
-__all__ = ["QUESTION", "nameless_changes", "read_runs"]
+__all__ = ["QUESTION", "nameless_changes", "read_runs", "read_steps", "reads_of"]
 
 # what makes reads by one process identical
 QUESTION = ("process_id", "group_id", "operation", "value", "index", "information_class")
@@ -127,6 +128,36 @@ def _reads(events: Table, groups: Table) -> Table:
         size=ibis.ifelse(alike & done, rows["data_size"], no_size),
         **dict.fromkeys(_COUNTED, zero),
     ).drop("data", "detail", "flags")
+
+
+def reads_of(events: Table, keys: Table) -> Table:
+    """Return the reads of some keys as numbers, in no order, for `analysis.answers.sorted_reads`.
+
+    Columns: sequence, time_ns, process_id, group_id, asked (place of the operation in READS), value_name, index,
+    information_class, status, content, size, data_size, duration_ns, ambiguous; as `read_runs` says.
+
+    Args:
+        events: the event rows whose reads are wanted.
+        keys: grouped_id and group_id of the keys that are looked at.
+    """
+    reads = _reads(events, keys)
+    asked = ibis.cases(
+        *((reads["operation"] == name, place) for place, name in enumerate(READS)), else_=ibis.null()
+    )
+    return reads.select(
+        "sequence", "time_ns", "process_id", "group_id", "value_name", "index", "information_class", "status",
+        "content", "size", "data_size", "duration_ns", "ambiguous", asked=asked.cast("int8"),
+    )  # fmt: skip
+
+
+def read_steps(events: Table, keys: Table) -> Table:
+    """Return what `read_runs` counts as changes: sequence, group_id, value, and which counts grow by 1 with it.
+
+    Args:
+        events: all event rows.
+        keys: the table `keys`.
+    """
+    return _changes(events, keys, keys.select(grouped_id="key_id", group_id="same_as"))
 
 
 def _of_questions(reads: Table, *, repeated: bool) -> Table:

@@ -6,16 +6,23 @@ from ibis.expr.types import Table, Value
 from analysis.answers.counts import named_keys, named_processes
 from analysis.answers.evidence import lost_between
 from analysis.answers.read_runs import QUESTION, nameless_changes, read_runs
+from analysis.answers.reads import LEAST_INTERVALS, MISSES
 from analysis.expressions.events_view import named_status
-from analysis.expressions.time_math import SECOND_NS
+from analysis.expressions.time_math import SECOND_NS, moment
 from tracer.registry.ntstatus import NOT_SUCCESS, TOO_SHORT
 
-__all__ = ["LEAST_INTERVALS", "LEAST_PERIOD_NS", "MOST_SPREAD", "redundant", "redundant_reads"]
+__all__ = [
+    "LEAST_INTERVALS",
+    "LEAST_PERIOD_NS",
+    "MOST_SPREAD",
+    "named_sums",
+    "redundant",
+    "redundant_reads",
+    "unsure_times",
+]
 
-LEAST_INTERVALS = 5  # with fewer nobody can tell polling from chance
 MOST_SPREAD = 0.1
 LEAST_PERIOD_NS = 10_000_000  # timers of Windows tick every 15.6 ms, or a little faster; shorter is a loop
-_MISSING = (0xC0000034, 0x8000001A)  # OBJECT_NAME_NOT_FOUND, NO_MORE_ENTRIES
 
 
 def redundant(
@@ -43,11 +50,16 @@ def redundant(
         polling: likewise.
         repeated: whether `min_count` is above 0: what was asked once is then left out from the beginning.
     """
-    # Time before the names were read counts as a loss: what was written then may have no name.
-    lost = losses.select("from_ns", "to_ns", kind=ibis.literal("events"))
-    unsure = lost.union(nameless_changes(events, keys, width_ns=width_ns))
+    unsure = unsure_times(events, keys, losses, width_ns=width_ns)
     reads = read_runs(rows, events, keys, repeated=repeated)
     return redundant_reads(reads, keys, processes, unsure, min_count=min_count, polling=polling)
+
+
+def unsure_times(events: Table, keys: Table, losses: Table, *, width_ns: int) -> Table:
+    """Return the times in which changes may have been missed, as rows of the table `losses`; arguments as of `redundant`."""
+    # Time before the names were read counts as a loss: what was written then may have no name.
+    lost = losses.select("from_ns", "to_ns", kind=ibis.literal("events"))
+    return lost.union(nameless_changes(events, keys, width_ns=width_ns))
 
 
 def redundant_reads(
@@ -102,7 +114,30 @@ def redundant_reads(
     rows = rows.mutate(waited_ns=ibis.ifelse(waited < 0, ibis.literal(0, "int64"), waited))
     groups = _summed(_runs(rows, unsure))
     groups = groups.filter(groups["redundant"] >= min_count)
-    groups = _with_intervals(groups, rows)
+    return _named(_with_intervals(groups, rows), keys, processes, polling=polling)
+
+
+def named_sums(
+    sums: Table, keys: Table, processes: Table, *, min_count: int = 1, polling: bool = False
+) -> Table:
+    """Return the rows of `redundant_reads` from the sums of `analysis.answers.sorted_reads`; arguments likewise."""
+    groups = sums.filter(sums["redundant"] >= min_count)
+    groups = groups.mutate(
+        group_id=groups["group_id"].cast(keys["same_as"].type()),
+        process_id=groups["process_id"].cast(processes["process_id"].type()),
+        first_time=moment(groups["first_ns"]),
+        last_time=moment(groups["last_ns"]),
+    )
+    return _named(groups, keys, processes, polling=polling)
+
+
+def _named(groups: Table, keys: Table, processes: Table, *, polling: bool) -> Table:
+    """Return the sums of questions and statuses as the answer."""
+    is_polled = (groups["spread"] <= MOST_SPREAD) & (groups["interval_ns"] >= LEAST_PERIOD_NS)
+    is_polled = is_polled.fill_null(False)
+    groups = groups.mutate(
+        polling=is_polled, period_ns=ibis.ifelse(is_polled, groups["interval_ns"], ibis.null("int64"))
+    )
     if polling:
         groups = groups.filter(groups["polling"])
     groups = named_keys(groups, keys, "group_id", name="display_key")
@@ -142,7 +177,7 @@ def _runs(rows: Table, unsure: Table) -> Table:
         last_sequence=rows["sequence"].max(),
     )
     there = (runs["status"] < NOT_SUCCESS) | runs["status"].isin(TOO_SHORT)
-    missing = runs["status"].isin(_MISSING)
+    missing = runs["status"].isin(MISSES)
     results = runs.group_by(mixed_run="run", mixed_question="question").aggregate(
         there=there.any(), missing=missing.any()
     )
@@ -200,9 +235,4 @@ def _with_intervals(groups: Table, rows: Table) -> Table:
         interval_ns=spreads["median"].floor().cast("int64"),
         spread=spreads["distance"] / spreads["median"].nullif(0.0),
     )
-    groups = groups.left_join(spreads, groups["group"] == spreads["of_group"]).drop("of_group")
-    polling = (groups["spread"] <= MOST_SPREAD) & (groups["interval_ns"] >= LEAST_PERIOD_NS)
-    polling = polling.fill_null(False)
-    return groups.mutate(
-        polling=polling, period_ns=ibis.ifelse(polling, groups["interval_ns"], ibis.null("int64"))
-    )
+    return groups.left_join(spreads, groups["group"] == spreads["of_group"]).drop("of_group")

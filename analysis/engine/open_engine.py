@@ -1,7 +1,7 @@
 """An open engine: its connection, the tables and views of questions, and its release."""
 
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +19,7 @@ from analysis.engine.connection import (
     open_to_users,
 )
 from analysis.engine.interruption import is_busy
-from analysis.engine.relation import Columns, Relation
+from analysis.engine.relation import Columns, Relation, arrow_schema
 from tracer.errors import CaptureError
 from tracer.files.workspace import Workspace
 
@@ -135,15 +135,31 @@ class OpenEngine:
             make: makes the rows.
             columns: their columns.
         """
+        return self.gather(kind, key, lambda: [make()], columns)
+
+    def gather(
+        self, kind: str, key: str, make: Callable[[], Iterable[pa.Table]], columns: Columns
+    ) -> Relation:
+        """Return rows that come in pieces from a temporary table, created once for each key; arguments as of `hold`."""
 
         def create(name: str) -> None:
-            self.con.register(f"held_{name}", make())
+            table = f"{HELPERS}.{name}"
+            self._write(f"CREATE TABLE {table} AS", arrow_schema(columns).empty_table())
             try:
-                execute(self, f"CREATE TABLE {HELPERS}.{name} AS SELECT * FROM held_{name}")
-            finally:
-                self.con.unregister(f"held_{name}")
+                for piece in make():
+                    self._write(f"INSERT INTO {table}", piece)
+            except BaseException:
+                self.con.execute(f"DROP TABLE {table}")
+                raise
 
         return self.named(kind, key, create, columns)
+
+    def _write(self, statement: str, rows: pa.Table) -> None:
+        self.con.register("given_rows", rows)
+        try:
+            execute(self, f"{statement} SELECT * FROM given_rows")
+        finally:
+            self.con.unregister("given_rows")
 
     def view(self, kind: str, sql: str, columns: Columns) -> Relation:
         """Return the view of a query, created once; `kind` as of `keep`."""

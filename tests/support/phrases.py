@@ -29,7 +29,7 @@ from analysis.answers.stays import STAYS
 from analysis.answers.words import HOT_BY, HOT_SORTS, KEY_SORTS, TREE_SORTS
 from analysis.engine import kept_phrases, phrases
 from analysis.engine.relation import Columns, Relation, columns_of
-from analysis.questions import changes, history, state
+from analysis.questions import changes, history, key_ranges, state
 from analysis.questions.evidence import Surroundings
 from tracer.registry.operations import GROUPS, OPERATIONS
 
@@ -64,6 +64,7 @@ def usual(capture: rt.Capture) -> list[Callable[[], object]]:
             for by, problems, key in product(("handle", "key"), (False, True), (None, KEY))
         ),
         *(lambda p=polling: capture.redundant(polling=p) for polling in (False, True)),
+        *(lambda p=polling: _of_a_large_capture(lambda: capture.redundant(polling=p)) for polling in (False, True)),
         *(lambda k=key: capture.changes(under=k) for key in (None, KEY)),
         *(lambda k=key: capture.state(under=k) for key in (None, KEY)),
         *(lambda s=subtree: capture.history(KEY, subtree=s) for subtree in (False, True)),
@@ -83,6 +84,12 @@ def usual(capture: rt.Capture) -> list[Callable[[], object]]:
         lambda: capture.context.rows(rt.Filters(operation="write"), joined=False),
     ]  # fmt: skip
     return asked
+
+
+def _of_a_large_capture(ask: Callable[[], object]) -> None:
+    """Ask as of captures whose keys are looked at range by range."""
+    with patch.object(key_ranges, "_MANY_ROWS", 0):
+        ask()
 
 
 def with_evidence(capture: rt.Capture) -> list[Callable[[], object]]:

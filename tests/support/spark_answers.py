@@ -141,6 +141,8 @@ NO_TABLES = {
     "contents": "rows of history and state that were fetched",
     "facts": "names of columns",
     "intervals": "times that were fetched",
+    "reads": "names of operations",
+    "sorted_reads": "reads that were fetched; the windows of redundant are compared",
     "stays": "renames that were fetched",
     "words": "words of options",
     "returned": "Arrow columns that were fetched",
