@@ -26,7 +26,7 @@ def rows(context: QueryContext, query: str, *, limit: int | None = None) -> "pa.
     """
     query = only_reads(context.engine.con, query)
     with engine_errors():
-        return answer(context.engine, query).slice(0, limit)
+        return answer(context.engine, query, few=False).slice(0, limit)
 
 
 def reader(
