@@ -11,28 +11,11 @@ from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, Unpack
 
-from analysis.card import card_html, card_text, dataset_html, dataset_text, facts
-from analysis.engine.connection import answer, engine_errors
-from analysis.engine.fetch import to_frame
+from analysis.engine.connection import engine_errors
 from analysis.filters import Codes, Filters, Words, below
-from analysis.questions import (
-    coverage,
-    errors,
-    handles,
-    history,
-    hot,
-    keys,
-    redundant,
-    sql,
-    state,
-    timeline,
-    tree,
-    who,
-)
 from analysis.questions.caveats import Caveats, find_caveats
 from analysis.questions.context import QueryContext
 from analysis.questions.query import Query
-from analysis.questions.unknown_names import close_keys
 from analysis.questions.words import FilterWords, MoreFilters, ValueFilters, merged_filters, shows_filters
 from tracer.deprecation import renamed_arguments
 from tracer.schema import TABLES
@@ -142,6 +125,8 @@ class Questions(Generic[_Answer]):
         Raises:
             UsageError: a filter cannot be understood.
         """
+        from analysis.questions import timeline
+
         filters = self._asked(
             key=key,
             subtree=subtree,
@@ -184,6 +169,8 @@ class Questions(Generic[_Answer]):
         Raises:
             UsageError: a filter or the order cannot be understood.
         """
+        from analysis.questions import keys
+
         asked = below(self._asked(key=key, **filters), under)
         return self._answer(keys.query(self._context, asked, sort=sort, limit=limit))
 
@@ -221,6 +208,8 @@ class Questions(Generic[_Answer]):
         Raises:
             UsageError: a filter cannot be understood.
         """
+        from analysis.questions import history
+
         asked = self._asked(key=key, value=value, **filters)
         return self._answer(history.query(self._context, asked, limit=limit))
 
@@ -259,6 +248,8 @@ class Questions(Generic[_Answer]):
         Raises:
             UsageError: a filter cannot be understood.
         """
+        from analysis.questions import state
+
         asked = below(self._asked(key=key, value=value, **filters), under)
         if at is not None:
             asked = replace(asked, end=at)
@@ -506,6 +497,8 @@ class Questions(Generic[_Answer]):
         Raises:
             UsageError: a filter cannot be understood.
         """
+        from analysis.questions import coverage
+
         return self._answer(coverage.query(self._context, self._asked(key=key, **filters), limit=limit))
 
     @shows_filters
@@ -539,6 +532,8 @@ class Questions(Generic[_Answer]):
         Raises:
             UsageError: a filter or another word cannot be understood.
         """
+        from analysis.questions import hot
+
         query = hot.query(
             self._context,
             self._asked(key=key, **filters),
@@ -578,6 +573,8 @@ class Questions(Generic[_Answer]):
         Raises:
             UsageError: a filter or the order cannot be understood.
         """
+        from analysis.questions import tree
+
         asked = below(self._asked(key=key, **filters), under)
         return self._answer(tree.query(self._context, asked, depth=depth, sort=sort, limit=limit))
 
@@ -611,6 +608,8 @@ class Questions(Generic[_Answer]):
         Raises:
             UsageError: a filter or another word cannot be understood.
         """
+        from analysis.questions import handles
+
         query = handles.query(
             self._context,
             self._asked(key=key, **filters),
@@ -646,6 +645,8 @@ class Questions(Generic[_Answer]):
         Raises:
             UsageError: a filter cannot be understood.
         """
+        from analysis.questions import redundant
+
         asked = self._asked(key=key, **filters)
         query = redundant.query(self._context, asked, min_count=min_count, polling=polling, limit=limit)
         return self._answer(query)
@@ -709,6 +710,8 @@ class Questions(Generic[_Answer]):
         Raises:
             UsageError: a filter cannot be understood.
         """
+        from analysis.questions import errors
+
         asked = self._asked(key=key, value=value, **filters)
         return self._answer(errors.query(self._context, asked, fold=fold, harmless=harmless, limit=limit))
 
@@ -786,6 +789,8 @@ class Questions(Generic[_Answer]):
         Raises:
             UsageError: a filter cannot be understood.
         """
+        from analysis.questions import who
+
         asked = self._asked(key=key, value=value, **filters)
         return self._answer(who.query(self._context, asked, each=each, limit=limit))
 
@@ -1049,6 +1054,8 @@ class Capture(Questions["pd.DataFrame"]):
     @property
     def event_columns(self) -> tuple[str, ...]:
         """The columns of a timeline."""
+        from analysis.questions import timeline
+
         return timeline.timeline_columns(self.context)
 
     @property
@@ -1109,6 +1116,8 @@ class Capture(Questions["pd.DataFrame"]):
         batch_rows: int = 16_384,
     ) -> "pa.RecordBatchReader":
         """Return the timeline as a stream of Arrow batches, for results larger than memory."""
+        from analysis.questions import timeline
+
         asked = merged_filters(self._standing, filters)
         return timeline.query(self._context, asked, columns=columns, limit=limit).reader(batch_rows)
 
@@ -1120,6 +1129,9 @@ class Capture(Questions["pd.DataFrame"]):
         Raises:
             UsageError: the query has a mistake, or does more than read.
         """
+        from analysis.engine.fetch import to_frame
+        from analysis.questions import sql
+
         return to_frame(sql.rows(self._context, query, limit=limit))
 
     def sql_reader(
@@ -1132,12 +1144,16 @@ class Capture(Questions["pd.DataFrame"]):
         batch_rows: int = 65_536,
     ) -> "pa.RecordBatchReader":
         """Return the answer to one SQL query as a stream of Arrow batches; see `analysis.questions.sql.reader`."""
+        from analysis.questions import sql
+
         return sql.reader(
             self._context, query, plain=plain, finite=finite, limit=limit, batch_rows=batch_rows
         )
 
     def sql_tables(self) -> tuple[str, ...]:
         """Return the names of the tables that SQL sees; `events` is the one with the names joined."""
+        from analysis.questions import sql
+
         return sql.tables(self._context)
 
     @shows_filters
@@ -1234,6 +1250,7 @@ class Capture(Questions["pd.DataFrame"]):
         Raises:
             UsageError: a filter cannot be understood, or the folder has no such file.
         """
+        from analysis.engine.fetch import to_frame
         from analysis.policy.folder import read_policies
         from analysis.questions.policies import policy_writes
 
@@ -1359,6 +1376,8 @@ class Capture(Questions["pd.DataFrame"]):
 
     def suggest_keys(self, text: str, n: int = 5) -> list[str]:
         """Return up to `n` display paths of this capture that are close to what a user wrote, best first."""
+        from analysis.questions.unknown_names import close_keys
+
         return close_keys(self.context, text, n)
 
     def info(self) -> dict[str, Any]:
@@ -1378,9 +1397,13 @@ class Capture(Questions["pd.DataFrame"]):
         self.close()
 
     def __repr__(self) -> str:
+        from analysis.card import card_text, facts
+
         return card_text(self.path.name, facts(self.manifest, closed=not self.context.engine.is_open))
 
     def _repr_html_(self) -> str:
+        from analysis.card import card_html, facts
+
         operations = self.manifest.totals.get("operations")
         return card_html(
             str(self.path),
@@ -1410,14 +1433,21 @@ class Dataset(Capture):
     @property
     def captures(self) -> "pd.DataFrame":
         """One row per capture: host, capture, path, counts, times, and whether anything was lost."""
+        from analysis.engine.connection import answer
+        from analysis.engine.fetch import to_frame
+
         with engine_errors():
             return to_frame(answer(self.context.engine, "SELECT * FROM captures"))
 
     def __repr__(self) -> str:
+        from analysis.card import dataset_text, facts
+
         closed = not self.context.engine.is_open
         return dataset_text(self.path.name, self._hosts(), facts(self.manifest, closed=closed))
 
     def _repr_html_(self) -> str:
+        from analysis.card import dataset_html, facts
+
         closed = not self.context.engine.is_open
         own = [(member.host, member.capture, facts(member.manifest)) for member in self.members]
         return dataset_html(str(self.path), self._hosts(), facts(self.manifest, closed=closed), own)

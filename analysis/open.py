@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import overload
+from typing import TYPE_CHECKING, overload
 
 from analysis.capture import Capture, Dataset
-from analysis.dataset.members import Captures, find_captures
 from analysis.questions.context import SingleContext
-from tracer.store.manifest import Manifest
+from tracer.store.manifest import MANIFEST_NAME, Manifest
+
+if TYPE_CHECKING:
+    from analysis.dataset.members import Captures
 
 __all__ = ["open_capture"]
 
@@ -26,10 +28,10 @@ def open_capture(
 ) -> Dataset: ...
 @overload
 def open_capture(
-    path: Captures, *, memory_limit: str = ..., threads: int | None = ..., check_rows: bool = ...
+    path: "Captures", *, memory_limit: str = ..., threads: int | None = ..., check_rows: bool = ...
 ) -> Capture: ...
 def open_capture(
-    path: Captures, *, memory_limit: str = "4GB", threads: int | None = None, check_rows: bool = True
+    path: "Captures", *, memory_limit: str = "4GB", threads: int | None = None, check_rows: bool = True
 ) -> Capture:
     """Open a capture directory, or several as one (`analysis.capture.Dataset`).
 
@@ -45,14 +47,17 @@ def open_capture(
         UsageError: the engine refuses the memory limit or the number of threads; or one capture is named
             twice, or none.
     """
-    captures = find_captures(path)
-    if captures is not None or not isinstance(path, Path | str):
-        from analysis.dataset.contexts import DatasetContext
+    if not isinstance(path, Path | str) or not (Path(path) / MANIFEST_NAME).exists():
+        from analysis.dataset.members import find_captures
 
-        context = DatasetContext.open(
-            path, captures or [], memory_limit=memory_limit, threads=threads, check_rows=check_rows
-        )
-        return Dataset(context)
+        captures = find_captures(path)
+        if captures is not None or not isinstance(path, Path | str):
+            from analysis.dataset.contexts import DatasetContext
+
+            context = DatasetContext.open(
+                path, captures or [], memory_limit=memory_limit, threads=threads, check_rows=check_rows
+            )
+            return Dataset(context)
     directory = Path(path)
     manifest = Manifest.load(directory, check_rows=check_rows)
     return Capture(SingleContext.open(directory, manifest, memory_limit=memory_limit, threads=threads))

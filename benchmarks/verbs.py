@@ -1,9 +1,11 @@
 """From shell to answer: processor time of verbs against a Python process that imports DuckDB and counts the operations.
 
-    python benchmarks/verbs.py [--source LOG.pml | --events 50000] [--rounds 7]
+    python benchmarks/verbs.py [--source LOG.pml | --events 50000] [--rounds 7] [--compiling]
 
-All run as processes of their own, in turns; the best of the rounds counts. The second table is of one open capture: each
-question asked a second time.
+All run as processes of their own, in turns; the best of the rounds counts. Python finds its bytecode, as that of an installed
+package, in a folder of this run: the first round writes it. With --compiling it may not write it
+(PYTHONDONTWRITEBYTECODE), and compiles our sources in each process. The second table is of one open capture: each question
+asked a second time.
 """
 
 import argparse
@@ -47,10 +49,13 @@ QUESTIONS: dict[str, Callable[[rt.Capture], object]] = {
 }
 
 
-def seconds(command: list[str]) -> float:
-    """Return the processor time of a command, user and system."""
+def seconds(command: list[str], settings: dict[str, str]) -> float:
+    """Return the processor time of a command with these variables, user and system."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+    environment = {**os.environ, **settings}
+    subprocess.run(
+        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False, env=environment
+    )
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
@@ -62,6 +67,7 @@ def main() -> None:
     parser.add_argument("--source", type=Path, help="a trace or log to ask about; else one is simulated")
     parser.add_argument("--events", type=int, default=50_000)
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--compiling", action="store_true", help="Python writes no bytecode of our sources")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -74,10 +80,13 @@ def main() -> None:
             **{verb: [sys.executable, "-m", "cli.app", verb, str(capture), *more] for verb, more in VERBS.items()},
             "ingest of 3,000": [sys.executable, "-m", "cli.app", "ingest", str(small), "-o", str(folder / "s.regtrace"), "--force"],
         }  # fmt: skip
+        settings = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(folder / "bytecode")}
+        if arguments.compiling:
+            settings = {"PYTHONDONTWRITEBYTECODE": "1"}
         best: dict[str, float] = {}
         for _ in range(arguments.rounds):
             for verb, command in commands.items():
-                best[verb] = min(best.get(verb, 1e9), seconds(command))
+                best[verb] = min(best.get(verb, 1e9), seconds(command, settings))
         print(f"{describe_machine()}; load {os.getloadavg()[0]:.1f}; {source.name}")
         print(f"baseline: {best['baseline']:.3f} s")
         for verb, taken in best.items():

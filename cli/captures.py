@@ -16,8 +16,6 @@ from analysis.engine.connection import engine_errors
 from analysis.filters import Filters
 from analysis.open import open_capture
 from analysis.questions.context import QueryContext
-from analysis.questions.empty_answers import why_empty
-from analysis.questions.unknown_names import unknown_key, unknown_process
 from analysis.questions.users import with_spelled_keys
 from analysis.times import dated
 from cli.exits import Exit
@@ -74,7 +72,11 @@ def in_zone(capture: Capture, filters: Filters, zone: tzinfo) -> Filters:
 
 def check_keys(capture: Capture, keys: Sequence[str] | None, *, subtree: bool, user: str | None) -> None:
     """Raise UsageError for a key that the capture does not have; a pattern may match nothing."""
-    for key in keys or ():
+    if not keys:
+        return
+    from analysis.questions.unknown_names import unknown_key
+
+    for key in keys:
         if has_wildcard(key):
             _say_literal(capture, key, subtree=subtree, user=user)
         sentence = unknown_key(capture.context, key, subtree=subtree, user=user)
@@ -82,14 +84,17 @@ def check_keys(capture: Capture, keys: Sequence[str] | None, *, subtree: bool, u
             console.warn(sentence)
         elif sentence:
             raise UsageError(sentence)
-    if whose := capture.context.users_sentence(Filters(key=list(keys or ()), user=user)):
+    if whose := capture.context.users_sentence(Filters(key=list(keys), user=user)):
         console.say(whose)
 
 
 def warn_of_process(capture: Capture, filters: Filters) -> None:
     """Warn where no process of the capture fits the filters."""
-    sentence = unknown_process(capture.context, filters)
-    if sentence:
+    if capture.context.has_process(filters):
+        return
+    from analysis.questions.unknown_names import unknown_process
+
+    if sentence := unknown_process(capture.context, filters):
         console.warn(sentence)
 
 
@@ -172,6 +177,8 @@ def print_rows(
 
 def say_empty(context: QueryContext, filters: Filters, needs: str = "") -> None:
     """Say which filter leaves an answer without rows, where one does; `needs` as of `print_rows`."""
+    from analysis.questions.empty_answers import why_empty
+
     if reason := why_empty(context, filters, needs):
         console.say(reason)
 

@@ -15,12 +15,9 @@ import pyarrow as pa
 from analysis.engine.columns import columns_of_one, joined, stored_name
 from analysis.engine.interruption import batches_of, interruptible
 from analysis.engine.relation import Relation, as_stated, identifier, quoted
-from analysis.engine.sql_guard import check_query
-from analysis.engine.value_functions import MADE_COLUMNS, register_functions, relation_with_texts
 from tracer.errors import CaptureError, RegtraceError, UsageError
 from tracer.files.workspace import Workspace
 from tracer.registry.suggestions import closest
-from tracer.registry.text import escape_argument
 from tracer.schema import EVENTS, OF_VALUES, STRUCTURED, TABLES, Table
 from tracer.store.manifest import STRUCTURES, Manifest
 
@@ -29,7 +26,6 @@ __all__ = [
     "NAMED_EVENTS",
     "Engine",
     "answer",
-    "condition_view",
     "connect",
     "create_events",
     "engine_errors",
@@ -37,8 +33,6 @@ __all__ = [
     "fetch_rows",
     "make_tables",
     "missing_column",
-    "only_reads",
-    "open_to_users",
     "reader_of",
     "scan",
     "stream",
@@ -146,26 +140,8 @@ def make_tables(
 
 
 def create_events(connection: duckdb.DuckDBPyConnection, events: Relation) -> None:
-    """Create the events that questions read (NAMED_EVENTS); `open_to_users` creates what users see of them."""
+    """Create the events that questions read (NAMED_EVENTS); `analysis.engine.user_sql` creates what users see of them."""
     connection.execute(f"CREATE VIEW {NAMED_EVENTS} AS {events.sql}")
-
-
-def open_to_users(connection: duckdb.DuckDBPyConnection) -> None:
-    """Create what somebody's own SQL may name: the functions of values, and the view `events` with texts of values.
-
-    No question needs them, and with the functions the engine loads NumPy, which takes longer than most answers.
-    """
-    shown = "SELECT 1 FROM duckdb_views() WHERE schema_name = 'main' AND view_name = 'events'"
-    with engine_errors():
-        # All rows are fetched: a result that is not at its end keeps the connection from other work.
-        if connection.execute(shown).fetchall():
-            return
-        register_functions(connection)
-        empty = connection.execute(f"SELECT * FROM {NAMED_EVENTS} LIMIT 0")
-        described = empty.description or []
-        empty.fetchall()
-        events = Relation.of_table(NAMED_EVENTS, tuple((name, str(kind)) for name, kind, *_ in described))
-        connection.execute(f"CREATE VIEW main.events AS {relation_with_texts(events).sql}")
 
 
 def _lock(connection: duckdb.DuckDBPyConnection, directories: Sequence[Path]) -> None:
@@ -207,37 +183,6 @@ def scan(table: Table, files: Sequence[Path], manifest: Manifest) -> str:
 def _as_pattern(path: Path) -> str:
     """Return the path with its pattern characters escaped."""
     return glob.escape(str(path)) if set(str(path)) & set("*?[") else str(path)
-
-
-def condition_view(connection: duckdb.DuckDBPyConnection, name: str, condition: str) -> None:
-    """Create the view `name`: the rows of `events` that fit a user's SQL condition.
-
-    Raises:
-        UsageError: the condition is not one expression over the columns of `events`; the message shows where.
-    """
-    condition = escape_argument(condition)
-    if not condition.strip():
-        raise UsageError("the condition is empty; give one SQL expression")
-    open_to_users(connection)
-    made = ", ".join(map(identifier, MADE_COLUMNS))
-    query = f"SELECT * EXCLUDE ({made}) FROM main.events WHERE (\n{condition}\n)"
-    with engine_errors("the condition cannot be used"):
-        statements = connection.extract_statements(query)
-        duckdb.SQLExpression(condition)  # one expression, and nothing that closes the bracket
-        if len(statements) != 1:
-            raise UsageError("the condition cannot be used: it must be one SQL expression")
-        check_query(connection.cursor(), query)  # a part of it might read files
-        view = f"CREATE VIEW {HELPERS}.{name} AS {query}"
-        interruptible(connection, lambda: connection.execute(view))
-
-
-def only_reads(connection: duckdb.DuckDBPyConnection, query: str) -> str:
-    """Return the query, escaped; raise UsageError unless it is a single statement that only reads tables."""
-    open_to_users(connection)
-    query = escape_argument(query)
-    with engine_errors("the query cannot be used"):
-        check_query(connection.cursor(), query)
-    return query
 
 
 _NO_COLUMN = re.compile(r'Referenced column "([^"]+)" not found|does not have a column named "([^"]+)"')

@@ -16,7 +16,6 @@ from analysis.engine.connection import (
     engine_errors,
     execute,
     fetch_rows,
-    open_to_users,
 )
 from analysis.engine.interruption import is_busy
 from analysis.engine.relation import Columns, Relation, arrow_schema
@@ -92,6 +91,7 @@ class OpenEngine:
     def backend(self) -> "Backend":
         """Ibis' backend over the connection."""
         from analysis.engine.ibis_tables import backend_of
+        from analysis.engine.user_sql import open_to_users
 
         if self._backend is None:
             open_to_users(self.con)

@@ -7,9 +7,10 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from analysis.engine.connection import Engine, engine_errors, missing_column, only_reads, reader_of
+from analysis.engine.connection import Engine, engine_errors, missing_column, reader_of
 from analysis.engine.interruption import batches_of, interruptible, is_busy
 from analysis.engine.relation import identifier
+from analysis.engine.user_sql import only_reads
 from tracer.errors import CaptureError, RegtraceError, UsageError
 
 __all__ = ["read_sql"]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis.engine.columns import SHOWN_COLUMNS, columns_of_one
-from analysis.engine.connection import NAMED_EVENTS, answer, condition_view, engine_errors, make_tables
+from analysis.engine.connection import NAMED_EVENTS, answer, engine_errors, make_tables
 from analysis.engine.open_engine import OpenEngine
 from analysis.engine.phrases import Value, phrase
 from analysis.engine.relation import Columns, Relation
@@ -293,6 +293,8 @@ class QueryContext:
 
     def _fitting(self, condition: str) -> Relation:
         """Return the rows of `events` that fit a user's SQL condition."""
+        from analysis.engine.user_sql import condition_view
+
         connection = self.engine.con
         return self.engine.named(
             "where",

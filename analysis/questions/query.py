@@ -5,15 +5,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from analysis.engine.connection import engine_errors, stream
-from analysis.engine.fetch import to_frame
 from analysis.engine.relation import Relation, as_stated
-from analysis.engine.value_functions import relation_with_texts
 from analysis.filters import Filters
-from analysis.questions.caveats import find_caveats, with_caveats
 from analysis.questions.class_names import with_meanings
 from analysis.questions.context import QueryContext
-from analysis.questions.empty_answers import why_empty
-from analysis.questions.unknown_names import warn_unknown
 from analysis.questions.users import by_batch
 from tracer.errors import UsageError
 
@@ -103,6 +98,8 @@ class Query(ArrowSource):
 
     def to_ibis(self) -> "Table":
         """Return the rows as a lazy Ibis table, in order, before they are finished."""
+        from analysis.engine.value_functions import relation_with_texts
+
         rows = self.relation if self.finish is not None else relation_with_texts(self.relation)
         return self.context.engine.table(rows)
 
@@ -119,6 +116,11 @@ def frame_of(
         needs: what the question is about (`Query.needs`).
         depth: how many calls below the user's own line the caller stands: there warnings point to.
     """
+    from analysis.engine.fetch import to_frame
+    from analysis.questions.caveats import find_caveats, with_caveats
+    from analysis.questions.empty_answers import why_empty
+    from analysis.questions.unknown_names import warn_unknown
+
     frame = to_frame(rows)
     warn_unknown(context, filters, is_empty=not len(frame), depth=depth)
     if not len(frame) and (reason := why_empty(context, filters, needs)):

@@ -2,8 +2,9 @@
 
 from typing import TYPE_CHECKING
 
-from analysis.engine.connection import answer, engine_errors, only_reads, open_to_users
+from analysis.engine.connection import answer, engine_errors
 from analysis.engine.sql import read_sql
+from analysis.engine.user_sql import only_reads, open_to_users
 from analysis.questions.context import QueryContext
 from tracer.schema import TABLES
 
