@@ -22,6 +22,7 @@ from cli.exits import MEANINGS, Exit
 from cli.options.libraries import Unneeded, reads_one_capture
 from cli.options.plain_words import take_plain_words
 from cli.output.console import console
+from cli.output.safe import visible
 from cli.verbs import GROUPS, VERBS, Verb
 from tracer.errors import RegtraceError
 
@@ -88,15 +89,19 @@ class _Verbs(TyperGroup):
 
     def make_context(self, *arguments: Any, **keywords: Any) -> Any:  # noqa: ANN401
         console.reset()
-        return super().make_context(*arguments, **keywords)
+        try:
+            return super().make_context(*arguments, **keywords)
+        except typer.TyperException as problem:
+            _make_plain(problem)
+            raise
 
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401
         try:
             result = super().invoke(ctx)
             sys.stdout.flush()
             return result
-        except typer.BadParameter as problem:
-            problem.message = _with_suggestion(problem.message)
+        except typer.TyperException as problem:
+            _make_plain(problem)
             raise
         except (KeyboardInterrupt, RuntimeError) as stop:
             # DuckDB answers Ctrl-C with a RuntimeError of its own.
@@ -112,6 +117,13 @@ class _Verbs(TyperGroup):
                 raise
             console.error(_sentence(problem))
             raise typer.Exit(getattr(problem, "exit_code", Exit.ERROR)) from None
+
+
+def _make_plain(problem: typer.TyperException) -> None:
+    """Make a message about a wrong word one that suggests words, and that no terminal obeys."""
+    message = getattr(problem, "message", None)  # what ends a run without a word has none
+    if isinstance(message, str):
+        problem.message = visible(_with_suggestion(message))
 
 
 def _with_suggestion(message: str) -> str:

@@ -1,8 +1,8 @@
 r"""Names of keys as names of folders, on any file system: lossless, and nothing a name can hold leads elsewhere.
 
 The rule: ASCII letters, digits, spaces and ``_-+=@{}()[],;'!#$&.`` stand as they are; every other UTF-16 code unit is ``%`` and four hex
-digits. So is a dot or a space at either end, and the first letter of a name that Windows keeps for a device (``CON``,
-``COM1.txt``), or that a checkout uses itself. Names that differ in case alone do not occur: the registry
+digits. So is a dot or a space at either end, a hyphen at the start, and the first letter of a name that Windows keeps for
+a device (``CON``, ``COM1.txt``), or that a checkout uses itself. Names that differ in case alone do not occur: the registry
 knows none below one key. What is longer than 120 letters then, is cut to 100, and ends with ``~`` and digits of its SHA-256;
 the index has the whole name.
 """
@@ -10,6 +10,7 @@ the index has the whole name.
 import hashlib
 import re
 
+from tracer.files.device_names import is_device_name
 from tracer.registry.text import fold_name, unescape_name
 
 __all__ = ["INDEX", "VALUES", "Folders", "folder_name"]
@@ -17,8 +18,6 @@ __all__ = ["INDEX", "VALUES", "Folders", "folder_name"]
 VALUES = "values.reg"
 INDEX = "index.json"
 _PLAIN = re.compile(r"[A-Za-z0-9 _\-+=@{}()\[\],;'!#$&.]")
-# Naming Files, Paths, and Namespaces (Microsoft): with any ending, any case
-_DEVICE = re.compile(r"(CON|PRN|AUX|NUL|CONIN\$|CONOUT\$|COM[0-9]|LPT[0-9])(?=[ .]|\Z)", re.IGNORECASE)
 _OWN = (fold_name(VALUES), fold_name(INDEX))
 _LONGEST, _KEPT, _DIGITS = 120, 100, 16
 _DEEP = 200  # letters of a path, beyond which old programs of Windows open no file
@@ -38,7 +37,9 @@ def folder_name(name: str) -> str:
     for place in (0, -1):
         if letters and letters[place] in (".", " "):
             letters[place] = _escaped(letters[place])
-    if letters and (_DEVICE.match(name) or fold_name(name) in _OWN) and len(letters[0]) == 1:
+    if name.startswith("-"):  # which a shell's pattern would hand to a program as an option
+        letters[0] = _escaped("-")
+    if letters and (is_device_name(name) or fold_name(name) in _OWN) and len(letters[0]) == 1:
         letters[0] = _escaped(letters[0])
     whole = "".join(letters)
     if len(whole) <= _LONGEST:

@@ -1,19 +1,16 @@
 """The session and the tables in docs/causes.md: `python tests/support/causes_page.py` writes them anew, tests compare."""
 
-import importlib
-import os
 import re
-import select
-import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "causes.md"
 sys.path.insert(0, str(ROOT))
+
+from terminal import run  # noqa: E402
 
 from analysis.causes.candidates import REASONS  # noqa: E402
 from analysis.causes.rules import RULES, Rule  # noqa: E402
@@ -34,7 +31,6 @@ SESSIONS: dict[str, tuple[str, ...]] = {
     ),
 }
 _SHOWN = {"why": 1, "bisect": 1}  # how many of the last commands of a session the page shows
-_COLOR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 def session(name: str, folder: Path) -> str:
@@ -42,43 +38,10 @@ def session(name: str, folder: Path) -> str:
     said = []
     commands = SESSIONS[name]
     for place, command in enumerate(commands):
-        lines = _run(command, folder)
+        lines = run(command, folder, columns=COLUMNS, codes=(0, 3)).lines[:-1]
         if place >= len(commands) - _SHOWN[name]:
             said += [f"$ {command}", *lines]
     return "\n".join(said).rstrip()
-
-
-def _run(command: str, folder: Path) -> list[str]:
-    pty: Any = importlib.import_module("pty")  # Windows has none
-    fcntl: Any = importlib.import_module("fcntl")
-    termios: Any = importlib.import_module("termios")
-
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(
-        theirs, termios.TIOCSWINSZ, (500).to_bytes(2, "little") + COLUMNS.to_bytes(2, "little") + bytes(4)
-    )
-    settings = dict(os.environ) | {
-        "TERM": "xterm", "COLUMNS": str(COLUMNS), "LINES": "500", "PYTHONPATH": str(ROOT), "NO_COLOR": "1", "PAGER": "cat",
-    }  # fmt: skip
-    rest = command.removeprefix("regtrace ")
-    child = subprocess.Popen(
-        f"{sys.executable} -m cli.app {rest}",
-        shell=True, cwd=folder, env=settings, stdout=theirs, stderr=theirs, stdin=subprocess.DEVNULL,
-    )  # fmt: skip
-    os.close(theirs)
-    shown = b""
-    while select.select([ours], [], [], 120)[0]:
-        try:
-            block = os.read(ours, 65536)
-        except OSError:  # how Linux says that the other side has closed
-            break
-        if not block:
-            break
-        shown += block
-    os.close(ours)
-    assert child.wait(60) in (0, 3), shown.decode()
-    lines = _COLOR.sub("", shown.decode()).replace("\r\n", "\n").split("\n")
-    return [line.rpartition("\r")[2].rstrip() for line in lines][:-1]
 
 
 def table(first: str, rules: Mapping[str, Rule]) -> str:

@@ -4,16 +4,12 @@ The demo runs in a terminal of 100 columns, as most readers see it. Of what it p
 reader are left out; how long it took differs from run to run and is written as on the machine that made the sample.
 """
 
-import importlib
-import os
 import re
-import select
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+
+from terminal import run
 
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
@@ -21,36 +17,12 @@ COLUMNS = 100
 _LEFT_OUT = re.compile(r"beside it:|next: |      regtrace |  regtrace|regtrace: ")
 _STEPS_LEFT_OUT = re.compile("a picture|as CSV")
 _MOST_ROWS = 16  # of a step
-_COLOR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _TIME = re.compile(r"in [\d.]+ s \([\d,]+ events/s\)")
 
 
 def demo(folder: Path) -> list[str]:
     """Run the demo in `folder` on a terminal and return the lines that it shows."""
-    pty: Any = importlib.import_module("pty")  # Windows has none
-
-    ours, theirs = pty.openpty()
-    settings = {k: v for k, v in os.environ.items() if k != "NO_COLOR"} | {
-        "TERM": "xterm", "COLUMNS": str(COLUMNS), "PYTHONPATH": str(ROOT),
-    }  # fmt: skip
-    child = subprocess.Popen(
-        [sys.executable, "-m", "cli.app", "demo"],
-        cwd=folder, env=settings, stdout=theirs, stderr=theirs, stdin=subprocess.DEVNULL,
-    )  # fmt: skip
-    os.close(theirs)
-    shown = b""
-    while select.select([ours], [], [], 120)[0]:
-        try:
-            block = os.read(ours, 65536)
-        except OSError:  # how Linux says that the other side has closed
-            break
-        if not block:
-            break
-        shown += block
-    os.close(ours)
-    assert child.wait(60) == 0, shown.decode()
-    lines = _COLOR.sub("", shown.decode()).replace("\r\n", "\n").split("\n")
-    return [line.rpartition("\r")[2].rstrip() for line in lines]
+    return run("regtrace demo", folder, columns=COLUMNS).lines
 
 
 def sample(lines: list[str]) -> list[str]:

@@ -4,15 +4,11 @@ Each block of the page that begins with ``$ regtrace`` is what that command show
 of the simulated scenario `persistence`.
 """
 
-import importlib
-import os
 import re
-import shlex
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+
+from terminal import run
 
 import regtrace as rt
 from tracer.scenarios import simulate_scenario
@@ -22,7 +18,6 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "history.md"
 COLUMNS = 80
 _BLOCK = re.compile(r"(?<=```text\n)\$ regtrace (.*)\n[\s\S]*?(?=```)")
-_COLOR = re.compile(r"\x1b[\[=?>][0-9;?]*[A-Za-z]?|\x1b\[K")
 _MOST_LINES = 24
 
 
@@ -35,31 +30,8 @@ def make_capture(folder: Path) -> Path:
 
 def shown(command: str, folder: Path) -> str:
     """Return the session of one command: the command, and the first lines that it shows."""
-    pty: Any = importlib.import_module("pty")  # Windows has none
-
-    ours, theirs = pty.openpty()
-    settings = os.environ | {
-        "TERM": "xterm", "COLUMNS": str(COLUMNS), "PYTHONPATH": str(ROOT), "NO_COLOR": "1", "PAGER": "cat"
-    }  # fmt: skip
-    child = subprocess.Popen(
-        [sys.executable, "-m", "cli.app", "--quiet", *shlex.split(command)],
-        cwd=folder, env=settings, stdout=theirs, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL,
-    )  # fmt: skip
-    os.close(theirs)
-    text = b""
-    while True:
-        try:
-            block = os.read(ours, 65536)
-        except OSError:  # how Linux says that the other side has closed
-            break
-        if not block:
-            break
-        text += block
-    os.close(ours)
-    assert child.wait(60) == 0, command
-    lines = [
-        line.rstrip() for line in _COLOR.sub("", text.decode()).replace("\r\n", "\n").strip("\n").split("\n")
-    ]
+    screen = run(f"regtrace --quiet {command}", folder, columns=COLUMNS, errors=False)
+    lines = "\n".join(screen.lines).strip("\n").split("\n")
     more = ["..."] if len(lines) > _MOST_LINES else []
     return "\n".join([f"$ regtrace {command}", *lines[:_MOST_LINES], *more]) + "\n"
 

@@ -105,7 +105,7 @@ def open_baseline(words: Sequence[Path | str]) -> Baseline:
 
     Raises:
         SourceError: a file is no hive.
-        UsageError: it cannot be told where a hive stands, or two stand at one key.
+        UsageError: nothing says at which key a hive stands, or two stand at one key.
     """
     hives = mount_hives([read_word(str(word)) for word in words])
     stated = [select_current(one.hive) for one in hives if fold_name(one.mount) == _SYSTEM]

@@ -84,7 +84,7 @@ def mount_hives(words: Sequence[HiveWord]) -> list[MountedHive]:
 
     Raises:
         SourceError: a file is no hive.
-        UsageError: it cannot be told where a hive stands, or two stand at one key.
+        UsageError: nothing says at which key a hive stands, or two stand at one key.
     """
     hives = [open_hive(word.path) for word in words]
     profiles = [profile for hive in hives for profile in _profiles(hive)]
@@ -127,7 +127,7 @@ def _mount(hive: Hive, profiles: Sequence[tuple[str, str]]) -> str:
             f"{hive.path}: this is a user's hive, and nothing says whose{loaded}: give the SOFTWARE hive of the machine as "
             f"well, or {_ADVICE}"
         )
-    raise UsageError(f"{hive.path}: it cannot be told where this hive stands: {_ADVICE}")
+    raise UsageError(f"{hive.path}: nothing in this hive says at which key it stands: {_ADVICE}")
 
 
 def _user_of(hive: Hive, profiles: Sequence[tuple[str, str]]) -> str | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tracer.diagnostics import Diagnostics
 from tracer.errors import UsageError
+from tracer.files.device_names import is_device_name
 from tracer.named.context import NamedContext, NamedOptions
 from tracer.named.ingest import READERS
 from tracer.progress import Progress
@@ -58,6 +59,8 @@ def _file_names(names: Sequence[str]) -> list[str]:
     made: dict[str, str] = {}
     for name in names:
         safe = re.sub(r"[^A-Za-z0-9._-]", "_", name)[:64].strip(".") or "computer"
+        if safe.startswith("-") or is_device_name(safe):
+            safe = f"_{safe}"
         number, one = 1, safe
         while one.lower() in made:
             number += 1

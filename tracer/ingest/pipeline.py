@@ -61,8 +61,8 @@ def ingest(
     Raises:
         SourceError: a source is not readable as what it should be.
         TargetError: the target exists, is or holds a source, or cannot be written.
-        UsageError: sources of different machines or boots, or a seed without an .etl file; or it cannot be told where a
-            hive stands.
+        UsageError: sources of different machines or boots, or a seed without an .etl file; or nothing says at
+            which key a hive stands.
     """
     paths = [Path(source) for source in sources]
     if not paths:
