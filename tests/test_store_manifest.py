@@ -130,6 +130,19 @@ def test_a_manifest_cannot_point_out_of_its_capture(capture: Path, file: str) ->
     refusal(capture)
 
 
+@pytest.mark.parametrize("spelled", ["events/part-00000.parquet", "./events//part-00000.parquet"])
+def test_a_manifest_that_names_a_part_twice_is_refused(capture: Path, spelled: str) -> None:
+    parts = Manifest.load(capture).parts
+    change(capture, parts=[*parts, parts[0] | {"file": spelled}])
+    assert "twice" in refusal(capture)
+
+
+def test_a_manifest_beyond_all_measure_is_refused_unread(capture: Path) -> None:
+    with (capture / MANIFEST_NAME).open("r+b") as file:
+        file.truncate(1 << 40)  # a hole takes no disk
+    assert "1,099,511,627,776 bytes" in refusal(capture)
+
+
 @pytest.mark.parametrize("file", ["events/part-00001.parquet", "keys.parquet"])
 def test_a_missing_part_is_named(capture: Path, file: str) -> None:
     (capture / file).unlink()

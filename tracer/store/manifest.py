@@ -7,7 +7,7 @@ published. It is input like any other: what it says is checked before anything i
 import contextlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -40,6 +40,8 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "data_of_reads": (str,),
 }
 STRUCTURES = "structures"
+# A manifest has some 300 bytes a part and a few kB a source, so one of this size comes of no ingest.
+_LARGEST = 64 << 20
 _ABSENT = type(None)  # older versions did not write everything
 _SOURCE_KINDS: dict[str, tuple[type, ...]] = {
     "name": (str, _ABSENT),
@@ -185,6 +187,10 @@ def _read(directory: Path) -> dict[str, Any]:
     _check_stays(directory, path)
     _check_waits(path)
     try:
+        if (size := path.stat().st_size) > _LARGEST:
+            raise CaptureError(
+                f"{path} has {size:,} bytes, more than any ingest writes, so it is not read: run the ingest again"
+            )
         text = path.read_text(encoding="utf-8")
     except (FileNotFoundError, NotADirectoryError) as error:
         if directory.is_file():
@@ -242,6 +248,16 @@ def _check_shape(directory: Path, values: dict[str, Any]) -> None:
             raise CaptureError(
                 f"{path} has an invalid entry for a part ({entry!r:.80}): run the ingest again"
             )
+    _check_apart(path, [entry["file"] for entry in (*values["parts"], *values["tables"].values())])
+
+
+def _check_apart(path: Path, files: Sequence[str]) -> None:
+    """Raise if two entries name one file: its rows would count as often as it is named."""
+    seen: set[PurePosixPath] = set()
+    for file in (PurePosixPath(file.lower()) for file in files):  # as Windows finds them
+        if file in seen:
+            raise CaptureError(f"{path} names the part {file} twice: run the ingest again")
+        seen.add(file)
 
 
 def _check_nested(path: Path, values: dict[str, Any]) -> None:
