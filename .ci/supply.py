@@ -96,10 +96,23 @@ def oldest() -> int:
             print(asked.stderr, file=sys.stderr)
             return asked.returncode
         print(pins.read_text(encoding="utf-8"))
-        done = uv("venv", "--quiet", "--python", "3.11", str(environment)).returncode or uv(
-            "pip", "install", "--quiet", "--python", str(python), "-c", str(pins), "-e", f".[dev,{extras}]"
-        ).returncode
-        return done or subprocess.run([python, "-m", "pytest", *sys.argv[2:]], cwd=ROOT, check=False).returncode
+        done = (
+            uv("venv", "--quiet", "--python", "3.11", str(environment)).returncode
+            or uv(
+                "pip",
+                "install",
+                "--quiet",
+                "--python",
+                str(python),
+                "-c",
+                str(pins),
+                "-e",
+                f".[dev,{extras}]",
+            ).returncode
+        )
+        return (
+            done or subprocess.run([python, "-m", "pytest", *sys.argv[2:]], cwd=ROOT, check=False).returncode
+        )
 
 
 def licences() -> int:
@@ -137,7 +150,11 @@ def declared(library: Distribution) -> str:
     classifiers = [
         line.rpartition(" :: ")[2] for line in fields.get_all("Classifier", []) if line.startswith("License")
     ]
-    text = fields.get("License-Expression") or ", ".join(classifiers) or (fields.get("License") or "").split("\n")[0]
+    text = (
+        fields.get("License-Expression")
+        or ", ".join(classifiers)
+        or (fields.get("License") or "").split("\n")[0]
+    )
     return text.strip() or "not declared"
 
 
