@@ -37,6 +37,17 @@ class RegtraceError(Exception):
 
     exit_code = 1
 
+    def _render_traceback_(self) -> list[str]:
+        """Return what a notebook shows (IPython asks for it): the sentence, which says what to do, and no page of frames.
+
+        Python's own traceback is not touched.
+        """
+        at = self.__traceback__
+        while at is not None and at.tb_frame.f_globals.get("__name__") != "__main__":
+            at = at.tb_next
+        where = "" if at is None else f" in line {at.tb_lineno} of the cell"
+        return [f"{type(self).__name__}{where}: {self}"]
+
 
 class RegtraceWarning(UserWarning):
     """A warning that an answer does not show, such as a key or process that the capture does not contain."""

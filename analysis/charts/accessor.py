@@ -22,6 +22,10 @@ class Plots:
     def __init__(self, capture: Source) -> None:
         self._capture = capture
 
+    def __repr__(self) -> str:
+        names = ", ".join(f"{name}()" for name in vars(type(self)) if not name.startswith("_"))
+        return f"<pictures: {names}>"
+
     @shows_filters
     def timeline(
         self, key: Words = None, *, limit: int | None = None, **filters: "Unpack[ValueFilters]"

@@ -9,7 +9,7 @@ from analysis.engine.relation import Relation, as_stated
 from analysis.filters import Filters
 from analysis.questions.class_names import with_meanings
 from analysis.questions.context import QueryContext
-from analysis.questions.users import by_batch
+from analysis.questions.users import KEY_USER, by_batch
 from tracer.errors import UsageError
 
 if TYPE_CHECKING:
@@ -117,6 +117,7 @@ def frame_of(
         depth: how many calls below the user's own line the caller stands: there warnings point to.
     """
     from analysis.engine.fetch import to_frame
+    from analysis.questions.answer_html import ROOTS, show_in_notebook
     from analysis.questions.caveats import find_caveats, with_caveats
     from analysis.questions.empty_answers import why_empty
     from analysis.questions.unknown_names import warn_unknown
@@ -127,6 +128,9 @@ def frame_of(
         frame.attrs["empty"] = reason
     if sentence := context.users_sentence(filters):
         frame.attrs["users"] = sentence
+    if KEY_USER in frame.columns and frame[KEY_USER].notna().any():
+        frame.attrs[ROOTS] = context.users.roots(filters)
+    show_in_notebook()
     return with_caveats(frame, find_caveats(context, filters))
 
 

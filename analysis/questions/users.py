@@ -144,8 +144,8 @@ class Users:
         labels = {user.label for user in self.users if user.sid == sid}
         return labels.pop() if len(labels) == 1 else sid
 
-    def spelling(self, filters: "Filters") -> Callable[[str], str]:
-        r"""Return the function that spells a display path as tables show it.
+    def roots(self, filters: "Filters") -> dict[str, str]:
+        r"""Return for each SID what keys of that user begin with in tables.
 
         Keys of the one user that is meant are shown as ``HKCU\...``, those of other people as ``HKCU (alice)\...``;
         keys of Windows' own accounts stay below HKU.
@@ -159,6 +159,11 @@ class Users:
             roots[sid] = f"HKCU ({label if names.count(label) == 1 else sid})"
         if len({user.sid for user in meant}) == 1:
             roots[meant[0].sid] = "HKCU"
+        return roots
+
+    def spelling(self, filters: "Filters") -> Callable[[str], str]:
+        """Return the function that spells a display path as tables show it (`roots`)."""
+        roots = self.roots(filters)
 
         def spell(display_key: str) -> str:
             root = roots.get(sid_of(display_key) or "")
