@@ -19,8 +19,9 @@ from test_cli_verbs import as_on_a_terminal, invoke, plain
 from analysis.answers.net_changes import NET_CHANGES
 from analysis.open import open_capture
 from analysis.regfile.syntax import encode_file
-from cli.output.safe import from_spreadsheet
+from cli.output.safe import from_spreadsheet, visible
 from cli.tables.changes import change_lines
+from cli.tables.history import content_cell
 from cli.tables.key_tree import key_tree
 from tracer.registry.value_columns import names_with_texts, with_texts
 
@@ -80,8 +81,30 @@ def test_a_table_on_a_terminal_fits_it_and_is_a_tree_of_keys(rows: pa.Table, col
         assert sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in line) <= columns
     order, headings = key_tree(rows.column("display_key").to_pylist())
     notes = sum(line[1:3] == ": " for line in shown)
-    assert len(shown) == 1 + len(order) + sum(map(len, headings.values())) + notes
+    contents = sum(re.match(r" +[-+] ", line) is not None for line in shown)
+    assert bool(contents) == (columns < 100)
+    assert len(shown) == 1 + len(order) + sum(map(len, headings.values())) + contents + notes
     assert sum(line.startswith("  ") and "key " in line for line in shown) >= rows["value_name"].null_count
+
+
+def test_on_a_narrow_terminal_what_was_and_what_is_stand_below_the_value(rows: pa.Table) -> None:
+    """Each value's own lines are those of the wide table's two columns, and nothing stands for what is not known."""
+    rows = with_texts(rows)
+    order, _ = key_tree(rows.column("display_key").to_pylist())
+    of = {name: rows.column(name).to_pylist() for name in rows.schema.names}
+    expected = []
+    for row in order:
+        for sign, side in (("-", "before"), ("+", "after")):
+            content = content_cell(
+                *(of[f"{side}_{name}"][row] for name in ("type", "data", "size", "meaning")), limit=24
+            )
+            if content and of["value_name"][row] is not None and of[f"{side}_from"][row] != "absent":
+                expected.append(f"{sign} {visible(content)}")
+    shown = [line.strip() for line in change_lines(rows, 99) if re.match(r" +[-+] ", line)]
+    assert len(shown) == len(expected) > 20
+    assert {line[0] for line in shown} == {"-", "+"}
+    for line, whole in zip(shown, expected, strict=True):
+        assert line == whole.strip() or (line.endswith("…") and whole.startswith(line[:-1])), whole
 
 
 @pytest.mark.slow

@@ -20,6 +20,7 @@ __all__ = [
     "lay_out",
     "lay_out_below",
     "path_line",
+    "text_line",
 ]
 
 # Whether whole tables have a tab between cells in place of spaces: a program reads them (`cli.output.destination`). A tab
@@ -148,6 +149,7 @@ def lay_out_below(
     width: int,
     ids: Sequence[str] = (),
     labels: Sequence[str] = (),
+    after: Sequence[Sequence[str]] = (),
     color: bool = False,
     mark: str = "…",
 ) -> Iterator[str]:
@@ -159,6 +161,7 @@ def lay_out_below(
         width: the columns of the terminal.
         ids: what stands behind a key that is shortened, for each row (`TextColumn`); none: nothing.
         labels: what stands behind a key where there is room, for each row; none: nothing.
+        after: lines that follow each row, as they are; none: nothing.
         color: as for `lay_out`.
         mark: as for `lay_out`.
     """
@@ -166,19 +169,32 @@ def lay_out_below(
     if len(set(paths)) == 1 and paths[0]:
         line = path_line(paths[0], width, number=ids[0] if ids else "", color=color, mark=mark)
         yield line + _label(paths[0], labels[0] if labels else "", width, mark)
-        yield from lay_out(columns, width=width, color=color, mark=mark)
+        lines = lay_out(columns, width=width, color=color, mark=mark)
+        if any(column.title for column in columns):
+            yield next(lines)
+        for place, line in enumerate(lines):
+            yield line
+            yield from after[place] if after else ()
         return
     indent = TextColumn("", [""] * len(paths))
     lines = lay_out([indent, *columns], width=width, color=color, mark=mark)
     if any(column.title for column in columns):
         yield next(lines)
     last = None
-    for path, number, label, line in zip(paths, ids or plain, labels or plain, lines, strict=True):
+    every = zip(paths, ids or plain, labels or plain, lines, after or [()] * len(paths), strict=True)
+    for path, number, label, line, some in every:
         if path != last:
             title = path_line(path, width, number=number, color=color, mark=mark) if path else _NO_KEY
             yield title + _label(path, label, width, mark)
             last = path
         yield line
+        yield from some
+
+
+def text_line(text: str, width: int, *, style: str = "", color: bool = False, mark: str = "…") -> str:
+    """Return a line of text, shortened at its end where it is wider than `width`."""
+    line = cut_end(_marked(visible(text), mark), width, mark)
+    return with_style(line, style) if color and style else line
 
 
 def path_line(path: str, width: int, *, number: str = "", color: bool = False, mark: str = "…") -> str:

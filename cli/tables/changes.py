@@ -10,7 +10,7 @@ import pyarrow as pa
 from cli.output.answer_columns import short_ids, with_hosts
 from cli.output.columns import text_cells
 from cli.output.phrases import plural
-from cli.output.table import TextColumn, lay_out, path_line
+from cli.output.table import TextColumn, lay_out, path_line, text_line
 from cli.tables.history import content_cell
 from cli.tables.key_tree import key_tree
 from cli.tables.timeline import DATA_WIDTH, process_cells, time_cells, value_cells
@@ -20,7 +20,9 @@ __all__ = ["change_lines"]
 _Titles = dict[
     int, list[tuple[int, str, int]]
 ]  # place of a row -> depth, text and number of changes of titles above it
-_WIDE = 100
+_WIDE = 100  # columns; on narrower terminals what was and what is have a line each
+_SIGNS = {"-": "red", "+": "green"}  # of a line that says what was, or what is, and its style
+_BYTES = 24  # of a value in hex on a line of its own
 _DEEPEST = 8  # indents of a deeper tree would take the room of its names
 _STYLES = {"removed": "red", "deleted": "red", "recreated": "red", "renamed": "red", "unclear": "yellow"}
 _NOTES = {  # note -> its letter on a terminal, and what it means
@@ -40,7 +42,8 @@ def change_lines(
     """Yield the lines of net changes, rows of `analysis.answers.net_changes.NET_CHANGES`.
 
     On a terminal keys are a tree: each key below the one it belongs to, with the number of changes in it and below, and its
-    own changes under it; keys come by their first change. Elsewhere every row has its key, and rows keep their order.
+    own changes under it; keys come by their first change. Where it is narrow, what a value held (-) and holds (+) stands below
+    it. Elsewhere every row has its key, and rows keep their order.
 
     Args:
         rows: the rows.
@@ -53,10 +56,11 @@ def change_lines(
         yield from lay_out(with_hosts(rows, _flat(rows, zone)), color=color)
         return
     rows, titles = _in_trees(rows, by_process=by_process)
+    below = _contents_below(rows) if width < _WIDE else []
     columns = with_hosts(rows, _below_titles(rows, titles, width, zone, by_process=by_process))
     lines = lay_out(columns, width=width, color=color)
     yield next(lines)
-    ids = short_ids(rows)
+    ids, indent = short_ids(rows), ""
     for place, line in enumerate(lines):
         headings = titles.get(place, [])
         for above, (depth, title, count) in enumerate(headings, 1):
@@ -66,6 +70,10 @@ def change_lines(
             room = width - len(indent) - len(count_text)
             yield indent + path_line(title, room, number=number, color=color) + count_text
         yield line
+        for sign, content in below[place] if below else ():
+            indent = _indent(titles[place][-1][0] + 1) if place in titles else indent
+            text = f"{indent}    {sign} {content}"
+            yield text_line(text, width, style=_SIGNS[sign], color=color)
     used = {note for some in _notes(rows) for note in some}
     yield from (f"{letter}: {meaning}" for note, (letter, meaning) in _NOTES.items() if note in used)
 
@@ -118,15 +126,11 @@ def _below_titles(
     title, times = time_cells(pa.table({"time": rows.column("last_time")}), zone, width)
     letters = ["".join(_NOTES[note][0] for note in some) for some in _notes(rows)]
     note = [TextColumn("", letters, styles=["yellow"] * len(letters))] if any(letters) else []
-    least = (
-        20 if width >= _WIDE else 13
-    )  # what was there before and is now tells more than a program's whole name
-    processes = TextColumn("process", process_cells(rows), shrink="middle", least=least)
+    processes = TextColumn("process", process_cells(rows), shrink="middle", least=20)
     return [
         replace(change, title=f"  {change.title}", cells=_indented(change.cells, titles)),
         value,
-        before,
-        after,
+        *([before, after] if width >= _WIDE else []),
         *([] if by_process else [processes]),
         *note,
         TextColumn(f"last on {title}" if title != "time" else "last time", times, optional=True),
@@ -166,13 +170,23 @@ def _cells(rows: pa.Table) -> tuple[TextColumn, TextColumn, TextColumn, TextColu
     )
 
 
-def _contents(rows: pa.Table, side: str, is_key: list[bool]) -> list[str]:
+def _contents_below(rows: pa.Table) -> list[list[tuple[str, str]]]:
+    """Return for each row the lines with what was and what is: nothing where that is absent or unknown, as the word says."""
+    is_key = [name is None for name in rows.column("value_name").to_pylist()]
+    sides = (_contents(rows, side, is_key, bytes_shown=_BYTES) for side in ("before", "after"))
+    return [
+        [(sign, cell) for sign, cell in zip(_SIGNS, cells, strict=True) if cell not in ("", "?", "(none)")]
+        for cells in zip(*sides, strict=True)
+    ]
+
+
+def _contents(rows: pa.Table, side: str, is_key: list[bool], *, bytes_shown: int = 16) -> list[str]:
     """Return the content of each value on one side: (none) where absent, ? where unknown."""
     cells = []
     parts: list[list[Any]] = [
         rows.column(f"{side}_{name}").to_pylist() for name in ("from", "type", "data", "size", "meaning")
     ]
     for key, source, *content in zip(is_key, *parts, strict=True):
-        cell = "(none)" if source == "absent" else content_cell(*content) or "?"
+        cell = "(none)" if source == "absent" else content_cell(*content, limit=bytes_shown) or "?"
         cells.append("" if key else cell)
     return cells

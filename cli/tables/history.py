@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from cli.output.answer_columns import short_ids, with_hosts
 from cli.output.columns import text_cells
-from cli.output.table import TextColumn, lay_out, lay_out_below
+from cli.output.table import TextColumn, lay_out, lay_out_below, text_line
 from cli.tables.meanings import with_meaning
 from cli.tables.timeline import DATA_WIDTH, process_cells, time_cells, value_cells
 from tracer.registry.values import show_value
@@ -17,6 +17,8 @@ __all__ = ["content_cell", "history_lines", "old_cells"]
 
 _NARROW = 100
 _BYTES = 16  # of a value in hex; the whole data is in CSV, JSONL and Parquet
+_LINE_BYTES = 22  # of one on a line of its own
+_SIGNS = {"-": "red", "+": "green"}  # of a line with old or new data, and its style
 _ACTIONS = {
     "SetValueKey": ("set", ""),
     "DeleteValueKey": ("delete", "(deleted)"),
@@ -78,40 +80,55 @@ def history_lines(
         ]
         yield from lay_out(with_hosts(rows, columns), color=color)
         return
-    if width < _NARROW:  # the new data says what was done, and how it failed
-        contents = [
-            f"{action}: {status}" if status else cell
-            for action, status, cell in zip(actions, statuses, new, strict=True)
-        ]
-        columns[4:] = [
-            columns[5],
-            TextColumn("new data", contents, shrink="end", least=10, most=DATA_WIDTH, styles=failed),
-        ]
+    below: list[list[tuple[str, str]]] = []
+    if width < _NARROW:  # old and new data have a line each
+        below = _contents_below(values)
+        tried = [f"{one}: {status}" if status else one for one, status in zip(actions, statuses, strict=True)]
+        columns[4:] = [TextColumn("action", tried, shrink="end", least=12, styles=failed)]
     letters = ["".join(_NOTES[note][0] for note in some) for some in notes]
     columns.append(TextColumn("", letters, styles=["yellow"] * len(letters)))
     del columns[2]
     columns = with_hosts(rows, [c for c in columns if any(c.cells)] or columns)
-    yield from lay_out_below(keys, columns, width=width, ids=short_ids(rows), color=color)
+    yield from lay_out_below(
+        keys, columns, width=width, ids=short_ids(rows), color=color,
+        after=[
+            [text_line(f"      {sign} {text}", width, style=_SIGNS[sign], color=color) for sign, text in some]
+            for some in below
+        ],
+    )  # fmt: skip
     used = {note for some in notes for note in some}
     yield from (f"{letter}: {meaning}" for note, (letter, meaning) in _NOTES.items() if note in used)
 
 
-def old_cells(values: dict[str, list[Any]]) -> list[str]:
+def old_cells(values: dict[str, list[Any]], *, limit: int = _BYTES) -> list[str]:
     """Return the content before each write, from the columns of a history; ? where it is unknown."""
     names = ("old_from", "old_type", "old_data", "old_size", "old_meaning")
     cells = []
     for source, *content in zip(*(values[name] for name in names), strict=True):
         unknown = "?" if source is None else "(there)"
-        cells.append("(none)" if source == "absent" else content_cell(*content) or unknown)
+        cells.append("(none)" if source == "absent" else content_cell(*content, limit=limit) or unknown)
     return cells
 
 
-def _changes(values: dict[str, list[Any]]) -> tuple[list[str], list[str]]:
+def _contents_below(values: dict[str, list[Any]]) -> list[list[tuple[str, str]]]:
+    """Return for each row the lines with the old and the new data; none of what is not there, or of what failed."""
+    old, (_, new) = old_cells(values, limit=_LINE_BYTES), _changes(values, limit=_LINE_BYTES)
+    lines = []
+    for name, done, before, after in zip(values["operation"], values["done"], old, new, strict=True):
+        gone = [] if before == "(none)" else [("-", before)]
+        come = [("+", after)] if name == "SetValueKey" and after else []
+        lines.append([] if done is False else gone + come)
+    return lines
+
+
+def _changes(values: dict[str, list[Any]], *, limit: int = _BYTES) -> tuple[list[str], list[str]]:
     """Return the operation, and the content after it; "" where unchanged."""
     names = ("operation", "done", "new_type", "new_data", "new_size", "new_meaning")
     actions, new = [], []
     for operation, done, *content in zip(*(values[name] for name in names), strict=True):
         action, result = _ACTIONS.get(operation, (operation, ""))
         actions.append(action)
-        new.append(content_cell(*content) if operation == "SetValueKey" else result if done else "")
+        new.append(
+            content_cell(*content, limit=limit) if operation == "SetValueKey" else result if done else ""
+        )
     return actions, new

@@ -15,6 +15,7 @@ from tracer.registry.values import type_name
 
 __all__ = ["state_lines"]
 
+_NARROW = 100  # columns
 _STYLES = {"unknown": "yellow", "absent": "dim", "deleted": "dim"}
 
 
@@ -41,6 +42,7 @@ def state_lines(
     ]
     types = ["" if kind is None else type_name(kind).removeprefix("REG_") for kind in kinds]
     title, times = time_cells(rows, zone, width)
+    is_narrow = width is not None and width < _NARROW
     if width is not None:
         title = "since" if title == "time" else f"since, {title}"
     keys = text_cells(rows, "display_key")
@@ -55,11 +57,12 @@ def state_lines(
         TextColumn("known", how, styles=[_STYLES.get(word, "") for word in words]),
         TextColumn("type", types, optional=True),
         TextColumn("data", data, shrink="end", least=12, most=DATA_WIDTH),
-        TextColumn("by", by, shrink="middle", least=20),
+        TextColumn("by", by, shrink="middle", least=14 if is_narrow else 20),
         TextColumn("time" if width is None else title, times, styles=["dim"] * len(times), optional=True),
     ]
     if width is not None:
-        columns = [column for column in columns[1:] if any(column.cells)] or columns
+        out = ("key", "type") if is_narrow else ("key",)  # the data's own form tells most of its type
+        columns = [column for column in columns if column.title not in out and any(column.cells)] or columns
         yield from lay_out_below(
             keys, with_hosts(rows, columns), width=width, ids=short_ids(rows), color=color
         )
