@@ -35,7 +35,9 @@ def decode_chunk(chunk: bytes, available: int) -> Answer:
     spans, beyond = find_records(chunk, available)
     texts = _decode_sound(chunk, spans)
     if texts is not None:
-        return _answer(spans, texts, [], beyond, broke_off=False)
+        answer = _answer(spans, texts, [], beyond, broke_off=False)
+        if len(answer.json) <= JSON_LIMIT:
+            return answer
     decoded, broke_off = _decode_damaged(chunk, spans)
     whole, texts = [spans[index] for index in decoded], list(decoded.values())
     lost = [
@@ -48,13 +50,13 @@ def decode_chunk(chunk: bytes, available: int) -> Answer:
 
 def _decode_sound(chunk: bytes, spans: list[Span]) -> list[str] | None:
     """Return the JSON of every record, if the library decodes all of them; None if anything is odd."""
-    if any(record_id is None for _, _, record_id, _ in spans):
+    if None in [span[2] for span in spans]:
         return None
     try:
         texts = [record["data"] for record in _library_records(frame(chunk, spans, number=False))]
     except BaseException:  # noqa: BLE001 - a panic of the library is no Exception; the other way looks at each record
         return None
-    return texts if len(texts) == len(spans) and sum(map(_size, texts)) <= JSON_LIMIT else None
+    return texts if len(texts) == len(spans) else None
 
 
 def _decode_damaged(chunk: bytes, spans: list[Span]) -> tuple[dict[int, str], bool]:
@@ -91,6 +93,8 @@ def _answer(
 ) -> Answer:
     count = len(spans)
     columns = list(zip(*spans, strict=True)) or [(), (), (), ()]
+    json = "".join(texts)
+    sizes = map(len if json.isascii() else _size, texts)
     return Answer(
         broke_off=broke_off,
         beyond=beyond,
@@ -98,9 +102,9 @@ def _answer(
         offsets=struct.pack(f"<{count}I", *columns[0]),
         identifiers=struct.pack(f"<{count}Q", *columns[2]),
         filetimes=struct.pack(f"<{count}Q", *columns[3]),
-        ends=struct.pack(f"<{count}I", *itertools.accumulate(map(_size, texts))),
+        ends=struct.pack(f"<{count}I", *itertools.accumulate(sizes)),
         lost=lost,
-        json="".join(texts).encode(),
+        json=json.encode(),
     )
 
 

@@ -29,6 +29,7 @@ _FLAGS_AT, _CHAINS_AT = 0x78, 0x80
 _NO_CHECKSUMS = 4
 _RECORD = struct.Struct("<4sIQQ")
 _SIZE = struct.Struct("<I")
+_TRAILER_AND_RECORD = struct.Struct("<I4sIQQ")
 _RECORD_MAGIC = b"\x2a\x2a\0\0"
 _SMALLEST = _RECORD.size + _SIZE.size
 _ANY_TIME = 132_223_104_000_000_000  # the library reads the time of a record; ours is read here
@@ -82,7 +83,11 @@ def find_records(chunk: bytes, available: int) -> tuple[list[Span], int]:
     is_stated = _RECORDS_AT <= stated <= CHUNK_SIZE
     end = min(stated, available) if is_stated else available
     spans: list[Span] = []
-    at = _walk(chunk, end, spans)
+    if _walk_sound(chunk, end, spans):
+        at = end
+    else:
+        spans.clear()
+        at = _walk(chunk, end, spans)
     if at < end and (is_stated or any(chunk[at:end])):
         spans.append((at, end - at, None, 0))
     within = len(spans)
@@ -113,6 +118,20 @@ def frame(chunk: bytes, spans: list[Span], *, number: bool) -> bytes:
         if record_id is None:
             made[at + _RECORD.size] = _NO_TOKEN
     return _FILE_HEADER + made
+
+
+def _walk_sound(chunk: bytes, end: int, spans: list[Span]) -> bool:
+    """Do as `_walk`, in less time, where nothing but whole records leads to `end`; else return False."""
+    unpack, add, magic, smallest = _TRAILER_AND_RECORD.unpack_from, spans.append, _RECORD_MAGIC, _SMALLEST
+    at, last, size = _RECORDS_AT, end - _SMALLEST, 0
+    while at <= last:
+        trailer, begin, following, record_id, filetime = unpack(chunk, at - _SIZE.size)
+        if begin != magic or following < smallest or (trailer != size and at != _RECORDS_AT):
+            return False
+        size = following
+        add((at, size, record_id, filetime))
+        at += size
+    return at == end
 
 
 def _walk(chunk: bytes, end: int, spans: list[Span]) -> int:

@@ -39,7 +39,7 @@ class Child:
         Raises:
             SourceError: it does not start.
         """
-        self._command = [sys.executable, "-P", *program, str(deadline_s)]
+        self._command = [sys.executable, "-P", "-S", *program, str(deadline_s)]
         try:
             self._process = subprocess.Popen(
                 self._command,
