@@ -256,6 +256,9 @@ def test_a_procmon_log_and_a_dataset_take_hives_too(tmp_path: Path) -> None:
             "key": "exists", "New": "write", "Old": "baseline",
         }  # fmt: skip
         assert capture.history()["old_from"].tolist() == ["absent"]
+        with rt.open(folder / "b.regtrace") as other:
+            doubts = capture.diff(other).attrs["doubts"]
+            assert [one[:16] for one in doubts if "hive" in one] == ["a: what the hive"]
     with rt.open(folder) as both:
         rows = both.state(key=key)
         assert rows["known"].tolist() == ["exists", "write", "baseline", "exists", "write"]

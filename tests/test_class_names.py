@@ -5,6 +5,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import hive_writer
+import pml_writer as pml
 import pytest
 from hand_capture import event, write_events
 from hypothesis import given
@@ -120,6 +122,26 @@ def test_writes_and_differences_name_classes(tmp_path: Path) -> None:
         rows = capture.diff(other).query("value_name == 'v'")
         assert rows["a_meaning"].tolist() == [MEANINGS["Handler"]]
         assert rows["b_meaning"].isna().all()  # b has the same key, and tells no name of this class
+
+
+def test_a_hive_names_classes_too(tmp_path: Path) -> None:
+    root = hive_writer.Key("ROOT")
+    root.below(rf"Classes\CLSID\{FOLDER}").values = [
+        ("", 1, wide("Folder View")),
+        ("AppID", 1, wide("no name")),
+    ]
+    root.below(rf"Classes\CLSID\{OTHER}").values = [("", 4, bytes(4))]
+    (tmp_path / "SOFTWARE").write_bytes(hive_writer.hive(root))
+    events = [
+        pml.value_set(rf"HKLM\SOFTWARE\A\{name}", wide(clsid), kind=1)
+        for name, clsid in (("v", FOLDER), ("w", OTHER))
+    ]
+    (tmp_path / "a.pml").write_bytes(pml.write_log(events).raw)
+    rt.ingest(
+        tmp_path / "a.pml", tmp_path / "a.regtrace", baseline=[rf"{tmp_path / 'SOFTWARE'}=HKLM\SOFTWARE"]
+    )
+    with rt.open(tmp_path / "a.regtrace") as capture:
+        assert capture.timeline()["data_meaning"].fillna("").tolist() == [MEANINGS["Handler"], ""]
 
 
 def test_a_table_shows_a_clsid_with_its_class_and_the_class_of_a_key(

@@ -17,6 +17,7 @@ from tracer.ingest.hosts import find_hosts
 from tracer.ingest.pipeline import ingest
 from tracer.named.context import NamedOptions
 from tracer.simulate import SimulationOptions, simulate
+from tracer.sources.inputs import open_sources
 
 # What another tool's text need not say, by form.
 NO_THREAD = {"watch_etw", "sigma"}
@@ -359,7 +360,8 @@ def test_records_of_several_computers_are_not_mixed(tmp_path: Path):
     path.write_text(json.dumps(an_open(1)) + "\n" + json.dumps(other) + "\n")
     with pytest.raises(UsageError, match=r"2 computers.*--host"):
         ingest([path], tmp_path / "etw.regtrace")
-    assert find_hosts([path], NamedOptions()) == [("WIN-1", "WIN-1"), ("WIN-2", "WIN-2")]
+    with open_sources([path]) as found:
+        assert find_hosts(found, NamedOptions()) == [("WIN-1", "WIN-1"), ("WIN-2", "WIN-2")]
     manifest = ingest([path], tmp_path / "etw.regtrace", named=NamedOptions(host="WIN-2"))
     assert manifest.totals["events"] == 1
     assert counts(tmp_path / "etw.regtrace")["log_other_hosts"] == 1

@@ -10,9 +10,11 @@ import pyarrow.parquet as pq
 import pytest
 from evtx_writer import sysmon_like, write_log
 from sysmon_records import GUID, SHAPES, as_lines, as_xml, event, event_data
+from typer.testing import CliRunner
 
 import regtrace as rt
-from tracer.errors import UsageError
+from cli.app import app
+from tracer.errors import SourceError, UsageError
 from tracer.ingest.pipeline import ingest
 from tracer.named.context import NamedOptions
 from tracer.schema import FLAGS
@@ -337,6 +339,34 @@ def test_empty_answers_say_what_sysmon_never_records(tmp_path: Path) -> None:
             capture.timeline(status="NAME NOT FOUND").attrs["empty"] == "Sysmon records only what succeeded"
         )
         assert "no event fits" in capture.timeline(operation="set").attrs["empty"]
+
+
+def test_a_log_in_a_form_of_ones_own_is_a_log_where_its_fields_are_said(tmp_path: Path) -> None:
+    record = {"no": 13, "by": "Sysmon", "what": RUN + r"\v", "at": "2024-05-06 07:08:09"}
+    (tmp_path / "log.jsonl").write_text(as_lines([record]))
+    fields = {"EventID": ("no",), "Provider": ("by",), "TargetObject": ("what",), "UtcTime": ("at",)}
+    with pytest.raises(SourceError, match=r"JSON text, not a trace.*--fields FILE\.toml"):
+        ingest([tmp_path / "log.jsonl"], tmp_path / "log.regtrace")
+    for place in (tmp_path / "log.jsonl", tmp_path):
+        ingest([place], tmp_path / "a.regtrace", named=NamedOptions(fields=fields), force=True)
+        assert [row["value_name"] for row in rows_of(tmp_path / "a.regtrace")] == ["v"]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_capture_for_each_host_out_of_one_reading(
+    tmp_path: Path, packed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = [{**event("CreateKey", RUN), "Hostname": host} for host in ("pc1.a", "pc1.b", "pc2", "PC1.A")]
+    text = as_lines(records).encode()
+    content = gzip.compress(text) if packed else text
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(
+        app, ["ingest", "-", "--each-host", "-o", "fleet"], input=content
+    )  # can be read once
+    assert result.exit_code == 0, result.output
+    made = {path.name: len(rows_of(path)) for path in (tmp_path / "fleet").iterdir()}
+    assert made == {"pc1.a.regtrace": 2, "pc1.b.regtrace": 1, "pc2.regtrace": 1}
+    assert "standard input" in (tmp_path / "fleet" / "pc2.regtrace" / "capture.json").read_text()
 
 
 def test_fields_of_a_collector_of_ones_own(tmp_path: Path) -> None:

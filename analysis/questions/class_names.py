@@ -1,4 +1,4 @@
-"""Names of COM classes, as captures themselves tell them, beside the CLSIDs of an answer.
+"""Names of COM classes, as captures and the hives beside them tell them, next to the CLSIDs of an answer.
 
 What tells a name is in `tracer.registry.class_ids`. A name holds for all of a capture, whenever it was read or
 written; of a dataset for all captures.
@@ -23,6 +23,7 @@ from tracer.registry.class_ids import (
 from tracer.registry.decoders import COM_CLASS
 from tracer.registry.value_columns import makers_of, with_texts
 from tracer.registry.values import ValueType
+from tracer.schema import BASELINE_VALUES
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -34,6 +35,7 @@ _Rows = TypeVar("_Rows", "pa.Table", "pa.RecordBatch")
 _OF_ROWS = ("data_meaning", "meaning")  # of the value that a row is about: its key's class is told here
 _FEW_ROWS = 5_000
 _MOST = 2_048  # bytes of data that can be a name
+_BEFORE = 1 << 40  # what a hive holds comes before all events
 _MOST_NAMES = 3  # different names of one class that are told
 
 
@@ -74,7 +76,9 @@ def with_classes(finished: _Rows, rows: _Rows, names: Callable[[str], Names]) ->
 
 def find_class_names(context: _Captures) -> dict[str, str]:
     """Return the names of the classes that the captures of a context tell, by CLSID in upper case."""
-    keys, events = (context.relation(name).source for name in ("keys", "stored_events"))
+    keys, events, held = (
+        context.relation(name).source for name in ("keys", "stored_events", BASELINE_VALUES.name)
+    )
     with engine_errors():
         found = answer(
             context.engine,
@@ -82,11 +86,15 @@ def find_class_names(context: _Captures) -> dict[str, str]:
         ).to_pylist()
         if not found:
             return {}
+        ids = ", ".join(str(row["key_id"]) for row in found)
+        fits = (
+            f"key_id IN ({ids}) AND data_type IN (1, 2) AND value_name = '' "
+            f"AND octet_length(data) BETWEEN coalesce(data_size, 0) AND {_MOST}"
+        )
         rows = answer(
             context.engine,
-            f"SELECT key_id, data FROM {events} WHERE key_id IN ({', '.join(str(row['key_id']) for row in found)}) "
-            "AND status = 0 AND data_type IN (1, 2) AND value_name = '' AND data IS NOT NULL "
-            f"AND octet_length(data) BETWEEN coalesce(data_size, 0) AND {_MOST} ORDER BY sequence",
+            f"SELECT key_id, data, position - {_BEFORE} AS place FROM {held} WHERE {fits} "
+            f"UNION ALL SELECT key_id, data, sequence FROM {events} WHERE status = 0 AND {fits} ORDER BY place",
         ).to_pylist()
     paths = {row["key_id"]: (row["folded_path"], row["display_path"]) for row in found}
     tellers: tuple[dict[str, dict[str, None]], dict[str, dict[str, None]]] = ({}, {})  # the class, ProgIDs

@@ -15,7 +15,8 @@ from analysis.engine.fetch import to_frame
 from analysis.engine.phrases import phrase
 from analysis.engine.relation import Relation, columns_of
 from analysis.filters import Filters
-from analysis.questions.caveats import find_caveats, with_caveats
+from analysis.questions.baseline import has_baseline
+from analysis.questions.caveats import find_caveats
 from analysis.questions.class_names import with_classes
 from analysis.questions.context import QueryContext
 from analysis.questions.evidence import surroundings
@@ -27,8 +28,9 @@ if TYPE_CHECKING:
     import pandas as pd
     from ibis.expr.types import Table
 
-__all__ = ["DiffQuery", "query"]
+__all__ = ["DiffQuery", "query", "side_doubts"]
 
+_HIVE = "what the hive beside it holds is not compared, only what events tell (`state` and `changes` use it)"
 _Time = str | datetime | None
 _NAMES = pa.schema([("own", "string"), ("name", "string")])
 _NO_NAMES = Relation("SELECT NULL::VARCHAR AS own, NULL::VARCHAR AS name WHERE false", columns_of(_NAMES))
@@ -95,11 +97,10 @@ class DiffQuery(ArrowSource):
         del depth  # nothing is warned of: a key that one side alone knows is a difference
         frame = to_frame(self.to_arrow())
         (ours, asked), (theirs, asked_there) = self.sides
-        a, b = find_caveats(ours, asked), find_caveats(theirs, asked_there)
-        frame = with_caveats(frame, a)
+        a, b = side_doubts(ours, asked), side_doubts(theirs, asked_there)
+        frame.attrs["doubts"] = a
         if ours is not theirs or a != b:
-            said = [("a", a.sentences), ("b", b.sentences)]
-            frame.attrs["doubts"] = [f"{side}: {one}" for side, sentences in said for one in sentences]
+            frame.attrs["doubts"] = [*(f"a: {one}" for one in a), *(f"b: {one}" for one in b)]
         return frame
 
     def to_ibis(self) -> "Table":
@@ -122,6 +123,11 @@ class DiffQuery(ArrowSource):
             names=stack.enter_context(given(names, context.engine)) if names.num_rows else _NO_NAMES,
             **beside.tables,
         )
+
+
+def side_doubts(context: QueryContext, filters: Filters) -> list[str]:
+    """Return why what one side tells may be incomplete: a sentence for each reason."""
+    return [*find_caveats(context, filters).sentences, *([_HIVE] if has_baseline(context) else [])]
 
 
 def query(

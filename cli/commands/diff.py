@@ -147,6 +147,7 @@ def diff(
 
     from analysis.filters import Filters
     from analysis.questions.caveats import find_caveats
+    from analysis.questions.diff import side_doubts
     from cli.captures import in_zone, opened
     from cli.options.zones import find_zone
     from cli.output.destination import Output
@@ -208,7 +209,8 @@ def diff(
                     "and which of them pair is unknown (column apart)"
                 )
         for letter, (one, asked) in zip("ab", query.sides, strict=True):
-            for sentence in find_caveats(one, asked).sentences:
+            # Where operations are aligned, what a hive holds is not asked for.
+            for sentence in find_caveats(one, asked).sentences if first else side_doubts(one, asked):
                 console.note(f"{letter}: {sentence}")
         if other is not None and differ and fold is None and not first:
             console.hint(f"regtrace diff {quoted(capture)} {quoted(other)} --fold sid,controlset")

@@ -16,6 +16,7 @@ from tracer.errors import UsageError
 
 if TYPE_CHECKING:
     from tracer.named.context import NamedOptions
+    from tracer.sources.inputs import SourceFiles
     from tracer.store.manifest import Manifest
 
 __all__ = ["EXAMPLES", "ingest", "ingest_with_progress"]
@@ -187,32 +188,37 @@ def _ingest_each_host(
     merge: bool,
 ) -> None:
     """Make a folder with a capture for each computer that the logs are of."""
+    from contextlib import ExitStack
     from dataclasses import replace
 
     from tracer.ingest.hosts import find_hosts
     from tracer.named.context import NamedOptions
+    from tracer.sources.inputs import open_sources
 
     options = options or NamedOptions()
-    with ProgressLine("computers") as line:
-        hosts = find_hosts(sources, options, progress=line)
     if folder.suffix == ".regtrace":
         folder = folder.with_suffix("")
-    folder.mkdir(parents=True, exist_ok=True)
-    for host, name in hosts:
-        ingest_with_progress(
-            sources,
-            folder / f"{name}.regtrace",
-            force=force,
-            control_set=control_set,
-            named=replace(options, host=host),
-            merge=merge,
-        )
+    with ExitStack() as stack:
+        with ProgressLine("computers") as line:
+            opened = open_sources(sources, folder=folder.parent, any_json=bool(options.fields), progress=line)
+            found = stack.enter_context(opened)
+            hosts = find_hosts(found, options, progress=line)
+        folder.mkdir(parents=True, exist_ok=True)
+        for host, name in hosts:
+            ingest_with_progress(
+                found,
+                folder / f"{name}.regtrace",
+                force=force,
+                control_set=control_set,
+                named=replace(options, host=host),
+                merge=merge,
+            )
     console.say(f"{folder}: {plural(len(hosts), 'capture')}, one for each computer")
     console.hint(f"regtrace info {quoted(folder)}", f"regtrace who {quoted(folder)}")
 
 
 def ingest_with_progress(
-    sources: list[Path],
+    sources: "list[Path] | SourceFiles",
     target: Path,
     *,
     force: bool,

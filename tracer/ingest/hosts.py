@@ -3,7 +3,6 @@
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from tracer.diagnostics import Diagnostics
 from tracer.errors import UsageError
@@ -13,18 +12,18 @@ from tracer.named.ingest import READERS
 from tracer.progress import Progress
 from tracer.raw.forms import FORMS
 from tracer.raw.reader import raw_computers
-from tracer.sources.inputs import open_sources
+from tracer.sources.inputs import SourceFiles
 
 __all__ = ["find_hosts"]
 
 
 def find_hosts(
-    sources: Sequence[Path], options: NamedOptions, *, progress: Callable[[Progress], None] | None = None
+    found: SourceFiles, options: NamedOptions, *, progress: Callable[[Progress], None] | None = None
 ) -> list[tuple[str, str]]:
     """Return each computer that logs have registry operations of, and a file name for it that is safe and its own.
 
     Args:
-        sources: as for `tracer.ingest.pipeline.ingest`.
+        found: the logs.
         options: what the user said of the files; a `host` is ignored.
         progress: called after every batch.
 
@@ -32,22 +31,21 @@ def find_hosts(
         UsageError: a source is no log of a computer that its records name.
     """
     context = NamedContext(replace(options, host=None))
-    with open_sources(sources, progress=progress) as found:
-        others = [file.shown for file in found.files if file.kind not in READERS and file.kind not in FORMS]
-        if others:
-            raise UsageError(f"{others[0]}: --each-host is for logs of several computers; a trace is of one")
-        total = sum(file.path.stat().st_size for file in found.files)
-        for file in found.files:
-            rows, size = 0, file.path.stat().st_size
-            batches = (
-                raw_computers(file, size, context)
-                if file.kind in FORMS
-                else READERS[file.kind](file, size, context, Diagnostics())
-            )
-            for batch in batches:
-                rows += len(batch)
-                if progress:
-                    progress(Progress(0, total, rows))
+    others = [file.shown for file in found.files if file.kind not in READERS and file.kind not in FORMS]
+    if others:
+        raise UsageError(f"{others[0]}: --each-host is for logs of several computers; a trace is of one")
+    total = sum(file.path.stat().st_size for file in found.files)
+    for file in found.files:
+        rows, size = 0, file.path.stat().st_size
+        batches = (
+            raw_computers(file, size, context)
+            if file.kind in FORMS
+            else READERS[file.kind](file, size, context, Diagnostics())
+        )
+        for batch in batches:
+            rows += len(batch)
+            if progress:
+                progress(Progress(0, total, rows))
     names = context.hosts.names
     if not names:
         raise UsageError("no record names a computer; ingest without --each-host")

@@ -2,7 +2,7 @@
 
 import gc
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ from tracer.ingest.kernels import Kernels
 from tracer.ingest.recording_facts import LiveFacts
 from tracer.named.targets import KnownKeys
 from tracer.progress import Progress
-from tracer.sources.inputs import SourceFile, open_sources
+from tracer.sources.inputs import SourceFile, SourceFiles, open_sources
 from tracer.sources.kinds import RAW_ETW
 from tracer.store.manifest import Manifest
 from tracer.store.writer import CaptureWriter
@@ -27,7 +27,7 @@ __all__ = ["Progress", "ingest"]
 
 
 def ingest(
-    sources: Sequence[Path],
+    sources: Sequence[Path] | SourceFiles,
     target: Path,
     *,
     force: bool = False,
@@ -44,7 +44,8 @@ def ingest(
 
     Args:
         sources: .etl files, ETW records as text, Procmon's logs and event logs of one machine, merged by time; their
-            kinds are detected by content. Also folders of them, .zip archives, files packed as .gz, .bz2, .xz or .zst, pipes, and `-` for standard input.
+            kinds are detected by content. Also folders of them, .zip archives, files packed as .gz, .bz2, .xz or .zst, pipes, and `-` for standard input; or what
+            `open_sources` made of such words.
         target: the capture directory to make.
         force: replace an existing capture.
         seed: table of objects open before the trace (schema.SEED), Parquet or CSV.
@@ -64,18 +65,31 @@ def ingest(
         UsageError: sources of different machines or boots, or a seed without an .etl file; or nothing says at
             which key a hive stands.
     """
-    paths = [Path(source) for source in sources]
+    paths = (
+        [file.path for file in sources.files]
+        if isinstance(sources, SourceFiles)
+        else [Path(source) for source in sources]
+    )
     if not paths:
-        raise UsageError("no source was given; name one or more .etl or .pml files")
+        raise UsageError("no source was given; name one or more traces or logs")
     target = Path(target)
     check_apart(target, [*paths, *([seed] if seed is not None else [])])  # before anything is unpacked
     hives = _open_hives(baseline)
-    with open_sources(paths, folder=target.parent, progress=progress) as found:
+    with (
+        nullcontext(sources)
+        if isinstance(sources, SourceFiles)
+        else open_sources(
+            paths,
+            folder=target.parent,
+            any_json=named is not None and bool(named.fields),
+            progress=progress,
+        )
+    ) as found:
         if seed is not None and not any(file.kind in {"etl", *RAW_ETW} for file in found.files):
             raise UsageError(
                 "a seed table names the objects of .etl files and ETW records; other sources hold names already"
             )
-        files, left_out = found.without_copies(), found.left_out
+        files, left_out = found.without_copies(), [*found.left_out]
         read = [*paths, *(file.path for file in files), *([seed] if seed is not None else [])]
         if hives is not None:
             read += [one.hive.path for one in hives.hives]

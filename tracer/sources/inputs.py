@@ -14,7 +14,7 @@ from tracer.errors import RegtraceError, SourceError, TargetError
 from tracer.files.workspace import Workspace
 from tracer.progress import Progress
 from tracer.sources.description import kind_of_file, sha256
-from tracer.sources.kinds import HEAD_BYTES, TRACES, WRAPPERS, FileKind, file_kind
+from tracer.sources.kinds import HEAD_BYTES, OTHER_JSON, TRACES, WRAPPERS, FileKind, file_kind
 from tracer.sources.unpack import (
     STDIN,
     Limit,
@@ -107,6 +107,7 @@ def open_sources(
     words: Sequence[Path],
     *,
     folder: Path | None = None,
+    any_json: bool = False,
     progress: Callable[[Progress], None] | None = None,
 ) -> Iterator[SourceFiles]:
     """Find the traces that the words name; compressed ones stay unpacked as long as the context lasts.
@@ -114,13 +115,15 @@ def open_sources(
     Args:
         words: files, folders (the traces directly in them), `-` for standard input, `archive.zip/member`.
         folder: where to unpack; None or missing: where temporary files go.
+        any_json: take JSON of a form that is not known as a log: the user says where its fields are.
         progress: called after every piece that was unpacked.
 
     Raises:
         SourceError: a word stands for no trace. Errors of the block get the names that the user knows.
         TargetError: there is no room to unpack.
     """
-    finder = _Finder(folder if folder and folder.is_dir() else Path(tempfile.gettempdir()), progress)
+    place = folder if folder and folder.is_dir() else Path(tempfile.gettempdir())
+    finder = _Finder(place, any_json, progress)
     try:
         for word in words:
             finder.find(word)
@@ -140,8 +143,9 @@ def open_sources(
 class _Finder:
     """Collects the traces of several words."""
 
-    def __init__(self, folder: Path, progress: Callable[[Progress], None] | None) -> None:
+    def __init__(self, folder: Path, any_json: bool, progress: Callable[[Progress], None] | None) -> None:
         self.sources = SourceFiles()
+        self._any_json = any_json
         self._parent = folder
         self._workspace: Workspace | None = None
         self._progress, self._bytes, self._files = progress, 0, 0
@@ -176,7 +180,7 @@ class _Finder:
         for path in paths:
             if not path.is_file():
                 continue
-            kind = kind_of_file(path, str(path))
+            kind = self._kind(kind_of_file(path, str(path)))
             if kind.word in WRAPPERS or kind.word in TRACES or _is_trace_name(path.name):
                 self._file(path, str(path), path.name, optional=not _is_trace_name(path.name))
             else:
@@ -187,10 +191,14 @@ class _Finder:
                 f"; it holds captures ({_some(captures)}), which the verbs that ask take" if captures else ""
             )
             raise SourceError(
-                f"{folder}: no file in this folder is a trace (folders below it are not looked at){more}; "
-                "name one or more .etl or .pml files"
+                f"{folder}: no file in this folder is a trace or a log (folders below it are not looked at){more}; "
+                "name one or more .etl, .pml or .evtx files, or logs as JSON, XML or CSV"
             )
         self._leave_out(str(folder), others)
+
+    def _kind(self, kind: FileKind) -> FileKind:
+        """Return the kind of a file as the user sees it."""
+        return FileKind("json") if self._any_json and kind == OTHER_JSON else kind
 
     def _pipe(self, word: Path) -> None:
         shown = "standard input" if word == STDIN else str(word)
@@ -199,7 +207,7 @@ class _Finder:
 
     def _file(self, path: Path, shown: str, name: str, member: str = "", *, optional: bool = False) -> None:
         """Add a file, or the traces in it; an `optional` file without any is left out."""
-        kind = kind_of_file(path, shown)
+        kind = self._kind(kind_of_file(path, shown))
         if kind.word == "zip":
             self._zip(path, shown, name, member, optional=optional)
         elif kind.word in WRAPPERS:
@@ -218,7 +226,7 @@ class _Finder:
         pieces = read_compressed(path, word, shown)
         with closing(pieces):
             first = next(pieces, b"")
-            kind = file_kind(first[:HEAD_BYTES])
+            kind = self._kind(file_kind(first[:HEAD_BYTES]))
             if optional and kind.word not in TRACES:
                 self._leave_out(str(path.parent), [path.name])
                 return
@@ -235,7 +243,7 @@ class _Finder:
             for one in members:
                 if member and one.name != member:
                     continue
-                kind = _kind_of_member(one.name, one.kind)
+                kind = self._kind(_kind_of_member(one.name, one.kind))
                 if not (member or kind.word in TRACES or _is_trace_name(one.name)):
                     (nested if kind.word in WRAPPERS else others).append(one.name)
                     continue

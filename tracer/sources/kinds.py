@@ -10,7 +10,7 @@ import struct
 import zlib
 from dataclasses import dataclass
 
-__all__ = ["HEAD_BYTES", "RAW_ETW", "TRACES", "WRAPPERS", "FileKind", "file_kind"]
+__all__ = ["HEAD_BYTES", "OTHER_JSON", "RAW_ETW", "TRACES", "WRAPPERS", "FileKind", "file_kind"]
 
 HEAD_BYTES = 4096  # what `file_kind` wants to see of a file
 RAW_ETW = frozenset({"etw-json", "etw-xml", "etw-csv"})  # records of ETW that a tool decoded to text
@@ -88,8 +88,14 @@ _TEXTS = (
     ("<?xml", FileKind("foreign", "XML text", _RECORD_AGAIN)),
     ("<!doctype html", FileKind("foreign", "a web page (HTML)", "the download went wrong: fetch the trace again")),
     ("<html", FileKind("foreign", "a web page (HTML)", "the download went wrong: fetch the trace again")),
-    ("{", FileKind("foreign", "JSON text", "name the trace that it was made of")),
 )  # fmt: skip
+# No known form: a log all the same, where the user says where its fields are.
+OTHER_JSON = FileKind(
+    "foreign",
+    "JSON text",
+    "no event that is read was recognised at its beginning; where it holds some in a form of its own, "
+    "--fields FILE.toml says where their fields are (docs/sources/sysmon.md)",
+)
 # Names of fields that a record of an event has in some collector's form.
 _EVENT_WORDS = re.compile(r'"(?:[^"\n]*(?:event|registry|targetobject|winlog)[^"\n]*|id)"\s*:', re.IGNORECASE)
 _DEFENDER_WORDS = re.compile(r'"ActionType"\s*:\s*"Registry|AdvancedHunting-DeviceRegistryEvents')
@@ -114,7 +120,12 @@ _PROCMON_XML = FileKind("procmon-xml")
 _PROFILE = FileKind(
     "foreign", "a profile of Windows Performance Recorder (.wprp)", "record with it: wpr -start"
 )
-_TEXT = FileKind("foreign", "text", "name the trace that it was made of")
+_TEXT = FileKind(
+    "foreign",
+    "text",
+    "name the trace that it was made of, or a log: .evtx, events as JSON or XML, Procmon's CSV or XML, "
+    "Defender's CSV or JSON",
+)
 _TAR = FileKind("foreign", "a tar archive", _UNPACK)
 _PROGRAM = FileKind("foreign", "a Windows program (.exe or .dll)", _RECORD_AGAIN)
 _ZEROS = FileKind(
@@ -192,6 +203,8 @@ def _text_kind(text: str) -> FileKind:
             return FileKind("etw-json")
         if _EVENT_WORDS.search(text):
             return FileKind("json")
+        if re.match(r"\s*(?:\[\s*)?\{", text):
+            return OTHER_JSON
     start = text.lstrip().lower()
     if start.startswith(("<?xml", "<")):
         for mark, kind in (("<procmon", _PROCMON_XML), ("<windowsperformancerecorder", _PROFILE)):
