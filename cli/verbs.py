@@ -1,12 +1,11 @@
 """The table of all verbs of the command line, as `regtrace --help` shows it."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 __all__ = ["GROUPS", "VERBS", "Verb"]
 
 
-@dataclass(frozen=True, slots=True)
-class Verb:
+class Verb(NamedTuple):
     """The module of a verb, and the first line of its help (a test compares it)."""
 
     module: str

@@ -29,6 +29,7 @@ __all__ = [
     "connect",
     "create_events",
     "engine_errors",
+    "events_of_one",
     "execute",
     "fetch_rows",
     "make_tables",
@@ -124,8 +125,8 @@ def make_tables(
 ) -> None:
     """Create the tables of one capture in the engine.
 
-    The stored tables have their own names, except that the stored event rows are `stored_events` and
-    `events` is the view with the names joined.
+    The stored tables have their own names, except that the stored event rows are `stored_events`: `create_events` creates
+    the view with the names joined.
     """
     for name, table in TABLES.items():
         try:
@@ -134,14 +135,19 @@ def make_tables(
         except UsageError as error:  # the words are ours, so it is the file that lacks a column
             first = str(error).partition("\n")[0]
             raise CaptureError(f"{first}; run the ingest again") from error
+
+
+def events_of_one() -> Relation:
+    """Return the event rows of one capture, with the names joined."""
     columns = columns_of_one()
-    named = [Relation.of_table(name, columns[name]) for name in ("stored_events", "keys", "processes")]
-    create_events(connection, joined(*named))
+    return joined(
+        *(Relation.of_table(name, columns[name]) for name in ("stored_events", "keys", "processes"))
+    )
 
 
 def create_events(connection: duckdb.DuckDBPyConnection, events: Relation) -> None:
-    """Create the events that questions read (NAMED_EVENTS); `analysis.engine.user_sql` creates what users see of them."""
-    connection.execute(f"CREATE VIEW {NAMED_EVENTS} AS {events.sql}")
+    """Create the events that questions read (NAMED_EVENTS), where they are not there yet; `analysis.engine.user_sql` creates what users see of them."""
+    connection.execute(f"CREATE VIEW IF NOT EXISTS {NAMED_EVENTS} AS {events.sql}")
 
 
 def _lock(connection: duckdb.DuckDBPyConnection, directories: Sequence[Path]) -> None:

@@ -11,8 +11,10 @@ import pyarrow as pa
 
 from analysis.engine.connection import (
     HELPERS,
+    NAMED_EVENTS,
     answer,
     connect,
+    create_events,
     engine_errors,
     execute,
     fetch_rows,
@@ -47,6 +49,7 @@ class OpenEngine:
         events: int,
         memory_limit: str,
         threads: int | None,
+        named_events: Callable[[], Relation] | None = None,
     ) -> None:
         """Connect, and let `make` create the tables.
 
@@ -57,6 +60,7 @@ class OpenEngine:
             events: how many events the captures have together.
             memory_limit: as of `connect`.
             threads: likewise.
+            named_events: returns the event rows with their names joined; None: `make` creates their view.
 
         Raises:
             UsageError: the engine refuses the memory limit or the number of threads.
@@ -70,6 +74,7 @@ class OpenEngine:
         self._closer = weakref.finalize(self, _close, self._connection, spill)
         self._helpers: dict[tuple[str, str], str] = {}  # kind and query -> the name that stands for it
         self._backend: Backend | None = None
+        self._named_events = named_events
 
     @property
     def con(self) -> duckdb.DuckDBPyConnection:
@@ -87,6 +92,14 @@ class OpenEngine:
         """Whether the engine is open."""
         return self._closer.alive
 
+    def named_events(self) -> str:
+        """Return the name of the view of event rows with their names joined; most questions read stored rows, and need none."""
+        if (named_events := self._named_events) is not None:
+            with engine_errors():
+                create_events(self.con, named_events())
+            self._named_events = None
+        return NAMED_EVENTS
+
     @property
     def backend(self) -> "Backend":
         """Ibis' backend over the connection."""
@@ -94,7 +107,7 @@ class OpenEngine:
         from analysis.engine.user_sql import open_to_users
 
         if self._backend is None:
-            open_to_users(self.con)
+            open_to_users(self)
             self._backend = backend_of(self.con)
         return self._backend
 

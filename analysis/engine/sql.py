@@ -7,8 +7,9 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from analysis.engine.connection import Engine, engine_errors, missing_column, reader_of
+from analysis.engine.connection import engine_errors, missing_column, reader_of
 from analysis.engine.interruption import batches_of, interruptible, is_busy
+from analysis.engine.open_engine import OpenEngine
 from analysis.engine.relation import identifier
 from analysis.engine.user_sql import only_reads
 from tracer.errors import CaptureError, RegtraceError, UsageError
@@ -30,7 +31,7 @@ _AS_JSON = (*_NESTED, "union", "variant")
 
 
 def read_sql(
-    engine: Engine,
+    engine: OpenEngine,
     query: str,
     *,
     tables: Sequence[str],
@@ -58,7 +59,7 @@ def read_sql(
         UsageError: the query has a mistake, or does more than read. While the stream is read, too.
     """
     with _one_sentence(tables):
-        query = only_reads(engine.con, query)
+        query = only_reads(engine, query)
         cursor = engine.con.cursor()
         with engine_errors():
             cursor.execute("BEGIN TRANSACTION READ ONLY")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis.engine.columns import SHOWN_COLUMNS, columns_of_one
-from analysis.engine.connection import NAMED_EVENTS, answer, engine_errors, make_tables
+from analysis.engine.connection import answer, engine_errors, events_of_one, make_tables
 from analysis.engine.open_engine import OpenEngine
 from analysis.engine.phrases import Value, phrase
 from analysis.engine.relation import Columns, Relation
@@ -90,7 +90,7 @@ class QueryContext:
 
     def relation(self, name: str) -> Relation:
         """Return a stored table (the event rows are `stored_events`), or `events`, with the names joined."""
-        return Relation.of_table(NAMED_EVENTS if name == "events" else name, self.columns[name])
+        return Relation.of_table(self.engine.named_events() if name == "events" else name, self.columns[name])
 
     def traced_events(self) -> Relation:
         """Return the stored event rows; without a baseline, which may stand before them (`analysis.questions.baseline`)."""
@@ -295,11 +295,10 @@ class QueryContext:
         """Return the rows of `events` that fit a user's SQL condition."""
         from analysis.engine.user_sql import condition_view
 
-        connection = self.engine.con
         return self.engine.named(
             "where",
             condition,
-            lambda name: condition_view(connection, name, condition),
+            lambda name: condition_view(self.engine, name, condition),
             self.columns["events"],
         )
 
@@ -355,6 +354,7 @@ class SingleContext(QueryContext):
             events=manifest.totals.get("events", 0),
             memory_limit=memory_limit,
             threads=threads,
+            named_events=events_of_one,
         )
         return cls(path, manifest, engine)
 

@@ -25,7 +25,7 @@ def rows(context: QueryContext, query: str, *, limit: int | None = None) -> "pa.
     Raises:
         UsageError: the query has a mistake, or does more than read.
     """
-    query = only_reads(context.engine.con, query)
+    query = only_reads(context.engine, query)
     with engine_errors():
         return answer(context.engine, query, few=False).slice(0, limit)
 
@@ -65,7 +65,7 @@ def reader(
 
 def tables(context: QueryContext) -> tuple[str, ...]:
     """Return the names of the tables that SQL sees; `events` is the one with the names joined."""
-    open_to_users(context.engine.con)  # who asks for the tables is about to name one
+    open_to_users(context.engine)  # who asks for the tables is about to name one
     with engine_errors():
         names = answer(context.engine, _NAMES)
     found: set[str] = set(names.column(0).to_pylist())

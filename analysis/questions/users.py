@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from analysis.engine.connection import answer, engine_errors
 from analysis.engine.open_engine import OpenEngine
@@ -62,8 +62,7 @@ class _Captures(Protocol):
     def first_ids(self, kind: str) -> list[int]: ...
 
 
-@dataclass(frozen=True, slots=True)
-class User:
+class User(NamedTuple):
     """A user whose keys a capture holds.
 
     Attributes:

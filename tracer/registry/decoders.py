@@ -9,9 +9,9 @@ goes by the data alone. COM_CLASS stands beside the table: only a capture knows 
 import codecs
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache, lru_cache
+from typing import NamedTuple
 
 from tracer.registry.text import decode_name
 from tracer.registry.values import ValueType
@@ -39,8 +39,7 @@ _BYTES = frozenset({ValueType.BINARY})
 _TEXTS = frozenset({ValueType.SZ, ValueType.EXPAND_SZ})
 
 
-@dataclass(frozen=True, slots=True)
-class Decoder:
+class Decoder(NamedTuple):
     """One format of well-known data.
 
     Attributes:

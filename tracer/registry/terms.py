@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from tracer.errors import UsageError
 from tracer.registry.ntstatus import STATUSES, find_status
@@ -99,8 +99,7 @@ def operation_names(words: Words) -> tuple[str, ...] | None:
     return None if cases is None else tuple(dict.fromkeys(name for case in cases for name in case.operations))
 
 
-@dataclass(frozen=True, slots=True)
-class StatusWords:
+class StatusWords(NamedTuple):
     """Statuses that a user named: success, failures (`is_failure`), and single codes."""
 
     success: bool

@@ -6,7 +6,8 @@ capture holds is known elsewhere; here users are SIDs. Paths in general are in `
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 from tracer.errors import UsageError
 from tracer.registry.paths import KeyPattern, compile_pattern
@@ -28,8 +29,7 @@ _HIVE = re.compile(r"HKU\\(S-1(?:-[0-9]+)+|\.DEFAULT)(_Classes)?(?=\\|\Z)", _FLA
 _SOME_PROFILE = "S-1-5-21-0"  # stands for every profile until the regular expression is made
 
 
-@dataclass(frozen=True, slots=True)
-class UserRoot:
+class UserRoot(NamedTuple):
     r"""What a key begins with that is a user's: ``HKCU``, ``HKCU (alice)``, ``HKCR``.
 
     Attributes:

@@ -4,9 +4,8 @@ A capture repeats few contents many times, so each distinct one of many is decod
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from functools import cache, lru_cache
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import pyarrow as pa
 
@@ -31,8 +30,7 @@ FEW_ROWS = 5_000  # Arrow's functions take longer to load than so many rows, one
 _Rows = TypeVar("_Rows", pa.Table, pa.RecordBatch)
 
 
-@dataclass(frozen=True, slots=True)
-class _Columns:
+class _Columns(NamedTuple):
     """The names of the columns of one value in the rows of an answer."""
 
     kind: str
@@ -55,7 +53,7 @@ def _prefixed(prefix: str, key: str = "display_key") -> _Columns:
 _DATA = _Columns("data_type", "data_size", "data", "data_type_name", "data_text", "data_meaning")
 _VALUES = (
     _DATA,
-    replace(_DATA, key="last_change_key", value_name="last_change_value"),
+    _DATA._replace(key="last_change_key", value_name="last_change_value"),
     *map(_prefixed, ("previous_", "new_", "old_", "before_", "after_", "")),
     _prefixed("a_", "a_key"),
     _prefixed("b_", "b_key"),

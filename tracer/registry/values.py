@@ -7,8 +7,8 @@ a terminal must not see is dealt with where it is shown.
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple
 
 from tracer.registry.quoting import quote_text
 from tracer.registry.text import decode_name
@@ -42,8 +42,7 @@ def type_name(kind: int) -> str:
     return f"REG_{ValueType(kind).name}" if kind in ValueType.__members__.values() else f"0x{kind:X}"
 
 
-@dataclass(frozen=True, slots=True)
-class _Style:
+class _Style(NamedTuple):
     """How contents are written.
 
     Attributes:
