@@ -146,7 +146,10 @@ def events_of_one() -> Relation:
 
 
 def create_events(connection: duckdb.DuckDBPyConnection, events: Relation) -> None:
-    """Create the events that questions read (NAMED_EVENTS), where they are not there yet; `analysis.engine.user_sql` creates what users see of them."""
+    """Create the events that questions read (NAMED_EVENTS), where they are not there yet.
+
+    `analysis.engine.user_sql` creates what users see of them.
+    """
     connection.execute(f"CREATE VIEW IF NOT EXISTS {NAMED_EVENTS} AS {events.sql}")
 
 
