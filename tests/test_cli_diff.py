@@ -5,6 +5,7 @@ import io
 import json
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hand_capture import event, write_events
@@ -99,6 +100,37 @@ def test_the_table_fits_a_terminal(pair: tuple[Path, Path]) -> None:
         assert len(lines) > rows.num_rows
         assert not any("\x1b" in line for line in lines)
         assert all(len(line) <= width for line in lines if line.isascii())
+
+
+def test_on_a_narrow_terminal_long_contents_have_a_line_each_and_short_ones_a_column() -> None:
+    def row(side: str, a: str | None, b: str | None, value: str) -> dict[str, object]:
+        sides = {}
+        for name, text in (("a", a), ("b", b)):
+            data = None if text is None else text.encode("utf-16-le") + b"\0\0"
+            sides |= {
+                f"{name}_known": None if text is None else "write",
+                f"{name}_text": text,
+                f"{name}_type": 1,
+            }
+            sides |= {f"{name}_data": data, f"{name}_size": None if data is None else len(data)}
+            sides |= {f"{name}_key": V, f"{name}_key_id": 7, f"{name}_count": None, f"{name}_meaning": None}
+        return {
+            "side": side,
+            "what": "value",
+            "value_name": value,
+            "operation": None,
+            "process": None,
+            **sides,
+        }
+
+    long = "C:\\Program Files\\Vendor\\bin\\tool.exe"
+    rows = pa.Table.from_pylist([row("differs", long, "short", "v"), row("only_b", None, "few", "w")])
+    lines = list(diff_lines(rows, 80))
+    assert lines[3:5] == [f"      a  {long}", "      b  short"]
+    assert lines[5].split() == ["only", "b", "value", "w", "few"]
+    assert len(lines) == 6
+    wide = list(diff_lines(rows, 120))
+    assert any(long in line and "short" in line for line in wide)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pyarrow as pa
 from cli.output.answer_columns import short_ids
 from cli.output.columns import text_cells
 from cli.output.phrases import plural
-from cli.output.table import TextColumn, lay_out, lay_out_below, path_line
+from cli.output.table import TextColumn, lay_out, lay_out_below, path_line, text_line
 from cli.tables.meanings import with_meaning
 from cli.tables.timeline import DATA_WIDTH, below_common, value_cells
 from tracer.registry.text import fold_name
@@ -20,6 +20,8 @@ __all__ = ["diff_lines", "diff_summary"]
 _SIDES = {"only_a": "only a", "only_b": "only b", "differs": "differs"}
 _STYLES = {"only_a": "red", "only_b": "yellow", "differs": ""}
 _WIDE = 140
+_NARROW = 100  # columns; on narrower terminals contents longer than a word have a line each
+_WORD = 12
 _BYTES = 64  # of a value in hex
 _SHOWN_WIDTH = 60  # of one value on a terminal, where two stand beside each other
 
@@ -46,6 +48,11 @@ def diff_lines(
         if common:  # said once, above the table, instead of in every row
             yield path_line(common, width, color=color)
     most = DATA_WIDTH if width is None else _SHOWN_WIDTH
+    a, b = _state(rows, "a"), _state(rows, "b")
+    after: list[list[str]] = []
+    if width is not None and width < _NARROW:
+        after = [_below(pair, width) for pair in zip(a, b, strict=True)]
+        a, b = ([cell if not some else "" for cell, some in zip(side, after, strict=True)] for side in (a, b))
     sides = text_cells(rows, "side")
     columns = [
         TextColumn("side", [_SIDES[side] for side in sides], styles=[_STYLES[side] for side in sides]),
@@ -54,15 +61,15 @@ def diff_lines(
         *([TextColumn("key in b", others, shrink="middle", least=24, ids=in_b)] if any(others) else []),
         TextColumn("value", value_cells(rows), shrink="middle", least=8),
         TextColumn("process", _processes(rows), shrink="middle", least=12),
-        TextColumn("a", _state(rows, "a"), shrink="end", least=10, most=most),
-        TextColumn("b", _state(rows, "b"), shrink="end", least=10, most=most),
+        TextColumn("a", a, shrink="end", least=10, most=most),
+        TextColumn("b", b, shrink="end", least=10, most=most),
     ]
     if width is not None:
         columns = [
             column for column in columns if any(column.cells) and not (is_below and column.title == "key")
         ] or columns
     if width is not None and is_below:
-        yield from lay_out_below(paths, columns, width=width, ids=ids, color=color)
+        yield from lay_out_below(paths, columns, width=width, ids=ids, after=after, color=color)
     else:
         yield from lay_out(columns, width=width, color=color)
 
@@ -79,6 +86,13 @@ def diff_summary(rows: pa.Table) -> str:
         if counts[what]
     ]
     return f"{plural(rows.num_rows, 'difference')}: {', '.join(parts)}" if parts else "no difference"
+
+
+def _below(pair: tuple[str, str], width: int) -> list[str]:
+    """Return the lines with the two sides of a row; none where both are short enough for columns."""
+    if max(map(len, pair)) <= _WORD:
+        return []
+    return [text_line(f"      {side}  {cell}", width) for side, cell in zip("ab", pair, strict=True) if cell]
 
 
 def _what(rows: pa.Table) -> list[str]:
