@@ -13,11 +13,10 @@ from etw_texts import FORMS, Record, records_of
 import regtrace as rt
 from tracer.errors import UsageError
 from tracer.etl.providers import PROVIDER_NAMES
-from tracer.ingest.hosts import find_hosts
+from tracer.ingest.hosts import open_hosts
 from tracer.ingest.pipeline import ingest
 from tracer.named.context import NamedOptions
 from tracer.simulate import SimulationOptions, simulate
-from tracer.sources.inputs import open_sources
 
 # What another tool's text need not say, by form.
 NO_THREAD = {"watch_etw", "sigma"}
@@ -360,8 +359,8 @@ def test_records_of_several_computers_are_not_mixed(tmp_path: Path):
     path.write_text(json.dumps(an_open(1)) + "\n" + json.dumps(other) + "\n")
     with pytest.raises(UsageError, match=r"2 computers.*--host"):
         ingest([path], tmp_path / "etw.regtrace")
-    with open_sources([path]) as found:
-        assert find_hosts(found, NamedOptions()) == [("WIN-1", "WIN-1"), ("WIN-2", "WIN-2")]
+    with open_hosts([path], NamedOptions(), folder=tmp_path) as logs:
+        assert logs.names == [("WIN-1", "WIN-1"), ("WIN-2", "WIN-2")]
     manifest = ingest([path], tmp_path / "etw.regtrace", named=NamedOptions(host="WIN-2"))
     assert manifest.totals["events"] == 1
     assert counts(tmp_path / "etw.regtrace")["log_other_hosts"] == 1

@@ -191,29 +191,27 @@ def _ingest_each_host(
     from contextlib import ExitStack
     from dataclasses import replace
 
-    from tracer.ingest.hosts import find_hosts
+    from tracer.ingest.hosts import open_hosts
     from tracer.named.context import NamedOptions
-    from tracer.sources.inputs import open_sources
 
-    options = options or NamedOptions()
     if folder.suffix == ".regtrace":
         folder = folder.with_suffix("")
     with ExitStack() as stack:
         with ProgressLine("computers") as line:
-            opened = open_sources(sources, folder=folder.parent, any_json=bool(options.fields), progress=line)
-            found = stack.enter_context(opened)
-            hosts = find_hosts(found, options, progress=line)
+            logs = stack.enter_context(
+                open_hosts(sources, options or NamedOptions(), folder=folder.parent, progress=line)
+            )
         folder.mkdir(parents=True, exist_ok=True)
-        for host, name in hosts:
+        for host, name in logs.names:
             ingest_with_progress(
-                found,
+                logs.sources,
                 folder / f"{name}.regtrace",
                 force=force,
                 control_set=control_set,
-                named=replace(options, host=host),
+                named=replace(logs.options, host=host),
                 merge=merge,
             )
-    console.say(f"{folder}: {plural(len(hosts), 'capture')}, one for each computer")
+    console.say(f"{folder}: {plural(len(logs.names), 'capture')}, one for each computer")
     console.hint(f"regtrace info {quoted(folder)}", f"regtrace who {quoted(folder)}")
 
 

@@ -76,7 +76,7 @@ def defender_csv_rows(
         diagnostics: counts what is no registry operation, and what cannot be read.
     """
     for fields in csv_tables(read_utf8(file.path, diagnostics, size), FIELDS, diagnostics):
-        yield _rows(fields, context, diagnostics)
+        yield from _rows(fields, context, diagnostics)
 
 
 def defender_json_rows(
@@ -85,17 +85,21 @@ def defender_json_rows(
     """Yield the rows of the table as JSON objects; arguments as for `defender_csv_rows`."""
     with closing(JsonFields(_PATHS, diagnostics)) as parser:
         for texts in json_texts(read_utf8(file.path, diagnostics, size), diagnostics):
-            yield _rows(parser.table(texts), context, diagnostics)
+            yield from _rows(parser.table(texts), context, diagnostics)
 
 
-def _rows(fields: pa.Table, context: NamedContext, diagnostics: Diagnostics) -> NamedRows:
-    """Return the rows of some records: FIELDS as text, "" or NULL where the record does not say, and `offset`."""
+def _rows(fields: pa.Table, context: NamedContext, diagnostics: Diagnostics) -> Iterator[NamedRows]:
+    """Yield the rows of some records: FIELDS as text, "" or NULL where the record does not say, and `offset`."""
     fields = pa.table(
         [_known(fields[name]) if name in FIELDS else fields[name] for name in fields.column_names],
         names=fields.column_names,
     )
     fields = _with_action(fields, diagnostics)
-    fields = context.of_host(fields, fields["DeviceName"], diagnostics)
+    yield from context.rows_of_host(fields, fields["DeviceName"], _rows_of, diagnostics)
+
+
+def _rows_of(fields: pa.Table, context: NamedContext, diagnostics: Diagnostics) -> Iterator[NamedRows]:
+    """Yield the rows of records of registry operations."""
     times, is_time = parse_times(fields["Timestamp"])
     lost = np.flatnonzero(~is_time)
     if len(lost):
@@ -108,7 +112,7 @@ def _rows(fields: pa.Table, context: NamedContext, diagnostics: Diagnostics) -> 
     diagnostics.count("log_no_target", path.null_count)
     new_key = pc.if_else(pc.equal(operation, "RenameKey"), fields["RegistryKey"], None)
     data = _contents(fields, operation, diagnostics)
-    return make_rows(
+    yield make_rows(
         fields.num_rows,
         {
             "time_ns": times,

@@ -106,8 +106,7 @@ def event_rows(fields: pa.Table, context: NamedContext, diagnostics: Diagnostics
         rest &= ~mine
         if mine.any():
             some = fields.filter(pa.array(mine))
-            of_registry = context.of_host(some, some["Computer"], diagnostics)
-            yield from rows_of(of_registry, context, diagnostics)
+            yield from context.rows_of_host(some, some["Computer"], rows_of, diagnostics)
     others = np.flatnonzero(rest)
     if len(others):
         first = pc.min(fields["offset"].take(pa.array(others))).as_py()

@@ -34,14 +34,21 @@ class Hosts:
         names: list[str] = encoded.dictionary.to_pylist()
         for counted in encoded.indices.value_counts().to_pylist():
             if counted["values"] is not None:
-                name = names[counted["values"]]
-                self._counts[fold_name(name)] += counted["counts"]
-                self._spellings.setdefault(fold_name(name), name)
+                self.count(names[counted["values"]], counted["counts"])
         if self._wanted is None:
             return None
-        fits = pa.array([_is_same(fold_name(name), self._wanted) for name in names], pa.bool_())
+        fits = pa.array([self.wants(name) for name in names], pa.bool_())
         chosen: NDArray[np.bool_] = fits.take(encoded.indices).fill_null(False).to_numpy(zero_copy_only=False)
         return chosen
+
+    def count(self, name: str, records: int) -> None:
+        """Count records of a computer."""
+        self._counts[fold_name(name)] += records
+        self._spellings.setdefault(fold_name(name), name)
+
+    def wants(self, name: str | None) -> bool:
+        """Tell whether records of a computer are wanted; None: they do not say of which they are."""
+        return self._wanted is None or (name is not None and _is_same(fold_name(name), self._wanted))
 
     @property
     def names(self) -> list[str]:

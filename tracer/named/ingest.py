@@ -42,7 +42,7 @@ from tracer.store.writer import PART_ROWS, CaptureWriter, sorted_row_groups
 if TYPE_CHECKING:
     from tracer.baseline.capture_tables import Baseline
 
-__all__ = ["READERS", "ingest_named"]
+__all__ = ["OF_HOSTS", "READERS", "ingest_named"]
 
 Reader = Callable[[SourceFile, int, NamedContext, Diagnostics], Iterator[NamedRows]]
 READERS: Mapping[str, Reader] = {
@@ -54,6 +54,7 @@ READERS: Mapping[str, Reader] = {
     "procmon-xml": procmon_xml_rows,
     "xml": xml_rows,
 }  # by the kind of a file
+OF_HOSTS = frozenset({"defender-csv", "defender-json", "evtx", "json", "xml"})  # whose records name computers
 
 _UNSURE = FLAGS["name_ambiguous"] | FLAGS["path_split"]
 _EVENTS = EVENTS.arrow()
@@ -130,9 +131,11 @@ class _NamedIngest:
         diagnostics.count("copied_source", len(source.copies))
         with source.path.open("rb") as file:
             began = FileState.of(file)
+        if source.path in self._context.options.kept:
+            began = self._context.options.kept[source.path].state
         waiting = self._folder / f"{number}.arrow"
         with pa.OSFile(str(waiting), "wb") as sink, pa.ipc.new_file(sink, SCHEMA) as out:
-            for rows in READERS[source.kind](source, began.size, self._context, diagnostics):
+            for rows in self._read(source, began.size, diagnostics):
                 if rows.num_rows:
                     self._learn_keys(rows)
                     self._times.append(rows["time_ns"].combine_chunks().to_numpy())
@@ -144,8 +147,9 @@ class _NamedIngest:
         reader = pa.ipc.open_file(pa.memory_map(str(waiting)))
         self._batches += [reader.get_batch(place) for place in range(reader.num_record_batches)]
         self._of_source += [number] * reader.num_record_batches
+        kept = self._context.options.kept.get(source.path)
         with source.path.open("rb") as file:
-            digest = sha256_of_first(file, began.size)
+            digest = sha256_of_first(file, began.size) if kept is None else kept.sha256
             diagnostics.count("source_changed", int(FileState.of(file) != began))
         self._bytes += began.size
         self._say(total)
@@ -164,6 +168,24 @@ class _NamedIngest:
                 source.wrapper,
             ).as_dict()
         )
+
+    def _read(self, source: SourceFile, size: int, diagnostics: Diagnostics) -> Iterator[NamedRows]:
+        """Yield the rows of one file, or those of its records that were kept."""
+        context = self._context
+        kept = context.options.kept.get(source.path)
+        if kept is None:
+            yield from READERS[source.kind](source, size, context, diagnostics)
+            return
+        for name, times, offset in kept.diagnostics:
+            diagnostics.count(name, times, offset=offset)
+        context.facts, context.losses = dict(kept.facts), [*kept.losses]
+        for computer, count in kept.computers:
+            if context.hosts.wants(computer):
+                context.hosts.count(computer or "", count)
+            else:
+                diagnostics.count("log_other_hosts", count)
+        for rows_of, records in kept.records(context.hosts.wants):
+            yield from rows_of(records, context, diagnostics)
 
     def _say(self, total: int) -> None:
         if self._progress:
