@@ -288,5 +288,5 @@ def _damage(path: Path) -> Iterator[None]:
     """Turn Arrow's error about an unreadable file into one sentence."""
     try:
         yield
-    except (OSError, pa.ArrowException, KeyError) as error:
+    except (OSError, pa.ArrowException, KeyError, UnicodeDecodeError) as error:
         raise CaptureError(f"{path} is damaged: run the ingest again ({str(error)[:200]})") from error

@@ -2,15 +2,13 @@
 
 import resource
 import time
-from collections.abc import Callable, Iterable
 from itertools import combinations
 from pathlib import Path
 from random import Random
-from typing import Self
 
-import pyarrow as pa
 import pytest
 import raw_etl as raw
+from memory_writer import MemoryWriter
 from mutations import KINDS, base_files, mutate
 
 import tracer.ingest.pipeline
@@ -18,48 +16,12 @@ from tracer.diagnostics import COUNTERS, Diagnostics
 from tracer.errors import RegtraceError, SourceError
 from tracer.etl.reader import EtlReader
 from tracer.ingest.pipeline import ingest
-from tracer.schema import TABLES
 from tracer.simulate import Clock, EtlWriter
 from tracer.sources.machines import Machine, differences, etl_machine
 from tracer.store.manifest import Manifest
 
 MUTATIONS = 3_600  # over all kinds of files; of twice as many none found more
 SLOWEST = 10.0  # seconds a damaged file of a few KiB may take before it counts as a hang
-
-
-class MemoryWriter:
-    """Stands in for CaptureWriter: takes everything, checks every value, writes nothing."""
-
-    def __init__(self, target: Path, *, force: bool = False, sources: object = ()) -> None:
-        self.rows = dict.fromkeys(TABLES, 0)
-
-    def write_part(self, row_groups: Callable[[], Iterable[pa.Table]], rows: int) -> None:
-        tables = list(row_groups())
-        assert sum(map(len, tables)) == rows
-        for table in tables:
-            self._check("events", table)
-
-    def append(self, name: str, tables: Iterable[pa.Table]) -> None:
-        for table in tables:
-            self._check(name, table)
-
-    def append_rows(self, name: str, rows: list[dict[str, object]]) -> None:
-        self._check(name, pa.Table.from_pylist(rows, schema=TABLES[name].arrow()))
-
-    def _check(self, name: str, table: pa.Table) -> None:
-        table.validate(full=True)
-        assert table.schema.names == TABLES[name].names
-        self.rows[name] += len(table)
-
-    def publish(self, manifest: Manifest) -> Manifest:
-        assert self.rows["events"] == manifest.totals["events"]
-        return manifest
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Nothing to close."""
 
 
 @pytest.fixture

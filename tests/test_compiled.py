@@ -2,16 +2,16 @@
 
 import json
 import shutil
-from collections.abc import Callable, Iterable
 from pathlib import Path
 from random import Random
 from typing import Self
 
 import numpy as np
-import pyarrow as pa
 import pytest
+import raw_etl
 from hypothesis import given
 from hypothesis import strategies as st
+from memory_writer import MemoryWriter
 from mutations import KINDS, base_files, mutate
 
 import tracer.ingest.pipeline
@@ -21,6 +21,7 @@ from tracer.decode.columns import decode_operations
 from tracer.decode.strings import NameTable
 from tracer.diagnostics import Diagnostics
 from tracer.errors import RegtraceError
+from tracer.etl.providers import KERNEL_REGISTRY
 from tracer.etl.reader import EtlReader
 from tracer.ingest.kernels import NUMPY, Kernels, load_compiled
 from tracer.resolve.int_map import IntMap
@@ -82,33 +83,15 @@ def test_many_chunks_and_forgotten_addresses_change_nothing(tmp_path, monkeypatc
     assert files_of(tmp_path / "NumPy.regtrace") == files_of(tmp_path / "Numba.regtrace")
 
 
-class MemoryWriter:
-    """Stands in for CaptureWriter and remembers all that a capture would hold."""
-
-    def __init__(self, target: Path, *, force: bool = False, sources: object = ()) -> None:
-        self.tables: dict[str, list[pa.Table]] = {}
-
-    def write_part(self, row_groups: Callable[[], Iterable[pa.Table]], rows: int) -> None:
-        self.append("events", row_groups())
-
-    def append(self, name: str, tables: Iterable[pa.Table]) -> None:
-        self.tables.setdefault(name, []).extend(table.to_pylist() for table in tables)
-
-    def append_rows(self, name: str, rows: list[dict[str, object]]) -> None:
-        self.tables[name] = rows
-
-    def publish(self, manifest: object) -> object:
-        return manifest
+class RememberedWriter(MemoryWriter):
+    """Can be found after the ingest."""
 
     def __enter__(self) -> Self:
         LAST.append(self)
         return self
 
-    def __exit__(self, *error: object) -> None:
-        return None
 
-
-LAST: list[MemoryWriter] = []
+LAST: list[RememberedWriter] = []
 
 
 def outcome(path: Path, kernels: Kernels) -> object:
@@ -124,7 +107,7 @@ def outcome(path: Path, kernels: Kernels) -> object:
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["headers", *KINDS])
 def test_damaged_files_are_read_alike(tmp_path, monkeypatch, kind):
-    monkeypatch.setattr(tracer.ingest.pipeline, "CaptureWriter", MemoryWriter)
+    monkeypatch.setattr(tracer.ingest.pipeline, "CaptureWriter", RememberedWriter)
     sound = base_files(tmp_path)[kind]
     random = Random(kind)
     refused = 0
@@ -135,6 +118,36 @@ def test_damaged_files_are_read_alike(tmp_path, monkeypatch, kind):
         assert plain == outcome(path, NUMBA)
         refused += isinstance(plain, str)
     assert refused < MUTATIONS / 2
+
+
+def test_times_that_are_further_apart_than_a_signed_number_can_tell_are_ordered_alike(tmp_path):
+    stamps = [2**50, -(2**60), 2**50 - 1, 2**50 + 1]
+    header = raw_etl.logfile_record()
+    made = raw_etl.buffer(*(raw_etl.event(number, stamp) for number, stamp in enumerate(stamps)))
+    path = tmp_path / "a.etl"
+    path.write_bytes(raw_etl.etl(made, header=header))
+    for kernels in FORMS.values():
+        with EtlReader([path], [Diagnostics()], kernels=kernels.read) as reader:
+            (records,) = reader
+        ids = records.id[records.order]
+        assert ids[ids >= 0].tolist() == [1, 2, 0, 3]
+        assert int(records.time_ns.max()) - int(records.time_ns.min()) > 2**63
+
+
+def test_losses_come_in_one_order(tmp_path, monkeypatch):
+    monkeypatch.setattr(tracer.ingest.pipeline, "CaptureWriter", RememberedWriter)
+    unread = [
+        raw_etl.event(1, raw_etl.FIRST_STAMP + late, b"xy", guid=KERNEL_REGISTRY) for late in (50, 10, 30)
+    ]
+    path = tmp_path / "a.etl"
+    path.write_bytes(raw_etl.etl(raw_etl.buffer(*unread)))
+    for kernels in FORMS.values():
+        tables, _, _ = outcome(path, kernels)
+        losses = [
+            row for table in tables["losses"] for row in table.to_pylist() if "payload" in row["evidence"]
+        ]
+        assert len(losses) == 3
+        assert losses == sorted(losses, key=lambda loss: loss["from_ns"])
 
 
 def decoded(path: Path, kernels: Kernels) -> list[tuple[object, ...]]:

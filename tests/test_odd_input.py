@@ -107,7 +107,7 @@ def test_what_a_manifest_says_of_its_recording_need_not_be_understood(tmp_path, 
         assert ("cannot be read" in result.output) == isinstance(recording, dict)
 
 
-@pytest.mark.parametrize("how", ["not UTF-8", "a column less"])
+@pytest.mark.parametrize("how", ["not UTF-8", "a column less", "a name not UTF-8", "pages overwritten"])
 def test_a_table_that_is_damaged_is_no_mistake_of_the_question(tmp_path, sound, how):
     capture = tmp_path / "m.regtrace"
     shutil.copytree(sound, capture)
@@ -117,15 +117,42 @@ def test_a_table_that_is_damaged_is_no_mistake_of_the_question(tmp_path, sound, 
         ends = pa.array([2 * row for row in range(rows + 1)], pa.int32()).buffers()[1]
         bad = pa.Array.from_buffers(pa.string(), rows, [None, ends, pa.py_buffer(b"\xff\xfe" * rows)])
         table = table.set_column(table.schema.names.index("display_path"), "display_path", bad)
-    else:
+    elif how == "a column less":
         table = table.drop_columns(["depth"])
     pq.write_table(table, capture / "keys.parquet")
+    content = bytearray((capture / "keys.parquet").read_bytes())
+    if how == "a name not UTF-8":
+        content = content.replace(b"display_path", b"\xff\xfesplay_path")
+    elif how == "pages overwritten":
+        column = (
+            pq.read_metadata(capture / "keys.parquet")
+            .row_group(0)
+            .column(table.schema.names.index("display_path"))
+        )
+        at = column.dictionary_page_offset
+        content[at + 40 : at + 200] = b"\xff" * 160
+    (capture / "keys.parquet").write_bytes(content)
     manifest = json.loads((capture / "capture.json").read_text())
     manifest["tables"]["keys"].pop("bytes", None)
     (capture / "capture.json").write_text(json.dumps(manifest))
     result = CliRunner().invoke(app, ["timeline", str(capture), "--limit", "1"])
     assert result.exit_code == 1, (result.output, result.exception)
     assert "run the ingest again" in result.stderr
+
+
+def test_a_part_with_a_name_without_end_is_refused_in_a_short_sentence(tmp_path, sound):
+    capture = tmp_path / "m.regtrace"
+    shutil.copytree(sound, capture)
+    for where, value in ((["tables", "keys", "file"], "x" * 5000), (["format_version"], "x" * 5000)):
+        manifest = json.loads((sound / "capture.json").read_text())
+        place = manifest
+        for step in where[:-1]:
+            place = place[step]
+        place[where[-1]] = value
+        (capture / "capture.json").write_text(json.dumps(manifest))
+        with pytest.raises(CaptureError) as caught:
+            open_capture(capture)
+        assert len(str(caught.value)) < 400 + len(str(capture))
 
 
 @pytest.mark.parametrize(

@@ -130,6 +130,14 @@ def test_names_in_a_zip_are_never_paths(tmp_path, trace):
     assert list(tmp_path.iterdir()) == [place]
 
 
+def test_a_name_in_a_zip_never_makes_a_second_line(tmp_path, trace):
+    for name, content in (("a\nb.txt", b"text"), ("a\x1b[2J\nb.etl", b"text")):
+        said = sentence(zipped(tmp_path / "a.zip", {name: content}))
+        assert "\n" not in said
+        assert "\x1b" not in said
+        assert "\\u{A}b." in said
+
+
 def test_a_link_in_a_zip_is_not_followed(tmp_path):
     link = zipfile.ZipInfo("boot.etl")
     link.external_attr = (stat.S_IFLNK | 0o777) << 16
@@ -148,6 +156,12 @@ def patched(path: Path, at: dict[bytes, list[tuple[int, bytes]]]) -> Path:
             content[start + offset : start + offset + len(new)] = new
     path.write_bytes(content)
     return path
+
+
+def test_a_member_whose_name_is_damaged_away_is_left_out(tmp_path, trace):
+    path = zipped(tmp_path / "a.zip", {"boot.etl": trace.read_bytes(), "x.txt": b"text"})
+    patched(path, {b"PK\1\2": [(46, b"\0")], b"PK\3\4": [(30, b"\0")]})
+    assert "holds no trace, but x.txt" in sentence(path)
 
 
 @pytest.mark.parametrize(

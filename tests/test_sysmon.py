@@ -291,6 +291,16 @@ def test_rows_come_in_the_order_of_their_times(tmp_path: Path) -> None:
     assert [row["key"][-1] for row in rows_of(tmp_path / "log.regtrace")] == ["1", "3", "2", "0"]
 
 
+def test_times_before_1970_come_first(tmp_path: Path) -> None:
+    years = (2024, 1950, 1980, 1960)
+    records = [
+        event("CreateKey", f"{RUN}\\{place}", UtcTime=f"{year}-05-06 07:08:09.000")
+        for place, year in enumerate(years)
+    ]
+    made(tmp_path, records)
+    assert [row["key"][-1] for row in rows_of(tmp_path / "log.regtrace")] == ["1", "3", "2", "0"]
+
+
 def test_records_of_several_computers_are_refused_or_chosen(tmp_path: Path) -> None:
     records = [{**event("CreateKey", RUN), "Hostname": host} for host in ("pc1.a", "pc1.b", "pc2", "PC1.A")]
     with pytest.raises(UsageError, match=r"3 computers.*pc1\.a, pc1\.b, pc2; choose one with --host NAME"):

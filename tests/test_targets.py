@@ -220,6 +220,49 @@ def test_what_a_dead_run_left_is_removed_and_what_a_living_one_has_is_not(tmp_pa
     assert list(tmp_path.iterdir()) == []
 
 
+@POSIX
+@pytest.mark.parametrize(
+    "left", [(), ("unmarked", ""), ("unmarked", '{"made_by"'), ("regtrace-run.json", "")]
+)
+def test_what_a_run_left_that_was_killed_before_its_marker_was_whole_is_removed(tmp_path, left):
+    import fcntl
+
+    folder = tmp_path / ".regtrace-0123456789abcdef"
+    folder.mkdir()
+    if left:
+        name, text = left
+        (folder / name).write_text(text)
+        with (folder / name).open("r+b") as file:  # while it lives
+            fcntl.flock(file, fcntl.LOCK_EX)
+            remove_dead(tmp_path)
+            assert (folder / name).exists()
+    remove_dead(tmp_path)
+    assert not folder.exists()
+
+
+@POSIX
+def test_a_run_whose_folder_is_taken_for_a_dead_ones_makes_another(tmp_path, monkeypatch):
+    real, folders = os.open, []
+
+    def interfere(path, *arguments, **options):
+        if str(path).endswith("unmarked") and len(folders) < 2:
+            folders.append(Path(path).parent)
+            if len(folders) == 1:  # before the file is there, and after
+                remove_dead(tmp_path)
+                return real(path, *arguments, **options)
+            descriptor = real(path, *arguments, **options)
+            remove_dead(tmp_path)
+            return descriptor
+        return real(path, *arguments, **options)
+
+    monkeypatch.setattr(os, "open", interfere)
+    with Workspace(tmp_path) as workspace:
+        assert len(folders) == 2
+        assert list(tmp_path.iterdir()) == [workspace.path]
+        assert {path.name for path in workspace.path.iterdir()} == {"regtrace-run.json"}
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.slow
 @POSIX
 def test_the_engines_disk_space_of_a_killed_run_is_given_back(tmp_path, monkeypatch):

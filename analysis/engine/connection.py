@@ -54,7 +54,11 @@ _SQL_TYPES = {
     "uint16": "USMALLINT",
     "uint32": "UINTEGER",
 }
-_NOT_UTF8 = "Invalid Input Error: Invalid string encoding found in Parquet file"
+# What the engine says of a damaged file, in the class that it has for mistakes in SQL. A user's SQL cannot name files.
+_DAMAGED = (
+    "Invalid Input Error: Invalid string encoding found in Parquet file",
+    "Invalid Input Error: Failed to read file",
+)
 _LOCATION = re.compile(r"LINE \d+: ")
 
 
@@ -213,7 +217,7 @@ def engine_errors(what: str = "the query cannot be run") -> Iterator[None]:
     except duckdb.IOException as error:
         raise CaptureError(f"{what}, a file of the capture cannot be read: {_first_line(error)}") from error
     except duckdb.ProgrammingError as error:
-        if str(error).startswith(_NOT_UTF8):
+        if str(error).startswith(_DAMAGED):
             raise CaptureError(
                 f"{what}, a file of the capture is damaged: {_first_line(error)}; run the ingest again"
             ) from error

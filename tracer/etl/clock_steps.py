@@ -201,7 +201,7 @@ def _chunk_runs(trace: BufferFile, buffers: Sequence[Buffer], room: int) -> list
     for number, buffer in enumerate(buffers):
         mine = slice(int(bounds[number]), int(bounds[number + 1]))
         times, places = stamps[mine], start[mine] - starts[number] + buffer.place + BUFFER_HEADER
-        breaks = [0, *(np.flatnonzero(np.diff(times) < 0) + 1).tolist(), len(times)]
+        breaks = [0, *(np.flatnonzero(times[1:] < times[:-1]) + 1).tolist(), len(times)]
         runs.append(
             [Run(int(times[a]), int(times[b - 1]), int(places[a])) for a, b in pairwise(breaks) if b > a]
         )

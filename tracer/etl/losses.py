@@ -114,6 +114,8 @@ def find_unread(records: "Records", rows: "NDArray[np.int64]") -> list[Loss]:
     losses = []
     for source in np.flatnonzero(np.bincount(records.source[rows])).tolist():
         mine = rows[records.source[rows] == source]
+        # One order for both forms of reading: rows of a batch stand in that of the file, or of time.
+        mine = mine[np.lexsort((records.offset[mine], records.time_ns[mine]))]
         for some in mine.reshape(-1, 1) if len(mine) <= _MOST_UNREAD else [mine]:
             times, what = records.time_ns[some], f"at offset {int(records.offset[some].min())}"
             evidence = f"the payload of the registry record {what} cannot be read"

@@ -284,7 +284,7 @@ class EtlReader:
             times[mine] = self.sources[number].header.to_ns(stamps[mine])
             if steps := self.clock_steps[number]:
                 times[mine] += steps.shift((start + places[lane])[mine])
-        back = (np.diff(times) < 0) & (np.diff(lane) == 0)
+        back = (times[1:] < times[:-1]) & (np.diff(lane) == 0)  # a difference may not fit in 64 bits
         if back.any():
             row = int(np.argmax(back)) + 1
             piece = pieces[int(lane[row])]
@@ -361,7 +361,10 @@ class EtlReader:
 
     def _time_order(self, found: Raw) -> NDArray[np.int64]:
         """Return the order by (time, source, offset)."""
-        order = self._kernels.sort(found.time_ns - found.time_ns.min())
+        since = found.time_ns - found.time_ns.min()
+        # Times of damaged records may be further apart than a signed number can tell: as unsigned ones they are right.
+        sort = self._kernels.sort if since.min() >= 0 else stable_argsort
+        order = sort(since)
         same = np.diff(found.time_ns.take(order)) == 0
         if same.any():  # rows of one time: by source and offset
             tied = np.zeros(len(order), bool)

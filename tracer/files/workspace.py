@@ -9,6 +9,7 @@ import contextlib
 import errno
 import json
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -21,7 +22,11 @@ __all__ = ["Workspace", "remove_dead", "try_lock"]
 
 _PREFIX = ".regtrace-"
 _MARKER = "regtrace-run.json"
+_EARLY = "unmarked"  # the marker until it is locked, on systems where an open file can be renamed
+_NAME = re.compile(r"\.regtrace-[0-9a-f]{16}")
+_TRIES = 5  # each is lost only to a run that cleans up in the very same microseconds
 _MADE_BY = "regtrace"
+_OPEN = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 _LOCKED_BYTE = 1 << 30  # where Windows locks: beyond the text, which others may read
 
 
@@ -45,16 +50,22 @@ class Workspace:
             OSError: it cannot be made.
         """
         remove_dead(parent)
-        run = secrets.token_hex(8)
-        self.path = parent / f"{_PREFIX}{run}"
-        self.replaced = self.path / "replaced"
         self._marker: int | None = None
-        self.path.mkdir(0o700)
-        try:
-            self._mark({"made_by": _MADE_BY, "run": run, "target": target})
-        except BaseException:
-            self.close()
-            raise
+        for left in reversed(range(_TRIES)):
+            run = secrets.token_hex(8)
+            self.path = parent / f"{_PREFIX}{run}"
+            self.replaced = self.path / "replaced"
+            self.path.mkdir(0o700)
+            try:
+                self._mark({"made_by": _MADE_BY, "run": run, "target": target})
+                return
+            except FileNotFoundError:  # before it had its marker, another run took it for one of a killed run
+                self.close()
+                if not left:
+                    raise
+            except BaseException:
+                self.close()
+                raise
 
     def close(self) -> None:
         """Remove the folder."""
@@ -78,10 +89,13 @@ class Workspace:
 
     def _mark(self, text: dict[str, Any]) -> None:
         # Locked before it has its name, so that nobody finds it without its lock; Windows renames no open file.
-        early = self.path / (_MARKER if sys.platform == "win32" else "unmarked")
+        early = self.path / (_MARKER if sys.platform == "win32" else _EARLY)
         self._marker = os.open(early, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        if (
+            try_lock(self._marker) is False
+        ):  # where a file system has no locks (None), nothing is ever taken for dead
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(early))
         os.write(self._marker, json.dumps(text).encode("ascii"))
-        try_lock(self._marker)  # where a file system has no locks, nothing is ever taken for dead
         if sys.platform != "win32":
             early.rename(self.path / _MARKER)
 
@@ -124,9 +138,14 @@ def _remove_if_dead(path: Path) -> None:
     status = path.lstat()
     if not stat.S_ISDIR(status.st_mode) or (hasattr(os, "geteuid") and status.st_uid != os.geteuid()):
         return
-    descriptor = os.open(
-        path / _MARKER, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-    )
+    inside = os.listdir(path)  # noqa: PTH208 - names alone
+    if (
+        inside in ([], [_EARLY], [_MARKER])
+        and _NAME.fullmatch(path.name)
+        and _remove_if_unmarked(path, inside)
+    ):
+        return
+    descriptor = os.open(path / _MARKER, _OPEN)
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             return
@@ -142,6 +161,28 @@ def _remove_if_dead(path: Path) -> None:
             os.close(descriptor)
             descriptor = -1
         shutil.rmtree(path, ignore_errors=True)
+    finally:
+        if descriptor >= 0:
+            os.close(descriptor)
+
+
+def _remove_if_unmarked(path: Path, inside: list[str]) -> bool:
+    """Remove the folder of a run that was killed before its marker was whole; tell whether it was one."""
+    if not inside:
+        path.rmdir()  # a run that makes its marker right now makes another folder
+        return True
+    descriptor = os.open(path / inside[0], _OPEN)
+    try:
+        status = os.fstat(descriptor)
+        is_whole = inside == [_MARKER] and status.st_size > 0
+        if not stat.S_ISREG(status.st_mode) or is_whole or not try_lock(descriptor):
+            return False
+        if sys.platform == "win32":
+            os.close(descriptor)
+            descriptor = -1
+        (path / inside[0]).unlink()
+        path.rmdir()
+        return True
     finally:
         if descriptor >= 0:
             os.close(descriptor)

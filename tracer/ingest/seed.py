@@ -39,7 +39,7 @@ def read_seed(path: Path) -> tuple[list[int], list[str]]:
             column.validate(full=True)  # that text is UTF-8, among other things
         _check_kinds(*(column.type for column in columns))
         addresses, paths = (column.to_pylist() for column in columns)
-    except (OSError, KeyError, pa.ArrowException) as error:
+    except (OSError, KeyError, pa.ArrowException, UnicodeDecodeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise SourceError(
             f"{path}: not a seed table: {reason}; it is a Parquet or CSV file with the columns address and path"

@@ -97,7 +97,9 @@ def match(
     order = np.lexsort((times, every))
     is_other = order >= count
     begins = np.ones(len(order), bool)
-    begins[1:] = (every[order][1:] != every[order][:-1]) | (np.diff(times[order]) > window_ns)
+    # Rows of one thing rise by time: as unsigned numbers differences are right, however far apart damage put them.
+    apart = np.diff(times[order]).view(np.uint64)
+    begins[1:] = (every[order][1:] != every[order][:-1]) | (apart > window_ns)
     cluster = np.cumsum(begins) - 1
     size = int(cluster[-1]) + 1 if len(cluster) else 0
     # Rows of a source stand in their own order, so those of a cluster follow each other.

@@ -204,7 +204,9 @@ class _NamedIngest:
         tree = KeyTree()
         targets = Targets(tree, self._known)
         times = np.concatenate(self._times) if self._times else np.zeros(0, np.int64)
-        order = stable_argsort(times)
+        order = (
+            stable_argsort(times - times.min()) if len(times) else np.empty(0, np.int64)
+        )  # some are before 1970
         count = keyless = 0
         names: Counter[str] = Counter()
         by_source = [Counter[str]() for _ in self._sources]

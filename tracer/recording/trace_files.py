@@ -94,5 +94,5 @@ def _is_seed(path: Path) -> bool:
 
     try:
         return list(pq.read_schema(path).names) == list(SEED.names)
-    except pa.ArrowException:
+    except (pa.ArrowException, UnicodeDecodeError):  # a column's name need not be text
         return False

@@ -13,6 +13,7 @@ from typing import Any
 from tracer.errors import RegtraceError, SourceError, TargetError
 from tracer.files.workspace import Workspace
 from tracer.progress import Progress
+from tracer.registry.safe_text import visible
 from tracer.sources.description import kind_of_file, sha256
 from tracer.sources.kinds import HEAD_BYTES, OTHER_JSON, TRACES, WRAPPERS, FileKind, file_kind
 from tracer.sources.unpack import (
@@ -350,4 +351,4 @@ def _some(names: list[str]) -> str:
     if not names:
         return "nothing"
     more = f" and {len(names) - 3:,} more" if len(names) > 4 else ""
-    return ", ".join(names[:3] if more else names) + more
+    return ", ".join(map(visible, names[:3] if more else names)) + more

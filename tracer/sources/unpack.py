@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from tracer.errors import SourceError, TargetError, UsageError
+from tracer.registry.safe_text import visible
 from tracer.sources.kinds import HEAD_BYTES, FileKind, file_kind
 
 __all__ = [
@@ -207,8 +208,9 @@ def zip_members(path: Path, shown: str) -> Iterator[list[ZipMember]]:
                 f"{shown}: has {len(infos):,} members, more than the {_MOST_MEMBERS:,} that are looked at; "
                 "unpack it, and name the traces"
             )
-        files = [info for info in infos if not info.is_dir() and not stat.S_ISLNK(info.external_attr >> 16)]
-        yield [ZipMember(archive, info, f"{shown}/{info.filename}") for info in files]
+        named = [info for info in infos if info.filename]  # damage can leave a member without a name
+        files = [info for info in named if not info.is_dir() and not stat.S_ISLNK(info.external_attr >> 16)]
+        yield [ZipMember(archive, info, f"{shown}/{visible(info.filename)}") for info in files]
 
 
 def write_pieces(pieces: Pieces, target: Path, limit: Limit, each: Callable[[int], None]) -> None:

@@ -42,6 +42,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
 STRUCTURES = "structures"
 # A manifest has some 300 bytes a part and a few kB a source, so one of this size comes of no ingest.
 _LARGEST = 64 << 20
+_LONGEST_NAME = 255  # of a part: what every file system takes
 _ABSENT = type(None)  # older versions did not write everything
 _SOURCE_KINDS: dict[str, tuple[type, ...]] = {
     "name": (str, _ABSENT),
@@ -223,7 +224,7 @@ def _check_shape(directory: Path, values: dict[str, Any]) -> None:
         newer = isinstance(version, int) and version > FORMAT_VERSION
         advice = "use a newer regtrace" if newer else "run the ingest again"
         raise CaptureError(
-            f"{path} has format version {version!r}, this regtrace reads {FORMAT_VERSION}: {advice}"
+            f"{path} has format version {version!r:.80}, this regtrace reads {FORMAT_VERSION}: {advice}"
         )
     for name, kinds in _KINDS.items():
         value = values.get(name)
@@ -283,7 +284,8 @@ def _is_inside(file: str) -> bool:
     """Tell whether a part's name stays inside the capture on every operating system."""
     path = PurePosixPath(file)
     odd = any(letter in file for letter in ("\\", ":", "\0"))
-    return bool(path.parts) and not path.is_absolute() and ".." not in path.parts and not odd
+    fits = len(file) <= _LONGEST_NAME
+    return bool(path.parts) and not path.is_absolute() and ".." not in path.parts and not odd and fits
 
 
 def _check_stays(directory: Path, path: Path) -> None:
@@ -338,7 +340,7 @@ def _check_rows(path: Path, expected: int, advice: str) -> None:
 
     try:
         rows = pq.read_metadata(path).num_rows
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:  # the last: a column's name is no text
         raise CaptureError(f"{path} is damaged: {advice}") from error
     if rows != expected:
         raise CaptureError(f"{path} has {rows} rows where {MANIFEST_NAME} says {expected}: {advice}")
