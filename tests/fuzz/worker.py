@@ -121,12 +121,12 @@ def _allow(seconds: float) -> None:
 
 def _peak() -> int:
     """Return the memory that this process had resident at most, in bytes; 0 where nobody knows."""
+    most = 0
     if sys.platform != "win32":
         import resource
 
-        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return most << (0 if sys.platform == "darwin" else 10)
-    return 0
+        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << (0 if sys.platform == "darwin" else 10)
+    return most
 
 
 def work(pipe: Connection, place: str, importers: str) -> None:
