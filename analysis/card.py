@@ -173,14 +173,15 @@ def dataset_html(
     about = [
         one for one in ("events", "keys", "time", "span", "losses") if any(one in c for *_, c in captures)
     ]
-    heads = "".join(f"<th>{html.escape(title)}</th>" for title in ("host", "capture", *about))
+    heads = "".join(f'<th style="{_LEFT}">{html.escape(title)}</th>' for title in ("host", "capture", *about))
     cells_of_rows = [
         [printable(host), printable(capture), *(own.get(one, "") for one in about)]
         for host, capture, own in captures[:_MOST_CAPTURES]
     ]
     if len(captures) > len(cells_of_rows):
         cells_of_rows.append([f"and {len(captures) - len(cells_of_rows):,} more"])
-    rows = ("".join(f"<td>{html.escape(text)}</td>" for text in cells) for cells in cells_of_rows)
+    cell = f'<td style="{_LEFT}">'
+    rows = ("".join(f"{cell}{html.escape(text)}</td>" for text in cells) for cells in cells_of_rows)
     body = "".join(f"<tr>{row}</tr>" for row in rows)
     facts_of_all = _table({"captures": printable(name), **whole}.items())
     return f'<div style="{_CARD}">{facts_of_all}<table><tr>{heads}</tr>{body}</table></div>'

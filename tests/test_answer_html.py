@@ -30,7 +30,7 @@ def table_of(page: str) -> list[list[str]]:
 
 
 def below(page: str) -> list[str]:
-    return [unescape(line) for line in re.findall(r"<p>(.*?)</p>", page)]
+    return [unescape(line) for line in re.findall(r"<p[^>]*>(.*?)</p>", page)]
 
 
 def test_keys_are_spelled_as_in_tables_and_whole_where_they_fit(two: rt.Capture):

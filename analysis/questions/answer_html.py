@@ -22,7 +22,7 @@ _DOUBTS = "doubts"  # of `attrs` of every answer
 _MOST_COLUMNS = 12
 _DEFAULTS = (0, 20)  # pandas' own `display.max_columns`: as many as fit, and in a notebook
 _KEY = 76  # letters of a key, shortened in the middle, for both its ends tell
-_TEXT = 60  # letters of another text
+_TEXT = 48  # letters of another text
 _BYTES = 12
 _KEYS = ("display_key", "key")
 # Columns for programs, or said by another one: shown when the others are few.
@@ -34,10 +34,10 @@ _BEHIND = frozenset(
         "before_from", "after_from", "old_from", "old_sequence", "information_class",
     }
 )  # fmt: skip
-_STYLE = (
-    "<style scoped>.regtrace td,.regtrace th{text-align:left!important;white-space:nowrap;max-width:none!important}"
-    ".regtrace td.n,.regtrace th.n{text-align:right!important}.regtrace p{opacity:.75;margin:.2em 0}</style>"
-)
+# In the elements themselves: JupyterLab takes style sheets out of notebooks that it does not trust yet.
+_TEXT_CELL = ' style="text-align:left;white-space:nowrap"'
+_NUMBER_CELL = ' style="text-align:right;white-space:nowrap"'
+_LINE = ' style="opacity:.75;margin:.2em 0"'
 
 
 def show_in_notebook() -> None:
@@ -76,17 +76,17 @@ def answer_html(frame: "pd.DataFrame") -> str:
     lines.append("</tr></thead><tbody>")
     for row, label in enumerate(shown.index):
         if is_cut and row == ends[0]:
-            lines.append(f"<tr><th>…</th>{'<td>…</td>' * len(columns)}</tr>")
+            lines.append(f"<tr><th>…</th>{f'<td{_TEXT_CELL}>…</td>' * len(columns)}</tr>")
         cells = "".join(
             f"<td{_of(is_number)}>{html.escape(cells[row])}</td>" for _, cells, is_number in columns
         )
         lines.append(f"<tr><th>{html.escape(visible(str(label)))}</th>{cells}</tr>")
     table = f'<table border="1" class="dataframe"><thead>{"".join(lines)}</tbody></table>'
-    return f'<div class="regtrace">{_STYLE}{table}{_below(frame, [names[place] for place in places])}</div>'
+    return f"<div>{table}{_below(frame, [names[place] for place in places])}</div>"
 
 
 def _of(is_number: bool) -> str:
-    return ' class="n"' if is_number else ""
+    return _NUMBER_CELL if is_number else _TEXT_CELL
 
 
 def _chosen(shown: "pd.DataFrame", names: list[str]) -> list[int]:
@@ -170,4 +170,4 @@ def _below(frame: "pd.DataFrame", shown: list[str]) -> str:
         said[0] += f"; not shown: {', '.join(rest)}"
     said += [str(frame.attrs[name]) for name in ("empty", "cut", "users") if frame.attrs.get(name)]
     said += [f"in doubt: {sentence}" for sentence in frame.attrs.get(_DOUBTS, ())]
-    return "".join(f"<p>{html.escape(visible(line))}</p>" for line in said)
+    return "".join(f"<p{_LINE}>{html.escape(visible(line))}</p>" for line in said)
