@@ -975,7 +975,8 @@ class Questions(Generic[_Answer]):
         The runs are aligned as by `first_divergence`. What the failing run read differently before they part is listed, the
         most likely cause first, with reasons and weights (docs/causes.md). The columns are those of
         `analysis.questions.bisect.BisectQuery`: a_ is of this run, b_ of the one that fails. `attrs["reg"]` and
-        `attrs["undo"]` are .reg files for the first candidate: one makes the failing side like this one, one takes it back.
+        `attrs["undo"]` are .reg files for the first candidate: one makes the failing side like this one, one takes it back. `attrs["empty"]` says why there is no
+        candidate, and what to do.
 
         Args:
             fails: the capture of the run that fails.

@@ -12,12 +12,14 @@ import pytest
 from hand_capture import MISSING, event, write_events
 from sigma_files import as_rule, write_rule
 from test_cli_verbs import invoke
+from test_policies import pol
 
 from analysis.open import open_capture
 from analysis.server.limits import FEW_ROWS, MOST_ROWS, Limits
 from analysis.server.service import Service
 from analysis.server.tools import TOOLS
 from cli.exits import Exit
+from tracer.errors import UsageError
 
 anyio = pytest.importorskip("anyio", reason="the extra mcp is not installed")
 pytest.importorskip("mcp", reason="the extra mcp is not installed")
@@ -83,6 +85,9 @@ USUAL: dict[str, dict[str, Any]] = {
     "bisect": {"capture": 1, "other": 2},
     "sql": {"query": "SELECT display_key, value_name, data_text FROM events ORDER BY host, sequence"},
     "why": {"capture": 1, "key": APP, "value": ORDER},
+    "blame": {"key": APP},
+    "checkout": {"capture": 1, "key": APP},
+    "slow": {"capture": 1},
 }
 
 
@@ -97,7 +102,11 @@ def talk(captures: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) 
     rules = tmp_path_factory.mktemp("rules")
     write_rule(rules, rule)
     heard = Talk()
-    words = ["-m", "cli.app", "mcp", *map(str, captures), "--rules", str(rules)]
+    policy = pol(("Software\\Policies\\Vendor", "Mode", 1, text("on")))
+    policies = tmp_path_factory.mktemp("policies") / "Machine"
+    policies.mkdir()
+    (policies / "registry.pol").write_bytes(policy)
+    words = ["-m", "cli.app", "mcp", *map(str, captures), "--rules", str(rules), "--policy", str(policies)]
 
     async def run() -> None:
         command = StdioServerParameters(command=sys.executable, args=words, cwd=ROOT)
@@ -145,7 +154,7 @@ def all_rows(service: Service, tool: str, **arguments: Any) -> list[dict[str, An
 def test_the_client_of_the_package_gets_every_tool_and_an_answer_of_each(talk: Talk) -> None:
     assert talk.server.name == "regtrace"
     assert set(talk.tools) == {tool.name for tool in TOOLS}
-    asked = "who history state changes errors autoruns rules diff why log sql"
+    asked = "who history state changes errors autoruns rules diff why log sql show blame checkout handles redundant slow policies"
     assert set(asked.split()) <= set(talk.tools)
     for name, tool in talk.tools.items():
         assert tool.annotations.read_only_hint, name
@@ -181,6 +190,8 @@ def test_a_name_that_poses_as_an_instruction_stands_only_where_text_is_marked(ta
         "changes",
         "errors",
         "autoruns",
+        "blame",
+        "checkout",
         "timeline",
         "keys",
         "diff",
@@ -217,6 +228,9 @@ def test_resources_are_the_schema_and_the_words_and_no_file(talk: Talk) -> None:
         ("triage", "found_by"),
         ("bisect", "steps_back"),
         ("rules", "section"),
+        ("blame", "write_sequence"),
+        ("checkout", "unknown"),
+        ("policies", "verdict"),
     ):
         assert column in talk.resources[f"regtrace://tools/{tool}"]
     assert "there is no such resource" in talk.unknown_resource
@@ -245,6 +259,39 @@ def test_pages_together_are_the_whole_answer(
     assert [row[mark] for row in rows] == [row[mark] for row in whole]
     assert len(rows) > WRITES
     assert service.ask(tool, {"key": APP, "subtree": True}).content["row_count"] == FEW_ROWS
+
+
+def test_blame_names_writers_and_a_checkout_is_the_lines_of_the_file(
+    service: Service, captures: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with open_capture(captures[0]) as capture:
+        blame, made = capture.queries.blame(APP).to_arrow().to_pylist(), capture.checkout(APP)
+    rows = all_rows(service, "blame", key=APP, rows=100)
+    assert [row.get("write_sequence") for row in rows] == [row["write_sequence"] for row in blame]
+    lines = all_rows(service, "checkout", key=APP, rows=100)
+    many = [row for row in lines if row["display_key"].endswith("Many") and "reg" in row]
+    file = made.text()
+    assert len(many) == WRITES + 1
+    assert all(f"\r\n{row['reg']}\r\n" in file for row in many if len(row["reg"]) < 1000)
+    tricks = [row for row in lines if row["display_key"].endswith("Tricks")]
+    assert ["unknown" in row for row in tricks] == [False, True], "no .reg file holds a line break in a name"
+    early = service.ask("checkout", {"key": APP, "at": "+0us"}).content["untrusted"]["rows"]
+    assert [row.get("value_name") for row in early] == [None, ORDER]
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_policy_file_is_read_at_the_start_and_judges_writes(
+    captures: tuple[Path, Path], tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match="does not exist"):
+        Service([captures[0]], policies=tmp_path / "none")
+    (tmp_path / "Machine").mkdir()
+    entry = pol(("Software\\Vendor", ORDER, 1, text("else")))
+    (tmp_path / "Machine" / "registry.pol").write_bytes(entry)
+    with Service([captures[0]], policies=tmp_path) as service:
+        (row,) = service.ask("policies", {}).content["untrusted"]["rows"]
+    assert (row["value_name"], row["verdict"], row["policy_text"]) == (ORDER, "against policy", "else")
 
 
 def test_a_cursor_is_stable_and_fits_its_question_only(service: Service) -> None:
@@ -311,6 +358,9 @@ def test_sql_reads_the_capture_and_does_nothing_else(
         ("sql", {}, "the argument query is missing"),
         ("rules", {}, "there is no tool rules"),
         ("bisect", {}, "there is no tool bisect"),
+        ("policies", {}, "there is no tool policies"),
+        ("checkout", {"at": "+1s"}, "the argument key is missing"),
+        ("blame", {"key": APP, "subtree": True}, "unknown argument 'subtree'"),
         ("triage", {"rules": "/etc"}, "unknown argument 'rules'"),
     ],
 )

@@ -23,7 +23,7 @@ from analysis.questions.query import ArrowSource, check_limit
 from tracer.columns.arrays import from_rows
 from tracer.errors import UsageError
 from tracer.registry.ntstatus import NAME_NOT_FOUND, NOT_SUCCESS, TOO_SHORT
-from tracer.registry.text import fold_name
+from tracer.registry.text import fold_name, plural
 from tracer.registry.value_columns import with_texts
 
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ class BisectQuery(ArrowSource):
         return self.compare().rows.slice(0, self.limit)
 
     def to_pandas(self, *, depth: int = 1) -> "pd.DataFrame":
-        """Return the same as a DataFrame; `attrs` has `doubts`, `notes`, and the texts `reg` and `undo` of the first candidate."""
+        """Return the same as a DataFrame; `attrs` has `doubts`, `notes`, `empty`, and the texts `reg` and `undo` of the first candidate."""
         del depth
         found = self.compare()
         frame = to_frame(found.rows.slice(0, self.limit))
@@ -185,9 +185,25 @@ class BisectQuery(ArrowSource):
             for sentence in find_caveats(*one).sentences
         ]
         frame.attrs["notes"] = found.notes
+        if sentence := self.why_empty(found):
+            frame.attrs["empty"] = sentence
         trial = found.trial() if found.candidates else None
         frame.attrs["reg"], frame.attrs["undo"] = (None, None) if trial is None else (trial.apply, trial.undo)
         return frame
+
+    def why_empty(self, found: Bisection) -> str | None:
+        """Return the sentence on why there is no candidate, and what to do; None where there is one."""
+        if found.candidates:
+            return None
+        nothing = "nothing that both runs read before they part is known to differ"
+        asked = [filters for _, filters in self.aligned.sides]
+        if any(one.process is None and one.pid is None and one.process_tree is None for one in asked):
+            many = plural(found.divergence.matched, "equal operation")
+            return (
+                f"{nothing}; all programs were aligned, and the first of them to differ does so after {many}: name the one "
+                "that fails (process='app.exe', --process app.exe)"
+            )
+        return f"{nothing}; {LIMITS}"
 
     def to_ibis(self) -> "Table":
         """Raise UsageError: an alignment runs on two engines, and has no lazy form."""

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING
 
+from analysis.answers.facts import NEEDED
 from analysis.engine.connection import engine_errors
 from analysis.engine.phrases import phrase
 from analysis.engine.relation import Relation
@@ -11,7 +12,7 @@ from analysis.questions import baseline
 from analysis.questions.caveats import find_caveats
 from analysis.questions.class_names import with_meanings
 from analysis.questions.context import QueryContext
-from analysis.questions.evidence import doubtful, surroundings
+from analysis.questions.evidence import doubtful, needed_rows, surroundings
 from analysis.questions.query import ArrowSource, check_limit, frame_of
 from tracer.errors import UsageError
 from tracer.registry.user_keys import user_root
@@ -157,7 +158,7 @@ def _about(context: QueryContext, filters: Filters) -> list[str]:
 def _touched(context: QueryContext, filters: Filters, *, dated: bool) -> Relation:
     """Return the evidence before and after the changes of values and keys, not yet compared; `dated`: with times."""
     until_end = replace(filters.of_keys(), end=filters.end)
-    beside = surroundings(context, until_end)
+    beside = surroundings(context, until_end, NEEDED)
     asked = None
     if _is_narrow(filters):
         asked = context.rows(replace(filters, value=None)).select("sequence", "operation")
@@ -175,7 +176,7 @@ def _touched(context: QueryContext, filters: Filters, *, dated: bool) -> Relatio
             "start_ns": context.interval(filters)[0],
             "regex": filters.value_regex,
         },
-        events=context.rows(until_end),
+        events=needed_rows(context, until_end),
         keys=context.relation("keys"),
         processes=context.relation("processes"),
         asked=asked,

@@ -208,12 +208,17 @@ class QueryContext:
         some = self.engine.keep("few", events.limit(_FEW_ROWS + 1))
         return some if self.engine.count(some) <= _FEW_ROWS else events
 
-    def kept(self, events: Relation, sift: Callable[[Relation], Relation]) -> Relation:
-        """Return the few event rows that `sift` selects, from a temporary table; they are searched once."""
+    def kept(
+        self, events: Relation, sift: Callable[[Relation], Relation], columns: Sequence[str]
+    ) -> Relation:
+        """Return some columns of the few event rows that `sift` selects, from a temporary table; they are searched once."""
         # By sequence first: an engine that sifts rows reads every column that it is to return of them.
         few = self.engine.keep("few", sift(events).select("sequence"))
-        asked = f"SELECT * FROM {events.source} WHERE sequence IN (SELECT sequence FROM {few.source})"
-        return self.engine.keep("kept", Relation(asked, events.columns))
+        chosen = events.select(*columns)
+        if self.engine.is_empty(few):
+            return self.engine.keep("kept", Relation(f"{chosen.sql} WHERE false", chosen.columns))
+        asked = f"{chosen.sql} WHERE sequence IN (SELECT sequence FROM {few.source})"
+        return self.engine.keep("kept", Relation(asked, chosen.columns))
 
     def operations(self) -> frozenset[str]:
         """Return the names of the operations that occur: from the manifest, or by one search."""

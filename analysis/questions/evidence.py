@@ -3,8 +3,8 @@
 Keys above and below, renames, losses, and changes under no proved name: `analysis.answers.evidence` says what these mean.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from analysis.answers.facts import NEEDED, OF_SUBTREES
@@ -19,7 +19,15 @@ if TYPE_CHECKING:
 
     from analysis.answers.intervals import Doubtful
 
-__all__ = ["Surroundings", "doubtful", "evidence_of", "shown", "surroundings", "unproved_changes"]
+__all__ = [
+    "Surroundings",
+    "doubtful",
+    "evidence_of",
+    "needed_rows",
+    "shown",
+    "surroundings",
+    "unproved_changes",
+]
 
 # A user's classes, seen first through the link, are not below the user's own hive.
 _DESCENT = r"""
@@ -80,8 +88,10 @@ class Surroundings:
         return {"everywhere": self.everywhere, "descent": self.descent, "stays": self.stays}
 
 
-def surroundings(context: QueryContext, filters: Filters) -> Surroundings:
-    """Return the further tables for the rows that fit the filters."""
+def surroundings(
+    context: QueryContext, filters: Filters, columns: Sequence[str] | None = None
+) -> Surroundings:
+    """Return the further tables for the rows that fit the filters; `columns`: of `everywhere`, None for all."""
     descent = _descent(context)
     changes = not context.operations().isdisjoint(OF_SUBTREES)
     if not changes and descent is None:  # mostly so, and then half of the work falls away
@@ -90,11 +100,13 @@ def surroundings(context: QueryContext, filters: Filters) -> Surroundings:
     if filters.key is None:
         return Surroundings(changes, None, descent, stays)
     keys = context.relation("keys")
+    rows = context.rows(filters.of_events())
     above = context.kept(
-        context.rows(filters.of_events()),
+        rows,
         lambda rows: phrase(
             "analysis.answers.evidence:of_many_keys", events=rows, descent=descent, stays=stays, keys=keys
         ),
+        columns or rows.names,
     )
     return Surroundings(changes, above, descent, stays)
 
@@ -102,14 +114,14 @@ def surroundings(context: QueryContext, filters: Filters) -> Surroundings:
 def evidence_of(context: QueryContext, filters: Filters) -> tuple[Relation, Surroundings]:
     """Return all events of the requested keys, without the other filters, and their surroundings."""
     of_keys = filters.of_keys()
-    events = context.rows(of_keys)
+    return needed_rows(context, of_keys), surroundings(context, of_keys, NEEDED)
+
+
+def needed_rows(context: QueryContext, filters: Filters) -> Relation:
+    """Return the event rows that fit filters, of keys with the columns NEEDED, and where they are few from a table."""
+    events = context.rows(filters)
     # Of all keys the table as it is: an engine would keep a copy of what is selected of it.
-    if filters.key is not None:
-        events = context.few(events.select(*NEEDED))
-    beside = surroundings(context, of_keys)
-    if beside.everywhere is not None:
-        beside = replace(beside, everywhere=beside.everywhere.select(*NEEDED))
-    return events, beside
+    return events if filters.key is None else context.few(events.select(*NEEDED))
 
 
 def shown(context: QueryContext, filters: Filters) -> Relation | None:

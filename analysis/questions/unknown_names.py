@@ -1,5 +1,6 @@
 """Unknown keys and processes in filters: the command line refuses or warns, Python warns."""
 
+import re
 import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["close_keys", "unknown_key", "unknown_process", "warn_unknown"]
 
+_CONTROL_SET = re.compile(r"(?i)\\SYSTEM\\((?:Current)?ControlSet(?:[0-9]{3})?)(?=\\|$)")
+_IN_PATHS = r"^HKLM\\SYSTEM\\(CURRENTCONTROLSET|CONTROLSET[0-9]{3})(?:\\|$)"
 _LIKE = 0.75  # Jaro-Winkler similarity from which on a name is worth a suggestion
 
 
@@ -67,13 +70,43 @@ def unknown_key(context: "QueryContext", key: str, *, subtree: bool, user: str |
     if key_number(key) is not None:
         return f"no key in {name} has the id {key}; the column key_id has the ids"
     if has_wildcard(key):
+        others = _other_control_sets(context, key, subtree=subtree, user=user)
+        if others:
+            return f"no key in {name} fits {key}; it does not tell which control set was the current one: try {' or '.join(others)}"
         near = _nearest(context, key, user)
         return f"no key in {name} fits {key}; " + (
             f"the nearest is {near}" if near else "see `regtrace keys`"
         )
+    if others := _other_control_sets(context, key, subtree=subtree, user=user):
+        return (
+            f"nothing in {name} touches a key {key}; it does not tell which control set was the current one, and has "
+            f"{' and '.join(others)}"
+        )
     close = close_keys(context, key, 3)
     hint = f"did you mean {' or '.join(close)}?" if close else "see `regtrace keys` for those it has"
     return f"nothing in {name} touches a key {key}; {hint}"
+
+
+def _other_control_sets(context: "QueryContext", key: str, *, subtree: bool, user: str | None) -> list[str]:
+    """Return spellings of a key in other control sets that a capture has, where it does not tell which was the current one.
+
+    CurrentControlSet is a link to one of the others, which only those know who saw it followed.
+    """
+    found = _CONTROL_SET.search(key)
+    if found is None or context.manifest.control_set is not None:
+        return []
+    named = f"SELECT DISTINCT regexp_extract(folded_path, {quoted(_IN_PATHS)}, 1) FROM keys"
+    with engine_errors():
+        names = answer(context.engine, named).column(0).to_pylist()
+    shown = [
+        "CurrentControlSet" if one.startswith("CURRENT") else f"ControlSet{one[-3:]}"
+        for one in sorted(names)
+        if one
+    ]
+    spelled = [
+        key[: found.start(1)] + one + key[found.end(1) :] for one in shown if one.upper() != found[1].upper()
+    ]
+    return [one for one in spelled if context.has_key(one, subtree=subtree, user=user)]
 
 
 def _nearest(context: "QueryContext", pattern: str, user: str | None) -> str | None:

@@ -13,9 +13,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from analysis.questions.context import QueryContext
-    from analysis.versions.show import ShowQuery
 
-__all__ = ["Rows", "change_set", "fetched", "fetched_sql"]
+__all__ = ["Rows", "fetched", "fetched_sql"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,20 +76,6 @@ def _whole(query: Any) -> tuple["pa.Table", Sequence[str]]:  # noqa: ANN401
         log = query.log()
         return log.rows, log.doubts
     return query.to_arrow(), getattr(query, "sentences", ())
-
-
-def change_set(
-    context: "QueryContext", change_set: str, *, pause: float = 2.0, by: str = "tree"
-) -> "ShowQuery":
-    """Return the query of one change set; the arguments are those of `analysis.capture.Capture.show`.
-
-    Raises:
-        UsageError: no name begins so, or several do.
-    """
-    from analysis.versions import show
-    from analysis.versions.change_sets import Grouping
-
-    return show.query(context, change_set, grouping=Grouping.of(pause, by))
 
 
 def fetched_sql(context: "QueryContext", query: str, before: int, most: int) -> Rows:

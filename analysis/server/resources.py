@@ -55,7 +55,7 @@ def resources(tools: Sequence[Tool]) -> list[Resource]:
                 f"The columns and arguments of the tool {tool.name}",
             )
             for tool in tools
-            if tool.method
+            if tool.method or tool.columns
         ),
     ]
 
@@ -71,7 +71,7 @@ def read_resource(uri: str, tools: Sequence[Tool]) -> str:
     if uri == _SCHEMA:
         return "\n".join(_schema()) + "\n"
     for tool in tools:
-        if tool.method and uri == f"{_TOOL}{tool.name}":
+        if (tool.method or tool.columns) and uri == f"{_TOOL}{tool.name}":
             return "\n".join(_of_tool(tool)) + "\n"
     raise UsageError(f"there is no such resource; {advice(uri[:60], [one.uri for one in resources(tools)])}")
 
@@ -98,7 +98,7 @@ def _schema() -> Iterator[str]:
 
 def _of_tool(tool: Tool) -> Iterator[str]:
     yield from (f"# {tool.name}", "", tool.description, "")
-    texts = [inspect.getdoc(getattr(Questions, tool.method))]
+    texts = [inspect.getdoc(getattr(Questions, tool.method))] if tool.method else []
     if tool.columns:
         module, _, name = tool.columns.partition(":")
         texts.append(inspect.getdoc(attrgetter(name)(importlib.import_module(module))))

@@ -13,14 +13,16 @@ from analysis.capture import Capture
 from analysis.engine.interruption import time_limit
 from analysis.filters import Filters
 from analysis.open import open_capture
+from analysis.policy.folder import read_policies
 from analysis.questions.empty_answers import why_empty
 from analysis.questions.unknown_names import unknown_key, unknown_process
 from analysis.server.arguments import checked
 from analysis.server.caveats import caveats_of
 from analysis.server.cursors import cursor_at, rows_before
 from analysis.server.facts import FACTS, facts_of
-from analysis.server.fetch import Rows, change_set, fetched, fetched_sql
+from analysis.server.fetch import Rows, fetched, fetched_sql
 from analysis.server.limits import FEW_ROWS, Limits
+from analysis.server.others import OTHERS
 from analysis.server.pages import page_of
 from analysis.server.resources import Resource, read_resource, resources
 from analysis.server.tools import ALL_FILTERS, Tool, input_schema, offered
@@ -56,6 +58,7 @@ class Service:
         captures: Sequence[Path | str],
         *,
         rules: Sequence[Path | str] = (),
+        policies: Path | str | None = None,
         limits: Limits | None = None,
     ) -> None:
         """Open the captures.
@@ -63,16 +66,19 @@ class Service:
         Args:
             captures: captures, or folders of them.
             rules: files, folders or patterns of Sigma rules; without any there is no tool for them.
+            policies: a folder with registry.pol and .admx files; None: there is no tool for them.
             limits: what an answer may cost; None: the usual.
 
         Raises:
             CaptureError: a capture cannot be read.
-            UsageError: there is none, or one is named twice.
+            UsageError: there is none, or one is named twice; or the folder has no policy files.
         """
         if not captures:
             raise UsageError("no capture was named; give one or more, as `regtrace ingest` makes them")
         self._limits = limits or Limits()
-        self._rules = [str(path) for path in rules]
+        self._given: dict[str, Any] = {"rules": [str(path) for path in rules], "policies": policies}
+        if policies is not None:
+            read_policies(policies)  # what is wrong with it is said at the start
         self._captures = [Path(path) for path in captures]
         self._open: dict[int | None, Capture] = {}
         self._lock = threading.Lock()
@@ -80,7 +86,7 @@ class Service:
         stores = self._capture(None).context.stores
         self._folders = [path for path, _ in stores]
         self._digests = [_digest(manifest.as_dict()) for _, manifest in stores]
-        self.tools = offered(has_rules=bool(self._rules), captures=len(stores))
+        self.tools = offered([word for word, one in self._given.items() if one], len(stores))
 
     def schema(self, tool: Tool) -> dict[str, Any]:
         """Return the JSON schema of a tool's arguments."""
@@ -199,10 +205,12 @@ class Service:
         more = dict(words)
         if "at" in more:
             more["at"] = _dated(capture, more["at"], is_end=True)
-        if tool.needs_rules:
-            more["paths"] = self._rules
-        elif tool.method == "triage" and self._rules:
-            more["rules"] = self._rules
+        if tool.needs == "rules":
+            more["paths"] = self._given["rules"]
+        elif tool.needs == "policies":
+            more["folder"] = str(self._given["policies"])
+        elif tool.method == "triage" and self._given["rules"]:
+            more["rules"] = self._given["rules"]
         if others:
             more[tool.other] = others[0][0]
         key = _digest([tool.name, filters.stated(), more, [str(one.path) for one, _ in asked]])
@@ -211,7 +219,7 @@ class Service:
         query = (
             getattr(capture.where(filters).queries, tool.method)(**more)
             if tool.method
-            else change_set(capture.context, **more)
+            else OTHERS[tool.name](capture, filters, **more)
         )
         rows = fetched(query, before, most)
         self._whole = (key, rows) if rows.is_whole else None

@@ -3,11 +3,11 @@ r"""The table of tools: what a model can ask, in words for it, and which questio
 Every text here is ours: nothing of a capture comes into a name, a description or a schema.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from analysis.answers.words import HOT_BY, HOT_SORTS, KEY_SORTS, MOST_LEVELS, TREE_SORTS
+from analysis.answers.words import HANDLES_BY, HOT_BY, HOT_SORTS, KEY_SORTS, MOST_LEVELS, TREE_SORTS
 from analysis.server.limits import FEW_ROWS, MOST_ROWS
 
 __all__ = ["ALL_FILTERS", "TOOLS", "Tool", "input_schema", "offered"]
@@ -90,7 +90,7 @@ class Tool:
         method: the method of `analysis.capture.Questions` that answers; "" for those that are no question of it.
         required: the arguments that must be given.
         columns: the function whose docstring lists the columns of the answer, as module:name; "" where the method's does.
-        needs_rules: whether it is there only where rules were given.
+        needs: what the server must have been given for it to be there: rules or policies; "" where nothing.
         other: the argument of the method that is the capture to compare with; "" where it compares none.
         needs_two: whether it is there only where there are two captures.
     """
@@ -102,7 +102,7 @@ class Tool:
     method: str = ""
     required: tuple[str, ...] = ()
     columns: str = ""
-    needs_rules: bool = False
+    needs: str = ""
     other: str = ""
     needs_two: bool = False
 
@@ -170,6 +170,27 @@ TOOLS = (
         filters={name: one for name, one in ALL_FILTERS.items() if name != "end"},
     ),
     _question(
+        "blame",
+        "Who wrote what stands in a tree of keys as known at a time: of each key and value the last writer that was seen, when, "
+        "in which change set, and how that is known. Where nobody was seen to write it, nobody is named.",
+        more={
+            "at": _text("The time, inclusive; without it the end of the capture."),
+            "deleted": _flag("Also what was deleted, or was not there."),
+            **_GROUPING,
+        },
+        filters={name: ALL_FILTERS[name] for name in ("key", "value", "user")},
+        required=("key",),
+    ),
+    Tool(
+        "checkout",
+        "The keys and values below a key as known at a time, as lines of a .reg file; what is not known whole, or what no such "
+        "file can hold, comes with the reason in place of a line. No file is written.",
+        more={"at": _text("The time, inclusive; without it the end of the capture.")},
+        filters={name: ALL_FILTERS[name] for name in ("key", "user")},
+        required=("key",),
+        columns="analysis.versions.checkout:Checkout.rows",
+    ),
+    _question(
         "changes",
         "The net changes between two times: values and keys whose end differs from their start, with data before and after.",
         more={"fold": _text("noise: leave out keys in which Windows notes what a user did.", enum=["noise"])},
@@ -211,7 +232,7 @@ TOOLS = (
             "unknown": _flag("List the events of which cannot be told whether they match."),
         },
         columns="analysis.questions.rules:RulesQuery.to_arrow",
-        needs_rules=True,
+        needs="rules",
     ),
     _question(
         "diff",
@@ -288,6 +309,46 @@ TOOLS = (
         columns="analysis.answers.hot:hot",
     ),
     _question(
+        "handles",
+        "Handles to keys: each life with how it began and ended and how long it was idle; or sums by process and key: what leaks, "
+        "and what is opened over and over.",
+        more={
+            "by": _text("handle: one row a life; key: one row a process and key.", enum=list(HANDLES_BY)),
+            "problems": _flag(
+                "Only what was not closed, or late; by key: what leaks or is opened over and over."
+            ),
+            "late_s": _number("How long a handle may be idle before its close, seconds.", minimum=0),
+            "min_count": _number("By key: from how many on it is a problem.", "integer", minimum=1),
+        },
+        columns="analysis.answers.handles:handle_lives",
+    ),
+    _question(
+        "redundant",
+        "Reads that a process repeated though nothing changed in between, the most repeated first.",
+        more={
+            "polling": _flag("Only what is read by the clock."),
+            "min_count": _number("The fewest redundant reads of a row.", "integer", minimum=1),
+        },
+        columns="analysis.answers.redundant:redundant_reads",
+    ),
+    _question(
+        "slow",
+        "Where the time goes: time spent in the registry, on what, when, and what need not be, in sections.",
+        more={
+            "most": _number(
+                "How many keys, reads and stretches are listed.", "integer", minimum=1, maximum=100
+            )
+        },
+        columns="analysis.questions.slow:SlowQuery.to_arrow",
+    ),
+    Tool(
+        "policies",
+        "Each write to a value of a group policy, beside what the policy files of this server say: as policy, against it, or "
+        "neither; and whether it overwrote what the policy had set.",
+        needs="policies",
+        columns="analysis.questions.policies:policy_writes",
+    ),
+    _question(
         "coverage",
         "Which source reported which operations, and of how many the name, the process and the data are known.",
         columns="analysis.answers.coverage:coverage",
@@ -304,15 +365,17 @@ TOOLS = (
 )
 
 
-def offered(*, has_rules: bool, captures: int) -> tuple[Tool, ...]:
+def offered(given: Collection[str], captures: int) -> tuple[Tool, ...]:
     """Return the tools of a server.
 
     Args:
-        has_rules: whether rules were given.
+        given: what was given besides captures: rules, policies.
         captures: how many captures it has.
     """
     return tuple(
-        tool for tool in TOOLS if (has_rules or not tool.needs_rules) and (captures > 1 or not tool.needs_two)
+        tool
+        for tool in TOOLS
+        if (not tool.needs or tool.needs in given) and (captures > 1 or not tool.needs_two)
     )
 
 

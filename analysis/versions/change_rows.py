@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from analysis.answers.facts import NEEDED, OF_SUBTREES
 from analysis.engine.relation import Relation, quoted
 from analysis.filters import Filters
 from analysis.questions.context import QueryContext
@@ -14,7 +15,10 @@ from tracer.registry.text import fold_name
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["DONE", "OF_KEYS", "OPERATIONS", "ChangeRows", "Numbers", "change_rows", "contents_of", "fitting"]
+__all__ = [
+    "CHANGES", "DONE", "OF_KEYS", "OPERATIONS", "ChangeRows", "Numbers", "change_rows", "changes_of", "contents_of",
+    "fitting", "unclear_changes",
+]  # fmt: skip
 
 Numbers = np.ndarray[tuple[int], np.dtype[np.int64]]
 _CREATED = 1  # REG_CREATED_NEW_KEY (winnt.h)
@@ -25,12 +29,14 @@ DONE = (
     f"operation IN ({', '.join(map(quoted, OPERATIONS))}) AND status < {NOT_SUCCESS} AND status NOT IN ({_PENDING}, {REPARSE}) "
     f"AND (operation <> 'CreateKey' OR disposition = {_CREATED})"
 )
+CHANGES = f"({DONE}) OR operation IN ({', '.join(map(quoted, sorted(OF_SUBTREES)))})"  # also those of whole subtrees
 _UNCLEAR = (
     f"operation IN ({', '.join(map(quoted, OPERATIONS))}) AND (status IS NULL OR status = {_PENDING}) "
     f"OR operation = 'CreateKey' AND status < {NOT_SUCCESS} AND status <> {REPARSE} AND disposition IS NULL "
     "OR operation = 'CreateOrDelete'"
 )
 _NOBODY = -1
+_FEW = 500_000  # operations that may be changes, of which a table of the changes is worth its memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +50,6 @@ class ChangeRows:
         operation: place in OPERATIONS.
         key_id: the key, all its spellings as one; -1 where the row has no key.
         value: number of the value's name (folded) among the names of this capture; -1 for a change of a key.
-        unclear: how many operations may have been changes, where the source does not say.
     """
 
     sequence: Numbers
@@ -53,7 +58,6 @@ class ChangeRows:
     operation: Numbers
     key_id: Numbers
     value: Numbers
-    unclear: int
 
     def taken(self, places: Numbers) -> "ChangeRows":
         """Return the rows at some places, in the order of these."""
@@ -64,13 +68,35 @@ class ChangeRows:
             self.operation[places],
             self.key_id[places],
             self.value[places],
-            self.unclear,
         )
+
+
+def changes_of(context: QueryContext) -> Relation:
+    """Return the event rows of one capture that are CHANGES: where they are few from a table, for they are read often.
+
+    Columns that are not among `analysis.answers.facts.NEEDED` may be NULL.
+    """
+    events = context.relation("stored_events")
+    found = Relation(f"SELECT * FROM {events.source} WHERE {CHANGES}", events.columns)
+    counts = [manifest.totals.get("operations") for _, manifest in context.stores]
+    kinds = {*OPERATIONS, *OF_SUBTREES}
+    if any(one is None or sum(one.get(kind, 0) for kind in kinds) > _FEW for one in counts):
+        return found
+    # Of no row, but with its type, each column that nobody asks for.
+    every = f"{found.select(*NEEDED).sql} UNION ALL BY NAME SELECT * FROM {events.source} WHERE false"
+    return context.engine.keep("changes", Relation(f"({every})", events.columns).select(*events.names))
+
+
+def unclear_changes(context: QueryContext) -> int:
+    """Return how many operations of one capture may have been changes, where the source does not say."""
+    events = context.relation("stored_events")
+    found = Relation(f"SELECT sequence FROM {events.source} WHERE {_UNCLEAR}", (events.columns[0],))
+    return context.engine.count(found)
 
 
 def change_rows(context: QueryContext) -> ChangeRows:
     """Return all changes of one capture."""
-    events, keys = context.relation("stored_events"), context.relation("keys")
+    events, keys = changes_of(context), context.relation("keys")
     names = ("sequence", "time_ns", "process_id", "value_name")
     kinds = dict(events.columns)
     listed = ", ".join(quoted(name) for name in OPERATIONS)
@@ -86,9 +112,6 @@ def change_rows(context: QueryContext) -> ChangeRows:
         ("same_as", dict(keys.columns)["key_id"]),
     )
     rows = context.engine.fetch(Relation(sql, columns))
-    found = Relation(
-        f"SELECT sequence FROM {events.source} WHERE {_UNCLEAR}", (("sequence", kinds["sequence"]),)
-    )
     operations = _numbers(rows.column("operation_place"))
     return ChangeRows(
         _numbers(rows.column("sequence")),
@@ -97,7 +120,6 @@ def change_rows(context: QueryContext) -> ChangeRows:
         operations,
         _numbers(rows.column("same_as")),
         _name_numbers(rows.column("value_name"), operations),
-        context.engine.count(found),
     )
 
 
@@ -115,7 +137,7 @@ def contents_of(context: QueryContext, first: int, last: int) -> "pa.Table":
     What it did is its operation, the folded path of its key, the names of value and new key, and type, size and captured
     bytes of the data; nothing that another capture of the same events would number otherwise.
     """
-    events, keys = context.relation("stored_events"), context.relation("keys")
+    events, keys = changes_of(context), context.relation("keys")
     names = (
         "sequence",
         "operation",

@@ -6,24 +6,26 @@ for `state` follows renames.
 
 from collections.abc import Sequence
 
-from analysis.answers.facts import OF_SUBTREES
-from analysis.engine.relation import Relation, quoted
+from analysis.engine.relation import Relation
 from analysis.filters import Filters
 from analysis.questions.context import QueryContext
-from analysis.versions.change_rows import DONE
+from analysis.versions.change_rows import CHANGES, changes_of
 
 __all__ = ["changes_only"]
-
-_CHANGES = f"({DONE}) OR operation IN ({', '.join(map(quoted, sorted(OF_SUBTREES)))})"
 
 
 class _ChangesOnly(QueryContext):
     """A context whose event rows are changes."""
 
+    def _source(self, key_ids: list[int] | Relation | None, *, joined: bool) -> Relation:
+        if joined or len(self.stores) > 1:
+            return super()._source(key_ids, joined=joined)
+        return changes_of(self)
+
     def rows(self, filters: Filters, *, joined: bool = False) -> Relation:
         """Return the changes among the event rows that fit the filters."""
         found = super().rows(filters, joined=joined)
-        return Relation(f"SELECT * FROM {found.source} WHERE {_CHANGES}", found.columns)
+        return Relation(f"SELECT * FROM {found.source} WHERE {CHANGES}", found.columns)
 
     def each(self, filters: Filters) -> "Sequence[QueryContext]":
         """Return the captures to query separately, each with its changes alone."""

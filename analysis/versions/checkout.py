@@ -19,9 +19,10 @@ from analysis.questions.context import QueryContext
 from analysis.regfile.powershell import POWERSHELL
 from analysis.regfile.syntax import REG, NotExpressible, Syntax, encode_file, key_name
 from analysis.versions.folder_names import INDEX, VALUES, Folders
+from tracer.columns.arrays import from_rows
 from tracer.errors import TargetError, UsageError
 from tracer.files.targets import Slot, check_apart, open_target
-from tracer.registry.text import fold_name, unescape_name
+from tracer.registry.text import escape_name, fold_name, unescape_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
 __all__ = ["UNKNOWN", "Checkout", "checkout"]
 
 UNKNOWN = pa.schema([("display_key", pa.string()), ("value_name", pa.string()), ("reason", pa.string())])
+_ROWS = pa.schema([(name, pa.string()) for name in ("display_key", "value_name", "reg", "unknown")])
 _SCRIPT = ".ps1"
+_WRAP = "\\\r\n  "  # where regedit wraps a line
 _BREAK = "\r\n"
 _HELD = ("write", "read", "baseline")
 _GONE = ("absent", "deleted")
@@ -66,6 +69,22 @@ class Checkout:
     def values(self) -> int:
         """How many values are written."""
         return sum(map(len, self.keys.values()))
+
+    @property
+    def rows(self) -> pa.Table:
+        """The lines of the file as rows, by key, and what is not in it behind them.
+
+        Columns: display_key, value_name (NULL: the key itself), reg (its line in a .reg file; long data is not wrapped),
+        unknown (why there is no line: it is not known whole, or no such file can hold it).
+        """
+        rows: list[_Row] = []
+        for key, values in self.keys.items():
+            rows.append({"display_key": key, "reg": REG.make_key(key_name(key))})
+            for value in values:
+                line = REG.set_value(value.name, value.kind, value.data).replace(_WRAP, "")
+                rows.append({"display_key": key, "value_name": escape_name(value.name), "reg": line})
+        rows += [row | {"unknown": row["reason"]} for row in self.unknown.to_pylist()]
+        return from_rows(rows, _ROWS)
 
     def unknown_frame(self) -> "pd.DataFrame":
         """Return `unknown` as a DataFrame."""
@@ -152,7 +171,7 @@ def checkout(context: QueryContext, filters: Filters) -> Checkout:
         UsageError: a filter cannot be understood, or there are several captures.
     """
     if len(context.stores) > 1:
-        raise UsageError("a checkout is of one registry; open one capture, not several")
+        raise UsageError("a checkout is of one registry; choose one capture, not several")
     asked = state.query(context, filters)
     fetched = context.engine.fetch(asked.relation)
     rows = (fetched if asked.finish is None else asked.finish(fetched)).to_pylist()
@@ -195,6 +214,8 @@ def _reason(row: _Row) -> str | None:
         return "it may have changed since it was last known" if was else "nothing that is proved tells of it"
     if row["value_name"] is None:
         return None
+    if row["known"] in _HELD and row["type"] is None and (row["data"] is not None or row["text"] is not None):
+        return "its type was not recorded"
     if row["known"] not in _HELD or row["type"] is None or row["size"] is None:
         return "it is there, and its data was not captured"
     if len(row["data"] or b"") < row["size"]:

@@ -12,7 +12,7 @@ from analysis.filters import Filters
 from analysis.questions.class_names import with_meanings
 from analysis.questions.context import QueryContext
 from analysis.questions.query import ArrowSource, check_limit, frame_of
-from analysis.versions.change_rows import OF_KEYS, OPERATIONS, Numbers, fitting
+from analysis.versions.change_rows import OF_KEYS, OPERATIONS, Numbers, fitting, unclear_changes
 from analysis.versions.change_sets import ChangeSets, Grouping, change_sets
 from analysis.versions.identity import names_of
 from tracer.columns.arrays import from_rows
@@ -117,7 +117,7 @@ class LogQuery(ArrowSource):
                 Member(row["context"], every[id(row["context"])], row["number"], row["change_set"])
                 for row in rows
             ],
-            sum(sets.rows.unclear for _, sets in several),
+            sum(unclear_changes(one) for one, _ in several),
         )
 
     def to_arrow(self) -> pa.Table:

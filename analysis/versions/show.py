@@ -14,7 +14,7 @@ from analysis.questions.class_names import with_meanings
 from analysis.questions.context import QueryContext
 from analysis.questions.query import ArrowSource, frame_of
 from analysis.versions.change_rows import OPERATIONS
-from analysis.versions.change_sets import ChangeSets, Grouping, change_sets
+from analysis.versions.change_sets import Grouping, change_sets
 from analysis.versions.identity import SHORT, names_of, numbers_named
 from analysis.versions.log import LOG, Member, rows_of
 from tracer.columns.arrays import from_rows
@@ -103,25 +103,29 @@ def query(context: QueryContext, prefix: str, *, grouping: Grouping | None = Non
     return ShowQuery(context, found[0])
 
 
-def _filters_of(sets: ChangeSets, number: int) -> Filters:
-    """Return the filters that its changes fit; the keys are chosen by the context."""
+def _events_of(member: Member) -> Relation:
+    """Return the operations by which a set may have changed something: those of its processes in its time."""
+    sets, number = member.sets, member.number
     own = sets.places(number)
     first, last = int(sets.rows.sequence[own][0]), int(sets.rows.sequence[own][-1])
     people = sets.process_ids(number)
     who = " OR ".join(
-        [f"process_id IN ({', '.join(str(one) for one in people if one >= 0)})"]
-        * any(one >= 0 for one in people)
+        [f"process_id IN ({_listed([one for one in people if one >= 0])})"] * any(one >= 0 for one in people)
         + ["process_id IS NULL"] * (-1 in people)
     )
     listed = ", ".join(map(quoted, OPERATIONS))
     where = f"sequence BETWEEN {first} AND {last} AND ({who}) AND operation IN ({listed})"
-    return Filters(key="HKLM", where=where, end=_time_of(int(sets.rows.time_ns[own][-1])))
+    events = member.context.relation("stored_events")
+    return Relation(f"SELECT * FROM {events.source} WHERE {where}", events.columns)
 
 
 def net_of_set(member: Member) -> "NetChanges":
     """Return the net changes of one set."""
-    chosen = with_chosen_keys(member.context, _keys_of(member))
-    return changes.query(chosen, _filters_of(member.sets, member.number)).net_changes()
+    own = member.sets.places(member.number)
+    end = _time_of(int(member.sets.rows.time_ns[own][-1]))
+    chosen = with_chosen_keys(member.context, _keys_of(member), _events_of(member))
+    # Which keys and events, the context says.
+    return changes.query(chosen, Filters(key="HKLM", where="true", end=end)).net_changes()
 
 
 def _keys_of(member: Member) -> Relation:

@@ -164,6 +164,8 @@ def bisect(
         for letter, (one, asked) in zip("ab", query.aligned.sides, strict=True):
             for sentence in find_caveats(one, asked).sentences:
                 console.note(f"{letter}: {sentence}")
+        if sentence := query.why_empty(found):
+            console.note(sentence)
         if not found.candidates and process is None and a_process is None:
             console.hint(f"regtrace bisect {quoted(works)} {quoted(fails)} --process NAME")
         complete = all(one.manifest.complete for one, _ in query.aligned.sides)

@@ -67,7 +67,7 @@ def checkout(
         rows = made.unknown.slice(0, _SHOWN).to_pylist()
         if made.unknown.num_rows:
             console.warn(
-                f"{plural(made.unknown.num_rows, 'key or value')} of unknown content left out, and listed there"
+                f"{plural(made.unknown.num_rows, 'entry')} (keys and values) of unknown content left out, and listed there"
             )
         for row in rows:
             name = "" if row["value_name"] is None else f" {row['value_name'] or '(default)'}"

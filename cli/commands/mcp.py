@@ -29,6 +29,12 @@ def mcp(
             "--rules", metavar="PATH", help="Sigma rules: a file, a folder or a pattern. Repeatable."
         ),
     ] = None,
+    policies: Annotated[
+        Path | None,
+        typer.Option(
+            "--policy", metavar="DIR", help="A folder with registry.pol and .admx files of group policies."
+        ),
+    ] = None,
     seconds: Annotated[
         float,
         typer.Option(
@@ -49,7 +55,7 @@ def mcp(
     """Answer a program that speaks the Model Context Protocol.
 
     A client starts this command and asks it over standard streams: its tools are the questions of regtrace. It can
-    only read, and only these captures and rules; names and data from a capture are marked as untrusted in every
+    only read, and only these captures, rules and policies; names and data from a capture are marked as untrusted in every
     answer. docs/mcp.md says how a client is told of it. Needs the library mcp: pip install 'regtrace[mcp]'.
     """
     from analysis.server.limits import Limits
@@ -59,6 +65,7 @@ def mcp(
     from regtrace import __version__
 
     check_library()
-    with Service(captures, rules=rules or (), limits=Limits(seconds=seconds, bytes=answer_bytes)) as service:
+    limits = Limits(seconds=seconds, bytes=answer_bytes)
+    with Service(captures, rules=rules or (), policies=policies, limits=limits) as service:
         console.say(f"{len(service.tools)} tools wait for a client at standard input; Ctrl-C ends the server")
         serve(service, version=__version__)

@@ -10,7 +10,6 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -124,8 +123,7 @@ def with_evidence(capture: rt.Capture) -> list[Callable[[], object]]:
         key = KEY if around.everywhere is not None else None
         for more in ({}, {"value": "a"}, {"at": "+1s"}, {"process": PROCESS}):
             asked.append(partial(_phrased_state, capture, around, proof, key, **more))
-    whole = [replace(one, everywhere=events) if one.everywhere else one for one in of_all + of_keys]
-    for around, dated in product(whole, (False, True)):
+    for around, dated in product(of_all + of_keys, (False, True)):
         key = KEY if around.everywhere is not None else None
         for more in ({}, {"start": "+1ms"}, {"process": PROCESS}):
             asked.append(partial(_phrased_changes, capture, around, dated, key, **more))
@@ -162,7 +160,11 @@ def _phrased_state(
 def _phrased_changes(
     capture: rt.Capture, around: Surroundings, dated: bool, key: str | None, **more: Any
 ) -> None:
-    with patch.object(changes, "surroundings", lambda *_: around):
+    events = _events(capture, key)
+    with (
+        patch.object(changes, "surroundings", lambda *_: around),
+        patch.object(changes, "needed_rows", lambda *_: events),
+    ):
         changes._touched(capture.context, capture.queries.changes(key, **more).filters, dated=dated)
 
 

@@ -111,11 +111,11 @@ def fold_name(name: str) -> str:
 def plural(count: int, noun: str) -> str:
     """Return a count with its noun.
 
-    >>> plural(1, "key"), plural(1200, "key"), plural(2, "process"), plural(0, "entry")
-    ('1 key', '1,200 keys', '2 processes', '0 entries')
+    >>> plural(1, "key"), plural(1200, "key"), plural(2, "process"), plural(0, "entry"), plural(3, "touch")
+    ('1 key', '1,200 keys', '2 processes', '0 entries', '3 touches')
     """
     if count == 1:
         return f"1 {noun}"
-    if noun.endswith("s"):
+    if noun.endswith(("s", "x", "z", "ch", "sh")):
         return f"{count:,} {noun}es"
     return f"{count:,} {noun[:-1]}ies" if re.search("[^aeiou]y$", noun) else f"{count:,} {noun}s"
