@@ -5,6 +5,7 @@ import re
 from xml.etree import ElementTree as ET
 
 import causes_page
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hand_capture import MISSING, event, write_events
@@ -323,6 +324,16 @@ def test_the_page_fits_a_terminal_and_tells_the_chain(relay):
         assert words in page
     for width in (40, 60, 200):
         assert max(map(len, why_lines(rows, width))) <= width
+
+
+def test_the_page_says_what_well_known_data_means(relay):
+    rows = relay.queries.why(rf"{SOFTWARE}\Three", "").to_arrow()
+    place = rows.schema.get_field_index("data_meaning")
+    told = rows.set_column(
+        place, "data_meaning", pa.array(["1, newest first"] + [None] * (rows.num_rows - 1))
+    )
+    assert " = [1, newest first]" in "\n".join(why_lines(told, 80))
+    assert "newest first" not in "\n".join(why_lines(rows, 80))
 
 
 def test_the_verb_prints_a_page_json_and_a_graph(relay, tmp_path):

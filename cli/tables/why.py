@@ -16,6 +16,7 @@ from cli.output.console import with_style
 from cli.output.files import open_target
 from cli.output.safe import visible
 from cli.output.table import cell_width, cut_end, cut_middle
+from cli.tables.meanings import with_meaning
 from cli.tables.timeline import process_cells, value_cells
 from tracer.registry.quoting import quote_name
 from tracer.registry.value_columns import with_texts
@@ -154,7 +155,8 @@ class _Page:
             return ""
         if row["data"] is None and row["data_size"] is None:
             return " = ? (the data was not captured)"
-        return f" = {show_value(row['data_type'], row['data'], row['data_size'], limit=_BYTES)}"
+        shown = show_value(row["data_type"], row["data"], row["data_size"], limit=_BYTES)
+        return f" = {with_meaning(shown, row.get('data_meaning'))}"
 
     def _deed(self, place: int) -> str:
         """Return who did it, how often, and how far it is from the operation above."""
