@@ -67,7 +67,7 @@ class KeptLog:
         mine = (
             (number, some)
             for number, some in enumerate(self._records)
-            if some.computer and wants(some.computer)
+            if some.computer is not None and wants(some.computer)
         )
         for (_, rows_of), pieces in groupby(mine, key=lambda one: (one[1].batch, one[1].rows_of)):
             batches = [reader.get_batch(number) for number, _ in pieces]
@@ -88,6 +88,7 @@ class LogKeeper:
         self._path, self._say = path, say
         self._records: list[_Records] = []
         self._batches = 0
+        self._sink: pa.OSFile | None = None
         self._out: pa.ipc.RecordBatchFileWriter | None = None
 
     def keep(self, records: pa.Table, computer: pa.ChunkedArray, rows_of: RowsOf) -> None:
@@ -102,7 +103,8 @@ class LogKeeper:
         names: list[str | None] = [*encoded.dictionary.to_pylist(), None]
         codes = pc.fill_null(encoded.indices, len(names) - 1).to_numpy(zero_copy_only=False)
         if self._out is None:
-            self._out = pa.ipc.new_file(pa.OSFile(str(self._path), "wb"), records.schema)
+            self._sink = pa.OSFile(str(self._path), "wb")
+            self._out = pa.ipc.new_file(self._sink, records.schema)
         for code in np.unique(codes).tolist():
             some = records.filter(pa.array(codes == code)).combine_chunks()
             self._out.write_table(some, max_chunksize=max(some.num_rows, 1))
@@ -112,8 +114,9 @@ class LogKeeper:
 
     def close(self) -> None:
         """End the file."""
-        if self._out is not None:
+        if self._out is not None and self._sink is not None:
             self._out.close()
+            self._sink.close()  # Windows removes no file that is open
 
     def finish(
         self,
