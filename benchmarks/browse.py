@@ -34,7 +34,7 @@ QUIET_S = 0.6  # without a byte: the program has nothing more to write
 TICKS = os.sysconf("SC_CLK_TCK")
 KEYS = {
     "down": b"\x1b[B", "up": b"\x1b[A", "page down": b"\x1b[6~", "open or close a key": b"\r", "next change": b".",
-    "previous change": b",", "next change of all": b"}", "previous change of all": b"{", "earlier": b"-", "later": b"+",
+    "first": b"\x1b[H", "last": b"\x1b[F", "previous change": b",", "next change of all": b"}", "previous change of all": b"{", "earlier": b"-", "later": b"+",
 }  # fmt: skip
 
 
@@ -167,6 +167,9 @@ def main() -> None:
     )
     parser.add_argument("--term", default="xterm-256color")
     parser.add_argument("--only-start", action="store_true")
+    parser.add_argument(
+        "--only-held", action="store_true", help="of the presses only those of keys held down"
+    )
     arguments = parser.parse_args()
     columns, _, lines = arguments.size.partition("x")
     capture, environment = str(Path(arguments.capture).resolve()), {"TERM": arguments.term}
@@ -186,13 +189,19 @@ def main() -> None:
     if arguments.only_start:
         return
     one = max(5, arguments.presses // 4)
+    if arguments.only_held:
+        one = 0
     one_by_one(terminal, "open or close a key", 1)
     for name in ("down", "open or close a key"):
         one_by_one(terminal, name, 3)
     for name in ("down", "page down", "up", "previous change of all", "next change of all", "previous change",
                  "next change", "earlier", "later"):  # fmt: skip
-        one_by_one(terminal, name, one)
-    for name in ("up", "down", "previous change of all", "next change of all"):
+        if one:
+            one_by_one(terminal, name, one)
+    for place, name in (("last", "up"), ("first", "down"), ("first", "previous change of all"),
+                        ("first", "next change of all")):  # fmt: skip
+        terminal.press(place)
+        terminal.settle()
         held(terminal, name, arguments.presses)
     terminal.end()
 
