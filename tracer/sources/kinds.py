@@ -94,7 +94,7 @@ OTHER_JSON = FileKind(
     "foreign",
     "JSON text",
     "no event that is read was recognised at its beginning; where it holds some in a form of its own, "
-    "--fields FILE.toml says where their fields are (docs/sources/sysmon.md)",
+    "`regtrace ingest --fields FILE.toml` says where their fields are (docs/sources/sysmon.md)",
 )
 # Names of fields that a record of an event has in some collector's form.
 _EVENT_WORDS = re.compile(r'"(?:[^"\n]*(?:event|registry|targetobject|winlog)[^"\n]*|id)"\s*:', re.IGNORECASE)
