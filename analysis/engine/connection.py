@@ -112,6 +112,8 @@ def connect(
             connection.execute("SET GLOBAL TimeZone = 'UTC'")
             # A question reads the same files several times.
             connection.execute("SET parquet_metadata_cache = true")
+            # The system keeps pages of files that are read again: a second copy of them would fill the memory.
+            connection.execute("SET enable_external_file_cache = false")
             for setting in _CLOSED:
                 connection.execute(f"SET {setting} = false")
             connection.execute(f"CREATE SCHEMA {HELPERS}")

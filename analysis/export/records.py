@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Export", "Exported", "Options", "Records", "utc_ns"]
 
-_BATCH_ROWS = 32_768
+_BATCH_ROWS = 16_384
 _BATCH_BYTES = 32 << 20  # a batch with longer data is halved
 # Columns of a timeline that no format has, or that stand in the processes once for each.
 _OTHERS = ("notify_class", "phase", "process", "pid", "user", "command_line", "entry_count", "previous_meaning", "cpu",

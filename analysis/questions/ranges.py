@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ranges", "stream_ranges"]
 
-_MANY_ROWS = 400_000  # fewer are sorted at once: every range costs a query
-_RANGE_ROWS = 80_000  # rows of a range: half a part, with all names joined some 100 MiB while they are sorted
+_MANY_ROWS = 100_000  # fewer are sorted at once: every range costs a query
+_RANGE_ROWS = 40_000  # a quarter of a part; with all names joined some 50 MiB while it is sorted
 
 
 def ranges(context: "QueryContext", filters: Filters) -> list[tuple[int, int]]:

@@ -24,6 +24,7 @@ BUFFER_HEADER_SIZE = 72
 _BUFFER_HEADER = struct.Struct("<IIIiqqQHHIIHH16s")
 _FLUSH_MARKER, _EVENTS_LOST, _BUFFER_LOST, _PROC_INDEX, _COMPRESSED = 0x01, 0x02, 0x04, 0x20, 0x40
 _GENERIC, _HEADER = 0, 4
+_PADDING = tuple(bytes(-size & 7) for size in range(8))  # by the last bits of a size
 _FLUSHED = 3
 _SMALL_HEADER_BUFFER = 0x400  # compressed files: the header buffer is plain and small
 _MODE_SEQUENTIAL, _MODE_CIRCULAR, _MODE_PREALLOCATE, _MODE_COMPRESSED = 0x1, 0x2, 0x20, 0x04000000
@@ -202,8 +203,7 @@ class EtlWriter:
         """Put a record into the processor's buffer; return the buffer's number and the place inside it."""
         buffer = self._open[cpu]
         data = buffer.data
-        place = len(data) + BUFFER_HEADER_SIZE
-        size = len(record)
+        place, size = len(data) + BUFFER_HEADER_SIZE, len(record)
         if place + size > self.buffer_size:
             if size + BUFFER_HEADER_SIZE > self.buffer_size:
                 raise ValueError(f"a record of {size} bytes does not fit a buffer of {self.buffer_size}")
@@ -213,7 +213,7 @@ class EtlWriter:
             place = BUFFER_HEADER_SIZE
         data += record
         if size & 7:
-            data += b"\0\0\0\0\0\0\0"[: -size & 7]
+            data += _PADDING[size & 7]
         if ticks > self.last_ticks:  # not max(): one call a record
             self.last_ticks = ticks
         return buffer.number, place

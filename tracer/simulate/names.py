@@ -120,6 +120,8 @@ class Namer:
             options.surrogate_names,
             options.hostile_names,
         )
+        # A little more than their sum: what is left of a draw decides, and may be rounded.
+        self._odd_share = (self._nul + self._surrogate + self._hostile) * 1.000001
         self._count = 0
 
     def key(self) -> str:
@@ -146,6 +148,8 @@ class Namer:
 
     def _odd(self, more_hostile: tuple[str, ...]) -> str | None:
         draw = self._random.random()
+        if draw >= self._odd_share:
+            return None
         for share, pool in (
             (self._nul, _WITH_NUL), (self._surrogate, _WITH_SURROGATE), (self._hostile,
                                                                          _HOSTILE + more_hostile),

@@ -1,5 +1,6 @@
 """The registry model: hives, keys with values, links, and addresses of open objects."""
 
+from functools import lru_cache
 from random import Random
 
 from tracer.registry.text import encode_name, fold_name
@@ -19,6 +20,7 @@ _TEXTS = (
 _NONE, _SZ, _EXPAND_SZ, _BINARY, _DWORD, _MULTI_SZ, _QWORD = 0, 1, 2, 3, 4, 7, 11
 
 
+@lru_cache(16_384)  # the same names come again and again
 def encode_text(text: str) -> bytes:
     """Return escaped text as UTF-16LE; quick where nothing is escaped."""
     return encode_name(text) if "<U+" in text else text.encode("utf-16-le")

@@ -88,6 +88,10 @@ _DICTIONARY = ["operation", "path", "spelled_path", "value_name", "requested_nam
 class TruthWriter:
     """Collects rows (tuples in the order of the first file) and writes the truth at the end.
 
+    Attributes:
+        keeps: whether rows are kept: whoever makes very many asks first.
+        count: rows of operations so far.
+
     Args:
         path: file to write; None forgets the rows.
     """
@@ -97,6 +101,7 @@ class TruthWriter:
         self._rows: list[tuple[object, ...]] = []
         self._first = path.with_name(path.name + ".first") if path else None
         self._writer: pq.ParquetWriter | None = None
+        self.keeps = path is not None
         self.count = 0
 
     def add(self, row: tuple[object, ...]) -> None:
