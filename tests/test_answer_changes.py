@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import ibis
 import pandas as pd
 import pyarrow as pa
@@ -226,15 +227,18 @@ def answer(rows: list[Row], start: int | None = None, process: int | None = None
         if asked is not None and start is not None:
             asked = asked.filter(asked["time_ns"] >= start)
         table = touched_values_and_keys(events, keys, processes, start_ns=start, asked=asked)
-        name = f"changes_{len(_QUERIES)}"  # prepared, for planning it takes longer than running it
-        backend.con.execute(f"PREPARE {name} AS {ibis.to_sql(table, dialect='duckdb')}")
-        _QUERIES[start, process] = backend, name
-    backend, name = _QUERIES[start, process]
+        sql = str(ibis.to_sql(table, dialect="duckdb"))
+        if int(duckdb.__version__.split(".")[0]) >= 2:  # DuckDB 1 plans a prepared query for the rows there were
+            name = f"changes_{len(_QUERIES)}"  # prepared, for planning it takes longer than running it
+            backend.con.execute(f"PREPARE {name} AS {sql}")
+            sql = f"EXECUTE {name}"
+        _QUERIES[start, process] = backend, sql
+    backend, sql = _QUERIES[start, process]
     numbered = [{"flags": 0, **each, "sequence": n, "time_ns": n} for n, each in enumerate(rows)]
     backend.con.register("new", pa.Table.from_pylist(numbered, EVENTS.arrow()))
     backend.con.execute("DELETE FROM stored_events")
     backend.con.execute("INSERT INTO stored_events SELECT * FROM new")
-    found = net_changes(backend.con.sql(f"EXECUTE {name}").to_arrow_table())
+    found = net_changes(backend.con.sql(sql).to_arrow_table())
     assert found.rows.schema == NET_CHANGES
     return found.rows
 
