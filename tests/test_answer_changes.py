@@ -228,7 +228,8 @@ def answer(rows: list[Row], start: int | None = None, process: int | None = None
             asked = asked.filter(asked["time_ns"] >= start)
         table = touched_values_and_keys(events, keys, processes, start_ns=start, asked=asked)
         sql = str(ibis.to_sql(table, dialect="duckdb"))
-        if int(duckdb.__version__.split(".")[0]) >= 2:  # DuckDB 1 plans a prepared query for the rows there were
+        # DuckDB 1 plans a prepared query for the rows that there were then.
+        if int(duckdb.__version__.split(".")[0]) >= 2:
             name = f"changes_{len(_QUERIES)}"  # prepared, for planning it takes longer than running it
             backend.con.execute(f"PREPARE {name} AS {sql}")
             sql = f"EXECUTE {name}"
