@@ -2,7 +2,11 @@
 
 import os
 import platform
+import signal
 import sys
+import time
+import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 
@@ -30,3 +34,28 @@ def describe_machine() -> str:
         f"{processor}, {os.cpu_count()} cores, Python {sys.version.split()[0]}, "
         f"NumPy {numpy.__version__}, PyArrow {pyarrow.__version__}, {platform.system()}"
     )
+
+
+def forked(action: Callable[[], object], *, after_s: float = 0.0) -> int:
+    """Do something in a child of this process, and return its exit code; -9 where it was killed, after some seconds say.
+
+    It loads nothing again, so that hundreds of runs are cheap. This process must not have started a thread.
+    """
+    child = os.fork()
+    if not child:
+        code = 1
+        try:
+            action()
+            code = 0
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        except BaseException:  # noqa: BLE001 - shown, and the process ends
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+    if after_s:
+        time.sleep(after_s)
+        os.kill(child, signal.SIGKILL)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])

@@ -1,6 +1,6 @@
 """kill -9 at random points of an ingest and of the end of a detached recording: nothing is damaged, and a second run succeeds.
 
-    python benchmarks/kills.py [--points 200] [--seed 7]
+    python benchmarks/kills.py [--points 200] [--seed 7] [--what ingest|recording]
 
 Half of the points are file-system events (the k-th open, rename, removal ... of the run, before it takes place), the other
 half are times. The recording is one of the double of the tracing service in tests/support; the sessions are the
@@ -9,9 +9,11 @@ kernel's, so they outlive the process that is killed. Needs POSIX.
 
 import argparse
 import hashlib
+import mmap
 import os
 import shutil
 import signal
+import struct
 import sys
 import tempfile
 import time
@@ -20,6 +22,8 @@ from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from typing import Any
+
+from benchmarks_common import forked
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "support")]
@@ -36,47 +40,33 @@ def files_of(folder: Path) -> dict[str, str]:
     }
 
 
-def forked(action: Callable[[], None], *, at_event: int = 0, after_s: float = 0.0) -> tuple[bool, int]:
+def cut(action: Callable[[], object], *, at_event: int = 0, after_s: float = 0.0) -> tuple[bool, int]:
     """Run an action in a child; kill it at its k-th file-system event, or after some seconds.
 
-    Returns whether it was killed, and how many events it had, where it ended by itself.
+    Returns whether it was killed, and how many events it had.
     """
-    read, write = os.pipe()
-    child = os.fork()
-    if not child:
-        code = 1
-        try:
-            count = 0
+    shared = mmap.mmap(-1, 8)
 
-            def hook(event: str, _arguments: Any) -> None:
-                nonlocal count
-                if event.startswith(EVENTS):
-                    count += 1
-                    if count == at_event:
-                        os.kill(os.getpid(), signal.SIGKILL)
+    def hook(event: str, _arguments: Any) -> None:
+        if event.startswith(EVENTS):
+            count = struct.unpack("<q", shared[:])[0] + 1
+            shared[:] = struct.pack("<q", count)
+            if count == at_event:
+                os.kill(os.getpid(), signal.SIGKILL)
 
-            if at_event:
-                sys.addaudithook(hook)
-            action()
-            os.write(write, count.to_bytes(4, "little"))
-            code = 0
-        except BaseException:  # noqa: BLE001 - shown; the process ends below
-            import traceback
+    def counted() -> None:
+        if at_event:
+            sys.addaudithook(hook)
+        action()
 
-            traceback.print_exc()
-        finally:
-            os._exit(code)
-    os.close(write)
-    if after_s:
-        time.sleep(after_s)
-        os.kill(child, signal.SIGKILL)
-    _, status = os.waitpid(child, 0)
-    said = os.read(read, 4)
-    os.close(read)
-    if os.WIFSIGNALED(status):
-        return True, 0
-    assert os.WEXITSTATUS(status) == 0, "the run failed by itself"
-    return False, int.from_bytes(said, "little")
+    code = forked(counted, after_s=after_s)
+    assert code in (0, -signal.SIGKILL), "the run failed by itself"
+    return code != 0, struct.unpack("<q", shared[:])[0]
+
+
+def done(action: Callable[[], object]) -> None:
+    """Do something in a child."""
+    assert not forked(action)
 
 
 def points(random: Random, count: int, events: int, seconds: float) -> list[dict[str, Any]]:
@@ -87,10 +77,16 @@ def points(random: Random, count: int, events: int, seconds: float) -> list[dict
     ]
 
 
+def say(number: int, outcome: Counter[str]) -> None:
+    """Say now and then how far it is."""
+    if number % 20 == 19:
+        print(f"{number + 1} points: {dict(outcome)}", file=sys.stderr, flush=True)
+
+
 def measured(action: Callable[[], None]) -> tuple[int, float]:
     """Return how many events a run has, and how long it takes."""
     began = time.monotonic()
-    _, events = forked(action, at_event=COUNTED)
+    _, events = cut(action, at_event=COUNTED)
     return events, time.monotonic() - began
 
 
@@ -107,10 +103,10 @@ def kill_ingests(folder: Path, count: int, random: Random) -> Counter[str]:
     def make(events: int, path: Path) -> None:
         simulate(path, SimulationOptions(events=events, seed=events), truth=False)
 
-    forked(lambda: make(4000, folder / "older.etl"))
-    forked(lambda: make(6000, source))
-    forked(lambda: ingest([folder / "older.etl"], older, kernels=NUMPY) and None)
-    forked(lambda: ingest([source], newer, kernels=NUMPY) and None)
+    done(lambda: make(4000, folder / "older.etl"))
+    done(lambda: make(6000, source))
+    done(lambda: ingest([folder / "older.etl"], older, kernels=NUMPY))
+    done(lambda: ingest([source], newer, kernels=NUMPY))
     place = folder / "place"
     target = place / "a.regtrace"
     expected = {name: files_of(path) for name, path in (("older", older), ("newer", newer))}
@@ -130,11 +126,11 @@ def kill_ingests(folder: Path, count: int, random: Random) -> Counter[str]:
         place.mkdir()
         if number % 4 < 2:
             shutil.copytree(older, target)
-        killed, _ = forked(run, **point)
+        killed, _ = cut(run, **point)
         outcome["killed" if killed else "ended before"] += 1
         assert hashlib.sha256(source.read_bytes()).hexdigest() == digest, "the source changed"
         if target.exists():
-            forked(load)
+            done(load)
             which = [name for name, files in expected.items() if files == files_of(target)]
             assert which, f"point {number}: {point}: the capture is neither the old nor the new one"
             outcome[f"the {which[0]} capture stood"] += 1
@@ -145,10 +141,11 @@ def kill_ingests(folder: Path, count: int, random: Random) -> Counter[str]:
         else:
             outcome["no capture stood"] += 1
         outcome["something was left"] += len(list(place.iterdir())) > target.exists()
-        forked(run)
+        done(run)
         assert files_of(target) == expected["newer"], "the second run made another capture"
         left = [path.name for path in place.iterdir()]
         assert left == [target.name], f"point {number}: {point}: {left} is left"
+        say(number, outcome)
     return outcome
 
 
@@ -164,7 +161,7 @@ def kill_ends(folder: Path, count: int, random: Random) -> Counter[str]:
     from tracer.store.manifest import Manifest
 
     trace = folder / "trace.etl"
-    forked(lambda: make_trace(trace, events=2000) and None)
+    done(lambda: make_trace(trace, events=2000))
     place = folder / "recording"
     target = place / "a.regtrace"
     ended = folder / "ended"  # says that the kernel stopped the sessions, for the process that comes after
@@ -213,13 +210,13 @@ def kill_ends(folder: Path, count: int, random: Random) -> Counter[str]:
 
     def whole() -> None:
         service, machine = begin()
-        killed, events = forked(lambda: stop_noted(service, machine), at_event=COUNTED)
+        killed, events = cut(lambda: stop_noted(service, machine), at_event=COUNTED)
         assert not killed
         (folder / "events").write_text(f"{events} {Manifest.load(target).totals['events']}")
 
     place.mkdir()
     began = time.monotonic()
-    forked(whole)
+    done(whole)
     seconds = time.monotonic() - began
     events, expected = map(int, (folder / "events").read_text().split())
     outcome: Counter[str] = Counter()
@@ -231,16 +228,17 @@ def kill_ends(folder: Path, count: int, random: Random) -> Counter[str]:
 
         def one(point: dict[str, Any] = point) -> None:
             service, machine = begin()
-            killed, _ = forked(lambda: stop_noted(service, machine), **point)
+            killed, _ = cut(lambda: stop_noted(service, machine), **point)
             (folder / "killed").write_text("killed" if killed else "ended before")
-            forked(lambda: again(service, machine))
+            done(lambda: again(service, machine))
 
-        forked(one)
+        done(one)
         outcome[(folder / "killed").read_text()] += 1
         outcome[(folder / "said").read_text()] += 1
         left = sorted(path.name for path in place.iterdir())
         assert left == [target.name], f"point {number}: {point}: {left} is left"
         assert not list((folder / "state").rglob("recording.json")), "the recording is not forgotten"
+        say(number, outcome)
     return outcome
 
 
@@ -250,6 +248,7 @@ def main() -> None:
     )
     parser.add_argument("--points", type=int, default=200, help="of each")
     parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--what", choices=("ingest", "recording"), help="only this")
     asked = parser.parse_args()
     # Loaded once, before any thread is started: children are forks.
     import tracer.ingest.etl
@@ -257,7 +256,9 @@ def main() -> None:
     import tracer.recording.detached
     import tracer.simulate  # noqa: F401
 
-    for name, kill in (("ingest", kill_ingests), ("end of a recording", kill_ends)):
+    for name, kill in (("ingest", kill_ingests), ("recording", kill_ends)):
+        if asked.what not in (None, name):
+            continue
         with tempfile.TemporaryDirectory() as folder:
             outcome = kill(Path(folder), asked.points, Random(asked.seed))
         print(

@@ -1,4 +1,4 @@
-"""The benchmarks compare like with like: the pandas forms that are kept give the answers that regtrace gives."""
+"""The benchmarks compare like with like, and what they try at length is tried here a little."""
 
 import os
 import subprocess
@@ -23,3 +23,27 @@ def test_the_pandas_forms_give_our_answers():
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert ran.stdout.count("equal") == 5
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="forks and kills")
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("kills.py", "--points", "4"),
+        ("faults.py", "--verb", "export gz", "--sizes", "1"),
+        ("faults.py", "--verb", "schema"),
+    ],
+    ids=["kills", "export", "schema"],
+)
+def test_a_few_kills_and_faults_damage_nothing(words):
+    program, *options = words
+    ran = subprocess.run(
+        [sys.executable, str(ROOT / "benchmarks" / program), *options],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "killed" in ran.stdout or " 0 wrong" in ran.stdout

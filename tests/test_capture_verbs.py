@@ -379,6 +379,26 @@ def test_start_status_stop_make_the_same_capture(etw_service: EtwService, machin
     assert {path.name for path in tmp_path.iterdir()} == {"d.regtrace", "state"}
 
 
+@pytest.mark.parametrize("left", [("d.etl", "d.processes.etl"), ("d.processes.etl",), ()])
+def test_a_stop_that_was_killed_after_it_had_published_is_finished_by_the_next(
+    etw_service, machine, tmp_path, trace, left
+):
+    run("start", "-o", "d.regtrace")
+    etw_service.play(trace)
+    state = {path: path.read_bytes() for path in (tmp_path / "state").rglob("*") if path.is_file()}
+    assert run("stop").exit_code == 0
+    published = (tmp_path / "d.regtrace" / "capture.json").read_bytes()
+    for path, content in state.items():  # what the first one would have removed
+        path.write_bytes(content)
+    for name in left:
+        (tmp_path / name).write_bytes(trace.read_bytes())
+    result = run("stop")
+    assert result.exit_code == 0, result.stderr
+    assert (tmp_path / "d.regtrace" / "capture.json").read_bytes() == published
+    assert load() is None
+    assert {path.name for path in tmp_path.iterdir()} == {"d.regtrace", "state"}
+
+
 def test_a_started_recording_is_not_stopped_when_its_command_ends(etw_service, machine, monkeypatch):
     registered = []
     monkeypatch.setattr("tracer.windows.exit_handlers.atexit.register", registered.append)

@@ -16,6 +16,7 @@ import json
 import os
 import pickle
 import re
+import signal
 import sys
 import tempfile
 import time
@@ -29,7 +30,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "support")]
 BATCH = 200  # inputs of a task
-SILENT_S = 180  # by the clock: who answered nothing for so long is stuck
+SILENT_S = 1800  # by the clock: who answered nothing for so long is stuck
 EXAMPLES = 3  # of findings that look alike
 
 
@@ -303,6 +304,9 @@ def main() -> int:
     if asked.replay is not None:
         replay(asked.replay, asked.importers)
         return 0
+    # However it is ended, what it found is kept; a shell may have told its background jobs to ignore Ctrl-C.
+    for end in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(end, signal.default_int_handler)
     state = State(asked.state)
     run, began = Run(asked, state), time.monotonic()
     before = os.times()

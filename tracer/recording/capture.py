@@ -29,6 +29,7 @@ __all__ = ["CaptureOptions", "Follow", "advice_on_traces", "check_target", "publ
 
 Follow = Callable[[RecorderStatus | Progress], None]
 _STEP_SECONDS = 0.2  # Windows delivers Ctrl-C between two waits
+_SNAPSHOT = "snapshot"
 _DISK_SECONDS = 2.0
 
 
@@ -123,7 +124,8 @@ def publish(
         "lost": {"events": events, "buffers": buffers},
         **outcome,
     }
-    if files.registry not in sources:
+    manifest = None if outcome["ended_by"] == _SNAPSHOT else _published_before(files.target, log.started_ns)
+    if manifest is None and files.registry not in sources:
         put_back(files.outputs)
         raise SourceError(
             "the ring in memory is lost, because another program stopped its session; record again"
@@ -131,9 +133,10 @@ def publish(
             else f"{files.registry} does not exist or is empty, so no capture can be made; record again"
         )
     try:
-        manifest = ingest(
-            sources, files.target, force=options.force, progress=follow, live=log.facts(settings)
-        )
+        if manifest is None:
+            manifest = ingest(
+                sources, files.target, force=options.force, progress=follow, live=log.facts(settings)
+            )
     except (RegtraceError, OSError) as error:
         kind = type(error) if isinstance(error, RegtraceError) else TargetError
         raise kind(f"{error}; {advice_on_traces(files)}") from error
@@ -146,6 +149,22 @@ def publish(
             with contextlib.suppress(OSError):
                 path.unlink()
     remove_replaced(files.outputs)
+    return manifest
+
+
+def _published_before(target: Path, started_ns: int) -> Manifest | None:
+    """Return the manifest of this very recording, where a command published it and was killed before it had cleaned up."""
+    try:
+        manifest = Manifest.load(target)
+    except RegtraceError:
+        return None
+    said = manifest.settings.get("recording")
+    if (
+        not isinstance(said, dict)
+        or said.get("started_ns") != started_ns
+        or said.get("ended_by") == _SNAPSHOT
+    ):
+        return None
     return manifest
 
 
