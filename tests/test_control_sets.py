@@ -31,8 +31,13 @@ def test_a_key_in_another_control_set_is_named(tmp_path: Path, held: str, asked:
 
 
 def test_a_bisection_without_candidates_says_why(tmp_path: Path) -> None:
-    same = [event("QueryKey", SERVICE.format("ControlSet001"), process="app.exe", at_us=at) for at in (1, 2)]
-    works, fails = (write_events(tmp_path / name, same) for name in ("works", "fails"))
+    key = SERVICE.format("ControlSet001")
+    same = [event("QueryKey", key, process="app.exe", at_us=at) for at in (1, 2)]
+    more = [*same, event("QueryKey", key + r"\More", process="app.exe", at_us=3)]
+    works, fails = (
+        write_events(tmp_path / name, events) for name, events in (("works", same), ("fails", more))
+    )
     with rt.open(works) as one, rt.open(fails) as other:
+        assert "every operation of one run has its partner" in one.bisect(one).attrs["empty"]
         assert "name the one that fails (process=" in one.bisect(other).attrs["empty"]
         assert "outside of the registry" in one.bisect(other, process="app.exe").attrs["empty"]

@@ -197,6 +197,8 @@ class BisectQuery(ArrowSource):
             return None
         nothing = "nothing that both runs read before they part is known to differ"
         asked = [filters for _, filters in self.aligned.sides]
+        if not found.divergence.parted:
+            return f"{nothing}: every operation of one run has its partner in the other; {LIMITS}"
         if any(one.process is None and one.pid is None and one.process_tree is None for one in asked):
             many = plural(found.divergence.matched, "equal operation")
             return (
