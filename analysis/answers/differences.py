@@ -1,12 +1,11 @@
 """Real differences between two sides: contents are decoded and compared here, which no engine can do."""
 
 from collections.abc import Collection
+from functools import reduce
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from analysis.answers.normalize import meaning_of_text
 from analysis.answers.returned import OWN, by_batch
@@ -28,8 +27,6 @@ _OWN = {"own_fact": None, "own_type": "uint32", "own_size": "uint32", "own_data"
 _CALLED = ("what", "fold_key", "fold_value", "image", "operation")
 _CHANGED = ("a_changed", "b_changed")
 _TEXTS = (ValueType.SZ, ValueType.EXPAND_SZ, ValueType.MULTI_SZ, ValueType.LINK)
-
-Bools = NDArray[np.bool_]
 
 
 def differences(candidates: pa.Table, folds: Collection[str] = ()) -> pa.Table:
@@ -74,12 +71,12 @@ def without_bookkeeping(rows: pa.Table) -> pa.Table:
 
 def _without_twins(rows: pa.Table, folds: Collection[str]) -> pa.Table:
     """Remove pairs of things that stay apart but have equal content on both sides."""
-    apart = np.flatnonzero(_true(rows["apart"].combine_chunks()))
+    apart = pc.indices_nonzero(pc.fill_null(rows["apart"].combine_chunks(), False))
     if not len(apart):
         return rows
     waiting: dict[Any, dict[str, list[int]]] = {}
-    left = np.ones(rows.num_rows, bool)
-    for place, row in zip(apart.tolist(), rows.take(pa.array(apart)).to_pylist(), strict=True):
+    twins: set[int] = set()
+    for place, row in zip(apart.to_pylist(), rows.take(apart).to_pylist(), strict=True):
         letter = row["side"][-1]
         held = row[f"{letter}_data"], row[f"{letter}_size"], row[f"{letter}_type"]
         thing = (
@@ -91,10 +88,10 @@ def _without_twins(rows: pa.Table, folds: Collection[str]) -> pa.Table:
         of_sides = waiting.setdefault(thing, {"a": [], "b": []})
         others = of_sides["b" if letter == "a" else "a"]
         if others:
-            left[[place, others.pop(0)]] = False
+            twins |= {place, others.pop(0)}
         else:
             of_sides[letter].append(place)
-    return rows.filter(pa.array(left))
+    return rows.filter(_except(rows.num_rows, twins))
 
 
 def folded_content(
@@ -123,9 +120,9 @@ def _compared(columns: dict[str, pa.Array], folds: Collection[str]) -> dict[str,
             name: columns[f"{letter}_{name}"].cast(kind) if kind else columns[f"{letter}_{name}"]
             for name, kind in _OWN.items()
         }
-        kind, size, data = (pc.if_else(pa.array(held), mine[name], None) for name in OWN)
-        empty = held & _true(pc.equal(size, 0)) & _true(pc.is_null(data))
-        data = pc.if_else(pa.array(empty), pa.scalar(b"", data.type), data)
+        kind, size, data = (pc.if_else(held, mine[name], None) for name in OWN)
+        empty = _all(held, _true(pc.equal(size, 0)), pc.is_null(data))
+        data = pc.if_else(empty, pa.scalar(b"", data.type), data)
         out |= {f"{letter}_type": kind, f"{letter}_size": size, f"{letter}_data": data}
         out |= {
             f"{letter}_text": value_texts(kind, data, size),
@@ -139,64 +136,94 @@ def _compared(columns: dict[str, pa.Array], folds: Collection[str]) -> dict[str,
             out[f"{letter}_{name}"] = columns[f"{letter}_{name}"]
     side = _side(columns, out, folds)
     alike = {letter: _true(pc.greater(columns[f"{letter}_alike"], 0)) for letter in "ab"}
-    in_a, in_b = (_true(pc.is_valid(columns[f"{letter}_times"])) for letter in "ab")
-    apart = (in_a & ~in_b & alike["b"]) | (in_b & ~in_a & alike["a"])
-    return out | {"side": side, "apart": pa.array(apart)}
+    in_a, in_b = (pc.is_valid(columns[f"{letter}_times"]) for letter in "ab")
+    apart = _any(_all(in_a, pc.invert(in_b), alike["b"]), _all(in_b, pc.invert(in_a), alike["a"]))
+    return out | {"side": side, "apart": apart}
 
 
 def _side(columns: dict[str, pa.Array], out: dict[str, pa.Array], folds: Collection[str]) -> pa.Array:
     """Return the side of each thing, or "differs"; NULL where it does not differ."""
-    in_a, in_b = (_true(pc.is_valid(columns[f"{letter}_times"])) for letter in "ab")
-    both = in_a & in_b
+    in_a, in_b = (pc.is_valid(columns[f"{letter}_times"]) for letter in "ab")
+    both = _all(in_a, in_b)
     is_state = _is_in(columns["what"], ("key", "value"))
     there_a, there_b = (
         _is_in(columns[f"{letter}_last_known"], ("write", "read", "exists")) for letter in "ab"
     )
-    unlike, unknown = _contents(out, both & there_a & there_b & _is_in(columns["what"], ("value",)), folds)
+    unlike, unknown = _contents(out, _all(both, there_a, there_b, _is_in(columns["what"], ("value",))), folds)
     changed_a, changed_b = (_true(columns[f"{letter}_changed"]) for letter in "ab")
-    differs = both & (~is_state | (there_a != there_b) | unlike)
-    only_a = (in_a & ~in_b) | (unknown & ~differs & changed_a & ~changed_b)
-    only_b = (in_b & ~in_a) | (unknown & ~differs & changed_b & ~changed_a)
-    words = np.select([differs, only_a, only_b], ["differs", "only_a", "only_b"], "")
-    return pa.array(words.tolist(), pa.string(), mask=words == "")
+    differs = _all(both, _any(pc.invert(is_state), pc.xor(there_a, there_b), unlike))
+    undecided = _all(unknown, pc.invert(differs))
+    only_a = _any(_all(in_a, pc.invert(in_b)), _all(undecided, changed_a, pc.invert(changed_b)))
+    only_b = _any(_all(in_b, pc.invert(in_a)), _all(undecided, changed_b, pc.invert(changed_a)))
+    word = pa.scalar(None, pa.string())
+    for rows, said in ((only_b, "only_b"), (only_a, "only_a"), (differs, "differs")):
+        word = pc.if_else(rows, said, word)
+    return word
 
 
-def _contents(out: dict[str, pa.Array], rows: Bools, folds: Collection[str]) -> tuple[Bools, Bools]:
+def _contents(
+    out: dict[str, pa.Array], rows: pa.BooleanArray, folds: Collection[str]
+) -> tuple[pa.BooleanArray, pa.BooleanArray]:
     """Tell for each row whether the contents differ, and whether that is unknown."""
-    unlike = np.zeros(len(rows), bool)
-    for name in ("type", "size"):
-        unlike |= rows & _true(pc.not_equal(out[f"a_{name}"], out[f"b_{name}"]))
+    numbers = [_true(pc.not_equal(out[f"a_{name}"], out[f"b_{name}"])) for name in ("type", "size")]
+    unlike = _all(rows, _any(*numbers))
+    alike = _all(rows, pc.invert(unlike))
     ours, theirs = out["a_data"], out["b_data"]
-    unknown = rows & ~unlike & ~(_true(pc.is_valid(ours)) & _true(pc.is_valid(theirs)))
-    compared = rows & ~unlike & ~unknown & _true(pc.not_equal(ours, theirs))
-    for row in np.flatnonzero(compared).tolist():  # really different, or cut at different lengths: few
+    have_both = _all(pc.is_valid(ours), pc.is_valid(theirs))
+    unknown_rows = set(_places(_all(alike, pc.invert(have_both))))
+    unlike_rows = set(_places(unlike))
+    compared = _all(alike, have_both, _true(pc.not_equal(ours, theirs)))
+    for row in _places(compared):  # really different, or cut at different lengths: few
         one, other = ours[row].as_py(), theirs[row].as_py()
         shorter = min(len(one), len(other))
         cut = any(
             (out[f"{letter}_size"][row].as_py() or 0) > len(out[f"{letter}_data"][row].as_py())
             for letter in "ab"
         )
-        unlike[row] = one[:shorter] != other[:shorter] or (len(one) != len(other) and not cut)
-        unknown[row] = not unlike[row] and not shorter
-    for row in np.flatnonzero(unlike).tolist() if folds else ():
+        if one[:shorter] != other[:shorter] or (len(one) != len(other) and not cut):
+            unlike_rows.add(row)
+        elif not shorter:
+            unknown_rows.add(row)
+    for row in sorted(unlike_rows) if folds else ():
         held = [
             {name: out[f"{letter}_{name}"][row].as_py() for name in ("data", "size", "type")}
             for letter in "ab"
         ]
         one, other = (folded_content(each["data"], each["size"], each["type"], folds) for each in held)
-        unlike[row] = one != other
-    return unlike, unknown
+        if one == other:
+            unlike_rows.remove(row)
+    return pc.invert(_except(len(rows), unlike_rows)), pc.invert(_except(len(rows), unknown_rows))
 
 
 def _or_null(column: pa.Array) -> pa.Array:
     return pc.if_else(pc.equal(column, ""), None, column)
 
 
-def _is_in(column: pa.Array, words: tuple[str, ...]) -> Bools:
+def _is_in(column: pa.Array, words: tuple[str, ...]) -> pa.BooleanArray:
     return _true(pc.is_in(column, pa.array(words)))
 
 
-def _true(column: pa.Array) -> Bools:
-    """Return a boolean column as NumPy's; NULL is false."""
-    values: Bools = pc.fill_null(column, False).to_numpy(zero_copy_only=False)
-    return values
+def _true(column: pa.Array) -> pa.BooleanArray:
+    """Return a boolean column in which NULL is false."""
+    return pc.fill_null(column, False)
+
+
+def _all(*columns: pa.BooleanArray) -> pa.BooleanArray:
+    return reduce(pc.and_, columns)
+
+
+def _any(*columns: pa.BooleanArray) -> pa.BooleanArray:
+    return reduce(pc.or_, columns)
+
+
+def _places(rows: pa.BooleanArray) -> list[int]:
+    found: list[int] = pc.indices_nonzero(rows).to_pylist()
+    return found
+
+
+def _except(count: int, places: Collection[int]) -> pa.BooleanArray:
+    """Return `count` times true, but at some places."""
+    fits = bytearray(b"\1") * count
+    for place in places:
+        fits[place] = 0
+    return pa.Array.from_buffers(pa.uint8(), count, [None, pa.py_buffer(bytes(fits))]).cast(pa.bool_())

@@ -9,9 +9,10 @@ from pathlib import Path
 
 __all__ = ["Unneeded", "reads_one_capture"]
 
-# They hand Arrow's columns to nobody else; a dataset does, and so do pictures and comparisons.
+# They hand Arrow's columns to nobody else; a dataset does, and so do pictures.
 _READERS = frozenset(
-    {"info", "sql", "timeline", "history", "state", "who", "keys", "tree", "hot", "errors", "handles", "redundant"}
+    {"info", "sql", "timeline", "history", "state", "who", "keys", "tree", "hot", "errors", "handles", "redundant",
+     "diff"}
 )  # fmt: skip
 _MANIFEST = "capture.json"
 
@@ -47,5 +48,8 @@ def reads_one_capture(words: Sequence[str]) -> bool:
 
 
 def _is_arrow_loading() -> bool:
-    arrow = sys.modules.get("pyarrow")
-    return arrow is not None and not hasattr(arrow, "Table")
+    """Tell whether Arrow, or the module of its functions, has begun to load and does not have all its names yet."""
+    arrow, functions = sys.modules.get("pyarrow"), sys.modules.get("pyarrow.compute")
+    if arrow is None:
+        return False
+    return not hasattr(arrow, "Table") or (functions is not None and not hasattr(functions, "Expression"))
