@@ -36,6 +36,7 @@ def aligned(a: list[int], b: list[int], looks: set[int] | None = None) -> Alignm
     return align(*sequences(a, b, looks))
 
 
+@pytest.mark.slow
 @settings(max_examples=400, deadline=None)
 @given(STEPS, STEPS, st.sets(st.integers(0, 5)), st.none() | st.sets(st.integers(0, 5)))
 def test_it_is_what_the_loops_find(

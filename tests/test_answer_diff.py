@@ -245,6 +245,7 @@ def test_several_keys_of_one_meaning_stay_apart_and_say_so(sides: Any) -> None:
         assert rows[2]["a_key"] == f"HKU\\{OTHER_SID}\\x"
 
 
+@pytest.mark.slow
 @settings(max_examples=2, deadline=None, phases=[Phase.reuse, Phase.generate])  # shrinking takes too long
 @given(rows=with_renames(10, 40), after=st.integers(0, 4000))
 def test_two_times_differ_where_the_loops_say_whatever_was_renamed(

@@ -157,6 +157,7 @@ def runs_of(records: list[tuple[int, int]]) -> list[list[tuple[int, int]]]:
     return runs
 
 
+@pytest.mark.slow
 @settings(max_examples=150)
 @given(made=recordings())
 def test_each_processor_keeps_the_order_of_logging(made):

@@ -158,6 +158,7 @@ def written(data: bytes, previous: bytes) -> bytes:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compiled", [False, True])
 def test_zeros_that_were_captured_whole_are_no_doubt(tmp_path, compiled):
     """Writes of DWORD 0 and MULTI_SZ: nobody could read their names in another way; of the last one somebody could."""

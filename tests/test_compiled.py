@@ -223,6 +223,7 @@ def test_sorting_is_stable_and_the_same(numbers):
     assert compiled_order(column).tolist() == stable_argsort(column).tolist()
 
 
+@pytest.mark.slow
 @given(st.lists(st.lists(st.one_of(st.integers(-(1 << 63), (1 << 63) - 1), st.integers(0, 9)), max_size=40)))
 def test_maps_of_numbers_are_the_same(batches):
     plain, fast = IntMap(), CompiledIntMap()
@@ -252,6 +253,7 @@ def test_a_map_grows_without_forgetting():
 PARTS = st.sampled_from(["", "A", "a", "B", "REGISTRY", "Registry", "ß", "SS", "x" * 200, "\\"])
 
 
+@pytest.mark.slow
 @given(
     st.lists(
         st.tuples(st.lists(PARTS, min_size=1, max_size=6), st.integers(-1, 5), st.integers(0, 99)),
@@ -293,6 +295,7 @@ def test_paths_beyond_the_registrys_limits_are_one_key_in_both_trees():
     assert_same_trees(*trees)
 
 
+@pytest.mark.slow
 def test_a_tree_outgrows_its_first_size():
     texts = [f"\\REGISTRY\\{number % 7}\\key {number}" for number in range(60_000)]
     trees = [KeyTree(), CompiledKeyTree()]
@@ -304,6 +307,7 @@ def test_a_tree_outgrows_its_first_size():
     assert trees[0].names == trees[1].names
 
 
+@pytest.mark.slow
 def test_names_of_any_bytes_get_one_number_each():
     random = Random(3)
     pool = [random.randbytes(2 * random.choice((0, 1, 3, 4, 5, 8, 9, 60))) for _ in range(3000)]
@@ -327,6 +331,7 @@ def test_names_of_any_bytes_get_one_number_each():
     assert len(set(odd)) == 3
 
 
+@pytest.mark.slow
 def test_names_outgrow_every_first_size():
     fast = CompiledNameTable()
     texts = [f"a rather long name of a key, number {number}, " * 3 for number in range(40_000)]

@@ -102,6 +102,7 @@ def payloads(draw, what: Layout | None = None, pointer_size: int | None = None):
     return what, size, fields, encode(what, fields, size)
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(payloads())
 def test_what_was_encoded_is_decoded_in_both_widths(case):

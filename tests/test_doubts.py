@@ -139,6 +139,7 @@ def capture(folder: Path, *records: Record | Wait) -> Found:
 # --- what a known path settles -----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compiled", [False, True])
 @pytest.mark.parametrize("value", ["", "v", "v\0w", "\0"])
 @pytest.mark.parametrize("operation", WITH_VALUE)

@@ -156,6 +156,7 @@ def acting(sent: str) -> list[str]:
     ]
 
 
+@pytest.mark.slow
 @POSIX
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_terminal_obeys_nothing(made, verb: str) -> None:
@@ -167,6 +168,7 @@ def test_a_terminal_obeys_nothing(made, verb: str) -> None:
             assert MARK in screen.sent
 
 
+@pytest.mark.slow
 @POSIX
 def test_a_message_about_a_strangers_word_obeys_nothing(made) -> None:
     capture = made["C"]
@@ -198,6 +200,7 @@ def texts_of(path: Path) -> list[dict[str, str | None]]:
     return table.select([field.name for field in table.schema if str(field.type) == "string"]).to_pylist()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", [verb for verb in VERBS if verb not in ("info", "slow")] + ["dump"])
 def test_rows_are_the_same_texts_in_each_format(made, tmp_path: Path, verb: str) -> None:
     arguments = VERBS[verb][0] if verb in VERBS else ("ETL",)
@@ -365,6 +368,7 @@ def test_a_drawing_is_xml_without_scripts(made, tmp_path: Path, name: str) -> No
         assert not any(attribute.endswith("href") for attribute in element.attrib)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("verb", "option"), [("report", "-o"), ("changes", "--markdown")])
 def test_a_markdown_file_has_no_link_or_element_of_a_strangers(
     made, tmp_path: Path, verb: str, option: str
@@ -423,6 +427,7 @@ def test_an_export_has_one_record_a_line(made, tmp_path: Path, form: str, ending
     assert text.count(MARK) > len(TEXTS)
 
 
+@pytest.mark.slow
 def test_a_language_model_is_shown_data_as_data(made) -> None:
     pytest.importorskip("mcp", reason="the extra mcp is not installed")
     with Service([made["C"]]) as service:
@@ -444,6 +449,7 @@ def test_a_language_model_is_shown_data_as_data(made) -> None:
 # --- names of files ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @POSIX
 def test_a_file_with_a_strangers_name_is_only_a_file(made, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
@@ -466,6 +472,7 @@ def test_a_file_with_a_strangers_name_is_only_a_file(made, tmp_path: Path, monke
     assert not (tmp_path / "owned").exists()
 
 
+@pytest.mark.slow
 def test_a_computer_with_a_strangers_name_gets_a_plain_folder(tmp_path: Path) -> None:
     texts = [text for text in TEXTS.values() if len(text) < 100 and not re.search("[\ud800-\udfff]", text)]
     computers = {*texts[::5], TEXTS["device name"], TEXTS["option"], TEXTS["parent folders, slashes"]}

@@ -128,6 +128,7 @@ def test_plain_words_are_taken_as_typer_takes_them(arguments, options):
 NUMBERS = st.one_of(st.none(), st.integers(0, 2**63 + 1), st.integers(-(2**100), 2**100), st.integers(-3, 3))
 
 
+@pytest.mark.slow
 @given(st.lists(NUMBERS, max_size=70), st.integers(0, 5))
 def test_counts_of_128_bits_become_those_that_arrow_makes(numbers, start):
     # The engine's own array, where NULL stands on anything.
