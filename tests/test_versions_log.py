@@ -1,6 +1,7 @@
 """Change sets: whose changes are one set, what it is called, and what it did, against a plain loop and against the truth."""
 
 import json
+import shutil
 import sys
 from collections import defaultdict
 from itertools import pairwise
@@ -181,6 +182,21 @@ def test_of_many_captures_each_set_has_its_host_and_the_name_that_it_has_alone(t
     assert {name: set(rows["change_set"]) for name, rows in log.groupby("capture")} == alone
     assert shown["value_name"].tolist() == ["B"]
     assert blame.groupby("capture").size().to_dict() == {"one": 1, "two": 2}
+
+
+@pytest.mark.parametrize("story", ["persistence"], indirect=True)
+def test_a_much_older_capture_beside_it_changes_no_set_of_a_capture(story, tmp_path: Path) -> None:
+    """Which processes ran before a capture is told by that capture alone."""
+    capture, _ = story
+    shutil.copytree(capture.path, tmp_path / "new.regtrace")
+    old = event("SetValueKey", KEY, "A", data_type=1, data_size=0, at_us=-(10**6) * 86_400 * 3650)
+    write_events(tmp_path / "old.regtrace", [old])
+    with rt.open(tmp_path) as both:
+        log = both.log()
+        blame = both.blame(r"HKLM\SOFTWARE").dropna(subset="change_set")
+    alone = capture.log()
+    assert set(log["change_set"][log["capture"] == "new"]) == set(alone["change_set"])
+    assert set(blame["change_set"][blame["capture"] == "new"]) <= set(alone["change_set"])
 
 
 @settings(max_examples=15, deadline=None)

@@ -93,7 +93,9 @@ def change_sets(context: QueryContext, grouping: Grouping) -> ChangeSets:
     people, place = np.unique(rows.process_id, return_inverse=True)
     if grouping.by == "tree":
         changers = {int(one) for one in people if one >= 0}
-        found = roots_of(processes.values(), changers, (context.span() or (0, 0))[0])
+        # Of the capture itself: beside others of a dataset the span of a context is that of all.
+        first_ns = min((part["first_ns"] for part in context.manifest.parts), default=0)
+        found = roots_of(processes.values(), changers, first_ns)
         people = np.array([found.get(int(one), int(one)) for one in people], np.int64)
     root = people[place]
     order = np.lexsort((rows.sequence, root))
