@@ -1,11 +1,11 @@
 """From shell to answer: processor time of verbs against a Python process that imports DuckDB and counts the operations.
 
-    python benchmarks/verbs.py [--source LOG.pml | --events 50000] [--rounds 7] [--compiling]
+    python benchmarks/verbs.py [--source LOG.pml | --events 50000] [--rounds 7]
 
 All run as processes of their own, in turns; the best of the rounds counts. Python finds its bytecode, as that of an installed
-package, in a folder of this run: the first round writes it. With --compiling it may not write it
-(PYTHONDONTWRITEBYTECODE), and compiles our sources in each process. The second table is of one open capture: each question
-asked a second time.
+package, in a folder of this run: the first round writes it. Where PYTHONDONTWRITEBYTECODE is set and a checkout has no
+bytecode yet, each process would compile our sources again. The second table is of one open capture: each question asked a
+second time.
 """
 
 import argparse
@@ -67,7 +67,6 @@ def main() -> None:
     parser.add_argument("--source", type=Path, help="a trace or log to ask about; else one is simulated")
     parser.add_argument("--events", type=int, default=50_000)
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--compiling", action="store_true", help="Python writes no bytecode of our sources")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -81,8 +80,6 @@ def main() -> None:
             "ingest of 3,000": [sys.executable, "-m", "cli.app", "ingest", str(small), "-o", str(folder / "s.regtrace"), "--force"],
         }  # fmt: skip
         settings = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(folder / "bytecode")}
-        if arguments.compiling:
-            settings = {"PYTHONDONTWRITEBYTECODE": "1"}
         best: dict[str, float] = {}
         for _ in range(arguments.rounds):
             for verb, command in commands.items():
