@@ -392,6 +392,7 @@ def test_a_stop_that_was_killed_after_it_had_published_is_finished_by_the_next(
         path.write_bytes(content)
     for name in left:
         (tmp_path / name).write_bytes(trace.read_bytes())
+    (tmp_path / ".regtrace-0123456789abcdef").mkdir()
     result = run("stop")
     assert result.exit_code == 0, result.stderr
     assert (tmp_path / "d.regtrace" / "capture.json").read_bytes() == published

@@ -12,6 +12,7 @@ from typing import Any
 
 from tracer.errors import RegtraceError, SourceError, TargetError
 from tracer.files.targets import check_apart, open_target
+from tracer.files.workspace import remove_dead
 from tracer.ingest.pipeline import ingest
 from tracer.progress import Progress
 from tracer.recording.child_process import Program
@@ -125,7 +126,9 @@ def publish(
         **outcome,
     }
     manifest = None if outcome["ended_by"] == _SNAPSHOT else _published_before(files.target, log.started_ns)
-    if manifest is None and files.registry not in sources:
+    if manifest is not None:
+        remove_dead(files.target.parent)  # the folder that it was made in
+    elif files.registry not in sources:
         put_back(files.outputs)
         raise SourceError(
             "the ring in memory is lost, because another program stopped its session; record again"
