@@ -24,6 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LOCK = ROOT / ".ci" / "requirements-dev.txt"
 LICENCES = ROOT / "docs" / "licences.md"
 EXTRAS = ("fast", "mcp", "perfetto", "plots", "sigma", "tui")  # for users; Spark brings a Java of its own
+EXTRA_WORDS = [word for extra in EXTRAS for word in ("--extra", extra)]
 PLATFORMS = {
     "Linux, x86-64": "x86_64-unknown-linux-gnu",
     "Linux, ARM64": "aarch64-unknown-linux-gnu",
@@ -66,12 +67,11 @@ def lock() -> int:
 
 def wheels() -> int:
     """Look for a set of wheels, and of nothing else, for each system and Python."""
-    extras = [word for extra in EXTRAS for word in ("--extra", extra)]
     red = 0
     for name, platform in PLATFORMS.items():
         for python in PYTHONS:
             done = uv(
-                "pip", "compile", "pyproject.toml", *extras, "--only-binary", ":all:", "--python-platform", platform,
+                "pip", "compile", "pyproject.toml", *EXTRA_WORDS, "--only-binary", ":all:", "--python-platform", platform,
                 "--python-version", python, "--quiet", "-o", os.devnull, quiet=True,
             )  # fmt: skip
             missing = " ".join(done.stderr.split())[:200] if done.returncode else "a wheel of everything"
@@ -85,11 +85,9 @@ def oldest() -> int:
     with tempfile.TemporaryDirectory() as folder:
         environment = Path(folder) / "environment"
         python = environment / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-        extras = ",".join(EXTRAS)
         pins = Path(folder) / "oldest.txt"
-        extra_words = [word for extra in EXTRAS for word in ("--extra", extra)]
         asked = uv(
-            "pip", "compile", "pyproject.toml", *extra_words, "--resolution", "lowest-direct", "--python-version",
+            "pip", "compile", "pyproject.toml", *EXTRA_WORDS, "--resolution", "lowest-direct", "--python-version",
             "3.11", "--quiet", "-o", str(pins), quiet=True,
         )  # fmt: skip
         if asked.returncode:
@@ -107,7 +105,7 @@ def oldest() -> int:
                 "-c",
                 str(pins),
                 "-e",
-                f".[dev,{extras}]",
+                ".[dev]",
             ).returncode
         )
         return (

@@ -4,6 +4,7 @@ import html
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
+from tracer.registry.text import plural
 from tracer.store.manifest import STRUCTURES, Manifest
 
 __all__ = ["card_html", "card_text", "dataset_html", "dataset_text", "facts", "printable"]
@@ -65,7 +66,7 @@ def facts(manifest: Manifest, *, closed: bool = False) -> dict[str, str]:
         said["losses"] = "incomplete: something was lost (see losses)"
         rows = manifest.tables.get("losses", {}).get("rows")
         if type(rows) is int and rows:
-            said["losses"] = f"incomplete: {rows:,} {'loss' if rows == 1 else 'losses'} (see losses)"
+            said["losses"] = f"incomplete: {plural(rows, 'loss')} (see losses)"
     elif parts:
         said["losses"] = _NO_LOSS
     if closed:

@@ -81,16 +81,21 @@ MANIFESTS = [
 ]
 
 
-@pytest.mark.parametrize(("where", "value"), MANIFESTS)
-def test_a_manifest_with_a_wrong_value_is_refused_by_name(tmp_path, sound, where, value):
-    capture = tmp_path / "m.regtrace"
-    shutil.copytree(sound, capture)
-    manifest = json.loads((capture / "capture.json").read_text())
+def save_changed(sound: Path, capture: Path, where: list, value: object) -> None:
+    """Save the manifest of a sound capture with another value at a place, in a copy of the capture."""
+    manifest = json.loads((sound / "capture.json").read_text())
     place = manifest
     for step in where[:-1]:
         place = place[step]
     place[where[-1]] = value
     (capture / "capture.json").write_text(json.dumps(manifest))
+
+
+@pytest.mark.parametrize(("where", "value"), MANIFESTS)
+def test_a_manifest_with_a_wrong_value_is_refused_by_name(tmp_path, sound, where, value):
+    capture = tmp_path / "m.regtrace"
+    shutil.copytree(sound, capture)
+    save_changed(sound, capture, where, value)
     with pytest.raises(CaptureError, match=r"capture\.json has .*run the ingest again"):
         open_capture(capture)
 
@@ -144,12 +149,7 @@ def test_a_part_with_a_name_without_end_is_refused_in_a_short_sentence(tmp_path,
     capture = tmp_path / "m.regtrace"
     shutil.copytree(sound, capture)
     for where, value in ((["tables", "keys", "file"], "x" * 5000), (["format_version"], "x" * 5000)):
-        manifest = json.loads((sound / "capture.json").read_text())
-        place = manifest
-        for step in where[:-1]:
-            place = place[step]
-        place[where[-1]] = value
-        (capture / "capture.json").write_text(json.dumps(manifest))
+        save_changed(sound, capture, where, value)
         with pytest.raises(CaptureError) as caught:
             open_capture(capture)
         assert len(str(caught.value)) < 400 + len(str(capture))

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from tracer.registry.safe_text import visible
+from tracer.registry.text import plural
 from tracer.registry.user_keys import as_current_user, sid_of
 
 if TYPE_CHECKING:
@@ -162,9 +163,7 @@ def _middle(text: str, most: int) -> str:
 def _below(frame: "pd.DataFrame", shown: list[str]) -> str:
     """Return the lines below the table: how much there is, which columns are not shown, and what is in doubt."""
     rows, names = len(frame), [str(name) for name in frame.columns]
-    said = [
-        f"{rows:,} {'row' if rows == 1 else 'rows'} × {len(names)} {'column' if len(names) == 1 else 'columns'}"
-    ]
+    said = [f"{plural(rows, 'row')} × {plural(len(names), 'column')}"]
     rest = [name for name in names if name not in shown]
     if rest and rows:
         said[0] += f"; not shown: {', '.join(rest)}"

@@ -203,6 +203,12 @@ class QueryContext:
         processes = self._processes(filters)
         return processes is None or not self.engine.is_empty(processes)
 
+    def has_many_rows(self, filters: Filters, many: int) -> bool:
+        """Tell whether at least so many event rows fit the filters; without a filter the manifest says it."""
+        if sum(part["rows"] for part in self.manifest.parts) < many:
+            return False
+        return filters == Filters() or self.engine.count(self.rows(filters)) >= many
+
     def few(self, events: Relation) -> Relation:
         """Return event rows, from a temporary table where they are few, for callers that read them several times."""
         some = self.engine.keep("few", events.limit(_FEW_ROWS + 1))

@@ -58,9 +58,7 @@ class KeyRange:
 
 def is_long(context: QueryContext, filters: Filters) -> bool:
     """Tell whether a question looks at so many rows that ranges of keys are worth it."""
-    if sum(part["rows"] for part in context.manifest.parts) < _MANY_ROWS:
-        return False
-    return filters == Filters() or context.engine.count(context.rows(filters)) >= _MANY_ROWS
+    return context.has_many_rows(filters, _MANY_ROWS)
 
 
 def key_ranges(context: QueryContext, rows: int | None = None) -> list[KeyRange]:

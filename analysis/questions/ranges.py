@@ -30,12 +30,10 @@ def ranges(context: "QueryContext", filters: Filters) -> list[tuple[int, int]]:
         filters: what the timeline is of.
     """
     parts = context.manifest.parts
-    if len(context.stores) > 1 or sum(part["rows"] for part in parts) < _MANY_ROWS:
+    if len(context.stores) > 1 or not context.has_many_rows(filters, _MANY_ROWS):
         return []
     found = sorted((part["first_sequence"], part["last_sequence"]) for part in parts)
     if any(last >= first for (_, last), (first, _) in itertools.pairwise(found)):
-        return []
-    if filters != Filters() and context.engine.count(context.rows(filters)) < _MANY_ROWS:
         return []
     return [
         (begin, min(begin + _RANGE_ROWS - 1, last))

@@ -69,15 +69,15 @@ def unknown_key(context: "QueryContext", key: str, *, subtree: bool, user: str |
     name = context.path.name
     if key_number(key) is not None:
         return f"no key in {name} has the id {key}; the column key_id has the ids"
+    others = _other_control_sets(context, key, subtree=subtree, user=user)
     if has_wildcard(key):
-        others = _other_control_sets(context, key, subtree=subtree, user=user)
         if others:
             return f"no key in {name} fits {key}; it does not tell which control set was the current one: try {' or '.join(others)}"
         near = _nearest(context, key, user)
         return f"no key in {name} fits {key}; " + (
             f"the nearest is {near}" if near else "see `regtrace keys`"
         )
-    if others := _other_control_sets(context, key, subtree=subtree, user=user):
+    if others:
         return (
             f"nothing in {name} touches a key {key}; it does not tell which control set was the current one, and has "
             f"{' and '.join(others)}"

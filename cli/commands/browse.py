@@ -38,7 +38,7 @@ def browse(
     from cli.options.zones import find_zone
     from cli.output.console import is_terminal
     from tracer.errors import UsageError
-    from tracer.store.manifest import Manifest
+    from tracer.store.manifest import MANIFEST_NAME, Manifest
 
     if TYPE_CHECKING:
         from cli.browse.model import Model
@@ -54,7 +54,7 @@ def browse(
             "browse needs a terminal; `regtrace state` and `regtrace history` print to files and pipes"
         )
     zone = find_zone(tz)
-    if not capture.is_dir() or (capture / "capture.json").exists():
+    if not capture.is_dir() or (capture / MANIFEST_NAME).exists():
         Manifest.load(capture, check_rows=False)  # a mistake is told before the screen is taken
     with ExitStack() as stack:
 

@@ -11,7 +11,7 @@ from cli.output.answer_columns import short_ids, with_hosts
 from cli.output.columns import text_cells
 from cli.output.phrases import plural
 from cli.output.table import TextColumn, lay_out, path_line, text_line
-from cli.tables.history import content_cell
+from cli.tables.history import SIGNS, content_cell
 from cli.tables.key_tree import key_tree
 from cli.tables.timeline import DATA_WIDTH, process_cells, time_cells, value_cells
 
@@ -21,7 +21,6 @@ _Titles = dict[
     int, list[tuple[int, str, int]]
 ]  # place of a row -> depth, text and number of changes of titles above it
 _WIDE = 100  # columns; on narrower terminals what was and what is have a line each
-_SIGNS = {"-": "red", "+": "green"}  # of a line that says what was, or what is, and its style
 _BYTES = 24  # of a value in hex on a line of its own
 _DEEPEST = 8  # indents of a deeper tree would take the room of its names
 _STYLES = {"removed": "red", "deleted": "red", "recreated": "red", "renamed": "red", "unclear": "yellow"}
@@ -73,7 +72,7 @@ def change_lines(
         for sign, content in below[place] if below else ():
             indent = _indent(titles[place][-1][0] + 1) if place in titles else indent
             text = f"{indent}    {sign} {content}"
-            yield text_line(text, width, style=_SIGNS[sign], color=color)
+            yield text_line(text, width, style=SIGNS[sign], color=color)
     used = {note for some in _notes(rows) for note in some}
     yield from (f"{letter}: {meaning}" for note, (letter, meaning) in _NOTES.items() if note in used)
 
@@ -175,7 +174,7 @@ def _contents_below(rows: pa.Table) -> list[list[tuple[str, str]]]:
     is_key = [name is None for name in rows.column("value_name").to_pylist()]
     sides = (_contents(rows, side, is_key, bytes_shown=_BYTES) for side in ("before", "after"))
     return [
-        [(sign, cell) for sign, cell in zip(_SIGNS, cells, strict=True) if cell not in ("", "?", "(none)")]
+        [(sign, cell) for sign, cell in zip(SIGNS, cells, strict=True) if cell not in ("", "?", "(none)")]
         for cells in zip(*sides, strict=True)
     ]
 

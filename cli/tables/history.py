@@ -13,12 +13,12 @@ from cli.tables.meanings import with_meaning
 from cli.tables.timeline import DATA_WIDTH, process_cells, time_cells, value_cells
 from tracer.registry.values import show_value
 
-__all__ = ["content_cell", "history_lines", "old_cells"]
+__all__ = ["SIGNS", "content_cell", "history_lines", "old_cells"]
 
 _NARROW = 100
 _BYTES = 16  # of a value in hex; the whole data is in CSV, JSONL and Parquet
 _LINE_BYTES = 22  # of one on a line of its own
-_SIGNS = {"-": "red", "+": "green"}  # of a line with old or new data, and its style
+SIGNS = {"-": "red", "+": "green"}  # of a line that says what was, or what is, and its style
 _ACTIONS = {
     "SetValueKey": ("set", ""),
     "DeleteValueKey": ("delete", "(deleted)"),
@@ -92,7 +92,7 @@ def history_lines(
     yield from lay_out_below(
         keys, columns, width=width, ids=short_ids(rows), color=color,
         after=[
-            [text_line(f"      {sign} {text}", width, style=_SIGNS[sign], color=color) for sign, text in some]
+            [text_line(f"      {sign} {text}", width, style=SIGNS[sign], color=color) for sign, text in some]
             for some in below
         ],
     )  # fmt: skip

@@ -12,7 +12,7 @@ from cli.output.destination import Render
 from cli.output.phrases import plural
 from cli.output.safe import visible
 from cli.output.table import cut_end, path_line
-from cli.tables.history import content_cell
+from cli.tables.history import SIGNS, content_cell
 from cli.tables.timeline import process_cells, value_cells
 from tracer.registry.quoting import quote_name
 from tracer.registry.values import type_name
@@ -24,7 +24,7 @@ _SOURCES = {  # how the old data is known, where the change itself did not recor
     "read": "as read before",
     "baseline": "as a hive had it",
 }
-_STYLES = {"-": "red", "+": "green", "?": "yellow", "~": "yellow"}
+_STYLES = SIGNS | {"?": "yellow", "~": "yellow"}
 _INDENT = "  "
 
 
