@@ -11,7 +11,9 @@ from small_capture import joined_rows, write_capture
 
 import regtrace as rt
 from analysis.capture import Capture
+from analysis.engine.user_sql import open_to_users
 from analysis.open import open_capture
+from analysis.questions.sql import reader
 from tracer.errors import CaptureError, UsageError
 
 
@@ -284,3 +286,72 @@ def test_json_text_is_json(capture: Capture) -> None:
     row = rows_of(capture, query, plain=True)[0]
     assert json.loads(str(row["a"])) == {"n": [None, {"deep": {"1": "x"}}]}
     assert json.loads(str(row["b"])) == {"n": [{"d": [1.5, None]}]}
+
+
+# Ways to read a text of a value, by its name or without it; and, last, queries that read none.
+READS_TEXTS = [
+    "SELECT data_text FROM events",
+    'SELECT max("DATA_TEXT") FROM events',
+    "SELECT e.data_text FROM events e ORDER BY sequence",
+    "SELECT * FROM events",
+    "FROM events",
+    "TABLE events",
+    "SELECT events FROM events",
+    "SELECT e FROM events e",
+    "SELECT main.events FROM main.events",
+    "SELECT count(e) FROM events AS e",
+    "SELECT to_json(s) FROM (SELECT * FROM events) s",
+    "WITH t AS (FROM events) SELECT t FROM t",
+    "SELECT COLUMNS('.*text.*') FROM events",
+    "SELECT count(*) FROM events a NATURAL JOIN events b",
+    "SELECT sequence FROM events JOIN (SELECT sequence, data_text AS t FROM events) USING (sequence)",
+    "SELECT sequence FROM events a JOIN events b USING (sequence, data_text)",
+    "SELECT sequence FROM events WHERE data_text LIKE '%a%'",
+    "SELECT value_text(1, data, data_size) FROM events",
+    "SELECT count(*) FILTER (value_meaning(key, value_name, data_type, data) IS NULL) FROM events",
+    "SELECT unnest(events) FROM events",
+    "SELECT list_transform([1], lambda x: x) AS l FROM events",
+    "SELECT sequence FROM events UNION ALL BY NAME SELECT sequence, data_text FROM events",
+    "DESCRIBE events",
+    "SUMMARIZE events",
+    "SHOW TABLES",
+    "SELECT column_name FROM duckdb_columns() WHERE table_name = 'events'",
+    "SELECT column_name FROM duckdb_columns WHERE table_name = 'events'",
+    "SELECT column_name FROM information_schema.columns WHERE table_name = 'events'",
+    "SELECT name FROM pragma_table_info('events')",
+    "PIVOT events ON operation IN ('SetValueKey') USING count(*)",
+    "VALUES (1)",
+]
+READS_NONE = [
+    "SELECT count(*) FROM events",
+    "SELECT operation, count(*) AS n FROM events GROUP BY ALL ORDER BY n DESC LIMIT 3",
+    "SELECT DISTINCT e.key, CASE WHEN pid > 4 THEN 'a' END::VARCHAR FROM main.events e WHERE status = 0 AND key IS NOT NULL ORDER BY 1",
+    "SELECT sequence, row_number() OVER (PARTITION BY key ORDER BY sequence) AS n FROM events ORDER BY 1",
+    "WITH t AS (SELECT key_id, max(sequence) AS last FROM events GROUP BY 1) SELECT last FROM t JOIN keys USING (key_id) ORDER BY 1",
+    "SELECT sequence FROM events WHERE key_id IN (SELECT key_id FROM keys WHERE key_id BETWEEN 1 AND 9) ORDER BY 1",
+    "SELECT max(sequence) FROM events UNION ALL SELECT max(key_id) FROM keys",
+]
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory):
+    path = write_capture(tmp_path_factory.mktemp("prepared") / "x.regtrace")
+    with open_capture(path, threads=1) as opened:  # with one thread rows keep their order
+        open_to_users(opened._context.engine)
+        yield opened
+
+
+@pytest.mark.parametrize("query", [*READS_TEXTS, *READS_NONE])
+def test_an_answer_is_the_same_whether_texts_of_values_were_prepared(prepared: Capture, query: str) -> None:
+    with open_capture(prepared.path, threads=1) as fresh:
+        assert fresh.sql(query).to_csv() == prepared.sql(query).to_csv()
+        assert fresh._context.engine.open_to_users == ("texts" if query in READS_TEXTS else "plain")
+
+
+def test_a_stream_goes_on_while_texts_of_values_are_prepared(prepared: Capture) -> None:
+    query = "SELECT sequence FROM events ORDER BY 1"
+    with open_capture(prepared.path) as fresh:
+        rows = reader(fresh._context, query, batch_rows=1)
+        first = rows.read_next_batch()
+        fresh.sql("SELECT data_text FROM events")
+        assert first.num_rows + rows.read_all().num_rows == len(prepared.sql(query))

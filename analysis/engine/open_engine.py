@@ -38,6 +38,7 @@ class OpenEngine:
 
     Attributes:
         name: what it reads, for messages.
+        open_to_users: what `analysis.engine.user_sql.open_to_users` has created.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class OpenEngine:
             CaptureError: a table cannot be read.
         """
         self.name = name
+        self.open_to_users = ""
         self._is_small = events < _FEW_EVENTS
         self._connection, spill = connect(
             make, directories=directories, memory_limit=memory_limit, threads=threads

@@ -1,6 +1,6 @@
 """Answers to a user's SQL as a stream, with writable types and clear errors."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -34,7 +34,7 @@ def read_sql(
     engine: OpenEngine,
     query: str,
     *,
-    tables: Sequence[str],
+    tables: Callable[[], Sequence[str]],
     plain: bool = False,
     finite: bool = False,
     limit: int | None = None,
@@ -48,7 +48,7 @@ def read_sql(
     Args:
         engine: the engine.
         query: one statement in DuckDB's dialect.
-        tables: names of the tables there are, for the message about one there is not.
+        tables: returns the names of the tables there are, for the message about one there is not.
         plain: the rows go where there are no types: dates, decimals, times without a zone and arrays are text
             too, and what is nested is JSON text.
         finite: numbers that are infinite, or none, are NULL: JSON cannot hold them.
@@ -130,7 +130,7 @@ def _of_stream(text: str) -> RegtraceError:
 
 
 @contextmanager
-def _one_sentence(tables: Sequence[str], *, located: bool = True) -> Iterator[None]:
+def _one_sentence(tables: Callable[[], Sequence[str]], *, located: bool = True) -> Iterator[None]:
     """Turn the engine's error of several lines into one sentence, with the place of the error."""
     try:
         yield
@@ -167,7 +167,7 @@ def _sentence(told: str, *, located: bool = True) -> str:
     return f"{sentence} (line {number}, column {column + 1})"
 
 
-def _hint(told: str, tables: Sequence[str]) -> str:
+def _hint(told: str, tables: Callable[[], Sequence[str]]) -> str:
     if told.startswith("Catalog Error: Table"):
-        return f"; the tables are {', '.join(tables)}"
+        return f"; the tables are {', '.join(tables())}"
     return ""

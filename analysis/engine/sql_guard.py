@@ -9,7 +9,7 @@ import duckdb
 
 from tracer.errors import UsageError
 
-__all__ = ["check_query"]
+__all__ = ["check_query", "nodes"]
 
 _READING = frozenset({"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE"})
 # Functions that stand where a table stands. The others read files, or addresses in memory, or tell paths and settings.
@@ -57,8 +57,8 @@ _EXPLAIN = re.compile(
 _ADVICE = "it must be one SELECT (or WITH, DESCRIBE, SUMMARIZE, EXPLAIN)"
 
 
-def check_query(connection: duckdb.DuckDBPyConnection, query: str) -> None:
-    """Raise UsageError unless the query is one statement that only reads tables.
+def check_query(connection: duckdb.DuckDBPyConnection, query: str) -> dict[str, Any]:
+    """Return the engine's own tree of a query; raise UsageError unless it is one statement that only reads tables.
 
     Args:
         connection: the engine, whose own parser is asked.
@@ -77,22 +77,22 @@ def check_query(connection: duckdb.DuckDBPyConnection, query: str) -> None:
         begin = _EXPLAIN.match(query)
         if begin is None:
             raise UsageError("the query cannot be used: EXPLAIN must stand first, before a SELECT")
-        check_query(connection, query[begin.end() :])
-        return
+        return check_query(connection, query[begin.end() :])
     if kind == duckdb.StatementType.MULTI:  # a PIVOT that must first look which columns there are
         raise UsageError("the query cannot be used: a PIVOT must name its columns: ON column IN (...)")
     if kind != duckdb.StatementType.SELECT:
         raise UsageError(f"the query cannot be used: {_ADVICE}")
     text = connection.execute("SELECT json_serialize_sql(?)", [query]).fetchone()
     try:
-        tree = json.loads(text[0]) if text else {"error": True}
+        tree: dict[str, Any] = json.loads(text[0]) if text else {"error": True}
     except RecursionError:
         raise UsageError("the query cannot be used: it is nested too deeply") from None
     if tree["error"]:
         raise UsageError(f"the query cannot be used: {_ADVICE}")
     tables = _known_tables(connection)
-    for node in _nodes(tree):
+    for node in nodes(tree):
         _check_node(node, tables)
+    return tree
 
 
 _Tables = dict[tuple[str, ...], bool]
@@ -156,7 +156,7 @@ def _check_table(node: dict[str, Any], tables: _Tables) -> None:
     )
 
 
-def _nodes(tree: object) -> Iterator[dict[str, Any]]:
+def nodes(tree: object) -> Iterator[dict[str, Any]]:
     """Yield every object of a JSON tree, without recursion: a query may be nested deeply."""
     waiting = [tree]
     while waiting:
