@@ -170,14 +170,17 @@ def test_a_member_whose_name_is_damaged_away_is_left_out(tmp_path, trace):
         ({b"PK\1\2": [(8, b"\1\0")], b"PK\3\4": [(6, b"\1\0")]}, "is encrypted"),
         ({b"PK\1\2": [(10, b"\x09\0")], b"PK\3\4": [(8, b"\x09\0")]}, "Deflate64"),
         ({b"PK\1\2": [(16, b"\1\2\3\4")]}, "cannot be unpacked"),  # another checksum
+        # Another length of the name: the library quotes, as the name, 3,000 bytes of what follows.
+        ({b"PK\3\4": [(26, (3000).to_bytes(2, "little"))]}, "cannot be unpacked"),
     ],
-    ids=["encrypted", "deflate64", "damaged"],
+    ids=["encrypted", "deflate64", "damaged", "name"],
 )
 def test_a_member_that_cannot_be_unpacked_is_named(tmp_path, trace, changes, says):
     path = patched(zipped(tmp_path / "a.zip", {"boot.etl": trace.read_bytes()}), changes)
     text = sentence(path)
     assert says in text
     assert text.startswith(f"{path}/boot.etl: ")
+    assert len(text) < 400 + len(str(path))
 
 
 def test_what_is_packed_twice_is_refused_by_name(tmp_path, trace):

@@ -29,7 +29,21 @@ __all__ = [
     "TargetError",
     "TimeLimit",
     "UsageError",
+    "reason_of",
 ]
+
+
+_LONGEST_REASON = 200  # letters: a library may quote what a file says, and a file may say anything
+
+
+def reason_of(error: Exception) -> str:
+    r"""Return what another library's error says, for a sentence of ours: one line, not long, without its full stop.
+
+    >>> reason_of(ValueError("bad magic.\nsee the manual")), reason_of(EOFError())
+    ('bad magic', 'EOFError')
+    """
+    text = str(error).strip().partition("\n")[0].rstrip(". ")
+    return f"{text[:_LONGEST_REASON]}…" if len(text) > _LONGEST_REASON else text or type(error).__name__
 
 
 class RegtraceError(Exception):

@@ -15,7 +15,7 @@ import pyarrow as pa
 from analysis.engine.columns import columns_of_one, joined, stored_name
 from analysis.engine.interruption import batches_of, interruptible
 from analysis.engine.relation import Relation, as_stated, identifier, quoted
-from tracer.errors import CaptureError, RegtraceError, UsageError
+from tracer.errors import CaptureError, RegtraceError, UsageError, reason_of
 from tracer.files.workspace import Workspace
 from tracer.registry.suggestions import closest
 from tracer.schema import EVENTS, OF_VALUES, STRUCTURED, TABLES, Table
@@ -210,18 +210,16 @@ def engine_errors(what: str = "the query cannot be run") -> Iterator[None]:
         yield
     except duckdb.OutOfMemoryException as error:
         raise RegtraceError(
-            f"{what}: {_first_line(error)}; open the capture with a larger memory_limit"
+            f"{what}: {reason_of(error)}; open the capture with a larger memory_limit"
         ) from error
     except duckdb.PermissionException as error:  # the lock, where `analysis.engine.sql_guard` did not see it
-        raise UsageError(
-            f"{what}: it reaches for what is not in the capture: {_first_line(error)}"
-        ) from error
+        raise UsageError(f"{what}: it reaches for what is not in the capture: {reason_of(error)}") from error
     except duckdb.IOException as error:
-        raise CaptureError(f"{what}, a file of the capture cannot be read: {_first_line(error)}") from error
+        raise CaptureError(f"{what}, a file of the capture cannot be read: {reason_of(error)}") from error
     except duckdb.ProgrammingError as error:
         if str(error).startswith(_DAMAGED):
             raise CaptureError(
-                f"{what}, a file of the capture is damaged: {_first_line(error)}; run the ingest again"
+                f"{what}, a file of the capture is damaged: {reason_of(error)}; run the ingest again"
             ) from error
         raise UsageError(f"{what}: {_located(str(error))}") from error
     except (duckdb.DataError, duckdb.NotSupportedError) as error:
@@ -229,18 +227,14 @@ def engine_errors(what: str = "the query cannot be run") -> Iterator[None]:
     except duckdb.InterruptException as error:
         raise KeyboardInterrupt from error
     except duckdb.InvalidInputException as error:
-        raise UsageError(f"{what}: {_first_line(error)}") from error
+        raise UsageError(f"{what}: {reason_of(error)}") from error
     except UnicodeDecodeError as error:  # DuckDB's own message quotes data, and cuts it inside a letter
         start = error.object[: error.start].decode("utf-8", "replace").partition("\n")[0]
         raise UsageError(f"{what}: {start}...") from error
     except duckdb.Error as error:  # what has no class of its own: bytes that no reader expects
         raise CaptureError(
-            f"{what}, a file of the capture is damaged: {_first_line(error)}; run the ingest again"
+            f"{what}, a file of the capture is damaged: {reason_of(error)}; run the ingest again"
         ) from error
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]
 
 
 def _located(message: str) -> str:

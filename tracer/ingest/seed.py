@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tracer.errors import SourceError
+from tracer.errors import SourceError, reason_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -40,9 +40,8 @@ def read_seed(path: Path) -> tuple[list[int], list[str]]:
         _check_kinds(*(column.type for column in columns))
         addresses, paths = (column.to_pylist() for column in columns)
     except (OSError, KeyError, pa.ArrowException, UnicodeDecodeError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise SourceError(
-            f"{path}: not a seed table: {reason}; it is a Parquet or CSV file with the columns address and path"
+            f"{path}: not a seed table: {reason_of(error)}; it is a Parquet or CSV file with the columns address and path"
         ) from error
     numbers = []
     for row, address in enumerate(addresses):

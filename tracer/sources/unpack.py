@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import IO
 
-from tracer.errors import SourceError, TargetError, UsageError
+from tracer.errors import SourceError, TargetError, UsageError, reason_of
 from tracer.registry.safe_text import visible
 from tracer.sources.kinds import HEAD_BYTES, FileKind, file_kind
 
@@ -240,7 +240,6 @@ def _unpacking(shown: str, what: str) -> Iterator[None]:
     try:
         yield
     except _DAMAGED as error:
-        reason = str(error).split("\n", 1)[0].rstrip(".") or type(error).__name__
         raise SourceError(
-            f"{shown}: {what} cannot be unpacked ({reason}); copy it again from where it was made"
+            f"{shown}: {what} cannot be unpacked ({reason_of(error)}); copy it again from where it was made"
         ) from error

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from tracer.errors import CaptureError, TargetError
+from tracer.errors import CaptureError, TargetError, reason_of
 from tracer.registry.operations import COUNTS_VERSION
 from tracer.schema import ADDED_COLUMNS, FORMAT_VERSION, OPTIONAL, TABLES, USAGE
 
@@ -208,7 +208,7 @@ def _read(directory: Path) -> dict[str, Any]:
     try:
         values = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise CaptureError(f"{path} is not JSON ({error}): run the ingest again") from error
+        raise CaptureError(f"{path} is not JSON ({reason_of(error)}): run the ingest again") from error
     if not isinstance(values, dict) or values.get("format") != _FORMAT:
         raise CaptureError(
             f"{path} is not the manifest of a regtrace capture: give a directory made by `regtrace ingest`"
