@@ -95,7 +95,7 @@ def test_the_library_cuts_a_text_at_a_nul_and_drops_half_a_pair(tmp_path, text, 
 def test_batches_are_large_and_of_one_schema(tmp_path):
     log = small_log(160, 100)
     result = read(saved(tmp_path, log.content()))
-    assert [len(batch) for batch in result.batches][:-1] == [8200]
+    assert [len(batch) for batch in result.batches][:-1] == [8800]  # whole groups of chunks
     assert {batch.schema for batch in result.batches} == {BATCH_SCHEMA}
     assert result.ids == ids_of(log)
 

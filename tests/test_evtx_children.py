@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import mmap
 import os
 import signal
 import struct
@@ -27,9 +28,11 @@ from evtx_writer import (
 
 from tracer.diagnostics import Diagnostics
 from tracer.errors import SourceError
-from tracer.evtx import pool
-from tracer.evtx.protocol import JSON_LIMIT, ProtocolError, read_answer
+from tracer.evtx import pool, process
+from tracer.evtx.process import Child
+from tracer.evtx.protocol import JSON_LIMIT, Decoded, ProtocolError, read_answer
 from tracer.evtx.reader import EvtxReader
+from tracer.evtx.window import NO_WINDOW
 
 ROOT = Path(__file__).resolve().parents[1]
 # Chunks that make the library hang, crash or take too much
@@ -163,6 +166,7 @@ from pathlib import Path
 import evtx_children
 from tracer.diagnostics import Diagnostics
 from tracer.evtx.reader import EvtxReader
+from tracer.evtx.window import NO_WINDOW
 print("ready", flush=True)
 reader = EvtxReader(Path(sys.argv[1]), "log", Diagnostics(), program=evtx_children.PROGRAM, children=1)
 for batch in reader.batches():
@@ -267,9 +271,79 @@ def test_a_child_that_cannot_begin_is_a_sentence_and_no_damage(tmp_path, program
     assert our_children() == before
 
 
-@pytest.mark.parametrize("field", range(4))
+@pytest.mark.parametrize("field", range(5))
 def test_an_answer_with_an_absurd_size_is_not_read(field):
-    sizes = [0, 0, 0, 0]
-    sizes[field] = JSON_LIMIT + 1
+    counts = [0, 0, 0, 0, 0]
+    counts[field] = JSON_LIMIT + 1
+    answer = struct.pack("<II", 1, 0) + struct.pack("<BIIIII", 0, *counts)
     with pytest.raises(ProtocolError):
-        read_answer(io.BytesIO(struct.pack("<BIIII", 0, *sizes) + bytes(64)))
+        read_answer(io.BytesIO(answer + bytes(64)), 1, None)
+
+
+_IN_WINDOW = 8
+
+
+@pytest.mark.parametrize(
+    ("chunks", "state", "json"),
+    [
+        pytest.param(2, 0, 0, id="another number of chunks"),
+        pytest.param(1, _IN_WINDOW, 4097, id="beyond the window"),
+        pytest.param(1, 0, 64, id="JSON of no record"),
+    ],
+)
+def test_an_answer_that_makes_no_sense_is_not_read(chunks, state, json):
+    answer = struct.pack("<II", chunks, 0) + struct.pack("<BIIIII", state, 0, 0, 0, 0, json) * chunks
+    with mmap.mmap(-1, 4096) as memory, pytest.raises(ProtocolError):
+        read_answer(io.BytesIO(answer + bytes(64)), 1, memory)
+
+
+class _NoWindow:
+    memory, argument, inherited = None, NO_WINDOW, ()
+
+    def close(self) -> None:
+        """Nothing is there."""
+
+
+def answer_of(path: Path) -> tuple[list[int], list[bytes]]:
+    """Return how many records each chunk has, and the columns of all."""
+    child = Child(2.0)
+    try:
+        child.greet()
+        answer = child.answer(str(path), BLOCK, path.stat().st_size)
+    finally:
+        child.close()
+    assert answer is not None
+    columns = [getattr(answer.records, name) for name in Decoded.__slots__]
+    return [chunk.records for chunk in answer.chunks], columns
+
+
+def test_answers_are_the_same_without_a_window(tmp_path, monkeypatch):
+    path = saved(tmp_path, small_log(8, 60).content())
+    through_window = answer_of(path)
+    assert through_window[0] == [60] * 8
+    monkeypatch.setattr(process, "Window", _NoWindow)
+    assert answer_of(path) == through_window
+
+
+def test_a_file_that_goes_away_is_a_sentence(tmp_path):
+    log = small_log(400, 3)
+    path = saved(tmp_path, log.content())
+    batches = EvtxReader(path, "log", Diagnostics()).batches()
+    path.unlink()
+    with pytest.raises(SourceError, match="log cannot be read any more: No such file or directory"):
+        next(batches)
+
+
+def test_a_file_that_becomes_shorter_ends_there(tmp_path):
+    log = small_log(400, 100)
+    path = saved(tmp_path, log.content())
+    diagnostics = Diagnostics()
+    reader = EvtxReader(path, "log", diagnostics)
+    batches = reader.batches()
+    count = len(next(batches))
+    with path.open("r+b") as file:
+        file.truncate(BLOCK + 300 * CHUNK + 1000)
+    count += sum(map(len, batches))
+    assert count == reader.facts["records"]
+    assert 29_900 <= count <= 30_000
+    assert {name: times for name, times, _ in diagnostics}["zero_tail"] == 99

@@ -3,7 +3,6 @@
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator
 from contextlib import closing
 from functools import cache
 from pathlib import Path
@@ -130,7 +129,7 @@ class _LastingChild:
         from tracer.evtx.process import Child
 
         self._is_new = _LastingChild._one is None
-        self._is_done = True
+        self._is_lost = False
         if self._is_new:
             _LastingChild._one = Child(deadline_s)
 
@@ -138,17 +137,16 @@ class _LastingChild:
         if self._is_new:
             _LastingChild._one.greet()
 
-    def answers(self, chunks: list[tuple[int, bytes]]) -> Iterator[Any]:
-        self._is_done = False
-        for count, answer in enumerate(_LastingChild._one.answers(chunks), 1):
-            self._is_done = count == len(chunks)
-            yield answer
+    def answer(self, path: str, begin: int, end: int) -> Any:
+        answer = _LastingChild._one.answer(path, begin, end)
+        self._is_lost = answer is None
+        return answer
 
     def kill(self) -> None:
         """Only what did not answer is ended."""
 
     def close(self) -> None:
-        if not self._is_done:
+        if self._is_lost:
             _LastingChild._one.close()
             _LastingChild._one = None
 

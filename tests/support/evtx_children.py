@@ -1,4 +1,4 @@
-"""Children that misbehave on marked chunks: `python -P -c PROGRAM SECONDS` in place of the real one.
+"""Children that misbehave on marked chunks: `python -P -c PROGRAM SECONDS WINDOW` in place of the real one.
 
 What a marked chunk does to its child is the number in the reserved bytes of its header.
 """
@@ -10,7 +10,7 @@ import time
 from evtx_writer import with_checksums
 
 from tracer.evtx import child
-from tracer.evtx.protocol import Answer
+from tracer.evtx.protocol import Chunk, Decoded
 
 MARK_AT = 0x40
 HANG, CRASH, HOARD, SLEEP, STOP, LIE = range(1, 7)
@@ -22,7 +22,7 @@ def mark(chunk: bytes, what: int) -> bytes:
     return with_checksums(chunk[:MARK_AT] + bytes([what]) + chunk[MARK_AT + 1 :])
 
 
-def decode(chunk: bytes, available: int) -> Answer:
+def decode(chunk: bytes, available: int) -> tuple[Chunk, Decoded]:
     """Decode a chunk as the real child does, unless it is marked."""
     what = chunk[MARK_AT]
     if what == HANG:  # in C, with Python's lock held, as the library does
@@ -36,10 +36,8 @@ def decode(chunk: bytes, available: int) -> Answer:
         time.sleep(1.0)
     elif what == STOP:
         time.sleep(3600)
-    answer = child.decode_chunk(chunk, available)
-    if what == LIE:
-        object.__setattr__(answer, "count", 1 << 30)
-    return answer
+    state, records = child.decode_chunk(chunk, available)
+    return (state._replace(beyond=1 << 30), records) if what == LIE else (state, records)
 
 
 def main() -> None:

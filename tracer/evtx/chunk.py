@@ -12,25 +12,45 @@ A chunk is 64 KiB: a header of 512 bytes, then records one after the other. Offs
 A record is "**" NUL NUL, uint32 size, uint64 identifier, uint64 FILETIME when it was written, BinXML, and its size again.
 
 The library that decodes BinXML follows the chains and believes the headers: one changed byte makes it turn in a circle.
-So it gets neither. `find_records` finds the records, and `frame` makes a chunk for the library with headers of our own; the
-bodies stay at their offsets, because BinXML refers to names and templates by offset, and defines each where it is first used.
+So it gets neither. `whole_records` finds the records of a sound chunk, `find_records` those of any, and frames are chunks for
+the library with headers of our own; the bodies stay at their offsets, because BinXML refers to names and templates by
+offset, and defines each where it is first used.
 """
+
+from __future__ import annotations
 
 import struct
 import zlib
 
-__all__ = ["CHUNK_MAGIC", "CHUNK_SIZE", "Span", "find_records", "frame", "is_chunk_sound"]
+TYPE_CHECKING = False  # see tracer.evtx.protocol
+if TYPE_CHECKING:
+    from typing import BinaryIO
+
+__all__ = [
+    "CHUNK_MAGIC",
+    "CHUNK_SIZE",
+    "Span",
+    "find_records",
+    "frame",
+    "is_chunk_sound",
+    "is_unused",
+    "numbered_frame",
+    "read_chunk",
+    "whole_records",
+]
 
 CHUNK_SIZE = 65536
 CHUNK_MAGIC = b"ElfChnk\0"
+_ZEROS = bytes(CHUNK_SIZE)
 _RECORDS_AT = 512
 _HEAD = struct.Struct("<8sQQQQIIII")
 _FLAGS_AT, _CHAINS_AT = 0x78, 0x80
 _NO_CHECKSUMS = 4
 _RECORD = struct.Struct("<4sIQQ")
 _SIZE = struct.Struct("<I")
-_TRAILER_AND_RECORD = struct.Struct("<I4sIQQ")
 _RECORD_MAGIC = b"\x2a\x2a\0\0"
+_MAGIC_SIZE_STAMP = struct.Struct("<II16s")
+_MAGIC_NUMBER = int.from_bytes(_RECORD_MAGIC, "little")
 _SMALLEST = _RECORD.size + _SIZE.size
 _ANY_TIME = 132_223_104_000_000_000  # the library reads the time of a record; ours is read here
 _NO_TOKEN = 0xFF  # no token of BinXML begins so: the library refuses such a record and goes on
@@ -51,6 +71,24 @@ _FILE_HEADER = _file_header()
 Span = tuple[int, int, int | None, int]
 
 
+def read_chunk(file: BinaryIO, offset: int, end: int) -> tuple[bytes, int]:
+    """Return a chunk, filled up with zeros, and how many of its bytes the file holds.
+
+    Args:
+        file: the log, which may have become shorter.
+        offset: where the chunk begins.
+        end: where reading ends.
+    """
+    file.seek(offset)
+    content = file.read(min(CHUNK_SIZE, end - offset))
+    return content.ljust(CHUNK_SIZE, b"\0"), len(content)
+
+
+def is_unused(chunk: bytes) -> bool:
+    """Return whether a chunk holds nothing but zeros."""
+    return chunk == _ZEROS
+
+
 def is_chunk_sound(chunk: bytes) -> bool:
     """Return whether a chunk begins as one and passes both of its checksums, where it has them."""
     if len(chunk) != CHUNK_SIZE or not chunk.startswith(CHUNK_MAGIC):
@@ -61,13 +99,38 @@ def is_chunk_sound(chunk: bytes) -> bool:
         return True
     return (
         _RECORDS_AT <= end <= CHUNK_SIZE
-        and zlib.crc32(chunk[_RECORDS_AT:end]) == checksum
+        and zlib.crc32(memoryview(chunk)[_RECORDS_AT:end]) == checksum
         and zlib.crc32(chunk[_CHAINS_AT:_RECORDS_AT], zlib.crc32(chunk[:_FLAGS_AT])) == header_checksum
     )
 
 
+def whole_records(chunk: bytes, available: int) -> tuple[list[int], list[bytes], int] | None:
+    """Find the records of a chunk in which nothing but whole records leads to the end that its header states.
+
+    Returns:
+        The offset of each; identifier and FILETIME of each as they stand there (two uint64); and where they end. None
+        where the chunk is not so, or may hold records after that end: `find_records` has the answer then.
+    """
+    end: int = _HEAD.unpack_from(chunk)[-2]
+    if not _RECORDS_AT <= end <= available or chunk.startswith(_RECORD_MAGIC, end):
+        return None
+    unpack, magic, smallest = _MAGIC_SIZE_STAMP.unpack_from, _MAGIC_NUMBER, _SMALLEST
+    offsets: list[int] = []
+    stamps: list[bytes] = []
+    add, add_stamp = offsets.append, stamps.append
+    at, last = _RECORDS_AT, end - smallest
+    while at <= last:
+        begin, size, stamp = unpack(chunk, at)
+        if begin != magic or size < smallest:
+            return None
+        add(at)
+        add_stamp(stamp)
+        at += size
+    return (offsets, stamps, end) if at == end else None
+
+
 def find_records(chunk: bytes, available: int) -> tuple[list[Span], int]:
-    """Find the records of a chunk, and the stretches that should hold some.
+    """Find the records of any chunk, and the stretches that should hold some.
 
     Where a record's header makes no sense, the search goes on at the next bytes that do. Records after the end that the
     header states (it is older than they are, in a log that was open) are taken as long as their identifiers go on by one.
@@ -83,11 +146,7 @@ def find_records(chunk: bytes, available: int) -> tuple[list[Span], int]:
     is_stated = _RECORDS_AT <= stated <= CHUNK_SIZE
     end = min(stated, available) if is_stated else available
     spans: list[Span] = []
-    if _walk_sound(chunk, end, spans):
-        at = end
-    else:
-        spans.clear()
-        at = _walk(chunk, end, spans)
+    at = _walk(chunk, end, spans)
     if at < end and (is_stated or any(chunk[at:end])):
         spans.append((at, end - at, None, 0))
     within = len(spans)
@@ -96,23 +155,29 @@ def find_records(chunk: bytes, available: int) -> tuple[list[Span], int]:
     return spans, len(spans) - within
 
 
-def frame(chunk: bytes, spans: list[Span], *, number: bool) -> bytes:
-    """Return a log of one chunk for the library, whose headers are true and say no more than it needs.
+def frame(chunk: bytes, end: int) -> bytes:
+    """Return a log of one chunk for the library, whose header is true and says no more than it needs.
+
+    Args:
+        chunk: 65,536 bytes, of which `whole_records` found the records.
+        end: where they end.
+    """
+    return b"".join((_FILE_HEADER, _chunk_header(end), memoryview(chunk)[_RECORDS_AT:]))
+
+
+def numbered_frame(chunk: bytes, spans: list[Span]) -> bytes:
+    """Return a log as `frame` does, of any chunk: the headers of the records are made, too.
+
+    The identifier of each is the index of its span, and stretches without a record become records that the library refuses.
 
     Args:
         chunk: 65,536 bytes.
         spans: what `find_records` returned.
-        number: whether to make the headers of the records too: the identifier of each is then the index of its span,
-            and stretches without a record become records that the library refuses. Needed where some are damaged.
     """
     if spans and spans[-1][2] is None:  # nothing after it, so nothing has to lead over it
         spans = spans[:-1]
-    end = spans[-1][0] + spans[-1][1] if spans else _RECORDS_AT
-    head = _HEAD.pack(CHUNK_MAGIC, 1, 1, 1, _NO_IDENTIFIER, 128, 0, end, 0).ljust(_RECORDS_AT, b"\0")
-    if not number:
-        return b"".join((_FILE_HEADER, head, chunk[_RECORDS_AT:]))
     made = bytearray(chunk)
-    made[:_RECORDS_AT] = head
+    made[:_RECORDS_AT] = _chunk_header(spans[-1][0] + spans[-1][1] if spans else _RECORDS_AT)
     for index, (at, size, record_id, _) in enumerate(spans):
         _RECORD.pack_into(made, at, _RECORD_MAGIC, size, index, _ANY_TIME)
         if record_id is None:
@@ -120,18 +185,8 @@ def frame(chunk: bytes, spans: list[Span], *, number: bool) -> bytes:
     return _FILE_HEADER + made
 
 
-def _walk_sound(chunk: bytes, end: int, spans: list[Span]) -> bool:
-    """Do as `_walk`, in less time, where nothing but whole records leads to `end`; else return False."""
-    unpack, add, magic, smallest = _TRAILER_AND_RECORD.unpack_from, spans.append, _RECORD_MAGIC, _SMALLEST
-    at, last, size = _RECORDS_AT, end - _SMALLEST, 0
-    while at <= last:
-        trailer, begin, following, record_id, filetime = unpack(chunk, at - _SIZE.size)
-        if begin != magic or following < smallest or (trailer != size and at != _RECORDS_AT):
-            return False
-        size = following
-        add((at, size, record_id, filetime))
-        at += size
-    return at == end
+def _chunk_header(end: int) -> bytes:
+    return _HEAD.pack(CHUNK_MAGIC, 1, 1, 1, _NO_IDENTIFIER, 128, 0, end, 0).ljust(_RECORDS_AT, b"\0")
 
 
 def _walk(chunk: bytes, end: int, spans: list[Span]) -> int:

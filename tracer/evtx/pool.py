@@ -1,46 +1,44 @@
 """The chunks of one log, decoded by several children and returned in the order of the file.
 
-Each child has a thread that takes groups of chunks, sends them and collects the answers. A child that ends before it
-answered is lost with its current chunk; a new one goes on with the rest of the group. How far the threads run ahead is
-limited, so that memory stays bounded while one chunk makes all wait.
+Each child has a thread that takes groups of chunks, tells the child which, and waits for the answer: the child reads the
+file. If a child ends before it answered, a new one is asked for each chunk of the group by itself, and a chunk that ends
+that one, too, is lost. How far the threads run ahead is limited, so that memory stays bounded while one chunk makes all
+wait.
 """
 
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
-from tracer.evtx.chunk import CHUNK_SIZE, is_chunk_sound
+from tracer.evtx.chunk import CHUNK_SIZE, is_chunk_sound, is_unused, read_chunk
 from tracer.evtx.process import CHILD, Child
-from tracer.evtx.protocol import Answer
+from tracer.evtx.protocol import Answer, Chunk, Decoded
 
-__all__ = ["Chunk", "ChunkPool"]
+__all__ = ["ChunkPool", "Group"]
 
-_GROUP = 8  # chunks that a child is sent at once: half a MiB, some milliseconds of work
+_GROUP = 8  # chunks that a child is told of at once: some milliseconds of work
 _AHEAD = 4 * _GROUP  # chunks that may be decoded and not yet asked for
-_PATIENCE = 16  # children that may be lost to one file before the deadline becomes a tenth
-_MOST_LOST = 1000  # children that may be lost to one file at all
+_PATIENCE = 16  # chunks of one file that may be lost before the deadline becomes a tenth
+_MOST_LOST = 1000  # chunks of one file that may be lost before the rest is
 _SILENCE = 20  # a child that is silent for so many deadlines, counted in ticks of a second, is killed
 
 
 @dataclass(frozen=True, slots=True)
-class Chunk:
-    """A chunk of the file and what became of it.
+class Group:
+    """Some chunks of the file, one after the other, and what became of them.
 
     Attributes:
-        offset: in the file.
-        available: how many of its bytes the file holds.
-        is_unused: it holds nothing but zeros.
-        is_sound: it begins as a chunk does and passes its checksums.
-        answer: its records; None if it is unused, or a child was lost to it.
+        number: of the first, from 0.
+        offset: of the first in the file.
+        answer: what they hold.
+        is_lost: no child survived the one chunk, or none was left to ask.
     """
 
+    number: int
     offset: int
-    available: int
-    is_unused: bool
-    is_sound: bool
-    answer: Answer | None
+    answer: Answer
+    is_lost: bool = False
 
 
 class ChunkPool:
@@ -66,18 +64,18 @@ class ChunkPool:
             deadline_s: processor time that a child has for a chunk.
             program: what the interpreter of a child runs.
         """
-        self._path, self._begin, self._end = path, begin, end
+        self._path, self._begin, self._end = path.absolute(), begin, end
         self._deadline_s, self._program = deadline_s, program
         self._count = -(-max(end - begin, 0) // CHUNK_SIZE)
         self._changed = threading.Condition()
-        self._results: dict[int, Chunk] = {}
+        self._results: dict[int, Group] = {}  # by the number of the first chunk
         self._taken = self._wanted = self._lost = 0
         self._failure: BaseException | None = None
         self._is_closed = False
         self._workers = [_Worker(self) for _ in range(min(children, -(-self._count // _GROUP)))]
 
-    def __iter__(self) -> Iterator[Chunk]:
-        """Yield every chunk in the order of the file.
+    def __iter__(self) -> Iterator[Group]:
+        """Yield all chunks in the order of the file.
 
         Raises:
             SourceError: no child can be started, or none has the library.
@@ -85,8 +83,11 @@ class ChunkPool:
         """
         for worker in self._workers:
             worker.start()
-        for index in range(self._count):
-            yield self._result(index)
+        index = 0
+        while index < self._count:
+            group = self._result(index)
+            yield group
+            index += len(group.answer.chunks)
 
     def close(self) -> None:
         """End the children and wait for the threads."""
@@ -99,7 +100,7 @@ class ChunkPool:
             if worker.ident is not None:
                 worker.join()
 
-    def _result(self, index: int) -> Chunk:
+    def _result(self, index: int) -> Group:
         with self._changed:
             self._wanted = index
             self._changed.notify_all()
@@ -122,20 +123,27 @@ class ChunkPool:
             self._taken = first if self._is_closed else min(first + _GROUP, self._count)
             return range(first, self._taken)
 
-    def read(self, index: int, file: BinaryIO) -> tuple[Chunk, bytes]:
-        """Return a chunk without an answer, and its bytes, filled up with zeros."""
-        offset = self._begin + index * CHUNK_SIZE
-        file.seek(offset)
-        content = file.read(min(CHUNK_SIZE, self._end - offset))
-        available = len(content)
-        content = content.ljust(CHUNK_SIZE, b"\0")
-        is_unused = content == _ZEROS
-        return Chunk(offset, available, is_unused, is_unused or is_chunk_sound(content), None), content
+    def stretch(self, numbers: range) -> tuple[int, int]:
+        """Return where the first of these chunks begins in the file, and where the last one ends."""
+        begin = self._begin + numbers.start * CHUNK_SIZE
+        return begin, min(begin + len(numbers) * CHUNK_SIZE, self._end)
 
-    def put(self, index: int, chunk: Chunk) -> None:
-        """Say what became of a chunk."""
+    def put(self, numbers: range, answer: Answer) -> None:
+        """Say what some chunks hold."""
+        self._put(Group(numbers.start, self.stretch(numbers)[0], answer))
+
+    def put_lost(self, number: int) -> None:
+        """Say that a chunk has no answer."""
+        begin, end = self.stretch(range(number, number + 1))
+        with self.path.open("rb") as file:
+            content, available = read_chunk(file, begin, end)
+        unused = is_unused(content)
+        chunk = Chunk(available, is_unused=unused, is_sound=unused or is_chunk_sound(content))
+        self._put(Group(number, begin, Answer([chunk], Decoded()), is_lost=True))
+
+    def _put(self, group: Group) -> None:
         with self._changed:
-            self._results[index] = chunk
+            self._results[group.number] = group
             self._changed.notify_all()
 
     def fail(self, failure: BaseException) -> None:
@@ -145,7 +153,7 @@ class ChunkPool:
             self._changed.notify_all()
 
     def lose(self) -> None:
-        """Count a child that was lost to its chunk."""
+        """Count a chunk that its child did not survive."""
         with self._changed:
             self._lost += 1
 
@@ -163,9 +171,6 @@ class ChunkPool:
         return self._path
 
 
-_ZEROS = bytes(CHUNK_SIZE)
-
-
 class _Worker(threading.Thread):
     """The thread of one child at a time."""
 
@@ -178,9 +183,8 @@ class _Worker(threading.Thread):
 
     def run(self) -> None:
         try:
-            with self._pool.path.open("rb") as file:
-                while numbers := self._pool.take():
-                    self._decode([(number, *self._pool.read(number, file)) for number in numbers])
+            while numbers := self._pool.take():
+                self._decode(numbers)
         except BaseException as failure:  # noqa: BLE001 - the thread that asks for chunks raises it
             self._pool.fail(failure)
         finally:
@@ -198,28 +202,26 @@ class _Worker(threading.Thread):
         if self._silent > limit and (child := self._child) is not None:
             child.kill()
 
-    def _decode(self, group: list[tuple[int, Chunk, bytes]]) -> None:
-        for number, chunk, _ in group:
-            if chunk.is_unused:
-                self._pool.put(number, chunk)
-        group = [one for one in group if not one[1].is_unused]
-        while group:
-            child = self._ready_child()
-            if child is None:
-                for number, chunk, _ in group:
-                    self._pool.put(number, chunk)
-                return
-            done = 0
-            for answer in child.answers([(chunk.available, content) for _, chunk, content in group]):
-                self._silent = 0
-                number, chunk, _ = group[done]
-                self._pool.put(number, replace(chunk, answer=answer))
-                done += 1
-            if done < len(group):
-                self._close()
+    def _decode(self, numbers: range) -> None:
+        if self._is_answered(numbers):
+            return
+        for number in numbers:
+            one = range(number, number + 1)
+            if len(numbers) == 1 or not self._is_answered(one):
                 self._pool.lose()
-                self._pool.put(*group[done][:2])
-            group = group[done + 1 :]
+                self._pool.put_lost(number)
+
+    def _is_answered(self, numbers: range) -> bool:
+        """Have chunks decoded; False if no child survived that."""
+        if (child := self._ready_child()) is None:
+            return False
+        answer = child.answer(str(self._pool.path), *self._pool.stretch(numbers))
+        self._silent = 0
+        if answer is None:
+            self._close()
+            return False
+        self._pool.put(numbers, answer)
+        return True
 
     def _ready_child(self) -> Child | None:
         if self._child is None:

@@ -1,6 +1,6 @@
 """A child process as its parent sees it: started, greeted, asked, and killed.
 
-Pipes only, no shell, no fork of this process's memory: the same on Windows. The child finds its modules on this process's
+Pipes and a window of memory, no shell, no fork of this process: the same on Windows. The child finds its modules on this process's
 search path, but never in the current folder, which may be full of somebody else's files. It ends by itself when its
 input closes, so a killed parent leaves none behind.
 """
@@ -9,21 +9,18 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from tracer.errors import SourceError
-from tracer.evtx.protocol import Answer, ProtocolError, read_answer, read_greeting, write_group
-
-if sys.platform == "linux":
-    import fcntl
+from tracer.evtx.chunk import CHUNK_SIZE
+from tracer.evtx.protocol import Answer, ProtocolError, read_answer, read_greeting, write_stretch
+from tracer.evtx.window import Window
 
 __all__ = ["CHILD", "Child"]
 
 CHILD = ("-c", "from tracer.evtx.child import main; main()")  # starts sooner than a module that is run
-_PIPE = 1 << 20  # bytes: what Linux gives to anyone
 
 
 class Child:
@@ -39,7 +36,8 @@ class Child:
         Raises:
             SourceError: it does not start.
         """
-        self._command = [sys.executable, "-P", "-S", *program, str(deadline_s)]
+        self._window = Window()
+        self._command = [sys.executable, "-P", "-S", *program, str(deadline_s), self._window.argument]
         try:
             self._process = subprocess.Popen(
                 self._command,
@@ -48,14 +46,14 @@ class Child:
                 stderr=subprocess.DEVNULL,
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(_search_path())},
                 creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+                pass_fds=self._window.inherited,
             )
         except OSError as error:
+            self._window.close()
             raise SourceError(
                 f"event logs are decoded in a process of their own, and {sys.executable} cannot be started: "
                 f"{error.strerror or error}"
             ) from error
-        for pipe in (self._process.stdin, self._process.stdout):
-            _widen(cast("BinaryIO", pipe))
         self._source = cast("BinaryIO", self._process.stdout)
         self._sink = cast("BinaryIO", self._process.stdin)
 
@@ -83,18 +81,25 @@ class Child:
                 "install it: python -m pip install evtx"
             )
 
-    def answers(self, chunks: Sequence[tuple[int, bytes]]) -> Iterator[Answer]:
-        """Send chunks and yield the answer to each, in their order; fewer if the child ended before.
+    def answer(self, path: str, begin: int, end: int) -> Answer | None:
+        """Have chunks of a file decoded; None if the child ended before it answered.
 
         Args:
-            chunks: of each, how many of its bytes the file holds, and 65,536 bytes.
+            path: the log.
+            begin: where the first chunk begins.
+            end: where the last one ends.
+
+        Raises:
+            OSError: the child cannot read the file.
         """
         try:
-            write_group(self._sink, chunks)
-            for _ in chunks:
-                yield read_answer(self._source)
-        except (ProtocolError, OSError):  # it ended, or was killed
-            return
+            write_stretch(self._sink, path, begin, end)
+        except OSError:
+            return None
+        try:
+            return read_answer(self._source, -(-(end - begin) // CHUNK_SIZE), self._window.memory)
+        except ProtocolError:
+            return None
 
     def kill(self) -> None:
         """End it at once, if it runs; the thread that waits for its answer sees that it ended."""
@@ -109,13 +114,7 @@ class Child:
                 pipe.close()
             except OSError:  # bytes were waiting for a process that is gone
                 continue
-
-
-def _widen(pipe: BinaryIO) -> None:
-    """Let a pipe hold an answer as a whole where the system can (Linux), so that the two sides seldom wait in turns."""
-    if sys.platform == "linux":
-        with suppress(OSError):  # a user may have no more memory for pipes
-            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE)
+        self._window.close()
 
 
 def _search_path() -> list[str]:

@@ -9,15 +9,16 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from tracer.columns.arrays import from_numbers
 from tracer.diagnostics import Diagnostics
 from tracer.errors import SourceError
 from tracer.etl.logfile import FILETIME_EPOCH
 from tracer.evtx.chunk import CHUNK_SIZE
 from tracer.evtx.header import HEADER_BLOCK, read_header
 from tracer.evtx.losses import EvtxLoss, LossList
-from tracer.evtx.pool import Chunk, ChunkPool
+from tracer.evtx.pool import ChunkPool, Group
 from tracer.evtx.process import CHILD
-from tracer.evtx.protocol import Answer
+from tracer.evtx.protocol import Chunk, Decoded
 
 __all__ = ["BATCH_SCHEMA", "EvtxReader"]
 
@@ -125,10 +126,11 @@ class EvtxReader:
         )
         waiting = _Waiting()
         try:
-            for number, chunk in enumerate(pool):
-                answer = self._account(chunk, number)
-                if answer is not None:
-                    waiting.add(answer, chunk.offset)
+            for group in pool:
+                records = _Records(group)
+                self._account(group, records)
+                if records.count:
+                    waiting.add(records)
                     if waiting.is_full:
                         yield waiting.batch()
         except OSError as error:
@@ -139,50 +141,61 @@ class EvtxReader:
         if waiting.records:
             yield waiting.batch()
 
-    def _account(self, chunk: Chunk, number: int) -> Answer | None:
-        """Count what became of a chunk; return its records, None if there are none."""
-        count = self._diagnostics.count
-        self._ends_unused = chunk.is_unused
-        if chunk.is_unused:
-            count("zero_tail", offset=chunk.offset)
-            return None
-        self.facts["chunks"] += 1
-        if not chunk.is_sound:
-            count("evtx_chunk_damaged", offset=chunk.offset)
-        if self._header.is_sound and self._header.chunks <= number <= 0xFFFF:  # the header counts in 16 bits
-            count("evtx_chunks_beyond_header", offset=chunk.offset)
-        answer = chunk.answer
-        if answer is None:
-            count("evtx_chunk_hangs", offset=chunk.offset)
-            self._losses.add(chunk.offset, chunk.available, None, "a chunk that the decoder did not survive")
-            return None
-        if answer.broke_off:
-            count("evtx_chunk_broken_off", offset=chunk.offset)
-        count("evtx_records_beyond_header", answer.beyond, offset=chunk.offset)
-        self._note(answer, chunk.offset)
-        self.facts["records"] += answer.records
-        return answer if answer.records else None
-
-    def _note(self, answer: Answer, chunk_offset: int) -> None:
-        """Note the times of records, and the stretches between them that are lost."""
-        offsets = np.frombuffer(answer.offsets, "<u4")
-        times, is_time = _nanoseconds(answer.filetimes)
-        offsets, times = offsets[is_time], times[is_time]
+    def _account(self, group: Group, records: "_Records") -> None:
+        """Count what became of some chunks."""
         done = 0
-        for at, size, is_record in answer.lost:
-            before = int(np.searchsorted(offsets, at))
-            if before > done:
-                self._losses.pass_records(int(times[done]), int(times[before - 1]))
-                done = before
-            self._diagnostics.count("evtx_record_damaged", offset=chunk_offset + at)
-            self._losses.add(chunk_offset + at, size, 1 if is_record else None, "damaged records")
-        if done < len(times):
-            self._losses.pass_records(int(times[done]), int(times[-1]))
+        for index, chunk in enumerate(group.answer.chunks):
+            number, offset = group.number + index, group.offset + index * CHUNK_SIZE
+            self._ends_unused = chunk.is_unused
+            if chunk.is_unused:
+                self._diagnostics.count("zero_tail", offset=offset)
+                continue
+            self.facts["chunks"] += 1
+            if group.is_lost or chunk.beyond or chunk.broke_off or not chunk.is_sound:
+                self._count_odd(chunk, offset, is_lost=group.is_lost)
+            if (
+                self._header.is_sound and self._header.chunks <= number <= 0xFFFF
+            ):  # the header counts in 16 bits
+                self._diagnostics.count("evtx_chunks_beyond_header", offset=offset)
+            self._note_losses(chunk, offset, records, done)
+            done += chunk.records
+        self.facts["records"] += records.count
+        times = records.times[records.is_time]
         if len(times):
             first, last = self.facts["first_written_ns"], self.facts["last_written_ns"]
             low, high = int(times.min()), int(times.max())
             self.facts["first_written_ns"] = low if first is None else min(first, low)
             self.facts["last_written_ns"] = high if last is None else max(last, high)
+
+    def _count_odd(self, chunk: Chunk, offset: int, *, is_lost: bool) -> None:
+        count = self._diagnostics.count
+        if not chunk.is_sound:
+            count("evtx_chunk_damaged", offset=offset)
+        if is_lost:
+            count("evtx_chunk_hangs", offset=offset)
+            self._losses.add(offset, chunk.available, None, "a chunk that the decoder did not survive")
+        if chunk.broke_off:
+            count("evtx_chunk_broken_off", offset=offset)
+        count("evtx_records_beyond_header", chunk.beyond, offset=offset)
+
+    def _note_losses(self, chunk: Chunk, chunk_offset: int, records: "_Records", first: int) -> None:
+        """Note the times of a chunk's records, of which the first has this number, and the stretches between them that are lost."""
+        mine = slice(first, first + chunk.records)
+        times, is_time = records.times[mine], records.is_time[mine]
+        if not is_time.all():
+            times = times[is_time]
+        done = 0
+        if chunk.lost:
+            offsets = records.offsets[mine][is_time]
+            for at, size, is_record in chunk.lost:
+                before = int(np.searchsorted(offsets, at))
+                if before > done:
+                    self._losses.pass_records(int(times[done]), int(times[before - 1]))
+                    done = before
+                self._diagnostics.count("evtx_record_damaged", offset=chunk_offset + at)
+                self._losses.add(chunk_offset + at, size, 1 if is_record else None, "damaged records")
+        if done < len(times):
+            self._losses.pass_records(int(times[done]), int(times[-1]))
 
     def _account_for_end(self) -> None:
         """Count a file that ends before its header and its last chunk say so."""
@@ -196,56 +209,60 @@ class EvtxReader:
             self._losses.add(self._size, missing, None, "the file ends before its last chunk does")
 
 
+class _Records:
+    """The records of a group of chunks as columns: offset in the chunk, and in the file; times and which are some."""
+
+    def __init__(self, group: Group) -> None:
+        decoded: Decoded = group.answer.records
+        self.offsets = np.frombuffer(decoded.offsets, "<u4")
+        self.count = len(self.offsets)
+        stamps = np.frombuffer(decoded.stamps, "<u8").reshape(-1, 2)
+        self.identifiers = stamps[:, 0]
+        self.times, self.is_time = _nanoseconds(stamps[:, 1])
+        self.sizes = np.frombuffer(decoded.sizes, "<u4")
+        chunks = group.offset + CHUNK_SIZE * np.arange(len(group.answer.chunks))
+        self.places = self.offsets + np.repeat(chunks, [chunk.records for chunk in group.answer.chunks])
+        self.json = decoded.json
+
+
 class _Waiting:
-    """Answers that wait to become one batch."""
+    """Records that wait to become one batch."""
 
     def __init__(self) -> None:
-        self._answers: list[tuple[Answer, int]] = []
+        self._groups: list[_Records] = []
         self.records = self._bytes = 0
 
     @property
     def is_full(self) -> bool:
         return self.records >= _BATCH_RECORDS or self._bytes >= _BATCH_BYTES
 
-    def add(self, answer: Answer, chunk_offset: int) -> None:
-        self._answers.append((answer, chunk_offset))
-        self.records += answer.records
-        self._bytes += len(answer.json)
+    def add(self, group: _Records) -> None:
+        self._groups.append(group)
+        self.records += group.count
+        self._bytes += len(group.json)
 
     def batch(self) -> pa.RecordBatch:
         """Return what waits as one batch, and wait for more."""
-        answers = self._answers
-        offsets = np.concatenate(
-            [np.frombuffer(answer.offsets, "<u4").astype(np.int64) + base for answer, base in answers]
-        )
-        bases = np.cumsum([0, *(len(answer.json) for answer, _ in answers)])
-        ends = np.concatenate(
-            [
-                np.zeros(1, np.int64),
-                *(
-                    np.frombuffer(answer.ends, "<u4").astype(np.int64) + base
-                    for (answer, _), base in zip(answers, bases[:-1], strict=True)
-                ),
-            ]
-        )
-        identifiers = np.frombuffer(b"".join(answer.identifiers for answer, _ in answers), "<u8")
-        times, is_time = _nanoseconds(b"".join(answer.filetimes for answer, _ in answers))
-        text = pa.py_buffer(b"".join(answer.json for answer, _ in answers))
-        json = pa.Array.from_buffers(pa.large_string(), len(offsets), [None, pa.py_buffer(ends), text])
+        groups = self._groups
+        ends = np.zeros(self.records + 1, np.int64)
+        np.cumsum(np.concatenate([group.sizes for group in groups]), out=ends[1:])
+        text = pa.py_buffer(b"".join([group.json for group in groups]))
+        json = pa.Array.from_buffers(pa.large_string(), self.records, [None, pa.py_buffer(ends), text])
         json.validate(full=True)
+        identifiers = np.concatenate([group.identifiers for group in groups])
+        is_time = np.concatenate([group.is_time for group in groups])
         columns = [
-            pa.array(offsets),
-            pa.array(identifiers.astype(np.int64), mask=identifiers > np.uint64(2**63 - 1)),
-            pa.array(times, mask=~is_time),
+            from_numbers(np.concatenate([group.places for group in groups])),
+            from_numbers(identifiers.astype(np.int64), identifiers <= np.uint64(2**63 - 1)),
+            from_numbers(np.concatenate([group.times for group in groups]), is_time),
             json,
         ]
-        self._answers, self.records, self._bytes = [], 0, 0
+        self._groups, self.records, self._bytes = [], 0, 0
         return pa.record_batch(columns, schema=BATCH_SCHEMA)
 
 
-def _nanoseconds(filetimes: bytes) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+def _nanoseconds(units: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Return FILETIMEs as UTC nanoseconds since 1970, and which of them are times in int64."""
-    units = np.frombuffer(filetimes, "<u8")
     is_time = (units >= np.uint64(FILETIME_EPOCH)) & (units <= np.uint64(_LAST_FILETIME))
     since = np.where(is_time, units, np.uint64(FILETIME_EPOCH)) - np.uint64(FILETIME_EPOCH)
     return since.astype(np.int64) * 100, is_time
