@@ -37,7 +37,9 @@ def decode(chunk: bytes, available: int) -> tuple[Chunk, Decoded]:
     elif what == STOP:
         time.sleep(3600)
     state, records = child.decode_chunk(chunk, available)
-    return (state._replace(beyond=1 << 30), records) if what == LIE else (state, records)
+    if what == LIE:
+        state.beyond = 1 << 30
+    return state, records
 
 
 def main() -> None:
