@@ -52,7 +52,7 @@ exports the rows so far; `ingest` shows how much is read and the time that is le
 looks (a pipe, a file), nor anything with `--quiet`.
 
 Strangers write names and data, so every character that Unicode does
-not call printable (control characters, terminal escapes, newlines, bidi overrides, odd spaces) or that shows as nothing is shown as `\\u{HEX}`; where a name itself holds `\\u{`, its backslash is shown as `\\u{5C}`. CSV
+not call printable (control characters, terminal escapes, newlines, bidi overrides, odd spaces) or that shows as nothing is shown as `\\u{HEX}`, and so are marks after the fourth on one letter; where a name itself holds `\\u{`, its backslash is shown as `\\u{5C}`. CSV
 is shown so too when it goes to a terminal. In tables a name or string that could be read as one of our own
 words, such as `(default)` or `1 (0x1)`, stands in double quotes ([escaping.md](escaping.md)). Colour is used on a terminal only, and not where `NO_COLOR` is
 set.

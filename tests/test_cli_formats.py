@@ -137,6 +137,14 @@ def test_a_letter_that_shows_as_nothing_is_shown_by_its_number(letter):
     assert json.loads(line)["name"] == "Run" + letter
 
 
+def test_a_stack_of_marks_covers_no_other_line():
+    vietnamese, arabic = "e\u0323\u0302", "\u0628\u0651\u064e\u0670"
+    assert visible(vietnamese + arabic) == vietnamese + arabic
+    stack = "a" + "\u0301" * 4
+    assert visible(stack) == stack
+    assert visible(stack + "\u0489\u0301b\u0301") == stack + "\\u{489}\\u{301}b\u0301"
+
+
 @settings(deadline=None)
 @given(texts, st.integers(1, 40))
 def test_a_shortened_text_never_exceeds_its_width(text, width):

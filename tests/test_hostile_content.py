@@ -153,6 +153,8 @@ def acting(sent: str) -> list[str]:
         for at, letter in enumerate(rest)
         if unicodedata.category(letter) in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
         or (letter.isspace() and letter != " ")
+        # Marks that cover other lines.
+        or sum(unicodedata.category(mark) in ("Mn", "Me") for mark in rest[at : at + 5]) == 5
     ]
 
 

@@ -1,6 +1,7 @@
 """Untrusted text for terminals and spreadsheets: which letters a terminal shows, and which cells a spreadsheet would run."""
 
 import re
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ _EMPTY = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
 SPREADSHEET_TRIGGERS = "=+-@＝＋－＠\t\r\n'"
+_MOST_MARKS = 4  # that stand on one letter; more are no writing system's, and cover the lines above
 _TRIGGERED = f"^[{SPREADSHEET_TRIGGERS}]".replace("-", r"\-")
 
 
@@ -23,11 +25,13 @@ def is_visible(text: str) -> bool:
     >>> is_visible("Straße"), is_visible("a\tb"), is_visible("Run\u3164")
     (True, False, False)
     """
-    return text.isprintable() and (text.isascii() or not _EMPTY.search(text))
+    return text.isprintable() and (text.isascii() or not (_EMPTY.search(text) or any(_covers(text))))
 
 
 def visible(text: str) -> str:
     r"""Return `text` with what a terminal would obey or hide shown as ``\u{HEX}``; a ``\u{`` of its own is shown as ``\u{5C}u{``.
+
+    Of combining marks on one letter the first four are shown as they are.
 
     >>> visible("a\x1b[2Jb"), visible("x\u202eexe.txt")
     ('a\\u{1B}[2Jb', 'x\\u{202E}exe.txt')
@@ -36,7 +40,20 @@ def visible(text: str) -> str:
         text = text.replace("\\u{", "\\u{5C}u{")
     if is_visible(text):
         return text
-    return "".join(letter if is_visible(letter) else f"\\u{{{ord(letter):X}}}" for letter in text)
+    return "".join(
+        f"\\u{{{ord(letter):X}}}" if covers or not is_visible(letter) else letter
+        for letter, covers in zip(text, _covers(text), strict=True)
+    )
+
+
+def _covers(text: str) -> Iterator[bool]:
+    """Yield for each letter whether it is one mark too many on a letter."""
+    from unicodedata import category
+
+    marks = 0
+    for letter in text:
+        marks = marks + 1 if category(letter) in ("Mn", "Me") else 0
+        yield marks > _MOST_MARKS
 
 
 def spreadsheet_safe(text: str) -> str:
