@@ -41,6 +41,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path not in with_slow)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def phrases(pytestconfig: pytest.Config) -> None:
+    """Phrase no question twice, in whichever test, process or run; `--cache-clear` forgets them."""
+    from phrase_cache import forget_old, use_folder
+
+    if (cache := getattr(pytestconfig, "cache", None)) is not None:
+        folder = cache.mkdir("phrases")
+        forget_old(folder)
+        use_folder(folder)
+
+
 @pytest.fixture(scope="session")
 def corpus() -> Path:
     """The folder of real traces beside the checkout; tests on it skip where it is absent."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import duckdb
 import ibis
+import phrase_cache
 import phrase_sources
 import phrases as usual_phrases
 import pytest
@@ -17,6 +18,7 @@ from small_capture import write_capture
 
 import regtrace as rt
 from analysis.engine import kept_phrases, phrases
+from analysis.engine.columns import columns_of_one
 from analysis.engine.relation import Relation
 from analysis.open import open_capture
 
@@ -301,3 +303,34 @@ def test_a_verb_needs_neither_ibis_nor_pandas(verb, loaded):
     code, heavy = loaded[verb]
     assert code in (0, 3)  # 3: something differs
     assert heavy == []
+
+
+def test_a_phrase_of_an_earlier_test_is_found_while_its_sources_are_as_they_were(tmp_path, monkeypatch):
+    processes = Relation.of_table("processes", columns_of_one()["processes"])
+    said = []
+    original = phrases.say
+
+    def say(*arguments):
+        said.append(arguments)
+        return original(*arguments)
+
+    def ask():
+        phrases._phrased.cache_clear()
+        return phrases.phrase(
+            "analysis.expressions.row_filters:of_pids", values={"pids": [4]}, processes=processes
+        )
+
+    monkeypatch.setattr(phrases, "say", say)
+    monkeypatch.setattr(phrases, "find_phrase", lambda function, arguments: None)
+    monkeypatch.setattr(phrases, "listeners", [])
+    phrase_cache.use_folder(tmp_path)
+    first = ask()
+    assert len(said) == 1
+    assert ask() == first
+    assert len(said) == 1
+    phrase_cache._made_of.cache_clear()
+    monkeypatch.setattr(phrase_cache, "sources_of", lambda module: ["another/source.py"])
+    assert ask() == first
+    assert len(said) == 2
+    phrase_cache._made_of.cache_clear()
+    phrases._phrased.cache_clear()

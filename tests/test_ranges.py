@@ -7,6 +7,7 @@ from small_capture import write_capture
 
 import analysis.questions.ranges
 from analysis.capture import Capture
+from analysis.engine import open_engine
 from analysis.filters import Filters
 from analysis.open import open_capture
 from analysis.questions.ranges import ranges
@@ -21,7 +22,10 @@ def capture(tmp_path_factory) -> Capture:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tracer.ingest.etl.PART_ROWS", 400)
         ingest([folder / "a.etl"], folder / "a.regtrace")
-    with open_capture(folder / "a.regtrace") as opened:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("analysis.engine.open_engine._FEW_EVENTS", 0)  # few events are no stream
+        opened = open_capture(folder / "a.regtrace")
+    with opened:
         yield opened
 
 
@@ -56,13 +60,13 @@ def test_the_stream_of_a_query_sorts_a_range_at_a_time(capture, monkeypatch):
     monkeypatch.setattr(analysis.questions.ranges, "_MANY_ROWS", 1)
     monkeypatch.setattr(analysis.questions.ranges, "_RANGE_ROWS", 70)
     asked = []
-    original = analysis.questions.ranges.stream
+    original = open_engine.stream
 
     def remember(engine, sql, batch_rows):
         asked.append(sql)
         return original(engine, sql, batch_rows)
 
-    monkeypatch.setattr(analysis.questions.ranges, "stream", remember)
+    monkeypatch.setattr(open_engine, "stream", remember)
     rows = capture.queries.timeline().reader().read_all()
     assert len(asked) > 10
     assert rows.num_rows == 1500
@@ -75,3 +79,12 @@ def test_short_timelines_and_parts_that_overlap_are_sorted_at_once(tmp_path, mon
         spans = sorted((part["first_sequence"], part["last_sequence"]) for part in small.manifest.parts)
         overlap = any(last >= first for (_, last), (first, _) in itertools.pairwise(spans))
         assert (ranges(small.context, Filters()) == []) == overlap
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("question", ["errors", "keys", "history", "state"])
+def test_the_stream_of_an_answer_of_a_large_capture_has_its_rows(capture, question):
+    query = getattr(capture.queries, question)("HKLM", subtree=True)
+    rows = query.to_arrow()
+    assert rows.num_rows
+    assert query.reader(50).read_all().to_pylist() == rows.to_pylist()

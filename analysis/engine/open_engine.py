@@ -18,6 +18,7 @@ from analysis.engine.connection import (
     engine_errors,
     execute,
     fetch_rows,
+    stream,
 )
 from analysis.engine.interruption import is_busy
 from analysis.engine.relation import Columns, Relation, arrow_schema
@@ -117,6 +118,16 @@ class OpenEngine:
         """Return the rows of a relation, with the types that it states."""
         with engine_errors():
             return fetch_rows(self, relation, few=self._is_small)
+
+    def stream(self, sql: str, batch_rows: int) -> pa.RecordBatchReader:
+        """Run a query and return its rows as a stream of Arrow batches.
+
+        Of few events there are few rows: they are read at once, for a stream is bound twice, and that takes longer.
+        """
+        with engine_errors():
+            if self._is_small:
+                return answer(self, sql).to_reader(batch_rows)
+            return stream(self, sql, batch_rows)
 
     def is_empty(self, relation: Relation) -> bool:
         """Tell whether a relation has no row."""

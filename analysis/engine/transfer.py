@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pyarrow as pa
 
-from analysis.engine.connection import HELPERS, engine_errors, execute, stream
+from analysis.engine.connection import HELPERS, engine_errors, execute
 from analysis.engine.open_engine import OpenEngine
 from analysis.engine.relation import Columns, Relation, columns_of, quoted
 
@@ -23,9 +23,7 @@ def copied(relation: Relation, source: OpenEngine, engine: OpenEngine) -> Iterat
         with engine_errors(), _table(relation, engine) as rows:
             yield rows
         return
-    with engine_errors():
-        reader = stream(source, relation.sql, _BATCH_ROWS)
-    with _stored(reader, relation.columns, engine) as rows:
+    with _stored(source.stream(relation.sql, _BATCH_ROWS), relation.columns, engine) as rows:
         yield rows
 
 

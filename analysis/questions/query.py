@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from analysis.engine.connection import engine_errors, stream
+from analysis.engine.connection import engine_errors
 from analysis.engine.relation import Relation, as_stated
 from analysis.filters import Filters
 from analysis.questions.class_names import with_meanings
@@ -68,8 +68,7 @@ class Query(ArrowSource):
 
     def reader(self, batch_rows: int = _BATCH_ROWS) -> "pa.RecordBatchReader":
         """Run the query and return the answer as a stream of Arrow batches, for answers larger than memory."""
-        with engine_errors():
-            rows = stream(self.context.engine, self.relation.sql, batch_rows)
+        rows = self.context.engine.stream(self.relation.sql, batch_rows)
         finish, schema = self.finish, self.relation.schema
         if finish is not None:
             rows = by_batch(rows, lambda batch: finish(as_stated(batch, schema)))

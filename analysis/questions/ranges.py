@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from analysis.engine.connection import engine_errors, stream
 from analysis.engine.relation import Relation, identifier
 from analysis.filters import Filters
 
@@ -63,8 +62,7 @@ def stream_ranges(
 
     def of(first: int, last: int) -> pa.RecordBatchReader:
         asked = f"SELECT {listed} FROM ({sql}) WHERE sequence BETWEEN {first} AND {last} ORDER BY sequence"
-        with engine_errors():
-            return stream(context.engine, asked, batch_rows)
+        return context.engine.stream(asked, batch_rows)
 
     start = of(*found[0])
 

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from analysis.engine.connection import engine_errors, stream
 from analysis.engine.value_functions import relation_with_texts
 from analysis.filters import Filters
 from analysis.questions.class_names import with_meanings
@@ -67,8 +66,7 @@ class TimelineQuery(Query):
         if self.unordered is not None and (found := ranges(self.context, self.filters)):
             rows = stream_ranges(self.context, self.unordered, found, self.relation.names, batch_rows)
         else:
-            with engine_errors():
-                rows = stream(self.context.engine, self.relation.sql, batch_rows)
+            rows = self.context.engine.stream(self.relation.sql, batch_rows)
         return by_batch(rows, self._answer)
 
     def _answer(self, rows: "pa.Table") -> "pa.Table":
