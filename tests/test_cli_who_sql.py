@@ -139,6 +139,16 @@ def test_sql_writes_hostile_text_as_every_verb_does(capture: Path) -> None:
     assert odd.stdout == '{"a":"\\u001b[2J","b":"\\u0085","c":null}\n'
 
 
+def test_sql_ends_at_its_time_and_leaves_no_file(capture: Path, tmp_path: Path) -> None:
+    endless = "select count(*) from range(100000) a, range(100000) b, range(100000) c where a.range + b.range = c.range * 2"
+    target = tmp_path / "rows.csv"
+    ended = invoke("sql", capture, endless, "--timeout", "0.3", "-o", target)
+    assert ended.exit_code == 1
+    assert ended.stderr.startswith("regtrace: the question takes longer than 0.3 s; ")
+    assert not list(tmp_path.iterdir())
+    assert invoke("sql", capture, "select 42 as n", "--timeout", "60", "-f", "csv").stdout == "n\n42\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

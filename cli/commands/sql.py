@@ -1,6 +1,7 @@
 """`regtrace sql`: one query, read-only, over the tables of a capture."""
 
 import sys
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -30,6 +31,7 @@ EXAMPLES = (
     ),
     Example("regtrace sql app.regtrace 'describe events'", "the columns of the view that has all names"),
     Example("regtrace sql app.regtrace --file slow.sql -o slow.parquet", "a query from a file, as Parquet"),
+    Example("regtrace sql stranger.regtrace --file count.sql --timeout 60", "at most a minute"),
     Example("regtrace sql app.regtrace --tables", "the tables there are"),
 )
 
@@ -47,6 +49,15 @@ def sql(
     ] = None,
     tables: Annotated[bool, typer.Option("--tables", help="Print the tables and their rows.")] = False,
     limit: Limit = None,
+    timeout: Annotated[
+        float | None,
+        typer.Option(
+            "--timeout",
+            metavar="SECONDS",
+            min=0.001,
+            help="End with an error once the query has taken so long; rows that were printed before stay.",
+        ),
+    ] = None,
     format: FormatOption = None,  # noqa: A002
     output: OutputFile = None,
     force: Force = False,
@@ -60,6 +71,7 @@ def sql(
     tables; `regtrace schema` tells their columns. It reaches no other file and no network. Nested values are
     JSON text, except in Parquet. Order rows by `sequence`, which is the order of events.
     """
+    from analysis.engine.interruption import time_limit
     from analysis.filters import Filters
     from analysis.questions import sql as sql_of
     from cli.options.zones import find_zone
@@ -67,10 +79,11 @@ def sql(
     from cli.questions import asking
     from cli.tables.sql import sql_lines
 
+    limited = time_limit(timeout) if timeout is not None else nullcontext()
     read = [file] if file is not None and str(file) != "-" else []
     target = Output.of(output, format, force=force, wide=wide, zone=find_zone(tz), sources=read)
     text = _query(query, file, tables=tables)
-    with asking(capture, Filters(), target, fail_on_loss=fail_on_loss) as question:
+    with limited, asking(capture, Filters(), target, fail_on_loss=fail_on_loss) as question:
         text = _of_tables(sql_of.tables(question.context)) if text is None else text
         plain, finite = target.format != "parquet", target.format == "jsonl"
         rows = sql_of.reader(question.context, text, plain=plain, finite=finite, limit=limit)
