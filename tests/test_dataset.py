@@ -346,7 +346,8 @@ def test_the_capture_that_is_damaged_is_named(tmp_path, damage):
 def test_ids_that_leave_no_room_are_refused(tmp_path, monkeypatch):
     for name in ("a", "b"):
         write_capture(tmp_path / f"{name}.regtrace")
-    monkeypatch.setattr("analysis.dataset.members.largest_ids", lambda *_: dict.fromkeys(KINDS, 2**62))
+    large = dict.fromkeys(KINDS, 2**62)
+    monkeypatch.setattr("analysis.dataset.scans.largest_ids", lambda members, *_: [large] * len(members))
     with pytest.raises(RegtraceError, match="too large"):
         rt.open(tmp_path)
 

@@ -4,16 +4,18 @@ Ids are shifted by one constant a capture (`analysis.engine.columns`), so nothin
 the functions that answer questions need not know that there are several.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from analysis.dataset.clocks import Stretch, stretches
 from analysis.dataset.labels import label_batches, label_rows
-from analysis.dataset.members import Captures, Member, load_members, merged, with_first_ids
+from analysis.dataset.members import Captures, Member, load_members, merged
+from analysis.dataset.scans import near, scan_of, with_first_ids, write_forms
 from analysis.engine.columns import (
-    IDS,
     KINDS,
     LABELS,
     SHOWN_COLUMNS,
@@ -21,26 +23,28 @@ from analysis.engine.columns import (
     joined,
     stored_name,
 )
-from analysis.engine.connection import HELPERS, NAMED_EVENTS, answer, create_events, engine_errors, scan
+from analysis.engine.connection import HELPERS, answer, engine_errors
 from analysis.engine.open_engine import OpenEngine
-from analysis.engine.relation import Columns, Relation, identifier, quoted
+from analysis.engine.relation import Columns, Relation, arrow_schema, identifier
 from analysis.filters import Filters
 from analysis.questions.context import QueryContext
+from analysis.questions.evidence import step_ns
 from analysis.questions.key_conditions import key_condition
 from analysis.questions.users import User, by_batch, merged_users, with_key_users
 from tracer.registry.text import escape_argument
 from tracer.schema import TABLES
 from tracer.store.manifest import Manifest
-from tracer.store.reader import table_files
 
 if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
-__all__ = ["DatasetContext", "MemberContext"]
+__all__ = ["DatasetContext", "MembersContext"]
 
 _SHIFTED = KINDS[:-1]  # source_id is told by `sources` of the manifest
-_FEW = 16  # ids that are asked for by name; of more, the first and the last bound what is read
+_LAST = 2**63 - 1  # id
+_MOST_TABLES = 20  # captures whose few rows may stand in memory together
+_FEW_SCANS = 8  # captures each of which is searched for its own keys; more of them are searched at once
 
 
 class DatasetContext(QueryContext):
@@ -52,9 +56,10 @@ class DatasetContext(QueryContext):
 
     event_columns = (*LABELS, *SHOWN_COLUMNS)
 
-    def __init__(self, path: Path, members: Sequence[Member], engine: OpenEngine) -> None:
+    def __init__(self, path: Path, members: Sequence[Member], engine: OpenEngine, forms: Path) -> None:
         super().__init__(path, merged(members), engine)
         self.members = tuple(members)
+        self._forms = forms
         self._users_by_store: list[tuple[User, ...]] | None = None
 
     @classmethod
@@ -80,9 +85,14 @@ class DatasetContext(QueryContext):
         is_path = isinstance(captures, Path | str)
         path = Path(captures) if is_path else Path(f"{len(members)} captures")  # type: ignore[arg-type]
 
-        def make(connection: "duckdb.DuckDBPyConnection") -> None:
-            members[:] = with_first_ids(members, connection)
-            _make_tables(members, connection)
+        forms = Path()
+
+        def make(connection: "duckdb.DuckDBPyConnection", folder: Path) -> None:
+            nonlocal forms
+            forms = folder
+            write_forms(connection, folder)
+            members[:] = with_first_ids(members, connection, folder)
+            _make_tables(members, connection, folder)
 
         engine = OpenEngine(
             path.name,
@@ -91,8 +101,9 @@ class DatasetContext(QueryContext):
             events=sum(member.manifest.totals.get("events", 0) for member in members),
             memory_limit=memory_limit,
             threads=threads,
+            named_events=_named_events,
         )
-        return cls(path, members, engine)
+        return cls(path, members, engine, forms)
 
     @property
     def columns(self) -> dict[str, Columns]:
@@ -116,20 +127,39 @@ class DatasetContext(QueryContext):
 
     def relation(self, name: str) -> Relation:
         """Return a table of all captures, without the columns `host` and `capture`."""
+        if name == "events":
+            return self.engine.view(
+                "events", _without_labels(self.labelled_relation(name)).sql, self.columns[name]
+            )
         return Relation.of_table(f"{HELPERS}.{name}", self.columns[name])
 
     def labelled_relation(self, name: str) -> Relation:
         """Return a table of all captures, with the columns `host` and `capture` first."""
-        shown = NAMED_EVENTS if name == "events" else f"main.{name}"
+        shown = self.engine.named_events() if name == "events" else f"main.{name}"
         return Relation.of_table(shown, columns_of_many(labelled=True)[name])
 
     def each(self, filters: Filters) -> "Sequence[QueryContext]":
         """Return the captures to query separately: those that contain the requested keys; one where none does."""
-        numbered = list(enumerate(self.members))
-        if filters.key is not None:
-            own = self._own_keys(self._numbers(self.key_ids(filters)))
-            numbered = [item for item, ids in zip(numbered, own, strict=True) if len(ids)] or numbered[:1]
-        return [MemberContext(self, number) for number, _ in numbered]
+        return [MembersContext(self, [number]) for number in self._having_keys(filters)]
+
+    def groups(
+        self, filters: Filters, alike: Callable[[Manifest], Hashable | None]
+    ) -> "Sequence[QueryContext]":
+        """Return the captures of `each`, those together of which `alike` says the same; None: by itself."""
+        groups: dict[Hashable, list[int]] = {}
+        for number in self._having_keys(filters):
+            said = alike(self.members[number].manifest)
+            groups.setdefault((number if said is None else None, said), []).append(number)
+        made = [MembersContext(self, numbers) for numbers in groups.values()]
+        return [one for some in made for one in (some.apart() if some.clock is None else [some])]
+
+    def _having_keys(self, filters: Filters) -> list[int]:
+        """Return the numbers of the captures that contain the requested keys; one where none does."""
+        numbers = list(range(len(self.members)))
+        if filters.key is None:
+            return numbers
+        own = self._own_keys(self._numbers(self.key_ids(filters)))
+        return [number for number, ids in zip(numbers, own, strict=True) if len(ids)] or numbers[:1]
 
     def labelled(self, rows: "pa.Table") -> "pa.Table":
         """Return the rows of an answer with the columns `host` and `capture` first.
@@ -170,44 +200,44 @@ class DatasetContext(QueryContext):
         name = "events" if joined else "stored_events"
         if key_ids is None:
             return self.labelled_relation(name)
-        slices = [
-            _member_scan(member, "events", _near(own))
+        asked = [
+            (member, own)
             for member, own in zip(self.members, self._own_keys(self._numbers(key_ids)), strict=True)
             if len(own)
         ]
-        if not slices:
+        if not asked:
             return self.labelled_relation(name)
+        if len(asked) <= _FEW_SCANS:
+            scans = [scan_of([member], "events", self._forms, near(own)) for member, own in asked]
+        else:
+            some = np.unique(np.concatenate([own for _, own in asked]))
+            scans = [scan_of([member for member, _ in asked], "events", self._forms, near(some))]
         columns = columns_of_many(labelled=True)
-        rows = self.engine.view("rows", _union(slices), columns["stored_events"])
+        rows = self.engine.view("rows", " UNION ALL ".join(scans), columns["stored_events"])
         return _joined(rows, self) if joined else rows
 
-    def views_of(self, number: int) -> str:
-        """Create the tables of one capture in the engine, with shifted ids; return the prefix of their names."""
-        prefix, member = f"alone_{number}_", self.members[number]
-
-        def make(_: str) -> None:
-            for name, table in TABLES.items():
-                columns = ", ".join(map(identifier, table.names))
-                query = f"SELECT {columns} FROM ({_member_scan(member, name)})"
-                self.engine.con.execute(f"CREATE VIEW {HELPERS}.{prefix}{stored_name(name)} AS {query}")
-            plain = columns_of_many(labelled=False)
-            relations = [
-                Relation.of_table(f"{HELPERS}.{prefix}{name}", plain[name])
-                for name in ("stored_events", "keys", "processes")
-            ]
-            self.engine.con.execute(f"CREATE VIEW {HELPERS}.{prefix}events AS {joined(*relations).sql}")
-
-        self.engine.named("alone", prefix, make, ())
-        return prefix
+    def relation_of(
+        self, numbers: Sequence[int], name: str, clock: Sequence[Stretch] | None = None
+    ) -> Relation:
+        """Return a table of some captures, with shifted ids; `clock` as of `analysis.dataset.scans.scan_of`."""
+        if name == "events":
+            parts = (self.relation_of(numbers, part) for part in ("stored_events", "keys", "processes"))
+            sql = joined(*parts).sql
+        else:
+            table = "events" if name == stored_name("events") else name
+            columns = ", ".join(map(identifier, TABLES[table].names))
+            some = [self.members[number] for number in numbers]
+            sql = f"SELECT {columns} FROM ({scan_of(some, table, self._forms, clock=clock)})"
+        return self.engine.view("alone", sql, self.columns[name])
 
     def condition_of(self, texts: Sequence[str], subtree: bool, user: str | None) -> str:
         """Return the SQL condition for the keys that some texts name; each capture has its own links and users."""
-        last = [*(member.first["key_id"] - 1 for member in self.members[1:]), 2**63 - 1]
+        last = [*(member.first["key_id"] - 1 for member in self.members[1:]), _LAST]
         by_condition: dict[str, list[str]] = {}
         for number, (member, end) in enumerate(zip(self.members, last, strict=True)):
             ids = range(member.first["key_id"], end + 1)
             condition = self._condition_in(number, ids, texts, subtree, user)
-            by_condition.setdefault(condition, []).append(f"key_id BETWEEN {ids[0]} AND {end}")
+            by_condition.setdefault(condition, []).append(f"key_id BETWEEN {ids.start} AND {end}")
         if len(by_condition) == 1:
             return f"({next(iter(by_condition))})"
         own = (f"(({condition}) AND ({' OR '.join(places)}))" for condition, places in by_condition.items())
@@ -254,40 +284,100 @@ class DatasetContext(QueryContext):
     def _own_keys(self, key_ids: np.ndarray) -> list[np.ndarray]:
         """Return the ids of keys by capture, as its parts store them, in order."""
         first = [member.first["key_id"] for member in self.members]
-        places = np.searchsorted(key_ids, [*first[1:], 2**63 - 1])
+        places = np.searchsorted(key_ids, [*first[1:], _LAST])
         return [part - start for part, start in zip(np.split(key_ids, places[:-1]), first, strict=True)]
 
 
-class MemberContext(QueryContext):
-    """One capture of a dataset by itself, without the rows of others. It has the dataset's ids and engine."""
+class MembersContext(QueryContext):
+    """Some captures of a dataset by themselves, without the rows of others. They have the dataset's ids and engine."""
 
-    def __init__(self, dataset: DatasetContext, number: int) -> None:
-        member = dataset.members[number]
-        super().__init__(member.path, member.manifest, dataset.engine)
-        self._dataset, self._number = dataset, number
-        self._prefix = dataset.views_of(number)
-        after = dataset.members[number + 1].first if number + 1 < len(dataset.members) else None
-        self._sequences, self._keys = (
-            (member.first[kind], 2**63 - 1 if after is None else after[kind] - 1)
-            for kind in ("sequence", "key_id")
+    def __init__(self, dataset: DatasetContext, numbers: Sequence[int]) -> None:
+        self.members = tuple(dataset.members[number] for number in numbers)
+        is_one = len(numbers) == 1
+        self._is_whole = len(numbers) == len(dataset.members)
+        path = self.members[0].path if is_one else dataset.path
+        manifest = (
+            self.members[0].manifest
+            if is_one
+            else dataset.manifest
+            if self._is_whole
+            else merged(self.members)
         )
+        super().__init__(path, manifest, dataset.engine)
+        self._dataset, self._numbers = dataset, tuple(numbers)
+        self.few_rows = self.few_rows * min(len(numbers), _MOST_TABLES)
 
     @property
     def columns(self) -> dict[str, Columns]:
         """The columns of the tables, by name."""
         return self._dataset.columns
 
+    @property
+    def stores(self) -> list[tuple[Path, Manifest]]:
+        """The directory and the manifest of each capture."""
+        return [(member.path, member.manifest) for member in self.members]
+
     def relation(self, name: str) -> Relation:
-        """Return a table of this capture."""
-        return Relation.of_table(f"{HELPERS}.{self._prefix}{name}", self.columns[name])
+        """Return a table of these captures."""
+        if self._is_whole:
+            return self._dataset.relation(name)
+        return self._dataset.relation_of(self._numbers, name)
+
+    def first_ids(self, kind: str) -> list[int]:
+        """Return the first id of a kind in each capture."""
+        return [member.first[kind] for member in self.members]
 
     def users_by_store(self) -> list[tuple[User, ...]]:
-        """Return the users of this capture."""
-        return [self._dataset.users_by_store()[self._number]]
+        """Return the users of each capture."""
+        every = self._dataset.users_by_store()
+        return [every[number] for number in self._numbers]
 
     def span(self) -> tuple[int, int] | None:
         """Return the times of the first and the last event of the whole dataset; relative times refer to them."""
         return self._dataset.span()
+
+    @cached_property
+    def clock(self) -> list[Stretch] | None:
+        """The stretches of time in which the captures follow each other; None where they are too long together."""
+        return stretches(self.members, step_ns(self))
+
+    def apart(self) -> "Sequence[MembersContext]":
+        """Return each of the captures by itself."""
+        return [MembersContext(self._dataset, [number]) for number in self._numbers]
+
+    def clocked(self, rows: Relation) -> Relation:
+        """Return event rows, or losses, with times that follow each other (`analysis.dataset.clocks`)."""
+        if self.clock is None or len(self.members) == 1:
+            return rows
+        for name in ("stored_events", "losses"):
+            if rows == self.relation(name):
+                return self._dataset.relation_of(self._numbers, name, self.clock)
+        begins = [
+            {"begins": member.first["sequence"], **stretch._asdict()}
+            for member, stretch in zip(self.members, self.clock, strict=True)
+            if member.manifest.parts
+        ]
+        kinds = tuple((name, "int64") for name in ("begins", *Stretch._fields))
+
+        def listed() -> "pa.Table":
+            import pyarrow as pa
+
+            return pa.Table.from_pylist(begins, arrow_schema(kinds))
+
+        some = self.engine.hold("clock", repr(begins), listed, kinds)
+        others = ", ".join(f"own.{identifier(name)}" for name in rows.names if name != "time_ns")
+        times = "greatest(least(own.time_ns, last), first) + shift AS time_ns"
+        sql = f"SELECT {others}, {times} FROM {rows.source} AS own ASOF JOIN {some.source} ON own.sequence >= begins"
+        moved = Relation(f"SELECT {', '.join(map(identifier, rows.names))} FROM ({sql})", rows.columns)
+        return self.engine.keep("clocked", moved) if rows.name else moved
+
+    def kept(
+        self, events: Relation, sift: Callable[[Relation], Relation], columns: Sequence[str]
+    ) -> Relation:
+        """Return as of `QueryContext.kept`; of many captures by one search, for rows are not found by their sequence."""
+        if len(self.members) == 1:
+            return super().kept(events, sift, columns)
+        return self.engine.keep("kept", sift(events).select(*columns))
 
     def _source(self, key_ids: list[int] | Relation | None, *, joined: bool) -> Relation:
         if key_ids is None:
@@ -296,33 +386,52 @@ class MemberContext(QueryContext):
 
     def _fitting(self, condition: str) -> Relation:
         rows = _without_labels(self._dataset._fitting(condition))
-        first, last = self._sequences
-        return Relation(
-            f"SELECT * FROM {rows.source} WHERE sequence BETWEEN {first} AND {last}", rows.columns
-        )
+        if self._is_whole:
+            return rows
+        return Relation(f"SELECT * FROM {rows.source} WHERE {self._own('sequence')}", rows.columns)
 
     def key_condition(self, texts: Sequence[str], subtree: bool, user: str | None) -> str:
-        """Return the SQL condition for the keys of this capture that one of some texts names."""
-        own = self._dataset.condition_of(texts, subtree, user)
-        return f"(({own}) AND key_id BETWEEN {self._keys[0]} AND {self._keys[1]})"
+        """Return the SQL condition for the keys of these captures that one of some texts names."""
+        condition = self._dataset.condition_of(texts, subtree, user)
+        return condition if self._is_whole else f"(({condition}) AND {self._own('key_id')})"
+
+    def _own(self, kind: str) -> str:
+        """Return the condition for ids of these captures: they follow each other, so each range is of neighbours."""
+        ranges: list[tuple[int, int]] = []
+        for number in self._numbers:
+            if ranges and ranges[-1][1] == number - 1:
+                ranges[-1] = (ranges[-1][0], number)
+            else:
+                ranges.append((number, number))
+        every = self._dataset.members
+        ends = (
+            (every[first].first[kind], every[last + 1].first[kind] - 1 if last + 1 < len(every) else _LAST)
+            for first, last in ranges
+        )
+        return f"({' OR '.join(f'{kind} BETWEEN {first} AND {last}' for first, last in ends)})"
 
 
-def _make_tables(members: Sequence[Member], connection: "duckdb.DuckDBPyConnection") -> None:
+def _make_tables(members: Sequence[Member], connection: "duckdb.DuckDBPyConnection", forms: Path) -> None:
     """Create the tables of all captures in the engine."""
     for name in TABLES:
-        union = _union([_member_scan(member, name) for member in members])
-        connection.execute(f"CREATE VIEW {stored_name(name)} AS {union}")
-    labelled, plain = (columns_of_many(labelled=one) for one in (True, False))
+        connection.execute(f"CREATE VIEW {stored_name(name)} AS {scan_of(members, name, forms)}")
+        # What questions are asked of: the columns of one capture.
+        columns = ", ".join(map(identifier, TABLES[name].names))
+        connection.execute(
+            f"CREATE VIEW {HELPERS}.{stored_name(name)} AS SELECT {columns} FROM main.{stored_name(name)}"
+        )
+    connection.register("given_rows", _captures_table(members))
+    connection.execute("CREATE TABLE captures AS FROM given_rows")
+    connection.unregister("given_rows")
+
+
+def _named_events() -> Relation:
+    """Return the event rows of all captures with the names joined."""
+    labelled = columns_of_many(labelled=True)
     events, keys, processes = (
         Relation.of_table(f"main.{name}", labelled[name]) for name in ("stored_events", "keys", "processes")
     )
-    create_events(connection, joined(events, _without_labels(keys), _without_labels(processes), first=LABELS))
-    # What questions are asked of: the columns of one capture.
-    for name, columns in plain.items():
-        listed = ", ".join(identifier(column) for column, _ in columns)
-        rows = NAMED_EVENTS if name == "events" else f"main.{name}"
-        connection.execute(f"CREATE VIEW {HELPERS}.{name} AS SELECT {listed} FROM {rows}")
-    connection.execute(f"CREATE TABLE captures AS {_captures_query(members)}")
+    return joined(events, _without_labels(keys), _without_labels(processes), first=LABELS)
 
 
 def _joined(rows: Relation, dataset: DatasetContext) -> Relation:
@@ -333,59 +442,26 @@ def _without_labels(rows: Relation) -> Relation:
     return rows.select(*(name for name in rows.names if name not in LABELS))
 
 
-def _member_scan(member: Member, name: str, condition: str = "true") -> str:
-    """Return the query that reads a table of one capture, with its labels and with shifted ids."""
-    table = TABLES[name]
-    columns = [f"{quoted(getattr(member, label))} AS {label}" for label in LABELS]
-    for column in map(identifier, table.names):
-        kind = IDS[name].get(column.strip('"'))
-        columns.append(
-            f"own.{column}" if kind is None else f"own.{column}::BIGINT + {member.first[kind]} AS {column}"
-        )
-    source = scan(table, table_files(member.path.absolute(), member.manifest)[name], member.manifest)
-    return f"SELECT {', '.join(columns)} FROM ({source}) AS own WHERE {condition}"
+def _captures_table(members: Sequence[Member]) -> "pa.Table":
+    """Return the rows of the table `captures`."""
+    import pyarrow as pa
 
-
-def _union(queries: Sequence[str]) -> str:
-    """Return one query for the rows of all, nested by halves: engines limit the depth of a query."""
-    if len(queries) <= 2:
-        return " UNION ALL ".join(queries)
-    half = len(queries) // 2
-    return f"({_union(queries[:half])}) UNION ALL ({_union(queries[half:])})"
-
-
-def _near(key_ids: np.ndarray) -> str:
-    """Return the condition for keys that are in a list, or between its members."""
-    if len(key_ids) == 1:
-        return f"own.key_id = {key_ids[0]}"
-    between = f"own.key_id BETWEEN {key_ids[0]} AND {key_ids[-1]}"
-    if len(key_ids) > _FEW:
-        return between
-    return f"{between} AND own.key_id IN ({', '.join(map(str, key_ids))})"
-
-
-def _captures_query(members: Sequence[Member]) -> str:
-    """Return the query of the table `captures`."""
-    types = {"host": "VARCHAR", "capture": "VARCHAR", "path": "VARCHAR"}
-    types |= dict.fromkeys(("events", "keys", "processes", "windows_build", "control_set"), "BIGINT")
-    types |= {"complete": "BOOLEAN", "first_time": "TIMESTAMPTZ", "last_time": "TIMESTAMPTZ"}
-    types |= {f"first_{kind}": "BIGINT" for kind in _SHIFTED}
     rows = []
     for member in members:
         manifest = member.manifest
         first = min((part["first_ns"] for part in manifest.parts), default=None)
         last = max((part["last_ns"] for part in manifest.parts), default=None)
-        numbers = [manifest.totals.get(name) for name in ("events", "keys", "processes")]
-        values = [
-            *(quoted(getattr(member, label)) for label in LABELS),
-            quoted(escape_argument(str(member.path))),
-            *(number if type(number) is int else None for number in numbers),
-            manifest.windows_build,
-            manifest.control_set,
-            str(manifest.complete).lower(),
-            *(None if ns is None else f"make_timestamptz({ns // 1000})" for ns in (first, last)),
-            *(member.first[kind] for kind in _SHIFTED),
-        ]
-        rows.append(f"({', '.join('NULL' if value is None else str(value) for value in values)})")
-    cast = ", ".join(f"{column}::{kind} AS {column}" for column, kind in types.items())
-    return f"SELECT {cast} FROM (VALUES {', '.join(rows)}) AS listed({', '.join(types)})"
+        counts = {name: manifest.totals.get(name) for name in ("events", "keys", "processes")}
+        rows.append(
+            {label: getattr(member, label) for label in LABELS}
+            | {"path": escape_argument(str(member.path))}
+            | {name: number if type(number) is int else None for name, number in counts.items()}
+            | {"windows_build": manifest.windows_build, "control_set": manifest.control_set}
+            | {"complete": manifest.complete}
+            | {"first_time": first and first // 1000, "last_time": last and last // 1000}
+            | {f"first_{kind}": member.first[kind] for kind in _SHIFTED}
+        )
+    kinds = {name: pa.int64() for name in rows[0]}
+    kinds |= dict.fromkeys((*LABELS, "path"), pa.string()) | {"complete": pa.bool_()}
+    kinds |= dict.fromkeys(("first_time", "last_time"), pa.timestamp("us", "UTC"))
+    return pa.Table.from_pylist(rows, pa.schema(list(kinds.items())))

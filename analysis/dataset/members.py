@@ -2,35 +2,27 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import duckdb
-
 from analysis.engine.columns import KINDS
-from analysis.engine.connection import scan
 from tracer.errors import CaptureError, UsageError
 from tracer.registry.text import escape_argument
-from tracer.schema import EVENTS, TABLES
 from tracer.store.manifest import MANIFEST_NAME, STRUCTURES, Manifest
-from tracer.store.reader import table_files
 
 __all__ = [
     "Captures",
     "Member",
     "find_captures",
     "host_of",
-    "largest_ids",
     "load_members",
     "merged",
-    "with_first_ids",
 ]
 
 Captures = Path | str | Sequence[Path | str] | Mapping[str, Path | str]
 
 _SUFFIX = ".regtrace"
-_LARGEST = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,46 +93,6 @@ def load_members(captures: Sequence[tuple[Path, str | None]], *, check_rows: boo
         label = _text(host) if host is not None else host_of(manifest) or name
         members.append(Member(path, manifest, name, label, dict.fromkeys(KINDS, 0)))
     return members
-
-
-def with_first_ids(members: Sequence[Member], connection: duckdb.DuckDBPyConnection) -> list[Member]:
-    """Return the members with ids that follow each other.
-
-    Args:
-        members: captures, in order.
-        connection: an engine, which looks for the largest ids.
-
-    Raises:
-        CaptureError: the ids of a capture are so large that no more fit.
-    """
-    shifted = []
-    first = dict.fromkeys(KINDS, 0)
-    for member in members:
-        shifted.append(replace(member, first=dict(first)))
-        for kind, number in largest_ids(connection, member).items():
-            first[kind] += 0 if number is None else number + 1
-            if first[kind] > _LARGEST:
-                raise CaptureError(f"{member.path} has a {kind} that is too large to join other captures")
-    return shifted
-
-
-def largest_ids(connection: duckdb.DuckDBPyConnection, member: Member) -> dict[str, int | None]:
-    """Return the largest id of each kind in a capture; None where there is none."""
-    files = table_files(member.path.absolute(), member.manifest)
-    largest: dict[str, int | None] = {
-        "sequence": max((part["last_sequence"] for part in member.manifest.parts), default=None),
-        "source_id": len(member.manifest.sources) - 1,
-    }
-    for kind, name in (("key_id", "keys"), ("process_id", "processes"), ("handle_id", "handles")):
-        query = f"SELECT max({kind}) FROM ({scan(TABLES[name], files[name], member.manifest)})"
-        row = connection.execute(query).fetchone()
-        largest[kind] = row[0] if row else None
-    if largest["handle_id"] is None:  # no lives are known, yet rows may tell them apart
-        row = connection.execute(
-            f"SELECT max(handle_id) FROM ({scan(EVENTS, files['events'], member.manifest)})"
-        ).fetchone()
-        largest["handle_id"] = row[0] if row else None
-    return largest
 
 
 def merged(members: Sequence[Member]) -> Manifest:

@@ -4,6 +4,7 @@ Spark is not imported here: the session is handed in. Ibis (extra `spark`) says 
 `analysis.engine.fetch.fetch` brings answers back with the types that DuckDB gives them.
 """
 
+import tempfile
 from collections.abc import Mapping
 from itertools import count
 from pathlib import Path
@@ -14,7 +15,8 @@ import duckdb
 import ibis
 from ibis.expr.types import Table
 
-from analysis.dataset.members import Captures, Member, find_captures, load_members, with_first_ids
+from analysis.dataset.members import Captures, Member, find_captures, load_members
+from analysis.dataset.scans import with_first_ids, write_forms
 from analysis.engine.columns import IDS, LABELS, columns_of_many, columns_of_one, stored_name
 from analysis.engine.ibis_tables import bind, ibis_schema
 from analysis.expressions.events_view import join_names
@@ -68,8 +70,9 @@ def tables_on_spark(session: "SparkSession", captures: Captures) -> Mapping[str,
     several = captures_with_hosts is not None
     members = load_members(captures_with_hosts or [(Path(captures), None)], check_rows=True)  # type: ignore[arg-type]
     if several:
-        with duckdb.connect() as connection:
-            members = with_first_ids(members, connection)
+        with duckdb.connect() as connection, tempfile.TemporaryDirectory() as folder:
+            write_forms(connection, Path(folder))
+            members = with_first_ids(members, connection, Path(folder))
     session = session.newSession()
     backend = ibis.pyspark.connect(session)
     columns = columns_of_many(labelled=True) if several else columns_of_one()

@@ -4,7 +4,7 @@ import glob
 import re
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -35,8 +35,11 @@ __all__ = [
     "make_tables",
     "missing_column",
     "reader_of",
+    "rows_of",
     "scan",
     "stream",
+    "way_of_reading",
+    "without_rows",
 ]
 
 NAMED_EVENTS = "regtrace.named_events"
@@ -79,7 +82,7 @@ class Engine(Protocol):
 
 
 def connect(
-    make: Callable[[duckdb.DuckDBPyConnection], None],
+    make: Callable[[duckdb.DuckDBPyConnection, Path], None],
     *,
     directories: Sequence[Path],
     memory_limit: str,
@@ -88,8 +91,8 @@ def connect(
     """Return a locked connection with the tables that `make` creates, and its folder for spilled data.
 
     Args:
-        make: makes the tables.
-        directories: the captures: nothing but what lies in them can be read later on.
+        make: makes the tables; it gets a folder of the engine's own, which is removed with it.
+        directories: the captures: nothing but what lies in them, and in that folder, can be read later on.
         memory_limit: what the engine may use.
         threads: how many it may use; None for one per processor.
 
@@ -117,8 +120,10 @@ def connect(
             for setting in _CLOSED:
                 connection.execute(f"SET {setting} = false")
             connection.execute(f"CREATE SCHEMA {HELPERS}")
-            make(connection)
-            _lock(connection, directories)
+            forms = spill.path / "forms"
+            forms.mkdir()
+            make(connection, forms)
+            _lock(connection, [*directories, forms])
     except BaseException:
         connection.close()
         spill.close()
@@ -173,16 +178,30 @@ def _lock(connection: duckdb.DuckDBPyConnection, directories: Sequence[Path]) ->
         connection.execute("SET lock_configuration = true")
 
 
-def scan(table: Table, files: Sequence[Path], manifest: Manifest) -> str:
-    """Return the query that reads a table of a capture from its files; a table without files is empty."""
+def without_rows(table: Table) -> str:
+    """Return a query that returns no rows, with the columns of a table."""
+    columns = [
+        f"CAST(NULL AS {_SQL_TYPES[column.kind]}) AS {identifier(column.name)}" for column in table.columns
+    ]
+    return f"SELECT {', '.join(columns)} WHERE false"
+
+
+def way_of_reading(table: Table, manifest: Manifest) -> Hashable:
+    """Return what decides how `scan` reads the files of a table: those of which it is the same can be one scan."""
+    return table is EVENTS and manifest.data_of_reads == STRUCTURES, manifest.columns_without(table.name)
+
+
+def scan(table: Table, files: Sequence[Path], manifest: Manifest, *, more: tuple[str, ...] = ()) -> str:
+    """Return the query that reads a table from its files; a table without files is empty.
+
+    Args:
+        table: the table.
+        files: its files.
+        manifest: of the capture; of several, `way_of_reading` is the same.
+        more: further columns that the engine has of each row.
+    """
     if not files:
-        columns = [
-            f"CAST(NULL AS {_SQL_TYPES[column.kind]}) AS {identifier(column.name)}"
-            for column in table.columns
-        ]
-        return f"SELECT {', '.join(columns)} WHERE false"
-    # The names come from the manifest; a folder called a[1]* must not become a pattern, or host=x a column.
-    listed = ", ".join(quoted(_as_pattern(file)) for file in files)
+        return without_rows(table)
     columns = [identifier(column.name) for column in table.columns]
     if table is EVENTS and manifest.data_of_reads == STRUCTURES:
         reads = ", ".join(map(quoted, STRUCTURED))
@@ -192,7 +211,14 @@ def scan(table: Table, files: Sequence[Path], manifest: Manifest) -> str:
     for place, column in enumerate(table.columns):
         if column.name in manifest.columns_without(table.name):
             columns[place] = f"CAST(NULL AS {_SQL_TYPES[column.kind]}) AS {identifier(column.name)}"
-    return f"SELECT {', '.join(columns)} FROM read_parquet([{listed}], hive_partitioning = false)"
+    return f"SELECT {', '.join((*columns, *more))} FROM {rows_of(files)}"
+
+
+def rows_of(files: Sequence[Path]) -> str:
+    """Return the text after FROM that reads files, which have the columns of the first."""
+    # The names come from the manifest; a folder called a[1]* must not become a pattern, or host=x a column.
+    listed = ", ".join(quoted(_as_pattern(file)) for file in files)
+    return f"read_parquet([{listed}], hive_partitioning = false)"
 
 
 def _as_pattern(path: Path) -> str:

@@ -45,7 +45,7 @@ class OpenEngine:
     def __init__(
         self,
         name: str,
-        make: Callable[[duckdb.DuckDBPyConnection], None],
+        make: Callable[[duckdb.DuckDBPyConnection, Path], None],
         *,
         directories: Sequence[Path],
         events: int,
@@ -57,7 +57,7 @@ class OpenEngine:
 
         Args:
             name: what it reads, for messages.
-            make: makes the tables.
+            make: as of `connect`.
             directories: as of `connect`.
             events: how many events the captures have together.
             memory_limit: as of `connect`.

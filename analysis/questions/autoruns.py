@@ -16,6 +16,7 @@ from analysis.questions.autostart_touches import AutostartTouches
 from analysis.questions.baseline import doubts_of_hives
 from analysis.questions.class_names import with_meanings
 from analysis.questions.context import QueryContext
+from analysis.questions.evidence import are_alike
 from analysis.questions.query import ArrowSource, check_limit, frame_of
 from analysis.rules.autostarts import categories, find_categories
 from analysis.rules.touches import TOUCHES
@@ -63,7 +64,8 @@ class AutorunsQuery(ArrowSource):
 
     def to_arrow(self) -> pa.Table:
         """Run the query and return the answer; of a dataset with the columns `host` and `capture` first."""
-        rows = [row for one in self.context.each(self.filters) for row in self._touches(one)]
+        groups = self.context.groups(self.filters, are_alike)
+        rows = [row for one in groups for row in self._touches(one)]
         if self.new:
             rows = [row for row in rows if _may_be_new(row)]
         place = {name: number for number, name in enumerate(categories())}
@@ -94,7 +96,7 @@ class AutorunsQuery(ArrowSource):
         raise UsageError("autoruns have no lazy form; use to_arrow() or to_pandas()")
 
     def _touches(self, context: QueryContext) -> list[_Row]:
-        """Return the touches of one capture."""
+        """Return the touches of one capture, or of several that are alike."""
         found = AutostartTouches(context, self.filters, self.categories)
         rows = [*found.writes(), *(found.reads() if self.reads else ())]
         found.add_classes(rows)

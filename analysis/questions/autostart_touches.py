@@ -55,7 +55,7 @@ _Row = dict[str, Any]
 
 
 class AutostartTouches:
-    """The touches of one capture, as rows with some of the columns TOUCHES; what the others hold is not known."""
+    """The touches of one capture, or of several that are alike, as rows with some of the columns TOUCHES; what the others hold is not known."""
 
     def __init__(self, context: QueryContext, filters: Filters, of: tuple[str, ...] | None) -> None:
         self._context, self._filters, self._categories = context, filters, of
@@ -103,6 +103,7 @@ class AutostartTouches:
                 continue
             name = row["value_name"] if is_value and autostart.value else None
             known = (
+                *self._context.places([row["key_id"]], "key_id"),
                 fold_name(self._paths[row["key_id"]]),
                 autostart.id,
                 fold_name(name or ""),
@@ -124,9 +125,11 @@ class AutostartTouches:
             row["clsid"] = class_id_of(row["of"], row["display_key"], row["value_name"], content)
         clsids = {row["clsid"] for row in several if row["clsid"] is not None}
         servers = find_class_servers(with_baseline(self._context), clsids)
-        for row in several:
+        places = self._context.places([row["key_id"] for row in several], "key_id")
+        for place, row in zip(places, several, strict=True):
+            server = None if row["clsid"] is None else servers.get((place, row["clsid"]))
             old = row["contents"][1] if row["content"] is row["contents"][0] else _NOTHING
-            row.update(parts_of(row["of"], row["value_name"], row["content"], old, servers.get(row["clsid"])))
+            row.update(parts_of(row["of"], row["value_name"], row["content"], old, server))
 
     def _match(self, operations: Sequence[str], rows: Relation) -> list[int]:
         """Return key_id of the keys of some operations among rows that the table knows."""

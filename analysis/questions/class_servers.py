@@ -21,7 +21,7 @@ _SERVERS = """
             starts_with(folded_path, 'HKU') AS is_user
         FROM {keys} WHERE regexp_matches(folded_path, '{pattern}')
     )
-    SELECT clsid, is_user, folded_path, data FROM places JOIN {events} AS events USING (key_id)
+    SELECT clsid, is_user, folded_path, data, key_id FROM places JOIN {events} AS events USING (key_id)
     WHERE clsid IN ({clsids}) AND status IS NOT DISTINCT FROM 0 AND data IS NOT NULL AND value_name = ''
         AND coalesce(data_type, 1) IN (1, 2) AND octet_length(data) BETWEEN coalesce(data_size, 0) AND {most}
         AND operation IN ('SetValueKey', 'QueryValueKey', 'EnumerateValueKey')
@@ -29,8 +29,10 @@ _SERVERS = """
 """
 
 
-def find_class_servers(context: QueryContext, clsids: Collection[str]) -> dict[str, str]:
-    """Return the servers of some classes, by CLSID in upper case: what was last written or read; a user's before the machine's.
+def find_class_servers(context: QueryContext, clsids: Collection[str]) -> dict[tuple[int, str], str]:
+    """Return the servers of some classes, by capture and CLSID in upper case.
+
+    It is what was last written or read, a user's before the machine's. Captures are told by their place in `stores`.
 
     Args:
         context: the context of a question; with a baseline, what hives hold counts too.
@@ -38,7 +40,13 @@ def find_class_servers(context: QueryContext, clsids: Collection[str]) -> dict[s
     """
     if not clsids:
         return {}
-    columns = (("clsid", "string"), ("is_user", "bool"), ("folded_path", "string"), ("data", "binary"))
+    columns = (
+        ("clsid", "string"),
+        ("is_user", "bool"),
+        ("folded_path", "string"),
+        ("data", "binary"),
+        ("key_id", "int64"),
+    )
     sql = _SERVERS.format(
         pattern=_KEYS,
         keys=context.relation("keys").source,
@@ -48,9 +56,10 @@ def find_class_servers(context: QueryContext, clsids: Collection[str]) -> dict[s
     )
     with engine_errors():
         rows = context.engine.fetch(Relation(sql, columns)).to_pylist()
-    found: dict[str, str] = {}
-    for row in rows:
+    found: dict[tuple[int, str], str] = {}
+    places = context.places([row["key_id"] for row in rows], "key_id")
+    for place, row in zip(places, rows, strict=True):
         text = decode_name(row["data"]).partition("<U+0000>")[0]
-        if text and row["clsid"] not in found:
-            found[row["clsid"]] = text
+        if text:
+            found.setdefault((place, row["clsid"]), text)
     return found

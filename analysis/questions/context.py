@@ -4,7 +4,8 @@ A question (`analysis.questions`) turns a context and filters into a `analysis.q
 captures are in `analysis.dataset`.
 """
 
-from collections.abc import Callable, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Hashable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
 __all__ = ["QueryContext", "SingleContext"]
 
-_FEW_ROWS = 100_000  # event rows that are worth a table of their own in memory
 _FEW_KEYS = 16  # up to so many ids go into the query as a list, which prunes row groups; more are joined
 _FILTERS = "analysis.expressions.row_filters"
 
@@ -45,9 +45,11 @@ class QueryContext:
         manifest: what `capture.json` says; of several captures, of all together.
         engine: the engine, which reads nothing outside the captures.
         event_columns: the columns of a timeline.
+        few_rows: so many event rows are worth a table of their own in memory.
     """
 
     event_columns: tuple[str, ...] = SHOWN_COLUMNS
+    few_rows = 100_000
 
     def __init__(self, path: Path, manifest: Manifest, engine: OpenEngine) -> None:
         self.path = path
@@ -100,6 +102,22 @@ class QueryContext:
         """Return the captures to query separately: in a dataset, those that contain the requested keys."""
         del filters
         return [self]
+
+    def groups(
+        self, filters: Filters, alike: "Callable[[Manifest], Hashable | None]"
+    ) -> "Sequence[QueryContext]":
+        """Return the captures of `each`, in a dataset those together of which `alike` says the same; None: by itself."""
+        del alike
+        return self.each(filters)
+
+    def clocked(self, rows: Relation) -> Relation:
+        """Return event rows, or losses, such that no two captures share a time; those of one capture stay as they are."""
+        return rows
+
+    def places(self, ids: Sequence[int | None], kind: str) -> list[int]:
+        """Return which of `stores` each id of a kind is of; the first where there is none."""
+        first = self.first_ids(kind)
+        return [0 if one is None else bisect_right(first, one) - 1 for one in ids]
 
     def labelled(self, rows: "pa.Table") -> "pa.Table":
         """Return the rows of an answer with whose key each is about; in a dataset, `host` and `capture` come first."""
@@ -211,8 +229,8 @@ class QueryContext:
 
     def few(self, events: Relation) -> Relation:
         """Return event rows, from a temporary table where they are few, for callers that read them several times."""
-        some = self.engine.keep("few", events.limit(_FEW_ROWS + 1))
-        return some if self.engine.count(some) <= _FEW_ROWS else events
+        some = self.engine.keep("few", events.limit(self.few_rows + 1))
+        return some if self.engine.count(some) <= self.few_rows else events
 
     def kept(
         self, events: Relation, sift: Callable[[Relation], Relation], columns: Sequence[str]
@@ -355,7 +373,7 @@ class SingleContext(QueryContext):
     ) -> "SingleContext":
         """Open a capture; the arguments are those of `analysis.open.open_capture`."""
 
-        def make(connection: "duckdb.DuckDBPyConnection") -> None:
+        def make(connection: "duckdb.DuckDBPyConnection", _: Path) -> None:
             make_tables(connection, table_files(path.absolute(), manifest), manifest)
 
         engine = OpenEngine(

@@ -3,7 +3,7 @@
 Keys above and below, renames, losses, and changes under no proved name: `analysis.answers.evidence` says what these mean.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,8 @@ from analysis.engine.phrases import phrase
 from analysis.engine.relation import Relation, columns_of, quoted
 from analysis.filters import Filters
 from analysis.questions.context import QueryContext
+from tracer.schema import BASELINE_KEYS
+from tracer.store.manifest import Manifest
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -21,10 +23,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Surroundings",
+    "are_alike",
     "doubtful",
     "evidence_of",
     "needed_rows",
     "shown",
+    "step_ns",
     "surroundings",
     "unproved_changes",
 ]
@@ -136,16 +140,36 @@ def unproved_changes(context: QueryContext, filters: Filters) -> Relation | None
     is_named = context.manifest.complete and not (names.get("partial") or names.get("none"))
     if is_named and context.operations().isdisjoint(_ELSEWHERE):
         return None
-    first_ns, last_ns = context.span() or (0, 0)
     changes = phrase(
         "analysis.answers.unproved:unproved_changes",
         options={"flagged": not context.manifest.complete},
-        values={"width_ns": (last_ns - first_ns) // _MOST_TIMES + 1},
-        events=context.rows(Filters(end=filters.end)),
+        values={"width_ns": step_ns(context)},
+        events=context.clocked(context.rows(Filters(end=filters.end))),
         keys=context.relation("keys"),
     )
     changes = context.engine.keep("unproved", changes)
     return None if context.engine.is_empty(changes) else changes
+
+
+def step_ns(context: QueryContext) -> int:
+    """Return nanoseconds: unproved changes of one kind and name that are so near each other are told as one."""
+    first_ns, last_ns = context.span() or (0, 0)
+    return (last_ns - first_ns) // _MOST_TIMES + 1
+
+
+def are_alike(manifest: Manifest) -> Hashable | None:
+    """Return what captures that can be asked for histories at once have in common; None: it has to be asked by itself.
+
+    What changes whole subtrees is looked for by path, and hives tell of a time before the first event.
+    """
+    operations = manifest.totals.get("operations")
+    if (
+        operations is None
+        or not operations.keys().isdisjoint(OF_SUBTREES)
+        or manifest.has_table(BASELINE_KEYS.name)
+    ):
+        return None
+    return "plain"
 
 
 def doubtful(context: QueryContext, filters: Filters) -> "Doubtful | None":

@@ -13,7 +13,7 @@ from analysis.questions.baseline import (
     with_baseline,
 )
 from analysis.questions.context import QueryContext
-from analysis.questions.evidence import evidence_of, shown, unproved_changes
+from analysis.questions.evidence import are_alike, evidence_of, shown, unproved_changes
 from analysis.questions.query import Query, check_limit, together
 
 if TYPE_CHECKING:
@@ -34,9 +34,10 @@ def query(context: QueryContext, filters: Filters, *, limit: int | None = None) 
         UsageError: a filter cannot be understood.
     """
     check_limit(limit)
-    answers = [_history(with_baseline(one), filters) for one in context.each(filters)]
+    answers = [_history(with_baseline(one), filters) for one in context.groups(filters, are_alike)]
     finish = _contents_with_hives if has_baseline(context) else _contents
-    return Query(context, filters, together(answers, limit=limit), finish, doubts=doubts_of_hives(context))
+    found = together(answers, smallest=("sequence", "key_id", "value_name"), limit=limit)
+    return Query(context, filters, found, finish, doubts=doubts_of_hives(context))
 
 
 def _contents(rows: "pa.Table") -> "pa.Table":
@@ -55,12 +56,15 @@ def _history(context: QueryContext, filters: Filters) -> Relation:
         "analysis.answers.history:history",
         options={"subtrees": beside.subtrees},
         values={"regex": filters.value_regex},
-        events=events,
+        events=context.clocked(events),
         keys=context.relation("keys"),
         processes=context.relation("processes"),
-        losses=context.relation("losses"),
+        losses=context.clocked(context.relation("losses")),
         unproved=unproved_changes(context, Filters()),
         shown=shown(context, filters),
-        **beside.tables,
+        **{
+            name: context.clocked(table) if table is not None and name == "everywhere" else table
+            for name, table in beside.tables.items()
+        },
     )
     return of_history(context, found)

@@ -11,14 +11,15 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from analysis.engine.relation import Relation
+from analysis.engine.columns import joined
+from analysis.engine.relation import Relation, quoted
 from analysis.filters import Filters
 from analysis.questions import history
 from analysis.questions.context import QueryContext
 from analysis.questions.key_conditions import literal
 from analysis.questions.query import ArrowSource, check_limit, frame_of
 from analysis.rules.sigma_advice import advice
-from analysis.rules.sigma_events import CaptureWrites, Writes, writes_relation
+from analysis.rules.sigma_events import OPERATIONS, CaptureWrites, Writes, writes_relation
 from analysis.rules.sigma_levels import LEVELS
 from analysis.rules.sigma_rules import Rule, Rules, load_rules
 from analysis.rules.sigma_verdicts import Verdict, judge
@@ -89,7 +90,8 @@ class RulesQuery(ArrowSource):
         Raises:
             UsageError: without a limit, these are more than _MOST_EVENTS events.
         """
-        writes = Writes([self._writes_of(one) for one in self.context.each(self.filters)])
+        alike = self.context.groups(self.filters, lambda manifest: (manifest.control_set,))
+        writes = Writes([self._writes_of(one) for one in alike])
         verdicts = sorted(judge(self.rules.rules, writes), key=lambda one: _order(one.rule))
         parts = [self._events("hit", [(one, one.hits) for one in verdicts], writes)]
         if self.unknown:
@@ -114,12 +116,17 @@ class RulesQuery(ArrowSource):
         raise UsageError("verdicts of rules have no lazy form; use to_arrow() or to_pandas()")
 
     def _writes_of(self, context: QueryContext) -> CaptureWrites:
-        """Return the distinct writes of one capture."""
+        """Return the distinct writes of one capture, or of several with one control set."""
         engine = context.engine
+        found = writes_relation(context.rows(self.filters), attempts=self.attempts)
+        writes = engine.fetch(found)
+        used = self._held(np.unique(writes["key_id"].drop_null().to_numpy()))
+        keys = context.relation("keys").select("key_id", "display_path")
+        of_used = f"SELECT * FROM ({keys.sql}) SEMI JOIN {used.source} ON key_id = wanted"
         processes = ("process_id", "pid", "image", "image_path", "dos_path", "dos_path_source", "user")
         return CaptureWrites(
-            writes=engine.fetch(writes_relation(context.rows(self.filters), attempts=self.attempts)),
-            keys=engine.fetch(context.relation("keys").select("key_id", "display_path")),
+            writes=writes,
+            keys=engine.fetch(Relation(of_used, keys.columns)),
             processes=engine.fetch(context.relation("processes").select(*processes)),
             control_set=context.manifest.control_set,
         )
@@ -175,18 +182,20 @@ class RulesQuery(ArrowSource):
     def _facts(self, sequences: _Sequences, *, with_before: bool) -> pa.Table:
         """Return what is known of some events besides Sysmon's fields, one row each, in order."""
         engine = self.context.engine
-        listed = pa.table({"wanted": pa.array(sequences)})
-        held = engine.hold(
-            "ruled", sha256(sequences.tobytes()).hexdigest(), lambda: listed, (("wanted", "int64"),)
-        )
-        events, processes = self.context.relation("events"), self.context.relation("processes").source
+        held, stored = self._held(sequences), self.context.relation("stored_events")
+        # Names are joined on the rows that are asked for alone.
+        listed = ", ".join(map(quoted, OPERATIONS))  # an engine leaves out the others before it joins
+        few = f"SELECT * FROM {stored.source} SEMI JOIN {held.source} ON sequence = wanted WHERE operation IN ({listed})"
+        rows = engine.keep("ruled", Relation(few, stored.columns))
+        events = joined(rows, self.context.relation("keys"), self.context.relation("processes"))
+        processes = self.context.relation("processes").source
         chosen = ", ".join(f'e."{name}"' for name in _EVENT)
         kinds = dict(events.columns)
         relation = Relation(
             f"""
             SELECT {chosen}, p.image_path, a.image AS parent, coalesce(a.pid, p.parent_pid) AS parent_pid,
                 o.image AS opened_by, o.pid AS opened_by_pid, h.opened_sequence
-            FROM (SELECT * FROM {events.source}) e JOIN {held.source} ON e.sequence = wanted
+            FROM ({events.sql}) e
                 LEFT JOIN (SELECT * FROM {processes}) p ON e.process_id = p.process_id
                 LEFT JOIN (SELECT * FROM {processes}) a ON p.parent_id = a.process_id
                 LEFT JOIN (SELECT * FROM {self.context.relation("handles").source}) h ON e.handle_id = h.handle_id
@@ -205,6 +214,12 @@ class RulesQuery(ArrowSource):
         for place, name in enumerate(_BEFORE):
             facts = facts.append_column(name, pa.array([one[place] for one in found], pa.string()))
         return facts
+
+    def _held(self, numbers: NDArray[np.int64]) -> Relation:
+        """Return numbers as a table of the engine, with the column `wanted`."""
+        listed = pa.table({"wanted": pa.array(numbers, pa.int64())})
+        key = sha256(numbers.tobytes()).hexdigest()
+        return self.context.engine.hold("ruled", key, lambda: listed, (("wanted", "int64"),))
 
     def _before(self, facts: pa.Table) -> dict[int, tuple[str | None, ...]]:
         """Return what values held before some events, as text, of which type, and how that is known, by sequence.

@@ -5,6 +5,7 @@ had to say for that is kept. Phrases of the sources as they are stay as they are
 since: only those that are missing are made.
 """
 
+import shutil
 import sys
 import tempfile
 from collections import defaultdict
@@ -83,6 +84,24 @@ def usual(capture: rt.Capture) -> list[Callable[[], object]]:
         lambda: capture.context.rows(rt.Filters(operation="write"), joined=False),
     ]  # fmt: skip
     return asked
+
+
+def usual_of_many(dataset: rt.Capture) -> list[Callable[[], object]]:
+    """Return the questions whose phrases are kept for datasets too: their ids have another type than those of one capture."""
+    return [
+        dataset.who,
+        dataset.errors,
+        dataset.keys,
+        lambda: dataset.keys(under=KEY),
+        dataset.hot,
+        dataset.autoruns,
+        lambda: dataset.changes(under=KEY),
+        lambda: dataset.history(KEY, subtree=True),
+        lambda: dataset.state(under=KEY),
+        lambda: dataset.timeline(KEY, limit=1),
+        lambda: dataset.timeline(KEY, subtree=True, limit=1),
+        lambda: dataset.timeline(process=PROCESS, operation="write", limit=1),
+    ]
 
 
 def _of_a_large_capture(ask: Callable[[], object]) -> None:
@@ -194,6 +213,7 @@ def make(folder: Path) -> _Phrases:
     for name, options in SIMULATIONS.items():
         rt.simulate(folder / f"{name}.etl", rt.SimulationOptions(**options))
         rt.ingest(folder / f"{name}.etl", folder / f"{name}.regtrace")
+    shutil.copytree(folder / "whole.regtrace", folder / "whole-too.regtrace")
     write_capture(folder / "odd.regtrace")
     write_events(folder / "renamed.regtrace", RENAMED)
     phrases._phrased.cache_clear()
@@ -207,6 +227,11 @@ def make(folder: Path) -> _Phrases:
                             ask()
                     if name == "whole":
                         for ask in with_evidence(capture):
+                            ask()
+            for several in (("whole", "whole-too"), ("lossy", "odd")):
+                with rt.open([folder / f"{name}.regtrace" for name in several]) as dataset:
+                    for ask in usual_of_many(dataset):
+                        with suppress(rt.RegtraceError):
                             ask()
     finally:
         phrases.listeners.remove(hear)

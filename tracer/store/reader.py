@@ -5,12 +5,19 @@ from pathlib import Path
 from tracer.schema import TABLES
 from tracer.store.manifest import Manifest
 
-__all__ = ["event_files", "table_files"]
+__all__ = ["event_files", "files_of", "table_files"]
 
 
 def event_files(directory: Path, manifest: Manifest) -> list[Path]:
     """Return the parts of `events`, in order of time."""
     return [directory / part["file"] for part in manifest.parts]
+
+
+def files_of(directory: Path, manifest: Manifest, name: str) -> list[Path]:
+    """Return the files of one table; as of `table_files`."""
+    if name == "events":
+        return event_files(directory, manifest)
+    return [directory / manifest.tables[name]["file"]] if manifest.has_table(name) else []
 
 
 def table_files(directory: Path, manifest: Manifest) -> dict[str, list[Path]]:
@@ -19,9 +26,4 @@ def table_files(directory: Path, manifest: Manifest) -> dict[str, list[Path]]:
     There are none for `events` when nothing was traced, for an optional table, and for sums that count otherwise than
     we do.
     """
-    files = {"events": event_files(directory, manifest)}
-    for name in TABLES:
-        if name != "events":
-            entry = manifest.tables[name]["file"] if manifest.has_table(name) else None
-            files[name] = [] if entry is None else [directory / entry]
-    return files
+    return {name: files_of(directory, manifest, name) for name in TABLES}
