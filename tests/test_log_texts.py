@@ -1,6 +1,7 @@
 """Logs as text: JSON in any layout, encodings, times, and where a value's path ends."""
 
 import json
+from contextlib import closing
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from tracer.diagnostics import Diagnostics
 from tracer.errors import UsageError
+from tracer.logs import json_engine
 from tracer.logs.field_paths import EVENT_FIELDS, read_fields
 from tracer.logs.json_fields import JsonFields
 from tracer.logs.json_texts import json_texts
@@ -130,6 +132,36 @@ def test_a_field_with_a_condition_is_there_where_the_condition_holds() -> None:
     fields.close()
     assert rows.column_names == ["a", "b", "c", "offset"]
     assert rows["b"].to_pylist() == ["one", None, "deep", None]
+
+
+def fields_of(records: list[Any], paths: dict[str, tuple[str, ...]]) -> list[dict[str, Any]]:
+    """Return the fields of some JSON texts, by an engine that others used before."""
+    with closing(JsonFields(paths, Diagnostics())) as parser:
+        (batch,) = json_texts(["\n".join(records).encode() + b"\n"], Diagnostics())
+        return parser.table(batch).to_pylist()
+
+
+@pytest.mark.parametrize("prepares", [True, False])
+def test_an_engine_answers_about_every_log_that_uses_it_after_another(
+    prepares: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if prepares and not json_engine._PREPARES:
+        pytest.skip("this DuckDB reads a registered object once")
+    monkeypatch.setattr(json_engine, "_PREPARES", prepares)
+    monkeypatch.setattr(json_engine, "_idle", [])
+    monkeypatch.setattr(json_engine, "_MOST_PREPARED", 4)
+    paths = {"a": ("a", "x.a"), "b": ("b",)}
+    for number in range(6):
+        assert fields_of([f'{{"a": {number}, "b{number}": 1}}'], paths) == [
+            {"a": str(number), "b": None, "offset": 0}
+        ]
+        assert fields_of(["{no json}", f'{{"x": {{"a": "{number}"}}}}'], paths) == [
+            {"a": str(number), "b": None, "offset": 10}
+        ]
+        assert fields_of([f'{{"b": {number}}}'] * 600, paths)[-1]["b"] == str(number)
+        other = {f"f{number}": (f"b{number}", "b"), "a": ("a",)}
+        assert fields_of([f'{{"b{number}": "y"}}'], other) == [{f"f{number}": "y", "a": None, "offset": 0}]
+    assert len(json_engine._idle) == 1
 
 
 def test_bytes_of_a_code_page_are_read_and_counted(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import json
 from random import Random
 from typing import Any
 
-from fuzz.structures import Place, Structure
+from fuzz.structures import Place, Structure, some_tokens
 
 __all__ = ["changed"]
 
@@ -46,8 +46,8 @@ def changed(content: bytes, other: bytes, structure: Structure, places: list[Pla
             del out[random.randrange(len(out) + 1) :]
         else:
             _anywhere(out, random)
-        if structure.is_text:  # places move with every change of a length
-            places = structure.fields(bytes(out))
+        if structure.is_text:
+            places = some_tokens(out, random)
     result = bytes(out)
     if structure.repair is not None and random.random() < 0.75:
         result = structure.repair(result)

@@ -9,6 +9,7 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from random import Random
 
 from evtx_writer import BLOCK, CHUNK, with_checksums
 
@@ -17,7 +18,19 @@ from tracer.baseline.logs import marvin32
 from tracer.etl.headers import HEADERS, HOOK
 from tracer.simulate.xpress import compress
 
-__all__ = ["ETL", "ETL_COMPRESSED", "EVTX", "HIVE", "HIVE_LOG", "JSON", "PLAIN", "PML", "TEXT", "Structure"]
+__all__ = [
+    "ETL",
+    "ETL_COMPRESSED",
+    "EVTX",
+    "HIVE",
+    "HIVE_LOG",
+    "JSON",
+    "PLAIN",
+    "PML",
+    "TEXT",
+    "Structure",
+    "some_tokens",
+]
 
 Place = tuple[int, int]  # offset and size
 
@@ -30,7 +43,7 @@ class Structure:
         fields: numbers of 1, 2, 4 or 8 bytes.
         blocks: pieces that may be doubled, moved, taken out, or come from another file: buffers, records, lines.
         repair: makes checksums right again, or compresses; None where there is nothing of the kind.
-        is_text: numbers and words are written as text, of any length.
+        is_text: numbers and words are written as text, of any length: places move with every change.
         is_json: one JSON document, whose values may be exchanged so that it stays one.
     """
 
@@ -266,6 +279,12 @@ _LINE = re.compile(rb"[^\n]*\n|[^\n]+$")
 
 def _tokens(content: bytes) -> list[Place]:
     return [(match.start(), len(match[0])) for match in _TOKEN.finditer(content)]
+
+
+def some_tokens(content: bytes | bytearray, random: Random) -> list[Place]:
+    """Return tokens at some places of a text: to find all of them takes longer than to read a log."""
+    found = (_TOKEN.search(content, random.randrange(len(content) + 1)) for _ in range(8))
+    return [(match.start(), len(match[0])) for match in found if match]
 
 
 def _lines(content: bytes) -> list[Place]:

@@ -2,9 +2,10 @@
 
 import json
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import security_records as security
 from etw_texts import FORMS, records_of
@@ -63,8 +64,8 @@ _DEFENDER = [
 ]  # fmt: skip
 
 
-def _defender_csv() -> bytes:
-    rows = [list(_DEFENDER[0]), *(list(record.values()) for record in _DEFENDER)]
+def _defender_csv(records: Sequence[dict[str, str]]) -> bytes:
+    rows = [list(_DEFENDER[0]), *(list(record.values()) for record in records)]
     texts = (",".join('"' + field.replace('"', '""') + '"' for field in row) for row in rows)
     return "\r\n".join(texts).encode()
 
@@ -80,32 +81,32 @@ def _etl_records() -> list[dict[str, object]]:
         return list(records_of(path))
 
 
-def _etw(form: str) -> Callable[[], bytes]:
-    return lambda: FORMS[form](_etl_records())
-
-
-_SAMPLES: dict[str, tuple[str, Callable[[], bytes]]] = {
-    "json lines": ("json", lambda: as_lines(_RECORDS).encode()),
-    "a json array": ("json", lambda: json.dumps(_RECORDS, indent=1).encode()),
-    "utf-16": ("json", lambda: as_lines(_RECORDS[:8]).encode("utf-16")),
-    "security log": ("json", lambda: as_lines(_AUDITS).encode()),
-    "xml": ("xml", lambda: ("<Events>" + "\n".join(_XML) + "</Events>").encode()),
-    "procmon csv": ("procmon-csv", lambda: csv_text(_PROCMON).encode("utf-8-sig")),
-    "procmon xml": ("procmon-xml", lambda: xml_text(_PROCMON).encode()),
-    "defender csv": ("defender-csv", _defender_csv),
-    "defender json": ("defender-json", lambda: as_lines(_DEFENDER).encode()),
-    "etw watch_etw": ("etw-json", _etw("watch_etw")),
-    "etw sigma": ("etw-json", _etw("sigma")),
-    "etw silketw": ("etw-json", _etw("silketw")),
-    "etw win_event": ("etw-json", _etw("win_event")),
-    "etw tracerpt_xml": ("etw-xml", _etw("tracerpt_xml")),
-    "etw win_event_xml": ("etw-xml", _etw("win_event_xml")),
-    "etw tracerpt_csv": ("etw-csv", _etw("tracerpt_csv")),
+# The kind of a file, what its records are made of, and what makes a log of some of them.
+_SAMPLES: dict[str, tuple[str, Callable[[], Sequence[Any]], Callable[[Any], bytes]]] = {
+    "json lines": ("json", lambda: _RECORDS, lambda some: as_lines(some).encode()),
+    "a json array": ("json", lambda: _RECORDS, lambda some: json.dumps(some, indent=1).encode()),
+    "utf-16": ("json", lambda: _RECORDS[:8], lambda some: as_lines(some).encode("utf-16")),
+    "security log": ("json", lambda: _AUDITS, lambda some: as_lines(some).encode()),
+    "xml": ("xml", lambda: _XML, lambda some: ("<Events>" + "\n".join(some) + "</Events>").encode()),
+    "procmon csv": ("procmon-csv", lambda: _PROCMON, lambda some: csv_text(some).encode("utf-8-sig")),
+    "procmon xml": ("procmon-xml", lambda: _PROCMON, lambda some: xml_text(some).encode()),
+    "defender csv": ("defender-csv", lambda: _DEFENDER, _defender_csv),
+    "defender json": ("defender-json", lambda: _DEFENDER, lambda some: as_lines(some).encode()),
+    "etw watch_etw": ("etw-json", _etl_records, FORMS["watch_etw"]),
+    "etw sigma": ("etw-json", _etl_records, FORMS["sigma"]),
+    "etw silketw": ("etw-json", _etl_records, FORMS["silketw"]),
+    "etw win_event": ("etw-json", _etl_records, FORMS["win_event"]),
+    "etw tracerpt_xml": ("etw-xml", _etl_records, FORMS["tracerpt_xml"]),
+    "etw win_event_xml": ("etw-xml", _etl_records, FORMS["win_event_xml"]),
+    "etw tracerpt_csv": ("etw-csv", _etl_records, FORMS["tracerpt_csv"]),
 }
-KINDS = {name: kind for name, (kind, _) in _SAMPLES.items()}  # the kind of a file, by the name of a log
+KINDS = {name: kind for name, (kind, _, _) in _SAMPLES.items()}  # the kind of a file, by the name of a log
 
 
 @cache
-def log_content(name: str) -> bytes:
-    """Return a sound log of this name."""
-    return _SAMPLES[name][1]()
+def log_content(name: str, part: int = 0, of: int = 1) -> bytes:
+    """Return a sound log of this name, or of one part of its records."""
+    _, make_records, write = _SAMPLES[name]
+    records = make_records()
+    count = len(records)
+    return write(records[count * part // of : count * (part + 1) // of])

@@ -1,7 +1,7 @@
 """Work that is done ahead on threads, in order, where it leaves the interpreter free."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from queue import Empty, Full, Queue
@@ -65,7 +65,7 @@ def work_ahead(make: Callable[[], Iterator[_T]], waiting: int = 2) -> Iterator[_
 
 def map_ahead(
     function: Callable[[_Item], _T], items: Iterable[_Item], threads: int = 2, waiting: int = 1
-) -> Iterator[_T]:
+) -> Generator[_T, None, None]:
     """Yield the function's result of each item, in the items' order.
 
     Args:

@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Container, Iterator, Mapping, Sequence
-from functools import cache
+from collections.abc import Set as AbstractSet
+from functools import lru_cache
 from threading import Lock, local
 from types import MappingProxyType
 
@@ -13,10 +14,13 @@ import pyarrow.compute as pc
 from tracer.columns.arrays import from_texts
 from tracer.diagnostics import Diagnostics
 from tracer.logs.field_paths import WRAPPERS, FieldPaths
+from tracer.logs.json_engine import JsonEngine
 from tracer.logs.json_texts import JsonTexts
 from tracer.registry.text import escape_name
 
 __all__ = ["JsonFields"]
+
+_MOST_STATEMENTS = 200  # of one set of paths: objects of a hostile log have any names
 
 
 class JsonFields:
@@ -36,14 +40,15 @@ class JsonFields:
             conditions: of fields that few records need: an SQL condition over the fields that have none. Where it is not
                 true, the field is NULL.
         """
-        self._paths, self._conditions, self._diagnostics = paths, conditions, diagnostics
-        self._engines: list[duckdb.DuckDBPyConnection] = []
+        self._paths, self._diagnostics = paths, diagnostics
+        self._statements = _statements(tuple(paths.items()), tuple(conditions.items()))
+        self._engines: list[JsonEngine] = []
         self._of_thread, self._counting = local(), Lock()
 
     def close(self) -> None:
         """Let go of what the threads used."""
         for engine in self._engines:
-            engine.close()
+            engine.give_back()
 
     def table(self, batch: JsonTexts) -> pa.Table:
         """Return a row for each object that is JSON: a text column for each field, and `offset` (int64).
@@ -58,7 +63,8 @@ class JsonFields:
             duckdb.Error,
             UnicodeDecodeError,
         ):  # one is no JSON; a message that quotes it may be cut inside a letter
-            valid = self._ask("SELECT json_valid(json) FROM rows", pa.table({"json": batch.texts})).column(0)
+            rows_ = pa.table({"json": batch.texts, "offset": offsets})
+            valid = self._ask("SELECT json_valid(json) FROM rows", rows_).column(0)
         rows = valid.combine_chunks()
         tables = [_with_escapes(self._extract(batch.texts.filter(rows), offsets.filter(rows)))]
         others = pc.indices_nonzero(pc.invert(rows))
@@ -76,7 +82,7 @@ class JsonFields:
             tables.append(self._extract(from_texts(list(mended.values())), offsets.take(places)))
         return pa.concat_tables(tables).sort_by("offset")
 
-    def _extract(self, texts: pa.Array, offsets: pa.Array) -> pa.Table:
+    def _extract(self, texts: pa.Array | pa.ChunkedArray, offsets: pa.Array) -> pa.Table:
         """Return the fields of objects that are JSON."""
         rows = pa.table({"json": texts, "offset": offsets})
         names = self._names(rows)
@@ -85,17 +91,48 @@ class JsonFields:
             unwrapped = f"CASE WHEN json_type({inside}) = 'OBJECT' THEN CAST({inside} AS VARCHAR) ELSE json END AS json"
             rows = self._ask(f'SELECT {unwrapped}, "offset" FROM rows', rows)
             names = self._names(rows)
-        table = self._ask(self._statement(names), rows)
+        table = self._ask(self._statements.of(names), rows)
         nothing = pa.nulls(table.num_rows, pa.string())  # a plan of the engine costs by the column
-        columns = [table[name] if name in table.column_names else nothing for name in self._paths]
-        return pa.table([*columns, table["offset"]], [*self._paths, "offset"])
+        columns = dict(zip(table.column_names, table.columns, strict=True))
+        return pa.table(
+            [*(columns.get(name, nothing) for name in self._paths), columns["offset"]],
+            [*self._paths, "offset"],
+        )
 
     def _names(self, rows: pa.Table) -> set[str]:
         """Return the names of the outermost level of any object."""
         return set(self._ask("SELECT DISTINCT unnest(json_keys(json)) FROM rows", rows).column(0).to_pylist())
 
-    def _statement(self, present: Container[str]) -> str:
-        """Return the SQL that takes out of `rows` the fields to which paths lead whose first name is `present`."""
+    def _ask(self, statement: str, rows: pa.Table) -> pa.Table:
+        if not hasattr(self._of_thread, "engine"):
+            self._of_thread.engine = JsonEngine.take()
+            self._engines.append(self._of_thread.engine)
+        engine: JsonEngine = self._of_thread.engine
+        return engine.ask(statement, rows)
+
+
+class _Statements:
+    """SQL that takes fields out of objects, by the names at their top: what no object has is in no plan."""
+
+    def __init__(self, paths: FieldPaths, conditions: Mapping[str, str]) -> None:
+        self._paths, self._conditions = paths, conditions
+        # Names to which a path may lead: whole paths are names with dots.
+        self._first_names = {
+            name for places in paths.values() for path in places for name in (path, path.partition(".")[0])
+        }
+        self._made: dict[frozenset[str], str] = {}
+
+    def of(self, names: AbstractSet[str]) -> str:
+        """Return the SQL that takes out of `rows` the fields to which paths lead whose first name is among `names`."""
+        present = frozenset(names & self._first_names)
+        statement = self._made.get(present)
+        if statement is None:
+            statement = self._make(present)
+            if len(self._made) < _MOST_STATEMENTS:
+                self._made[present] = statement
+        return statement
+
+    def _make(self, present: Container[str]) -> str:
         places_of = {
             name: [_literal(place) for path in paths for place in _places(path, present)]
             for name, paths in self._paths.items()
@@ -123,28 +160,19 @@ class JsonFields:
         every = ", ".join(["* EXCLUDE (json)", *conditional])
         return f"SELECT {every} FROM (SELECT {', '.join(columns)} FROM ({inner}))"
 
-    def _ask(self, statement: str, rows: pa.Table) -> pa.Table:
-        if not hasattr(self._of_thread, "engine"):
-            self._of_thread.engine = _parser().cursor()
-            self._engines.append(self._of_thread.engine)
-        engine: duckdb.DuckDBPyConnection = self._of_thread.engine
-        engine.register("rows", rows)
-        try:
-            return engine.sql(statement).to_arrow_table()
-        finally:
-            engine.unregister("rows")
 
-
-@cache
-def _parser() -> duckdb.DuckDBPyConnection:
-    """Return the parser of all logs; to start one takes longer than to read a small log."""
-    # A log is a stranger's text: the parser reads memory and nothing else.
-    return duckdb.connect(config={"threads": 1, "enable_external_access": False, "lock_configuration": True})
+@lru_cache(16)
+def _statements(
+    paths: tuple[tuple[str, tuple[str, ...]], ...], conditions: tuple[tuple[str, str], ...]
+) -> _Statements:
+    return _Statements(dict(paths), dict(conditions))
 
 
 def _with_escapes(table: pa.Table) -> pa.Table:
     """Return the table with those texts escaped that hold a NUL, or look as if they were escaped."""
     for number, name in enumerate(table.column_names):
+        if table.column(number).null_count == table.num_rows:
+            continue
         column = table.column(number).combine_chunks()
         data = column.buffers()[2] if pa.types.is_string(column.type) else None
         if data is None:

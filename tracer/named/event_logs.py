@@ -38,9 +38,12 @@ def json_rows(
         diagnostics: counts what is no registry operation, and what cannot be read.
     """
     paths = {**_paths(context), **RARE_FIELDS}
-    with closing(JsonFields(paths, diagnostics, CONDITIONS)) as parser:
-        texts = json_texts(read_utf8(file.path, diagnostics, size), diagnostics)
-        for fields in map_ahead(parser.table, texts):
+    texts = json_texts(read_utf8(file.path, diagnostics, size), diagnostics)
+    with (
+        closing(JsonFields(paths, diagnostics, CONDITIONS)) as parser,
+        closing(map_ahead(parser.table, texts)) as tables,  # its threads end before others get the engines
+    ):
+        for fields in tables:
             yield from event_rows(with_nested(fields), context, diagnostics)
 
 
@@ -70,7 +73,9 @@ def evtx_rows(
             closing(reader.batches()) as batches,
         ):
             for batch in batches:
-                texts = JsonTexts(batch["json"].cast(pa.string()), batch["offset"].to_numpy())
+                texts = JsonTexts(
+                    pa.chunked_array([batch["json"].cast(pa.string())]), batch["offset"].to_numpy()
+                )
                 nothing = pa.nulls(batch.num_rows, pa.string())
                 table = parser.table(texts)
                 for name in RARE_FIELDS.keys() - {NESTED}:
@@ -105,7 +110,7 @@ def event_rows(fields: pa.Table, context: NamedContext, diagnostics: Diagnostics
         mine = choose(fields) & rest
         rest &= ~mine
         if mine.any():
-            some = fields.filter(pa.array(mine))
+            some = fields if mine.all() else fields.filter(pa.array(mine))
             yield from context.rows_of_host(some, some["Computer"], rows_of, diagnostics)
     others = np.flatnonzero(rest)
     if len(others):
