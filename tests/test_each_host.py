@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 from evtx_writer import sysmon_like, write_log
+from log_samples import log_content
 from security_records import audit
 from sysmon_records import as_lines, as_xml, event, event_data
 
@@ -96,3 +97,33 @@ def test_a_log_without_computers_is_refused_and_leaves_nothing(tmp_path: Path) -
     ):
         pass
     assert [path.name for path in tmp_path.iterdir()] == ["log.jsonl"]
+
+
+@pytest.mark.parametrize("kind", ["json", "etw"])
+def test_a_short_name_that_fits_two_computers_gets_a_capture_of_its_own(tmp_path: Path, kind: str) -> None:
+    hosts = ("PC.one.example", "PC", "PC.two.example", "PC", "pc.one.example", "PC.one.example")
+    log = tmp_path / "log.jsonl"
+    if kind == "json":
+        records = [
+            {**event("SetValue", f"{KEY}\\{number}", Details="text"), "Hostname": host}
+            for number, host in enumerate(hosts)
+        ]
+        log.write_text(as_lines(records))
+    else:
+        log.write_bytes(log_content("etw win_event"))
+        records = json.loads(log.read_text())
+        for number, record in enumerate(records):
+            record["MachineName"] = hosts[number % len(hosts)]
+        log.write_text(json.dumps(records))
+    counts = {}
+    with open_hosts([log], NamedOptions(), folder=tmp_path) as logs:
+        for host, word in logs.names:
+            made = ingest(logs.sources, tmp_path / word, named=replace(logs.options, host=host))
+            counts[host.lower()] = made.totals["records"]
+    whole = len(records) // len(hosts) if kind == "etw" else 1
+    assert counts.keys() == {"pc.one.example", "pc", "pc.two.example"}
+    assert counts["pc.one.example"] > counts["pc"] > counts["pc.two.example"] >= whole
+    with pytest.raises(
+        UsageError, match=r"'PC\.one\.example' fits several names of computers: .*--each-host"
+    ):
+        ingest([log], tmp_path / "alone", named=NamedOptions(host="PC.one.example"))

@@ -250,6 +250,8 @@ def ingest_with_progress(
         f"({count_text(round(events / max(seconds, 1e-9)))} events/s)"
     )
     console.say(name_summary(totals.get("names", {})))
+    for link in manifest.settings.get("links", ()):
+        console.say(link["sentence"])
     for note in manifest.settings.get("notes", ()):
         console.warn(note)
     return manifest

@@ -207,7 +207,7 @@ def _raw(file: SourceFile, folder: Path) -> int:
 
 
 def _log_kind(name: str) -> Kind:
-    weight, parts = (0.5, 10) if name.startswith("etw") else (1.5, 4)
+    weight, parts = (0.4, 10) if name.startswith("etw") else (0.6 if "json" in LOGS[name] else 2, 4)
     return Kind(
         weight,
         # An input costs by its records and their layouts, and is damaged in few places: so each has a few.
@@ -224,7 +224,7 @@ def _hives() -> list[Parts]:
     root = hive_writer.Key("R", class_name="class")
     root.below("Select").values.append(("Current", 4, b"\1\0\0\0"))
     root.below("Setup")
-    for number in range(14):
+    for number in range(8):
         key = root.below(f"Part {number % 3}\\Key {number}")
         key.values += [("", 1, b"a\0b\0"), (f"Välue {number}", 4, b"1234")]
         key.values.append(("Long", 3, bytes(20 if number else 20_000)))
@@ -343,15 +343,15 @@ def _unpack(folder: Path) -> int:
 
 
 KINDS: dict[str, Kind] = {
-    "etl": _etl_kind("plain", "extended", "hostile", "cycles", weight=5.5),
-    "etl headers": _etl_kind("headers", weight=2),
-    "etl 32-bit": _etl_kind("narrow", weight=2.5),
-    "etl classic": _etl_kind("classic", "classic_narrow", weight=4),
-    "etl compressed": _etl_kind("compressed", weight=1.5),
-    "etl compressed after": _etl_kind("plain", "classic", weight=1.5, structure=ETL_COMPRESSED),
+    "etl": _etl_kind("plain", "extended", "hostile", "cycles", weight=3.3),
+    "etl headers": _etl_kind("headers", weight=1.2),
+    "etl 32-bit": _etl_kind("narrow", weight=1.5),
+    "etl classic": _etl_kind("classic", "classic_narrow", weight=2.4),
+    "etl compressed": _etl_kind("compressed", weight=0.9),
+    "etl compressed after": _etl_kind("plain", "classic", weight=0.9, structure=ETL_COMPRESSED),
     "pml": Kind(14, _pml_logs, {"a.pml": PML}, _pml),
     "evtx": Kind(14, _event_logs, {"a.evtx": EVTX}, _evtx),
-    "hive": Kind(10, _hives, {"SYSTEM": HIVE, "SYSTEM.LOG1": HIVE_LOG}, _hive),
+    "hive": Kind(6, _hives, {"SYSTEM": HIVE, "SYSTEM.LOG1": HIVE_LOG}, _hive),
     "seed parquet": Kind(11, _seed_parquets, {"a.parquet": PLAIN}, _seed),
     "seed csv": Kind(8, _seed_texts, {"a.csv": TEXT}, _seed),
     "capture.json": Kind(15, _manifest_parts, {"capture.json": JSON}, _manifest),

@@ -79,7 +79,9 @@ def open_hosts(
             if not names:
                 raise UsageError("no record names a computer; ingest without --each-host")
             yield HostLogs(
-                found, list(zip(names, _file_names(names), strict=True)), replace(options, kept=kept)
+                found,
+                list(zip(names, _file_names(names), strict=True)),
+                replace(options, kept=kept, apart=context.hosts.apart),
             )
 
 

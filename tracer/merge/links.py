@@ -59,6 +59,7 @@ class Link:
             "later_ns": self.clock.later_ns,
             "spread_ns": self.clock.spread_ns,
             "window_ns": self.clock.window_ns,
+            "sentence": self.sentence(),
         }
 
 

@@ -280,7 +280,6 @@ class _Merge:
         if copies:
             settings["copies"] = copies
         if links is not None:
-            settings["notes"] += [link.sentence() for link in links.pairs]
             settings["links"] = [link.as_dict() for link in links.pairs]
         clocks = {manifest.clock for manifest in manifests}
         builds = [one.windows_build for one in manifests if one.windows_build is not None]

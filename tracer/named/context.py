@@ -28,6 +28,7 @@ class NamedOptions:
         day: the local day on which a log without dates begins; None: the latest that the file's time allows.
         zone: of the times in logs that do not say it; None: they are taken as UTC.
         kept: logs that were taken apart before, by their path.
+        apart: see `tracer.named.hosts.Hosts`.
     """
 
     fields: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -35,6 +36,7 @@ class NamedOptions:
     day: date | None = None
     zone: tzinfo | None = None
     kept: Mapping[Path, KeptLog] = field(default_factory=dict)
+    apart: frozenset[str] = frozenset()
 
 
 class NamedContext:
@@ -54,7 +56,7 @@ class NamedContext:
         self.losses: list[dict[str, Any]] = []
         self.facts: dict[str, Any] = {}
         self.keeper: LogKeeper | None = None
-        self.hosts = Hosts(options.host)
+        self.hosts = Hosts(options.host, options.apart)
         self.actors = Actors()
 
     def rows_of_host(
