@@ -3,6 +3,7 @@
 import gc
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -42,14 +43,32 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def phrases(pytestconfig: pytest.Config) -> None:
-    """Phrase no question twice, in whichever test, process or run; `--cache-clear` forgets them."""
+def phrases(pytestconfig: pytest.Config) -> Path | None:
+    """The folder of what Ibis said: no question is phrased twice, in whichever test, process or run.
+
+    `--cache-clear` forgets them; None where pytest keeps nothing.
+    """
     from phrase_cache import forget_old, use_folder
 
-    if (cache := getattr(pytestconfig, "cache", None)) is not None:
-        folder = cache.mkdir("phrases")
-        forget_old(folder)
-        use_folder(folder)
+    cache = getattr(pytestconfig, "cache", None)
+    if cache is None:
+        return None
+    folder = cache.mkdir("phrases")
+    forget_old(folder)
+    use_folder(folder)
+    return folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def captures_stay_open() -> Iterator[None]:
+    """Let the verbs that a module runs in this process share open captures, while their files are as they were."""
+    if "cli.captures" not in sys.modules:
+        yield
+        return
+    from open_captures import captures_stay_open as stay_open
+
+    with stay_open():
+        yield
 
 
 @pytest.fixture(scope="session")

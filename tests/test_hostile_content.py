@@ -10,6 +10,7 @@ import os
 import re
 import unicodedata
 import xml.etree.ElementTree as ET
+from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -41,7 +42,7 @@ STORED = {escape_name(text[:200]) for text in TEXTS.values()}
 NAMES = {name for name in STORED if "\\" not in name}
 
 # Each verb that shows names, and how it is asked; C is the capture, D another one of the same log,
-# E the log, H the capture with a hive that holds the texts too.
+# E the log, H the capture with a hive that holds the texts too, SET one of its change sets.
 VERBS: dict[str, tuple[tuple[str, ...], ...]] = {
     "info": (("C",), ("E",)),
     "timeline": (("C",),),
@@ -99,7 +100,7 @@ ELSEWHERE = {
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory) -> dict[str, Path]:
+def made(tmp_path_factory) -> dict[str, Path | str]:
     folder = tmp_path_factory.mktemp("hostile")
     log = write_log(folder / "e.pml")
     rt.ingest(log, folder / "c.regtrace")
@@ -115,7 +116,10 @@ def made(tmp_path_factory) -> dict[str, Path]:
         hive.below(f"Hostile\\{name}").values.append((name, 1, data))
     (folder / "SOFTWARE").write_bytes(hive_writer.hive(hive, name="SOFTWARE"))
     rt.ingest(log, folder / "h.regtrace", baseline=[f"{folder}/SOFTWARE=HKLM\\SOFTWARE"])
+    with rt.open(folder / "c.regtrace") as capture:
+        change_set = capture.log(limit=1)["change_set"].iloc[0]
     return {
+        "SET": change_set,
         "H": folder / "h.regtrace",
         "ETL": folder / "e.etl",
         "C": folder / "c.regtrace",
@@ -128,11 +132,7 @@ def made(tmp_path_factory) -> dict[str, Path]:
 
 def words(made, verb: str, arguments: tuple[str, ...]) -> list[object]:
     """Return the command line of a verb."""
-    with rt.open(made["C"]) as capture:
-        return [verb] + [
-            made.get(word, word) if word != "SET" else capture.log(limit=1)["change_set"].iloc[0]
-            for word in arguments
-        ]
+    return [verb] + [made.get(word, word) for word in arguments]
 
 
 def test_every_verb_has_its_place_in_this_file() -> None:
@@ -307,6 +307,19 @@ def make_page(made, name: str, target: Path) -> str:
     return target.read_text(encoding="utf-8")
 
 
+@pytest.fixture(scope="module")
+def page_of(made):
+    """Return the function that makes a page of HTML once, and returns where it is."""
+
+    @cache
+    def page_of(name: str) -> Path:
+        target = made["FOLDER"] / f"{name}.html"
+        make_page(made, name, target)
+        return target
+
+    return page_of
+
+
 class Tags(HTMLParser):
     """Counts the elements of a page, and keeps what could act."""
 
@@ -332,9 +345,9 @@ class Tags(HTMLParser):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PAGES)
-def test_a_page_has_no_element_of_a_strangers(made, tmp_path: Path, name: str) -> None:
+def test_a_page_has_no_element_of_a_strangers(page_of, name: str) -> None:
     pytest.importorskip("altair", reason="the extra plots is not installed")
-    page = make_page(made, name, tmp_path / "a.html")
+    page = page_of(name).read_text(encoding="utf-8")
     tags = Tags(page)
     assert tags.acting == []
     assert tags.scripts == len(re.findall(r"<script\b", page))  # none stands in a text
@@ -346,13 +359,12 @@ def test_a_page_has_no_element_of_a_strangers(made, tmp_path: Path, name: str) -
 
 @pytest.mark.slow
 @pytest.mark.skipif(PROGRAM_FOR_PAGES is None, reason="needs a Chromium (Debian: chromium-headless-shell)")
-def test_a_browser_runs_and_asks_for_nothing_of_a_strangers(made, tmp_path: Path) -> None:
+def test_a_browser_runs_and_asks_for_nothing_of_a_strangers(page_of, tmp_path: Path) -> None:
     pytest.importorskip("altair", reason="the extra plots is not installed")
     assert PROGRAM_FOR_PAGES is not None
     with Browser(PROGRAM_FOR_PAGES, tmp_path / "profile") as browser:
         for name in PAGES.keys() - {"why"}:  # that has no script
-            target = tmp_path / f"{name}.html"
-            make_page(made, name, target)
+            target = page_of(name)
             browser.open(target)
             assert browser.complaints == []
             assert browser.requests == [target.as_uri()]

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from phrase_cache import startup
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -26,7 +27,7 @@ def test_a_notebook_is_kept_without_outputs(path):
 
 
 @pytest.fixture(scope="module")
-def kernel(tmp_path_factory):
+def kernel(tmp_path_factory, phrases):
     """A kernel that runs one notebook after the other, and its folder: what they import is imported once."""
     reason = "running notebooks needs nbclient and ipykernel (extra dev)"
     pytest.importorskip("nbclient", reason=reason)
@@ -41,6 +42,10 @@ def kernel(tmp_path_factory):
             (folder / name).mkdir()
             patch.setenv(name, str(folder / name))
         patch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
+        if phrases is not None:
+            first = folder / "IPYTHONDIR" / "profile_default" / "startup" / "phrases.py"
+            first.parent.mkdir(parents=True)
+            first.write_text(startup(phrases))
         manager.start_kernel(cwd=str(folder))
     yield manager, folder
     manager.shutdown_kernel(now=True)

@@ -1,5 +1,6 @@
 """Questions that are phrased once: what is kept is what Ibis says, and placeholders only stand in for values."""
 
+import contextlib
 import json
 import random
 import subprocess
@@ -21,6 +22,7 @@ from analysis.engine import kept_phrases, phrases
 from analysis.engine.columns import columns_of_one
 from analysis.engine.relation import Relation
 from analysis.open import open_capture
+from analysis.questions.query import Query
 
 NUMBERS = st.integers(-(2**63) + 1, 2**63 - 1)
 TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=8)
@@ -80,13 +82,18 @@ def test_every_value_of_every_usual_question_only_stands_in_its_sql(capture):
         asked.add(arguments)
         return original(*arguments)
 
+    class SaidError(Exception):
+        """All of a question is said: its rows are not needed."""
+
+    def stop(query):
+        raise SaidError
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(phrases, "_phrased", remember)
+        patch.setattr(Query, "to_arrow", stop)
         for ask in usual_phrases.usual(capture):
-            try:
+            with contextlib.suppress(rt.RegtraceError, SaidError):
                 ask()
-            except rt.RegtraceError:
-                continue
     with_values = [arguments for arguments in asked if arguments[3]]
     assert len({function for function, *_ in with_values}) > 8
     for function, tables, options, kinds, without in sorted(with_values, key=repr):

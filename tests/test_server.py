@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from hand_capture import MISSING, event, write_events
+from phrase_cache import startup
 from sigma_files import as_rule, write_rule
 from test_cli_verbs import invoke
 from test_policies import pol
@@ -92,7 +93,7 @@ USUAL: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture(scope="module")
-def talk(captures: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Talk:
+def talk(captures: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory, phrases: Path | None) -> Talk:
     """Start `regtrace mcp` once, and ask every tool."""
     from mcp import Client
     from mcp.client.stdio import StdioServerParameters, stdio_client
@@ -106,7 +107,8 @@ def talk(captures: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) 
     policies = tmp_path_factory.mktemp("policies") / "Machine"
     policies.mkdir()
     (policies / "registry.pol").write_bytes(policy)
-    words = ["-m", "cli.app", "mcp", *map(str, captures), "--rules", str(rules), "--policy", str(policies)]
+    program = f"{startup(phrases) if phrases else ''}\nfrom cli.app import main\nmain()"
+    words = ["-c", program, "mcp", *map(str, captures), "--rules", str(rules), "--policy", str(policies)]
 
     async def run() -> None:
         command = StdioServerParameters(command=sys.executable, args=words, cwd=ROOT)

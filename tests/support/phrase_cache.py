@@ -20,7 +20,7 @@ from phrase_sources import sources_of
 from analysis.engine import kept_phrases, phrases
 from analysis.engine.relation import Columns
 
-__all__ = ["forget_old", "use_folder"]
+__all__ = ["forget_old", "startup", "use_folder"]
 
 _DAY_S = 86_400
 _Find = Callable[[str, str], tuple[str, Columns] | None]
@@ -42,6 +42,19 @@ def use_folder(folder: Path) -> None:
 
     module.find_phrase = find_here
     phrases.listeners.append(keep)
+
+
+def startup(folder: Path) -> str:
+    """Return what another Python runs first, to use the folder too."""
+    here = Path(__file__).parent
+    return f"""
+import sys
+sys.path[:0] = [{str(here)!r}, {str(here.parents[1])!r}]
+from pathlib import Path
+from phrase_cache import use_folder
+use_folder(Path({str(folder)!r}))
+del sys.path[:2]
+"""
 
 
 def forget_old(folder: Path, days: float = 7) -> None:
