@@ -114,6 +114,7 @@ def test_who_looked_at_run_keys_is_a_row_for_each_key(planted):
     assert mine["value_name"].isna().all()
 
 
+@pytest.mark.slow
 def test_writes_are_those_that_a_loop_over_rows_finds(tmp_path):
     """Each write of a random trace against each row of the table, by regular expressions."""
     simulate(tmp_path / "t.etl", SimulationOptions(events=15_000, seed=5))

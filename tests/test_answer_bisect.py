@@ -220,6 +220,7 @@ def run(*words):
     return CliRunner().invoke(app, [*map(str, words)], env={"COLUMNS": "80"})
 
 
+@pytest.mark.slow
 def test_the_verb_prints_a_page_and_writes_the_files(tmp_path):
     pair = planted_pair(3)
     works, fails = asked(tmp_path, pair.works, pair.fails)

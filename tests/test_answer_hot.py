@@ -303,6 +303,7 @@ def csv(corpus: Path) -> list[dict[str, str]]:
     return csv_rows(corpus / "pml" / f"{LOG}.csv.gz")
 
 
+@pytest.mark.slow
 def test_processes_of_a_procmon_log_are_counted_as_its_own_csv_counts_them(
     log: Capture, csv: list[dict[str, str]]
 ) -> None:

@@ -197,6 +197,7 @@ def stored(path):
     return rows, opens
 
 
+@pytest.mark.slow
 def test_chains_equal_plain_loops_over_the_rows(busy):
     rows, opens = stored(busy)
     assert [row["sequence"] for row in rows] == list(range(len(rows)))

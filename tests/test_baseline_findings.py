@@ -137,6 +137,7 @@ def test_a_user_has_the_name_of_the_profile_in_the_hive(tmp_path: Path) -> None:
         assert [str(user) for user in capture.context.users.users] == [f"tony ({sid})"]
 
 
+@pytest.mark.slow
 def test_children_of_both_trees_are_the_same() -> None:
     compiled = pytest.importorskip("tracer.compiled.tree").CompiledKeyTree
     import numpy as np

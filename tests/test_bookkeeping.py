@@ -63,6 +63,7 @@ def test_net_changes_without_it_are_the_others_and_the_number_is_said(directory:
         assert key not in capture.reg_files(fold="noise").apply
 
 
+@pytest.mark.slow
 def test_a_comparison_without_it_has_only_other_keys(directory: Path) -> None:
     with rt.open(directory / "works.regtrace") as a, rt.open(directory / "fails.regtrace") as b:
         every, rest = a.diff(b, fold="all"), a.diff(b, fold="all,noise")

@@ -188,6 +188,7 @@ def settled(app, time: int | None = None) -> bool:
     )
 
 
+@pytest.mark.slow
 def test_the_view_walks_through_keys_and_time(capture: Capture, model: Model):
     pytest.importorskip("textual")
     from textual.widgets import Input

@@ -265,6 +265,7 @@ def test_it_ends_with_the_program_and_keeps_its_exit_code(etw_service, machine, 
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="a pipe is inherited as POSIX does it")
 def test_with_children_it_ends_with_the_last_of_them(etw_service, machine, tmp_path, stop):
     read, write = os.pipe()

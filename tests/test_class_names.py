@@ -157,6 +157,7 @@ def test_a_table_shows_a_clsid_with_its_class_and_the_class_of_a_key(
     ]
 
 
+@pytest.mark.slow
 def test_names_and_clsids_of_a_real_log_are_those_that_procmon_shows(corpus: Path, tmp_path: Path) -> None:
     rt.ingest(corpus / LOG, tmp_path / "log.regtrace")
     guid = r"\{[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}\}"

@@ -83,7 +83,6 @@ def test_a_chunk_that_its_child_does_not_survive_costs_that_chunk_alone(tmp_path
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="on Windows the limit is time on the clock")
 def test_a_busy_machine_is_no_hang(tmp_path):
     log = small_log(2)
@@ -92,6 +91,7 @@ def test_a_busy_machine_is_no_hang(tmp_path):
     assert result.ids == ids_of(log)
 
 
+@pytest.mark.slow
 def test_a_child_that_is_silent_for_too_long_is_killed(tmp_path, monkeypatch):
     monkeypatch.setattr(pool, "_SILENCE", 2)
     log = small_log(3)
@@ -205,7 +205,6 @@ def trap(tmp_path: Path, what: int) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="Windows sends Ctrl-C to a console, not to a process")
 def test_ctrl_c_ends_the_child(tmp_path):
     with watched_parent(trap(tmp_path, children.STOP), 0) as (parent, child):
@@ -224,7 +223,6 @@ def test_a_killed_parent_leaves_no_child_that_waits_for_work(tmp_path):
         assert gone(child)
 
 
-@pytest.mark.slow
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="timers are those of POSIX")
 def test_a_killed_parent_leaves_no_child_that_hangs(tmp_path):

@@ -140,6 +140,7 @@ def check_changes(source: str, mine: list[Row], right: list[Row]) -> None:
 
 # A few are enough: each is a history of its own, with values written, deleted and read by several processes. None is
 # shrunk: a seed has no smaller one.
+@pytest.mark.slow
 @settings(max_examples=2, deadline=None, phases=[Phase.explicit, Phase.generate])
 @given(
     seed=st.integers(0, 2**16),

@@ -165,6 +165,7 @@ def _listens():
     signal.signal(signal.SIGINT, before)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_listens")
 def test_an_engine_that_does_not_stop_is_left_behind_and_asked_on():
     engine = _Deaf()

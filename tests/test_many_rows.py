@@ -70,6 +70,7 @@ words = st.none() | st.sampled_from(["write", "read", "absent", "deleted", "unkn
 booleans = st.none() | st.booleans()
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(
     st.lists(

@@ -69,6 +69,7 @@ def test_a_placeholder_stands_for_its_value_and_nothing_else(small_engine, low, 
     assert small_engine.sql(found.sql).fetchall() == small_engine.sql(direct).fetchall()
 
 
+@pytest.mark.slow
 def test_every_value_of_every_usual_question_only_stands_in_its_sql(capture):
     """Each function is phrased with two sets of placeholders: with the marks exchanged the SQL is the same.
 

@@ -66,6 +66,7 @@ def test_a_timeline_has_one_mark_for_each_operation_and_a_cross_for_each_failure
     assert sum(mark["result"] == "failed" for mark in marks) == len(failures) > 0
 
 
+@pytest.mark.slow
 def test_a_timeline_of_many_operations_counts_each_one_over_the_whole_time(busy):
     times = busy.timeline_reader(Filters(), columns=["time_ns"]).read_all()["time_ns"].to_pylist()
     picture = PICTURES["timeline"](busy, Filters(noise=True), limit=100)
@@ -309,6 +310,7 @@ def pixels(image: bytes) -> tuple[bytes, bytes]:
     return header, zlib.decompress(body)
 
 
+@pytest.mark.slow
 def test_a_png_is_packed_well_and_keeps_its_pixels(capture, monkeypatch):
     picture = PICTURES["activity"](capture)
     packed = picture.png()

@@ -61,6 +61,7 @@ def table(values: dict[str, str | None]) -> pa.Table:
     return pa.table({name: pa.array([values.get(name)], pa.string()) for name in PAYLOAD})
 
 
+@pytest.mark.slow
 @settings(max_examples=400, deadline=None)
 @given(records(), st.sampled_from(["hex", "base64", "array"]), st.booleans())
 def test_what_is_packed_is_decoded(record: tuple[Layout, int, dict[str, Any]], form: str, as_hex: bool):

@@ -150,6 +150,7 @@ def hostile(tmp_path_factory):
         yield make_report(opened, pictures=False, most_stops=4)
 
 
+@pytest.mark.slow
 def test_hostile_names_are_neither_markup_nor_control_characters(hostile):
     page = hostile.html()
     content = json.dumps(content_of(page), ensure_ascii=False)
@@ -185,6 +186,7 @@ def test_an_empty_capture_has_a_report(tmp_path):
         assert report.html()
 
 
+@pytest.mark.slow
 def test_many_captures_make_one_report_with_a_host_in_each_row(tmp_path):
     for host in "ab":
         write_events(tmp_path / f"{host}.regtrace", EVENTS)
@@ -202,6 +204,7 @@ def invoke(*words):
     return CliRunner().invoke(app, ["report", *map(str, words)], prog_name="regtrace")
 
 
+@pytest.mark.slow
 def test_the_verb_writes_a_page_or_markdown_and_never_over_a_file(capture, tmp_path):
     target = tmp_path / "vendor.md"
     result = invoke(capture.path, "--under", KEY, "--cards", 1, "-o", target)

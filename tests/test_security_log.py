@@ -421,6 +421,7 @@ handle_records = st.builds(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(histories=st.lists(st.lists(handle_records, min_size=1, max_size=12), min_size=1, max_size=1))
 def test_handles_equal_a_plain_loop(
@@ -577,6 +578,7 @@ def test_rights() -> None:
     assert name_rights(0x40) == ("0x40",)
 
 
+@pytest.mark.slow
 def test_the_public_records(corpus: Path, tmp_path: Path) -> None:
     """Every record is a row that says what a plain reading of it says, but one: the delete of a file (task 12800)."""
     source = corpus / "logs" / "otrf-security-registry.jsonl.gz"

@@ -78,6 +78,7 @@ def named_rows(records: list[ForeignRecord]) -> dict[int, Life]:
     return rows
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [

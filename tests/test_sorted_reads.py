@@ -54,6 +54,7 @@ def compare(capture: Capture, rows: int, **words: Any) -> pa.Table:
     return wanted
 
 
+@pytest.mark.slow
 @settings(max_examples=6)
 @given(
     st.lists(events(), min_size=20, max_size=80) | with_renames(20, 60),
@@ -82,6 +83,7 @@ def test_any_workload_comes_to_the_same(
         compare(capture, size, min_count=data.draw(st.integers(0, 2)))
 
 
+@pytest.mark.slow
 def test_simulated_traces_come_to_what_a_loop_over_rows_says(tmp_path: Path) -> None:
     with open_capture(simulated(tmp_path, **SIMULATED), memory_limit="512MB", threads=2) as capture:
         assert compare(capture, 300).num_rows > 20
@@ -92,6 +94,7 @@ def test_simulated_traces_come_to_what_a_loop_over_rows_says(tmp_path: Path) -> 
         assert [{name: row[name] for name in wanted[0]} for row in found] == wanted
 
 
+@pytest.mark.slow
 def test_a_procmon_log_comes_to_the_same(corpus: Path, tmp_path: Path) -> None:
     path = tmp_path / "log.regtrace"
     ingest([corpus / "pml" / f"{LOG}.pml"], path)

@@ -395,6 +395,7 @@ def test_fields_of_a_collector_of_ones_own(tmp_path: Path) -> None:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_public_records(corpus: Path, tmp_path: Path) -> None:
     """Every record of the corpus is a row; operations, values and data equal what a plain reading of each record says."""
     source = corpus / "logs" / "otrf-sysmon-registry.jsonl.gz"

@@ -169,6 +169,7 @@ below = st.sampled_from(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(below, st.booleans())
 def test_hkcu_is_the_union_of_its_users_keys(two: Capture, rest: str, subtree: bool) -> None:
@@ -213,6 +214,7 @@ def test_other_roots_are_no_users(text: str) -> None:
     assert user_root(text) is None
 
 
+@pytest.mark.slow
 @given(st.text(st.characters(exclude_characters="\\", codec="utf-8"), min_size=1), st.text(min_size=1))
 def test_a_key_as_a_table_shows_it_is_understood_again(name: str, rest: str) -> None:
     shown = as_current_user(rf"HKU\{ANN}_Classes\{rest}", f"HKCU ({name})")

@@ -298,6 +298,7 @@ def run(*arguments: str) -> Any:
     return CliRunner().invoke(app, list(arguments), prog_name="regtrace", env={"COLUMNS": "80"})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("story", ["persistence"], indirect=True)
 def test_the_verbs_print_the_same_as_python_and_refuse_what_is_no_name(story, tmp_path: Path) -> None:
     capture, _ = story

@@ -35,6 +35,7 @@ def changes(corpus: Path):
     return found
 
 
+@pytest.mark.slow
 def test_blame_names_the_last_writer_of_each_value_that_changed(capture, changes) -> None:
     rows = capture.blame(deleted=True).dropna(subset="value_name")
     native = dict(capture.sql("SELECT key_id, path FROM keys").itertuples(index=False))
@@ -88,6 +89,7 @@ def values_told(lines: list[dict[str, str]]) -> dict[str, tuple[str, str, str] |
     return last
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", [0.4, 1.0])
 def test_a_checkout_holds_what_the_csv_tells_last_of_each_value(capture, corpus, part: float) -> None:
     lines = sorted(csv_rows(corpus / f"{LOG}.csv.gz"), key=csv_time_ns)

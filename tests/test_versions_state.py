@@ -104,6 +104,7 @@ def at(step: dict[str, Any]) -> str:
     return f"+{step['at_us']}us"
 
 
+@pytest.mark.slow
 @settings(max_examples=8, deadline=None, phases=[Phase.generate])  # to shrink what fails takes minutes
 @given(STEPS)
 def test_a_checkout_holds_what_the_registry_held_and_blame_names_who_wrote_it(
@@ -133,6 +134,7 @@ def _bytes(made: Any) -> bytes:
     return encode_file(made.text())
 
 
+@pytest.mark.slow
 @settings(max_examples=5, deadline=None, phases=[Phase.generate])
 @given(STEPS)
 def test_a_change_set_applied_to_the_checkout_before_it_gives_the_one_after_it(
@@ -300,6 +302,7 @@ def test_spellings_of_a_parent_share_a_folder_and_deep_keys_stand_apart() -> Non
     assert deep != folders.of("HKLM" + r"\component" * 61)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("story", ["installer"], indirect=True)
 def test_the_verbs_write_and_print_the_same(story, tmp_path: Path) -> None:
     capture, _ = story

@@ -59,6 +59,7 @@ def changes_of(lines: list[dict[str, Any]], key: str, value: str) -> list[dict[s
     ]
 
 
+@pytest.mark.slow
 def test_ten_values_were_changed_by_whom_a_reader_of_the_log_finds(capture, lines) -> None:
     processes = capture.log(by="process")
     for (key, value), (times, people, image, pid, data) in BY_HAND.items():

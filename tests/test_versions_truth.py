@@ -119,6 +119,7 @@ def model_of(checkout: Any) -> Model:
     return model
 
 
+@pytest.mark.slow
 def test_a_change_set_over_the_checkout_before_it_gives_the_one_after_it(tmp_path: Path) -> None:
     options = SimulationOptions(events=1500, keys=30, processes=1, seed=5, option_word=7)
     simulate(tmp_path / "a.etl", options)
