@@ -18,6 +18,7 @@ from workloads import events, losses, with_renames, write_workload
 
 from analysis.answers import sorted_reads
 from analysis.answers.reads import LEAST_INTERVALS
+from analysis.answers.sorted_columns import packed
 from analysis.capture import Capture
 from analysis.filters import Filters
 from analysis.open import open_capture
@@ -137,8 +138,8 @@ def test_middles_are_exact_whether_numbers_fit_beside_their_group_or_not(groups:
 
 @given(st.lists(st.tuples(*[st.integers(0, 2**30)] * 4), min_size=1, max_size=20))
 def test_many_numbers_become_one_in_the_same_order(rows: list[tuple[int, ...]]) -> None:
-    packed = sorted_reads._packed(*np.array(rows).T).tolist()
-    assert sorted(range(len(rows)), key=lambda row: (packed[row], row)) == sorted(
+    numbers = packed(*np.array(rows).T).tolist()
+    assert sorted(range(len(rows)), key=lambda row: (numbers[row], row)) == sorted(
         range(len(rows)), key=lambda row: (rows[row], row)
     )
-    assert len(set(packed)) == len(set(rows))
+    assert len(set(numbers)) == len(set(rows))

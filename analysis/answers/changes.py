@@ -5,29 +5,26 @@ from functools import reduce
 import ibis
 from ibis.expr.types import BooleanValue, IntegerColumn, IntegerValue, StringValue, Table, Value
 
-from analysis.answers.evidence import (
+from analysis.answers.evidence import evidence, in_stay_of, of_path, source_events, stay_after
+from analysis.answers.facts import (
     ABSENT_KEY,
     EXISTING_KEY,
-    evidence,
-    in_stay_of,
-    of_path,
-    source_events,
-    stay_after,
+    KEY_CHANGES,
+    KEY_FACTS,
+    KEY_GONE,
+    OWN_CHANGES,
+    OWN_STATES,
+    VALUE_FACTS,
 )
 from analysis.answers.stays import ARRIVALS, SAME
-from analysis.answers.value_verdict import KEY_FACTS, VALUE_FACTS
 
-__all__ = ["touched_values_and_keys"]
+__all__ = ["changed_groups", "touched_values_and_keys", "with_contents"]
 
 _CHANGING = (
     "SetValueKey", "DeleteValueKey", "CreateKey", "DeleteKey", "RenameKey",
     "LoadKey", "UnloadKey", "RestoreKey", "ReplaceKey", "HiveWork", "CreateOrDelete",
 )  # fmt: skip
 _UNCLEAR, _KEY_UNKNOWN = VALUE_FACTS["unclear"], KEY_FACTS["key_unknown"]
-_OWN_CHANGES = ("write", "delete", *_UNCLEAR)
-_KEY_CHANGES = ("key_created", "key_deleted", "key_renamed", *ARRIVALS, *_KEY_UNKNOWN)
-_OWN_STATES = ("write", "read", "seen", "delete", "miss", *_UNCLEAR)
-_GONE = ("key_missing", "key_deleted", "key_renamed")
 _NEVER = 2**62  # after every sequence
 _NONE = -1  # before every sequence
 _AT = ("before_at", "after_at")
@@ -112,6 +109,20 @@ def touched_values_and_keys(
     return _with_names(_with_times(rows, marks) if dated else _without_times(rows), keys, processes)
 
 
+def changed_groups(events: Table, keys: Table, *, start_ns: int | None = None) -> Table:
+    """Return key_id (`keys.same_as`) of the keys that were changed, where none was renamed; arguments are those of the answer."""
+    return _changed(events, keys, start_ns, None).select(key_id="same_as")
+
+
+def with_contents(
+    touched: Table, events: Table, keys: Table, processes: Table, *, regex: str | None = None
+) -> Table:
+    """Return rows of `analysis.answers.sorted_changes.touched_by_range` as those of `touched_values_and_keys`; arguments as there."""
+    if regex is not None:
+        touched = touched.filter(touched["value"].notnull() & touched["value_name"].re_search(regex))
+    return _with_names(_with_data(touched, events), keys, processes)
+
+
 def _changed(events: Table, keys: Table, start_ns: int | None, stays: Table | None) -> Table:
     """Return same_as of the keys that were changed, and of the paths under which these stood too."""
     operation = events["operation"]
@@ -190,7 +201,7 @@ def _arrived(marks: Table) -> dict[str, Value]:
     turned = sequence.max(where=(marks["origin"] == "renamed") & ~fact.isin(SAME))
     arrived = (stay_after(came) == in_stay_of(turned)).fill_null(False)
     made = _last(sequence, marks["is_made"] & marks["is_now"])
-    was_gone = _last(sequence, fact.isin(_GONE) & carried) > _last(
+    was_gone = _last(sequence, fact.isin(KEY_GONE) & carried) > _last(
         sequence, fact.isin(EXISTING_KEY) & carried
     )
     unknown = _last(sequence, fact.isin(_KEY_UNKNOWN) & marks["is_now"])
@@ -204,10 +215,10 @@ def _keys(marks: Table) -> Table:
         key_absent=_last(sequence, _now(marks, fact.isin(ABSENT_KEY))),
         key_unknown=_last(sequence, _now(marks, fact.isin(_KEY_UNKNOWN))),
         key_there=_last(sequence, _now(marks, fact.isin(EXISTING_KEY))),
-        key_gone=_last(sequence, _now(marks, fact.isin(_GONE))),
+        key_gone=_last(sequence, _now(marks, fact.isin(KEY_GONE))),
         **_arrived(marks),
     )
-    changes = _summed_changes(marks.filter(fact.isin(_KEY_CHANGES)), "key_id", prefix="key")
+    changes = _summed_changes(marks.filter(fact.isin(KEY_CHANGES)), "key_id", prefix="key")
     changes = changes.rename(changed_id="key_id")
     keys = keys.left_join(changes, keys["key_id"] == changes["changed_id"]).drop("changed_id")
     firsts = keys.filter(keys["key_first"].notnull()).select(first_id="key_id", first="key_first")
@@ -215,7 +226,7 @@ def _keys(marks: Table) -> Table:
     fact, sequence = early["fact"], early["sequence"]
     early = early.group_by(early_id="key_id").aggregate(
         early_there=_last(sequence, fact.isin(EXISTING_KEY)),
-        early_gone=_last(sequence, fact.isin(_GONE)),
+        early_gone=_last(sequence, fact.isin(KEY_GONE)),
         early_unknown=_last(sequence, fact.isin(_KEY_UNKNOWN)),
         early_created=_last(sequence, fact == "key_created"),
     )
@@ -277,8 +288,8 @@ def _summed_changes(changes: Table, *by: str, prefix: str) -> Table:
 
 def _values(marks: Table, keys: Table) -> Table:
     """Return one row per value that was changed, or that moved or went with its key."""
-    own = marks.filter(marks["value"].notnull() & marks["fact"].isin(_OWN_STATES))
-    changes = own.filter(own["fact"].isin(_OWN_CHANGES))
+    own = marks.filter(marks["value"].notnull() & marks["fact"].isin(OWN_STATES))
+    changes = own.filter(own["fact"].isin(OWN_CHANGES))
     changes = _summed_changes(changes, "key_id", "value", prefix="own")
     changes = changes.rename(changed_id="key_id", changed_value="value")
     whole = keys.select(

@@ -1,11 +1,22 @@
 """Evidence in events about values and keys: writes, reads, misses and more, in order, without conclusions."""
 
+from collections.abc import Callable
 from functools import reduce
+from typing import Any
 
 import ibis
-from ibis.expr.types import BooleanValue, IntegerValue, StringValue, Table
+from ibis.expr.types import BooleanValue, IntegerValue, Table
 
-from analysis.answers.facts import EVENT_COLUMNS, NEEDED, OF_SUBTREES
+from analysis.answers.facts import (
+    EVENT_COLUMNS,
+    EXISTING_KEY,
+    FACTS,
+    NEEDED,
+    OF_KEYS,
+    OF_SUBTREES,
+    OF_VALUES,
+    UNPROVED,
+)
 from analysis.answers.stays import ARRIVALS
 from analysis.expressions.folding import folded
 from analysis.expressions.links import link_target, own_paths
@@ -13,10 +24,6 @@ from tracer.flags import FLAGS, LOST_KINDS
 from tracer.registry.ntstatus import NAME_NOT_FOUND, NOT_FAILURES, NOT_SUCCESS, TOO_SHORT
 
 __all__ = [
-    "ABSENT_KEY",
-    "ABSENT_VALUE",
-    "CHANGES",
-    "EXISTING_KEY",
     "LONGEST_NS",
     "NAMELESS",
     "absences",
@@ -27,8 +34,11 @@ __all__ = [
     "in_stay_of",
     "is_unproved",
     "lost_between",
+    "numbered_evidence",
+    "numbered_others",
     "of_key",
     "of_many_keys",
+    "of_others",
     "of_path",
     "of_stays",
     "place_in_stays",
@@ -39,17 +49,9 @@ __all__ = [
     "stay_after",
 ]
 
-# facts of values
-CHANGES = ("write", "delete")  # done
-ABSENT_VALUE = ("delete", "miss")
-# facts of keys; each takes the key's values with it, or proves that there are none
-ABSENT_KEY = ("key_created", "key_missing", "key_deleted", "key_renamed")
 _ABSENT_SUBTREE = ("key_created", "key_missing", "key_deleted")  # nothing is below it
-_PROVE_ABSENCE = ("OpenKey", "CreateKey", "DeleteKey")
-# what proves that a key is there
-EXISTING_KEY = (
-    "key_created", "key_opened", "key_used", "key_arrived", "write", "delete", "read", "seen", "miss",
-)  # fmt: skip
+_OPENS = ("OpenKey", "CreateKey")
+_PROVE_ABSENCE = (*_OPENS, "DeleteKey")
 
 LONGEST_NS = 2**63 - 1
 _IN_STAY = (
@@ -60,13 +62,11 @@ _PATH_NOT_FOUND = 0xC000003A
 _RENAMED = ("key_arrived", "key_used")  # turns of the key itself that was renamed
 _OF_THE_NAME = (3, 7)  # KEY_INFORMATION_CLASS: what a handle knows even after its key was deleted
 # A name under one of these is the likeliest, and not proved.
-_UNPROVED = FLAGS["across_loss"] | FLAGS["name_ambiguous"]
+_DOUBTED = FLAGS["across_loss"] | FLAGS["name_ambiguous"]
 NAMELESS = ("partial", "none")  # name_source
-_OF_VALUES = ("write", "delete", "read", "seen", "miss", "failed", "unclear")  # what events say of values
-_OF_KEYS = (
-    "key_created", "key_opened", "key_used", "key_missing", "key_deleted", "key_renamed", "key_unknown",
-)  # fmt: skip
-_CHANGES_OF_KEYS = ("key_created", "key_deleted", "key_renamed", "key_unknown")
+_OF_VALUES = ("SetValueKey", "DeleteValueKey")
+_OF_READS = ("QueryValueKey", "EnumerateValueKey")  # of values
+_OF_PRESENCE = ("EnumerateKey", "QueryKey", "SetInformationKey")
 
 _COLUMNS = (
     "sequence",
@@ -155,11 +155,27 @@ def evidence(
         return _of_stays(events, keys, everywhere, descent, stays, groups)
     # Few events are evidence of other keys than their own.
     rows, whole = _facts_of(events, keys).select(*_COLUMNS), events if everywhere is None else everywhere
+    return rows.union(of_others(whole, keys, groups, subtrees=subtrees, descent=descent))
+
+
+def of_others(
+    events: Table, keys: Table, groups: Table, *, subtrees: bool, descent: Table | None = None
+) -> Table:
+    """Return the evidence of `evidence`, without stays, that events are of other keys than their own.
+
+    Args:
+        events: the event rows in which to look for it.
+        keys: the table `keys`.
+        groups: key_id of the groups asked for.
+        subtrees: as in `evidence`; not False where there is no descent.
+        descent: as in `evidence`.
+    """
+    found = []
     if subtrees:
-        rows = rows.union(_below(whole, keys).semi_join(groups, "key_id").select(*_COLUMNS))
-    if descent is None:
-        return rows
-    return rows.union(_below_absent(whole, keys, descent).semi_join(groups, "key_id").select(*_COLUMNS))
+        found.append(_below(events, keys).semi_join(groups, "key_id").select(*_COLUMNS))
+    if descent is not None:
+        found.append(_below_absent(events, keys, descent).semi_join(groups, "key_id").select(*_COLUMNS))
+    return reduce(Table.union, found)
 
 
 def _of_stays(
@@ -381,35 +397,97 @@ def _facts_of(events: Table, keys: Table) -> Table:
     rows = rows.inner_join(groups, rows["key_id"] == groups["grouped_id"])
     rows = rows.mutate(key_id=rows["group_id"], said=_said(rows))
     # Not a filter: an engine that filters by what it reckons reckons it twice.
-    facts = ibis.array([*_OF_VALUES, *_OF_KEYS]).unnest().name("listed").as_table()
+    facts = ibis.array([*OF_VALUES, *OF_KEYS]).unnest().name("listed").as_table()
     rows = rows.semi_join(facts, rows["said"] == facts["listed"])
     rows = rows.mutate(fact=_proved(rows))
     of_key = rows["fact"].startswith("key_")
     return rows.mutate(value=ibis.ifelse(of_key, ibis.null(str), folded(rows["value_name"])))
 
 
+def numbered_evidence(
+    events: Table, keys: Table, *, presence: bool = True, further: tuple[str, ...] = ()
+) -> Table:
+    """Return the events that may be evidence of their own key as numbers, in no order, for `analysis.answers.marks`.
+
+    Columns: sequence, key_id (the group's), said and fact (places in FACTS; NULL where the event proves nothing), value_name,
+    of_value (whether it is a write or a delete of a value), and those of `further`.
+
+    Args:
+        events: stored event rows.
+        keys: the rows of the table `keys` whose events are wanted.
+        presence: whether also events that tell of no more than that a key is there.
+        further: other columns of events.
+    """
+    groups = keys.select(
+        grouped_id="key_id", group_id="same_as", nameless=keys["name_source"].isin(NAMELESS).fill_null(False)
+    )
+    operation = events["operation"]
+    tells = operation.isin([*_OF_VALUES, *_OF_READS, *_PROVE_ABSENCE, *OF_SUBTREES])
+    if presence:
+        tells |= operation.isin(_OF_PRESENCE)
+    else:
+        there = (
+            operation.isin(_OPENS) & (events["status"] == 0) & (events["disposition"] != 1).fill_null(True)
+        )
+        tells &= ~there.fill_null(False)
+    rows = events.filter(tells)
+    rows = rows.inner_join(groups, rows["key_id"] == groups["grouped_id"])
+    rows = rows.select(
+        "sequence", "value_name", "flags", "nameless", *further,
+        key_id="group_id", said=_said(rows, _number), of_value=rows["operation"].isin(_OF_VALUES),
+    )  # fmt: skip
+    return rows.mutate(fact=_proved(rows, _number)).drop("flags", "nameless")
+
+
+def numbered_others(
+    events: Table,
+    keys: Table,
+    groups: Table,
+    *,
+    descent: Table | None = None,
+    subtrees: bool,
+    further: tuple[str, ...] = (),
+) -> Table:
+    """Return the rows of `of_others` with the columns of `numbered_evidence`; arguments are those of both."""
+    rows = of_others(events, keys, groups, subtrees=subtrees, descent=descent)
+    fact, said = (
+        ibis.cases(*((rows[name] == fact, _number(fact)) for fact in FACTS), else_=ibis.null("int8"))
+        for name in ("fact", "said")
+    )
+    return rows.select(
+        "sequence", "value_name", *further, "key_id", said=said, of_value=ibis.literal(False), fact=fact
+    )
+
+
+def _number(fact: str) -> IntegerValue:
+    number: IntegerValue = ibis.literal(FACTS.index(fact), "int8")
+    return number
+
+
 def is_unproved(rows: Table) -> BooleanValue:
     """Tell which rows have a key name that is not proved, by `flags` and `nameless`."""
-    unproved: BooleanValue = rows["nameless"] | ((rows["flags"] & _UNPROVED) != 0)
+    unproved: BooleanValue = rows["nameless"] | ((rows["flags"] & _DOUBTED) != 0)
     return unproved
 
 
-def _proved(rows: Table) -> StringValue:
-    """Return the fact that each row proves."""
+def _proved(rows: Table, fact: Callable[[str], Any] = ibis.literal) -> Any:  # noqa: ANN401  (as of `_said`)
+    """Return the fact that each row proves; `fact` as of `_said`."""
     said = rows["said"]
     weaker = ibis.cases(
-        (said.isin([*CHANGES, "unclear"]), "doubtful"),
-        (said.isin(_CHANGES_OF_KEYS), "key_doubtful"),
-        (said.startswith("key_"), "key_hearsay"),
-        (said == "failed", said),
-        else_="hearsay",
+        *((said.isin([fact(one) for one in some]), fact(proved)) for proved, some in UNPROVED.items()),
+        else_=ibis.null(said.type()),
     )
     return ibis.ifelse(is_unproved(rows), weaker, said)
 
 
-def _said(rows: Table) -> StringValue:
-    """Return what each event says, NULL where it proves nothing: the commonest operations first, for engines try in turn."""
-    operation, status, nothing = rows["operation"], rows["status"], ibis.null(str)
+def _said(rows: Table, fact: Callable[[str], Any] = ibis.literal) -> Any:  # noqa: ANN401  (a text or a number)
+    """Return what each event says, NULL where it proves nothing: the commonest operations first, for engines try in turn.
+
+    Args:
+        rows: event rows.
+        fact: returns what stands for a fact, by its name.
+    """
+    operation, status, nothing = rows["operation"], rows["status"], ibis.null(fact("read").type())
     done = (status < NOT_SUCCESS) & (status != _PENDING)
     answered = done | status.isin(NOT_FAILURES)
     failed = (status >= NOT_SUCCESS).fill_null(False)
@@ -418,56 +496,58 @@ def _said(rows: Table) -> StringValue:
     has_data = rows["data"].notnull() | ((rows["data_size"] == 0) & rows["data_type"].notnull()).fill_null(
         False
     )
-    read = ibis.ifelse(done & has_data, "read", "seen")
+    read = ibis.ifelse(done & has_data, fact("read"), fact("seen"))
     of_name = (
         rows["information_class"].isin(_OF_THE_NAME).fill_null(True)
     )  # the NT Kernel Logger does not say
     made = ((operation == "CreateKey") & (rows["disposition"] == 1)).fill_null(False)
-    gone = ibis.ifelse(operation == "DeleteKey", "key_deleted", "key_renamed")
+    gone = ibis.ifelse(operation == "DeleteKey", fact("key_deleted"), fact("key_renamed"))
     return ibis.cases(
         (
             operation == "QueryValueKey",
             ibis.cases(
                 (~has_name, nothing),
-                (not_found, "miss"),
+                (not_found, fact("miss")),
                 (done | status.isin(TOO_SHORT), read),
                 else_=nothing,
             ),
         ),
         (
-            operation.isin(["OpenKey", "CreateKey"]),
+            operation.isin(_OPENS),
             ibis.cases(
-                (status == 0, ibis.ifelse(made, "key_created", "key_opened")),
-                (not_found | (status == _PATH_NOT_FOUND), "key_missing"),
+                (status == 0, ibis.ifelse(made, fact("key_created"), fact("key_opened"))),
+                (not_found | (status == _PATH_NOT_FOUND), fact("key_missing")),
                 else_=nothing,
             ),
         ),
         (
             operation == "EnumerateValueKey",
             ibis.cases(
-                (has_name & (done | status.isin(TOO_SHORT)), read), (answered, "key_used"), else_=nothing
+                (has_name & (done | status.isin(TOO_SHORT)), read),
+                (answered, fact("key_used")),
+                else_=nothing,
             ),
         ),
         (
-            operation.isin(["EnumerateKey", "QueryKey", "SetInformationKey"]),
-            ibis.ifelse(answered & ~((operation == "QueryKey") & of_name), "key_used", nothing),
+            operation.isin(_OF_PRESENCE),
+            ibis.ifelse(answered & ~((operation == "QueryKey") & of_name), fact("key_used"), nothing),
         ),
         (
-            operation.isin(["SetValueKey", "DeleteValueKey"]),
+            operation.isin(_OF_VALUES),
             ibis.cases(
                 (~has_name, nothing),
-                (done, ibis.ifelse(operation == "SetValueKey", "write", "delete")),
-                (not_found & (operation == "DeleteValueKey"), "miss"),
-                (failed, "failed"),
-                else_="unclear",
+                (done, ibis.ifelse(operation == "SetValueKey", fact("write"), fact("delete"))),
+                (not_found & (operation == "DeleteValueKey"), fact("miss")),
+                (failed, fact("failed")),
+                else_=fact("unclear"),
             ),
         ),
         (
             operation.isin(["DeleteKey", "RenameKey"]),
-            ibis.cases((done, gone), (~failed, "key_unknown"), else_=nothing),
+            ibis.cases((done, gone), (~failed, fact("key_unknown")), else_=nothing),
         ),
-        (changes_hive(rows) & ~failed, "key_unknown"),
-        ((operation == "CreateOrDelete") & ~failed, "key_unknown"),
+        (changes_hive(rows) & ~failed, fact("key_unknown")),
+        ((operation == "CreateOrDelete") & ~failed, fact("key_unknown")),
         else_=nothing,
     )
 
@@ -501,10 +581,10 @@ def of_many_keys(
 def absences(events: Table) -> Table:
     """Return key_id and last_at (sequence) of keys that were provably missing, deleted or created."""
     operation, status = events["operation"], events["status"]
-    missing = operation.isin(["OpenKey", "CreateKey"]) & status.isin([NAME_NOT_FOUND, _PATH_NOT_FOUND])
+    missing = operation.isin(_OPENS) & status.isin([NAME_NOT_FOUND, _PATH_NOT_FOUND])
     made = (operation == "CreateKey") & (status == 0) & (events["disposition"] == 1)
     deleted = (operation == "DeleteKey") & (status < NOT_SUCCESS)
-    rows = events.filter((missing | made | deleted).fill_null(False) & ((events["flags"] & _UNPROVED) == 0))
+    rows = events.filter((missing | made | deleted).fill_null(False) & ((events["flags"] & _DOUBTED) == 0))
     return rows.group_by("key_id").aggregate(last_at=rows["sequence"].max())
 
 

@@ -14,11 +14,11 @@ from analysis.answers.evidence import (
     same_key,
     source_events,
 )
-from analysis.answers.facts import NEEDED
+from analysis.answers.facts import KEY_FACTS, NEEDED, VALUE_FACTS
 from analysis.answers.unproved import doubtful_losses
-from analysis.answers.value_verdict import KEY_FACTS, VALUE_FACTS, known_value
+from analysis.answers.value_verdict import known_value
 
-__all__ = ["history", "value_history"]
+__all__ = ["changing_groups", "history", "value_history", "with_contents"]
 
 _PLACE = ("sequence", "key_id")  # what a row of evidence is known by
 _BEFORE = (None, -1)  # rows of a window: all before this one
@@ -98,17 +98,51 @@ def value_history(
     rows = rows.mutate(own_from=word, own_sequence=by)
     taken = (rows["rank"] == 0) & rows["own_from"].isin(["write", "read"])
     rows = rows.filter(rows["is_change"] | taken).select(*_PLACE, "said", "value", "own_from", "own_sequence")
-    if shown is not None:
-        rows = rows.semi_join(shown, "sequence")
-    rows = _with_contents(rows, evidence_rows if events is None else events)
-    rows = _with_losses(rows, losses, unproved)
+    source = evidence_rows if events is None else events
+    rows = _with_evidence(rows, source, losses, unproved, shown)
     if "origin" in evidence_rows.columns:
         rows = rows.mutate(key_id=of_path(rows["key_id"]).cast(keys["key_id"].type()))
         names = first_spellings(evidence_rows)  # in any stay
         names = names.select(of_key="key_id", of_value="value", first_name="value_name")
     else:
         names = heard.select("of_key", "of_value", "first_name")
-    return _named(rows, names, keys, processes)
+    rows = rows.left_join(names, [rows["key_id"] == names["of_key"], rows["value"] == names["of_value"]])
+    return _named(rows, keys, processes)
+
+
+def changing_groups(events: Table, keys: Table) -> Table:
+    """Return key_id (`keys.same_as`) of the keys with values that were changed, or that were deleted or renamed."""
+    rows = events.filter(
+        events["operation"].isin(["SetValueKey", "DeleteValueKey", "DeleteKey", "RenameKey"])
+    )
+    changed = keys.semi_join(rows.select("key_id").distinct(), "key_id")
+    return changed.select(key_id="same_as").distinct()
+
+
+def with_contents(
+    changed: Table,
+    events: Table,
+    keys: Table,
+    processes: Table,
+    losses: Table,
+    *,
+    everywhere: Table | None = None,
+    descent: Table | None = None,
+    unproved: Table | None = None,
+    shown: Table | None = None,
+) -> Table:
+    """Return rows of `analysis.answers.sorted_history.changed_by_range` as those of `value_history`; arguments as of `history`."""
+    source = source_events(events.select(*NEEDED), everywhere, descent)
+    return _named(_with_evidence(changed, source, losses, unproved, shown), keys, processes)
+
+
+def _with_evidence(
+    rows: Table, events: Table, losses: Table, unproved: Table | None, shown: Table | None
+) -> Table:
+    """Return the rows of the events to show, with contents, and with what may have been missed."""
+    if shown is not None:
+        rows = rows.semi_join(shown, "sequence")
+    return _with_losses(_with_contents(rows, events), losses, unproved)
 
 
 def _marks(evidence_rows: Table) -> Table:
@@ -198,10 +232,9 @@ def _with_losses(rows: Table, losses: Table, unproved: Table | None) -> Table:
     return rows.mutate(lost=rows["lost"] | rows["written"] | loaded).drop("written", "loaded")
 
 
-def _named(rows: Table, names: Table, keys: Table, processes: Table) -> Table:
+def _named(rows: Table, keys: Table, processes: Table) -> Table:
     paths = keys.select(at_id="key_id", display_key="display_path")
     people = processes.select(by_id="process_id", process="image", pid="pid")
-    rows = rows.left_join(names, [rows["key_id"] == names["of_key"], rows["value"] == names["of_value"]])
     rows = rows.left_join(paths, rows["key_id"] == paths["at_id"])
     rows = rows.left_join(people, rows["process_id"] == people["by_id"])
     said = rows["said"]

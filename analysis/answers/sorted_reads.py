@@ -15,14 +15,22 @@ from numpy.typing import NDArray
 
 from analysis.answers.intervals import Intervals
 from analysis.answers.reads import LEAST_INTERVALS, MISSES, READS
-from tracer.columns.sorting import find_distinct, stable_argsort
+from analysis.answers.sorted_columns import (
+    MOST_BITS,
+    ORDER_BITS,
+    Bools,
+    Ints,
+    Names,
+    booleans_of,
+    in_order,
+    numbers_of,
+    packed,
+)
+from tracer.columns.sorting import find_distinct
 from tracer.registry.ntstatus import NOT_SUCCESS, TOO_SHORT
-from tracer.registry.text import fold_name
 
 __all__ = ["SUMS", "summed_reads"]
 
-_ORDER_BITS = 40  # a sequence is below 2**40
-_MOST_BITS = 63
 _LONGEST = 1 << 60
 _LARGEST = np.iinfo(np.int64)
 _COMPARED = ("content", "size", "duration_ns", "data_size")
@@ -34,8 +42,6 @@ SUMS = (
     ("first_sequence", "int64"), ("last_sequence", "int64"), ("interval_ns", "int64"), ("spread", "double"),
 )  # fmt: skip
 
-Bools = NDArray[np.bool_]
-Ints = NDArray[np.int64]
 Numbers = NDArray[Any]  # int64 or float64
 
 
@@ -48,7 +54,7 @@ class _Known:
 
     @classmethod
     def of(cls, column: pa.ChunkedArray) -> "_Known":
-        return cls(_numbers(column), np.asarray(pc.is_valid(column)))
+        return cls(numbers_of(column), np.asarray(pc.is_valid(column)))
 
     def take(self, rows: Ints) -> "_Known":
         return _Known(self.values[rows], self.known[rows])
@@ -79,24 +85,24 @@ def summed_reads(reads: pa.Table, steps: pa.Table, unsure: pa.Table, *, repeated
         unsure: from_ns and to_ns of the times in which changes may have been missed; NULL is the end of time.
         repeated: leave out what was asked once.
     """
-    names = _Names.of(reads.column("value_name"))
+    names = Names.of(reads.column("value_name"))
     groups = pc.dictionary_encode(reads.column("group_id").combine_chunks())
     statuses = pc.dictionary_encode(reads.column("status").combine_chunks())
-    group, value, asked = _numbers(groups.indices), names.number(), _numbers(reads.column("asked"))
+    group, value, asked = numbers_of(groups.indices), names.number(), numbers_of(reads.column("asked"))
     index, class_ = (_plus_1(reads.column(name)) for name in ("index", "information_class"))
     # Only queries have a value here, only enumerations an index.
-    question = _packed(
-        group, _numbers(reads.column("process_id")), asked, np.where(value >= 0, value + 1, index), class_
+    question = packed(
+        group, numbers_of(reads.column("process_id")), asked, np.where(value >= 0, value + 1, index), class_
     )
-    sequence = _numbers(reads.column("sequence"))
-    order, same = _in_order(_packed(question, _numbers(statuses.indices)), sequence)
+    sequence = numbers_of(reads.column("sequence"))
+    order, same = in_order(packed(question, numbers_of(statuses.indices)), sequence)
     if repeated:
         often = _like_a_neighbour(question[order])
         order, same = order[often], same[often]
     if not len(order):
         return _schema().empty_table()
     group, question, sequence = group[order], question[order], sequence[order]
-    time = _numbers(reads.column("time_ns"))[order]
+    time = numbers_of(reads.column("time_ns"))[order]
     # Runs: what was asked again without a change in between.
     changes = _Changes(steps, groups.dictionary, names)
     run = changes.before(group, value[order], sequence)
@@ -106,12 +112,12 @@ def summed_reads(reads: pa.Table, steps: pa.Table, unsure: pa.Table, *, repeated
     ends = np.append(starts[1:], len(order)) - 1
     unclear = changes.unclear(group, sequence)
     doubtful = (unclear[starts] != unclear[ends]) | np.logical_or.reduceat(
-        _booleans(reads.column("ambiguous"))[order], starts
+        booleans_of(reads.column("ambiguous"))[order], starts
     )
     first_ns, last_ns = np.minimum.reduceat(time, starts), np.maximum.reduceat(time, starts)
     doubtful |= Intervals.of(unsure).touch(first_ns, last_ns)
     kept = {name: _Known.of(reads.column(name)).take(order) for name in _COMPARED}
-    status = _numbers(statuses.dictionary)[_numbers(statuses.indices)[order[starts]]]
+    status = numbers_of(statuses.dictionary)[numbers_of(statuses.indices)[order[starts]]]
     changed = _contradicted(question[starts], run[starts], status)
     changed |= kept["content"].differ(starts) | kept["size"].differ(starts)
     # All runs of one question and one status.
@@ -143,44 +149,10 @@ def summed_reads(reads: pa.Table, steps: pa.Table, unsure: pa.Table, *, repeated
     return pa.table({name: columns[name] for name, _ in SUMS}).cast(_schema())
 
 
-@dataclass(frozen=True, slots=True)
-class _Names:
-    """Value names: as spelled, by number (-1 where there is none), and the number of each one's folded form."""
-
-    dictionary: pa.Array
-    raw: Ints
-    folded: Ints
-    numbers: dict[str, int]
-
-    @classmethod
-    def of(cls, column: pa.ChunkedArray) -> "_Names":
-        encoded = pc.dictionary_encode(column.combine_chunks())
-        numbers: dict[str, int] = {}
-        folded = [
-            numbers.setdefault(fold_name(name), len(numbers)) for name in encoded.dictionary.to_pylist()
-        ]
-        raw = _numbers(encoded.indices.fill_null(-1))
-        return cls(encoded.dictionary, raw, np.array([*folded, -1], np.int64), numbers)
-
-    def number(self) -> Ints:
-        """Return the number of each row's folded name; -1 where it has none."""
-        found: Ints = self.folded[self.raw]
-        return found
-
-    def find(self, folded: pa.ChunkedArray) -> Ints:
-        """Return the numbers of folded names; -1 of those that no read asked for."""
-        return _numbers(pc.index_in(folded, pa.array(list(self.numbers), pa.string())).fill_null(-1))
-
-    def spelled(self, rows: Ints) -> pa.Array:
-        """Return the names of rows as they are spelled there; NULL for none."""
-        raw = self.raw[rows]
-        return self.dictionary.take(pa.array(raw, mask=raw < 0))
-
-
 class _Changes:
     """How often each key and each value was changed before a moment."""
 
-    def __init__(self, steps: pa.Table, groups: pa.Array, names: _Names) -> None:
+    def __init__(self, steps: pa.Table, groups: pa.Array, names: Names) -> None:
         """Take the changes of some keys.
 
         Args:
@@ -190,10 +162,10 @@ class _Changes:
         """
         group = pc.index_in(steps.column("group_id").cast(groups.type), groups)
         steps = steps.filter(pc.is_valid(group))
-        group = _numbers(pc.drop_null(group))
-        at = group << _ORDER_BITS | _numbers(steps.column("sequence"))
+        group = numbers_of(pc.drop_null(group))
+        at = group << ORDER_BITS | numbers_of(steps.column("sequence"))
         counted = {
-            name: _numbers(steps.column(name)) > 0 for name in ("of_whole", "of_any", "of_value", "unclear")
+            name: numbers_of(steps.column(name)) > 0 for name in ("of_whole", "of_any", "of_value", "unclear")
         }
         self._whole, self._any, self._unclear = (
             np.sort(at[counted[name]]) for name in ("of_whole", "of_any", "unclear")
@@ -202,11 +174,11 @@ class _Changes:
         rows = np.flatnonzero(counted["of_value"] & (value >= 0))
         self._width = len(names.numbers) + 1
         self._pairs, _, pair = find_distinct(group[rows] * self._width + value[rows])
-        self._values = np.sort(pair << _ORDER_BITS | _numbers(steps.column("sequence"))[rows])
+        self._values = np.sort(pair << ORDER_BITS | numbers_of(steps.column("sequence"))[rows])
 
     def before(self, group: Ints, value: Ints, sequence: Ints) -> Ints:
         """Return a number that grows with each change of what a read asks for: of a value, or (-1) of its key."""
-        at = group << _ORDER_BITS | sequence
+        at = group << ORDER_BITS | sequence
         runs = np.searchsorted(self._any, at)
         named = np.flatnonzero(value >= 0)
         runs[named] = np.searchsorted(self._whole, at[named])
@@ -216,38 +188,12 @@ class _Changes:
         pair = np.minimum(np.searchsorted(self._pairs, wanted), len(self._pairs) - 1)
         found = self._pairs[pair] == wanted
         named, pair = named[found], pair[found]
-        runs[named] += np.searchsorted(self._values, pair << _ORDER_BITS | sequence[named])
+        runs[named] += np.searchsorted(self._values, pair << ORDER_BITS | sequence[named])
         return runs
 
     def unclear(self, group: Ints, sequence: Ints) -> Ints:
         """Return a number that grows with each event that may have changed the whole subtree."""
-        return np.searchsorted(self._unclear, group << _ORDER_BITS | sequence)
-
-
-def _packed(*columns: Ints) -> Ints:
-    """Return one number for each different row of numbers, 0 or more; it is ordered as the rows are, or by them."""
-    packed, bits = np.zeros(len(columns[0]), np.int64), 0
-    for column in columns:
-        more = int(column.max(initial=0)).bit_length()
-        if bits + more > _MOST_BITS:
-            packed = find_distinct(packed)[2]
-            bits = int(packed.max(initial=0)).bit_length()
-        packed = packed << more | column
-        bits += more
-    return packed
-
-
-def _in_order(numbers: Ints, sequence: Ints) -> tuple[Ints, Bools]:
-    """Return the rows by number, those with the same number by sequence, and which has the number of the one before."""
-    order = stable_argsort(numbers)
-    ordered = numbers[order]
-    same = np.zeros(len(order), bool)
-    same[1:] = ordered[1:] == ordered[:-1]
-    at = sequence[order]
-    if (same[1:] & (at[1:] < at[:-1])).any():  # spellings of one key, or parts that do not follow each other
-        by_sequence = stable_argsort(sequence)
-        order = by_sequence[stable_argsort(numbers[by_sequence])]
-    return order, same
+        return np.searchsorted(self._unclear, group << ORDER_BITS | sequence)
 
 
 def _like_a_neighbour(numbers: Ints) -> Bools:
@@ -310,7 +256,7 @@ def _intervals(time: Ints, begins: Ints, count: Ints) -> tuple[_Known, NDArray[n
 def _twice_the_middle(group: Ints, numbers: Numbers, starts: Ints, count: Ints) -> Numbers:
     """Return twice the median of the numbers of each group; a group's numbers follow each other."""
     bits = int(numbers.max(initial=0)).bit_length()
-    if numbers.dtype == np.int64 and bits + int(group[-1]).bit_length() <= _MOST_BITS:
+    if numbers.dtype == np.int64 and bits + int(group[-1]).bit_length() <= MOST_BITS:
         ordered = np.sort(group << bits | numbers) & ((1 << bits) - 1)
     else:
         ordered = numbers[np.lexsort((numbers, group))]
@@ -318,23 +264,11 @@ def _twice_the_middle(group: Ints, numbers: Numbers, starts: Ints, count: Ints) 
     return twice
 
 
-def _numbers(column: pa.Array | pa.ChunkedArray) -> Ints:
-    """Return a column of numbers as 64 bits; NULL is 0."""
-    filled = column.fill_null(0) if column.null_count else column
-    values: Ints = filled.to_numpy().astype(np.int64)
-    return values
-
-
 def _plus_1(column: pa.ChunkedArray) -> Ints:
     """Return a column of numbers plus 1; NULL is 0."""
-    found: Ints = _numbers(pc.add(column.cast(pa.int64()), 1))
+    found: Ints = numbers_of(pc.add(column.cast(pa.int64()), 1))
     return found
 
 
 def _schema() -> pa.Schema:
     return pa.schema([pa.field(name, pa.type_for_alias(kind)) for name, kind in SUMS])
-
-
-def _booleans(column: pa.Array | pa.ChunkedArray) -> Bools:
-    """Return a boolean column; NULL is false."""
-    return _numbers(pc.fill_null(column, False).cast(pa.int8())) > 0

@@ -4,7 +4,6 @@ import ibis
 from ibis.expr.types import BooleanValue, StringValue, Table
 
 from analysis.answers.evidence import (
-    EXISTING_KEY,
     LONGEST_NS,
     evidence,
     first_spellings,
@@ -15,10 +14,10 @@ from analysis.answers.evidence import (
     same_key,
     source_events,
 )
-from analysis.answers.facts import NEEDED
+from analysis.answers.facts import EXISTING_KEY, HEARSAY, KEY_FACTS, NEEDED, VALUE_FACTS
 from analysis.answers.stays import ARRIVALS
 from analysis.answers.unproved import doubtful_losses
-from analysis.answers.value_verdict import HEARSAY, KEY_FACTS, VALUE_FACTS, known_value, newest
+from analysis.answers.value_verdict import known_value, newest
 
 __all__ = ["state", "state_at"]
 

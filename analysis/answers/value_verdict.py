@@ -3,26 +3,7 @@
 import ibis
 from ibis.expr.types import IntegerValue, StringValue, Table
 
-from analysis.answers.evidence import ABSENT_KEY, ABSENT_VALUE
-
-__all__ = ["HEARSAY", "KEY_FACTS", "VALUE_FACTS", "known_value", "newest"]
-
-# column with the sequence of the newest of some facts -> the facts
-VALUE_FACTS = {
-    "write": ("write",),
-    "read": ("read",),
-    "seen": ("seen",),
-    "missed": ("miss",),
-    "deleted": ("delete",),
-    "unclear": ("unclear", "doubtful"),
-}
-HEARSAY = ("doubtful", "hearsay")  # what was last said, where nothing is known
-KEY_FACTS = {  # of the value's key
-    "key_absent": tuple(fact for fact in ABSENT_KEY if fact not in ("key_deleted", "key_renamed")),
-    "key_deleted": ("key_deleted", "key_renamed"),
-    "key_unknown": ("key_unknown", "key_doubtful"),
-}
-assert {fact for facts in VALUE_FACTS.values() for fact in facts} > set(ABSENT_VALUE)
+__all__ = ["known_value", "newest"]
 
 
 def newest(table: Table, *names: str) -> IntegerValue:

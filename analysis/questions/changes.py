@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 from analysis.answers.facts import NEEDED
 from analysis.engine.connection import engine_errors
 from analysis.engine.phrases import phrase
-from analysis.engine.relation import Relation
+from analysis.engine.relation import Relation, columns_of
 from analysis.filters import Filters
 from analysis.questions import baseline
 from analysis.questions.caveats import find_caveats
 from analysis.questions.class_names import with_meanings
 from analysis.questions.context import QueryContext
-from analysis.questions.evidence import doubtful, needed_rows, surroundings
+from analysis.questions.evidence import Surroundings, doubtful, made_by_range, needed_rows, surroundings
+from analysis.questions.key_ranges import is_long
 from analysis.questions.query import ArrowSource, check_limit, frame_of
 from tracer.errors import UsageError
 from tracer.registry.user_keys import user_root
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from ibis.expr.types import Table
 
     from analysis.answers.net_changes import NetChanges
+    from analysis.answers.sorted_columns import Ints
     from analysis.regfile.files import RegFiles
 
 __all__ = ["ChangesQuery", "markdown_text", "of_changes", "query", "reg_files"]
@@ -169,20 +171,88 @@ def _touched(context: QueryContext, filters: Filters, *, dated: bool) -> Relatio
                 f"WHERE sequence IN (SELECT sequence FROM {events.source})",
                 asked.columns,
             )
-    found = phrase(
+    events = needed_rows(context, until_end)
+    if beside.stays is None and is_long(context, until_end):
+        found = _in_ranges(context, filters, events, beside, asked)
+    else:
+        found = _at_once(context, filters, events, beside, asked, dated=dated)
+    return baseline.of_changes(context, found)
+
+
+def _at_once(
+    context: QueryContext,
+    filters: Filters,
+    events: Relation,
+    beside: Surroundings,
+    asked: Relation | None,
+    *,
+    dated: bool,
+) -> Relation:
+    return phrase(
         "analysis.answers.changes:touched_values_and_keys",
         options={"subtrees": beside.subtrees, "dated": dated},
         values={
             "start_ns": context.interval(filters)[0],
             "regex": filters.value_regex,
         },
-        events=needed_rows(context, until_end),
+        events=events,
         keys=context.relation("keys"),
         processes=context.relation("processes"),
         asked=asked,
         **beside.tables,
     )
-    return baseline.of_changes(context, found)
+
+
+def _in_ranges(
+    context: QueryContext,
+    filters: Filters,
+    events: Relation,
+    beside: Surroundings,
+    asked: Relation | None,
+) -> Relation:
+    """Return the same rows, made of the evidence of a range of keys after the other."""
+    from analysis.answers.sorted_changes import TOUCHED, touched_by_range
+
+    start_ns = context.interval(filters)[0]
+    engine, keys = context.engine, context.relation("keys")
+    groups = engine.keep(
+        "changed",
+        phrase(
+            "analysis.answers.changes:changed_groups", values={"start_ns": start_ns}, events=events, keys=keys
+        ),
+    )
+    counted = None if asked is None else _sequences(context, asked)
+    further = ("time", "process_id", *(() if start_ns is None else ("time_ns",)))
+    columns = columns_of(TOUCHED, {"key_id": dict(keys.columns)["key_id"]})
+    touched = engine.gather(
+        "touched",
+        f"{start_ns} {'' if asked is None else asked.sql} {events.sql}",
+        lambda: made_by_range(
+            context,
+            events,
+            beside,
+            groups,
+            lambda rows: touched_by_range(rows, start_ns=start_ns, asked=counted),
+            further=further,
+        ),
+        columns,
+    )
+    return phrase(
+        "analysis.answers.changes:with_contents",
+        values={"regex": filters.value_regex},
+        touched=touched,
+        events=events,
+        keys=keys,
+        processes=context.relation("processes"),
+    )
+
+
+def _sequences(context: QueryContext, rows: Relation) -> "Ints":
+    """Return the sequences of event rows, rising."""
+    from analysis.answers.sorted_columns import numbers_of
+
+    found = Relation(f"SELECT DISTINCT sequence FROM {rows.source} ORDER BY sequence", rows.columns[:1])
+    return numbers_of(context.engine.fetch(found).column(0))
 
 
 def _is_narrow(filters: Filters) -> bool:

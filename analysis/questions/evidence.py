@@ -3,7 +3,8 @@
 Keys above and below, renames, losses, and changes under no proved name: `analysis.answers.evidence` says what these mean.
 """
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from analysis.engine.phrases import phrase
 from analysis.engine.relation import Relation, columns_of, quoted
 from analysis.filters import Filters
 from analysis.questions.context import QueryContext
+from analysis.questions.key_ranges import is_long, key_ranges
 from tracer.schema import BASELINE_KEYS
 from tracer.store.manifest import Manifest
 
@@ -26,6 +28,7 @@ __all__ = [
     "are_alike",
     "doubtful",
     "evidence_of",
+    "made_by_range",
     "needed_rows",
     "shown",
     "step_ns",
@@ -34,37 +37,49 @@ __all__ = [
 ]
 
 # A user's classes, seen first through the link, are not below the user's own hive.
-_DESCENT = r"""
-    WITH RECURSIVE all_keys AS (SELECT key_id, same_as, parent_id, folded_path FROM {keys}), heard AS ({heard}),
-    absent AS (
-        SELECT same_as AS absent_id, max(last_at) AS last_at
-        FROM ({absent}) JOIN all_keys USING (key_id) GROUP BY ALL
-    ),
-    steps AS (
-        SELECT above.same_as AS above_id, below.same_as AS below_id
-        FROM all_keys below JOIN all_keys above ON below.parent_id = above.key_id
-        WHERE below.key_id = below.same_as AND above.same_as <> below.same_as
-            AND NOT (
-                ends_with(below.folded_path, '\SOFTWARE\CLASSES')
-                AND regexp_full_match(below.folded_path, 'HKU\\S-1-[0-9-]+\\SOFTWARE\\CLASSES')
-            )
-    ),
+_STEPS = r"""
+    SELECT above.same_as AS above_id, below.same_as AS below_id
+    FROM {keys} AS below JOIN {keys} AS above ON below.parent_id = above.key_id
+    WHERE below.key_id = below.same_as AND above.same_as <> below.same_as
+        AND NOT (
+            ends_with(below.folded_path, '\SOFTWARE\CLASSES')
+            AND regexp_full_match(below.folded_path, 'HKU\\S-1-[0-9-]+\\SOFTWARE\\CLASSES')
+        )
+"""
+# All keys above some groups, with all their ids.
+_ABOVE = """
+    WITH RECURSIVE steps AS ({steps}),
     pairs(top_id, below_id) AS (
-        SELECT above_id, below_id FROM steps
-        WHERE above_id IN (SELECT absent_id FROM absent)
+        SELECT above_id, below_id FROM steps WHERE below_id IN (SELECT same_as FROM {asked})
+        UNION
+        SELECT steps.above_id, pairs.below_id FROM pairs JOIN steps ON pairs.top_id = steps.below_id
+    )
+    SELECT key_id AS top_key_id, top_id, below_id FROM pairs JOIN {keys} ON same_as = top_id
+"""
+# All keys below those that were missing, deleted or created.
+_BELOW = """
+    WITH RECURSIVE steps AS ({steps}), absent AS ({absent}),
+    pairs(top_id, below_id) AS (
+        SELECT above_id, below_id FROM steps WHERE above_id IN (SELECT same_as FROM {keys} SEMI JOIN absent USING (key_id))
         UNION
         SELECT top_id, steps.below_id FROM pairs JOIN steps ON pairs.below_id = steps.above_id
+    )
+    SELECT key_id AS top_key_id, top_id, below_id FROM pairs JOIN {keys} ON same_as = top_id
+"""
+_DESCENT = """
+    WITH ids AS (SELECT key_id, same_as FROM {keys}),
+    absent AS (
+        SELECT same_as AS absent_id, max(last_at) AS last_at FROM ({absent}) JOIN ids USING (key_id) GROUP BY ALL
     ),
     firsts AS (
-        SELECT same_as AS heard_id, min(first_at) AS first_at
-        FROM heard JOIN all_keys USING (key_id) GROUP BY ALL
+        SELECT same_as AS heard_id, min(first_at) AS first_at FROM ({heard}) JOIN ids USING (key_id) GROUP BY ALL
     )
-    SELECT all_keys.key_id AS top_key_id, top_id, below_id
-    FROM pairs JOIN absent ON top_id = absent_id JOIN firsts ON below_id = heard_id
-        JOIN all_keys ON same_as = top_id
+    SELECT top_key_id, top_id, below_id
+    FROM ({pairs}) JOIN absent ON top_id = absent_id JOIN firsts ON below_id = heard_id
     WHERE last_at > first_at
 """
 _DESCENT_COLUMNS = ("top_key_id", "top_id", "below_id")
+_MOST_LISTED = 1000  # keys that are named in a query
 _MOST_TIMES = 1000  # at which something unproved happened, of each kind and name
 # what may change keys and values under names that no row has
 _ELSEWHERE = ("HiveWork", "LoadKey", "UnloadKey", "RestoreKey", "ReplaceKey", "CreateOrDelete")
@@ -96,7 +111,8 @@ def surroundings(
     context: QueryContext, filters: Filters, columns: Sequence[str] | None = None
 ) -> Surroundings:
     """Return the further tables for the rows that fit the filters; `columns`: of `everywhere`, None for all."""
-    descent = _descent(context)
+    near = _near(context, filters)
+    descent = _descent(context, near)
     changes = not context.operations().isdisjoint(OF_SUBTREES)
     if not changes and descent is None:  # mostly so, and then half of the work falls away
         return Surroundings(False)
@@ -105,6 +121,8 @@ def surroundings(
         return Surroundings(changes, None, descent, stays)
     keys = context.relation("keys")
     rows = context.rows(filters.of_events())
+    if near is not None and not changes:
+        rows = near.above.of_rows(rows)
     above = context.kept(
         rows,
         lambda rows: phrase(
@@ -126,6 +144,69 @@ def needed_rows(context: QueryContext, filters: Filters) -> Relation:
     events = context.rows(filters)
     # Of all keys the table as it is: an engine would keep a copy of what is selected of it.
     return events if filters.key is None else context.few(events.select(*NEEDED))
+
+
+def made_by_range(
+    context: QueryContext,
+    events: Relation,
+    beside: Surroundings,
+    groups: Relation,
+    make: "Callable[[pa.Table], pa.Table]",
+    *,
+    presence: bool = True,
+    further: tuple[str, ...] = (),
+) -> "Iterator[pa.Table]":
+    """Return what is made of the evidence of some keys as numbers, of a range of keys after the other.
+
+    Args:
+        context: the context of the question.
+        events: the event rows of the keys asked for.
+        beside: their surroundings, without stays.
+        groups: key_id of the keys (groups) whose evidence is needed.
+        make: makes rows of the evidence of a range: `analysis.answers.evidence.numbered_evidence` and `numbered_others`.
+        presence: whether this evidence has events that tell of no more than that a key is there.
+        further: other columns of events in it.
+    """
+    engine, keys, options = context.engine, context.relation("keys"), {"further": further}
+    others = None
+    if beside.subtrees or beside.descent is not None:
+        others = engine.keep(
+            "others",
+            phrase(
+                "analysis.answers.evidence:numbered_others",
+                options=options | {"subtrees": beside.subtrees},
+                events=beside.everywhere or events,
+                keys=keys,
+                groups=groups,
+                descent=beside.descent,
+            ),
+        )
+    # The engine reads the next range while rows are made of the last one.
+    with ThreadPoolExecutor(1) as pool:
+        waiting = None
+        for some in key_ranges(context):
+            members = f"SELECT grouped_id FROM {some.keys.source} WHERE group_id IN (SELECT key_id FROM {groups.source})"
+            own = Relation(f"SELECT * FROM {keys.source} WHERE key_id IN ({members})", keys.columns)
+            found = phrase(
+                "analysis.answers.evidence:numbered_evidence",
+                options=options | {"presence": presence},
+                events=some.of(events),
+                keys=own,
+            )
+            if others is not None:
+                listed = ", ".join(found.names)
+                of_range = f"key_id IN (SELECT group_id FROM {some.keys.source})"
+                found = Relation(
+                    f"{found.sql} UNION ALL SELECT {listed} FROM {others.source} WHERE {of_range}",
+                    found.columns,
+                )
+            rows = engine.fetch(found)
+            if waiting is not None:
+                yield waiting.result()
+            waiting = pool.submit(make, rows) if rows.num_rows else None
+            del rows
+        if waiting is not None:
+            yield waiting.result()
 
 
 def shown(context: QueryContext, filters: Filters) -> Relation | None:
@@ -186,13 +267,66 @@ def doubtful(context: QueryContext, filters: Filters) -> "Doubtful | None":
     return Doubtful.of(lost, None if changes is None else context.engine.fetch(changes), end_ns=end_ns)
 
 
-def _descent(context: QueryContext) -> Relation | None:
-    """Return the keys below those that were missing, deleted or created; None: no key."""
+@dataclass(frozen=True, slots=True)
+class _Keys:
+    """Some keys: what stands in SQL after `key_id IN`."""
+
+    listed: str
+
+    @classmethod
+    def of(cls, context: QueryContext, ids: Relation) -> "_Keys":
+        """Return the keys of a relation with the column key_id: few as a list, by which an engine finds their rows."""
+        if context.engine.count(ids) > _MOST_LISTED:
+            return cls(f"SELECT key_id FROM {ids.source}")
+        return cls(", ".join(map(str, context.engine.fetch(ids).column(0).to_pylist())) or "NULL")
+
+    def of_rows(self, rows: Relation) -> Relation:
+        """Return the rows of these keys."""
+        return Relation(f"SELECT * FROM {rows.source} WHERE key_id IN ({self.listed})", rows.columns)
+
+
+@dataclass(frozen=True, slots=True)
+class _Near:
+    """The requested keys, all keys above them, and which is above which (top_key_id, top_id, below_id)."""
+
+    own: _Keys
+    above: _Keys
+    pairs: Relation
+
+
+def _near(context: QueryContext, filters: Filters) -> _Near | None:
+    """Return what is near the requested keys; None where all keys are asked for, keys were renamed, or all rows are few."""
+    asked = context.key_ids(filters)
+    if asked is None or "RenameKey" in context.operations() or not is_long(context, Filters()):
+        return None
+    engine, keys = context.engine, context.relation("keys")
+    kind = dict(keys.columns)["key_id"]
+    listed = asked.sql if isinstance(asked, Relation) else ", ".join(map(str, asked)) or "NULL"
+    own = Relation(
+        f"SELECT key_id, same_as FROM {keys.source} WHERE key_id IN ({listed})",
+        (("key_id", kind), ("same_as", kind)),
+    )
+    own = engine.keep("asked", own)
+    sql = _ABOVE.format(steps=_STEPS.format(keys=keys.source), asked=own.source, keys=keys.source)
+    pairs = engine.keep("above", Relation(sql, tuple((name, kind) for name in _DESCENT_COLUMNS)))
+    tops = Relation(f"SELECT DISTINCT top_key_id AS key_id FROM {pairs.source}", own.columns[:1])
+    return _Near(_Keys.of(context, own.select("key_id")), _Keys.of(context, tops), pairs)
+
+
+def _descent(context: QueryContext, near: _Near | None) -> Relation | None:
+    """Return the keys below those that were missing, deleted or created; None: no key. `near`: of the requested keys only."""
     engine, keys, events = context.engine, context.relation("keys"), context.relation("stored_events")
-    stays = _stays(context)
+    stays, traced = _stays(context), context.traced_events()
+    if near is not None:
+        events, traced = near.own.of_rows(events), near.above.of_rows(traced)
     # What hives do not hold, they say of each key by itself.
-    absent = phrase("analysis.answers.evidence:absences", events=context.traced_events())
-    query = _DESCENT.format(absent=absent.sql, heard=_heard(context, stays), keys=keys.source)
+    absent = engine.keep("absent", phrase("analysis.answers.evidence:absences", events=traced))
+    heard = _heard(context, stays)
+    if near is None:
+        pairs = _BELOW.format(steps=_STEPS.format(keys=keys.source), absent=absent.sql, keys=keys.source)
+    else:
+        pairs, heard = near.pairs.sql, f"SELECT * FROM ({heard}) WHERE key_id IN ({near.own.listed})"
+    query = _DESCENT.format(keys=keys.source, absent=absent.sql, heard=heard, pairs=pairs)
     kind = dict(keys.columns)["key_id"]
     found = engine.keep("descent", Relation(query, tuple((name, kind) for name in _DESCENT_COLUMNS)))
     if engine.is_empty(found):

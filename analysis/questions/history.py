@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from analysis.engine.phrases import phrase
-from analysis.engine.relation import Relation
+from analysis.engine.relation import Relation, columns_of
 from analysis.filters import Filters
 from analysis.questions.baseline import (
     doubts_of_hives,
@@ -13,7 +13,15 @@ from analysis.questions.baseline import (
     with_baseline,
 )
 from analysis.questions.context import QueryContext
-from analysis.questions.evidence import are_alike, evidence_of, shown, unproved_changes
+from analysis.questions.evidence import (
+    Surroundings,
+    are_alike,
+    evidence_of,
+    made_by_range,
+    shown,
+    unproved_changes,
+)
+from analysis.questions.key_ranges import is_long
 from analysis.questions.query import Query, check_limit, together
 
 if TYPE_CHECKING:
@@ -52,7 +60,13 @@ def _contents_with_hives(rows: "pa.Table") -> "pa.Table":
 
 def _history(context: QueryContext, filters: Filters) -> Relation:
     events, beside = evidence_of(context, filters)
-    found = phrase(
+    follows_keys = beside.stays is None and filters.value is None and is_long(context, filters.of_keys())
+    make = _in_ranges if follows_keys else _at_once
+    return of_history(context, make(context, filters, events, beside))
+
+
+def _at_once(context: QueryContext, filters: Filters, events: Relation, beside: Surroundings) -> Relation:
+    return phrase(
         "analysis.answers.history:history",
         options={"subtrees": beside.subtrees},
         values={"regex": filters.value_regex},
@@ -67,4 +81,31 @@ def _history(context: QueryContext, filters: Filters) -> Relation:
             for name, table in beside.tables.items()
         },
     )
-    return of_history(context, found)
+
+
+def _in_ranges(context: QueryContext, filters: Filters, events: Relation, beside: Surroundings) -> Relation:
+    """Return the same rows, made of the evidence of a range of keys after the other."""
+    from analysis.answers.sorted_history import CHANGED, changed_by_range
+
+    engine, keys = context.engine, context.relation("keys")
+    groups = engine.keep(
+        "changing", phrase("analysis.answers.history:changing_groups", events=events, keys=keys)
+    )
+    changed = engine.gather(
+        "changes",
+        events.sql,
+        lambda: made_by_range(context, events, beside, groups, changed_by_range, presence=False),
+        columns_of(CHANGED, {"key_id": dict(keys.columns)["key_id"]}),
+    )
+    return phrase(
+        "analysis.answers.history:with_contents",
+        changed=changed,
+        events=context.clocked(events),
+        keys=keys,
+        processes=context.relation("processes"),
+        losses=context.clocked(context.relation("losses")),
+        everywhere=None if beside.everywhere is None else context.clocked(beside.everywhere),
+        descent=beside.descent,
+        unproved=unproved_changes(context, Filters()),
+        shown=shown(context, filters),
+    )

@@ -28,8 +28,9 @@ from analysis.answers.facts import NEEDED
 from analysis.answers.stays import STAYS
 from analysis.answers.words import HOT_BY, HOT_SORTS, KEY_SORTS, TREE_SORTS
 from analysis.engine import kept_phrases, phrases
+from analysis.engine.open_engine import OpenEngine
 from analysis.engine.relation import Columns, Relation, columns_of
-from analysis.questions import changes, history, key_ranges, state
+from analysis.questions import changes, evidence, history, key_ranges, state
 from analysis.questions.evidence import Surroundings
 from tracer.registry.operations import GROUPS, OPERATIONS
 
@@ -66,6 +67,12 @@ def usual(capture: rt.Capture) -> list[Callable[[], object]]:
         *(lambda p=polling: capture.redundant(polling=p) for polling in (False, True)),
         *(lambda p=polling: _of_a_large_capture(lambda: capture.redundant(polling=p)) for polling in (False, True)),
         *(lambda k=key: capture.changes(under=k) for key in (None, KEY)),
+        *(
+            lambda w=words: _of_a_large_capture(lambda: capture.changes(**w))
+            for words in ({}, {"start": "+1ms"}, {"key": KEY, "subtree": True})
+        ),
+        *(lambda w=words: _of_a_large_capture(lambda: capture.history("**", **w)) for words in ({}, {"start": "+1ms"})),
+        lambda: _of_a_large_capture(lambda: capture.history(KEY, subtree=True)),
         *(lambda k=key: capture.state(under=k) for key in (None, KEY)),
         *(lambda s=subtree: capture.history(KEY, subtree=s) for subtree in (False, True)),
         *(
@@ -138,6 +145,10 @@ def with_evidence(capture: rt.Capture) -> list[Callable[[], object]]:
     for around, proof in product(plain + of_keys, (None, unproved)):
         for more in ({}, {"value": "a"}, {"process": PROCESS}):
             asked.append(partial(_phrased_history, capture, around, proof, KEY, **more))
+    for around, proof in product([Surroundings(False), *of_all[1:4], *of_keys[:3]], (None, unproved)):
+        key = KEY if around.everywhere is not None else None
+        for more in ({}, {"start": "+1ms"}):
+            asked.append(partial(_phrased_in_ranges, capture, around, proof, key, **more))
     for around, proof in product(of_all + of_keys, (None, unproved)):
         key = KEY if around.everywhere is not None else None
         for more in ({}, {"value": "a"}, {"at": "+1s"}, {"process": PROCESS}):
@@ -185,6 +196,26 @@ def _phrased_changes(
         patch.object(changes, "needed_rows", lambda *_: events),
     ):
         changes._touched(capture.context, capture.queries.changes(key, **more).filters, dated=dated)
+
+
+def _phrased_in_ranges(
+    capture: rt.Capture, around: Surroundings, unproved: Relation | None, key: str | None, **more: Any
+) -> None:
+    """Phrase what changes and history of a large capture ask for beside the evidence of each range."""
+
+    def gather(_: object, kind: str, __: str, make: Callable[[], object], columns: Columns) -> Relation:
+        list(make())  # type: ignore[call-overload]
+        return Relation.of_table(kind, columns)
+
+    events, filters = _events(capture, key), rt.Filters(key=key, **more)
+    with (
+        patch.object(OpenEngine, "gather", gather),
+        patch.object(OpenEngine, "keep", lambda _, kind, rows: Relation.of_table(kind, rows.columns)),
+        patch.object(evidence, "key_ranges", lambda _: []),
+        patch.object(history, "unproved_changes", lambda *_: unproved),
+    ):
+        history._in_ranges(capture.context, filters, events, around)
+        changes._in_ranges(capture.context, filters, events, around, None)
 
 
 def words() -> list[str]:
