@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from etw_texts import FORMS, Record, records_of
+from log_samples import log_content
 
 import regtrace as rt
 from tracer.errors import UsageError
@@ -376,6 +377,21 @@ def test_an_etl_and_its_text_stand_beside_each_other(tmp_path: Path, story: tupl
     assert (
         manifest.totals["events"] == 2 * rows
     )  # both say the same source: nothing tells which row repeats which
+
+
+def test_records_that_went_through_elasticsearch_are_those_of_the_tool(tmp_path: Path):
+    plain, wrapped = tmp_path / "plain.jsonl", tmp_path / "wrapped.jsonl"
+    plain.write_bytes(log_content("etw silketw"))
+    lines = [
+        {"_index": "x", "_id": "1", "_source": json.loads(line)} for line in plain.read_text().splitlines()
+    ]
+    wrapped.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    told = []
+    for log in (plain, wrapped):
+        ingest([log], log.with_suffix(".regtrace"))
+        told.append(rows_of(log.with_suffix(".regtrace"), OF_FILE))
+    assert told[0] == told[1]
+    assert len(told[0]) == 60
 
 
 def test_order_is_that_of_time_and_then_of_the_file(tmp_path: Path):

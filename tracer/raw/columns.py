@@ -51,7 +51,8 @@ PAYLOAD = tuple(dict.fromkeys(COLUMN.values()))
 # Names that a header may have at the top of a record, where a field of the payload would stand in a flat record.
 _OF_HEADERS = {"ProcessID", "ProcessId", "ThreadID", "Type", "Flags", "Path", "Size"}
 # Where fields of payloads are. Seen in public records: EventData (Velociraptor's watch_etw and its Sigma models).
-# Read of: XmlEventData (SilkETW's own page, for another provider), EventProperties (the library under watch_etw).
+# Read of: XmlEventData (SilkETW's source, and programs that read its registry records), EventProperties (the library under
+# watch_etw).
 _HOMES = ("EventData", "XmlEventData", "EventProperties", "Event.EventData")
 
 _EXECUTION = ("Event.System.Execution.#attributes", "System.Execution")
