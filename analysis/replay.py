@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from analysis.dataset.members import find_captures
+from analysis.dataset.members import find_captures, local_captures
 from analysis.times import parse_time
 from tracer.callbacks.notification_rows import COLUMNS, make_notifications
 from tracer.callbacks.notifications import Notification
@@ -124,8 +124,11 @@ def _one_by_one(
 
 def _stores(path: Path | str) -> list[tuple[Path, Manifest]]:
     """Return the captures at a path."""
-    captures = find_captures(path)
-    directories = [Path(path)] if captures is None else [directory for directory, _ in captures]
+    place = local_captures(path)
+    captures = find_captures(place)
+    if captures is None:
+        captures = [(Path(place), None)]  # type: ignore[arg-type]  # one that is no folder of captures
+    directories = [directory for directory, _ in captures]
     return [(directory, Manifest.load(directory)) for directory in directories]
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from analysis.engine.columns import KINDS
 from tracer.errors import CaptureError, UsageError
 from tracer.registry.text import escape_argument
+from tracer.store.addresses import is_address
 from tracer.store.manifest import MANIFEST_NAME, STRUCTURES, Manifest
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "find_captures",
     "host_of",
     "load_members",
+    "local_captures",
     "merged",
 ]
 
@@ -44,6 +46,19 @@ class Member:
     first: Mapping[str, int]
 
 
+def local_captures(captures: Captures) -> Captures:
+    """Return captures as they are; for an address in object storage their copies on this machine.
+
+    Raises:
+        RegtraceError: as of `tracer.store.object_storage.fetch_captures`.
+    """
+    if isinstance(captures, Path | str) and is_address(captures):
+        from tracer.store.object_storage import fetch_captures
+
+        return fetch_captures(captures)
+    return captures
+
+
 def find_captures(captures: Captures) -> list[tuple[Path, str | None]] | None:
     """Return the directories of a dataset's captures, and the host names that a user gave them.
 
@@ -67,9 +82,13 @@ def find_captures(captures: Captures) -> list[tuple[Path, str | None]] | None:
         with_hosts = [(path, host) for host, path in captures.items()]
     else:
         with_hosts = [(path, None) for path in captures]
-    captures_with_hosts = []
+    captures_with_hosts: list[tuple[Path, str | None]] = []
     for place, host in with_hosts:
-        path = Path(place)
+        copies = local_captures(place)
+        if isinstance(copies, tuple):
+            captures_with_hosts += [(Path(one), host) for one in copies]
+            continue
+        path = Path(copies)  # type: ignore[arg-type]
         captures_with_hosts += [(one, host) for one in _captures_in(path) or [path]]
     if not captures_with_hosts:
         raise UsageError("no capture given; give the paths of NAME.regtrace directories")

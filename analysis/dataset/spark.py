@@ -15,7 +15,7 @@ import duckdb
 import ibis
 from ibis.expr.types import Table
 
-from analysis.dataset.members import Captures, Member, find_captures, load_members
+from analysis.dataset.members import Captures, Member, find_captures, load_members, local_captures
 from analysis.dataset.scans import with_first_ids, write_forms
 from analysis.engine.columns import IDS, LABELS, columns_of_many, columns_of_one, stored_name
 from analysis.engine.ibis_tables import bind, ibis_schema
@@ -66,6 +66,7 @@ def tables_on_spark(session: "SparkSession", captures: Captures) -> Mapping[str,
         CaptureError: a capture is missing, incomplete, damaged or of another format.
         UsageError: no capture is named, or one is named twice.
     """
+    captures = local_captures(captures)
     captures_with_hosts = find_captures(captures)
     several = captures_with_hosts is not None
     members = load_members(captures_with_hosts or [(Path(captures), None)], check_rows=True)  # type: ignore[arg-type]

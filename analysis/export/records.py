@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Export", "Exported", "Options", "Records", "utc_ns"]
 
-_BATCH_ROWS = 16_384
+_BATCH_ROWS = 4_096  # JSON is joined in several steps, each of which holds a batch whole
 _BATCH_BYTES = 32 << 20  # a batch with longer data is halved
 # Columns of a timeline that no format has, or that stand in the processes once for each.
 _OTHERS = ("notify_class", "phase", "process", "pid", "user", "command_line", "entry_count", "previous_meaning", "cpu",
@@ -119,6 +119,7 @@ class Records:
         """Yield the rows in order, a batch at a time, and count them."""
         with engine_errors():
             for batch in _read(self._query.reader(_BATCH_ROWS)):
+                pa.default_memory_pool().release_unused()  # else Arrow keeps what its largest step took
                 for part in _small(batch):
                     rows = Rows(self._labelled(part), self.processes)
                     self.tally.rows += len(rows)

@@ -82,8 +82,9 @@ def describe(path: Path) -> dict[str, Any]:
     """
     from tracer.sources.inputs import holds_traces, open_sources
     from tracer.sources.unpack import waits
+    from tracer.store.addresses import is_address
 
-    if path.is_dir() and (_holds_captures(path) or not holds_traces(path)):
+    if is_address(path) or (path.is_dir() and (_holds_captures(path) or not holds_traces(path))):
         from analysis.open import open_capture
 
         with open_capture(path) as capture:

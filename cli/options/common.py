@@ -73,7 +73,7 @@ CapturePath = Annotated[
     Path,
     typer.Argument(
         metavar="CAPTURE",
-        help="A capture, NAME.regtrace, as `regtrace ingest` makes it; or a folder of captures.",
+        help="A capture, NAME.regtrace, as `regtrace ingest` makes it; a folder of captures; or s3://BUCKET/PREFIX of either.",
     ),
 ]
 EndTime = Annotated[

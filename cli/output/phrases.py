@@ -8,13 +8,14 @@ from pathlib import Path
 from cli.output.console import console
 from tracer.registry.text import plural
 from tracer.schema import NAME_SOURCES
+from tracer.store.addresses import address_of, is_address
 
 __all__ = ["name_lines", "name_summary", "percent", "plural", "quoted", "say_pipes"]
 
 
 def quoted(argument: Path | str) -> str:
     """Return an argument quoted for the shell."""
-    text = str(argument)
+    text = address_of(argument) if is_address(argument) else str(argument)
     if os.name == "nt":
         return f'"{text}"' if " " in text else text
     return shlex.quote(text)

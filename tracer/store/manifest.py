@@ -17,7 +17,7 @@ from tracer.errors import CaptureError, TargetError, reason_of
 from tracer.registry.operations import COUNTS_VERSION
 from tracer.schema import ADDED_COLUMNS, FORMAT_VERSION, OPTIONAL, TABLES, USAGE
 
-__all__ = ["MANIFEST_NAME", "STRUCTURES", "Manifest"]
+__all__ = ["LARGEST", "MANIFEST_NAME", "STRUCTURES", "Manifest"]
 
 MANIFEST_NAME = "capture.json"
 _FORMAT = "regtrace"
@@ -42,7 +42,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
 }
 STRUCTURES = "structures"
 # A manifest has some 300 bytes a part and a few kB a source, so one of this size comes of no ingest.
-_LARGEST = 64 << 20
+LARGEST = 64 << 20
 _LONGEST_NAME = 255  # of a part: what every file system takes
 _ABSENT = type(None)  # older versions did not write everything
 _SOURCE_KINDS: dict[str, tuple[type, ...]] = {
@@ -110,12 +110,21 @@ class Manifest:
             CaptureError: the directory, its manifest or a part is missing, damaged or of another format.
         """
         directory = Path(directory)
-        values = {"data_of_reads": STRUCTURES} | _read(directory)
-        _check_shape(directory, values)
-        manifest = cls(**{item.name: values[item.name] for item in fields(cls) if item.name in values})
+        manifest = cls.read(directory)
         for entry in manifest.files():
             _check_part(directory, entry, check_rows=check_rows)
         return manifest
+
+    @classmethod
+    def read(cls, directory: Path) -> "Manifest":
+        """Read and check the manifest of a capture directory, and not the files that it names.
+
+        Raises:
+            CaptureError: the directory or its manifest is missing, damaged or of another format.
+        """
+        values = {"data_of_reads": STRUCTURES} | _read(directory)
+        _check_shape(directory, values)
+        return cls(**{item.name: values[item.name] for item in fields(cls) if item.name in values})
 
     @property
     def shows_user(self) -> bool:
@@ -189,7 +198,7 @@ def _read(directory: Path) -> dict[str, Any]:
     _check_stays(directory, path)
     _check_waits(path)
     try:
-        if (size := path.stat().st_size) > _LARGEST:
+        if (size := path.stat().st_size) > LARGEST:
             raise CaptureError(
                 f"{path} has {size:,} bytes, more than any ingest writes, so it is not read: run the ingest again"
             )
