@@ -21,7 +21,7 @@ from cli.options.plain_words import take_plain_words
 
 ROOT = Path(__file__).resolve().parents[1]
 KEY = r"HKLM\SOFTWARE"
-HEAVY = ("pandas", "pyarrow.compute", "pydantic")
+HEAVY = ("concurrent.futures", "logging", "pandas", "pyarrow.compute", "pydantic")
 ASKINGS = {
     "errors": [],
     "handles": [],

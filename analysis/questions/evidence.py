@@ -4,7 +4,6 @@ Keys above and below, renames, losses, and changes under no proved name: `analys
 """
 
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -167,6 +166,8 @@ def made_by_range(
         presence: whether this evidence has events that tell of no more than that a key is there.
         further: other columns of events in it.
     """
+    from concurrent.futures import ThreadPoolExecutor  # it loads Python's logging
+
     engine, keys, options = context.engine, context.relation("keys"), {"further": further}
     others = None
     if beside.subtrees or beside.descent is not None:

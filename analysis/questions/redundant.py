@@ -1,7 +1,6 @@
 """Reads that a process repeated though nothing changed in between, and those it repeats by the clock."""
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from analysis.engine.phrases import phrase
@@ -87,6 +86,8 @@ def _redundant_in_ranges(
 
 def _sums(context: QueryContext, rows: Relation, *, repeated: bool) -> "Iterator[pa.Table]":
     """Return the sums of the reads among some event rows, by a range of keys after the other."""
+    from concurrent.futures import ThreadPoolExecutor
+
     from analysis.answers.sorted_reads import summed_reads
 
     engine, events, keys = context.engine, context.relation("stored_events"), context.relation("keys")
