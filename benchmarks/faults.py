@@ -13,8 +13,10 @@ temporary left, and the sources as they were. Exit code 1 if one of this does no
 
 import argparse
 import errno
+import json
 import mmap
 import os
+import re
 import shutil
 import struct
 import subprocess
@@ -51,6 +53,28 @@ VERBS: dict[str, list[str]] = {
     "changes": ["changes", "{in}/c.regtrace", "--reg", "{out}/a.reg", "--undo", "{out}/b.ps1"],
     "checkout": ["checkout", "{in}/c.regtrace", "--under", "HKLM\\SOFTWARE", "-o", "{out}/tree"],
     "checkout one": ["checkout", "{in}/c.regtrace", "--under", "HKLM\\SOFTWARE", "-o", "{out}/all.reg"],
+    "show": ["show", "{in}/c.regtrace", "{set}", "--reg", "{out}/a.reg", "--undo", "{out}/b.ps1"],
+    "why": ["why", "{in}/c.regtrace", "{key}", "{value}", "--graph", "{out}/w.html"],
+    "bisect": [
+        "bisect",
+        "{in}/works.regtrace",
+        "{in}/fails.regtrace",
+        "-p",
+        "ReportViewer.exe",
+        "--reg",
+        "{out}/a.reg",
+        "--undo",
+        "{out}/b.reg",
+    ],
+    "ingest with a hive": [
+        "ingest",
+        "{in}/a.etl",
+        "--baseline",
+        r"{in}/SOFTWARE=HKLM\SOFTWARE",
+        "-o",
+        "{out}/a.regtrace",
+    ],
+    "baseline": ["baseline", "{in}/h.regtrace", "-f", "csv", "-o", "{out}/b.csv"],
     "simulate": ["simulate", "-o", "{out}/s.etl", "--events", "3000"],
     "demo": ["demo", "--events", "3000"],
     "dump": ["dump", "{in}/a.etl", "-f", "jsonl", "-o", "{out}/d.jsonl"],
@@ -62,9 +86,12 @@ def prepare(folder: Path) -> None:
     """Make the sources and the capture that verbs ask."""
     import zipfile
 
+    from hive_writer import Key, hive
     from sysmon_records import as_lines, event
 
+    import regtrace as rt
     from tracer.ingest.pipeline import ingest
+    from tracer.scenarios import simulate_scenario
     from tracer.simulate import SimulationOptions, simulate
 
     folder.mkdir()
@@ -77,12 +104,28 @@ def prepare(folder: Path) -> None:
     ingest([folder / "a.etl"], folder / "c.regtrace")
     simulate(folder / "b.etl", SimulationOptions(events=500, seed=6), truth=False)
     ingest([folder / "b.etl"], folder / "old.regtrace")
+    (folder / "SOFTWARE").write_bytes(
+        hive(Key("ROOT", keys=[Key("Vendor", values=[("Run", 4, b"\1\0\0\0")])]))
+    )
+    ingest([folder / "a.etl"], folder / "h.regtrace", baseline=[rf"{folder / 'SOFTWARE'}=HKLM\SOFTWARE"])
+    for name in ("works", "fails"):
+        simulate_scenario(folder / f"{name}.etl", name, SimulationOptions(events=100))
+        ingest([folder / f"{name}.etl"], folder / f"{name}.regtrace")
+    with rt.open(folder / "c.regtrace") as capture:
+        written = capture.changes().query("change in ('set', 'created')").dropna(subset="value_name").iloc[0]
+        words = {
+            "set": capture.log(limit=1)["change_set"][0],
+            "key": written["display_key"],
+            "value": written["value_name"],
+        }
+    (folder / "words.json").write_text(json.dumps(words))
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:
-    """Return every file below a folder."""
+    """Return every file below a folder; without the time at which a report was made."""
+    made = re.compile(rb"on [0-9-]{10} [0-9:]{8} UTC")
     return {
-        str(path.relative_to(folder)): path.read_bytes()
+        str(path.relative_to(folder)): made.sub(b"", path.read_bytes())
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
@@ -95,7 +138,8 @@ class Trial:
         self.folder, self.verb = folder, verb
         self.sources, self.out, self.tmp = sources, folder / "out", folder / "tmp"
         words = VERBS[verb]
-        self.words = [word.replace("{in}", str(sources)).replace("{out}", str(self.out)) for word in words]
+        known = {"in": sources, "out": self.out, **json.loads((sources / "words.json").read_text())}
+        self.words = [re.sub(r"\{(\w+)\}", lambda match: str(known[match[1]]), word) for word in words]
         self.count = mmap.mmap(-1, 8)  # shared with the child, which may leave without Python's ways
         self.before: dict[str, bytes] = {}
 
@@ -132,6 +176,7 @@ class Trial:
             main(self.words)
 
         code = forked(go)
+        code = 0 if (self.words[0], code) == ("bisect", 3) else code  # there are candidates
         return code, said.read_text(errors="replace")
 
     def fail_at(self, number: int, code: int) -> Callable[[], None]:
@@ -301,7 +346,8 @@ def try_verb(
         trial.reset()
         code, said = trial.run(setup)
         faults.check(trial, what, whole, code, said)
-        if code and what in ("files: 256", "memory: 4 GiB", "clock"):
+        draws = verb.startswith("plot") and what.startswith("memory")  # which needs 80 GiB, and says so
+        if code and what in ("files: 256", "memory: 4 GiB", "clock") and not draws:
             faults.wrong.append(f"{verb}, {what}: it fails: {said.strip()[-300:]}")
             print(faults.wrong[-1])
     if sys.platform == "linux" and not os.geteuid():

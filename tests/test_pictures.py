@@ -31,7 +31,7 @@ from analysis.filters import Filters
 from analysis.open import open_capture
 from cli.app import VERBS, Verb, app
 from cli.commands.plot import Kind
-from tracer.errors import UsageError
+from tracer.errors import RegtraceError, UsageError
 from tracer.ingest.pipeline import ingest
 
 RUN = "HKLM\\SOFTWARE\\Vendor\\Run"
@@ -370,6 +370,21 @@ def test_without_the_extra_one_sentence_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "altair", None)
     with pytest.raises(UsageError, match=r"pip install 'regtrace\[plots\]'"):
         importlib.import_module("analysis.charts.figures")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
+def test_with_few_addresses_one_sentence_says_so_and_no_process_ends(monkeypatch):
+    import resource
+
+    import analysis.charts.extra as extra
+
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (4 << 30, 4 << 30))
+    with pytest.raises(
+        RegtraceError, match=r"80 GiB of addresses.* may have 4 GiB: raise the limit \(ulimit -v\)"
+    ):
+        importlib.reload(extra)
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    importlib.reload(extra)
 
 
 def test_the_words_of_the_verb_are_the_pictures():
