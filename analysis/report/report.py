@@ -19,7 +19,7 @@ from analysis.report.markdown import markdown_text
 from analysis.report.moments import MOST_STOPS, known_moments
 from analysis.report.page import page_html
 from analysis.report.source import Asking, Source
-from tracer.errors import UsageError
+from tracer.errors import RegtraceError, UsageError
 from tracer.files.targets import open_target
 
 if TYPE_CHECKING:
@@ -200,11 +200,11 @@ def _keys_of_report(changes: "pa.Table", first: dict[str, str], most: int, *, of
 
 
 def _pictures(capture: Source) -> tuple[dict[str, dict[str, Any]], str]:
-    """Return the charts and the program that draws them; nothing where the extra is missing or there is nothing to draw."""
+    """Return the charts and the program that draws them; nothing where the extra is missing or cannot run, or with nothing to draw."""
     try:
         from analysis.charts.figures import activity
         from analysis.charts.picture import library
-    except UsageError:
+    except RegtraceError:
         return {}, ""
     try:
         picture = activity(capture)

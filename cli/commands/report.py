@@ -103,6 +103,7 @@ def report(
         console.say(f"wrote {output} ({len(content) / 1e6:,.1f} MB)")
         if pictures and ending == ".html" and not made.pictures:
             console.note(
-                "without pictures: nothing is to draw, or the extra is missing: pip install 'regtrace[plots]'"
+                "without pictures: nothing is to draw, the extra is missing (pip install 'regtrace[plots]'), or a limit (ulimit -v) "
+                "leaves it less than 80 GiB of addresses"
             )
         fail_if_lossy(source, asked=fail_on_loss)
