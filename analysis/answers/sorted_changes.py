@@ -84,13 +84,15 @@ def touched_by_range(rows: pa.Table, *, start_ns: int | None, asked: Ints | None
         in_time = marks.column(rows, "time_ns") >= start_ns
     counts = in_time if asked is None else _are_in(marks.sequence, asked)
     people = marks.column(rows, "process_id", NONE)
-    told = _Told(marks, marks.column(rows, "time"), people, in_time, counts)
-    keys = _keys(told)
-    return pa.concat_tables([_as_table(told, _of_keys(keys)), _as_table(told, _of_values(told, keys))])
+    evidence = _Evidence(marks, marks.column(rows, "time"), people, in_time, counts)
+    keys = _keys(evidence)
+    return pa.concat_tables(
+        [_as_table(evidence, _of_keys(keys)), _as_table(evidence, _of_values(evidence, keys))]
+    )
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
+class _Evidence:
     """Marks with the columns of their events; one array a column.
 
     Attributes:
@@ -107,8 +109,8 @@ class _Told:
     in_time: Bools
     counts: Bools
 
-    def taken(self, places: Ints) -> "_Told":
-        return _Told(
+    def taken(self, places: Ints) -> "_Evidence":
+        return _Evidence(
             self.marks.taken(places),
             self.time[places],
             self.process_id[places],
@@ -178,9 +180,9 @@ class _Rows:
     sides: dict[str, Ints]
 
 
-def _keys(told: _Told) -> _Keys:
-    marks, count = told.marks, len(told.marks.keys)
-    changes = _summed(told, np.flatnonzero(marks.are(KEY_CHANGES)), marks.group, count)
+def _keys(evidence: _Evidence) -> _Keys:
+    marks, count = evidence.marks, len(evidence.marks.keys)
+    changes = _summed(evidence, np.flatnonzero(marks.are(KEY_CHANGES)), marks.group, count)
     early = marks.sequence < changes.first[marks.group]
     early &= (changes.first < _NEVER)[marks.group]
 
@@ -226,9 +228,9 @@ def _of_keys(keys: _Keys) -> _Rows:
     )
 
 
-def _of_values(told: _Told, keys: _Keys) -> _Rows:
+def _of_values(evidence: _Evidence, keys: _Keys) -> _Rows:
     """Return the values that were changed, or that went with their keys."""
-    own = told.taken(np.flatnonzero(told.marks.are(OWN_STATES)))
+    own = evidence.taken(np.flatnonzero(evidence.marks.are(OWN_STATES)))
     places, pair = own.marks.by_value()
     own = own.taken(places)
     of_values = own.marks
@@ -248,7 +250,7 @@ def _of_values(told: _Told, keys: _Keys) -> _Rows:
         fits = of_values.are(facts)
         states[f"before_{name}"] = _last(pair, of_values.sequence, fits & early, count)[chosen]
         states[f"after_{name}"] = _last(pair, of_values.sequence, fits, count)[chosen]
-    marks = told.marks
+    marks = evidence.marks
     absent, unknown = (
         Moments.of(marks.group, marks.sequence, marks.are(facts)).last_before(group, first)
         for facts in (ABSENT_KEY, _KEY_UNKNOWN)
@@ -271,7 +273,7 @@ def _of_values(told: _Told, keys: _Keys) -> _Rows:
     is_own = changes.first < _NEVER
     by_key = key_first & (before == _PRESENT)
     ended_by_key = (of_key.last > changes.last) & (by_key | is_own)
-    told_rows = np.flatnonzero(by_key | is_own)
+    answered = np.flatnonzero(by_key | is_own)
     summed = _Changes(
         first=np.where(by_key, of_key.first, changes.first),
         last=np.where(ended_by_key, of_key.last, changes.last),
@@ -285,50 +287,50 @@ def _of_values(told: _Told, keys: _Keys) -> _Rows:
     )
     with_key = (after == _ABSENT) & (keys.absent[group] > states["after_absent"])
     return _Rows(
-        group=group[told_rows],
-        value=of_values.value[begins[chosen]][told_rows],
-        name_row=of_values.row[begins[chosen]][told_rows],
-        changes=summed.taken(told_rows),
-        also_by_others=(summed.others > first)[told_rows],
-        was_created=np.zeros(len(told_rows), bool),
-        with_key=with_key[told_rows],
-        before=before[told_rows],
-        after=after[told_rows],
-        before_at=known["before"][1][told_rows],
-        after_at=known["after"][1][told_rows],
-        sides={name: one[told_rows] for name, one in sides.items()},
+        group=group[answered],
+        value=of_values.value[begins[chosen]][answered],
+        name_row=of_values.row[begins[chosen]][answered],
+        changes=summed.taken(answered),
+        also_by_others=(summed.others > first)[answered],
+        was_created=np.zeros(len(answered), bool),
+        with_key=with_key[answered],
+        before=before[answered],
+        after=after[answered],
+        before_at=known["before"][1][answered],
+        after_at=known["after"][1][answered],
+        sides={name: one[answered] for name, one in sides.items()},
     )
 
 
-def _summed(told: _Told, rows: Ints, thing: Ints, count: int) -> _Changes:
+def _summed(evidence: _Evidence, rows: Ints, thing: Ints, count: int) -> _Changes:
     """Return what some changes amount to.
 
     Args:
-        told: evidence.
+        evidence: evidence.
         rows: places of the changes.
         thing: what each mark is of, by number, rising.
         count: how many things there are.
     """
-    counted = rows[told.counts[rows]]
-    of, sequence = thing[counted], told.marks.sequence[counted]
+    counted = rows[evidence.counts[rows]]
+    of, sequence = thing[counted], evidence.marks.sequence[counted]
     # Where a thing comes several times, the last one stays.
     backwards = slice(None, None, -1)
     starts = np.flatnonzero(np.append(True, of[1:] != of[:-1])) if len(of) else np.empty(0, np.int64)
-    time = told.time[counted]
-    in_time = rows[told.in_time[rows]]
-    known = in_time[told.process_id[in_time] != NONE]
-    different = find_distinct(thing[known] << _ID_BITS | told.process_id[known])[0]
-    others = told.in_time & ~told.counts
+    time = evidence.time[counted]
+    in_time = rows[evidence.in_time[rows]]
+    known = in_time[evidence.process_id[in_time] != NONE]
+    different = find_distinct(thing[known] << _ID_BITS | evidence.process_id[known])[0]
+    others = evidence.in_time & ~evidence.counts
     return _Changes(
         first=_put(count, of[backwards], sequence[backwards], _NEVER),
         last=_put(count, of, sequence),
         first_time=_put(count, of[starts], np.minimum.reduceat(time, starts) if len(starts) else time),
         last_time=_put(count, of[starts], np.maximum.reduceat(time, starts) if len(starts) else time),
-        first_fact=_put(count, of[backwards], told.marks.fact[counted][backwards]),
-        process=_put(count, of, told.process_id[counted]),
+        first_fact=_put(count, of[backwards], evidence.marks.fact[counted][backwards]),
+        process=_put(count, of, evidence.process_id[counted]),
         writes=np.bincount(of, minlength=count),
         processes=np.bincount(different >> _ID_BITS, minlength=count),
-        others=_put(count, thing[rows[others[rows]]], told.marks.sequence[rows[others[rows]]]),
+        others=_put(count, thing[rows[others[rows]]], evidence.marks.sequence[rows[others[rows]]]),
     )
 
 
@@ -351,8 +353,8 @@ def _state(there: Ints, gone: Ints, unclear: Ints) -> Ints:
     return np.where(present, _PRESENT, np.where(absent, _ABSENT, _UNKNOWN))
 
 
-def _as_table(told: _Told, rows: _Rows) -> pa.Table:
-    marks, changes, names = told.marks, rows.changes, told.marks.names
+def _as_table(evidence: _Evidence, rows: _Rows) -> pa.Table:
+    marks, changes, names = evidence.marks, rows.changes, evidence.marks.names
     folded = pa.array(list(names.numbers), pa.string())
     columns = {
         "key_id": marks.keys.take(pa.array(rows.group)),
@@ -375,17 +377,17 @@ def _as_table(told: _Told, rows: _Rows) -> pa.Table:
         "before": _WORDS.take(_array(rows.before)),
         "after": _WORDS.take(_array(rows.after)),
         **{name: _array(one) for name, one in rows.sides.items()},
-        "before_at_time": _time_of(told, rows.group, rows.before_at),
-        "after_at_time": _time_of(told, rows.group, rows.after_at),
+        "before_at_time": _time_of(evidence, rows.group, rows.before_at),
+        "after_at_time": _time_of(evidence, rows.group, rows.after_at),
     }
     return pa.table({field.name: pa.array(columns[field.name]).cast(field.type) for field in TOUCHED})
 
 
-def _time_of(told: _Told, group: Ints, sequence: Ints) -> pa.Array:
+def _time_of(evidence: _Evidence, group: Ints, sequence: Ints) -> pa.Array:
     """Return the times of evidence, known by its key and sequence; NULL where there is none."""
-    at = told.marks.group << ORDER_BITS | told.marks.sequence
+    at = evidence.marks.group << ORDER_BITS | evidence.marks.sequence
     place = np.searchsorted(at, group << ORDER_BITS | np.maximum(sequence, 0))
-    return pa.array(told.time[np.minimum(place, len(at) - 1)], mask=sequence < 0)
+    return pa.array(evidence.time[np.minimum(place, len(at) - 1)], mask=sequence < 0)
 
 
 def _are_in(numbers: Ints, some: Ints) -> Bools:
