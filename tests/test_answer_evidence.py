@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from plain_evidence import Known, is_lost
 
 from analysis.answers.evidence import lost_between
-from analysis.answers.value_verdict import KEY_FACTS, VALUE_FACTS, known_value
+from analysis.answers.facts import KEY_FACTS, VALUE_FACTS
+from analysis.answers.value_verdict import known_value
 from tracer.schema import LOSSES
 
 TIMES = st.integers(0, 12)
