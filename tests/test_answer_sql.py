@@ -345,7 +345,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory):
 def test_an_answer_is_the_same_whether_texts_of_values_were_prepared(prepared: Capture, query: str) -> None:
     with open_capture(prepared.path, threads=1) as fresh:
         assert fresh.sql(query).to_csv() == prepared.sql(query).to_csv()
-        assert fresh._context.engine.open_to_users == ("texts" if query in READS_TEXTS else "plain")
+        assert fresh._context.engine.user_view == ("texts" if query in READS_TEXTS else "plain")
 
 
 def test_a_stream_goes_on_while_texts_of_values_are_prepared(prepared: Capture) -> None:

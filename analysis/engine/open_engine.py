@@ -39,7 +39,7 @@ class OpenEngine:
 
     Attributes:
         name: what it reads, for messages.
-        open_to_users: what `analysis.engine.user_sql.open_to_users` has created.
+        user_view: which view `events` `analysis.engine.user_sql.open_to_users` has created; "" for none.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class OpenEngine:
             CaptureError: a table cannot be read.
         """
         self.name = name
-        self.open_to_users = ""
+        self.user_view = ""
         self._is_small = events < _FEW_EVENTS
         self._connection, spill = connect(
             make, directories=directories, memory_limit=memory_limit, threads=threads

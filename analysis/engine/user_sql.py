@@ -26,8 +26,8 @@ _EXPRESSIONS = frozenset(
 )  # fmt: skip
 _PARTS = frozenset(
     {
-        None, "ASCENDING", "BASE_TABLE", "DESCENDING", "DISTINCT_MODIFIER", "EMPTY", "JOIN", "LIMIT_MODIFIER", "ORDER_DEFAULT", "ORDER_MODIFIER",
-        "SELECT_NODE", "SET_OPERATION_NODE", "SUBQUERY",
+        None, "ASCENDING", "BASE_TABLE", "DESCENDING", "DISTINCT_MODIFIER", "EMPTY", "JOIN", "LIMIT_MODIFIER",
+        "ORDER_DEFAULT", "ORDER_MODIFIER", "SELECT_NODE", "SET_OPERATION_NODE", "SUBQUERY",
     }
 )  # fmt: skip
 # What makes texts, and the tables in which the engine lists the columns that there are.
@@ -38,10 +38,10 @@ class _Engine(Protocol):
     """What of an engine (`analysis.engine.open_engine.OpenEngine`) is needed here.
 
     Attributes:
-        open_to_users: what of `open_to_users` is done: "", "plain", or "texts" too.
+        user_view: the view `events` that `open_to_users` has created: "" for none, "plain", or "texts" with texts of values.
     """
 
-    open_to_users: str
+    user_view: str
 
     @property
     def con(self) -> duckdb.DuckDBPyConnection: ...
@@ -59,7 +59,7 @@ def open_to_users(engine: _Engine, *, texts: bool = True) -> None:
         texts: False where a query needs no texts of values (`_needs_texts`): with the functions the engine loads NumPy, which
             takes longer than most answers.
     """
-    done = engine.open_to_users
+    done = engine.user_view
     if done == "texts" or (done and not texts):
         return
     connection = engine.con
@@ -73,7 +73,7 @@ def open_to_users(engine: _Engine, *, texts: bool = True) -> None:
             empty.fetchall()  # a result that is not at its end keeps the connection from other work
             events = Relation.of_table(NAMED_EVENTS, tuple((name, str(kind)) for name, kind, *_ in described))
             connection.execute(f"CREATE OR REPLACE VIEW main.events AS {relation_with_texts(events).sql}")
-    engine.open_to_users = "texts" if texts else "plain"
+    engine.user_view = "texts" if texts else "plain"
 
 
 def condition_view(engine: _Engine, name: str, condition: str) -> None:
