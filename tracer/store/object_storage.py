@@ -97,8 +97,7 @@ def _storage(bucket: str) -> "FileSystem":
         raise RegtraceError(
             "this PyArrow was built without object storage: install the one of PyPI (`pip install pyarrow`)"
         ) from error
-    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
-    scheme, separator, host = endpoint.rpartition("://")
+    scheme, separator, host = _endpoint().rpartition("://")
     with _errors(bucket):
         return S3FileSystem(
             endpoint_override=host.rstrip("/") or None,
@@ -107,6 +106,11 @@ def _storage(bucket: str) -> "FileSystem":
             request_timeout=30,
             retry_strategy=AwsStandardS3RetryStrategy(max_attempts=3),
         )
+
+
+def _endpoint() -> str:
+    """Return the address of the service that a user set; "" for Amazon's."""
+    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
 
 
 def _manifest(storage: "FileSystem", place: str) -> bytes | None:
@@ -230,8 +234,7 @@ def _is_fresh(target: Path, content: bytes) -> bool:
 
 def _target(folder: Path, place: str) -> Path:
     """Return where the copy of a capture is: names of a stranger's bucket stay away from this machine, but for the last."""
-    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
-    digest = sha256(f"{endpoint}\n{place}".encode("utf-8", "surrogatepass")).hexdigest()[:24]
+    digest = sha256(f"{_endpoint()}\n{place}".encode("utf-8", "surrogatepass")).hexdigest()[:24]
     name = PurePosixPath(place).name.removesuffix(_SUFFIX)
     plain = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in name)[:100]
     return folder / digest / f"{plain.strip('. ') or 'capture'}{_SUFFIX}"
