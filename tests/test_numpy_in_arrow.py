@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from small_capture import write_capture
 
+from analysis.questions import key_ranges
 from cli.exits import Exit
-from cli.options.libraries import reads_one_capture
+from cli.options.libraries import LONG_EVENTS, reads_one_capture
 
 ROOT = Path(__file__).resolve().parents[1]
 QUESTIONS: dict[str, list[str]] = {
@@ -92,3 +93,23 @@ def test_numpy_is_left_out_only_where_one_capture_is_asked(capture, tmp_path):
     assert not reads_one_capture(["who", str(capture), str(tmp_path)])
     assert not reads_one_capture(["info", str(capture / "capture.json")])
     assert not reads_one_capture([])
+
+
+def test_of_a_long_capture_questions_that_follow_keys_through_ranges_have_numpy(tmp_path):
+    def capture_of(events):
+        folder = tmp_path / str(events)
+        folder.mkdir()
+        (folder / "capture.json").write_text(json.dumps({"totals": {"events": events}}))
+        return folder
+
+    assert LONG_EVENTS <= key_ranges._MANY_ROWS
+    assert reads_one_capture(["history", str(capture_of(LONG_EVENTS - 1)), "HKLM"])
+    assert not reads_one_capture(["history", str(capture_of(LONG_EVENTS)), "HKLM"])
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "[" * 100_000, '{"totals": {"events": null}}', '{"totals": 1}']
+)
+def test_a_manifest_that_does_not_tell_is_none_of_a_short_capture(tmp_path, text):
+    (tmp_path / "capture.json").write_text(text)
+    assert not reads_one_capture(["history", str(tmp_path), "HKLM"])

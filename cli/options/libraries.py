@@ -3,11 +3,12 @@
 Loading them takes longer than most answers. Arrow would import both to check whether it was handed one of their objects.
 """
 
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-__all__ = ["Unneeded", "reads_one_capture"]
+__all__ = ["LONG_EVENTS", "Unneeded", "reads_one_capture"]
 
 # They hand Arrow's columns to nobody else; a dataset does, and so do pictures.
 _READERS = frozenset(
@@ -15,6 +16,9 @@ _READERS = frozenset(
      "diff"}
 )  # fmt: skip
 _MANIFEST = "capture.json"
+# From so many events on questions may follow keys through ranges (`analysis.questions.key_ranges`), in NumPy's loops.
+LONG_EVENTS = 200_000
+_MANIFEST_BYTES = 1 << 20
 
 
 class Unneeded:
@@ -40,11 +44,21 @@ class Unneeded:
 
 
 def reads_one_capture(words: Sequence[str]) -> bool:
-    """Tell whether a command line asks one capture for what takes no NumPy."""
+    """Tell whether a command line asks one capture, which is not long, for what takes no NumPy."""
     if not words or words[0] not in _READERS:
         return False
     folders = [path for path in map(Path, words[1:]) if path.is_dir()]
-    return len(folders) == 1 and (folders[0] / _MANIFEST).is_file()
+    return len(folders) == 1 and _is_short(folders[0] / _MANIFEST)
+
+
+def _is_short(manifest: Path) -> bool:
+    """Tell whether a capture has few events; False where its manifest does not say it."""
+    try:
+        with manifest.open("rb") as file:
+            known = json.loads(file.read(_MANIFEST_BYTES))  # a longer one is cut, and so is no JSON
+        return bool(known["totals"]["events"] < LONG_EVENTS)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return False
 
 
 def _is_arrow_loading() -> bool:
