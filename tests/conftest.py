@@ -62,7 +62,7 @@ def phrases(pytestconfig: pytest.Config) -> Path | None:
 @pytest.fixture(scope="module", autouse=True)
 def captures_stay_open() -> Iterator[None]:
     """Let the verbs that a module runs in this process share open captures, while their files are as they were."""
-    if "cli.captures" not in sys.modules:
+    if "cli.app" not in sys.modules:
         yield
         return
     from open_captures import captures_stay_open as stay_open
@@ -78,3 +78,16 @@ def corpus() -> Path:
     if not folder.is_dir():
         pytest.skip("no folder of real traces (../shared/corpus) beside this checkout")
     return folder
+
+
+@pytest.fixture(scope="session")
+def procmon_capture(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The capture of a real log of Procmon, 46,030 operations, for tests that only read it."""
+    from tracer.ingest.pipeline import ingest
+
+    log = corpus / "pml" / "pp-LogfileTests64bitUTC.pml"
+    if not log.is_file():
+        pytest.skip("no real log of Procmon in the folder of real traces")
+    target = tmp_path_factory.mktemp("procmon") / "log.regtrace"
+    ingest([log], target)
+    return target

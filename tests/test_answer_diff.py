@@ -16,7 +16,6 @@ from plain_rows import simulated
 from small_capture import write_capture
 from workloads import with_renames, write_workload
 
-import regtrace as rt
 from analysis.answers.differences import DIFFERENCES
 from analysis.answers.normalize import FOLDS, meaning, parse_folds
 from analysis.answers.words import KINDS, USUAL_KINDS, parse_kinds
@@ -320,9 +319,8 @@ def test_in_one_capture_a_name_means_one_thing(sides: Any) -> None:
 
 
 @pytest.mark.slow
-def test_a_real_log_split_in_two_pairs_no_two_keys(corpus: Path, tmp_path: Path) -> None:
-    rt.ingest(corpus / "pml" / "pp-LogfileTests64bitUTC.pml", tmp_path / "log.regtrace")
-    with open_capture(tmp_path / "log.regtrace", threads=2) as log:
+def test_a_real_log_split_in_two_pairs_no_two_keys(procmon_capture: Path) -> None:
+    with open_capture(procmon_capture, threads=2) as log:
         first_ns, last_ns = log.span() or (0, 0)
         middle = f"+{(last_ns - first_ns) / 2e9}s"
         halves = [(log, Filters(end=middle)), (log, Filters(start=middle))]

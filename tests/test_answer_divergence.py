@@ -23,7 +23,6 @@ V = "HKLM\\SOFTWARE\\Vendor"
 SID, SECOND_SID = "S-1-5-21-1-2-3-1001", "S-1-5-21-1-2-3-1002"
 GUID = "{12345678-90AB-CDEF-1234-567890ABCDEF}"
 TOO_SHORT = 0x80000005
-LOG = Path(__file__).resolve().parents[2] / "shared" / "corpus" / "pml" / "pp-LogfileTests64bitUTC.pml"
 
 Write = Callable[..., list[Capture]]
 Events = list[dict[str, Any]]
@@ -429,10 +428,8 @@ def test_the_value_that_makes_a_run_fail_is_where_it_parts_or_the_nearest_read(
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not LOG.exists(), reason="the shared corpus is not beside the checkout")
-def test_two_runs_of_one_program_in_a_real_log_do_the_same(tmp_path: Path) -> None:
-    ingest([LOG], tmp_path / "log.regtrace")
-    with open_capture(tmp_path / "log.regtrace") as capture:
+def test_two_runs_of_one_program_in_a_real_log_do_the_same(procmon_capture: Path) -> None:
+    with open_capture(procmon_capture) as capture:
         first, second = (
             int(pid) for pid in capture.hot(by="process").query("process == 'NOTEPAD.EXE'")["pid"]
         )

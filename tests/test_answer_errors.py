@@ -233,15 +233,14 @@ def test_the_method_gives_exact_types_and_doubts(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_real_log_agrees_with_procmons_csv(corpus: Path, tmp_path: Path) -> None:
+def test_a_real_log_agrees_with_procmons_csv(corpus: Path, procmon_capture: Path) -> None:
     rows = csv_rows(corpus / f"{PML}.csv.gz")
-    rt.ingest(corpus / f"{PML}.pml", tmp_path / "log.regtrace")
     wanted: dict[tuple[int, str, str], int] = {}
     for row in rows:  # a value is below its key in Procmon's column Path; HKLM shows both alike
         if row["Path"].startswith("HKLM") and row["Result"] in ("NAME NOT FOUND", "PATH NOT FOUND"):
             what = int(row["PID"]), row["Operation"], fold_name(row["Path"])
             wanted[what] = wanted.get(what, 0) + 1
-    with rt.open(tmp_path / "log.regtrace") as capture:
+    with rt.open(procmon_capture) as capture:
         answer = capture.errors("HKLM", subtree=True, status="NAME_NOT_FOUND,PATH_NOT_FOUND", fold=False)
         found: dict[tuple[int, str, str], int] = {}
         for row in answer.itertuples():

@@ -73,10 +73,8 @@ def entry_of(line: dict[str, str]) -> Entry:
 
 
 @pytest.fixture(scope="module")
-def capture(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Capture]:
-    target = tmp_path_factory.mktemp("log") / "log.regtrace"
-    rt.ingest(corpus / f"{LOG}.pml", target)
-    with rt.open(target) as opened:
+def capture(procmon_capture: Path) -> Iterator[Capture]:
+    with rt.open(procmon_capture) as opened:
         yield opened
 
 

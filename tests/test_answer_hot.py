@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from plain_counts import is_read, plain_counts
 from plain_rows import counted_rows, plain_answer, simulated
-from procmon_oracle import csv_rows, csv_time_ns
+from procmon_oracle import Rows, csv_rows, csv_time_ns
 from small_capture import write_capture
 from workloads import events, write_workload
 
@@ -20,7 +20,6 @@ from analysis.capture import Capture
 from analysis.filters import Filters
 from analysis.open import open_capture
 from tracer.errors import UsageError
-from tracer.ingest.pipeline import ingest
 from tracer.registry.ntstatus import status_name
 
 NOT_FOUND = 0xC0000034
@@ -291,22 +290,18 @@ def test_an_answer_is_a_frame_with_exact_types_and_doubts(capture: Capture) -> N
 
 
 @pytest.fixture(scope="module")
-def log(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Capture]:
-    path = tmp_path_factory.mktemp("log") / "log.regtrace"
-    ingest([corpus / "pml" / f"{LOG}.pml"], path)
-    with open_capture(path) as opened:
+def log(procmon_capture: Path) -> Iterator[Capture]:
+    with open_capture(procmon_capture) as opened:
         yield opened
 
 
 @pytest.fixture(scope="module")
-def csv(corpus: Path) -> list[dict[str, str]]:
+def csv(corpus: Path) -> Rows:
     return csv_rows(corpus / "pml" / f"{LOG}.csv.gz")
 
 
 @pytest.mark.slow
-def test_processes_of_a_procmon_log_are_counted_as_its_own_csv_counts_them(
-    log: Capture, csv: list[dict[str, str]]
-) -> None:
+def test_processes_of_a_procmon_log_are_counted_as_its_own_csv_counts_them(log: Capture, csv: Rows) -> None:
     found = {row["pid"]: row for row in plain_answer(log.where(noise=True).lazy.hot(by="process"))}
     assert set(found) == {int(row["PID"]) for row in csv}
     for pid in (3596, 1600, 3232, 2632, 192, 4876):
@@ -321,9 +316,7 @@ def test_processes_of_a_procmon_log_are_counted_as_its_own_csv_counts_them(
         assert found[pid]["first_time"].timestamp() == pytest.approx(first, abs=1e-5)
 
 
-def test_keys_of_a_procmon_log_are_counted_as_its_own_csv_counts_them(
-    log: Capture, csv: list[dict[str, str]]
-) -> None:
+def test_keys_of_a_procmon_log_are_counted_as_its_own_csv_counts_them(log: Capture, csv: Rows) -> None:
     found = {row["display_key"]: row for row in plain_answer(log.where(noise=True).lazy.hot(by="key"))}
     classes = r"HKLM\SOFTWARE\Classes"
     for shown, ours in (
@@ -340,7 +333,7 @@ def test_keys_of_a_procmon_log_are_counted_as_its_own_csv_counts_them(
 
 
 @pytest.mark.slow
-def test_seconds_of_a_procmon_log_are_those_of_its_own_csv(log: Capture, csv: list[dict[str, str]]) -> None:
+def test_seconds_of_a_procmon_log_are_those_of_its_own_csv(log: Capture, csv: Rows) -> None:
     seconds = Counter(csv_time_ns(row) // 10**9 for row in csv)
     found = plain_answer(log.where(noise=True).lazy.hot(by="second"))
     assert {row["time_ns"] // 10**9: row["events"] for row in found} == seconds

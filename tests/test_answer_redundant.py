@@ -19,7 +19,6 @@ from analysis.capture import Capture
 from analysis.filters import Filters
 from analysis.open import open_capture
 from tracer.errors import UsageError
-from tracer.ingest.pipeline import ingest
 
 LOG = "pp-LogfileTests64bitUTC"
 OPTIONS: dict[str, Any] = {"seed": 3, "events": 2500, "keys": 40, "processes": 3, "lost_buffers": 0.1,
@@ -249,12 +248,10 @@ def test_mistakes_are_refused_and_hostile_captures_are_read(tmp_path: Path) -> N
 
 @pytest.mark.slow
 def test_repeated_reads_of_a_procmon_log_are_those_of_its_own_csv(
-    corpus: Path, tmp_path_factory: pytest.TempPathFactory
+    corpus: Path, procmon_capture: Path
 ) -> None:
-    path = tmp_path_factory.mktemp("log") / "log.regtrace"
-    ingest([corpus / "pml" / f"{LOG}.pml"], path)
     found: dict[tuple[int, str, str], int] = defaultdict(int)
-    with open_capture(path) as log:
+    with open_capture(procmon_capture) as log:
         for row in log.redundant(operation="QueryValueKey").itertuples():
             found[row.pid, f"{row.display_key}\\{row.value_name}".upper(), row.status_name] += row.redundant
     wanted: dict[tuple[int, str, str], int] = defaultdict(int)

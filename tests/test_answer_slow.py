@@ -19,7 +19,6 @@ from tracer.errors import UsageError
 from tracer.scenarios import read_story, story_path
 
 V = "HKLM\\SOFTWARE\\Vendor"
-LOG = Path(__file__).resolve().parents[2] / "shared" / "corpus" / "pml" / "pp-LogfileTests64bitUTC.pml"
 Rows = list[dict[str, Any]]
 
 
@@ -150,10 +149,8 @@ def test_nothing_is_a_page_of_zeros(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not LOG.exists(), reason="the shared corpus is not beside the checkout")
-def test_procmons_durations_are_summed_up(tmp_path: Path) -> None:
-    rt.ingest([LOG], tmp_path / "log.regtrace")
-    with open_capture(tmp_path / "log.regtrace") as capture:
+def test_procmons_durations_are_summed_up(procmon_capture: Path) -> None:
+    with open_capture(procmon_capture) as capture:
         found = sections(capture.slow(process="Explorer.EXE"))
         events = capture.timeline(process="Explorer.EXE", columns=["time_ns", "duration_ns", "operation"])
     starts = events["time_ns"].astype("int64")

@@ -17,7 +17,6 @@ from analysis.capture import Capture
 from analysis.filters import Filters
 from analysis.open import open_capture
 from tracer.errors import UsageError
-from tracer.ingest.pipeline import ingest
 from tracer.registry.paths import compile_pattern
 from tracer.registry.text import fold_name
 
@@ -192,13 +191,9 @@ def test_mistakes_are_refused(capture: Capture) -> None:
 
 
 @pytest.mark.slow
-def test_subtrees_of_a_procmon_log_are_those_of_its_own_csv(
-    corpus: Path, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    path = tmp_path_factory.mktemp("log") / "log.regtrace"
-    ingest([corpus / "pml" / f"{LOG}.pml"], path)
+def test_subtrees_of_a_procmon_log_are_those_of_its_own_csv(corpus: Path, procmon_capture: Path) -> None:
     rows = csv_rows(corpus / "pml" / f"{LOG}.csv.gz")
-    with open_capture(path) as log:
+    with open_capture(procmon_capture) as log:
         found = {
             row.display_key: row for row in log.tree(under=r"HKLM\SYSTEM", depth=3, noise=True).itertuples()
         }

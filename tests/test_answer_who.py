@@ -157,9 +157,8 @@ def test_a_capture_without_events_has_nobody(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_real_log_agrees_with_procmons_csv(corpus: Path, tmp_path: Path) -> None:
+def test_a_real_log_agrees_with_procmons_csv(corpus: Path, procmon_capture: Path) -> None:
     rows = csv_rows(corpus / f"{PML}.csv.gz")
-    rt.ingest(corpus / f"{PML}.pml", tmp_path / "log.regtrace")
     keys = {
         r"HKLM\Software\Microsoft\Windows NT\CurrentVersion\Image File Execution Options",
         r"HKLM\System\CurrentControlSet\Control\Session Manager",
@@ -167,7 +166,7 @@ def test_a_real_log_agrees_with_procmons_csv(corpus: Path, tmp_path: Path) -> No
         r"HKLM\SOFTWARE\Microsoft\Windows\Windows Error Reporting\WMR",
         r"HKLM\System\CurrentControlSet\Control\ComputerName\ActiveComputerName",
     }
-    with rt.open(tmp_path / "log.regtrace") as capture:
+    with rt.open(procmon_capture) as capture:
         found = {(int(row.pid)): row for row in capture.who(noise=True).itertuples()}
         for pid in {row["PID"] for row in rows}:
             mine = [row for row in rows if row["PID"] == pid]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from procmon_oracle import csv_rows, procmon_key, shown_data, type_name
+from procmon_oracle import Rows, csv_rows, procmon_key, shown_data, type_name
 from reg_reader import read_reg
 
 import regtrace as rt
@@ -19,15 +19,13 @@ PML = "pml/pp-LogfileTests64bitUTC"
 
 
 @pytest.fixture(scope="module")
-def rows(corpus: Path) -> list[dict[str, str]]:
+def rows(corpus: Path) -> Rows:
     return csv_rows(corpus / f"{PML}.csv.gz")
 
 
 @pytest.fixture(scope="module")
-def capture(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Capture]:
-    path = tmp_path_factory.mktemp("procmon") / "log.regtrace"
-    rt.ingest(corpus / f"{PML}.pml", path)
-    with rt.open(path) as opened:
+def capture(procmon_capture: Path) -> Iterator[Capture]:
+    with rt.open(procmon_capture) as opened:
         yield opened
 
 
@@ -52,9 +50,7 @@ def cells(row: Any, side: str) -> str | None:
     return f"{shown}, Data: {shown_data(int(kind), data)}" if data else shown
 
 
-def told_by_csv(
-    rows: list[dict[str, str]], start_at: int = 0, pid: str | None = None
-) -> dict[str, dict[str, Any]]:
+def told_by_csv(rows: Rows, start_at: int = 0, pid: str | None = None) -> dict[str, dict[str, Any]]:
     """Return path of a value (key, backslash, name) -> what became of it, for all that were written or deleted."""
     known: dict[str, tuple[str, str | None]] = {}  # the last evidence: its kind, and the content
     found: dict[str, dict[str, Any]] = {}
@@ -94,7 +90,7 @@ def told_by_csv(
     ("start", "process"), [(None, None), ("+5s", None), (None, "NOTEPAD.EXE"), (None, "Explorer.EXE")]
 )
 def test_every_value_ended_as_procmon_says(
-    capture: Capture, rows: list[dict[str, str]], sid: str, start: str | None, process: str | None
+    capture: Capture, rows: Rows, sid: str, start: str | None, process: str | None
 ) -> None:
     start_at = 0
     if start is not None:
@@ -125,9 +121,7 @@ def test_every_value_ended_as_procmon_says(
 
 
 @pytest.mark.slow
-def test_the_keys_that_procmon_saw_made_and_deleted(
-    capture: Capture, rows: list[dict[str, str]], sid: str
-) -> None:
+def test_the_keys_that_procmon_saw_made_and_deleted(capture: Capture, rows: Rows, sid: str) -> None:
     there: dict[str, bool] = {}
     for row in rows:
         if row["Result"] == "SUCCESS":

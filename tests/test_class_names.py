@@ -158,8 +158,9 @@ def test_a_table_shows_a_clsid_with_its_class_and_the_class_of_a_key(
 
 
 @pytest.mark.slow
-def test_names_and_clsids_of_a_real_log_are_those_that_procmon_shows(corpus: Path, tmp_path: Path) -> None:
-    rt.ingest(corpus / LOG, tmp_path / "log.regtrace")
+def test_names_and_clsids_of_a_real_log_are_those_that_procmon_shows(
+    corpus: Path, procmon_capture: Path
+) -> None:
     guid = r"\{[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}\}"
     data, names = Counter(), {}
     for row in csv_rows(corpus / LOG.replace(".pml", ".csv.gz")):
@@ -177,7 +178,7 @@ def test_names_and_clsids_of_a_real_log_are_those_that_procmon_shows(corpus: Pat
         if key := re.fullmatch(rf"HKCR\\(?:WOW6432Node\\)?CLSID\\({guid})\\\(Default\)", row["Path"]):
             names.setdefault(key[1].upper(), {})[found[1]] = None
     assert len(names) > 10
-    with rt.open(tmp_path / "log.regtrace") as capture:
+    with rt.open(procmon_capture) as capture:
         ours = capture.context.class_names
         assert {clsid: ours[clsid] for clsid in names} == {
             clsid: " or ".join(some) for clsid, some in names.items()

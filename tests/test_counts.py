@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from plain_counts import COUNTS, is_unclear, plain_counts
 from plain_rows import plain_answer, plain_rows
-from procmon_oracle import csv_rows
+from procmon_oracle import Rows, csv_rows
 from test_cli_verbs import as_on_a_terminal, invoke, plain
 
 import regtrace as rt
@@ -32,16 +32,12 @@ REPARSE, DENIED = 0x104, 0xC0000022
 
 
 @pytest.fixture(scope="module")
-def log(
-    corpus: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Capture, list[dict[str, str]]]]:
-    target = tmp_path_factory.mktemp("counts") / "log.regtrace"
-    rt.ingest(corpus / f"{LOG}.pml", target)
-    with open_capture(target, threads=2) as capture:
+def log(corpus: Path, procmon_capture: Path) -> Iterator[tuple[Capture, Rows]]:
+    with open_capture(procmon_capture, threads=2) as capture:
         yield capture, csv_rows(corpus / f"{LOG}.csv.gz")
 
 
-def of_process(rows: list[dict[str, str]], *categories: str) -> Counter[int]:
+def of_process(rows: Rows, *categories: str) -> Counter[int]:
     return Counter(int(row["PID"]) for row in rows if row["Category"] in categories)
 
 

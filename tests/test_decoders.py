@@ -96,10 +96,9 @@ def test_every_decoder_has_a_source() -> None:
 
 
 @pytest.mark.slow
-def test_a_real_log_tells_when_programs_ran(corpus: Path, tmp_path: Path) -> None:
+def test_a_real_log_tells_when_programs_ran(procmon_capture: Path) -> None:
     """BAM writes the time at which it writes; UserAssist counts up: 21 runs of Notepad became 23."""
-    rt.ingest(corpus / "pml" / "pp-LogfileTests64bitUTC.pml", tmp_path / "real.regtrace")
-    with rt.open(tmp_path / "real.regtrace") as capture:
+    with rt.open(procmon_capture) as capture:
         rows = capture.timeline(columns=["time", "operation", "data_meaning"])
         said = rows[rows["data_meaning"].notna()]
         writes = said[(said["operation"] == "SetValueKey") & said["data_meaning"].str.endswith("(BAM)")]

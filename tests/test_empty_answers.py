@@ -148,10 +148,9 @@ def test_every_status_is_understood_as_procmon_spells_it() -> None:
 
 
 @pytest.mark.slow
-def test_a_row_of_procmon_is_found_by_procmons_own_words(corpus: Path, tmp_path: Path) -> None:
-    rt.ingest(corpus / LOG, tmp_path / "log.regtrace")
+def test_a_row_of_procmon_is_found_by_procmons_own_words(corpus: Path, procmon_capture: Path) -> None:
     theirs = csv_rows(corpus / LOG.replace(".pml", ".csv.gz"))
-    with rt.open(tmp_path / "log.regtrace") as log:
+    with rt.open(procmon_capture) as log:
         for operation, result in (
             ("RegQueryValue", "NAME NOT FOUND"),
             ("RegOpenKey", "ACCESS DENIED"),

@@ -34,3 +34,16 @@ def test_captures_that_no_verb_needs_any_more_are_closed(tmp_path: Path) -> None
             with opened(write_capture(tmp_path / f"{number}.regtrace", events=6)) as capture:
                 engines.append(capture.context.engine)
         assert [engine.is_open for engine in engines] == [False] * 2 + [True] * 4
+
+
+def test_the_rows_of_a_query_are_those_of_its_own_capture(tmp_path: Path) -> None:
+    """A query that was asked before is not asked again, and no capture gets the rows of another one."""
+    with captures_stay_open():
+        counts = []
+        for events in (24, 36, 24):
+            with opened(write_capture(tmp_path / f"{len(counts)}.regtrace", events=events)) as capture:
+                query = "SELECT sequence FROM events ORDER BY sequence"
+                first = capture.sql(query)
+                assert capture.sql(query).equals(first)
+                counts.append(len(first))
+        assert counts == [24, 36, 24]

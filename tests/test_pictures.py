@@ -32,7 +32,6 @@ from analysis.open import open_capture
 from cli.app import VERBS, Verb, app
 from cli.commands.plot import Kind
 from tracer.errors import RegtraceError, UsageError
-from tracer.ingest.pipeline import ingest
 
 RUN = "HKLM\\SOFTWARE\\Vendor\\Run"
 
@@ -354,12 +353,9 @@ def test_a_source_without_handles_is_told_from_a_filter_that_fits_nothing(captur
 
 
 @pytest.mark.slow
-def test_activity_of_a_real_log_counts_every_operation(corpus, tmp_path):
-    log = corpus / "pml" / "pp-LogfileTests64bitUTC.pml"
-    if not log.is_file():
-        pytest.skip("the real Procmon log is absent")
-    manifest = ingest([log], tmp_path / "real.regtrace")
-    with open_capture(tmp_path / "real.regtrace") as opened:
+def test_activity_of_a_real_log_counts_every_operation(procmon_capture):
+    with open_capture(procmon_capture) as opened:
+        manifest = opened.manifest
         assert PICTURES["activity"](opened, Filters(noise=True)).rows == manifest.totals["events"]
         assert PICTURES["tree"](opened, Filters(noise=True)).rows == manifest.totals["events"]
 

@@ -17,10 +17,8 @@ from analysis.capture import Capture
 from analysis.filters import Filters
 from analysis.open import open_capture
 from analysis.questions import changes, history, key_ranges
-from tracer.ingest.pipeline import ingest
 
 Row = dict[str, Any]
-LOG = "pp-LogfileTests64bitUTC"
 SIMULATED: dict[str, Any] = {
     "seed": 22,
     "events": 2500,
@@ -94,8 +92,6 @@ def test_a_simulated_trace_comes_to_the_same(tmp_path: Path) -> None:
         assert min(compare(capture, 500, key=("HKLM",), subtree=True))
 
 
-def test_a_procmon_log_comes_to_the_same(corpus: Path, tmp_path: Path) -> None:
-    path = tmp_path / "log.regtrace"
-    ingest([corpus / "pml" / f"{LOG}.pml"], path)
-    with open_capture(path) as capture:
+def test_a_procmon_log_comes_to_the_same(procmon_capture: Path) -> None:
+    with open_capture(procmon_capture) as capture:
         assert min(compare(capture, 5000)) > 20

@@ -23,10 +23,8 @@ from analysis.capture import Capture
 from analysis.filters import Filters
 from analysis.open import open_capture
 from analysis.questions import key_ranges, redundant
-from tracer.ingest.pipeline import ingest
 
 Row = dict[str, Any]
-LOG = "pp-LogfileTests64bitUTC"
 SIMULATED: dict[str, Any] = {"seed": 8, "events": 4000, "keys": 30, "processes": 2, "lost_buffers": 0.1,
                              "buffer_size": 8192, "nul_names": 0.2}  # fmt: skip
 
@@ -96,10 +94,8 @@ def test_simulated_traces_come_to_what_a_loop_over_rows_says(tmp_path: Path) -> 
 
 
 @pytest.mark.slow
-def test_a_procmon_log_comes_to_the_same(corpus: Path, tmp_path: Path) -> None:
-    path = tmp_path / "log.regtrace"
-    ingest([corpus / "pml" / f"{LOG}.pml"], path)
-    with open_capture(path) as capture:
+def test_a_procmon_log_comes_to_the_same(procmon_capture: Path) -> None:
+    with open_capture(procmon_capture) as capture:
         assert compare(capture, 5000).num_rows > 1000
         assert compare(capture, 5000, polling=True).num_rows
 

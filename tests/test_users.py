@@ -265,10 +265,9 @@ def test_a_name_cannot_draw_on_the_terminal(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_tables_spell_every_key_of_hkcu_as_procmon_does(corpus: Path, tmp_path: Path) -> None:
-    rt.ingest(corpus / LOG, tmp_path / "log.regtrace")
+def test_tables_spell_every_key_of_hkcu_as_procmon_does(corpus: Path, procmon_capture: Path) -> None:
     theirs = [row["Path"] for row in csv_rows(corpus / LOG.replace(".pml", ".csv.gz"))]
-    with rt.open(tmp_path / "log.regtrace") as capture:
+    with rt.open(procmon_capture) as capture:
         users = capture.context.users
         assert [user.name for user in users.people] == ["test"]
         rows = capture.timeline(columns=["display_key", "value_name", "key_user", "operation"])

@@ -27,10 +27,8 @@ NOTES = re.compile(r" ?\[(truncated: 16 of \d+ bytes|unterminated)\]$")
 
 
 @pytest.fixture(scope="module")
-def real(corpus: Path, tmp_path_factory) -> Path:
-    target = tmp_path_factory.mktemp("real") / "real.regtrace"
-    rt.ingest(corpus / LOG, target)
-    return target
+def real(procmon_capture: Path) -> Path:
+    return procmon_capture
 
 
 @pytest.mark.slow

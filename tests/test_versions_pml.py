@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from procmon_oracle import csv_rows, csv_time_ns, procmon_key, shown_data, shown_value, type_name
+from procmon_oracle import Rows, csv_rows, csv_time_ns, procmon_key, shown_data, shown_value, type_name
 
 import regtrace as rt
 from tracer.registry.text import fold_name
@@ -18,10 +18,8 @@ NOTHING = "nothing"  # a value is there, and what it holds was not told
 
 
 @pytest.fixture(scope="module")
-def capture(corpus: Path, tmp_path_factory):
-    target = tmp_path_factory.mktemp("log") / "log.regtrace"
-    rt.ingest(corpus / f"{LOG}.pml", target)
-    with rt.open(target) as opened:
+def capture(procmon_capture: Path):
+    with rt.open(procmon_capture) as opened:
         yield opened
 
 
@@ -68,7 +66,7 @@ def test_the_log_counts_the_writes_of_each_program_as_procmon_does(capture, chan
     assert +ours == theirs
 
 
-def values_told(lines: list[dict[str, str]]) -> dict[str, tuple[str, str, str] | str | None]:
+def values_told(lines: Rows) -> dict[str, tuple[str, str, str] | str | None]:
     """Return what the lines of the CSV tell last of each value: type, length and data as Procmon shows them; None: it is gone."""
     last: dict[str, tuple[str, str, str] | str | None] = {}
     for line in lines:

@@ -42,15 +42,14 @@ OPERATIONS = {
 }
 
 
-def test_ten_values_of_a_real_log_have_the_causes_that_were_found_by_hand(corpus, tmp_path):
-    rt.ingest(corpus / f"{LOG}.pml", tmp_path / "log.regtrace")
+def test_ten_values_of_a_real_log_have_the_causes_that_were_found_by_hand(corpus, procmon_capture):
     told = defaultdict(list)  # several rows of one thread may have one microsecond
     for row in csv_rows(corpus / f"{LOG}.csv.gz"):
         if row["Operation"] in OPERATIONS:
             moment = csv_time_ns(row) // 1000
             told[moment, int(row["PID"]), int(row["TID"]), OPERATIONS[row["Operation"]]].append(row)
     links = 0
-    with rt.open(tmp_path / "log.regtrace") as capture:
+    with rt.open(procmon_capture) as capture:
         for (key, value), (pid, thread, first, rules, before) in BY_HAND.items():
             found = capture.why(key, value, depth=2)
             assert (found.pid[0], found.thread_id[0]) == (pid, thread), key

@@ -1,7 +1,8 @@
 """Captures that stay open between the verbs of one test module: to make an engine takes as long as most answers.
 
 A verb that runs in the process of the tests opens its capture; where an earlier one has opened the same files, as they
-still are, it gets the engine that is open. Verbs in a process of their own open for themselves.
+still are, it gets the engine that is open, and for the same query the rows that it gave: tests of verbs show one answer in
+many forms. Verbs in a process of their own open for themselves, and so do tests of questions.
 """
 
 import copy
@@ -9,15 +10,21 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
+import pyarrow as pa
 import pytest
 
 import cli.captures
 from analysis.capture import Capture
+from analysis.engine import connection, open_engine
 from analysis.open import open_capture
+from analysis.questions import context
 
 __all__ = ["captures_stay_open"]
 
+_ask = connection.answer
+_answers: WeakKeyDictionary[connection.Engine, dict[tuple[str, bool], pa.Table]] = WeakKeyDictionary()
 _MOST = 4  # open at once: each has memory that it gives back when it is closed
 
 
@@ -31,6 +38,7 @@ def captures_stay_open() -> Iterator[None]:
         capture = opened.pop(key, None)
         if capture is None or not capture.context.engine.is_open:
             capture = open_capture(captures, **options)
+            _answers[capture.context.engine] = {}
         opened[key] = capture  # behind those that were used before
         while len(opened) > _MOST:
             opened.pop(next(iter(opened))).close()
@@ -40,11 +48,23 @@ def captures_stay_open() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cli.captures, "open_capture", open_again)
+        for module in (connection, open_engine, context):
+            patch.setattr(module, "answer", _answer)
         try:
             yield
         finally:
             for capture in opened.values():
                 capture.close()
+
+
+def _answer(engine: connection.Engine, sql: str, *, few: bool = True) -> pa.Table:
+    """Stand in for `analysis.engine.connection.answer`; modules that are loaded meanwhile keep it, which does no harm."""
+    answers = _answers.get(engine)
+    if answers is None:  # a test opened it
+        return _ask(engine, sql, few=few)
+    if (sql, few) not in answers:
+        answers[sql, few] = _ask(engine, sql, few=few)
+    return answers[sql, few]
 
 
 def _named(captures: Any) -> tuple[Any, ...]:

@@ -20,7 +20,7 @@ from phrase_sources import sources_of
 from analysis.engine import kept_phrases, phrases
 from analysis.engine.relation import Columns
 
-__all__ = ["forget_old", "startup", "use_folder"]
+__all__ = ["forget_old", "said_once", "startup", "use_folder"]
 
 _DAY_S = 86_400
 _Find = Callable[[str, str], tuple[str, Columns] | None]
@@ -36,12 +36,22 @@ def use_folder(folder: Path) -> None:
 
     def keep(function: str, arguments: str, said: tuple[str, Columns]) -> None:
         if (path := _file_of(folder, function, arguments)) is not None:
-            new = path.with_name(f"{path.name}.{uuid4().hex}")  # other processes write the same one
-            new.write_bytes(zlib.compress(json.dumps(said).encode(), 1))
-            new.replace(path)
+            _write(path, said)
 
     module.find_phrase = find_here
     phrases.listeners.append(keep)
+
+
+def said_once(
+    folder: Path | None, function: str, arguments: str, say: Callable[[], tuple[str, Columns]]
+) -> tuple[str, Columns]:
+    """Return what `say` returns of a function with these arguments, from the folder where it was said before."""
+    path = None if folder is None else _file_of(folder, function, arguments)
+    if (said := _read(path)) is None:
+        said = say()
+        if path is not None:
+            _write(path, said)
+    return said
 
 
 def startup(folder: Path) -> str:
@@ -74,6 +84,12 @@ def _read(path: Path | None) -> tuple[str, Columns] | None:
     except OSError:
         return None
     return sql, tuple((name, kind) for name, kind in columns)
+
+
+def _write(path: Path, said: tuple[str, Columns]) -> None:
+    new = path.with_name(f"{path.name}.{uuid4().hex}")  # other processes write the same one
+    new.write_bytes(zlib.compress(json.dumps(said).encode(), 1))
+    new.replace(path)
 
 
 def _file_of(folder: Path, function: str, arguments: str) -> Path | None:

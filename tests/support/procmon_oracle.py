@@ -8,6 +8,7 @@ import re
 import struct
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from tracer.pml.operations import OPERATIONS
 from tracer.registry.text import fold_name
 from tracer.resolve.tree import KeyTree
 
+Rows = tuple[dict[str, str], ...]
 PROCMON_NAMES = {ours: theirs for theirs, ours in OPERATIONS}
 VALUE_OPERATIONS = {"QueryValueKey", "SetValueKey", "DeleteValueKey"}
 _KEY_CLASSES = [
@@ -35,11 +37,12 @@ _KEY_CLASSES = [
 _SET_CLASSES = {0: "KeyWriteTimeInformation", 1: "KeyWow64FlagsInformation", 5: "KeySetHandleTagsInformation"}
 
 
-def csv_rows(path: Path) -> list[dict[str, str]]:
-    """Return the registry rows of a gzipped CSV."""
+@cache
+def csv_rows(path: Path) -> Rows:
+    """Return the registry rows of a gzipped CSV; it is read once, and nobody changes them."""
     with gzip.open(path) as file:
         reader = csv.DictReader(io.TextIOWrapper(file, "utf-8-sig", newline=""))
-        return [row for row in reader if row["Event Class"] == "Registry"]
+        return tuple(row for row in reader if row["Event Class"] == "Registry")
 
 
 def csv_time_ns(row: dict[str, str]) -> int:
