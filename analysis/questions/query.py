@@ -70,8 +70,10 @@ class Query(ArrowSource):
         """Run the query and return the answer as a stream of Arrow batches, for answers larger than memory."""
         rows = self.context.engine.stream(self.relation.sql, batch_rows)
         finish, schema = self.finish, self.relation.schema
+        if rows.schema.types != schema.types:  # the engine adds integers up to 128 bits
+            rows = by_batch(rows, lambda batch: as_stated(batch, schema))
         if finish is not None:
-            rows = by_batch(rows, lambda batch: finish(as_stated(batch, schema)))
+            rows = by_batch(rows, finish)
         return by_batch(self.context.labelled_batches(rows), lambda batch: with_meanings(self.context, batch))
 
     def total(self) -> int:
