@@ -16,6 +16,7 @@ from analysis.engine.connection import engine_errors
 from analysis.filters import Filters
 from analysis.open import open_capture
 from analysis.questions.context import QueryContext
+from analysis.questions.query import Query
 from analysis.questions.users import with_spelled_keys
 from analysis.times import dated
 from cli.exits import Exit
@@ -29,8 +30,10 @@ from tracer.registry.paths import has_wildcard
 from tracer.registry.user_keys import sid_of
 
 _HEAD = 20  # rows of a table on a terminal where no pager shows the others
+_BATCH_ROWS = 16_384  # of a stream; each is text before it is written
 
 __all__ = [
+    "answer_reader",
     "check_keys",
     "fail_if_lossy",
     "in_zone",
@@ -112,6 +115,12 @@ def timeline_reader(
 ) -> pa.RecordBatchReader:
     """Return a timeline as a stream, with the engine's errors turned into ours."""
     return _with_our_errors(capture.timeline_reader(filters, limit=limit, columns=columns))
+
+
+def answer_reader(query: Query) -> pa.RecordBatchReader:
+    """Return an answer as a stream, with the engine's errors turned into ours: no answer is in memory as a whole."""
+    with engine_errors():
+        return _with_our_errors(query.reader(_BATCH_ROWS))
 
 
 def print_rows(

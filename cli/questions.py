@@ -14,7 +14,16 @@ from analysis.filters import Filters
 from analysis.questions.class_names import with_meanings
 from analysis.questions.context import QueryContext
 from analysis.questions.noise import count_noise
-from cli.captures import check_keys, fail_if_lossy, in_zone, opened, print_rows, warn_of_process
+from analysis.questions.query import Query
+from cli.captures import (
+    answer_reader,
+    check_keys,
+    fail_if_lossy,
+    in_zone,
+    opened,
+    print_rows,
+    warn_of_process,
+)
 from cli.output.columns import times_as_text
 from cli.output.console import console
 from cli.output.destination import Output, Render
@@ -117,6 +126,8 @@ class Question:
             rows = with_meanings(self.context, self.context.labelled(answer))
         elif isinstance(answer, pa.RecordBatchReader):
             rows = self.context.with_hosts(answer)
+        elif isinstance(answer, Query):
+            rows = answer_reader(answer)
         else:
             rows = answer.to_arrow()
         for sentence in getattr(answer, "doubts", ()):

@@ -10,6 +10,7 @@ from analysis.capture import Capture
 from analysis.engine import open_engine
 from analysis.filters import Filters
 from analysis.open import open_capture
+from analysis.questions import handles
 from analysis.questions.ranges import ranges
 from tracer.ingest.pipeline import ingest
 from tracer.simulate import SimulationOptions, simulate
@@ -88,3 +89,28 @@ def test_the_stream_of_an_answer_of_a_large_capture_has_its_rows(capture, questi
     rows = query.to_arrow()
     assert rows.num_rows
     assert query.reader(50).read_all().to_pylist() == rows.to_pylist()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("asked", [{}, {"operation": "read"}, {"key": "HKLM", "subtree": True}])
+@pytest.mark.parametrize("problems", [False, True])
+def test_ranges_of_lives_give_the_lives_of_one_sort(capture, monkeypatch, asked, problems):
+    query = capture.where(**asked).queries.handles(problems=problems)
+    whole = query.to_arrow()
+    monkeypatch.setattr(handles, "_RANGE_LIVES", 30)
+    assert len(handles._ranges(capture.context)) > 5
+    assert whole.num_rows > 60
+    assert query.reader().read_all().equals(whole)
+    cut = capture.where(**asked).queries.handles(problems=problems, limit=7)
+    assert cut.reader().read_all().equals(whole.slice(0, 7))
+
+
+def test_a_verb_writes_an_answer_as_a_stream(capture, monkeypatch, tmp_path):
+    from test_cli_verbs import invoke
+
+    from analysis.questions.query import Query
+
+    monkeypatch.delattr(Query, "to_arrow")
+    path = tmp_path / "lives.csv"
+    assert invoke("handles", str(capture.path), "-o", str(path)).exit_code == 0
+    assert path.read_text().count("\n") > 60

@@ -34,7 +34,7 @@ def in_ranges(rows: int) -> Iterator[None]:
     """Ask for each key by ranges of so many rows, however small the capture."""
     with (
         patch.object(key_ranges, "_MANY_ROWS", 0),
-        patch.object(key_ranges, "_RANGE_ROWS", rows),
+        patch.object(key_ranges, "_usual_rows", lambda _: rows),
         patch.object(changes, "_at_once", None),
         patch.object(history, "_at_once", None),
     ):

@@ -100,7 +100,7 @@ def _in_ranges(context: QueryContext, filters: Filters, events: Relation, beside
     return phrase(
         "analysis.answers.history:with_contents",
         changed=changed,
-        events=context.clocked(events),
+        events=_needed(context.clocked(events), changed),
         keys=keys,
         processes=context.relation("processes"),
         losses=context.clocked(context.relation("losses")),
@@ -109,3 +109,12 @@ def _in_ranges(context: QueryContext, filters: Filters, events: Relation, beside
         unproved=unproved_changes(context, Filters()),
         shown=shown(context, filters),
     )
+
+
+def _needed(events: Relation, changed: Relation) -> Relation:
+    """Return the events in which contents are looked up: the engine would else keep all of them, with their data, for a join."""
+    sequences = " UNION ALL ".join(
+        f"SELECT {name} FROM {changed.source} WHERE {name} IS NOT NULL"
+        for name in ("sequence", "own_sequence")
+    )
+    return Relation(f"SELECT * FROM {events.source} WHERE sequence IN ({sequences})", events.columns)

@@ -13,7 +13,13 @@ from analysis.questions.context import QueryContext
 __all__ = ["KeyRange", "is_long", "key_ranges"]
 
 _MANY_ROWS = 400_000  # fewer are a question of a second, whichever way they are asked
-_RANGE_ROWS = 4_000_000
+_FEWEST_RANGE_ROWS, _MOST_RANGE_ROWS = (
+    500_000,
+    4_000_000,
+)  # what is made of a row takes some 200 bytes meanwhile
+_RANGES_OF_MANY = (
+    12  # each is a query over all parts, so a longer capture has larger ranges before it has more
+)
 
 # The spellings of a key belong together (`same_as`). Keys whose spellings lie in several ranges have ranges of their own.
 _RANGES = """
@@ -61,12 +67,18 @@ def is_long(context: QueryContext, filters: Filters) -> bool:
     return context.has_many_rows(filters, _MANY_ROWS)
 
 
+def _usual_rows(context: QueryContext) -> int:
+    """Return how many event rows a range has by default."""
+    events = sum(manifest.totals["events"] for _, manifest in context.stores)
+    return min(max(events // _RANGES_OF_MANY, _FEWEST_RANGE_ROWS), _MOST_RANGE_ROWS)
+
+
 def key_ranges(context: QueryContext, rows: int | None = None) -> list[KeyRange]:
     """Return the keys that have events, in ranges of about so many event rows (a key is never split); None: the usual size."""
     events, keys = context.relation("stored_events"), context.relation("keys")
     kind = dict(keys.columns)["key_id"]
     columns = (("grouped_id", kind), ("group_id", kind))
-    sql = _RANGES.format(events=events.source, keys=keys.source, rows=rows or _RANGE_ROWS)
+    sql = _RANGES.format(events=events.source, keys=keys.source, rows=rows or _usual_rows(context))
     found = context.engine.keep("ranges", Relation(sql, (*columns, ("range_number", "int64"))))
     ends = f"SELECT range_number, min(grouped_id), max(grouped_id) FROM {found.source} GROUP BY ALL ORDER BY range_number"
     with engine_errors():
