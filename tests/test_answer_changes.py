@@ -1,7 +1,6 @@
 """Net changes, compared with a plain loop over the same rows; and what each kind of change is, one by one."""
 
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -12,14 +11,15 @@ import ibis
 import pandas as pd
 import pyarrow as pa
 import pytest
+from batches import check_in_batches
 from hand_capture import write_events
-from hypothesis import Phase, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from plain_changes import Renamed, plain_changes
 from plain_evidence import is_below, is_doubtful, is_followed, is_lost, new_path, unproved_times
 from plain_rows import folded_key, group_of, plain_rows, simulated
 from small_capture import HOSTILE, write_capture
-from workloads import PATHS, with_renames, write_workload
+from workloads import PATHS, path_of, together, with_renames, write_workload
 
 from analysis.answers.changes import touched_values_and_keys
 from analysis.answers.net_changes import NET_CHANGES, NetChanges, net_changes
@@ -457,26 +457,32 @@ def test_a_key_is_renamed_with_the_one_above_it_whatever_is_asked_for(tmp_path: 
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=3, phases=[Phase.reuse, Phase.generate])  # shrinking takes too long
-@given(rows=with_renames(10, 40), process=st.sampled_from([None, "a.exe"]))
-def test_what_changed_of_a_key_is_what_changed_of_it_in_all(rows: list[Row], process: str | None) -> None:
+def test_what_changed_of_a_key_is_what_changed_of_it_in_all(tmp_path_factory: pytest.TempPathFactory) -> None:
     """A rename or an unloaded hive above the key is a change of it, though it is no event of the key."""
     rename = {"operation": "RenameKey", "key_id": 1, "status": 0, "requested_name": "Z", "value_name": None}
-    rows = [*rows, rows[0] | rename | {"process_id": 0}]
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        open_capture(write_workload(Path(folder) / "a.regtrace", rows, [])) as capture,
-    ):
-        whole = capture.changes(process=process)
-        groups = {number: number if same is None else same for number, (_, same) in enumerate(PATHS)}
-        reached: dict[str, Any] = {"end": "+1us", "process": process}
-        net = capture.where(Filters(**reached)).queries.changes().net_changes()
-        assert told(net.rows) == reference(capture, Filters(**reached))
-        # the first has keys above it, the second is another spelling; to the third keys come
-        for number in (2, 6, 8):
-            expected = whole[whole["key_id"] == groups[number]].reset_index(drop=True)
-            found = capture.changes(key=PATHS[number][0], process=process)
-            pd.testing.assert_frame_equal(found, expected, check_dtype=False)
+    groups = {number: number if same is None else same for number, (_, same) in enumerate(PATHS)}
+
+    def check(examples: Sequence[tuple[list[Row], str | None]]) -> None:
+        _, process = examples[0]
+        rows = together([[*rows, rows[0] | rename | {"process_id": 0}] for rows, _ in examples])
+        path = write_workload(
+            tmp_path_factory.mktemp("any") / "a.regtrace", rows, [], workloads=len(examples)
+        )
+        with open_capture(path) as capture:
+            whole = capture.changes(process=process)
+            reached: dict[str, Any] = {"end": "+1us", "process": process}
+            net = capture.where(Filters(**reached)).queries.changes().net_changes()
+            assert told(net.rows) == reference(capture, Filters(**reached))
+            # the first has keys above it, the second is another spelling; to the third keys come
+            last = (len(examples) - 1) * len(PATHS)
+            for number in (2, 6, 8):
+                expected = whole[whole["key_id"] == last + groups[number]].reset_index(drop=True)
+                found = capture.changes(key=path_of(last + number), process=process)
+                pd.testing.assert_frame_equal(found, expected, check_dtype=False)
+
+    check_in_batches(
+        st.tuples(with_renames(10, 40), st.sampled_from([None, "a.exe"])), check, (1, 7), shrink=False
+    )
 
 
 @pytest.mark.slow

@@ -2,19 +2,22 @@
 
 import re
 import time
+from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import ibis
 import pyarrow as pa
 import pytest
+from batches import check_in_batches
 from hand_capture import MISSING, event, write_events
-from hypothesis import Phase, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from plain_diff import plain_diff, plain_meaning
 from plain_rows import simulated
 from small_capture import write_capture
-from workloads import with_renames, write_workload
+from workloads import together, with_renames, write_workload
 
 from analysis.answers.differences import DIFFERENCES
 from analysis.answers.normalize import FOLDS, meaning, parse_folds
@@ -245,17 +248,21 @@ def test_several_keys_of_one_meaning_stay_apart_and_say_so(sides: Any) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=2, deadline=None, phases=[Phase.reuse, Phase.generate])  # shrinking takes too long
-@given(rows=with_renames(10, 40), after=st.integers(0, 4000))
 def test_two_times_differ_where_the_loops_say_whatever_was_renamed(
-    rows: list[dict[str, Any]], after: int, tmp_path_factory: pytest.TempPathFactory
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    path = write_workload(tmp_path_factory.mktemp("workload") / "a.regtrace", rows, [])
-    with open_capture(path, memory_limit="512MB", threads=1) as capture:
-        check(
-            [(capture, Filters(end=f"+{after}ns")), (capture, Filters(start=f"+{after}ns"))],
-            only=("keys", "values"),
+    def check_times(examples: Sequence[tuple[list[dict[str, Any]], int]]) -> None:
+        rows, after = together([rows for rows, _ in examples]), examples[0][1]
+        path = write_workload(
+            tmp_path_factory.mktemp("workload") / "a.regtrace", rows, [], workloads=len(examples)
         )
+        with open_capture(path, memory_limit="512MB", threads=1) as capture:
+            check(
+                [(capture, Filters(end=f"+{after}ns")), (capture, Filters(start=f"+{after}ns"))],
+                only=("keys", "values"),
+            )
+
+    check_in_batches(st.tuples(with_renames(10, 40), st.integers(0, 4000)), check_times, (1, 7), shrink=False)
 
 
 @pytest.mark.slow
@@ -357,6 +364,16 @@ def moved(told: dict[str, Any]) -> dict[str, Any]:
     return row
 
 
+def apart(examples: Sequence[list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Return the events of several examples one by one in turn, those of each below keys of its own."""
+    return [
+        one | {"key": f"{one['key']}\\#{place}" if place else one["key"]}
+        for turn in zip_longest(*examples)
+        for place, one in enumerate(turn)
+        if one is not None
+    ]
+
+
 IDENTIFIED = st.builds(
     lambda key, value, text, operation, process, made: event(
         operation, key, value if operation in VALUED else None, process=process, disposition=made,
@@ -377,24 +394,25 @@ VALUED, DATED = ("SetValueKey", "QueryValueKey", "DeleteValueKey"), ("SetValueKe
 
 
 @pytest.mark.slow
-@settings(max_examples=3, deadline=None)
-@given(told=st.lists(IDENTIFIED, max_size=60))
-def test_a_capture_equals_itself_on_another_machine(
-    told: list[dict[str, Any]], tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    folder = tmp_path_factory.mktemp("moved")
-    with (
-        open_capture(write_events(folder / "a.regtrace", told, control_set=None), threads=1) as a,
-        open_capture(
-            write_events(folder / "b.regtrace", [moved(one) for one in told], control_set=None), threads=1
-        ) as b,
-    ):
-        for fold in ("sid,guid", "all"):
-            assert check([(a, Filters()), (b, Filters())], only=KINDS, fold=fold, counts=True) == []
-        for fold in (None, *FOLDS, "all"):
-            assert (
-                differing([(a, Filters()), (a, Filters())], only=KINDS, fold=fold, counts=True).num_rows == 0
-            )
+def test_a_capture_equals_itself_on_another_machine(tmp_path_factory: pytest.TempPathFactory) -> None:
+    def check_moved(examples: Sequence[list[dict[str, Any]]]) -> None:
+        told = apart(examples)
+        folder = tmp_path_factory.mktemp("moved")
+        with (
+            open_capture(write_events(folder / "a.regtrace", told, control_set=None), threads=1) as a,
+            open_capture(
+                write_events(folder / "b.regtrace", [moved(one) for one in told], control_set=None), threads=1
+            ) as b,
+        ):
+            for fold in ("sid,guid", "all"):
+                assert check([(a, Filters()), (b, Filters())], only=KINDS, fold=fold, counts=True) == []
+            if len(examples) == 1:
+                return
+            for fold in (None, *FOLDS, "all"):
+                found = differing([(a, Filters()), (a, Filters())], only=KINDS, fold=fold, counts=True)
+                assert found.num_rows == 0
+
+    check_in_batches(st.lists(IDENTIFIED, max_size=60), check_moved, (1, 6))
 
 
 @pytest.mark.slow
@@ -423,22 +441,22 @@ EVENTS = st.one_of(
 
 
 @pytest.mark.slow
-@settings(max_examples=3, deadline=None)
-@given(
-    a=st.lists(EVENTS, max_size=60),
-    b=st.lists(EVENTS, max_size=60),
-    fold=st.sampled_from([None, "sid", "all"]),
-    counts=st.booleans(),
-)
-def test_any_two_sides_give_what_the_loops_give(
-    a: Any, b: Any, fold: str | None, counts: bool, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    folder = tmp_path_factory.mktemp("any")
-    with (
-        open_capture(write_events(folder / "a.regtrace", a), threads=1) as one,
-        open_capture(write_events(folder / "b.regtrace", b), threads=1) as other,
-    ):
-        check([(one, Filters()), (other, Filters())], only=KINDS, fold=fold, counts=counts)
+def test_any_two_sides_give_what_the_loops_give(tmp_path_factory: pytest.TempPathFactory) -> None:
+    def check_sides(examples: Sequence[tuple[Any, Any, str | None, bool]]) -> None:
+        folder = tmp_path_factory.mktemp("any")
+        a, b, fold, counts = (
+            *(apart(side) for side in list(zip(*examples, strict=True))[:2]),
+            *examples[0][2:],
+        )
+        with (
+            open_capture(write_events(folder / "a.regtrace", a), threads=1) as one,
+            open_capture(write_events(folder / "b.regtrace", b), threads=1) as other,
+        ):
+            check([(one, Filters()), (other, Filters())], only=KINDS, fold=fold, counts=counts)
+
+    sides = st.lists(EVENTS, max_size=60)
+    any_two = st.tuples(sides, sides, st.sampled_from([None, "sid", "all"]), st.booleans())
+    check_in_batches(any_two, check_sides, (1, 3, 6))
 
 
 @pytest.mark.slow

@@ -1,17 +1,16 @@
 """The history of values, compared with a loop that follows events one by one, and with the simulator's truth."""
 
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import Phase, given, settings
+from batches import check_in_batches
 from hypothesis import strategies as st
 from plain_evidence import content_of, follow, is_doubtful, is_lost, text_of, unproved_times
 from plain_rows import simulated
 from small_capture import write_capture
-from workloads import losses, with_renames, write_workload
+from workloads import losses, together, with_renames, write_workload
 
 from analysis.answers.contents import HISTORY_COLUMNS
 from analysis.capture import Capture
@@ -137,13 +136,18 @@ def test_every_change_is_told_with_what_was_known_before_it(capture: Capture) ->
 
 
 @pytest.mark.slow
-@settings(max_examples=10, phases=[Phase.reuse, Phase.generate])  # a workload takes too long to shrink
-@given(with_renames(30, 120), st.lists(losses(), max_size=3))
-def test_any_events_are_told_as_the_loop_tells_them(rows: list[Row], lost: list[Row]) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        path = write_workload(Path(folder) / "a.regtrace", rows, lost)
+def test_any_events_are_told_as_the_loop_tells_them(tmp_path_factory: pytest.TempPathFactory) -> None:
+    def check(examples: Sequence[tuple[list[Row], list[Row]]]) -> None:
+        rows = together([rows for rows, _ in examples])
+        path = write_workload(
+            tmp_path_factory.mktemp("any") / "a.regtrace", rows, examples[0][1], workloads=len(examples)
+        )
         with open_capture(path, memory_limit="512MB", threads=1) as capture:
             compare(asked(capture, "**"), plain_history(capture))
+
+    check_in_batches(
+        st.tuples(with_renames(30, 120), st.lists(losses(), max_size=3)), check, (1, 3, 5, 5), shrink=False
+    )
 
 
 # --- what is asked, and how it fails --------------------------------------------------------------------------

@@ -1,17 +1,16 @@
 """What was known at a time, compared with a loop that follows events one by one, and with the simulated registry."""
 
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import Phase, given, settings
+from batches import check_in_batches
 from hypothesis import strategies as st
 from plain_evidence import content_of, follow, is_doubtful, is_lost, text_of, unproved_times
 from plain_rows import simulated
 from small_capture import write_capture
-from workloads import losses, with_renames, write_workload
+from workloads import PATHS, losses, path_of, together, with_renames, write_workload
 
 import regtrace as rt
 from analysis.answers.contents import STATE_COLUMNS
@@ -123,21 +122,25 @@ def test_the_state_at_a_time_is_what_events_up_to_it_say(capture: Capture) -> No
 
 
 @pytest.mark.slow
-@settings(max_examples=10, phases=[Phase.reuse, Phase.generate])  # a workload takes too long to shrink
-@given(with_renames(30, 120), st.lists(losses(), max_size=3), st.integers(0, 9000))
-def test_any_events_amount_to_what_the_loop_makes_of_them(
-    rows: list[Row], lost: list[Row], after: int
-) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        path = write_workload(Path(folder) / "a.regtrace", rows, lost)
+def test_any_events_amount_to_what_the_loop_makes_of_them(tmp_path_factory: pytest.TempPathFactory) -> None:
+    def check(examples: Sequence[tuple[list[Row], list[Row], int]]) -> None:
+        _, lost, after = examples[0]
+        rows = together([rows for rows, _, _ in examples])
+        path = write_workload(
+            tmp_path_factory.mktemp("any") / "a.regtrace", rows, lost, workloads=len(examples)
+        )
         with open_capture(path, memory_limit="512MB", threads=1) as capture:
             first_ns, _ = capture.span() or (0, 0)
             whole = asked(capture, f"+{after}ns")
             compare(whole, plain_state(capture, first_ns + after))
             # What happened above a key, to its hive, say, is evidence of it although it is not asked about.
-            for top, keys in (("A\\x", (2, 3)), ("AB", (4, 7, 8))):
-                below = {place: row for place, row in whole.items() if place[0] in keys}
-                assert asked(capture, f"+{after}ns", f"HKLM\\SOFTWARE\\{top}") == below
+            last = (len(examples) - 1) * len(PATHS)
+            for keys in ((2, 3), (4, 7, 8)):
+                below = {place: row for place, row in whole.items() if place[0] - last in keys}
+                assert asked(capture, f"+{after}ns", path_of(last + keys[0])) == below
+
+    any_events = st.tuples(with_renames(30, 120), st.lists(losses(), max_size=3), st.integers(0, 9000))
+    check_in_batches(any_events, check, (1, 3, 5, 5), shrink=False)
 
 
 # --- the registry that was simulated ------------------------------------------------------------------------

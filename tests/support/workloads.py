@@ -1,5 +1,6 @@
 """Captures of a few keys and values with events in any order: what nobody would think of to write by hand."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from tracer.registry.text import fold_name
 from tracer.schema import OPTIONAL, TABLES
 from tracer.store.manifest import Manifest
 
-__all__ = ["PATHS", "START_NS", "events", "losses", "with_renames", "write_workload"]
+__all__ = ["PATHS", "START_NS", "events", "losses", "path_of", "together", "with_renames", "write_workload"]
 
 START_NS = 1_714_557_600_000_000_000
 _ROOT = "\\REGISTRY\\MACHINE\\SOFTWARE"
@@ -131,23 +132,65 @@ def losses(draw: st.DrawFn) -> dict[str, Any]:
     }
 
 
-def write_workload(directory: Path, rows: list[dict[str, Any]], lost: list[dict[str, Any]]) -> Path:
-    """Write a capture of these events, in this order, into `directory`, which is made, and return it."""
+def together(workloads: Sequence[list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Return the events of several workloads as they follow each other in time, each with keys of its own.
+
+    The key `number` of the workload `place` is `place * len(PATHS) + number`.
+    """
+    timed = []
+    for place, rows in enumerate(workloads):
+        at = 0
+        for row in rows:
+            at += row["gap"]
+            number = row["key_id"]
+            moved = row | {"key_id": None if number is None else place * len(PATHS) + number}
+            timed.append((at, moved))
+    timed.sort(key=lambda one: one[0])  # stable: rows of one workload keep their order
+    before = [0, *(at for at, _ in timed)]
+    return [row | {"gap": at - last} for (at, row), last in zip(timed, before, strict=False)]
+
+
+def path_of(number: int) -> str:
+    """Return the native path of a key; those of the workloads after the first are below another root each."""
+    place, number = divmod(number, len(PATHS))
+    path, _ = PATHS[number]
+    if not place:
+        return path
+    if path.startswith("<"):
+        return f"{path[:-2]}{place}>"
+    return f"{_ROOT}~{place}{path.removeprefix(_ROOT)}"
+
+
+def write_workload(
+    directory: Path, rows: list[dict[str, Any]], lost: list[dict[str, Any]], *, workloads: int = 1
+) -> Path:
+    """Write a capture of these events, in this order, into `directory`, which is made, and return it.
+
+    Args:
+        directory: the capture.
+        rows: its events.
+        lost: its losses.
+        workloads: how many the rows are of, with `together`.
+    """
     directory.mkdir(parents=True)
     time_ns, timed = START_NS, []
     for number, row in enumerate(rows):
         time_ns += row["gap"]
         moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=time_ns // 1000)
         timed.append(row | {"sequence": number, "time_ns": time_ns, "time": moment, "source_id": 0})
+    paths = [path_of(number) for number in range(workloads * len(PATHS))]
+    same = [PATHS[number % len(PATHS)][1] for number in range(len(paths))]
     keys = [
         {
             "key_id": number, "path": path, "display_path": display_path(path), "name": path.rpartition("\\")[2],
-            "folded_path": fold_name(display_path(path)), "same_as": number if same is None else same,
-            "parent_id": next((n for n, (top, _) in enumerate(PATHS) if top == path.rpartition("\\")[0]), None),
+            "folded_path": fold_name(display_path(path)),
+            "same_as": number if other is None else number - number % len(PATHS) + other,
+            "parent_id": next((n for n, top in enumerate(paths) if top == path.rpartition("\\")[0]), None),
             "name_source": "none" if path.startswith("<") else None,
         }
-        for number, (path, same) in enumerate(PATHS)
+        for number, (path, other) in enumerate(zip(paths, same, strict=True))
     ]  # fmt: skip
+    nameless = {number for number, path in enumerate(paths) if path.startswith("<")}
     people = [{"process_id": n, "pid": 4 * n + 4, "image": ("a.exe", None)[n]} for n in (0, 1)]
     contents = {"events": timed, "keys": keys, "processes": people, "losses": lost}
     tables = {}
@@ -170,6 +213,6 @@ def write_workload(directory: Path, rows: list[dict[str, Any]], lost: list[dict[
         settings={},
         parts=[part],
         tables=tables,
-        totals={"events": len(rows), "names": {"none": sum(row["key_id"] == len(PATHS) - 1 for row in rows)}},
+        totals={"events": len(rows), "names": {"none": sum(row["key_id"] in nameless for row in rows)}},
     ).save(directory)
     return directory
