@@ -31,7 +31,7 @@ def check_in_batches(
         sizes: how many examples each batch has; where a profile asks for more in all, the last size is repeated.
         shrink: whether Hypothesis looks for a smaller example of what is wrong with one; that asks hundreds of times.
     """
-    found = _drawn(examples, max(sum(sizes), settings.default.max_examples if _is_search() else 0))
+    found = _drawn(examples, max(sum(sizes), settings().max_examples if _is_search() else 0))
     left, place = list(sizes), 0
     while place < len(found):
         size = left.pop(0) if left else sizes[-1]
