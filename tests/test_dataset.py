@@ -195,6 +195,15 @@ def test_a_key_is_looked_for_in_the_captures_that_have_it_and_near_it(dataset):
     assert " IN (" not in many
 
 
+def test_the_engine_plans_by_the_rows_that_the_manifests_tell(dataset):
+    """A scan begins with a form without rows: by its rows an engine would hold all events in memory, to find a few of them."""
+    for table, count in (("stored_events", "events"), ("keys", "keys")):
+        explained = dataset.context.engine.con.execute(f"EXPLAIN (FORMAT json) FROM {table}").fetchall()
+        plan = json.loads(explained[0][1])[0]
+        said = sum(member.manifest.totals[count] for member in dataset.context.members)
+        assert int(plan["extra_info"]["Estimated Cardinality"]) == said
+
+
 def test_losses_and_oddities_name_their_host(dataset):
     losses = dataset.sql("SELECT host, count FROM losses")
     assert BIG in list(losses[losses["host"] == "DESKTOP-C"]["count"])

@@ -19,7 +19,7 @@ from analysis.engine.connection import rows_of, scan, way_of_reading, without_ro
 from analysis.engine.relation import identifier, quoted
 from tracer.errors import CaptureError
 from tracer.schema import TABLES
-from tracer.store.reader import files_of
+from tracer.store.reader import files_of, rows_in
 
 __all__ = ["near", "scan_of", "with_first_ids", "write_forms"]
 
@@ -168,7 +168,9 @@ def _of_many(some: Sequence[_Files], name: str, forms: Path, condition: str) -> 
         for kind in set(IDS[name].values())
     }
     times = [f"{looked_up(numbers)}::BIGINT" for numbers in zip(*clock, strict=True)] or None
-    source = scan(TABLES[name], files, members[0].manifest, more=(_NUMBER,))
+    # The form has no rows: an engine that guessed from it would hold all rows in memory, to look up a few in them.
+    rows = sum(rows_in(member.manifest, name) for member, _, _ in some)
+    source = scan(TABLES[name], files, members[0].manifest, more=(_NUMBER,), rows=rows)
     return _labelled(name, labels, shifts, times, source, condition)
 
 

@@ -62,6 +62,7 @@ _DAMAGED = (
     "Invalid Input Error: Invalid string encoding found in Parquet file",
     "Invalid Input Error: Failed to read file",
 )
+_MOST_ROWS = 2**40  # of an estimate, which a stranger's manifest makes
 _LOCATION = re.compile(r"LINE \d+: ")
 
 
@@ -191,7 +192,14 @@ def way_of_reading(table: Table, manifest: Manifest) -> Hashable:
     return table is EVENTS and manifest.data_of_reads == STRUCTURES, manifest.columns_without(table.name)
 
 
-def scan(table: Table, files: Sequence[Path], manifest: Manifest, *, more: tuple[str, ...] = ()) -> str:
+def scan(
+    table: Table,
+    files: Sequence[Path],
+    manifest: Manifest,
+    *,
+    more: tuple[str, ...] = (),
+    rows: int | None = None,
+) -> str:
     """Return the query that reads a table from its files; a table without files is empty.
 
     Args:
@@ -199,6 +207,7 @@ def scan(table: Table, files: Sequence[Path], manifest: Manifest, *, more: tuple
         files: its files.
         manifest: of the capture; of several, `way_of_reading` is the same.
         more: further columns that the engine has of each row.
+        rows: as of `rows_of`.
     """
     if not files:
         return without_rows(table)
@@ -211,14 +220,20 @@ def scan(table: Table, files: Sequence[Path], manifest: Manifest, *, more: tuple
     for place, column in enumerate(table.columns):
         if column.name in manifest.columns_without(table.name):
             columns[place] = f"CAST(NULL AS {_SQL_TYPES[column.kind]}) AS {identifier(column.name)}"
-    return f"SELECT {', '.join((*columns, *more))} FROM {rows_of(files)}"
+    return f"SELECT {', '.join((*columns, *more))} FROM {rows_of(files, rows)}"
 
 
-def rows_of(files: Sequence[Path]) -> str:
-    """Return the text after FROM that reads files, which have the columns of the first."""
+def rows_of(files: Sequence[Path], rows: int | None = None) -> str:
+    """Return the text after FROM that reads files, which have the columns of the first.
+
+    Args:
+        files: the files.
+        rows: about how many rows they have; None: the engine guesses from the first file. It plans joins by this number.
+    """
     # The names come from the manifest; a folder called a[1]* must not become a pattern, or host=x a column.
     listed = ", ".join(quoted(_as_pattern(file)) for file in files)
-    return f"read_parquet([{listed}], hive_partitioning = false)"
+    estimate = "" if rows is None else f", explicit_cardinality = {min(max(rows, 1), _MOST_ROWS)}"
+    return f"read_parquet([{listed}], hive_partitioning = false{estimate})"
 
 
 def _as_pattern(path: Path) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 from tracer.schema import TABLES
 from tracer.store.manifest import Manifest
 
-__all__ = ["event_files", "files_of", "table_files"]
+__all__ = ["event_files", "files_of", "rows_in", "table_files"]
 
 
 def event_files(directory: Path, manifest: Manifest) -> list[Path]:
@@ -18,6 +18,14 @@ def files_of(directory: Path, manifest: Manifest, name: str) -> list[Path]:
     if name == "events":
         return event_files(directory, manifest)
     return [directory / manifest.tables[name]["file"]] if manifest.has_table(name) else []
+
+
+def rows_in(manifest: Manifest, name: str) -> int:
+    """Return how many rows the manifest says that one table has; an optional table that is not there has none."""
+    entries = (
+        manifest.parts if name == "events" else [manifest.tables[name]] if name in manifest.tables else []
+    )
+    return sum(entry["rows"] for entry in entries)
 
 
 def table_files(directory: Path, manifest: Manifest) -> dict[str, list[Path]]:
