@@ -42,6 +42,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path not in with_slow)
 
 
+def pytest_collection_finish() -> None:
+    """Keep what was collected out of later searches for cycles: hundreds of thousands of objects that live to the end."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def phrases(pytestconfig: pytest.Config) -> Path | None:
     """The folder of what Ibis said: no question is phrased twice, in whichever test, process or run.

@@ -15,6 +15,7 @@ from batches import check_in_batches
 from hand_capture import write_events
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from phrase_cache import said_once
 from plain_changes import Renamed, plain_changes
 from plain_evidence import is_below, is_doubtful, is_followed, is_lost, new_path, unproved_times
 from plain_rows import folded_key, group_of, plain_rows, simulated
@@ -26,6 +27,7 @@ from analysis.answers.net_changes import NET_CHANGES, NetChanges, net_changes
 from analysis.capture import Capture
 from analysis.engine.columns import columns_of_one
 from analysis.engine.ibis_tables import bind, ibis_schema
+from analysis.engine.relation import Columns
 from analysis.filters import Filters
 from analysis.open import open_capture
 from analysis.questions.changes import reg_files
@@ -175,6 +177,12 @@ def test_a_key_and_what_is_below_it_is_asked_for_by_one_word(captures: dict[str,
 
 Row = dict[str, Any]
 _QUERIES: dict[tuple[int | None, int | None], tuple[Any, str]] = {}
+_FOLDERS: list[Path | None] = []
+
+
+@pytest.fixture(scope="module", autouse=True)
+def folder_of_phrases(phrases: Path | None) -> None:
+    _FOLDERS.append(phrases)
 
 
 def row(operation: str, status: int | None = 0, value: str | None = None, **more: Any) -> Row:
@@ -219,15 +227,20 @@ def answer(rows: list[Row], start: int | None = None, process: int | None = None
     """Return the net changes of rows since the row `start`, asked for those of a process."""
     if (start, process) not in _QUERIES:
         backend = next(iter(_QUERIES.values()))[0] if _QUERIES else _backend()
-        events, keys, processes = (
-            bind(backend, name, ibis_schema(columns_of_one()[name]), None)
-            for name in ("stored_events", "keys", "processes")
-        )
-        asked = None if process is None else events.filter(events["process_id"] == process)
-        if asked is not None and start is not None:
-            asked = asked.filter(asked["time_ns"] >= start)
-        table = touched_values_and_keys(events, keys, processes, start_ns=start, asked=asked)
-        sql = str(ibis.to_sql(table, dialect="duckdb"))
+
+        def say() -> tuple[str, Columns]:
+            events, keys, processes = (
+                bind(backend, name, ibis_schema(columns_of_one()[name]), None)
+                for name in ("stored_events", "keys", "processes")
+            )
+            asked = None if process is None else events.filter(events["process_id"] == process)
+            if asked is not None and start is not None:
+                asked = asked.filter(asked["time_ns"] >= start)
+            table = touched_values_and_keys(events, keys, processes, start_ns=start, asked=asked)
+            return str(ibis.to_sql(table, dialect="duckdb")), ()
+
+        function = f"{touched_values_and_keys.__module__}:{touched_values_and_keys.__name__}"
+        sql, _ = said_once(_FOLDERS[-1], function, f"tables of a test, {start=} {process=}", say)
         # DuckDB 1 plans a prepared query for the rows that there were then.
         if int(duckdb.__version__.split(".")[0]) >= 2:
             name = f"changes_{len(_QUERIES)}"  # prepared, for planning it takes longer than running it
@@ -244,11 +257,15 @@ def answer(rows: list[Row], start: int | None = None, process: int | None = None
     return found.rows
 
 
+KEYS_OF_THEIR_OWN = 60  # times three: a key, another one, and another spelling of the first
+
+
 def _backend() -> Any:
     backend = ibis.duckdb.connect()
     keys = [
-        {"key_id": n, "same_as": same, "path": f"\\K{n}", "display_path": f"\\K{n}", "folded_path": f"\\K{n}"}
-        for n, same in enumerate((0, 1, 0))
+        {"key_id": n, "same_as": n - n % 3 if n % 3 == 2 else n}
+        | dict.fromkeys(("path", "display_path", "folded_path"), f"\\K{n}")
+        for n in range(3 * KEYS_OF_THEIR_OWN)
     ]
     for name, table, rows in (
         ("stored_events", EVENTS, []),
@@ -258,11 +275,6 @@ def _backend() -> Any:
         backend.con.register("new", pa.Table.from_pylist(rows, table.arrow()))
         backend.con.execute(f"CREATE TABLE {name} AS SELECT * FROM new")
     return backend
-
-
-def words(rows: list[Row], **more: Any) -> list[tuple[str | None, str, bytes | None, bytes | None]]:
-    found = answer(rows, **more).to_pylist()
-    return [(one["value_name"], one["change"], one["before_data"], one["after_data"]) for one in found]
 
 
 CASES: dict[str, tuple[list[Row], list[Any]]] = {
@@ -311,10 +323,38 @@ CASES: dict[str, tuple[list[Row], list[Any]]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_what_became_of_it(case: tuple[list[Row], list[Any]]) -> None:
-    rows, expected = case
-    assert words(rows) == expected
+COMPLETE: dict[str, tuple[list[Row], bool]] = {
+    "a miss and a write": ([miss(), write(b"a")], True),
+    "a read and a write": ([read(b"a"), write(b"b")], True),
+    "a write alone": ([write(b"b")], False),
+    "a write that was cut": ([miss(), write(b"b") | {"data_size": 9}], False),
+    "the data before was cut": ([write(b"b", previous=b"a") | {"previous_size": 9}], False),
+    "a read and a delete": ([read(b"a"), delete()], True),
+    "a key made": ([create()], True),
+    "a key deleted": ([row("DeleteKey")], False),
+}
+
+
+@pytest.fixture(scope="module")
+def by_case() -> dict[str, list[Row]]:
+    """The answer about each case: all are asked at once, and no case shares a key with another."""
+    cases = CASES | COMPLETE
+    assert len(cases) == len(CASES) + len(COMPLETE) <= KEYS_OF_THEIR_OWN
+    rows = [
+        each | {"key_id": each["key_id"] + 3 * number}
+        for number, (case, _) in enumerate(cases.values())
+        for each in case
+    ]
+    answers: dict[str, list[Row]] = {name: [] for name in cases}
+    for one in answer(rows).to_pylist():
+        answers[list(cases)[one["key_id"] // 3]].append(one)
+    return answers
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_became_of_it(by_case: dict[str, list[Row]], name: str) -> None:
+    cells = ("value_name", "change", "before_data", "after_data")
+    assert [tuple(one[cell] for cell in cells) for one in by_case[name]] == CASES[name][1]
 
 
 @pytest.mark.slow
@@ -343,21 +383,11 @@ def test_others_who_wrote_later_are_said() -> None:
     assert answer([write(b"a", **theirs)], process=1).num_rows == 0
 
 
-@pytest.mark.parametrize(
-    ("rows", "complete"),
-    [
-        ([miss(), write(b"a")], True),
-        ([read(b"a"), write(b"b")], True),
-        ([write(b"b")], False),
-        ([miss(), write(b"b") | {"data_size": 9}], False),
-        ([write(b"b", previous=b"a") | {"previous_size": 9}], False),
-        ([read(b"a"), delete()], True),
-        ([create()], True),
-        ([row("DeleteKey")], False),
-    ],
-)
-def test_complete_says_whether_both_sides_are_known_to_the_last_byte(rows: list[Row], complete: bool) -> None:
-    assert answer(rows).column("complete").to_pylist() == [complete]
+@pytest.mark.parametrize("name", COMPLETE)
+def test_complete_says_whether_both_sides_are_known_to_the_last_byte(
+    by_case: dict[str, list[Row]], name: str
+) -> None:
+    assert [one["complete"] for one in by_case[name]] == [COMPLETE[name][1]]
 
 
 def test_a_key_made_in_the_capture_is_known_wholly_when_it_goes() -> None:

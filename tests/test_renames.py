@@ -1,5 +1,6 @@
 """Where a key is renamed, what was known of it and of all below it is known under its new name, one story at a time."""
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ def opened(folder: Path, *events: Event_) -> Capture:
     return open_capture(write_events(folder / "a.regtrace", events))
 
 
+@cache  # tests look at one answer from several sides
 def known(capture: Capture, at: str | None = None) -> dict[tuple[str, str | None], Any]:
     """Return what `state` tells, by key and value: the word, or the number that the value holds."""
     rows = capture.state(at=at)[["display_key", "value_name", "known", "text"]].astype(object)
@@ -48,6 +50,7 @@ def known(capture: Capture, at: str | None = None) -> dict[tuple[str, str | None
     return found
 
 
+@cache
 def old(capture: Capture, key: str) -> list[Any]:
     """Return how the old data is known of each change that `history` tells of a key, and its number."""
     rows = capture.history(key)[["operation", "old_from", "old_text"]].astype(object)

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pml_writer as pml
@@ -14,6 +15,7 @@ from small_capture import joined_rows, write_capture
 
 import analysis.replay
 import regtrace as rt
+from analysis.capture import Capture
 from tracer.callbacks.notifications import CLASSES, LoadKey, Notification, RenameKey, UnLoadKey
 from tracer.registry.operations import BY_NAME
 from tracer.registry.text import fold_name
@@ -127,6 +129,12 @@ def small(tmp_path_factory) -> Path:
     return write_capture(tmp_path_factory.mktemp("small") / "small.regtrace", events=240, part_rows=17)
 
 
+@pytest.fixture(scope="module")
+def small_capture(small) -> Iterator[Capture]:
+    with rt.open(small) as capture:
+        yield capture
+
+
 def as_rows(found: list[Notification]) -> list[dict]:
     return [dataclasses.asdict(n) for n in found]
 
@@ -162,9 +170,8 @@ def test_an_open_capture_will_do_and_stays_open(small):
         "HKLM\\NOTHING",
     ],
 )
-def test_a_key_filter_finds_what_the_timeline_of_that_key_finds(small, key):
-    with rt.open(small) as capture:
-        expected = capture.timeline(key, columns=["sequence", "key"])
+def test_a_key_filter_finds_what_the_timeline_of_that_key_finds(small, small_capture, key):
+    expected = small_capture.timeline(key, columns=["sequence", "key"])
     # Its last key is an unnamed object that keeps that path; real captures give it the one that was found later.
     expected = expected[~expected["key"].str.startswith("<object 0xFFFF800099999999>")]
     found = list(rt.replay(small, key=key))
@@ -183,9 +190,8 @@ def test_a_key_filter_finds_what_the_timeline_of_that_key_finds(small, key):
         ("2024-05-01T10:00:00.0000001Z", "2024-05-01T10:00:01.0000002Z"),
     ],
 )
-def test_times_are_those_of_the_timeline(small, start, until):
-    with rt.open(small) as capture:
-        expected = list(capture.timeline(start=start, end=until)["sequence"])
+def test_times_are_those_of_the_timeline(small, small_capture, start, until):
+    expected = list(small_capture.timeline(start=start, end=until)["sequence"])
     assert [n.sequence for n in rt.replay(small, start=start, end=until)] == expected
 
 

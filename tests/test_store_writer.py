@@ -225,7 +225,7 @@ def test_a_disk_that_refuses_leaves_nothing_half_published(
 ):
     """Let the call fail for the n-th time, with an older capture in place."""
     target = tmp_path / "a.regtrace"
-    ingest([trace], target)
+    shutil.copytree(trace.with_name("sound.regtrace"), target)
     owner = tracer.store.writer
     *holder, name = call.split(".")
     place = getattr(owner, holder[0]) if holder else owner

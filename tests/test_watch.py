@@ -47,7 +47,10 @@ def trace(tmp_path_factory):
         truth=False,
     )
     ingest([folder / "a.etl"], folder / "a.regtrace")
-    return list(raw_records(folder / "a.etl")), folder / "a.regtrace"
+    raw, pipeline = list(raw_records(folder / "a.etl")), LivePipeline()
+    live = pa.concat_tables([pipeline.push(raw), pipeline.flush()])
+    with open_capture(folder / "a.regtrace") as capture:
+        yield raw, live, capture
 
 
 def run(*arguments: str):
@@ -88,16 +91,14 @@ def lines(result):
     ],
 )
 def test_filters_let_through_the_rows_that_a_timeline_shows(trace, words):
-    raw, folder = trace
+    _, everything, capture = trace
     rows = RowFilter(
         key=words.get("key"), subtree=words.get("subtree", False), status=words.get("status"),
         operation=words.get("operation"), value=words.get("value"),
         process=[words["process"]] if "process" in words else None,
     )  # fmt: skip
-    pipeline = LivePipeline()
-    live = rows.apply(pa.concat_tables([pipeline.push(raw), pipeline.flush()]))
-    with open_capture(folder) as capture:
-        stored = capture.timeline_reader(Filters(**words)).read_all()
+    live = rows.apply(everything)
+    stored = capture.timeline_reader(Filters(**words)).read_all()
     unsure = ("later", "rundown", "partial", "none")  # what only later evidence names is not known live
     by_name = "key" in words
     expected = [
@@ -336,7 +337,7 @@ def picture(width: int, raw, *, height: int = 20, **more) -> str:
 
 @pytest.mark.parametrize("width", [40, 72, 80, 92, 109, 110, 120, 140, 200])
 def test_no_line_is_wider_than_the_terminal_and_nothing_in_it_is_a_control(trace, width):
-    raw, _ = trace
+    raw, *_ = trace
     shown = picture(width, raw).splitlines()
     assert len(shown) <= 19
     assert all(len(line) <= width and line.isprintable() for line in shown)
