@@ -28,6 +28,11 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
 
+# Altair and nbformat load jsonschema, which makes the grammars of addresses for two seconds where it finds this package of
+# Jupyter's. No test has such an address.
+sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
+
+
 def _synced(descriptor: int) -> None:
     """Stand in for os.fsync: thousands of captures are written, and waiting for the disk proves nothing of any."""
     os.fstat(descriptor)  # a file that is closed is still an error
@@ -52,8 +57,9 @@ def pytest_collection_finish() -> None:
 def phrases(pytestconfig: pytest.Config) -> Path | None:
     """The folder of what Ibis said: no question is phrased twice, in whichever test, process or run.
 
-    `--cache-clear` forgets them; None where pytest keeps nothing.
+    Beside it is one of what foreign readers found in files. `--cache-clear` forgets both; None where pytest keeps nothing.
     """
+    import foreign_readings
     from phrase_cache import forget_old, use_folder
 
     cache = getattr(pytestconfig, "cache", None)
@@ -62,6 +68,9 @@ def phrases(pytestconfig: pytest.Config) -> Path | None:
     folder = cache.mkdir("phrases")
     forget_old(folder)
     use_folder(folder)
+    readings = cache.mkdir("readings")
+    forget_old(readings)
+    foreign_readings.use_folder(readings)
     return folder
 
 

@@ -515,6 +515,25 @@ def test_what_changed_of_a_key_is_what_changed_of_it_in_all(tmp_path_factory: py
     )
 
 
+def test_a_rename_after_the_time_changes_nothing_before_it(tmp_path: Path) -> None:
+    """Keys came to the new name later; a rename of a name that is not sure does not change them before."""
+    rename = {"operation": "RenameKey", "key_id": 1, "requested_name": "B", "gap": 1, "flags": 1}
+    rows = [
+        rename | {"operation": "CreateOrDelete", "key_id": 2, "status": 0xC000003A, "requested_name": None},
+        rename,
+        rename
+        | {"operation": "QueryValueKey", "key_id": 9, "status": 0x80000005, "value_name": "v", "gap": 0},
+        rename | {"operation": "DeleteValueKey", "key_id": 4, "value_name": "v", "gap": 1000},
+        rename,
+    ]
+    rows = [{"status": 0, "process_id": 0, "flags": 0, "notify_class": 19} | one for one in rows]
+    rows[-1] |= {"flags": 0}
+    asked = Filters(end="+1us", process="a.exe")
+    with open_capture(write_workload(tmp_path / "a.regtrace", rows, []), threads=1) as capture:
+        net = capture.where(asked).queries.changes().net_changes()
+        assert told(net.rows) == reference(capture, asked)
+
+
 @pytest.mark.slow
 def test_no_change_and_no_event_give_no_rows(tmp_path: Path) -> None:
     assert answer([]).num_rows == 0

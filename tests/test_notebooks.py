@@ -45,7 +45,9 @@ def kernel(tmp_path_factory, phrases):
         if phrases is not None:
             first = folder / "IPYTHONDIR" / "profile_default" / "startup" / "phrases.py"
             first.parent.mkdir(parents=True)
-            first.write_text(startup(phrases))
+            first.write_text(
+                f'import sys\nsys.modules["rfc3987_syntax"] = None  # as in conftest.py\n{startup(phrases)}'
+            )
         manager.start_kernel(cwd=str(folder))
     yield manager, folder
     manager.shutdown_kernel(now=True)

@@ -113,7 +113,7 @@ def _packed(image: bytes) -> bytes:
         chunks.append((image[at + 4 : at + 8], image[at + 8 : end - 4]))
         at = end
     pixels = b"".join(body for kind, body in chunks if kind == b"IDAT")
-    packed = (b"IDAT", zlib.compress(zlib.decompress(pixels), 9))
+    packed = (b"IDAT", zlib.compress(zlib.decompress(pixels), 8))  # 9 takes 2.5 times as long for 6 % less
     first = next(place for place, (kind, _) in enumerate(chunks) if kind == b"IDAT")
     kept = [chunk for chunk in chunks if chunk[0] != b"IDAT"]
     kept.insert(first, packed)

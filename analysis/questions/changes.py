@@ -160,7 +160,7 @@ def _about(context: QueryContext, filters: Filters) -> list[str]:
 def _touched(context: QueryContext, filters: Filters, *, dated: bool) -> Relation:
     """Return the evidence before and after the changes of values and keys, not yet compared; `dated`: with times."""
     until_end = replace(filters.of_keys(), end=filters.end)
-    beside = surroundings(context, until_end, NEEDED)
+    beside = _until(context, filters, surroundings(context, until_end, NEEDED))
     asked = None
     if _is_narrow(filters):
         asked = context.rows(replace(filters, value=None)).select("sequence", "operation")
@@ -177,6 +177,18 @@ def _touched(context: QueryContext, filters: Filters, *, dated: bool) -> Relatio
     else:
         found = _at_once(context, filters, events, beside, asked, dated=dated)
     return baseline.of_changes(context, found)
+
+
+def _until(context: QueryContext, filters: Filters, beside: Surroundings) -> Surroundings:
+    """Return the surroundings without the stays that begin after the time: such a rename makes nothing changed before it."""
+    _, end_ns = context.interval(filters)
+    if beside.stays is None or end_ns is None:
+        return beside
+    stays, events = beside.stays, context.relation("stored_events").source
+    last = f"SELECT coalesce(max(sequence), -1) FROM {events} WHERE time_ns <= {end_ns}"
+    return replace(
+        beside, stays=Relation(f"SELECT * FROM {stays.source} WHERE begins <= ({last})", stays.columns)
+    )
 
 
 def _at_once(

@@ -15,6 +15,8 @@ from types import ModuleType
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from foreign_readings import reading_of
+
 __all__ = [
     "ForeignRecord",
     "dissect_records",
@@ -52,8 +54,16 @@ class ForeignRecord(NamedTuple):
     offset: int
 
 
-def dissect_records(path: Path) -> Iterator[ForeignRecord]:
-    """Yield every record of the file in file order, the log file header first."""
+def dissect_records(path: Path) -> list[ForeignRecord]:
+    """Return every record of the file in file order, the log file header first."""
+    return reading_of(path, "dissect.etl", Path(__file__), _by_dissect)
+
+
+def _by_dissect(path: Path) -> list[ForeignRecord]:
+    return list(_each_by_dissect(path))
+
+
+def _each_by_dissect(path: Path) -> Iterator[ForeignRecord]:
     from dissect.etl.etl import ETL, Buffer
 
     size = path.stat().st_size
@@ -191,6 +201,10 @@ class _Collector:
 
 def etl_parser_records(path: Path) -> list[ForeignRecord]:
     """Return the records of an uncompressed file, those of its first buffer left out, in file order."""
+    return reading_of(path, "etl-parser", Path(__file__), _by_etl_parser)
+
+
+def _by_etl_parser(path: Path) -> list[ForeignRecord]:
     from etl.etl import IEtlFileObserver, build_from_stream
 
     class Observer(_Collector, IEtlFileObserver):  # type: ignore[misc]  # etl-parser has no types
