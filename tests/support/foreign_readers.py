@@ -60,7 +60,12 @@ def dissect_records(path: Path) -> list[ForeignRecord]:
 
 
 def _by_dissect(path: Path) -> list[ForeignRecord]:
-    return list(_each_by_dissect(path))
+    return [ForeignRecord(*map(_plain, record)) for record in _each_by_dissect(path)]
+
+
+def _plain(cell: Any) -> Any:
+    """Return a number of a type of the reader's own as an int."""
+    return int(cell) if isinstance(cell, int) else cell
 
 
 def _each_by_dissect(path: Path) -> Iterator[ForeignRecord]:
