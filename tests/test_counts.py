@@ -18,7 +18,6 @@ from test_cli_verbs import as_on_a_terminal, invoke, plain
 import regtrace as rt
 from analysis.answers.counts import COUNTED
 from analysis.capture import Capture
-from analysis.charts.parts import group_of
 from analysis.filters import Filters
 from analysis.open import open_capture
 from tracer.live.row_filter import RowFilter
@@ -112,6 +111,10 @@ def shown(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def test_every_question_filter_and_picture_counts_alike(
     made: list[dict[str, Any]], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
+    from analysis.charts.parts import (
+        group_of,
+    )  # it loads a library of pictures, which not every process of tests needs
+
     folder = tmp_path_factory.mktemp("alike")
     events = [event(key="HKLM\\SOFTWARE\\V", **row) for row in made]
     with open_capture(write_events(folder / "c.regtrace", events), threads=1) as capture:

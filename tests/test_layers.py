@@ -28,13 +28,18 @@ def tree_of(module: str) -> ast.Module:
     return ast.parse(FILES[module].read_text(encoding="utf-8"), filename=module)
 
 
-def imported(module: str, *, at_start: bool = False) -> Iterator[tuple[str, str | None, int]]:
-    """Yield (module, name or None, line) of what `module` imports.
+@cache
+def imported(module: str, *, at_start: bool = False) -> tuple[tuple[str, str | None, int], ...]:
+    """Return (module, name or None, line) of what `module` imports.
 
     Args:
         module: whose imports.
         at_start: only those that run when the module is imported: not in functions, not for type checkers.
     """
+    return tuple(_imported(module, at_start=at_start))
+
+
+def _imported(module: str, *, at_start: bool) -> Iterator[tuple[str, str | None, int]]:
     waiting: list[ast.AST] = [tree_of(module)]
     while waiting:
         node = waiting.pop()
@@ -43,8 +48,10 @@ def imported(module: str, *, at_start: bool = False) -> Iterator[tuple[str, str 
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{module}:{node.lineno}: imports are absolute"
             yield from ((node.module or "", alias.name, node.lineno) for alias in node.names)
-        elif at_start and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
-            continue
+        elif isinstance(node, ast.expr) or (
+            at_start and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        ):
+            continue  # no expression imports, and what a function imports is imported later
         elif at_start and isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
             waiting += node.orelse
         else:
@@ -132,6 +139,7 @@ def test_nobody_imports_what_another_module_keeps_to_itself():
     assert wrong == []
 
 
+@cache
 def arrows() -> dict[str, set[str]]:
     """Return what every module of ours imports of ours, anywhere in it and for type checkers as well."""
     return {

@@ -5,6 +5,7 @@ import struct
 import sys
 import threading
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import etw_double
@@ -60,8 +61,13 @@ def monitor_threads() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == "regtrace-monitor"]
 
 
+@cache
+def raw_of(trace: Path) -> list[RawRecord]:
+    return list(raw_records(trace))
+
+
 def batches(trace: Path, size: int = 333) -> list[list[RawRecord]]:
-    raw = list(raw_records(trace))
+    raw = raw_of(trace)
     return [raw[start : start + size] for start in range(0, len(raw), size)]
 
 

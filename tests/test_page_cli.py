@@ -2,6 +2,7 @@
 
 import json
 import re
+from functools import cache
 from pathlib import Path
 
 import pyarrow as pa
@@ -15,9 +16,14 @@ from cli.app import app
 from cli.manual import manual
 from cli.output.destination import Output, write_rows
 
-PAGE = " ".join(manual().split())
 KEY = r"HKLM\SOFTWARE\Vendor"
 BYTES, LETTERS = 1000, 1000
+
+
+@cache
+def page() -> str:
+    """Return docs/cli.md on one line."""
+    return " ".join(manual().split())
 
 
 def invoke(*words: object, code: int = 0) -> str:
@@ -55,7 +61,7 @@ def test_a_table_shows_no_more_of_a_values_data_than_the_page_says(
     captures: tuple[Path, Path],
 ) -> None:
     ((letters, few, many),) = re.findall(
-        r"more than (\d+) letters, or (\d+) bytes in hex \(`diff`: (\d+)\)", PAGE
+        r"more than (\d+) letters, or (\d+) bytes in hex \(`diff`: (\d+)\)", page()
     )
     one, other = captures
     seen = {}
@@ -71,7 +77,7 @@ def test_a_table_shows_no_more_of_a_values_data_than_the_page_says(
 
 @pytest.mark.parametrize("as_stream", [False, True])
 def test_headings_of_a_long_table_are_repeated(tmp_path: Path, as_stream: bool) -> None:
-    (every,) = re.findall(r"Beyond ([\d,]+) rows the headings are repeated", PAGE)
+    (every,) = re.findall(r"Beyond ([\d,]+) rows the headings are repeated", page())
     count = int(every.replace(",", ""))
 
     def render(rows: pa.Table, width: int | None) -> list[str]:

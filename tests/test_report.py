@@ -162,6 +162,7 @@ def test_hostile_names_are_neither_markup_nor_control_characters(hostile):
     assert "\u202e" not in page
 
 
+@pytest.mark.slow
 def test_hostile_names_are_inert_in_markdown(hostile):
     document = hostile.markdown()
     outside = re.sub(r"(`+).*?\1", "", document)

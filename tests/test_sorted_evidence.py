@@ -8,6 +8,7 @@ from typing import Any
 from unittest.mock import patch
 
 import pyarrow as pa
+import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from plain_rows import simulated
@@ -59,6 +60,7 @@ def same(found: pa.Table, wanted: pa.Table) -> None:
         assert found.column(name).to_pylist() == wanted.column(name).to_pylist(), name
 
 
+@pytest.mark.slow
 @settings(max_examples=4, phases=[Phase.reuse, Phase.generate])  # a workload takes too long to shrink
 @given(
     st.lists(events(), min_size=20, max_size=80),
@@ -85,6 +87,7 @@ def test_any_workload_comes_to_the_same(
         compare(capture, size, **words)
 
 
+@pytest.mark.slow
 def test_a_simulated_trace_comes_to_the_same(tmp_path: Path) -> None:
     with open_capture(simulated(tmp_path, **SIMULATED), memory_limit="512MB", threads=2) as capture:
         assert min(compare(capture, 300)) > 20

@@ -99,6 +99,7 @@ def test_other_net_changes_come_last(rows):
     assert [(row["display_key"], row["weight"]) for row in rows][-1] == (r"HKLM\SOFTWARE\Plain", 1)
 
 
+@pytest.mark.slow
 def test_what_only_one_of_many_hosts_has_is_rare(tmp_path):
     for number, host in enumerate("abc"):
         user = rf"HKU\S-1-5-21-1-2-3-100{number}\Software\Microsoft\Windows\CurrentVersion\Run"

@@ -164,6 +164,7 @@ def test_the_names_of_change_sets_are_the_same_in_a_capture_made_anew(tmp_path: 
             assert set(capture.log()["change_set"]) != set(names[0]), change
 
 
+@pytest.mark.slow
 def test_of_many_captures_each_set_has_its_host_and_the_name_that_it_has_alone(tmp_path: Path) -> None:
     made = [
         event("CreateKey", KEY, disposition=1, at_us=1),
@@ -184,6 +185,7 @@ def test_of_many_captures_each_set_has_its_host_and_the_name_that_it_has_alone(t
     assert blame.groupby("capture").size().to_dict() == {"one": 1, "two": 2}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("story", ["persistence"], indirect=True)
 def test_a_much_older_capture_beside_it_changes_no_set_of_a_capture(story, tmp_path: Path) -> None:
     """Which processes ran before a capture is told by that capture alone."""

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 
+import pytest
 from procmon_oracle import csv_rows, csv_time_ns
 
 import regtrace as rt
@@ -42,6 +43,7 @@ OPERATIONS = {
 }
 
 
+@pytest.mark.slow
 def test_ten_values_of_a_real_log_have_the_causes_that_were_found_by_hand(corpus, procmon_capture):
     told = defaultdict(list)  # several rows of one thread may have one microsecond
     for row in csv_rows(corpus / f"{LOG}.csv.gz"):

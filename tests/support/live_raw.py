@@ -3,6 +3,7 @@
 import struct
 import uuid
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 from tracer.diagnostics import Diagnostics
@@ -35,11 +36,16 @@ def event_record(
     """Return one record as the callback sees it: EVENT_HEADER, ETW_BUFFER_CONTEXT, counts, and pointers."""
     flags |= bool(items)
     header = _HEADER.pack(
-        0, 0, flags, 0, tid & 0xFFFFFFFF, pid & 0xFFFFFFFF, filetime, uuid.UUID(provider).bytes_le,
+        0, 0, flags, 0, tid & 0xFFFFFFFF, pid & 0xFFFFFFFF, filetime, _packed(provider),
         id & 0xFFFF, version & 0xFF, 0, level, opcode & 0xFF, 0, 0, 0, bytes(16),
     )  # fmt: skip
     rest = _REST.pack(cpu, 1, len(items), len(data) & 0xFFFF, 0xDEAD0000, 0xDEAD1000, 0)
     return header + rest, data, items
+
+
+@cache
+def _packed(provider: str) -> bytes:
+    return uuid.UUID(provider).bytes_le
 
 
 def raw_records(path: Path) -> Iterator[RawRecord]:
