@@ -19,9 +19,9 @@ from tracer.simulate import SimulationOptions, simulate
 @pytest.fixture(scope="module")
 def capture(tmp_path_factory) -> Capture:
     folder = tmp_path_factory.mktemp("ranges")
-    simulate(folder / "a.etl", SimulationOptions(events=1500), truth=False)
+    simulate(folder / "a.etl", SimulationOptions(events=1100), truth=False)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tracer.ingest.etl.PART_ROWS", 400)
+        patch.setattr("tracer.ingest.etl.PART_ROWS", 300)
         ingest([folder / "a.etl"], folder / "a.regtrace")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("analysis.engine.open_engine._FEW_EVENTS", 0)  # few events are no stream
@@ -70,7 +70,7 @@ def test_the_stream_of_a_query_sorts_a_range_at_a_time(capture, monkeypatch):
     monkeypatch.setattr(open_engine, "stream", remember)
     rows = capture.queries.timeline().reader().read_all()
     assert len(asked) > 10
-    assert rows.num_rows == 1500
+    assert rows.num_rows == 1100
 
 
 def test_short_timelines_and_parts_that_overlap_are_sorted_at_once(tmp_path, monkeypatch):

@@ -4,12 +4,13 @@ The demo runs in a terminal of 100 columns, as most readers see it. Of what it p
 reader are left out; how long it took differs from run to run and is written as on the machine that made the sample.
 """
 
+import contextlib
 import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from terminal import run
+from terminal import call
 
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
@@ -22,7 +23,10 @@ _TIME = re.compile(r"in [\d.]+ s \([\d,]+ events/s\)")
 
 def demo(folder: Path) -> list[str]:
     """Run the demo in `folder` on a terminal and return the lines that it shows."""
-    return run("regtrace demo", folder, columns=COLUMNS).lines
+    with contextlib.chdir(folder):
+        screen = call("demo", columns=COLUMNS)
+    assert screen.code == 0, screen.sent
+    return screen.lines
 
 
 def sample(lines: list[str]) -> list[str]:
