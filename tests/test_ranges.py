@@ -19,9 +19,9 @@ from tracer.simulate import SimulationOptions, simulate
 @pytest.fixture(scope="module")
 def capture(tmp_path_factory) -> Capture:
     folder = tmp_path_factory.mktemp("ranges")
-    simulate(folder / "a.etl", SimulationOptions(events=1100), truth=False)
+    simulate(folder / "a.etl", SimulationOptions(events=1500), truth=False)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tracer.ingest.etl.PART_ROWS", 300)
+        patch.setattr("tracer.ingest.etl.PART_ROWS", 400)
         ingest([folder / "a.etl"], folder / "a.regtrace")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("analysis.engine.open_engine._FEW_EVENTS", 0)  # few events are no stream
@@ -46,7 +46,7 @@ def test_ranges_give_the_rows_of_one_sort(capture, monkeypatch, asked, columns):
     filters = Filters(**asked)
     whole = capture.timeline_reader(filters, columns=columns).read_all()
     monkeypatch.setattr(analysis.questions.ranges, "_MANY_ROWS", 1)
-    monkeypatch.setattr(analysis.questions.ranges, "_RANGE_ROWS", 70)
+    monkeypatch.setattr(analysis.questions.ranges, "_RANGE_ROWS", 110)
     found = ranges(capture.context, filters)
     assert len(found) > 10
     assert [first for first, _ in found[1:]] == [last + 1 for _, last in found[:-1]]
@@ -59,7 +59,7 @@ def test_ranges_give_the_rows_of_one_sort(capture, monkeypatch, asked, columns):
 
 def test_the_stream_of_a_query_sorts_a_range_at_a_time(capture, monkeypatch):
     monkeypatch.setattr(analysis.questions.ranges, "_MANY_ROWS", 1)
-    monkeypatch.setattr(analysis.questions.ranges, "_RANGE_ROWS", 70)
+    monkeypatch.setattr(analysis.questions.ranges, "_RANGE_ROWS", 110)
     asked = []
     original = open_engine.stream
 
@@ -70,7 +70,7 @@ def test_the_stream_of_a_query_sorts_a_range_at_a_time(capture, monkeypatch):
     monkeypatch.setattr(open_engine, "stream", remember)
     rows = capture.queries.timeline().reader().read_all()
     assert len(asked) > 10
-    assert rows.num_rows == 1100
+    assert rows.num_rows == 1500
 
 
 def test_short_timelines_and_parts_that_overlap_are_sorted_at_once(tmp_path, monkeypatch):
