@@ -4,6 +4,7 @@ import json
 import shutil
 import sys
 from collections import defaultdict
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -57,14 +58,26 @@ def story(request, tmp_path_factory):
         yield capture, read_story(story_path(folder / "s.etl"))
 
 
-def plain_sets(capture: rt.Capture, pause_ns: int, *, by_tree: bool) -> list[list[int]]:
-    """Return the sequences of each change set, by a loop over the changes; the statement of the rule."""
+@cache
+def members_of(capture: rt.Capture) -> Any:
+    """Return the change sets of a story, which several tests look at."""
+    return capture.queries.log().log().members
+
+
+@cache
+def plain_facts(capture: rt.Capture) -> tuple[Any, dict[int, Any], int]:
+    """Return the changes of a capture, its processes by number, and the time of its first row."""
     rows = capture.sql(
         "SELECT sequence, time_ns, process_id FROM stored_events WHERE status = 0 AND (operation IN ('SetValueKey', "
         "'DeleteValueKey', 'DeleteKey', 'RenameKey') OR operation = 'CreateKey' AND disposition = 1) ORDER BY sequence"
     )
     people = {one.process_id: one for one in capture.sql("SELECT * FROM processes").itertuples()}
-    first_ns = capture.sql("SELECT min(time_ns) AS ns FROM stored_events")["ns"][0]
+    return rows, people, capture.sql("SELECT min(time_ns) AS ns FROM stored_events")["ns"][0]
+
+
+def plain_sets(capture: rt.Capture, pause_ns: int, *, by_tree: bool) -> list[list[int]]:
+    """Return the sequences of each change set, by a loop over the changes; the statement of the rule."""
+    rows, people, first_ns = plain_facts(capture)
     changers = set(rows["process_id"])
 
     def root(number: int) -> int:
@@ -106,7 +119,7 @@ def test_the_log_counts_each_change_of_the_story_once_and_says_who(story) -> Non
     assert log["keys_deleted"].sum() == sum(one["value"] is None for one in told["changes"])
     assert (log["changes"] == log["all_changes"]).all()
     assert log["last_sequence"].is_monotonic_decreasing
-    members = capture.queries.log().log().members
+    members = members_of(capture)
     pids = {one["pid"]: one for one in told["processes"]}
     for member in members:
         branches = list(branches_of(member))
@@ -133,7 +146,7 @@ def test_filters_choose_sets_by_their_changes_and_leave_the_sets_alone(story) ->
         for row in capture.timeline(top, subtree=True, operation="write", status="success").itertuples()
         if row.operation in OPERATIONS
     }
-    for member in capture.queries.log().log().members:
+    for member in members_of(capture):
         own = set(member.sets.rows.sequence[member.sets.places(member.number)].tolist())
         assert len(own & fits) == (0 if member.name in none else some["changes"][member.name])
 
@@ -251,7 +264,7 @@ def test_show_tells_what_the_story_says_of_each_value(story) -> None:
     assert len(sequences) == len(writes)
     by_sequence = dict(zip(sequences, writes, strict=True))
     checked = 0
-    for member in capture.queries.log().log().members[:4]:
+    for member in members_of(capture)[:4]:
         shown = capture.show(member.name[:12])
         own = set(member.sets.rows.sequence[member.sets.places(member.number)].tolist())
         for row in shown.itertuples():
