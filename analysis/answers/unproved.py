@@ -24,7 +24,9 @@ HIVES_WITHOUT_KEY = (*LOADS, *_REPLACED)
 _FAILED = r'"StatusCode": (2[1-9][0-9]{8}|[3-9][0-9]{9})\b'  # 0x80000000 and above
 
 
-def unproved_changes(events: Table, keys: Table, *, width_ns: int, flagged: bool = True) -> Table:
+def unproved_changes(
+    events: Table, keys: Table, *, width_ns: int, flagged: bool = True, either: bool = True
+) -> Table:
     r"""Return the certain or possible changes under an unproved name, or under no name.
 
     Columns: from_ns, to_ns (UTC nanoseconds; changes of one kind and name within `width_ns` are one row, so
@@ -44,6 +46,7 @@ def unproved_changes(events: Table, keys: Table, *, width_ns: int, flagged: bool
         keys: the table `keys`.
         width_ns: nanoseconds, above 0.
         flagged: False where it is known that no row has the flag across_loss.
+        either: False where it is known that no row is a CreateOrDelete: these are looked for under every key.
     """
     operation, status = events["operation"], events["status"]
     changes = operation.isin([*_OF_VALUES, *_OF_KEYS, _LOADED, _EITHER])
@@ -57,12 +60,7 @@ def unproved_changes(events: Table, keys: Table, *, width_ns: int, flagged: bool
     if flagged:
         others = rows.filter(is_flagged & rows["key_id"].notnull())
         doubtful = doubtful.union(others.anti_join(nameless, others["key_id"] == nameless["nameless_id"]))
-    either = rows.filter((rows["operation"] == _EITHER) & rows["key_id"].notnull())
-    named = keys.select("name", either_id="key_id")
-    either = either.inner_join(named, either["key_id"] == named["either_id"])
-    either = either.mutate(value_name=either["name"]).select(*rows.columns)
-    rows = doubtful.filter(doubtful["operation"] != _EITHER).union(either)
-    rows = rows.union(doubtful.filter((doubtful["operation"] == _EITHER) & doubtful["key_id"].isnull()))
+    rows = _with_either(doubtful, rows, keys) if either else doubtful
     operation, none = rows["operation"], ibis.null(str)
     of_value = operation.isin([*_OF_VALUES, _EITHER]) & rows["value_name"].notnull()
     kind = ibis.cases(
@@ -81,6 +79,16 @@ def unproved_changes(events: Table, keys: Table, *, width_ns: int, flagged: bool
         from_ns=rows["time_ns"].min(), to_ns=rows["time_ns"].max()
     )
     return times.select("from_ns", "to_ns", "kind", "name")
+
+
+def _with_either(doubtful: Table, rows: Table, keys: Table) -> Table:
+    """Return doubtful changes, and each CreateOrDelete of a key as of a value of its name too."""
+    either = rows.filter((rows["operation"] == _EITHER) & rows["key_id"].notnull())
+    named = keys.select("name", either_id="key_id")
+    either = either.inner_join(named, either["key_id"] == named["either_id"])
+    either = either.mutate(value_name=either["name"]).select(*rows.columns)
+    found = doubtful.filter(doubtful["operation"] != _EITHER).union(either)
+    return found.union(doubtful.filter((doubtful["operation"] == _EITHER) & doubtful["key_id"].isnull()))
 
 
 def doubtful_losses(losses: Table, unproved: Table | None) -> Table:

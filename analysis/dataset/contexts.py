@@ -34,6 +34,7 @@ from analysis.questions.users import User, by_batch, merged_users, with_key_user
 from tracer.registry.text import escape_argument
 from tracer.schema import TABLES
 from tracer.store.manifest import Manifest
+from tracer.store.reader import rows_in
 
 if TYPE_CHECKING:
     import duckdb
@@ -43,6 +44,7 @@ __all__ = ["DatasetContext", "MembersContext"]
 
 _SHIFTED = KINDS[:-1]  # source_id is told by `sources` of the manifest
 _LAST = 2**63 - 1  # id
+_EVENTS_TOGETHER = 6_000_000  # of captures that are asked at once
 _MOST_TABLES = 20  # captures whose few rows may stand in memory together
 _FEW_SCANS = 8  # captures each of which is searched for its own keys; more of them are searched at once
 
@@ -145,12 +147,23 @@ class DatasetContext(QueryContext):
     def groups(
         self, filters: Filters, alike: Callable[[Manifest], Hashable | None]
     ) -> "Sequence[QueryContext]":
-        """Return the captures of `each`, those together of which `alike` says the same; None: by itself."""
-        groups: dict[Hashable, list[int]] = {}
+        """Return the captures of `each`, those together of which `alike` says the same; None: by itself.
+
+        Not more of them than a question may hold rows of in memory.
+        """
+        groups: dict[Hashable, list[list[int]]] = {}
+        left: dict[Hashable, int] = {}  # of the newest group
         for number in self._having_keys(filters):
-            said = alike(self.members[number].manifest)
-            groups.setdefault((number if said is None else None, said), []).append(number)
-        made = [MembersContext(self, numbers) for numbers in groups.values()]
+            manifest = self.members[number].manifest
+            said = alike(manifest)
+            kind = (number if said is None else None, said)
+            events = rows_in(manifest, "events")
+            if left.get(kind, 0) < events or kind not in groups:
+                groups.setdefault(kind, []).append([])
+                left[kind] = _EVENTS_TOGETHER
+            groups[kind][-1].append(number)
+            left[kind] -= events
+        made = [MembersContext(self, numbers) for some in groups.values() for numbers in some]
         return [one for some in made for one in (some.apart() if some.clock is None else [some])]
 
     def _having_keys(self, filters: Filters) -> list[int]:

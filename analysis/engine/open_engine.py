@@ -1,8 +1,9 @@
 """An open engine: its connection, the tables and views of questions, and its release."""
 
 import weakref
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -76,6 +77,7 @@ class OpenEngine:
         )
         self._closer = weakref.finalize(self, _close, self._connection, spill)
         self._helpers: dict[tuple[str, str], str] = {}  # kind and query -> the name that stands for it
+        self._numbers = count()
         self._backend: Backend | None = None
         self._named_events = named_events
 
@@ -198,11 +200,23 @@ class OpenEngine:
     def named(self, kind: str, key: str, create: Callable[[str], None], columns: Columns) -> Relation:
         """Return the table or view that `create` creates in the schema HELPERS by name, once for each key."""
         if (kind, key) not in self._helpers:
-            name = f"{kind}_{len(self._helpers)}"
+            name = f"{kind}_{next(self._numbers)}"
             with engine_errors():
                 create(name)
             self._helpers[kind, key] = f"{HELPERS}.{name}"
         return Relation.of_table(self._helpers[kind, key], columns)
+
+    @contextmanager
+    def passing(self) -> Iterator[None]:
+        """Remove at the end the tables and views that are created inside: nobody asks again for what only one answer needs."""
+        before = set(self._helpers)
+        try:
+            yield
+        finally:
+            for known in reversed([known for known in self._helpers if known not in before]):
+                name = self._helpers.pop(known)
+                if self.is_open:
+                    _drop(self.con, name)
 
     def table(self, relation: Relation) -> "Table":
         """Return the rows of a relation as an Ibis table."""
@@ -216,6 +230,13 @@ class OpenEngine:
     def close(self) -> None:
         """Release the connection and the disk space it spilled to; closing twice is fine."""
         self._closer()
+
+
+def _drop(connection: duckdb.DuckDBPyConnection, name: str) -> None:
+    for kind in ("TABLE", "VIEW"):
+        # The engine refuses to drop the one as the other.
+        with suppress(duckdb.CatalogException):
+            connection.execute(f"DROP {kind} IF EXISTS {name}")
 
 
 def _close(connection: duckdb.DuckDBPyConnection, spill: Workspace) -> None:

@@ -4,6 +4,7 @@ The table of autostart points is `analysis.rules.autostarts`; how rows become to
 """
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -65,7 +66,11 @@ class AutorunsQuery(ArrowSource):
     def to_arrow(self) -> pa.Table:
         """Run the query and return the answer; of a dataset with the columns `host` and `capture` first."""
         groups = self.context.groups(self.filters, are_alike)
-        rows = [row for one in groups for row in self._touches(one)]
+        rows = []
+        for one in groups:
+            # What is kept of one of several groups is of no use to the next.
+            with self.context.engine.passing() if len(groups) > 1 else nullcontext():
+                rows += self._touches(one)
         if self.new:
             rows = [row for row in rows if _may_be_new(row)]
         place = {name: number for number, name in enumerate(categories())}

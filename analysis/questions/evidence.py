@@ -45,7 +45,7 @@ _STEPS = r"""
             AND regexp_full_match(below.folded_path, 'HKU\\S-1-[0-9-]+\\SOFTWARE\\CLASSES')
         )
 """
-# All keys above some groups, with all their ids.
+# All keys above some groups, with all their ids; of many groups at once.
 _ABOVE = """
     WITH RECURSIVE steps AS ({steps}),
     pairs(top_id, below_id) AS (
@@ -77,7 +77,9 @@ _DESCENT = """
     FROM ({pairs}) JOIN absent ON top_id = absent_id JOIN firsts ON below_id = heard_id
     WHERE last_at > first_at
 """
+_STEP_COLUMNS = (("above_id", "int64"), ("below_id", "int64"))
 _DESCENT_COLUMNS = ("top_key_id", "top_id", "below_id")
+_DEEPEST = 512  # levels of a registry (Microsoft Learn, "Registry Element Size Limits")
 _MOST_LISTED = 1000  # keys that are named in a query
 _MOST_TIMES = 1000  # at which something unproved happened, of each kind and name
 # what may change keys and values under names that no row has
@@ -224,7 +226,10 @@ def unproved_changes(context: QueryContext, filters: Filters) -> Relation | None
         return None
     changes = phrase(
         "analysis.answers.unproved:unproved_changes",
-        options={"flagged": not context.manifest.complete},
+        options={
+            "flagged": not context.manifest.complete,
+            "either": "CreateOrDelete" in context.operations(),
+        },
         values={"width_ns": step_ns(context)},
         events=context.clocked(context.rows(Filters(end=filters.end))),
         keys=context.relation("keys"),
@@ -308,10 +313,55 @@ def _near(context: QueryContext, filters: Filters) -> _Near | None:
         (("key_id", kind), ("same_as", kind)),
     )
     own = engine.keep("asked", own)
-    sql = _ABOVE.format(steps=_STEPS.format(keys=keys.source), asked=own.source, keys=keys.source)
+    steps = None if engine.count(own) > _MOST_LISTED else _steps_above(context, own)
+    if steps is None:
+        sql = _ABOVE.format(steps=_STEPS.format(keys=keys.source), asked=own.source, keys=keys.source)
+    else:
+        walked = engine.hold("walked", own.sql, lambda: _pairs_of(steps), _STEP_COLUMNS)
+        stored = "INTEGER" if kind == "int32" else "BIGINT"
+        sql = f"""
+            SELECT key_id AS top_key_id, above_id::{stored} AS top_id, below_id::{stored} AS below_id
+            FROM {walked.source} JOIN {keys.source} ON same_as = above_id
+            WHERE below_id IN (SELECT same_as FROM {own.source})
+        """
     pairs = engine.keep("above", Relation(sql, tuple((name, kind) for name in _DESCENT_COLUMNS)))
     tops = Relation(f"SELECT DISTINCT top_key_id AS key_id FROM {pairs.source}", own.columns[:1])
     return _Near(_Keys.of(context, own.select("key_id")), _Keys.of(context, tops), pairs)
+
+
+def _steps_above(context: QueryContext, own: Relation) -> dict[int, int | None] | None:
+    """Return of each group of some keys, and of those above it, the group right above; None where keys are as deep as none is.
+
+    An engine finds a few keys by their ids sooner than all steps of all keys.
+    """
+    engine, keys = context.engine, context.relation("keys")
+    steps: dict[int, int | None] = {}
+    left = {one for one in engine.fetch(own.select("same_as")).column(0).to_pylist() if one is not None}
+    for _ in range(_DEEPEST):
+        if not left:
+            return steps
+        listed = ", ".join(map(str, sorted(left)))
+        found = engine.fetch(
+            Relation(f"{_STEPS.format(keys=keys.source)} AND below.key_id IN ({listed})", _STEP_COLUMNS)
+        )
+        above, below = (column.to_pylist() for column in found.columns)
+        steps |= dict.fromkeys(left) | dict(zip(below, above, strict=True))
+        left = set(above) - steps.keys()
+    return None
+
+
+def _pairs_of(steps: dict[int, int | None]) -> "pa.Table":
+    """Return above_id and below_id: each group with all groups above it."""
+    import pyarrow as pa
+
+    pairs: set[tuple[int, int]] = set()
+    for below in steps:
+        above = steps[below]
+        while above is not None and (above, below) not in pairs:  # damaged keys may be above themselves
+            pairs.add((above, below))
+            above = steps[above]
+    columns = zip(_STEP_COLUMNS, zip(*sorted(pairs), strict=True) if pairs else ((), ()), strict=True)
+    return pa.table({name: pa.array(ids, pa.int64()) for (name, _), ids in columns})
 
 
 def _descent(context: QueryContext, near: _Near | None) -> Relation | None:

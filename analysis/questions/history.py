@@ -60,7 +60,9 @@ def _contents_with_hives(rows: "pa.Table") -> "pa.Table":
 
 def _history(context: QueryContext, filters: Filters) -> Relation:
     events, beside = evidence_of(context, filters)
-    follows_keys = beside.stays is None and filters.value is None and is_long(context, filters.of_keys())
+    follows_keys = (
+        beside.stays is None and filters.value is None and is_long(context, filters.of_keys(), events)
+    )
     make = _in_ranges if follows_keys else _at_once
     return of_history(context, make(context, filters, events, beside))
 

@@ -62,9 +62,11 @@ class KeyRange:
         return Relation(f"SELECT * FROM {rows.source} WHERE {between}", rows.columns)
 
 
-def is_long(context: QueryContext, filters: Filters) -> bool:
-    """Tell whether a question looks at so many rows that ranges of keys are worth it."""
-    return context.has_many_rows(filters, _MANY_ROWS)
+def is_long(context: QueryContext, filters: Filters, events: Relation | None = None) -> bool:
+    """Tell whether a question looks at so many rows that ranges of keys are worth it; `events`: the rows, if they were found."""
+    if events is None or filters.key is None:
+        return context.has_many_rows(filters, _MANY_ROWS)
+    return context.engine.count(events) >= _MANY_ROWS
 
 
 def _usual_rows(context: QueryContext) -> int:
