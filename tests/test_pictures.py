@@ -25,6 +25,7 @@ from analysis.charts.figures import PICTURES
 from analysis.charts.operations import Operations
 from analysis.charts.parts import moment_text
 from analysis.charts.picture import Picture
+from analysis.charts.safe_page import harmless
 from analysis.charts.tree import plant
 from analysis.charts.values import stretches
 from analysis.filters import Filters
@@ -286,7 +287,9 @@ def test_nothing_acts_in_a_picture_of_hostile_names(kind, capture, busy):
         assert "unsafe" not in policy
         assert not set("<>") & set(content)
         assert json.dumps(json.loads(content), ensure_ascii=False).isprintable()
-        texts = json.dumps(picture.spec(), ensure_ascii=False)
+        spec = picture.spec()
+        assert spec == harmless(picture.chart.to_dict())  # it is as the schema of Vega-Lite has it
+        texts = json.dumps(spec, ensure_ascii=False)
         assert texts.isprintable()
         svg = picture.svg()
         assert not [bad for bad in ("<script", "\u202e", "\0") if bad in svg]

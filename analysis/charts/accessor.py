@@ -114,4 +114,4 @@ class Plots:
         chart = PICTURES[kind](self._capture, filters, limit=limit).chart
         if kind != "tree":
             chart = chart.interactive(bind_y=False)
-        return extra.alt.LayerChart.from_dict(harmless(chart.to_dict()))
+        return extra.alt.LayerChart.from_dict(harmless(chart.to_dict(validate=False)))
