@@ -9,10 +9,12 @@ after the simulated hours or the minutes on the clock, whichever comes first; it
 questions: one capture, opened once, is asked one question after the other; every tenth round it is opened anew.
 
 Memory is what the process has resident. It is flat if the median of the last quarter is within 5 % of that of the second.
-Needs Linux (/proc).
+Beside it stands what C's allocator has given out: where that stays and the resident memory moves, the allocator keeps pages
+that nobody uses. Needs Linux (/proc, glibc).
 """
 
 import argparse
+import ctypes
 import os
 import statistics
 import struct
@@ -37,15 +39,47 @@ def resident() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
+class _Given(ctypes.Structure):
+    """What glibc's `mallinfo2` tells; `uordblks` and `hblkhd` are in use (malloc.h)."""
+
+    _fields_ = tuple(
+        (name, ctypes.c_size_t)
+        for name in [
+            "arena",
+            "ordblks",
+            "smblks",
+            "hblks",
+            "hblkhd",
+            "usmblks",
+            "fsmblks",
+            "uordblks",
+            "fordblks",
+            "keepcost",
+        ]
+    )
+
+
+def in_use() -> int:
+    """Return the bytes that C's allocator has given out; 0 where it does not tell."""
+    tell = getattr(ctypes.CDLL(None), "mallinfo2", None)
+    if tell is None:
+        return 0
+    tell.restype = _Given
+    given = tell()
+    return int(given.uordblks + given.hblkhd)
+
+
 class Memory:
-    """Readings of the resident memory, some by some."""
+    """Readings of the resident memory, and of what is in use of it, some by some."""
 
     def __init__(self) -> None:
         self.readings: list[int] = []
+        self.used: list[int] = []
 
     def note(self, what: str) -> None:
         """Take a reading."""
         self.readings.append(resident())
+        self.used.append(in_use())
         print(f"{what}: {self.readings[-1] >> 20} MiB", file=sys.stderr, flush=True)
 
     def verdict(self) -> tuple[str, bool]:
@@ -58,7 +92,8 @@ class Memory:
         change = after / before - 1
         said = (
             f"memory {before / 2**20:.0f} MiB in the second quarter, {after / 2**20:.0f} MiB in the last ({change:+.1%}), "
-            f"at most {max(self.readings) >> 20} MiB"
+            f"at most {max(self.readings) >> 20} MiB; given out {statistics.median(self.used[count // 4 : count // 2]) / 2**20:.0f} "
+            f"and {statistics.median(self.used[-(count // 4) :]) / 2**20:.0f} MiB"
         )
         return said, abs(change) <= FLAT
 

@@ -400,3 +400,21 @@ def test_check_apart_allows_what_is_apart(tmp_path):
     (tmp_path / "in").mkdir()
     check_apart(tmp_path / "in" / "c.regtrace", [tmp_path / "c.etl", tmp_path / "in" / "d.etl"])
     check_apart(tmp_path / "new", [tmp_path / "missing"])
+
+
+@pytest.mark.parametrize("verb", ["timeline", "export", "report"])
+def test_a_file_that_nobody_may_read_is_replaced_where_its_folder_may_be_written(tmp_path, monkeypatch, verb):
+    from small_capture import write_capture
+    from test_cli_verbs import invoke
+
+    capture = write_capture(tmp_path / "c.regtrace")
+    old = tmp_path / {"timeline": "old.csv", "export": "old.jsonl", "report": "old.md"}[verb]
+    old.write_text("older\n")
+    access = os.access
+    monkeypatch.setattr(
+        os, "access", lambda path, mode, **more: Path(path) != old and access(path, mode, **more)
+    )
+    words = ["--to", "timesketch"] if verb == "export" else []
+    done = invoke(verb, capture, *words, "-o", old, "--force")
+    assert done.exit_code == 0, done.output
+    assert old.read_text() != "older\n"

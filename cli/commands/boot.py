@@ -47,7 +47,7 @@ def boot(
     ],
     output: Annotated[
         Path,
-        typer.Option("--output", "-o", metavar="NAME.regtrace", help="collect: the capture to make."),
+        typer.Option("--output", "-o", readable=False, metavar="NAME.regtrace", help="collect: the capture to make."),
     ] = Path("boot.regtrace"),
     operation: OperationWords = None,
     max_size: Annotated[

@@ -43,7 +43,7 @@ def capture(
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="NAME.regtrace",
+        typer.Option("--output", "-o", readable=False, metavar="NAME.regtrace",
                      help="The capture to make. Default: capture-TIME.regtrace in this folder."),
     ] = None,
     operation: OperationWords = None,

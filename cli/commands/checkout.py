@@ -27,7 +27,9 @@ def checkout(
     capture: CapturePath,
     output: Annotated[
         Path,
-        typer.Option("--output", "-o", metavar="FILE|DIR", help="NAME.reg, NAME.ps1, or a new folder."),
+        typer.Option(
+            "--output", "-o", readable=False, metavar="FILE|DIR", help="NAME.reg, NAME.ps1, or a new folder."
+        ),
     ],
     at: Annotated[
         str | None,

@@ -66,7 +66,7 @@ def export(
     ],
     output: Annotated[
         Path,
-        typer.Option("--output", "-o", metavar="FILE", help="The file; .gz compresses it. - is standard output."),
+        typer.Option("--output", "-o", readable=False, metavar="FILE", help="The file; .gz compresses it. - is standard output."),
     ],
     key: KeyWords = None,
     subtree: Subtree = False,

@@ -57,7 +57,7 @@ def ingest(
     ],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="NAME.regtrace",
+        typer.Option("--output", "-o", readable=False, metavar="NAME.regtrace",
                      help="The capture to make. Default: the first source's name, in this folder."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the capture if it exists.")] = False,

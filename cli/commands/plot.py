@@ -44,7 +44,10 @@ def plot(
     ],
     capture: CapturePath,
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="FILE", help="The picture: FILE.html, .png or .svg.")
+        Path,
+        typer.Option(
+            "--output", "-o", readable=False, metavar="FILE", help="The picture: FILE.html, .png or .svg."
+        ),
     ],
     key: Annotated[
         list[str] | None,

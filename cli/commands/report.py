@@ -34,7 +34,10 @@ EXAMPLES = (
 def report(
     capture: CapturePath,
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="FILE", help="The report: FILE.html or FILE.md.")
+        Path,
+        typer.Option(
+            "--output", "-o", readable=False, metavar="FILE", help="The report: FILE.html or FILE.md."
+        ),
     ],
     rules: Annotated[
         list[str] | None,

@@ -125,7 +125,14 @@ def simulate(
     *,
     output: Annotated[
         Path,
-        typer.Option("--output", "-o", metavar="FILE.etl", help="The trace to write.", show_default=False),
+        typer.Option(
+            "--output",
+            "-o",
+            readable=False,
+            metavar="FILE.etl",
+            help="The trace to write.",
+            show_default=False,
+        ),
     ],
     scenario: Annotated[
         str | None,

@@ -35,7 +35,7 @@ EXAMPLES = (
 def start(
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="NAME.regtrace",
+        typer.Option("--output", "-o", readable=False, metavar="NAME.regtrace",
                      help="The capture to make in the end. Default: capture-TIME.regtrace in this folder."),
     ] = None,
     operation: OperationWords = None,

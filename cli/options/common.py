@@ -117,7 +117,14 @@ OperationWords = Annotated[
     ),
 ]
 OutputFile = Annotated[
-    Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to FILE; - is standard output.")
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FILE",
+        readable=False,  # --force replaces a file that only others may read
+        help="Write to FILE; - is standard output.",
+    ),
 ]
 ProcessWord = Annotated[
     str | None,
