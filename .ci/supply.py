@@ -58,10 +58,13 @@ def uv(*words: str, quiet: bool = False) -> subprocess.CompletedProcess[str]:
 
 
 def lock() -> int:
-    """Write the versions of everything that development needs, for all systems."""
+    """Write the versions of everything that development needs, for all systems, and the hashes of their files.
+
+    `pip install -r` takes no other file then; regtrace itself is installed by a second command: `pip install --no-deps -e .`.
+    """
     return uv(
         "pip", "compile", "pyproject.toml", "--extra", "dev", "--universal", "--python-version", "3.11", "--upgrade",
-        "--no-annotate", "--quiet", "--custom-compile-command", "python .ci/supply.py lock", "-o", str(LOCK),
+        "--no-annotate", "--generate-hashes", "--quiet", "--custom-compile-command", "python .ci/supply.py lock", "-o", str(LOCK),
     ).returncode  # fmt: skip
 
 
