@@ -69,6 +69,10 @@ def handle_lives(
         shown: a table with the column `handle_id`, of the lives to show; None: all.
         problems: leave out those that were closed, and not late.
     """
+    if shown is not None:  # only lives of the addresses that theirs have may be the next ones
+        addresses = handles.semi_join(shown, "handle_id").select("address").distinct()
+        nowhere = handles.filter(handles["address"].isnull())
+        handles = handles.semi_join(addresses, "address").union(nowhere)
     next_opened = handles["opened_ns"].lead().over(
         ibis.window(group_by="address", order_by=[handles["first_sequence"], handles["handle_id"]])
     )  # fmt: skip
