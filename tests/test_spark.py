@@ -47,6 +47,8 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
             "spark.driver.host": "localhost",
             "spark.driver.memory": "2g",
             "spark.local.dir": str(folder / "local"),
+            # After each of its stages an adaptive plan is printed for the pages of the UI, which takes minutes for a long question.
+            "spark.sql.adaptive.enabled": "false",
             "spark.sql.session.timeZone": "America/New_York",  # answers are in UTC wherever Spark runs
             "spark.sql.shuffle.partitions": "2",
             "spark.sql.warehouse.dir": str(folder / "warehouse"),
