@@ -137,7 +137,6 @@ def our_children() -> set[int]:
     return {child.pid for child in psutil.Process().children()}
 
 
-@pytest.mark.slow
 def gone(pid: int) -> bool:
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
