@@ -13,13 +13,10 @@ from analysis.questions.context import QueryContext
 __all__ = ["KeyRange", "is_long", "key_ranges"]
 
 _MANY_ROWS = 400_000  # fewer are a question of a second, whichever way they are asked
-_FEWEST_RANGE_ROWS, _MOST_RANGE_ROWS = (
-    500_000,
-    4_000_000,
-)  # what is made of a row takes some 200 bytes meanwhile
-_RANGES_OF_MANY = (
-    12  # each is a query over all parts, so a longer capture has larger ranges before it has more
-)
+# Of one range: what is made of a row takes some 200 bytes meanwhile.
+_FEWEST_RANGE_ROWS, _MOST_RANGE_ROWS = 500_000, 4_000_000
+# Each range is a query over all parts, so a longer capture has larger ranges before it has more.
+_RANGES_OF_MANY = 12
 
 # The spellings of a key belong together (`same_as`). Keys whose spellings lie in several ranges have ranges of their own.
 _RANGES = """
@@ -66,7 +63,7 @@ def is_long(context: QueryContext, filters: Filters, events: Relation | None = N
     """Tell whether a question looks at so many rows that ranges of keys are worth it; `events`: the rows, if they were found."""
     if events is None or filters.key is None:
         return context.has_many_rows(filters, _MANY_ROWS)
-    return context.engine.count(events) >= _MANY_ROWS
+    return context.has_many_rows(Filters(), _MANY_ROWS) and context.engine.count(events) >= _MANY_ROWS
 
 
 def _usual_rows(context: QueryContext) -> int:
