@@ -14,7 +14,7 @@ import pytest
 from small_capture import write_capture
 
 from analysis.engine import open_engine
-from analysis.engine.interruption import interruptible, is_busy
+from analysis.engine.interruption import beside, interruptible, is_busy
 from tracer.files.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -193,6 +193,40 @@ def test_answers_and_errors_are_what_the_call_says():
     other.start()
     other.join()
     assert answers == [other]  # where no signal comes, no thread is made
+
+
+def test_calls_beside_each_other_run_at_once_and_all_end_before_an_error():
+    engines, both, ended = [_Deaf(), _Deaf()], threading.Barrier(2, timeout=20), []
+
+    def call(number: int) -> None:
+        both.wait()  # breaks where one waits for the other
+        if number == 0:
+            raise ZeroDivisionError
+        time.sleep(0.1)
+        ended.append(number)
+
+    with pytest.raises(ZeroDivisionError):
+        beside(engines, call)
+    assert ended == [1]
+    beside(engines[:1], ended.append)
+    assert ended == [1, 0]
+    assert not any(engine.asked for engine in engines)
+
+
+@pytest.mark.usefixtures("_listens")
+def test_a_signal_interrupts_all_calls_beside_each_other():
+    connections = [duckdb.connect() for _ in range(2)]
+    began = time.monotonic()
+    threading.Timer(0.3, os.kill, [os.getpid(), signal.SIGINT]).start()
+    with pytest.raises(KeyboardInterrupt):
+        beside(connections, lambda number: connections[number].execute(HEAVY["patterns"]))
+    assert time.monotonic() - began < 0.3 + 1 + SLACK
+    until = time.monotonic() + 20
+    while is_busy() and time.monotonic() < until:
+        time.sleep(0.01)
+    assert not is_busy()
+    for connection in connections:
+        assert connection.execute("SELECT 42").fetchone() == (42,)
 
 
 def test_an_engine_that_refuses_to_close_hides_no_interruption(tmp_path):

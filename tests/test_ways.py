@@ -78,7 +78,7 @@ def test_the_key_of_a_history_enters_the_rooms_that_the_page_says(folder):
     rt.simulate(folder / "keys.etl", rt.SimulationOptions(events=3000))
     rt.ingest(folder / "keys.etl", capture := folder / "keys.regtrace")
     key = r"HKLM\SOFTWARE"  # its SQL is kept: Ibis is slow under a profiler
-    entered = rooms_entered(key, Query.to_arrow.__code__, ["history", str(capture), key])
+    entered = rooms_entered(key, Query.reader.__code__, ["history", str(capture), key])
     # the engine is handed the SQL in which the key stands as a pattern
     assert entered | {"analysis/engine"} == rooms_named("KEY` enters", ". 1. ")
 

@@ -6,21 +6,29 @@ query can be in one task, or in one batch of a stream, for minutes.
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, Protocol, TypeVar
 
 import duckdb
 import pyarrow as pa
 
 from tracer.errors import TimeLimit
 
-__all__ = ["batches_of", "interruptible", "is_busy", "time_limit"]
+__all__ = ["batches_of", "beside", "interruptible", "is_busy", "time_limit"]
 
 _Answer = TypeVar("_Answer")
 _STEP_SECONDS = 0.05  # Windows lets a thread hear signals only when it does not wait
 _GRACE_SECONDS = 0.6  # for the engine to stop; then it is left behind
 _unfinished: set[threading.Thread] = set()
+
+
+class _Interrupted(Protocol):
+    """A connection, or what stands for several."""
+
+    def interrupt(self) -> None:
+        """Ask the engine to stop what runs."""
 
 
 class _Limit(threading.local):
@@ -56,7 +64,7 @@ def _check_limit() -> None:
         )
 
 
-def interruptible(connection: duckdb.DuckDBPyConnection, call: Callable[[], _Answer]) -> _Answer:
+def interruptible(connection: _Interrupted, call: Callable[[], _Answer]) -> _Answer:
     """Run `call` on another thread and return its result; a signal in the main thread interrupts it.
 
     The engine is asked to stop until it does. Where that takes longer than a moment the exception goes on without it: the query
@@ -85,6 +93,29 @@ def interruptible(connection: duckdb.DuckDBPyConnection, call: Callable[[], _Ans
     return run.answer()
 
 
+def beside(connections: Sequence[duckdb.DuckDBPyConnection], call: Callable[[int], object]) -> None:
+    """Run `call` with the number of each connection, each on a thread of its own; a signal in the main thread interrupts all.
+
+    Raises:
+        BaseException: what the first call that fails raises, once all have ended; and as of `interruptible`.
+    """
+    if len(connections) == 1:
+        interruptible(connections[0], lambda: call(0))
+        return
+
+    def all_of_them() -> None:
+        runs = [_Run(partial(call, number)) for number in range(len(connections))]
+        for run in runs:
+            run.start()
+        for run in runs:
+            while not run.has_ended(_STEP_SECONDS):
+                pass
+        for run in runs:
+            run.answer()
+
+    interruptible(_Together(connections), all_of_them)
+
+
 def batches_of(
     connection: duckdb.DuckDBPyConnection, reader: pa.RecordBatchReader
 ) -> Iterator[pa.RecordBatch]:
@@ -104,6 +135,17 @@ def is_busy() -> bool:
     """Tell whether an interrupted query still runs."""
     _unfinished.difference_update([run for run in _unfinished if not run.is_alive()])
     return bool(_unfinished)
+
+
+class _Together:
+    """Several connections that are interrupted at once."""
+
+    def __init__(self, connections: Sequence[duckdb.DuckDBPyConnection]) -> None:
+        self._connections = connections
+
+    def interrupt(self) -> None:
+        for connection in self._connections:
+            connection.interrupt()
 
 
 class _Run:
@@ -133,7 +175,7 @@ class _Run:
             raise error
         return self._value
 
-    def stop(self, connection: duckdb.DuckDBPyConnection) -> None:
+    def stop(self, connection: _Interrupted) -> None:
         """Interrupt the engine until it stops, for a short time at most."""
         if self._thread.ident is None:
             return

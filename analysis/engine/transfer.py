@@ -1,17 +1,18 @@
 """Rows of one engine, or of this program, as a relation of another engine, in bounded memory."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
 import pyarrow as pa
 
-from analysis.engine.connection import HELPERS, engine_errors, execute
+from analysis.engine.connection import HELPERS, engine_errors
+from analysis.engine.interruption import beside
 from analysis.engine.open_engine import OpenEngine
 from analysis.engine.relation import Columns, Relation, columns_of, quoted
 
-__all__ = ["copied", "given"]
+__all__ = ["copied", "given", "kept_beside"]
 
 _BATCH_ROWS = 65_536
 
@@ -20,7 +21,7 @@ _BATCH_ROWS = 65_536
 def copied(relation: Relation, source: OpenEngine, engine: OpenEngine) -> Iterator[Relation]:
     """Copy the rows of a relation to another engine, or a table of its own, for the length of a block; the query runs once."""
     if source is engine:
-        with engine_errors(), _table(relation, engine) as rows:
+        with kept_beside([relation], engine) as (rows,):
             yield rows
         return
     with _stored(source.stream(relation.sql, _BATCH_ROWS), relation.columns, engine) as rows:
@@ -28,13 +29,26 @@ def copied(relation: Relation, source: OpenEngine, engine: OpenEngine) -> Iterat
 
 
 @contextmanager
-def _table(relation: Relation, engine: OpenEngine) -> Iterator[Relation]:
-    name = f"{HELPERS}.copied_{uuid4().hex}"
-    execute(engine, f"CREATE TABLE {name} AS {relation.sql}")
+def kept_beside(relations: Sequence[Relation], engine: OpenEngine) -> Iterator[list[Relation]]:
+    """Keep the rows of relations of one engine in tables for the length of a block; the queries run beside each other.
+
+    An engine plans each query on one thread, which takes most of the time where rows are few.
+    """
+    names = [f"{HELPERS}.copied_{uuid4().hex}" for _ in relations]
+    cursors = [engine.con.cursor() for _ in relations]
+
+    def create(number: int) -> None:
+        cursors[number].execute(f"CREATE TABLE {names[number]} AS {relations[number].sql}")
+
     try:
-        yield Relation.of_table(name, relation.columns)
+        with engine_errors():
+            beside(cursors, create)
+        yield [
+            Relation.of_table(name, relation.columns) for name, relation in zip(names, relations, strict=True)
+        ]
     finally:
-        engine.con.execute(f"DROP TABLE {name}")
+        for name in names:
+            engine.con.execute(f"DROP TABLE IF EXISTS {name}")
 
 
 @contextmanager

@@ -33,6 +33,7 @@ __all__ = ["DiffQuery", "query", "side_doubts"]
 _HIVE = "what the hive beside it holds is not compared, only what events tell (`state` and `changes` use it)"
 _Time = str | datetime | None
 _NAMES = pa.schema([("own", "string"), ("name", "string")])
+_FEW_ROWS = 400_000  # of so many, both sides may be in memory at once
 _NO_NAMES = Relation("SELECT NULL::VARCHAR AS own, NULL::VARCHAR AS name WHERE false", columns_of(_NAMES))
 _VALUE_NAMES = pa.schema([("key_name", "string"), *_NAMES])
 
@@ -60,15 +61,22 @@ class DiffQuery(ArrowSource):
     def to_arrow(self) -> pa.Table:
         """Return the differences; the columns are those of `analysis.answers.differences.differences`."""
         from analysis.answers.differences import differences, without_bookkeeping
-        from analysis.engine.transfer import copied, given
+        from analysis.engine.transfer import copied, given, kept_beside
 
         (ours, _), (theirs, _) = self.sides
         engine = ours.engine
         with ExitStack() as stack:
-            a, b = (
-                stack.enter_context(copied(self._side(one, asked, names, stack), one.engine, engine))
+            found = [
+                self._side(one, asked, names, stack)
                 for (one, asked), names in zip(self.sides, _key_names(ours, theirs, self.folds), strict=True)
-            )
+            ]
+            if theirs.engine is engine and not ours.has_many_rows(Filters(), _FEW_ROWS):
+                a, b = stack.enter_context(kept_beside(found, engine))
+            else:
+                a, b = (
+                    stack.enter_context(copied(side, one.engine, engine))
+                    for side, (one, _) in zip(found, self.sides, strict=True)
+                )
             called: list[Relation | None] = [None, None]
             # In one capture a name means the same on both sides.
             if self.folds and ours is not theirs:
@@ -76,7 +84,7 @@ class DiffQuery(ArrowSource):
                     stack.enter_context(given(names, engine))
                     for names in _value_names(ours, a, b, self.folds)
                 ]
-            found = phrase(
+            compared = phrase(
                 "analysis.answers.diff:compared",
                 options={"counts": self.counts, "folds": self.folds},
                 a=a,
@@ -84,7 +92,7 @@ class DiffQuery(ArrowSource):
                 a_values=called[0],
                 b_values=called[1],
             )
-            rows = engine.fetch(found)
+            rows = engine.fetch(compared)
             with engine_errors():
                 answer = differences(rows, self.folds)
                 answer = answer if self.bookkeeping else without_bookkeeping(answer)
