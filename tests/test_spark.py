@@ -45,7 +45,7 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
         folder = tmp_path_factory.mktemp("spark")
         settings = {
             "spark.driver.host": "localhost",
-            "spark.driver.memory": "2g",
+            "spark.driver.memory": "3g",
             "spark.local.dir": str(folder / "local"),
             # After each of its stages an adaptive plan is printed for the pages of the UI, which takes minutes for a long question.
             "spark.sql.adaptive.enabled": "false",
