@@ -20,6 +20,7 @@ from analysis.questions.caveats import find_caveats
 from analysis.questions.class_names import with_classes
 from analysis.questions.context import QueryContext
 from analysis.questions.evidence import surroundings
+from analysis.questions.key_ranges import is_long
 from analysis.questions.query import ArrowSource, check_limit
 from tracer.errors import UsageError
 from tracer.registry.value_columns import with_texts
@@ -33,7 +34,6 @@ __all__ = ["DiffQuery", "query", "side_doubts"]
 _HIVE = "what the hive beside it holds is not compared, only what events tell (`state` and `changes` use it)"
 _Time = str | datetime | None
 _NAMES = pa.schema([("own", "string"), ("name", "string")])
-_FEW_ROWS = 400_000  # of so many, both sides may be in memory at once
 _NO_NAMES = Relation("SELECT NULL::VARCHAR AS own, NULL::VARCHAR AS name WHERE false", columns_of(_NAMES))
 _VALUE_NAMES = pa.schema([("key_name", "string"), *_NAMES])
 
@@ -70,7 +70,8 @@ class DiffQuery(ArrowSource):
                 self._side(one, asked, names, stack)
                 for (one, asked), names in zip(self.sides, _key_names(ours, theirs, self.folds), strict=True)
             ]
-            if theirs.engine is engine and not ours.has_many_rows(Filters(), _FEW_ROWS):
+            # Both sides of a long capture would be in memory at once.
+            if theirs.engine is engine and not is_long(ours, Filters()):
                 a, b = stack.enter_context(kept_beside(found, engine))
             else:
                 a, b = (
